@@ -1,0 +1,19 @@
+import { createRequire } from 'node:module'
+import { runInNewContext } from 'node:vm'
+import { expect, test } from 'vitest'
+import { WarmswapError, isWarmswapError } from 'warmswap'
+
+const binding = createRequire(import.meta.url)('../../dist/binding.cjs') as typeof import('../../src/js/binding.cjs')
+
+test('the tables of codes in the core and in JavaScript agree', () => {
+  for (const [code, retryable] of binding.errorCodes() as unknown as [never, boolean][]) {
+    expect(new WarmswapError(code, 'text').retryable, code).toBe(retryable)
+  }
+})
+
+test('the brand holds across realms, and a plain error has none', () => {
+  const error = new WarmswapError('ERR_TIMEOUT', 'waited 3 ms')
+  expect(runInNewContext('Symbol.for("warmswap.error@1") in error', { error })).toBe(true)
+  expect(isWarmswapError(new Error('other'))).toBe(false)
+  expect(isWarmswapError(null)).toBe(false)
+})

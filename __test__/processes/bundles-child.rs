@@ -1,0 +1,3 @@
+//! A small process that uses the bundles core and can be killed at any instruction.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The bundles core against its invariants, each test named after the one it holds.

@@ -1,0 +1,81 @@
+/** Real child processes: they say when they are ready, and are killed with everything they started. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { testingAddon } from './paths.js'
+
+export interface Child {
+  readonly process: ChildProcess
+  readonly pid: number
+  /** Resolves with the next line of its standard output that matches; rejects if it ends first. */
+  line(pattern: RegExp): Promise<string>
+  /** Everything it wrote to standard output, line by line. */
+  readonly lines: readonly string[]
+  /** Everything it wrote to standard error. */
+  readonly stderr: () => string
+  say(text: string): void
+  signal(name: NodeJS.Signals): void
+  /** Resolves with exit code and signal once it has ended and its output is read. */
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+}
+
+export interface ChildOptions {
+  cwd?: string
+  env?: Record<string, string>
+  /** Load the addon with fault points and mutants. */
+  testing?: boolean
+  uid?: number
+}
+
+/** Starts a program in a process group of its own. */
+export function start(command: string, args: string[] = [], options: ChildOptions = {}): Child {
+  const env = { ...process.env, ...options.env, ...(options.testing ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {}) }
+  const child = spawn(command, args, { cwd: options.cwd, env, uid: options.uid, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+  const lines: string[] = []
+  const waiting: { pattern: RegExp; resolve: (line: string) => void; reject: (error: Error) => void }[] = []
+  let consumed = 0
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  child.stdin.on('error', () => {})
+
+  const settle = (): void => {
+    for (const waiter of [...waiting]) {
+      const index = lines.findIndex((line, at) => at >= consumed && waiter.pattern.test(line))
+      if (index < 0) continue
+      consumed = index + 1
+      waiting.splice(waiting.indexOf(waiter), 1)
+      waiter.resolve(lines[index] as string)
+    }
+  }
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    lines.push(line)
+    settle()
+  })
+  const ended = once(child, 'close').then(([code, signal]) => {
+    settle()
+    for (const { pattern, reject } of waiting.splice(0)) reject(new Error(`the child ended (${signal ?? code}) before it wrote ${pattern}\n${lines.join('\n')}\n${stderr}`))
+    return { code: code as number | null, signal: signal as NodeJS.Signals | null }
+  })
+  return {
+    process: child,
+    pid: child.pid as number,
+    lines,
+    stderr: () => stderr,
+    ended,
+    line: (pattern) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ pattern, resolve, reject })
+        if (child.exitCode !== null || child.signalCode !== null) void ended.then(settle)
+        settle()
+      }),
+    say: (text) => void child.stdin.write(`${text}\n`),
+    signal: (name) => {
+      try {
+        process.kill(-(child.pid as number), name)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
+    },
+  }
+}

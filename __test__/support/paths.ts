@@ -1,0 +1,17 @@
+/** Where things are in the checkout. */
+
+import { existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+
+/** The addon with fault points and mutants; `npm run build:testing` makes it. Set as NAPI_RS_NATIVE_LIBRARY_PATH. */
+export const testingAddon = join(repository, 'build/testing/warmswap.linux-x64-gnu.node')
+
+/** A Rust child program of __test__/processes, built with the feature `testing`. */
+export function rustChild(name: string): string {
+  const path = join(process.env.CARGO_TARGET_DIR ?? join(repository, 'target'), 'debug', name)
+  if (!existsSync(path)) throw new Error(`${path} is missing: run 'cargo build --no-default-features --features testing --bins'`)
+  return path
+}

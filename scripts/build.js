@@ -1,0 +1,35 @@
+// Builds the addon and the JavaScript face.
+//   node scripts/build.js            the release addon into dist/, then dist/*.js and index.d.ts
+//   node scripts/build.js --js-only  only dist/*.js and index.d.ts
+//   node scripts/build.js --testing  the addon with fault points and mutants into build/testing/
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { root, run } from './lib/process.js'
+
+const testing = process.argv.includes('--testing')
+const jsOnly = process.argv.includes('--js-only')
+
+function buildAddon(outputDirectory, flags) {
+  mkdirSync(outputDirectory, { recursive: true })
+  run('npx', ['napi', 'build', '--platform', '--output-dir', outputDirectory, '--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header, ...flags])
+}
+
+// Declared once here because src/addon/error.rs makes it by hand.
+const header = `/** The value of a native call, or a failure that src/js/native.ts throws. */
+export type Reply<T> = T | import('./native.js').Failure
+`
+
+if (testing) {
+  buildAddon('build/testing', ['--features', 'testing'])
+} else {
+  if (!jsOnly) {
+    buildAddon('dist', ['--release'])
+    cpSync('dist/binding.cjs', 'src/js/binding.cjs')
+    cpSync('dist/binding.d.cts', 'src/js/binding.d.cts')
+  }
+  // Chunks of an earlier build would stay beside the new ones.
+  for (const file of readdirSync(`${root}/dist`)) {
+    if (!/^binding\.|\.node$/.test(file)) rmSync(`${root}/dist/${file}`, { recursive: true })
+  }
+  run('npx', ['tsdown'])
+  cpSync('dist/index.d.ts', 'index.d.ts')
+}

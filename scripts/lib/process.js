@@ -1,0 +1,22 @@
+// Child processes of the scripts: their output is shown, a failure ends the script.
+import { spawnSync } from 'node:child_process'
+import { dirname, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+
+/** Runs a command in the repository's root and ends this script if it fails. */
+export function run(command, args, options = {}) {
+  const result = attempt(command, args, options)
+  if (result.error) throw result.error
+  if (result.status !== 0) {
+    console.error(`warmswap: '${[command, ...args].join(' ')}' ended with ${result.signal ?? `exit code ${result.status}`}`)
+    process.exit(result.status ?? 1)
+  }
+  return result
+}
+
+/** Runs a command and returns how it ended. */
+export function attempt(command, args, options = {}) {
+  return spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options, env: { ...process.env, ...options.env } })
+}

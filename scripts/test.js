@@ -1,0 +1,91 @@
+// npm test [-- <capability> …]   installs what is missing, builds, runs the checks and every suite
+//   --long          the longer forms as well (WARMSWAP_LONG=1)
+//   --checks-only   only format, lints and types
+// Each capability is one folder of __test__ and one file of __test__/rust.
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { attempt, root, run } from './lib/process.js'
+import { ensureInstalled, ensurePrograms } from './lib/setup.js'
+
+const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
+const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
+const all = ['foundation', 'bundles', 'locks', 'caches', 'state', 'restarts']
+const capabilities = wanted.length > 0 ? wanted : all
+if (flags.includes('--long')) process.env.WARMSWAP_LONG = '1'
+
+const timings = []
+const totals = { passed: 0, failed: 0, skipped: 0 }
+
+function phase(name, work) {
+  console.log(`\n── ${name}`)
+  const started = performance.now()
+  work()
+  timings.push([name, (performance.now() - started) / 1000])
+}
+
+function checks() {
+  run('cargo', ['fmt', '--check'])
+  run('cargo', ['clippy', '--all-targets', '--no-default-features', '--features', 'testing', '--', '-D', 'warnings'])
+  run('cargo', ['clippy', '--', '-D', 'warnings'])
+}
+
+function types() {
+  run('npx', ['tsc', '--noEmit'])
+  // What the build generates is committed; a difference means that somebody forgot to build.
+  const generated = ['index.d.ts', 'src/js/binding.d.cts', 'src/js/binding.cjs']
+  if (process.env.CI) run('git', ['diff', '--exit-code', '--stat', '--', ...generated])
+}
+
+function cargoTests() {
+  const args = ['test', '--no-default-features', '--features', 'testing', '--no-fail-fast', '--lib', '--bins']
+  for (const name of capabilities) if (existsSync(join(root, `__test__/rust/${name}.rs`))) args.push('--test', name)
+  const result = attempt('cargo', [...args, '--', '--test-threads=2'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 28 })
+  process.stdout.write(result.stdout)
+  for (const [, passed, failed, ignored] of result.stdout.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g)) {
+    totals.passed += Number(passed)
+    totals.failed += Number(failed)
+    totals.skipped += Number(ignored)
+  }
+  if (result.status !== 0) totals.failed ||= 1
+}
+
+function vitest(name) {
+  const folder = join(root, '__test__', name)
+  if (!existsSync(folder) || readdirSync(folder, { recursive: true }).every((file) => !/\.test\.ts$/.test(file))) return
+  const report = join(root, 'build/reports', `${name}.json`)
+  mkdirSync(join(root, 'build/reports'), { recursive: true })
+  rmSync(report, { force: true })
+  const result = attempt('npx', ['vitest', 'run', `__test__/${name}/`, '--reporter=verbose', '--reporter=json', `--outputFile.json=${report}`], { stdio: ['ignore', 'inherit', 'inherit'] })
+  if (!existsSync(report)) {
+    totals.failed += 1
+    return
+  }
+  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'))
+  totals.passed += numPassedTests
+  totals.skipped += numPendingTests + numTodoTests
+  // A file that fails outside its tests counts too, and so does an error that vitest saw after them.
+  totals.failed += numFailedTests || numFailedTestSuites || (result.status === 0 ? 0 : 1)
+}
+
+phase('install', () => {
+  ensureInstalled()
+  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd' })
+  if (missing.length > 0) console.log(`warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`)
+})
+phase('format and lints', checks)
+if (!flags.includes('--checks-only')) {
+  phase('build', () => {
+    run(process.execPath, ['scripts/build.js'])
+    run(process.execPath, ['scripts/build.js', '--testing'])
+    run('cargo', ['build', '--quiet', '--no-default-features', '--features', 'testing', '--bins'])
+  })
+  phase('types', types)
+  phase('core', cargoTests)
+  for (const name of capabilities) phase(name, () => vitest(name))
+}
+
+console.log(`\n${timings.map(([name, seconds]) => `${name.padEnd(18)} ${seconds.toFixed(0).padStart(5)} s`).join('\n')}\n`)
+if (!flags.includes('--checks-only')) {
+  console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
+  process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0
+}

@@ -1,0 +1,32 @@
+//! The token that an AbortSignal of JavaScript raises (wired in src/js/abort.ts, because napi's own
+//! AbortSignal overwrites the user's `onabort`).
+
+use napi_derive::napi;
+
+use crate::core::sys::cancel::Cancel;
+
+/// Raised once, shared by a call and its caller.
+#[napi]
+pub struct CancelToken {
+    pub(crate) inner: Cancel,
+}
+
+#[napi]
+impl CancelToken {
+    /// A token that is not raised.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self { inner: Cancel::new() }
+    }
+
+    /// Raises it.
+    #[napi]
+    pub fn cancel(&self) {
+        self.inner.cancel();
+    }
+}
+
+/// The core's token of an optional argument.
+pub(crate) fn of(token: Option<&CancelToken>) -> Cancel {
+    token.map_or_else(Cancel::new, |token| token.inner.clone())
+}

@@ -1,0 +1,28 @@
+//! The Node binding. Conventions of this folder:
+//!
+//! * One file per capability, conversion only: no `if` that is not conversion.
+//! * A failure crosses as a value ([`error::Reply`]) and is thrown in `src/js`, because a rejected napi
+//!   `async fn` can only carry napi's own closed set of codes, and because an error made in JavaScript has
+//!   the caller's stack.
+//! * Numbers cross as `f64` and are checked in [`number`]: a `u32` would turn `Infinity` into 0 and -1 into
+//!   49 days.
+//! * What blocks runs on [`runtime`]'s threads, never in libuv's pool (4 threads, shared with `fs`).
+//! * What a worker thread holds is let go in its [`environment`]'s cleanup hook: `worker.terminate()` runs no
+//!   JavaScript.
+//! * No `Env`, object or function in anything that outlives the call.
+
+#![expect(
+    unreachable_pub,
+    reason = "napi exports need `pub`; nobody in Rust reaches them"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "napi hands arguments over as owned values"
+)]
+
+mod cancel;
+mod environment;
+mod error;
+mod number;
+mod runtime;
+mod system;

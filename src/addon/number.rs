@@ -1,0 +1,78 @@
+//! Checked numbers: every duration and size crosses as `f64`.
+
+use std::time::Duration;
+
+use crate::core::error::{Error, Result};
+use crate::core::sys::deadline::Deadline;
+
+/// Longest finite duration that is kept as one; beyond it a deadline is never.
+const CENTURY_MS: f64 = 100.0 * 365.0 * 86_400_000.0;
+
+/// Milliseconds, finite and not negative.
+pub(crate) fn duration(name: &str, milliseconds: f64) -> Result<Duration> {
+    if milliseconds.is_finite() && (0.0..=CENTURY_MS).contains(&milliseconds) {
+        return Ok(Duration::from_secs_f64(milliseconds / 1000.0));
+    }
+    Err(Error::argument(
+        name,
+        milliseconds,
+        "a finite number of milliseconds, 0 or more",
+    ))
+}
+
+/// Milliseconds from now; `Infinity` is never.
+pub(crate) fn deadline(name: &str, milliseconds: f64) -> Result<Deadline> {
+    if milliseconds.is_nan() || milliseconds < 0.0 {
+        return Err(Error::argument(
+            name,
+            milliseconds,
+            "a number of milliseconds, 0 or more, or Infinity",
+        ));
+    }
+    if milliseconds > CENTURY_MS {
+        return Ok(Deadline::NEVER);
+    }
+    duration(name, milliseconds).map(Deadline::after)
+}
+
+/// A whole number of things or bytes, exact in a JavaScript number.
+pub(crate) fn count(name: &str, value: f64) -> Result<u64> {
+    const LARGEST_EXACT: f64 = 9_007_199_254_740_991.0;
+    if value.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&value) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked above"
+        )]
+        return Ok(value as u64);
+    }
+    Err(Error::argument(name, value, "a whole number, 0 or more"))
+}
+
+/// A count on its way to JavaScript; beyond 2^53 it is rounded.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and sizes of this library stay far below 2^53"
+)]
+pub(crate) fn number(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_duration_is_refused() {
+        for value in [f64::NAN, -1.0, f64::NEG_INFINITY] {
+            assert!(deadline("timeoutMs", value).is_err());
+        }
+        assert_eq!(
+            deadline("timeoutMs", f64::INFINITY).expect("never"),
+            Deadline::NEVER
+        );
+        assert!(duration("graceMs", f64::INFINITY).is_err());
+        assert!(count("keep", 1.5).is_err());
+        assert_eq!(count("keep", 3.0).expect("three"), 3);
+    }
+}

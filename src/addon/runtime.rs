@@ -1,0 +1,85 @@
+//! The threads that native work runs on: named, few, started on first use, and never joined, because an
+//! environment that ends must not wait for another one's work (napi-rs#3443).
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::core::error::Result;
+
+use super::error::Reply;
+
+/// Threads for work that blocks: enough for a restore beside several publishes, few enough for two cores.
+const BLOCKING_THREADS: usize = 16;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(Duration::from_secs(5))
+        .thread_name("warmswap")
+        .enable_all()
+        .build()
+        .expect("the operating system gives two threads")
+});
+
+/// The runtime for asynchronous core code.
+pub(crate) fn runtime() -> &'static Runtime {
+    &RUNTIME
+}
+
+/// Runs work that blocks on a thread of ours.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> napi::Result<Reply<T>> {
+    settle(RUNTIME.spawn_blocking(work).await)
+}
+
+/// Runs asynchronous core code on our runtime.
+pub(crate) async fn spawned<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> napi::Result<Reply<T>> {
+    settle(RUNTIME.spawn(work).await)
+}
+
+fn settle<T>(joined: std::result::Result<Result<T>, tokio::task::JoinError>) -> napi::Result<Reply<T>> {
+    match joined {
+        Ok(result) => Ok(Reply(result)),
+        Err(failure) if failure.is_panic() => Err(bug(failure.into_panic().as_ref())),
+        Err(failure) => Err(napi::Error::from_reason(format!(
+            "warmswap: the task was dropped: {failure}"
+        ))),
+    }
+}
+
+/// Runs a synchronous call so that a panic becomes an error with our name on it.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> napi::Result<Reply<T>> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .map(Reply)
+        .map_err(|panic| bug(panic.as_ref()))
+}
+
+/// Runs a future that needs no thread of its own so that a panic becomes an error with our name on it.
+pub(crate) async fn guarded_async<T>(work: impl Future<Output = Result<T>>) -> napi::Result<Reply<T>> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .map(Reply)
+        .map_err(|panic| bug(panic.as_ref()))
+}
+
+fn bug(panic: &(dyn Any + Send)) -> napi::Error {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    napi::Error::from_reason(format!(
+        "warmswap has a bug: its native code panicked ({text}). Please report it with this message."
+    ))
+}

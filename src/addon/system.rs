@@ -1,0 +1,53 @@
+//! Facts about this build and this machine.
+
+use std::path::Path;
+
+use napi_derive::napi;
+
+use crate::core::error::Code;
+use crate::core::sys::filesystem;
+
+use super::error::Reply;
+use super::runtime;
+
+/// A filesystem and whether its kernel locks can be trusted.
+#[napi(object)]
+pub struct NativeFilesystem {
+    /// Short name, such as `ext4`.
+    pub name: String,
+    /// Whether bundles and kernel-mode locks are offered on it.
+    pub trusted: bool,
+}
+
+/// The filesystem of an existing path.
+#[napi(ts_return_type = "Reply<NativeFilesystem>")]
+pub fn filesystem_of(path: String) -> napi::Result<Reply<NativeFilesystem>> {
+    runtime::guarded(|| {
+        let found = filesystem::of(Path::new(&path))?;
+        Ok(NativeFilesystem {
+            name: found.name.to_owned(),
+            trusted: found.trusted,
+        })
+    })
+}
+
+/// All error codes with whether they are retryable, in the order of the README's table.
+#[napi]
+pub fn error_codes() -> Vec<(String, bool)> {
+    Code::ALL
+        .iter()
+        .map(|code| (code.as_str().to_owned(), code.is_retryable()))
+        .collect()
+}
+
+/// Whether this build has fault points and mutants.
+#[napi]
+pub fn is_testing_build() -> bool {
+    cfg!(feature = "testing")
+}
+
+/// Starts counting fault points; does nothing in a published build.
+#[napi]
+pub fn arm_faults() {
+    crate::core::sys::fault::arm();
+}

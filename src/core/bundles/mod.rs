@@ -1,0 +1,1 @@
+//! Bundles: directories that are swapped atomically and kept until their last reader is gone.

@@ -1,0 +1,1 @@
+//! Locks: a killed holder never blocks anybody, a living one is never robbed.

@@ -1,0 +1,8 @@
+//! The core: four capabilities, none of which knows another, on one floor of system calls.
+
+pub mod bundles;
+pub mod caches;
+pub mod error;
+pub mod locks;
+pub mod state;
+pub mod sys;

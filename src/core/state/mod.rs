@@ -1,0 +1,1 @@
+//! State: values of this process that survive the JavaScript module graph.

@@ -1,0 +1,116 @@
+//! Fault points and seeded mutants, in builds with the feature `testing` only; elsewhere every call here is
+//! an empty inline function.
+//!
+//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after [`arm`]
+//!   (the first is 1). An optional third field `:<operation>` counts only points of that operation.
+//! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
+//! * `WARMSWAP_MUTANT=<name>`: turns a seeded bug on, so that a suite can prove that it would see it.
+
+#[cfg(feature = "testing")]
+pub use active::{arm, mutant, point};
+
+/// Starts counting fault points; before it none strikes.
+#[cfg(not(feature = "testing"))]
+#[inline]
+pub fn arm() {}
+
+/// Whether a seeded bug is on: never in this build.
+#[cfg(not(feature = "testing"))]
+#[inline]
+pub const fn mutant(_name: &str) -> bool {
+    false
+}
+
+/// A place where a test can let the world go wrong: nothing in this build.
+#[cfg(not(feature = "testing"))]
+#[inline]
+pub fn point(_operation: &str, _path: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "testing")]
+mod active {
+    use std::io::{self, Write as _};
+    use std::path::Path;
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    static ARMED: AtomicBool = AtomicBool::new(false);
+    static REACHED: AtomicU64 = AtomicU64::new(0);
+    static MUTANT: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("WARMSWAP_MUTANT").ok());
+    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
+        std::env::var("WARMSWAP_FAULT")
+            .ok()
+            .and_then(|text| Plan::parse(&text))
+    });
+    static LOG: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("WARMSWAP_FAULT_LOG").ok());
+
+    struct Plan {
+        at: u64,
+        what: String,
+        operation: Option<String>,
+    }
+
+    impl Plan {
+        fn parse(text: &str) -> Option<Self> {
+            let mut fields = text.splitn(3, ':');
+            Some(Self {
+                at: fields.next()?.parse().ok()?,
+                what: fields.next()?.to_owned(),
+                operation: fields.next().map(str::to_owned),
+            })
+        }
+    }
+
+    /// Starts counting fault points; before it none strikes.
+    pub fn arm() {
+        ARMED.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether this seeded bug is on.
+    pub fn mutant(name: &str) -> bool {
+        MUTANT.as_deref() == Some(name)
+    }
+
+    /// A place where a test can let the world go wrong.
+    pub fn point(operation: &str, path: &Path) -> io::Result<()> {
+        if !ARMED.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some(plan) = PLAN.as_ref()
+            && plan
+                .operation
+                .as_deref()
+                .is_some_and(|wanted| wanted != operation)
+        {
+            return Ok(());
+        }
+        let number = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Some(log) = LOG.as_ref() {
+            log_point(log, number, operation, path)?;
+        }
+        match PLAN.as_ref() {
+            Some(plan) if plan.at == number => strike(&plan.what),
+            _ => Ok(()),
+        }
+    }
+
+    fn log_point(log: &str, number: u64, operation: &str, path: &Path) -> io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(log)?;
+        writeln!(file, "{number} {operation} {}", path.display())
+    }
+
+    fn strike(what: &str) -> io::Result<()> {
+        match what {
+            "KILL" => kill_process(getpid(), Signal::KILL).map_err(io::Error::from),
+            "STOP" => kill_process(getpid(), Signal::STOP).map_err(io::Error::from),
+            "ENOSPC" => Err(rustix::io::Errno::NOSPC.into()),
+            "EINTR" => Err(rustix::io::Errno::INTR.into()),
+            "EACCES" => Err(rustix::io::Errno::ACCESS.into()),
+            "EROFS" => Err(rustix::io::Errno::ROFS.into()),
+            _ => Err(rustix::io::Errno::IO.into()),
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The only file that calls `std::fs` or `rustix::fs` for what is on disk: each call adds operation and path
+//! to its error, retries EINTR, and is a fault point. Nothing here follows a link unless it says so.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+
+use crate::core::error::{At, Error, Optional, Result};
+use crate::core::sys::fault;
+
+/// Runs one system call: a fault point first, EINTR tried again, operation and path in the error.
+fn call<T, E: Into<io::Error>>(
+    op: &'static str,
+    path: &Path,
+    mut system: impl FnMut() -> std::result::Result<T, E>,
+) -> Result<T> {
+    loop {
+        match fault::point(op, path).and_then(|()| system().map_err(Into::into)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.at(op, path),
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, socket or pipe.
+    Other,
+}
+
+impl From<FileType> for Kind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What stat says about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, setuid, setgid and sticky included (`0o7777`).
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Names that point to it.
+    pub links: u64,
+    /// Last change of the bytes, nanoseconds since the epoch.
+    pub modified_ns: i128,
+    /// Last change of the inode, nanoseconds since the epoch.
+    pub changed_ns: i128,
+}
+
+#[expect(clippy::cast_sign_loss, reason = "sizes are not negative")]
+#[allow(
+    clippy::allow_attributes,
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    clippy::cast_lossless,
+    clippy::cast_possible_wrap,
+    reason = "field types differ between platforms"
+)]
+fn convert(stat: &rustix::fs::Stat) -> Stat {
+    Stat {
+        kind: FileType::from_raw_mode(stat.st_mode).into(),
+        mode: u32::from(stat.st_mode) & 0o7777,
+        size: stat.st_size as u64,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        links: stat.st_nlink as u64,
+        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec as i64),
+        changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec as i64),
+    }
+}
+
+/// Opens an existing entry; the last part must not be a link.
+pub fn open(path: &Path, flags: OFlags) -> Result<File> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(File::from)
+}
+
+/// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
+/// The mode is set explicitly, so that the umask of its first user does not shut out the others.
+pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    call("open", path, || {
+        rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
+    })
+    .map(File::from)
+}
+
+/// Makes a new file; `AlreadyExists` if there is an entry of that name.
+pub fn create_new(path: &Path, mode: u32) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    call("open", path, || {
+        rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
+    })
+    .map(File::from)
+}
+
+/// Writes all bytes to an open file.
+pub fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> Result<()> {
+    call("write", path, || Ok::<(), io::Error>(()))?;
+    file.write_all(bytes).at("write", path)
+}
+
+/// Makes a new file with these bytes and exactly this mode.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut file = create_new(path, mode)?;
+    write_all(&mut file, bytes, path)?;
+    set_file_mode(&file, mode, path)
+}
+
+/// Replaces a small file atomically: a temporary neighbour, then rename. `temporary` must be a name that
+/// only this writer uses; one that a killed writer left is replaced.
+pub fn replace(path: &Path, temporary: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    remove_file(temporary).optional()?;
+    write_new(temporary, bytes, mode)?;
+    rename(temporary, path)
+}
+
+/// Sets the mode of an open file, whatever the umask was.
+pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<()> {
+    call("fchmod", path, || {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+    })
+}
+
+/// Reads a whole file; the last part must not be a link.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut file = open(path, OFlags::RDONLY)?;
+    let mut bytes = Vec::new();
+    call("read", path, || Ok::<(), io::Error>(()))?;
+    io::copy(&mut file, &mut bytes).at("read", path)?;
+    Ok(bytes)
+}
+
+/// Reads at most `limit` bytes of a file: a longer one is `ERR_TOO_LARGE`, whatever its size claims.
+pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let mut bytes = Vec::new();
+    call("read", path, || Ok::<(), io::Error>(()))?;
+    file.take(limit + 1).read_to_end(&mut bytes).at("read", path)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::new(
+            crate::core::error::Code::TooLarge,
+            format!("'{}' is larger than {limit} bytes", path.display()),
+        )
+        .at(path));
+    }
+    Ok(bytes)
+}
+
+/// What an entry is; a link is told as a link.
+pub fn stat(path: &Path) -> Result<Stat> {
+    call("lstat", path, || rustix::fs::lstat(path)).map(|stat| convert(&stat))
+}
+
+/// What the entry behind all links is.
+pub fn stat_followed(path: &Path) -> Result<Stat> {
+    call("stat", path, || rustix::fs::stat(path)).map(|stat| convert(&stat))
+}
+
+/// What an open file is.
+pub fn stat_file(file: impl AsFd, path: &Path) -> Result<Stat> {
+    call("fstat", path, || rustix::fs::fstat(&file)).map(|stat| convert(&stat))
+}
+
+/// The text of a link.
+pub fn read_link(path: &Path) -> Result<PathBuf> {
+    call("readlink", path, || rustix::fs::readlink(path, Vec::new()))
+        .map(|text| PathBuf::from(OsString::from_vec(text.into_bytes())))
+}
+
+/// The path with every link resolved.
+pub fn canonicalize(path: &Path) -> Result<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    call("realpath", path, || std::fs::canonicalize(path))
+}
+
+/// Makes a symbolic link.
+pub fn symlink(target: &Path, path: &Path) -> Result<()> {
+    call("symlink", path, || rustix::fs::symlink(target, path))
+}
+
+/// Gives a file a further name; `AlreadyExists` if there is an entry of that name.
+pub fn link(existing: &Path, path: &Path) -> Result<()> {
+    call("link", path, || rustix::fs::link(existing, path))
+}
+
+/// Makes one directory.
+pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
+    call("mkdir", path, || {
+        rustix::fs::mkdir(path, Mode::from_raw_mode(mode))
+    })
+}
+
+/// Makes a directory and what is missing above it.
+pub fn create_directories(path: &Path) -> Result<()> {
+    match create_directory(path, 0o777) {
+        Err(error) if error.is_not_found() => {
+            let Some(parent) = path.parent() else {
+                return Err(error);
+            };
+            create_directories(parent)?;
+            match create_directory(path, 0o777) {
+                Err(error) if error.is_exists() => Ok(()),
+                result => result,
+            }
+        }
+        Err(error) if error.is_exists() && stat_followed(path)?.kind == Kind::Directory => Ok(()),
+        result => result,
+    }
+}
+
+/// Renames; an existing file, link or empty directory of the new name is replaced.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    call("rename", to, || rustix::fs::rename(from, to))
+}
+
+/// Renames only if nothing has the new name.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    call("renameat2", to, || {
+        rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+    })
+}
+
+/// Exchanges two entries in one step.
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    call("renameat2", other, || {
+        rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+    })
+}
+
+/// Removes a file or a link.
+pub fn remove_file(path: &Path) -> Result<()> {
+    call("unlink", path, || rustix::fs::unlink(path))
+}
+
+/// Removes an empty directory.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    call("rmdir", path, || rustix::fs::rmdir(path))
+}
+
+/// Sets the permission bits of an entry that is not a link.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    call("chmod", path, || {
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode))
+    })
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: OsString,
+    /// What it is; `None` where the filesystem does not say.
+    pub kind: Option<Kind>,
+}
+
+/// The entries of a directory, in the filesystem's order.
+pub fn read_directory(path: &Path) -> Result<Vec<Entry>> {
+    let directory = open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    read_open_directory(directory.as_fd(), path)
+}
+
+fn read_open_directory(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>> {
+    let listing = call("getdents", path, || rustix::fs::Dir::read_from(directory))?;
+    let mut entries = Vec::new();
+    for entry in listing {
+        let entry = entry.at("getdents", path)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            let kind = match entry.file_type() {
+                FileType::Unknown => None,
+                kind => Some(Kind::from(kind)),
+            };
+            entries.push(Entry {
+                name: OsStr::from_bytes(name).to_owned(),
+                kind,
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// Removes a whole tree, never through a link. What is gone already is fine. Directories that forbid it are
+/// opened up first, because a generation's own modes may be read-only.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    let Some(stat) = stat(path).optional()? else {
+        return Ok(());
+    };
+    if stat.kind != Kind::Directory {
+        return remove_file(path).optional().map(drop);
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let Some(name) = path.file_name() else {
+        return Err(Error::argument("path", path.display(), "a name"));
+    };
+    let Some(parent) = open(parent, OFlags::RDONLY | OFlags::DIRECTORY).optional()? else {
+        return Ok(());
+    };
+    remove_below(parent.as_fd(), name, path)
+}
+
+fn remove_below(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+    let Some(directory) = open_directory_at(parent, name, path).optional()? else {
+        return Ok(());
+    };
+    for entry in read_open_directory(directory.as_fd(), path)? {
+        let below = path.join(&entry.name);
+        if entry.kind == Some(Kind::Directory) {
+            remove_below(directory.as_fd(), &entry.name, &below)?;
+            continue;
+        }
+        let unlink = |flags| {
+            call("unlinkat", &below, || {
+                rustix::fs::unlinkat(&directory, &entry.name, flags)
+            })
+        };
+        match unlink(AtFlags::empty()) {
+            // The filesystem did not tell the kind, and it is a directory (POSIX says EPERM, Linux EISDIR).
+            Err(_) if entry.kind.is_none() => remove_below(directory.as_fd(), &entry.name, &below)?,
+            result => {
+                result.optional()?;
+            }
+        }
+    }
+    drop(directory);
+    call("unlinkat", path, || {
+        rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+    })
+    .optional()
+    .map(drop)
+}
+
+/// Opens a directory below another one, and makes it writable where its mode forbids removal.
+fn open_directory_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let openat = || {
+        call("openat", path, || {
+            rustix::fs::openat(parent, name, flags, Mode::empty())
+        })
+    };
+    let directory = match openat() {
+        Err(error) if error.kind() == Some(io::ErrorKind::PermissionDenied) => {
+            let mode = Mode::from_raw_mode(0o700);
+            call("fchmodat", path, || {
+                rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
+            })?;
+            openat()?
+        }
+        result => result?,
+    };
+    if stat_file(&directory, path)?.mode & 0o700 != 0o700 {
+        call("fchmod", path, || {
+            rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o700))
+        })?;
+    }
+    Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remove_tree_never_follows_a_link_and_opens_read_only_directories() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let outside = root.path().join("outside");
+        create_directories(&outside).expect("mkdir");
+        write_new(&outside.join("kept"), b"kept", 0o644).expect("write");
+        let tree = root.path().join("tree");
+        create_directories(&tree.join("deep")).expect("mkdir");
+        symlink(&outside, &tree.join("deep/link")).expect("symlink");
+        set_mode(&tree.join("deep"), 0o500).expect("chmod");
+        remove_tree(&tree).expect("removed");
+        assert!(stat(&tree).optional().expect("stat").is_none());
+        assert_eq!(read(&outside.join("kept")).expect("read"), b"kept");
+    }
+
+    #[test]
+    fn read_capped_refuses_what_is_longer() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let file = root.path().join("file");
+        write_new(&file, b"12345", 0o644).expect("write");
+        assert_eq!(read_capped(&file, 5).expect("five bytes"), b"12345");
+        let error = read_capped(&file, 4).expect_err("five bytes are too many");
+        assert_eq!(error.code, crate::core::error::Code::TooLarge);
+    }
+
+    #[test]
+    fn an_error_names_operation_path_and_errno() {
+        let error = read(Path::new("/nowhere/at all")).expect_err("nothing there");
+        assert_eq!((error.op, error.errno()), (Some("open"), Some(2)));
+        assert_eq!(error.path.as_deref(), Some(Path::new("/nowhere/at all")));
+    }
+}

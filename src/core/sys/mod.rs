@@ -1,0 +1,13 @@
+//! The floor: the only code that talks to the operating system. Each call names its operation and its path
+//! in the error, and is a fault point in test builds.
+
+pub mod cancel;
+pub mod deadline;
+pub mod durability;
+pub mod fault;
+pub mod filesystem;
+pub mod flock;
+pub mod fs;
+pub mod identity;
+pub mod path;
+pub mod watch;

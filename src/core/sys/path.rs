@@ -1,0 +1,174 @@
+//! Paths that were checked once: a [`Root`] is absolute, a [`Rel`] cannot leave it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::core::error::{Error, Result};
+
+/// Longest name of one entry, in bytes (Linux NAME_MAX).
+pub const MAX_NAME_BYTES: usize = 255;
+/// Longest path, in bytes (Linux PATH_MAX, with its NUL).
+pub const MAX_PATH_BYTES: usize = 4096;
+
+/// An absolute path under which one thing of ours lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// Checks a path that a user gave under the name `argument`.
+    pub fn parse(argument: &str, text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Err(Error::argument(argument, "''", "an absolute path"));
+        }
+        if text.contains('\0') {
+            return Err(Error::argument(
+                argument,
+                format!("{text:?}"),
+                "a path without NUL",
+            ));
+        }
+        if text.len() >= MAX_PATH_BYTES {
+            return Err(Error::argument(
+                argument,
+                format!("{} bytes long", text.len()),
+                "a path of fewer than 4096 bytes",
+            ));
+        }
+        let path = Path::new(text);
+        if !path.is_absolute() {
+            return Err(Error::argument(
+                argument,
+                format!("'{text}'"),
+                "an absolute path; use path.resolve() for a relative one",
+            ));
+        }
+        Ok(Self(path.components().collect()))
+    }
+
+    /// The path itself.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The only way to a path below it.
+    pub fn join(&self, relative: &Rel) -> PathBuf {
+        self.0.join(relative.as_str())
+    }
+}
+
+impl AsRef<Path> for Root {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// A relative path with `/` between its parts that stays below whatever it is joined to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rel(String);
+
+impl Rel {
+    /// Checks a relative path that a user gave under the name `argument`.
+    pub fn parse(argument: &str, text: &str) -> Result<Self> {
+        let refuse = |why: &str| {
+            Err(Error::argument(
+                argument,
+                format!("'{}'", text.escape_debug()),
+                &format!("a relative path with '/' between its parts ({why})"),
+            ))
+        };
+        if text.is_empty() {
+            return refuse("it is empty");
+        }
+        if text.contains('\0') {
+            return refuse("it contains NUL");
+        }
+        if text.starts_with('/') || text.contains('\\') || has_drive(text) {
+            return refuse("it is absolute or has a backslash or a drive letter");
+        }
+        if text.len() >= MAX_PATH_BYTES {
+            return refuse("it has 4096 bytes or more");
+        }
+        for name in text.split('/') {
+            match name {
+                "" => return refuse("it has an empty part"),
+                "." | ".." => return refuse("it has a '.' or '..' part"),
+                _ if name.len() > MAX_NAME_BYTES => return refuse("a part has more than 255 bytes"),
+                _ if is_reserved(name) => return refuse("a part is a name that Windows reserves"),
+                _ => {}
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text, with `/` between the parts.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Rel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn has_drive(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':'
+}
+
+/// Names that no Windows directory can hold (CON, NUL, COM1 …, with or without an ending).
+fn is_reserved(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).to_ascii_uppercase();
+    match stem.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" => true,
+        _ => {
+            stem.len() == 4
+                && (stem.starts_with("COM") || stem.starts_with("LPT"))
+                && matches!(stem.as_bytes()[3], b'1'..=b'9')
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_cannot_leave_its_root() {
+        let long = "x".repeat(256);
+        let cases = [
+            "",
+            "/a",
+            "..",
+            "../a",
+            "a/../b",
+            "./a",
+            "a//b",
+            "a/",
+            "a\0b",
+            "C:/a",
+            "a\\b",
+            "nul",
+            "COM1.txt",
+            long.as_str(),
+        ];
+        for case in cases {
+            assert!(Rel::parse("relative", case).is_err(), "{case:?} must be refused");
+        }
+        for case in ["a", "a/b.js", "..a/b..", "assets/größe.js", "com10"] {
+            assert!(Rel::parse("relative", case).is_ok(), "{case:?} must be accepted");
+        }
+    }
+
+    #[test]
+    fn a_root_is_absolute() {
+        for case in ["", "a/b", "./a", "/a\0b"] {
+            assert!(Root::parse("root", case).is_err(), "{case:?} must be refused");
+        }
+        assert_eq!(
+            Root::parse("root", "/a//b/").expect("absolute").as_path(),
+            Path::new("/a/b")
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! Wake-ups from the filesystem: coalesced hints, never the truth. A safety tick stands behind them, because
+//! watches overflow, end with their directory, and see nothing of remote changes.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher as _};
+
+use crate::core::error::{Code, Error, Result};
+
+/// A watch on one directory; it ends when dropped.
+pub struct Watch {
+    _watcher: notify::RecommendedWatcher,
+    events: mpsc::Receiver<()>,
+}
+
+impl Watch {
+    /// Watches the entries of `directory`, or its whole tree.
+    pub fn new(directory: &Path, recursive: bool) -> Result<Self> {
+        // One pending wake-up is enough: who is woken looks at the truth.
+        let (sender, events) = mpsc::sync_channel(1);
+        let mut watcher = notify::recommended_watcher(move |_event| {
+            let _full_is_fine = sender.try_send(());
+        })
+        .map_err(|error| failed(directory, &error))?;
+        let mode = if recursive {
+            RecursiveMode::Recursive
+        } else {
+            RecursiveMode::NonRecursive
+        };
+        watcher
+            .watch(directory, mode)
+            .map_err(|error| failed(directory, &error))?;
+        Ok(Self {
+            _watcher: watcher,
+            events,
+        })
+    }
+
+    /// Waits for a wake-up, at most for `tick`. `false` means that the tick ended it.
+    pub fn wait(&self, tick: Duration) -> bool {
+        self.events.recv_timeout(tick).is_ok()
+    }
+}
+
+fn failed(directory: &Path, error: &notify::Error) -> Error {
+    Error::new(Code::Io, format!("watch '{}': {error}", directory.display())).at(directory)
+}

@@ -1,0 +1,24 @@
+/** AbortSignal wiring: in the facade, because napi's own overwrites `onabort` and never reads `aborted`. */
+
+import type { CancelToken } from './binding.cjs'
+import { isWarmswapError } from './errors.js'
+import { native, unwrap, type Failure } from './native.js'
+
+/** Runs a native call that can be cancelled. An abort rejects with the signal's own reason if the caller gave one. */
+export async function abortable<T>(
+  signal: AbortSignal | undefined,
+  start: (token: CancelToken) => Promise<T | Failure>,
+): Promise<T> {
+  signal?.throwIfAborted()
+  const token = new native.CancelToken()
+  const stop = (): void => token.cancel()
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    return unwrap(await start(token))
+  } catch (error) {
+    if (signal?.aborted && isWarmswapError(error) && error.code === 'ERR_ABORTED') throw signal.reason
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', stop)
+  }
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+/** `warmswap <command>`: each command is one file beside this one. */
+
+import { readFileSync } from 'node:fs'
+import { isWarmswapError } from '../errors.js'
+import { doctor } from './doctor.js'
+
+/** Runs with the arguments after its name; resolves with the exit code. */
+type Command = (args: string[]) => number | Promise<number>
+
+const commands: Record<string, { run: Command; help: string }> = {
+  doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
+}
+
+function usage(): string {
+  const lines = Object.entries(commands).map(([name, { help }]) => `  warmswap ${name.padEnd(8)} ${help}`)
+  return ['Usage:', ...lines, '  warmswap --version'].join('\n')
+}
+
+function version(): string {
+  const file = new URL('../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+async function main([name, ...args]: string[]): Promise<number> {
+  if (name === '--version' || name === '-v') {
+    console.log(version())
+    return 0
+  }
+  const command = name === undefined ? undefined : commands[name]
+  if (command === undefined) {
+    const asked = name === undefined || name === '--help' || name === 'help'
+    ;(asked ? console.log : console.error)(asked ? usage() : `warmswap: unknown command '${name}'\n${usage()}`)
+    return asked ? 0 : 2
+  }
+  return await command.run(args)
+}
+
+main(process.argv.slice(2)).then(
+  (code) => (process.exitCode = code),
+  (error: unknown) => {
+    console.error(isWarmswapError(error) ? `warmswap: ${error.message} [${error.code}]` : error)
+    process.exitCode = isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT' ? 2 : 1
+  },
+)

@@ -1,0 +1,8 @@
+/**
+ * warmswap: atomic bundles, orphan-aware locks, streaming caches, stable state and coordinated restarts.
+ *
+ * Units: every `…Ms` is milliseconds, every `…Bytes` is bytes, both finite non-negative numbers unless said otherwise.
+ */
+
+export * from './locks.js'
+export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'

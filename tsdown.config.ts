@@ -1,0 +1,33 @@
+import { defineConfig } from 'tsdown'
+
+const entry = {
+  index: 'src/js/index.ts',
+  state: 'src/js/state/index.ts',
+  'state-portable': 'src/js/state/portable.ts',
+  vite: 'src/js/vite/index.ts',
+  esbuild: 'src/js/esbuild.ts',
+  vitest: 'src/js/vitest/index.ts',
+  cli: 'src/js/cli/index.ts',
+}
+
+const shared = {
+  format: 'esm' as const,
+  platform: 'node' as const,
+  target: 'node20.19',
+  outDir: 'dist',
+  outExtensions: () => ({ js: '.js', dts: '.d.ts' }),
+  fixedExtension: false,
+  deps: { neverBundle: [/binding\.cjs$/, 'vite', 'vite/module-runner', 'vitest', 'esbuild'] },
+  clean: false,
+  logLevel: 'warn' as const,
+}
+
+export default defineConfig([
+  { ...shared, entry, dts: false, sourcemap: true },
+  // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
+  ...['index', 'state', 'vite', 'esbuild', 'vitest'].map((name) => ({
+    ...shared,
+    entry: { [name]: entry[name as keyof typeof entry] },
+    dts: { emitDtsOnly: true },
+  })),
+])
