@@ -5,12 +5,18 @@
 import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { root, run } from './lib/process.js'
 
+process.chdir(root)
 const testing = process.argv.includes('--testing')
 const jsOnly = process.argv.includes('--js-only')
 
+/** Builds the addon; what napi generates beside it is committed in src/js and shipped in dist. */
 function buildAddon(outputDirectory, flags) {
   mkdirSync(outputDirectory, { recursive: true })
+  mkdirSync('dist', { recursive: true })
   run('npx', ['napi', 'build', '--platform', '--output-dir', outputDirectory, '--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header, ...flags])
+  for (const generated of ['binding.cjs', 'binding.d.cts']) {
+    for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory)) cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
+  }
 }
 
 // Declared once here because src/addon/error.rs makes it by hand.
@@ -21,11 +27,7 @@ export type Reply<T> = T | import('./native.js').Failure
 if (testing) {
   buildAddon('build/testing', ['--features', 'testing'])
 } else {
-  if (!jsOnly) {
-    buildAddon('dist', ['--release'])
-    cpSync('dist/binding.cjs', 'src/js/binding.cjs')
-    cpSync('dist/binding.d.cts', 'src/js/binding.d.cts')
-  }
+  if (!jsOnly) buildAddon('dist', ['--release'])
   // Chunks of an earlier build would stay beside the new ones.
   for (const file of readdirSync(`${root}/dist`)) {
     if (!/^binding\.|\.node$/.test(file)) rmSync(`${root}/dist/${file}`, { recursive: true })
