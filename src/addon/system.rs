@@ -51,3 +51,22 @@ pub fn is_testing_build() -> bool {
 pub fn arm_faults() {
     crate::core::sys::fault::arm();
 }
+
+/// Panics, to prove that a panic becomes an error; does nothing in a published build.
+#[napi(ts_return_type = "Reply<void>")]
+pub fn panic_for_tests() -> napi::Result<Reply<()>> {
+    runtime::guarded(|| {
+        assert!(!cfg!(feature = "testing"), "a seeded panic {}", 1);
+        Ok(())
+    })
+}
+
+/// Panics on a thread of ours; does nothing in a published build.
+#[napi(ts_return_type = "Promise<Reply<void>>")]
+pub async fn panic_later_for_tests() -> napi::Result<Reply<()>> {
+    runtime::blocking(|| {
+        assert!(!cfg!(feature = "testing"), "a seeded panic {}", 2);
+        Ok(())
+    })
+    .await
+}

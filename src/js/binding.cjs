@@ -840,3 +840,5 @@ module.exports.armFaults = nativeBinding.armFaults
 module.exports.errorCodes = nativeBinding.errorCodes
 module.exports.filesystemOf = nativeBinding.filesystemOf
 module.exports.isTestingBuild = nativeBinding.isTestingBuild
+module.exports.panicForTests = nativeBinding.panicForTests
+module.exports.panicLaterForTests = nativeBinding.panicLaterForTests

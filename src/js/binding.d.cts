@@ -36,3 +36,9 @@ export interface NativeFilesystem {
   /** Whether bundles and kernel-mode locks are offered on it. */
   trusted: boolean
 }
+
+/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
+export declare function panicForTests(): Reply<void>
+
+/** Panics on a thread of ours; does nothing in a published build. */
+export declare function panicLaterForTests(): Promise<Reply<void>>
