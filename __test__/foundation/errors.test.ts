@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { WarmswapError, isWarmswapError } from 'warmswap'
+import { repository } from '../support/paths.js'
 
 const binding = createRequire(import.meta.url)('../../dist/binding.cjs') as typeof import('../../src/js/binding.cjs')
 
@@ -16,4 +19,10 @@ test('the brand holds across realms, and a plain error has none', () => {
   expect(runInNewContext('Symbol.for("warmswap.error@1") in error', { error })).toBe(true)
   expect(isWarmswapError(new Error('other'))).toBe(false)
   expect(isWarmswapError(null)).toBe(false)
+})
+
+test('the README has one row for each code, with the same word on retrying', () => {
+  const readme = readFileSync(join(repository, 'README.md'), 'utf8')
+  const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \|.*\| (yes|no) \|[^|]*\|$/gm)].map(([, code, retryable]) => [code, retryable === 'yes'])
+  expect(rows).toEqual(binding.errorCodes())
 })

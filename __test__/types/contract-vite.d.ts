@@ -1,7 +1,7 @@
 /** 'warmswap/vite' and 'warmswap/esbuild': the contract. Vite 6, 7 and 8. */
 import type { Plugin, DevEnvironment, ViteDevServer } from 'vite'
 import type { ModuleRunner } from 'vite/module-runner'
-import type { BundleStore } from './contract.js'
+import type { BundleStore } from './contract-api.js'
 
 /** stableState + staleDepRecovery (+ linkEnvironments and atomicOutDir when given options). */
 export default function warmswap(options?: { state?: StableStateOptions; recovery?: StaleDepRecoveryOptions | false; link?: EnvironmentLink[]; outDir?: AtomicOutDirOptions }): Plugin[]

@@ -1,0 +1,11 @@
+/**
+ * The package's types against the contract (copies of the design's api.d.ts, vite.d.ts and vitest.d.ts beside this
+ * file). tsc fails where an export is missing or its shape has changed; nothing of this runs.
+ */
+
+import type * as root from '../../index.js'
+import type * as contract from './contract-api.js'
+
+type Holds<Ours extends Contract, Contract> = [Ours, Contract]
+
+export type Root = Holds<typeof root, Pick<typeof contract, keyof typeof contract & keyof typeof root>>
