@@ -8,4 +8,8 @@ import type * as contract from './contract-api.js'
 
 type Holds<Ours extends Contract, Contract> = [Ours, Contract]
 
-export type Root = Holds<typeof root, Pick<typeof contract, keyof typeof contract & keyof typeof root>>
+// Only this library constructs its errors, so the constructor is not part of the contract: the instance is.
+type Constructed = 'WarmswapError'
+
+export type Root = Holds<typeof root, Pick<typeof contract, Exclude<keyof typeof contract & keyof typeof root, Constructed>>>
+export type ErrorOfRoot = Holds<root.WarmswapError, contract.WarmswapError>
