@@ -42,4 +42,69 @@ declare class WarmswapError extends Error {
 /** Brand check, true across realms, workers and duplicate copies of the package. */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
 //#endregion
-export { type ErrorCode, Holder, WarmswapError, isWarmswapError };
+//#region src/js/state/root.d.ts
+/** What happened to a key. */
+interface StateChange {
+  key: string;
+  type: 'define' | 'replace' | 'drop' | 'migrate';
+}
+//#endregion
+//#region src/js/state/scope.d.ts
+/** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
+type StateScope = 'isolate' | 'realm' | 'test-file';
+//#endregion
+//#region src/js/state/registry.d.ts
+/** How a value is defined. */
+interface StateOptions<T> {
+  /** Another version than the stored one disposes of the old value and makes a new one. @default 1 */
+  version?: string | number;
+  /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
+  scope?: StateScope;
+  /** Runs once on a value that goes away: by a new version, replaceState, dropState or resetState. What it throws becomes a warning. */
+  dispose?(old: T): void | Promise<void>;
+  /** Makes the new value of a version bump from the old one, in place of the initialiser. */
+  migrate?(old: T, from: string | number): T;
+}
+/**
+ * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
+ * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
+ */
+declare function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T;
+/**
+ * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
+ * rejects them all and is not stored, so that the next call tries again.
+ */
+declare function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>;
+/** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
+declare function peekState<T>(key: string): T | undefined;
+/** Whether something is stored under `key`, `undefined` and `null` included. */
+declare function hasState(key: string): boolean;
+/** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
+declare function replaceState<T>(key: string, value: T): void;
+/** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
+declare function dropState(key: string): Promise<boolean>;
+/** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
+declare function resetState(filter?: {
+  prefix?: string;
+}): Promise<void>;
+/** What is stored, in the order of definition: for debugging and leak hunting. */
+declare function listState(): {
+  key: string;
+  version: string | number;
+  generation: number;
+  definedAt: string;
+  definedBy?: string;
+  kind: 'data' | 'code';
+}[];
+/** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
+declare function onStateChange(listener: (event: StateChange) => void): Disposable;
+//#endregion
+//#region src/js/state/index.d.ts
+/**
+ * State that survives the module graph, on the addon: values are found in the main realm of the thread also from
+ * inside vm contexts. Where the addon cannot be loaded this works as the portable build does, in one realm.
+ */
+/** 'native' where the addon was loaded, else 'js'. */
+declare const stateBackend: 'native' | 'js';
+//#endregion
+export { type ErrorCode, Holder, type StateOptions, WarmswapError, defineState, defineStateAsync, dropState, hasState, isWarmswapError, listState, onStateChange, peekState, replaceState, resetState, stateBackend };

@@ -3,7 +3,6 @@ import { defineConfig } from 'tsdown'
 const entry = {
   index: 'src/js/index.ts',
   state: 'src/js/state/index.ts',
-  'state-portable': 'src/js/state/portable.ts',
   vite: 'src/js/vite/index.ts',
   esbuild: 'src/js/esbuild.ts',
   vitest: 'src/js/vitest/index.ts',
@@ -24,6 +23,8 @@ const shared = {
 
 export default defineConfig([
   { ...shared, entry, dts: false, sourcemap: true },
+  // One file without chunks and without Node: bundlers and workerd take it as it is.
+  { ...shared, entry: { 'state-portable': 'src/js/state/portable.ts' }, platform: 'neutral' as const, dts: false, sourcemap: true },
   // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
   ...['index', 'state', 'vite', 'esbuild', 'vitest'].map((name) => ({
     ...shared,

@@ -25,4 +25,5 @@ mod environment;
 mod error;
 mod number;
 mod runtime;
+mod state;
 mod system;

@@ -840,5 +840,6 @@ module.exports.armFaults = nativeBinding.armFaults
 module.exports.errorCodes = nativeBinding.errorCodes
 module.exports.filesystemOf = nativeBinding.filesystemOf
 module.exports.isTestingBuild = nativeBinding.isTestingBuild
+module.exports.mainRealm = nativeBinding.mainRealm
 module.exports.panicForTests = nativeBinding.panicForTests
 module.exports.panicLaterForTests = nativeBinding.panicLaterForTests

@@ -29,6 +29,9 @@ export declare function filesystemOf(path: string): Reply<NativeFilesystem>
 /** Whether this build has fault points and mutants. */
 export declare function isTestingBuild(): boolean
 
+/** The `globalThis` of this thread's main realm, also when called from inside a vm context. */
+export declare function mainRealm(): typeof globalThis
+
 /** A filesystem and whether its kernel locks can be trusted. */
 export interface NativeFilesystem {
   /** Short name, such as `ext4`. */

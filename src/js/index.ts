@@ -6,3 +6,4 @@
 
 export * from './locks.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
+export * from './state/index.js'

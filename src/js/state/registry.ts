@@ -1,0 +1,240 @@
+/** The registry: values that outlive the modules that define them. The same code in Node, browsers and workerd. */
+
+import { WarmswapError, invalidArgument } from '../errors.js'
+import { dispose } from './dispose.js'
+import { kindOf } from './kind.js'
+import { type Entry, type Realm, type Root, type Start, type StateChange, type Table, connectRoot, warnOnce } from './root.js'
+import { type StateScope, tableOf, visibleTables } from './scope.js'
+import { awaitedBy, runInitialiser } from './starting.js'
+import { callSite, warn } from './warn.js'
+
+/** How a value is defined. */
+export interface StateOptions<T> {
+  /** Another version than the stored one disposes of the old value and makes a new one. @default 1 */
+  version?: string | number
+  /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
+  scope?: StateScope
+  /** Runs once on a value that goes away: by a new version, replaceState, dropState or resetState. What it throws becomes a warning. */
+  dispose?(old: T): void | Promise<void>
+  /** Makes the new value of a version bump from the old one, in place of the initialiser. */
+  migrate?(old: T, from: string | number): T
+}
+
+const DEFAULT_VERSION = 1
+const KNOWN_OPTIONS = ['version', 'scope', 'dispose', 'migrate']
+
+let root: Root
+let isolate: Map<string, Entry>
+
+/** Finds the root of this thread in the main realm; the entry module calls it once, before anything else. */
+export function attach(mainRealm: Realm): Root {
+  root = connectRoot(mainRealm)
+  isolate = root.isolate.entries
+  return root
+}
+
+/**
+ * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
+ * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
+ */
+export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T {
+  const table = options?.scope === undefined ? root.isolate : tableOf(root, options.scope)
+  const entry = options?.scope === undefined ? isolate.get(key) : table.entries.get(key)
+  if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION)) return hit<T>(entry, options)
+  checkDefinition(key, init, options)
+  const version = options?.version ?? DEFAULT_VERSION
+  refuseIfStarting(table, key)
+  const start: Start = { version, promise: undefined, waitsFor: new Set() }
+  table.starting.set(key, start)
+  try {
+    void (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
+    const migrates = entry !== undefined && options?.migrate !== undefined
+    const value = migrates ? options.migrate!(entry.value as T, entry.version) : init()
+    return store(table, key, value, version, options, migrates ? 'migrate' : 'define', callSite(defineState))
+  } finally {
+    table.starting.delete(key)
+  }
+}
+
+/**
+ * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
+ * rejects them all and is not stored, so that the next call tries again.
+ */
+export async function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T> {
+  const site = callSite(defineStateAsync)
+  checkDefinition(key, init, options)
+  const table = tableOf(root, options?.scope)
+  const version = options?.version ?? DEFAULT_VERSION
+  for (;;) {
+    const entry = table.entries.get(key)
+    if (entry !== undefined && entry.version === version) return hit<T>(entry, options)
+    const starting = table.starting.get(key)
+    if (starting === undefined) return startAsync(table, key, version, init, options, site)
+    const joined = awaitedBy(key, starting)
+    if (starting.version === version) return (await joined) as T
+    await joined.catch(refuseReentrance)
+  }
+}
+
+function startAsync<T>(table: Table, key: string, version: string | number, init: () => Promise<T>, options: StateOptions<T> | undefined, site: string | undefined): Promise<T> {
+  const start: Start = { version, promise: undefined, waitsFor: new Set() }
+  table.starting.set(key, start)
+  const made = runInitialiser(start, async () => {
+    try {
+      const entry = table.entries.get(key)
+      await (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
+      const migrates = entry !== undefined && options?.migrate !== undefined
+      const value = migrates ? options.migrate!(entry.value as T, entry.version) : await init()
+      return store(table, key, value, version, options, migrates ? 'migrate' : 'define', site)
+    } finally {
+      table.starting.delete(key)
+    }
+  })
+  start.promise = made
+  return made
+}
+
+/** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
+export function peekState<T>(key: string): T | undefined {
+  return find(checkKey(key))?.entries.get(key)?.value as T | undefined
+}
+
+/** Whether something is stored under `key`, `undefined` and `null` included. */
+export function hasState(key: string): boolean {
+  return find(checkKey(key)) !== undefined
+}
+
+/** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
+export function replaceState<T>(key: string, value: T): void {
+  const table = find(checkKey(key))
+  if (table === undefined) throw invalidArgument('key', key, 'a key that defineState or defineStateAsync has defined')
+  refuseIfStarting(table, key)
+  const entry = table.entries.get(key) as Entry
+  if (!Object.is(entry.value, value)) void dispose(key, entry)
+  store(table, key, value, entry.version, { dispose: entry.dispose } as StateOptions<T>, 'replace', callSite(replaceState))
+}
+
+/** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
+export async function dropState(key: string): Promise<boolean> {
+  checkKey(key)
+  const table = visibleTables(root).find(({ entries, starting }) => entries.has(key) || starting.has(key))
+  if (table === undefined) return false
+  const starting = table.starting.get(key)
+  if (starting !== undefined) await awaitedBy(key, starting).catch(refuseReentrance)
+  const entry = table.entries.get(key)
+  if (entry === undefined) return false
+  table.entries.delete(key)
+  tell({ key, type: 'drop' })
+  await dispose(key, entry)
+  return true
+}
+
+/** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
+export async function resetState(filter?: { prefix?: string }): Promise<void> {
+  const prefix = filter?.prefix ?? ''
+  if (typeof prefix !== 'string') throw invalidArgument('filter.prefix', prefix, 'a string')
+  const keys = visibleTables(root).flatMap(({ entries, starting }) => [...entries.keys(), ...starting.keys()])
+  for (const key of keys.reverse()) if (key.startsWith(prefix)) await dropState(key)
+}
+
+/** What is stored, in the order of definition: for debugging and leak hunting. */
+export function listState(): { key: string; version: string | number; generation: number; definedAt: string; definedBy?: string; kind: 'data' | 'code' }[] {
+  return visibleTables(root).flatMap(({ entries }) =>
+    [...entries].map(([key, { version, generation, definedAt, definedBy, kind }]) => ({
+      key,
+      version,
+      generation,
+      definedAt,
+      ...(definedBy === undefined ? {} : { definedBy }),
+      kind,
+    })),
+  )
+}
+
+/** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
+export function onStateChange(listener: (event: StateChange) => void): Disposable {
+  if (typeof listener !== 'function') throw invalidArgument('listener', listener, 'a function')
+  // A wrapper, so that the same function can subscribe twice and end each subscription by itself.
+  const subscription = (event: StateChange): void => listener(event)
+  root.listeners.add(subscription)
+  return { [Symbol.dispose]: () => void root.listeners.delete(subscription) }
+}
+
+function hit<T>(entry: Entry, options: StateOptions<T> | undefined): T {
+  if (options?.dispose !== undefined) entry.dispose = options.dispose as Entry['dispose']
+  return entry.value as T
+}
+
+function store<T>(table: Table, key: string, value: T, version: string | number, options: StateOptions<T> | undefined, type: StateChange['type'], site: string | undefined): T {
+  const kind = kindOf(value)
+  table.entries.set(key, {
+    value,
+    version,
+    generation: (table.entries.get(key)?.generation ?? 0) + 1,
+    definedAt: new Date().toISOString(),
+    definedBy: site,
+    kind,
+    dispose: options?.dispose as Entry['dispose'],
+    disposed: false,
+  })
+  if (kind === 'code') warnOfCode(key, site)
+  tell({ key, type })
+  return value
+}
+
+function warnOfCode(key: string, site: string | undefined): void {
+  if ((globalThis as { process?: { env?: Record<string, string> } }).process?.env?.['NODE_ENV'] === 'production') return
+  warnOnce(
+    root,
+    `code:${key}`,
+    `state '${key}'${site === undefined ? '' : ` (defined at ${site})`} holds a function or an instance of a class: it keeps the module graph ` +
+      `that defined it in memory, and runs the old code after a reload. Store plain data, or give it a 'version' to replace it.`,
+  )
+}
+
+function tell(event: StateChange): void {
+  for (const listener of root.listeners) {
+    try {
+      listener(event)
+    } catch (error) {
+      warn(`a listener of onStateChange failed at ${event.type} of '${event.key}': ${String(error)}`)
+    }
+  }
+}
+
+function find(key: string): Table | undefined {
+  return visibleTables(root).find(({ entries }) => entries.has(key))
+}
+
+function refuseIfStarting(table: Table, key: string): void {
+  const starting = table.starting.get(key)
+  if (starting === undefined) return
+  if (starting.promise === undefined) throw new WarmswapError('ERR_REENTRANT', `state '${key}' is being defined: its own initialiser, migrate or dispose asks for it. Make what it needs before, or under another key.`)
+  throw new WarmswapError('ERR_NOT_READY', `state '${key}' is still being made by defineStateAsync: await that call first.`)
+}
+
+/** Who waits for another's start only cares that it is over, unless it can never be. */
+function refuseReentrance(error: unknown): void {
+  if (error instanceof WarmswapError && error.code === 'ERR_REENTRANT') throw error
+}
+
+function checkKey(key: unknown): string {
+  if (typeof key !== 'string') throw invalidArgument('key', key, 'a string')
+  return key
+}
+
+function checkDefinition<T>(key: string, init: unknown, options: StateOptions<T> | undefined): void {
+  checkKey(key)
+  if (typeof init !== 'function') throw invalidArgument('init', init, 'a function that makes the value')
+  if (options === undefined) return
+  if (typeof options !== 'object' || options === null) throw invalidArgument('options', options, 'an object of options')
+  for (const name of Object.keys(options)) {
+    if (!KNOWN_OPTIONS.includes(name)) throw invalidArgument(`options.${name}`, options[name as keyof StateOptions<T>], `one of the options ${KNOWN_OPTIONS.join(', ')}`)
+  }
+  const { version, dispose, migrate } = options
+  const isVersion = version === undefined || typeof version === 'string' || (typeof version === 'number' && !Number.isNaN(version))
+  if (!isVersion) throw invalidArgument('options.version', version, 'a string or a number')
+  for (const [name, value] of Object.entries({ dispose, migrate })) {
+    if (value !== undefined && typeof value !== 'function') throw invalidArgument(`options.${name}`, value, 'a function')
+  }
+}

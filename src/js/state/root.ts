@@ -1,0 +1,117 @@
+/**
+ * The root: where every copy of this module, in every realm of a thread, finds the same state.
+ *
+ * It hangs on the main realm's `globalThis` under a registered symbol, because nothing that belongs to a module
+ * survives Vite's full reload (`evaluatedModules.clear()` takes virtual modules too). The symbol carries the
+ * version of the layout below: copies that agree on it share a root, others get one of their own and say so.
+ */
+
+import { warn } from './warn.js'
+
+/** Version of {@link Root}'s layout. Fields may be added; a change of meaning is a new version. */
+const PROTOCOL = 1
+const ROOT = Symbol.for(`warmswap/root@${PROTOCOL}`)
+
+/** One stored value. */
+export interface Entry {
+  value: unknown
+  version: string | number
+  /** 1 for the first value of its key, one more for each that took its place. */
+  generation: number
+  definedAt: string
+  definedBy: string | undefined
+  kind: 'data' | 'code'
+  /** From the latest definition: an earlier one would keep its whole module graph alive. */
+  dispose: ((old: unknown) => void | Promise<void>) | undefined
+  /** The old value of a version bump whose initialiser failed: it is still there, and is not disposed again. */
+  disposed: boolean
+}
+
+/** A value that is being made. */
+export interface Start {
+  readonly version: string | number
+  /** Set as soon as the initialiser has returned a promise. */
+  promise: Promise<unknown> | undefined
+  /** The starts that its initialiser waits for. */
+  readonly waitsFor: Set<Start>
+}
+
+/** The values of one scope. */
+export interface Table {
+  readonly entries: Map<string, Entry>
+  readonly starting: Map<string, Start>
+}
+
+/** What happened to a key. */
+export interface StateChange {
+  key: string
+  type: 'define' | 'replace' | 'drop' | 'migrate'
+}
+
+/** What all copies of a thread share. */
+export interface Root {
+  readonly isolate: Table
+  /** Values of scope 'test-file', of the file that runs now. */
+  testFile: { name: string; table: Table } | undefined
+  readonly listeners: Set<(event: StateChange) => void>
+  /** What has been warned of: each thing once. */
+  readonly warned: Set<string>
+  /** Folder of each copy of this package that found this root. */
+  readonly copies: Set<string>
+}
+
+/** The collections of a realm: made in the main realm, so that a vm context that came first is not kept alive. */
+export interface Realm {
+  Map: MapConstructor
+  Set: SetConstructor
+  [ROOT]?: Root
+}
+
+export function makeTable(realm: Realm): Table {
+  return { entries: new realm.Map(), starting: new realm.Map() }
+}
+
+/** The root of this thread, made by whoever comes first. */
+export function connectRoot(realm: Realm): Root {
+  const root = (realm[ROOT] ??= {
+    isolate: makeTable(realm),
+    testFile: undefined,
+    listeners: new realm.Set(),
+    warned: new realm.Set(),
+    copies: new realm.Set(),
+  })
+  announceCopy(root)
+  announceOtherProtocols(root, realm)
+  return root
+}
+
+/** Tells what has not been told in this thread. */
+export function warnOnce(root: Root, what: string, message: string): void {
+  if (root.warned.has(what)) return
+  root.warned.add(what)
+  warn(message)
+}
+
+function announceCopy(root: Root): void {
+  // A bundler may leave no `import.meta.url`, and the same file is evaluated again under another query.
+  const folder = (import.meta.url ?? '').replace(/[?#].*$/, '').replace(/[^/]*$/, '')
+  root.copies.add(folder)
+  if (root.copies.size < 2) return
+  warnOnce(
+    root,
+    'copies',
+    `two copies of warmswap are loaded in this thread (${[...root.copies].join(' and ')}). They share their state, but one of them is ` +
+      `superfluous: keep 'warmswap' external and out of pre-bundling (stableState() of warmswap/vite does both), or run 'npm dedupe'.`,
+  )
+}
+
+function announceOtherProtocols(root: Root, realm: Realm): void {
+  const other = Object.getOwnPropertySymbols(realm).find((symbol) => symbol !== ROOT && /^warmswap\/root@\d+$/.test(symbol.description ?? ''))
+  if (other === undefined) return
+  warnOnce(
+    root,
+    'protocols',
+    `two incompatible versions of warmswap are loaded in this thread (${ROOT.description} and ${other.description}). ` +
+      `They do not see each other's state: update the older one.`,
+  )
+}

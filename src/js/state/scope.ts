@@ -1,0 +1,47 @@
+/** Scopes: which values a definition sees. */
+
+import { invalidArgument } from '../errors.js'
+import { report } from './dispose.js'
+import { type Realm, type Root, type Table, makeTable } from './root.js'
+
+/** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
+export type StateScope = 'isolate' | 'realm' | 'test-file'
+
+/**
+ * Says which test file runs in this realm: `globalThis[TEST_FILE]` is a string that differs for each run of a test
+ * file. `setup()` of warmswap/vitest sets it; where it is not set, scope 'test-file' means 'isolate'.
+ */
+export const TEST_FILE = Symbol.for('warmswap/test-file@1')
+
+const REALM_TABLE = Symbol.for('warmswap/realm@1')
+
+const here = globalThis as typeof globalThis & Realm & { [TEST_FILE]?: unknown; [REALM_TABLE]?: Table }
+
+/** The table of a scope. */
+export function tableOf(root: Root, scope: StateScope | undefined): Table {
+  if (scope === undefined || scope === 'isolate') return root.isolate
+  if (scope === 'realm') return (here[REALM_TABLE] ??= makeTable(here))
+  if (scope === 'test-file') return testFileTable(root)
+  throw invalidArgument('options.scope', scope, "'isolate', 'realm' or 'test-file'")
+}
+
+/** All tables that this realm sees, the narrowest first. */
+export function visibleTables(root: Root): Table[] {
+  return [...new Set([testFileTable(root), here[REALM_TABLE] ?? root.isolate, root.isolate])]
+}
+
+function testFileTable(root: Root): Table {
+  const name = here[TEST_FILE]
+  if (typeof name !== 'string') return root.isolate
+  if (root.testFile?.name !== name) {
+    const over = root.testFile
+    root.testFile = { name, table: makeTable(here) }
+    if (over !== undefined) disposeAll(over.table)
+  }
+  return root.testFile.table
+}
+
+/** The test file is over: nobody waits for its values, so what goes wrong can only be told. */
+function disposeAll(table: Table): void {
+  for (const [key, entry] of [...table.entries].reverse()) void report(key, () => entry.dispose?.(entry.value))
+}

@@ -1,0 +1,53 @@
+/** Values that are being made: who waits for whom, so that a circle is an error and not a hang. */
+
+import { WarmswapError } from '../errors.js'
+import type { Start } from './root.js'
+
+interface Context {
+  run<R>(start: Start, task: () => R): R
+  getStore(): Start | undefined
+  disable(): void
+}
+
+let context: Context | undefined
+let running = 0
+
+/** Runs an initialiser so that a definition from inside it can be told from one that only comes at the same time. */
+export async function runInitialiser<T>(start: Start, task: () => Promise<T>): Promise<T> {
+  context ??= makeContext()
+  running += 1
+  try {
+    return await (context === undefined ? task() : context.run(start, task))
+  } finally {
+    running -= 1
+    // On Node 20 and 22 a context costs every promise of the process something for as long as it is enabled.
+    if (running === 0) context?.disable()
+  }
+}
+
+/** The value that is being made. Throws ERR_REENTRANT where waiting for it could never end. */
+export function awaitedBy(key: string, start: Start): Promise<unknown> {
+  const waiter = context?.getStore()
+  if (start.promise === undefined || (waiter !== undefined && reaches(start, waiter))) {
+    return Promise.reject(
+      new WarmswapError('ERR_REENTRANT', `state '${key}' is being defined, and its own initialiser waits for it, directly or through another definition. Make what it needs before, or under another key.`),
+    )
+  }
+  if (waiter === undefined) return start.promise
+  waiter.waitsFor.add(start)
+  return start.promise.finally(() => waiter.waitsFor.delete(start))
+}
+
+function reaches(from: Start, to: Start): boolean {
+  return from === to || [...from.waitsFor].some((next) => reaches(next, to))
+}
+
+/** Node and workerd have one; in a browser only the synchronous part of an initialiser can be watched. */
+function makeContext(): Context | undefined {
+  interface Hooks {
+    AsyncLocalStorage: new () => Context
+  }
+  const { process } = globalThis as { process?: { getBuiltinModule?(id: string): Hooks | undefined } }
+  const hooks = process?.getBuiltinModule?.('async_hooks')
+  return hooks && new hooks.AsyncLocalStorage()
+}
