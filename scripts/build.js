@@ -13,7 +13,7 @@ const jsOnly = process.argv.includes('--js-only')
 function buildAddon(outputDirectory, flags) {
   mkdirSync(outputDirectory, { recursive: true })
   mkdirSync('dist', { recursive: true })
-  run('npx', ['napi', 'build', '--platform', '--output-dir', outputDirectory, '--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header, ...flags])
+  run('npx', ['napi', 'build', '--platform', '--output-dir', outputDirectory, '--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header, ...flags, '--', '--lib'])
   for (const generated of ['binding.cjs', 'binding.d.cts']) {
     for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory)) cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
   }

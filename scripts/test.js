@@ -13,6 +13,9 @@ const all = ['foundation', 'bundles', 'locks', 'caches', 'state', 'restarts']
 const capabilities = wanted.length > 0 ? wanted : all
 if (flags.includes('--long')) process.env.WARMSWAP_LONG = '1'
 
+// The napi CLI builds for a named target; so does everything here, else Cargo keeps two copies of all dependencies.
+process.env.CARGO_BUILD_TARGET ??= hostTarget()
+
 const timings = []
 const totals = { passed: 0, failed: 0, skipped: 0 }
 
@@ -21,6 +24,11 @@ function phase(name, work) {
   const started = performance.now()
   work()
   timings.push([name, (performance.now() - started) / 1000])
+}
+
+function hostTarget() {
+  const { stdout } = attempt('rustc', ['-vV'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+  return /^host: (.+)$/m.exec(stdout)[1]
 }
 
 function checks() {

@@ -11,7 +11,8 @@ export const testingAddon = join(repository, 'build/testing/warmswap.linux-x64-g
 
 /** A Rust child program of __test__/processes, built with the feature `testing`. */
 export function rustChild(name: string): string {
-  const path = join(process.env.CARGO_TARGET_DIR ?? join(repository, 'target'), 'debug', name)
+  const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target')
+  const path = join(target, process.env.CARGO_BUILD_TARGET ?? '', 'debug', name)
   if (!existsSync(path)) throw new Error(`${path} is missing: run 'cargo build --no-default-features --features testing --bins'`)
   return path
 }
