@@ -6,6 +6,8 @@ const entry = {
   vite: 'src/js/vite/index.ts',
   esbuild: 'src/js/esbuild.ts',
   vitest: 'src/js/vitest/index.ts',
+  'race-point': 'src/js/vitest/race-point.ts',
+  'race-keeper': 'src/js/vitest/keeper.ts',
   cli: 'src/js/cli/index.ts',
 }
 
@@ -26,7 +28,7 @@ export default defineConfig([
   // One file without chunks and without Node: bundlers and workerd take it as it is.
   { ...shared, entry: { 'state-portable': 'src/js/state/portable.ts' }, platform: 'neutral' as const, dts: false, sourcemap: true },
   // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
-  ...['index', 'state', 'vite', 'esbuild', 'vitest'].map((name) => ({
+  ...['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point'].map((name) => ({
     ...shared,
     entry: { [name]: entry[name as keyof typeof entry] },
     dts: { emitDtsOnly: true },

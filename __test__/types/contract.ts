@@ -3,8 +3,12 @@
  * file). tsc fails where an export is missing or its shape has changed; nothing of this runs.
  */
 
+import type { Matchers } from 'vitest'
+import type { RaceMatchers } from '../../dist/vitest.js'
+import type * as raceKit from '../../dist/vitest.js'
 import type * as root from '../../index.js'
 import type * as contract from './contract-api.js'
+import type * as raceKitContract from './contract-vitest.js'
 
 type Holds<Ours extends Contract, Contract> = [Ours, Contract]
 
@@ -13,3 +17,6 @@ type Constructed = 'WarmswapError'
 
 export type Root = Holds<typeof root, Pick<typeof contract, Exclude<keyof typeof contract & keyof typeof root, Constructed>>>
 export type ErrorOfRoot = Holds<root.WarmswapError, contract.WarmswapError>
+
+export type RaceKit = Holds<Pick<typeof raceKit, keyof typeof raceKitContract>, typeof raceKitContract>
+export type Matched = Holds<RaceMatchers<void>, Pick<Matchers<void>, 'toSettleWithin' | 'toAnswerEachOnce' | 'toNeverGoBackwards' | 'toLeakNothing'>>

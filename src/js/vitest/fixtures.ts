@@ -1,0 +1,85 @@
+/** vitest's `test` with a race and a folder, both gone when the test is over. */
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { type TestAPI, test as base } from 'vitest'
+import { combined } from './clean-up.js'
+import { tellKeeper } from './keeper-client.js'
+import { addMatchers } from './matchers.js'
+import { RunningRace } from './race.js'
+import { chooseSeed } from './random.js'
+import { writePage } from './report-page.js'
+import { describe } from './timeline.js'
+import type { Race } from './types.js'
+
+/** What the fixtures need to know of a test. */
+interface TaskFacts {
+  name: string
+  fullTestName?: string
+  timeout: number
+  file: { filepath: string }
+  result?: { state?: string } | undefined
+}
+
+/** vitest's `test` with fixtures that clean up after themselves, in reverse order, also after a failure. */
+export const test: TestAPI<{ tempRoot: string; race: Race }> = base.extend<{ tempRoot: string; race: Race }>({
+  tempRoot: async ({}, use) => {
+    const folder = makeFolder('files')
+    tellKeeper({ folder })
+    await use(folder)
+    if (process.env.WARMSWAP_RACE_KEEP) return console.error(`kept: ${folder}`)
+    rmSync(folder, { recursive: true, force: true })
+    tellKeeper({ done: folder })
+  },
+  race: async ({ task, signal }, use) => {
+    addMatchers()
+    const seed = chooseSeed()
+    const command = repeatCommand(task, seed)
+    const artifacts = artifactsOf(task)
+    // A test without a limit still needs one for what it waits for.
+    const timeoutMs = task.timeout > 0 && Number.isFinite(task.timeout) ? task.timeout : 300_000
+    const race = await RunningRace.open({ seed, folder: makeFolder('race'), signal, timeoutMs, command, artifacts })
+    await use(race)
+    const passed = task.result?.state !== 'fail'
+    const events = race.events()
+    const outputs = race.outputs()
+    const errors = await race.close(passed)
+    if (!passed || errors.length > 0) await leaveTraces({ artifacts, command, seed, events, outputs })
+    // vitest appends this to the errors of the test: the first one stays the first.
+    if (errors.length > 0) throw combined(errors)
+  },
+})
+
+function makeFolder(kind: string): string {
+  return mkdtempSync(join(tmpdir(), `warmswap-${kind}-`))
+}
+
+/** One line that repeats the test with the same seed. */
+function repeatCommand(task: TaskFacts, seed: number): string {
+  const name = task.name.replaceAll(/[^\w\s-]/g, '.')
+  return `WARMSWAP_RACE_SEED=${seed} npx vitest run ${relative(process.cwd(), task.file.filepath)} -t "${name}"`
+}
+
+/** Where tools keep what may be deleted at any time; the next run of the same test replaces it. */
+function artifactsOf(task: TaskFacts): string {
+  const slug = `${relative(process.cwd(), task.file.filepath)} ${task.fullTestName ?? task.name}`.replaceAll(/[^\w.-]+/g, '-').slice(0, 150)
+  return join(process.env.WARMSWAP_RACE_REPORTS ?? join(process.cwd(), 'node_modules/.cache/warmswap/races'), slug)
+}
+
+interface Traces {
+  artifacts: string
+  command: string
+  seed: number
+  events: ReturnType<RunningRace['events']>
+  outputs: ReturnType<RunningRace['outputs']>
+}
+
+/** What a failure leaves: the time line as text and as a page, and the end of every process's output. */
+async function leaveTraces({ artifacts, command, seed, events, outputs }: Traces): Promise<void> {
+  mkdirSync(artifacts, { recursive: true })
+  writeFileSync(join(artifacts, 'timeline.txt'), `${describe(events, events[0]?.at ?? 0)}\n`)
+  for (const { name, stdout, stderr } of outputs) writeFileSync(join(artifacts, `${name.replaceAll(/\W+/g, '-')}.log`), `${stdout}\n── standard error\n${stderr}`)
+  await writePage(join(artifacts, 'timeline.html'), { title: 'A race that failed', command, seed, events, summary: '', points: [], edge: {}, notes: [] })
+  console.error(`time line and output: ${artifacts}\nrepeat it with: ${command}`)
+}

@@ -1,0 +1,104 @@
+/** One probe of one target, and what its end means. */
+
+import http from 'node:http'
+import https from 'node:https'
+import { now } from './clock.js'
+import type { Outcome, Probe } from './types.js'
+
+export interface ProbeResult {
+  outcome: Outcome
+  sentAt: number
+  endedAt: number
+  detail: string | undefined
+}
+
+export type Identify = (nonce: string) => 'current' | 'former' | 'stranger'
+
+const OUTCOMES: readonly Outcome[] = ['ok', 'wrong-generation', 'refused', 'reset', 'hang', 'server-error', 'stranger']
+
+/** Codes of Node's net, http and undici, and of close frames that no peer sent. */
+const BY_CODE: Record<string, Outcome> = {
+  ECONNREFUSED: 'refused',
+  ENOENT: 'refused',
+  ECONNRESET: 'reset',
+  ECONNABORTED: 'reset',
+  EPIPE: 'reset',
+  UND_ERR_SOCKET: 'reset',
+  UND_ERR_ABORTED: 'reset',
+  HPE_INVALID_EOF_STATE: 'reset',
+  ETIMEDOUT: 'hang',
+  UND_ERR_CONNECT_TIMEOUT: 'hang',
+  UND_ERR_HEADERS_TIMEOUT: 'hang',
+  UND_ERR_BODY_TIMEOUT: 'hang',
+}
+
+/** Runs it once, with its time limit. Rejects only if the probe itself is broken. */
+export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify, outer: AbortSignal): Promise<ProbeResult> {
+  const limit = new AbortController()
+  const timer = setTimeout(() => limit.abort(new DOMException(`no answer within ${probe.timeoutMs} ms`, 'TimeoutError')), probe.timeoutMs)
+  const signal = AbortSignal.any([limit.signal, outer])
+  const sentAt = now()
+  try {
+    // A probe that does not listen to its signal is left behind, not waited for.
+    const timedOut = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+    const answer = await Promise.race([probe.run(target, signal), timedOut])
+    return { ...judge(answer, identify), sentAt, endedAt: now() }
+  } catch (error) {
+    outer.throwIfAborted()
+    const outcome: Outcome = limit.signal.aborted ? 'hang' : classify(error)
+    return { outcome, sentAt, endedAt: now(), detail: error instanceof Error ? describeError(error) : String(error) }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function judge({ nonce, value }: { nonce?: string; value?: unknown }, identify: Identify): { outcome: Outcome; detail: string | undefined } {
+  const status = statusOf(value)
+  const who = nonce === undefined ? 'current' : identify(nonce)
+  if (who === 'stranger') return { outcome: 'stranger', detail: `answered by '${nonce}', which no instance of this race is or was` }
+  if (who === 'former') return { outcome: 'wrong-generation', detail: `answered by '${nonce}', which has been replaced` }
+  return status !== undefined && status >= 500 ? { outcome: 'server-error', detail: `status ${status}` } : { outcome: 'ok', detail: undefined }
+}
+
+/** A mistake in the probe's own code must not count as a failure of what it probes. */
+const MISTAKES = ['TypeError', 'ReferenceError', 'SyntaxError', 'RangeError']
+
+/** From an error's `outcome`, its code or that of its cause (fetch hides it there), its status; an answer that is any other error is the server's. */
+function classify(error: unknown): Outcome {
+  const facts = (typeof error === 'object' && error !== null ? error : {}) as { outcome?: Outcome; code?: string; name?: string; message?: string; cause?: unknown }
+  if (facts.outcome !== undefined && OUTCOMES.includes(facts.outcome)) return facts.outcome
+  const known = facts.code === undefined ? undefined : BY_CODE[facts.code]
+  if (known !== undefined) return known
+  if (facts.message === 'socket hang up' || facts.message === 'terminated') return 'reset'
+  if (facts.cause !== undefined) return classify(facts.cause)
+  if (statusOf(error) === undefined && MISTAKES.includes(facts.name ?? '')) throw error
+  return 'server-error'
+}
+
+function statusOf(value: unknown): number | undefined {
+  const { status, statusCode } = (typeof value === 'object' && value !== null ? value : {}) as { status?: unknown; statusCode?: unknown }
+  const found = typeof status === 'number' ? status : statusCode
+  return typeof found === 'number' ? found : undefined
+}
+
+function describeError(error: Error): string {
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : ''
+  return `${error.message}${cause}`.slice(0, 200)
+}
+
+/** Where undici, Node's fetch, keeps its dispatcher; registered by it for just this: to be replaced. */
+const FETCH_DISPATCHER = Symbol.for('undici.globalDispatcher.1')
+
+/**
+ * Makes fetch and http.globalAgent open new connections: a kept one leads to the predecessor, which is a race of its
+ * own (cloudflare/workers-sdk#14641) and is asked for with `reuse`.
+ */
+export function forgetConnections(): void {
+  const scope = globalThis as { [FETCH_DISPATCHER]?: { constructor: new () => object } }
+  if (scope[FETCH_DISPATCHER] !== undefined) {
+    const Dispatcher = scope[FETCH_DISPATCHER].constructor
+    scope[FETCH_DISPATCHER] = new Dispatcher() as { constructor: new () => object }
+  }
+  http.globalAgent = new http.Agent({ keepAlive: true, timeout: 5000 })
+  https.globalAgent = new https.Agent({ keepAlive: true, timeout: 5000 })
+}

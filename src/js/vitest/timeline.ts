@@ -1,0 +1,51 @@
+/** What happened, in the order of the one clock: every process, restart, probe and point of a race. */
+
+import { now } from './clock.js'
+import type { Outcome } from './types.js'
+
+export interface TimelineEvent {
+  /** Milliseconds of the monotonic clock. */
+  at: number
+  /** Until when, where it took a while. */
+  until?: number
+  /** Whose row it goes into: 'server 1', 'heartbeat', 'probe read'. */
+  who: string
+  what: string
+  detail?: string
+  outcome?: Outcome
+}
+
+/** Beyond this the oldest are dropped: a run of hours must not fill the memory. */
+const MOST_EVENTS = 20_000
+
+export class Timeline {
+  readonly started = now()
+  #events: TimelineEvent[] = []
+  #dropped = 0
+
+  record(who: string, what: string, facts: Partial<Omit<TimelineEvent, 'who' | 'what'>> = {}): void {
+    this.#events.push({ at: now(), who, what, ...facts })
+    if (this.#events.length <= MOST_EVENTS) return
+    const excess = MOST_EVENTS / 10
+    this.#events.splice(0, excess)
+    this.#dropped += excess
+  }
+
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  /** All events with those of other sources, sorted by time. */
+  merged(others: readonly TimelineEvent[] = []): TimelineEvent[] {
+    return [...this.#events, ...others].sort((one, other) => one.at - other.at)
+  }
+}
+
+/** One line an event: seconds since the start, who, what. */
+export function describe(events: readonly TimelineEvent[], started: number): string {
+  const line = ({ at, until, who, what, detail, outcome }: TimelineEvent): string => {
+    const took = until === undefined ? '' : ` (${(until - at).toFixed(1)} ms)`
+    return `${((at - started) / 1000).toFixed(4).padStart(10)} s  ${who.padEnd(14)} ${what}${took}${outcome ? ` → ${outcome}` : ''}${detail ? `: ${detail}` : ''}`
+  }
+  return events.map(line).join('\n')
+}
