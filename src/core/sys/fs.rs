@@ -270,6 +270,21 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     })
 }
 
+/// Sets both times of an entry to now; a link itself is touched, not its target.
+pub fn touch(path: &Path) -> Result<()> {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    call("utimensat", path, || {
+        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+    })
+}
+
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -1,14 +1,235 @@
 //! Who a process is, beyond its pid: a pid alone is reused, means another process in another pid namespace,
 //! and outlives its process as a zombie.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+use serde::{Deserialize, Serialize};
 
 use crate::core::sys::fs;
 
+/// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
+pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
+const PID_FS_MAGIC: u64 = 0x5049_4446;
+
+/// A process, as a record on disk names it. What a platform does not tell is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Its number in its own pid namespace.
+    pub pid: u32,
+    /// The boot it runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// Inode of its pid namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_ns: Option<u64>,
+    /// Inode of its pidfd: unique in a boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pidfd_ino: Option<u64>,
+    /// When it started, in ticks of 10 ms since boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ticks: Option<u64>,
+}
+
+/// What is known about a process that a record names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It is that very process, and it runs.
+    Alive,
+    /// Proven: it has ended.
+    Dead,
+    /// Nothing is proven.
+    Unknown,
+}
+
+impl Liveness {
+    /// The name that JavaScript sees.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// This process.
+pub fn this_process() -> &'static Identity {
+    static THIS: LazyLock<Identity> = LazyLock::new(|| {
+        let pid = std::process::id();
+        let pidfd = Pid::from_raw(pid.cast_signed())
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Identity {
+            pid,
+            boot_id: boot_id(),
+            pid_ns: pid_namespace(),
+            pidfd_ino: pidfd.as_ref().and_then(pidfd_inode),
+            start_ticks: process_stat(pid).map(|stat| stat.start_ticks),
+        }
+    });
+    &THIS
+}
+
+impl Identity {
+    /// Whether this boot and this pid namespace are the process's own, so that its pid means something here.
+    pub fn is_near(&self) -> bool {
+        let here = this_process();
+        self.boot_id.is_some()
+            && self.boot_id == here.boot_id
+            && self.pid_ns.is_some()
+            && self.pid_ns == here.pid_ns
+    }
+
+    /// Whether it ran before this boot of this machine, or on another machine.
+    pub fn is_of_another_boot(&self) -> bool {
+        match (&self.boot_id, &this_process().boot_id) {
+            (Some(its), Some(ours)) => its != ours,
+            _ => false,
+        }
+    }
+
+    /// Whether the process lives. `Dead` only on proof; a pid that means nothing here proves nothing.
+    pub fn liveness(&self) -> Liveness {
+        if !self.is_near() {
+            return Liveness::Unknown;
+        }
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
+            return Liveness::Unknown;
+        };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => Liveness::Dead,
+            Ok(pidfd) if has_ended(&pidfd) => Liveness::Dead,
+            Ok(pidfd) => match (self.pidfd_ino, pidfd_inode(&pidfd)) {
+                (Some(recorded), Some(found)) if recorded == found => Liveness::Alive,
+                (Some(_), Some(_)) => Liveness::Dead,
+                _ => self.liveness_by_start(),
+            },
+            // No pidfds here (before Linux 5.3, gVisor).
+            Err(_) => match test_kill_process(pid) {
+                Err(Errno::SRCH) => Liveness::Dead,
+                _ => self.liveness_by_start(),
+            },
+        }
+    }
+
+    /// The start time tells a reused pid, but only to 10 ms.
+    fn liveness_by_start(&self) -> Liveness {
+        match (self.start_ticks, process_stat(self.pid)) {
+            (_, Some(stat)) if matches!(stat.state, 'Z' | 'X') => Liveness::Dead,
+            (Some(recorded), Some(stat)) if recorded == stat.start_ticks => Liveness::Alive,
+            (Some(_), Some(_)) => Liveness::Dead,
+            // Hidden /proc: the pid is taken, by whom is not told.
+            _ => Liveness::Unknown,
+        }
+    }
+}
+
+/// Readable once all threads are gone, also while nobody has reaped it.
+fn has_ended(pidfd: &impl std::os::fd::AsFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+fn pidfd_inode(pidfd: &std::os::fd::OwnedFd) -> Option<u64> {
+    #[expect(clippy::cast_sign_loss, reason = "magic numbers are 32-bit patterns")]
+    let magic = rustix::fs::fstatfs(pidfd).ok()?.f_type as u64;
+    let inode = rustix::fs::fstat(pidfd).ok()?.st_ino;
+    (magic == PID_FS_MAGIC).then_some(inode)
+}
+
+struct ProcessStat {
+    state: char,
+    start_ticks: u64,
+}
+
+/// Fields 3 and 22 of /proc/<pid>/stat. The second one, the name, may hold spaces and parentheses.
+fn process_stat(pid: u32) -> Option<ProcessStat> {
+    let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/stat")), 4096).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
+    Some(ProcessStat {
+        state: fields.next()?.chars().next()?,
+        start_ticks: fields.nth(18)?.parse().ok()?,
+    })
+}
+
+/// When a process of this pid namespace started, in milliseconds since the epoch. It is made of two clocks of
+/// which one can be stepped: good for doubt, not for proof.
+pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
+    let ticks = process_stat(pid)?.start_ticks;
+    let millis = i64::try_from(ticks * 1000 / rustix::param::clock_ticks_per_second()).ok()?;
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = up.tv_sec * 1000 + up.tv_nsec / 1_000_000;
+    let now = i64::try_from(crate::core::sys::clock::wall_millis()).ok()?;
+    Some(now - up + millis)
+}
+
+/// Whether no process of this machine has this pid, in whatever pid namespace it counts: only the first
+/// namespace sees them all, elsewhere the answer is `false`.
+pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
+    if this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
+        return false;
+    }
+    let Ok(entries) = fs::read_directory(Path::new("/proc")) else {
+        return false;
+    };
+    entries
+        .iter()
+        .filter_map(|entry| entry.name.to_str())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .all(|name| !has_pid_in_some_namespace(name, pid))
+}
+
+fn has_pid_in_some_namespace(process: &str, pid: u32) -> bool {
+    let path = PathBuf::from(format!("/proc/{process}/status"));
+    let Ok(text) = fs::read_capped(&path, 1 << 16) else {
+        // It ended while we looked.
+        return false;
+    };
+    let text = String::from_utf8_lossy(&text);
+    let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
+    let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
+    let pids = field("NSpid:").unwrap_or(process);
+    !is_zombie
+        && pids
+            .split_ascii_whitespace()
+            .any(|each| each.parse() == Ok(pid))
+}
+
 /// The kernel's identity of this boot; `None` where the platform tells none.
+///
+/// In builds with the feature `testing`, `WARMSWAP_BOOT_ID` pretends to be another kernel.
 pub fn boot_id() -> Option<String> {
+    #[cfg(feature = "testing")]
+    if let Ok(pretended) = std::env::var("WARMSWAP_BOOT_ID") {
+        return Some(pretended);
+    }
     let text = fs::read_capped(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;
     Some(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// The inode of this process's pid namespace.
+fn pid_namespace() -> Option<u64> {
+    let text = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
+    text.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The name of this machine, with the pid namespace added outside of the first one: other programs compare
+/// hostname and pid alone, and would take a process of another namespace for a dead one.
+pub fn hostname() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    match this_process().pid_ns {
+        Some(inode) if inode != FIRST_PID_NAMESPACE => format!("{name}+pidns-{inode}"),
+        _ => name.into_owned(),
+    }
 }
 
 /// Microseconds of this boot's monotonic clock: comparable between the processes of one machine, stops in
@@ -24,4 +245,48 @@ pub fn command() -> String {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     arguments.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_a_reaped_child_is_dead() {
+        assert_eq!(this_process().liveness(), Liveness::Alive);
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let pid = child.id();
+        child.wait().expect("reaped");
+        let gone = Identity {
+            pid,
+            pidfd_ino: None,
+            start_ticks: None,
+            ..this_process().clone()
+        };
+        assert_eq!(gone.liveness(), Liveness::Dead);
+    }
+
+    #[test]
+    fn a_zombie_is_dead_and_a_reused_pid_is_another_process() {
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let zombie = Identity {
+            pid: child.id(),
+            ..this_process().clone()
+        };
+        while zombie.liveness() != Liveness::Dead {
+            std::thread::yield_now();
+        }
+        child.wait().expect("reaped");
+        let reused = Identity {
+            start_ticks: Some(1),
+            pidfd_ino: None,
+            ..this_process().clone()
+        };
+        assert_eq!(reused.liveness(), Liveness::Dead);
+        let elsewhere = Identity {
+            pid_ns: Some(1),
+            ..this_process().clone()
+        };
+        assert_eq!(elsewhere.liveness(), Liveness::Unknown);
+    }
 }

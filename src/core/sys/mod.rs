@@ -2,8 +2,10 @@
 //! in the error, and is a fault point in test builds.
 
 pub mod cancel;
+pub mod clock;
 pub mod deadline;
 pub mod durability;
+pub mod events;
 pub mod fault;
 pub mod filesystem;
 pub mod flock;

@@ -1,0 +1,115 @@
+//! The lock directory `K`, for everybody who only knows mkdir locks: it appears finished, with its owner, and
+//! leaves in one rename. Among ourselves it decides nothing.
+
+use std::path::Path;
+
+use super::paths::LockPath;
+use super::record::{self, Contents};
+use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::{fault, fs};
+
+/// What is at the path of a lock.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) contents: Option<Contents>,
+    /// The owner's bytes and the directory's inode: what must not have changed when it is buried.
+    owner: Option<Vec<u8>>,
+    inode: u64,
+    /// What any sign of life would change.
+    pub(super) evidence: Vec<u8>,
+}
+
+/// Looks at the lock directory; `None` where there is none. A file or a link there is an error, not a lock.
+pub(super) fn look(lock: &LockPath) -> Result<Option<Found>> {
+    let Some(stat) = fs::stat(lock.directory()).optional()? else {
+        return Ok(None);
+    };
+    if stat.kind != fs::Kind::Directory {
+        return Err(not_a_directory(lock.directory(), stat.kind));
+    }
+    let owner = lock.owner();
+    let touched = fs::stat(&owner).optional()?.map_or(0, |stat| stat.modified_ns);
+    let (bytes, contents) = record::read(&owner)?.unzip();
+    let mut evidence = format!("{} {} {touched} ", stat.inode, stat.modified_ns).into_bytes();
+    evidence.extend(bytes.iter().flatten());
+    Ok(Some(Found {
+        contents,
+        owner: bytes,
+        inode: stat.inode,
+        evidence,
+    }))
+}
+
+fn not_a_directory(path: &Path, kind: fs::Kind) -> Error {
+    let what = match kind {
+        fs::Kind::Symlink => "a symbolic link, which is not followed",
+        fs::Kind::File => "a file",
+        _ => "not a directory",
+    };
+    Error::argument(
+        "path",
+        format!("'{}', which is {what}", path.display()),
+        "the path of a lock directory, which need not exist",
+    )
+    .at(path)
+}
+
+/// Gives a prepared directory its name. `false` where there is something of that name: even an empty
+/// directory, which a plain rename would replace, may be a mkdir lock between its two steps.
+pub(super) fn publish(lock: &LockPath, prepared: &Path) -> Result<bool> {
+    match fs::rename_new(prepared, lock.directory()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_exists() => Ok(false),
+        Err(error) if lacks_noreplace(&error) => publish_in_two_steps(lock, prepared),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the filesystem has no rename that refuses to replace (NFS, some FUSE).
+fn publish_in_two_steps(lock: &LockPath, prepared: &Path) -> Result<bool> {
+    match fs::create_directory(lock.directory(), 0o777) {
+        Ok(()) => {}
+        Err(error) if error.is_exists() => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    fs::rename(&prepared.join("owner.json"), &lock.owner())?;
+    fs::remove_directory(prepared)?;
+    Ok(true)
+}
+
+fn lacks_noreplace(error: &Error) -> bool {
+    [rustix::io::Errno::INVAL, rustix::io::Errno::NOSYS, rustix::io::Errno::NOTSUP]
+        .iter()
+        .any(|each| error.errno() == Some(each.raw_os_error()))
+}
+
+/// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
+/// it is put back.
+pub(super) fn bury(lock: &LockPath, found: &Found, tombstone: &Path) -> Result<bool> {
+    if fault::mutant("lock-check-then-remove") {
+        return fs::remove_tree(lock.directory()).map(|()| true);
+    }
+    if fs::rename(lock.directory(), tombstone).optional()?.is_none() {
+        return Ok(false);
+    }
+    let inode = fs::stat(tombstone)?.inode;
+    let owner = record::read(&tombstone.join("owner.json"))?.map(|(bytes, _)| bytes);
+    if inode == found.inode && owner == found.owner {
+        fs::remove_tree(tombstone)?;
+        return Ok(true);
+    }
+    // A mkdir lock has removed and taken it since we looked. If a third one is in by now, that is the race
+    // of mkdir locks among themselves.
+    if fs::rename_new(tombstone, lock.directory()).is_err() {
+        fs::remove_tree(tombstone)?;
+    }
+    Ok(false)
+}
+
+/// The token of the directory that stands.
+pub(super) fn token(lock: &LockPath) -> Result<Option<String>> {
+    Ok(match record::read(&lock.owner())? {
+        Some((_, Contents::Record(record))) => Some(record.token),
+        _ => None,
+    })
+}

@@ -1,0 +1,226 @@
+//! The waiters of one lock in this process. Only the first one tries, the others wait behind it: they cost
+//! neither a descriptor nor a system call, and come in in the order in which they asked.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ModeChoice;
+use super::attempt::{Attempt, Blocker, Step};
+use super::held::Held;
+use super::paths::LockPath;
+use super::record::Mode;
+use super::waiter::{Waiter, WaiterId};
+use crate::core::error::Error;
+use crate::core::sys::events::{Interest, ProcessWatch, WatchId};
+
+/// After an event the kernel may still be about to drop the lock (IN_CLOSE_WRITE comes first).
+const RETRIES: [Duration; 5] = [
+    Duration::from_millis(1),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(4),
+    Duration::from_millis(8),
+];
+
+/// Which waiters stand in one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    lock: LockPath,
+    mode: ModeChoice,
+}
+
+impl Key {
+    pub(super) fn new(lock: &LockPath, mode: ModeChoice) -> Self {
+        Self {
+            lock: lock.clone(),
+            mode,
+        }
+    }
+}
+
+pub(super) struct Group {
+    key: Key,
+    waiters: VecDeque<Waiter>,
+    /// Of the first waiter.
+    attempt: Option<(WaiterId, Attempt)>,
+    blocker: Option<Blocker>,
+    watches: Vec<WatchId>,
+    process: Option<(u32, ProcessWatch)>,
+    /// When the first waiter tries again by itself.
+    try_at: Option<Instant>,
+    retries: usize,
+}
+
+impl Group {
+    pub(super) fn new(waiter: Waiter) -> Self {
+        Self {
+            key: waiter.key(),
+            waiters: VecDeque::from([waiter]),
+            attempt: None,
+            blocker: None,
+            watches: Vec::new(),
+            process: None,
+            try_at: Some(Instant::now()),
+            retries: RETRIES.len(),
+        }
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(super) fn push(&mut self, mut waiter: Waiter) {
+        if let Some(blocker) = &self.blocker {
+            waiter.tell(blocker);
+        }
+        self.waiters.push_back(waiter);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub(super) fn forget(&mut self, id: WaiterId) {
+        if self.waiters.front().is_some_and(|first| first.id == id) {
+            // The next one tries at once: the first may have held a record.
+            self.try_at = Some(Instant::now());
+        }
+        self.waiters.retain(|waiter| waiter.id != id);
+    }
+
+    /// Try once, without a reason.
+    pub(super) fn look_soon(&mut self) {
+        self.try_at = Some(Instant::now());
+    }
+
+    /// Something has changed: try now, and a few times soon.
+    pub(super) fn hurry(&mut self) {
+        self.retries = 0;
+        self.try_at = Some(Instant::now());
+    }
+
+    pub(super) fn process_ended(&mut self) {
+        self.process = None;
+        self.hurry();
+    }
+
+    pub(super) fn process(&self) -> Option<&ProcessWatch> {
+        self.process.as_ref().map(|(_, process)| process)
+    }
+
+    pub(super) fn watches(&self) -> &[WatchId] {
+        &self.watches
+    }
+
+    pub(super) fn set_watches(&mut self, watches: Vec<WatchId>) {
+        self.watches = watches;
+    }
+
+    pub(super) fn wanted_watches(&self) -> Vec<(PathBuf, Interest)> {
+        let lock = &self.key.lock;
+        let mut wanted = vec![(lock.records(), Interest::Entries)];
+        if self.attempt.as_ref().is_some_and(|(_, attempt)| attempt.mode() == Mode::Kernel) {
+            wanted.push((lock.guard(), Interest::FileClosed));
+        }
+        if self.blocker.as_ref().is_some_and(|blocker| blocker.is_foreign) {
+            wanted.push((lock.directory().to_path_buf(), Interest::Entries));
+        }
+        wanted
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.waiters.is_empty() || self.next_look(now).is_zero()
+    }
+
+    /// How long this group may be left alone.
+    pub(super) fn next_look(&self, now: Instant) -> Duration {
+        let attempt = self.try_at.map(|at| at.saturating_duration_since(now));
+        let waiters = self.waiters.iter().map(Waiter::next_look).min();
+        attempt.into_iter().chain(waiters).min().unwrap_or(Duration::MAX)
+    }
+
+    /// Lets the first waiter try, serves who gets the lock, drops who waits no longer, tells the others.
+    /// Returns the locks that were taken.
+    pub(super) fn look(&mut self) -> Vec<Arc<Held>> {
+        let mut taken = Vec::new();
+        self.waiters.retain(|waiter| !waiter.is_gone());
+        while let Some(first) = self.waiters.front() {
+            let id = first.id;
+            match self.step() {
+                Ok(Step::Taken(held)) => {
+                    self.attempt = None;
+                    self.blocker = None;
+                    taken.push(Arc::clone(&held));
+                    if let Some(first) = self.waiters.pop_front() {
+                        first.succeed(held);
+                    }
+                }
+                Ok(Step::Blocked(blocker)) => {
+                    self.blocked(blocker);
+                    self.expire();
+                    if self.waiters.front().is_none_or(|first| first.id == id) {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.attempt = None;
+                    if let Some(first) = self.waiters.pop_front() {
+                        first.fail(error);
+                    }
+                }
+            }
+        }
+        if self.waiters.is_empty() {
+            self.attempt = None;
+        }
+        taken
+    }
+
+    fn step(&mut self) -> Result<Step, Error> {
+        let Some(first) = self.waiters.front() else {
+            unreachable!("called with a first waiter");
+        };
+        if self.attempt.as_ref().is_none_or(|(id, _)| *id != first.id) {
+            let mut attempt = Attempt::new(&self.key.lock, Arc::clone(&first.request))?;
+            if let Some((_, mut earlier)) = self.attempt.take() {
+                attempt.inherit(&mut earlier);
+            }
+            self.attempt = Some((first.id, attempt));
+        }
+        match &mut self.attempt {
+            Some((_, attempt)) => attempt.step(),
+            None => unreachable!("made above"),
+        }
+    }
+
+    fn blocked(&mut self, blocker: Blocker) {
+        let now = Instant::now();
+        let retry = RETRIES.get(self.retries).map(|pause| now + *pause);
+        self.retries = self.retries.saturating_add(1);
+        let look_again = blocker.look_again.map(|left| now + left);
+        self.try_at = retry.into_iter().chain(look_again).min();
+        let watched = self.process.as_ref().map(|(pid, _)| *pid);
+        if watched != blocker.process {
+            self.process = blocker.process.and_then(|pid| Some((pid, ProcessWatch::new(pid)?)));
+        }
+        for waiter in &mut self.waiters {
+            waiter.tell(&blocker);
+        }
+        self.blocker = Some(blocker);
+    }
+
+    /// Whoever has waited long enough goes.
+    fn expire(&mut self) {
+        let mut remaining = VecDeque::with_capacity(self.waiters.len());
+        for waiter in self.waiters.drain(..) {
+            if waiter.has_expired() {
+                waiter.time_out(self.blocker.as_ref());
+            } else {
+                remaining.push_back(waiter);
+            }
+        }
+        self.waiters = remaining;
+    }
+}

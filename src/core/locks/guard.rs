@@ -1,0 +1,122 @@
+//! The guard: a file that is made once and never unlinked or replaced by us, under flock in kernel mode. It
+//! orders the takers of one kernel and makes the death of a holder visible at once.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::record::GuardId;
+use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::{fault, flock, fs};
+
+/// The guard file, open and not necessarily locked. Its descriptor is writable, because its last close tells
+/// all waiters (IN_CLOSE_WRITE); so a waiter keeps it open, or it would wake the others by giving up.
+#[derive(Debug)]
+pub(super) struct GuardFile {
+    file: File,
+    path: PathBuf,
+    id: GuardId,
+}
+
+/// The guard under our lock.
+#[derive(Debug)]
+pub(super) struct Guard(GuardFile);
+
+/// How an attempt at the lock ended.
+pub(super) enum Attempted {
+    Locked(Guard),
+    Busy(GuardFile),
+    /// The file is no longer the one at its path.
+    Replaced,
+}
+
+impl GuardFile {
+    /// Opens the guard, and makes it where it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let file = match fs::open(path, OFlags::RDWR).optional()? {
+            Some(file) => file,
+            None => Self::create(path)?,
+        };
+        let stat = fs::stat_file(&file, path)?;
+        if stat.kind != fs::Kind::File {
+            return Err(Error::argument(
+                "path",
+                format!("a lock whose guard '{}' is not a file", path.display()),
+                "a path whose neighbours are its own",
+            ));
+        }
+        Ok(Self {
+            file,
+            path: path.to_path_buf(),
+            id: GuardId {
+                device: stat.device,
+                inode: stat.inode,
+            },
+        })
+    }
+
+    /// Some filesystems do not exclude through the descriptor that created the file (jj-vcs/jj#9736): it is
+    /// closed, and the file opened again. Everybody may lock who may use the directory, whatever the umask.
+    fn create(path: &Path) -> Result<File> {
+        let created = fs::open_or_create(path, 0o666)?;
+        // Not the owner: somebody else has made it, and set its mode.
+        let _not_ours = fs::set_file_mode(&created, 0o666, path);
+        drop(created);
+        fs::open(path, OFlags::RDWR)
+    }
+
+    /// Takes the lock if it is free now.
+    pub(super) fn attempt(self) -> Result<Attempted> {
+        let locked = flock::try_exclusive(&self.file, &self.path)?;
+        if !fault::mutant("lock-no-inode-check") && !self.is_current()? {
+            return Ok(Attempted::Replaced);
+        }
+        Ok(if locked {
+            Attempted::Locked(Guard(self))
+        } else {
+            Attempted::Busy(self)
+        })
+    }
+
+    fn is_current(&self) -> Result<bool> {
+        let stat = fs::stat(&self.path).optional()?;
+        Ok(stat.is_some_and(|stat| (stat.device, stat.inode) == (self.id.device, self.id.inode)))
+    }
+}
+
+impl Guard {
+    pub(super) fn id(&self) -> GuardId {
+        self.0.id
+    }
+
+    /// Whether the locked file is still the one at its path.
+    pub(super) fn is_current(&self) -> Result<bool> {
+        self.0.is_current()
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.0.file.as_raw_fd()
+    }
+
+    /// Gives the lock back and keeps the file open, so that nobody is woken.
+    pub(super) fn unlock(self) -> Result<GuardFile> {
+        flock::unlock(&self.0.file, &self.0.path)?;
+        Ok(self.0)
+    }
+
+    /// Gives the lock back and wakes who waits.
+    pub(super) fn release(self) -> Result<()> {
+        if fault::mutant("lock-unlink-guard") {
+            fs::remove_file(&self.0.path).optional()?;
+        }
+        // A child that inherited the descriptor must not keep what was given back.
+        self.unlock().map(drop)
+    }
+
+    /// Closes our descriptor and leaves the lock to the children that have it.
+    pub(super) fn leave_to_children(self) {
+        drop(self);
+    }
+}

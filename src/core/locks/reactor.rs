@@ -1,0 +1,302 @@
+//! One thread that waits for everybody: all waiters of this process, and the locks it holds. It is woken by
+//! changes of the guards and records (inotify), by the end of holders (pidfd), by its own callers, and at
+//! the latest by a tick, because watches overflow, run out and see nothing of remote changes.
+//!
+//! There is one such thread for local filesystems and one for the others: a network that hangs must not
+//! stop those who wait for a local lock.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::group::{Group, Key};
+use super::held::Held;
+use super::waiter::{Waiter, WaiterId};
+use crate::core::error::Result;
+use crate::core::sys::events::{Events, Interest, ProcessWatch, WatchId, Waker};
+
+/// The safety tick.
+const TICK: Duration = Duration::from_secs(1);
+
+enum Message {
+    Wait(Waiter),
+    Forget(WaiterId),
+}
+
+/// For other threads: the inbox of a reactor.
+pub(super) struct Mailbox {
+    messages: Mutex<Vec<Message>>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    /// Starts a reactor thread.
+    pub(super) fn start(name: &str) -> Result<Arc<Self>> {
+        let events = Events::new()?;
+        let mailbox = Arc::new(Self {
+            messages: Mutex::default(),
+            waker: events.waker(),
+        });
+        let mut reactor = Reactor {
+            mailbox: Arc::clone(&mailbox),
+            events,
+            groups: HashMap::new(),
+            holds: HashMap::new(),
+            watchers: HashMap::new(),
+            looked_at_all: Instant::now(),
+        };
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || reactor.run())
+            .expect("the operating system gives one thread");
+        Ok(mailbox)
+    }
+
+    /// Lets somebody wait.
+    pub(super) fn wait(&self, waiter: Waiter) {
+        self.send(Message::Wait(waiter));
+    }
+
+    /// Somebody waits no longer.
+    pub(super) fn forget(&self, id: WaiterId) {
+        self.send(Message::Forget(id));
+    }
+
+    fn send(&self, message: Message) {
+        self.messages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(message);
+        self.waker.wake();
+    }
+
+    fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Who looks when a watch sees something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Watcher {
+    Group(Key),
+    Hold(String),
+}
+
+struct Hold {
+    held: Weak<Held>,
+    watches: Vec<WatchId>,
+}
+
+struct Reactor {
+    mailbox: Arc<Mailbox>,
+    events: Events,
+    groups: HashMap<Key, Group>,
+    /// Locks that this process holds, by token.
+    holds: HashMap<String, Hold>,
+    watchers: HashMap<WatchId, HashSet<Watcher>>,
+    /// The last tick.
+    looked_at_all: Instant,
+}
+
+impl Reactor {
+    fn run(&mut self) {
+        loop {
+            for message in self.mailbox.take() {
+                match message {
+                    Message::Wait(waiter) => self.enqueue(waiter),
+                    Message::Forget(id) => self.groups.values_mut().for_each(|group| group.forget(id)),
+                }
+            }
+            self.look_at_due_groups();
+            self.pause();
+        }
+    }
+
+    fn enqueue(&mut self, waiter: Waiter) {
+        let key = waiter.key();
+        // Who wants one try must not stand in the queue; the lock is as free for it as for the first there.
+        if waiter.is_single_try() {
+            let mut alone = Group::new(waiter);
+            self.settle(&mut alone);
+            return;
+        }
+        match self.groups.get_mut(&key) {
+            Some(group) => group.push(waiter),
+            None => {
+                self.groups.insert(key, Group::new(waiter));
+            }
+        }
+    }
+
+    fn look_at_due_groups(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Key> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.is_due(now))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            let Some(mut group) = self.groups.remove(&key) else { continue };
+            self.settle(&mut group);
+            if group.is_empty() {
+                self.unwatch(group.watches(), &Watcher::Group(key));
+            } else {
+                self.groups.insert(key, group);
+            }
+        }
+    }
+
+    /// Lets a group look until it has nobody left or has to wait; the watches are set before the last look,
+    /// so that nothing falls in between.
+    fn settle(&mut self, group: &mut Group) {
+        for held in group.look() {
+            self.watch_hold(&held);
+        }
+        while !group.is_empty() && self.watch_group(group) {
+            for held in group.look() {
+                self.watch_hold(&held);
+            }
+        }
+    }
+
+    /// Sets the watches that the group wants. `true` if one of them is new.
+    fn watch_group(&mut self, group: &mut Group) -> bool {
+        let watcher = Watcher::Group(group.key().clone());
+        let mut is_new = false;
+        let mut set = Vec::new();
+        for (path, interest) in group.wanted_watches() {
+            if let Some(id) = self.watch(&path, interest, &watcher) {
+                is_new |= !group.watches().contains(&id);
+                set.push(id);
+            }
+        }
+        let stale: Vec<WatchId> = group.watches().iter().filter(|id| !set.contains(id)).copied().collect();
+        self.unwatch(&stale, &watcher);
+        group.set_watches(set);
+        is_new
+    }
+
+    fn watch_hold(&mut self, held: &Arc<Held>) {
+        let watcher = Watcher::Hold(held.token().to_owned());
+        let lock = held.lock();
+        let paths = [lock.records(), PathBuf::from(lock.directory())];
+        let watches = paths
+            .iter()
+            .filter_map(|path| self.watch(path, Interest::Entries, &watcher))
+            .collect();
+        let hold = Hold {
+            held: Arc::downgrade(held),
+            watches,
+        };
+        self.holds.insert(held.token().to_owned(), hold);
+    }
+
+    fn watch(&mut self, path: &std::path::Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
+        let id = self.events.watch(path, interest)?;
+        self.watchers.entry(id).or_default().insert(watcher.clone());
+        Some(id)
+    }
+
+    fn unwatch(&mut self, watches: &[WatchId], watcher: &Watcher) {
+        for id in watches {
+            let Some(watchers) = self.watchers.get_mut(id) else { continue };
+            watchers.remove(watcher);
+            if watchers.is_empty() {
+                self.watchers.remove(id);
+                self.events.unwatch(*id);
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        self.drop_ended_holds();
+        let timeout = self.timeout();
+        let watched: Vec<(Key, &ProcessWatch)> = self
+            .groups
+            .iter()
+            .filter_map(|(key, group)| Some((key.clone(), group.process()?)))
+            .collect();
+        let processes: Vec<&ProcessWatch> = watched.iter().map(|(_, process)| *process).collect();
+        let woken = self.events.wait(timeout, &processes);
+        let ended: Vec<Key> = woken.processes.iter().map(|index| watched[*index].0.clone()).collect();
+        drop(watched);
+        for key in ended {
+            if let Some(group) = self.groups.get_mut(&key) {
+                group.process_ended();
+            }
+        }
+        if woken.overflow || self.looked_at_all.elapsed() >= TICK {
+            self.look_at_all();
+            return;
+        }
+        for id in woken.watches {
+            self.notify(id);
+        }
+        self.expire_leases();
+    }
+
+    /// The look that stands behind lost events.
+    fn look_at_all(&mut self) {
+        self.looked_at_all = Instant::now();
+        self.groups.values_mut().for_each(Group::look_soon);
+        self.holds
+            .values()
+            .filter_map(|hold| hold.held.upgrade())
+            .for_each(|held| held.check());
+    }
+
+    fn notify(&mut self, id: WatchId) {
+        for watcher in self.watchers.get(&id).cloned().unwrap_or_default() {
+            match watcher {
+                Watcher::Group(key) => {
+                    if let Some(group) = self.groups.get_mut(&key) {
+                        group.hurry();
+                    }
+                }
+                Watcher::Hold(token) => {
+                    if let Some(held) = self.holds.get(&token).and_then(|hold| hold.held.upgrade()) {
+                        held.check();
+                    }
+                }
+            }
+        }
+    }
+
+    fn expire_leases(&self) {
+        for held in self.holds.values().filter_map(|hold| hold.held.upgrade()) {
+            if held.lease_left() == Some(Duration::ZERO) {
+                held.check();
+            }
+        }
+    }
+
+    fn drop_ended_holds(&mut self) {
+        let is_over = |hold: &Hold| hold.held.upgrade().is_none_or(|held| !held.is_held());
+        let over: Vec<String> = self
+            .holds
+            .iter()
+            .filter(|(_, hold)| is_over(hold))
+            .map(|(token, _)| token.clone())
+            .collect();
+        for token in over {
+            if let Some(hold) = self.holds.remove(&token) {
+                self.unwatch(&hold.watches, &Watcher::Hold(token));
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.groups.is_empty() && self.holds.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let groups = self.groups.values().map(|group| group.next_look(now));
+        let leases = self
+            .holds
+            .values()
+            .filter_map(|hold| hold.held.upgrade()?.lease_left());
+        groups.chain(leases).min().map_or(Some(TICK), |soonest| Some(soonest.min(TICK)))
+    }
+}

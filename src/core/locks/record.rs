@@ -1,0 +1,292 @@
+//! The owner record: one JSON object per taking, in `<n>.json` and, as a copy, in `owner.json`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::fs;
+use crate::core::sys::identity::Identity;
+
+/// Version of the format, field `v`. Version 1 is what mkdir locks write: no `v`, no way to prove a death.
+pub const VERSION: u32 = 2;
+/// Longest record, in bytes.
+pub const MAX_RECORD_BYTES: u64 = 65_536;
+
+/// How a lock is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// By flock on the guard: the kernel frees it with its process.
+    Kernel,
+    /// By changing the record in time.
+    Lease,
+}
+
+impl Mode {
+    /// The name that JavaScript sees.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Lease => "lease",
+        }
+    }
+}
+
+/// The guard file that was locked when the record was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardId {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// How long the record may stay unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// Milliseconds.
+    pub ttl_ms: u64,
+    /// Grows with each heartbeat, so that each one changes the record.
+    pub seq: u64,
+}
+
+/// What the holder said it is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// In its own words.
+    pub phase: String,
+    /// ISO 8601.
+    pub at: String,
+}
+
+/// A run that failed under this lock, kept for those who waited through it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The generation of the run.
+    pub generation: u64,
+    /// What it failed with.
+    pub message: String,
+}
+
+/// One taking of a lock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// ISO 8601, as mkdir locks write it.
+    pub created_at: String,
+    /// Name of the machine; with the pid namespace added outside of the first one.
+    pub hostname: String,
+    /// Random: ownership is decided by it alone.
+    pub token: String,
+    /// [`VERSION`].
+    pub v: u32,
+    /// The process, and what tells it from others with its pid.
+    #[serde(flatten)]
+    pub process: Identity,
+    /// Number of the record.
+    pub n: u64,
+    /// Wall-clock milliseconds of the first record of this row.
+    pub base: u64,
+    /// `base + n`: grows with each taking, also after the files were deleted.
+    pub generation: u64,
+    /// How it is kept.
+    pub mode: Mode,
+    /// In kernel mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardId>,
+    /// `worker_threads.threadId`; 0 is the main thread.
+    #[serde(default)]
+    pub thread_id: u32,
+    /// Short name of the filesystem.
+    #[serde(default)]
+    pub fs_type: String,
+    /// The heartbeat.
+    pub lease: Lease,
+    /// Command line.
+    #[serde(default)]
+    pub cmd: String,
+    /// Working directory.
+    #[serde(default)]
+    pub cwd: String,
+    /// What the user added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Value>,
+    /// What the holder said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Children may hold the lock on when the process is dead.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub covers_children: bool,
+    /// Given back: nobody holds the lock.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub released: bool,
+    /// The last run that failed, if those who waited for it should hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Record {
+    /// The bytes on disk: one line. `ERR_TOO_LARGE` where the user's metadata is too much.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec(self).map_err(|error| Error::new(Code::Format, error.to_string()))?;
+        bytes.push(b'\n');
+        if bytes.len() as u64 > MAX_RECORD_BYTES {
+            let message = format!(
+                "the owner record would have {} bytes; at most {MAX_RECORD_BYTES} are read: make options.metadata smaller",
+                bytes.len()
+            );
+            return Err(Error::new(Code::TooLarge, message));
+        }
+        Ok(bytes)
+    }
+
+    /// Who holds it, for people.
+    pub fn holder(&self) -> Holder {
+        Holder {
+            pid: Some(self.process.pid),
+            hostname: Some(self.hostname.clone()),
+            command: Some(self.cmd.clone()),
+            since: Some(self.created_at.clone()),
+            generation: Some(self.generation),
+            progress: self.progress.clone(),
+            metadata: self.meta.clone(),
+            format: OwnerFormat::Warmswap,
+        }
+    }
+}
+
+/// Which program wrote an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnerFormat {
+    /// This library.
+    Warmswap,
+    /// A mkdir lock that writes pid and hostname.
+    OwnerJson,
+    /// A directory and nothing that can be read in it.
+    Ownerless,
+}
+
+/// Who holds a lock: `Holder` of api.d.ts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of api.d.ts")]
+pub struct Holder {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    pub format: OwnerFormat,
+}
+
+impl Holder {
+    /// A lock directory without anything readable.
+    pub(super) fn ownerless() -> Self {
+        Self {
+            pid: None,
+            hostname: None,
+            command: None,
+            since: None,
+            generation: None,
+            progress: None,
+            metadata: None,
+            format: OwnerFormat::Ownerless,
+        }
+    }
+}
+
+/// What a record's file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Contents {
+    /// Ours.
+    Record(Box<Record>),
+    /// Of a mkdir lock.
+    Foreign(ForeignOwner),
+    /// Broken, truncated, too long, or not a file.
+    Unreadable,
+}
+
+/// What mkdir locks write: `createdAt` and `pid`, some also `hostname` and `token`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForeignOwner {
+    pub(super) pid: u32,
+    #[serde(default)]
+    pub(super) hostname: Option<String>,
+    #[serde(default)]
+    pub(super) created_at: Option<String>,
+}
+
+impl ForeignOwner {
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            pid: Some(self.pid),
+            hostname: self.hostname.clone(),
+            since: self.created_at.clone(),
+            format: OwnerFormat::OwnerJson,
+            ..Holder::ownerless()
+        }
+    }
+}
+
+/// Reads a record's file: its bytes, and what they say. `None` where there is none.
+pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
+    let bytes = match fs::read_capped(path, MAX_RECORD_BYTES).optional() {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => bytes,
+        // A link (ELOOP), a directory, a file that is too long: somebody else's doing, not a failure of ours.
+        Err(error) if is_strange(&error) => return Ok(Some((Vec::new(), Contents::Unreadable))),
+        Err(error) => return Err(error),
+    };
+    let contents = parse(&bytes)?;
+    Ok(Some((bytes, contents)))
+}
+
+fn is_strange(error: &Error) -> bool {
+    let strange = [
+        rustix::io::Errno::LOOP,
+        rustix::io::Errno::ISDIR,
+        rustix::io::Errno::NXIO,
+        rustix::io::Errno::ACCESS,
+        rustix::io::Errno::AGAIN,
+    ];
+    error.code == Code::TooLarge
+        || error
+            .errno()
+            .is_some_and(|errno| strange.iter().any(|each| each.raw_os_error() == errno))
+}
+
+fn parse(bytes: &[u8]) -> Result<Contents> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    if let Ok(Versioned { v }) = serde_json::from_slice(bytes)
+        && v > VERSION
+    {
+        let message = format!(
+            "the lock is held in format {v}; this version of warmswap knows formats up to {VERSION}: update it"
+        );
+        return Err(Error::new(Code::Format, message));
+    }
+    if let Ok(record) = serde_json::from_slice::<Record>(bytes) {
+        return Ok(Contents::Record(Box::new(record)));
+    }
+    Ok(serde_json::from_slice(bytes).map_or(Contents::Unreadable, Contents::Foreign))
+}

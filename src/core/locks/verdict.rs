@@ -1,0 +1,115 @@
+//! Whether what stands on disk still keeps others out. `Dead` only on proof; what cannot be verified is left
+//! alone until it has not changed for a window (see [`super::observation`]).
+
+use std::time::Duration;
+
+use super::record::{ForeignOwner, GuardId, Mode, Record};
+use crate::core::sys::{clock, identity};
+
+pub(super) use crate::core::sys::identity::Liveness;
+
+/// A lock directory without a readable owner: a mkdir lock between its two steps, or killed there.
+pub(super) const OWNERLESS_WINDOW: Duration = Duration::from_secs(30);
+/// Of a record that cannot be read, whose own lease is not known.
+pub(super) const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+/// What stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody, or given back.
+    Free,
+    /// Its holder has ended, and that is proven.
+    Dead,
+    /// It keeps others out.
+    Held {
+        liveness: Liveness,
+        /// How long it must not have changed before it is taken over; `None` is never.
+        window: Option<Duration>,
+    },
+}
+
+impl Standing {
+    fn unverifiable(window: Duration) -> Self {
+        Self::Held {
+            liveness: Liveness::Unknown,
+            window: Some(window),
+        }
+    }
+}
+
+/// A lease may be taken over when it was not renewed for one and a half of its time; its holder stops
+/// itself earlier.
+pub(super) fn lease_window(ttl: Duration) -> Duration {
+    ttl + ttl / 2
+}
+
+/// Of the highest record, for one who holds `guard` or none.
+pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> Standing {
+    let Some(record) = record else {
+        return Standing::unverifiable(lease_window(DEFAULT_LEASE));
+    };
+    if record.released {
+        return Standing::Free;
+    }
+    if is_freed_by_kernel(record, guard) {
+        return Standing::Dead;
+    }
+    let window = Some(lease_window(Duration::from_millis(record.lease.ttl_ms)));
+    match record.process.liveness() {
+        Liveness::Dead if !record.covers_children => Standing::Dead,
+        Liveness::Alive if record.mode == Mode::Kernel => Standing::Held {
+            liveness: Liveness::Alive,
+            window: None,
+        },
+        Liveness::Alive => Standing::Held {
+            liveness: Liveness::Alive,
+            window,
+        },
+        _ => Standing::Held {
+            liveness: Liveness::Unknown,
+            window,
+        },
+    }
+}
+
+/// The kernel has given us the lock that the holder of this record had.
+fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
+    let (Mode::Kernel, Some(its), Some(ours)) = (record.mode, record.guard, guard) else {
+        return false;
+    };
+    // Device numbers may change with a reboot.
+    its == ours || (record.process.is_of_another_boot() && its.inode == ours.inode)
+}
+
+/// Of a mkdir lock's owner. It names no boot, no pid namespace and no start time, so that only this is
+/// proof of death: the directory is on a filesystem of this machine, its hostname is ours, and no process
+/// of this machine has its pid in any pid namespace.
+pub(super) fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> Standing {
+    let uname = rustix::system::uname();
+    let is_ours = |name: &str| name.as_bytes() == uname.nodename().to_bytes();
+    if !is_local || !owner.hostname.as_deref().is_none_or(is_ours) {
+        return Standing::unverifiable(window);
+    }
+    if identity::is_pid_unused_in_all_namespaces(owner.pid) {
+        return Standing::Dead;
+    }
+    if is_plausible(owner) {
+        return Standing::Held {
+            liveness: Liveness::Alive,
+            window: None,
+        };
+    }
+    Standing::unverifiable(window)
+}
+
+/// A process with this pid was there when the owner was written. One that started later suggests reuse, but
+/// a stepped clock or a paused machine looks the same: no proof.
+fn is_plausible(owner: &ForeignOwner) -> bool {
+    let written = owner.created_at.as_deref().and_then(clock::parse_iso8601);
+    match (identity::started_at_wall_millis(owner.pid), written) {
+        // Both clocks are read with rounding: 1 s.
+        (Some(started), Some(written)) => started <= written + 1000,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}

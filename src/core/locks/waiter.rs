@@ -1,0 +1,176 @@
+//! One call that waits for a lock: until when, and whom it tells.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::attempt::Blocker;
+use super::group::Key;
+use super::held::Held;
+use super::paths::LockPath;
+use super::record::Holder;
+use super::verdict::Liveness;
+use super::{Request, WaitInfo};
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::deadline::Deadline;
+use crate::core::sys::identity;
+
+/// A wait that goes on is told again after this time.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// Names a waiter in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WaiterId(u64);
+
+/// Called on a reactor thread: it must not block.
+pub type OnWait = Box<dyn Fn(WaitInfo) + Send>;
+
+/// A lock that was waited for.
+pub struct Acquired {
+    /// The lock.
+    pub held: Arc<Held>,
+    /// The generation that had the lock when the wait began; `None` where there was no wait.
+    pub waited_since: Option<u64>,
+}
+
+pub(super) struct Waiter {
+    pub(super) id: WaiterId,
+    pub(super) lock: LockPath,
+    pub(super) request: Arc<Request>,
+    deadline: Deadline,
+    is_single_try: bool,
+    answer: oneshot::Sender<Result<Acquired>>,
+    on_wait: Option<OnWait>,
+    since: Instant,
+    told: Option<(Option<Holder>, Liveness, Instant)>,
+    first_generation: Option<u64>,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        lock: LockPath,
+        request: Arc<Request>,
+        timeout: Deadline,
+        on_wait: Option<OnWait>,
+    ) -> (Self, oneshot::Receiver<Result<Acquired>>) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (answer, receiver) = oneshot::channel();
+        let waiter = Self {
+            id: WaiterId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            lock,
+            request,
+            is_single_try: timeout.has_passed(),
+            deadline: timeout,
+            answer,
+            on_wait,
+            since: Instant::now(),
+            told: None,
+            first_generation: None,
+        };
+        (waiter, receiver)
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(&self.lock, self.request.mode)
+    }
+
+    pub(super) fn is_single_try(&self) -> bool {
+        self.is_single_try
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    pub(super) fn has_expired(&self) -> bool {
+        self.deadline.has_passed()
+    }
+
+    /// When it has to be looked at for its own sake.
+    pub(super) fn next_look(&self) -> Duration {
+        let repeat = self
+            .told
+            .as_ref()
+            .map_or(Duration::ZERO, |(.., at)| REPEAT.saturating_sub(at.elapsed()));
+        self.deadline.remaining().map_or(repeat, |left| left.min(repeat))
+    }
+
+    /// Tells who is in the way: at first, when it changes, and now and then.
+    pub(super) fn tell(&mut self, blocker: &Blocker) {
+        if self.first_generation.is_none() {
+            self.first_generation = blocker.holder.as_ref().and_then(|holder| holder.generation);
+        }
+        let is_news = self.told.as_ref().is_none_or(|(holder, liveness, at)| {
+            *holder != blocker.holder || *liveness != blocker.liveness || at.elapsed() >= REPEAT
+        });
+        if !is_news {
+            return;
+        }
+        self.told = Some((blocker.holder.clone(), blocker.liveness, Instant::now()));
+        if let Some(on_wait) = &self.on_wait {
+            on_wait(WaitInfo {
+                waited: self.since.elapsed(),
+                holder: blocker.holder.clone(),
+                liveness: blocker.liveness,
+            });
+        }
+    }
+
+    /// Hands the lock over. One that nobody takes any more is released by its drop.
+    pub(super) fn succeed(self, held: Arc<Held>) {
+        let acquired = Acquired {
+            held,
+            waited_since: self.first_generation,
+        };
+        drop(self.answer.send(Ok(acquired)));
+    }
+
+    pub(super) fn fail(self, error: Error) {
+        drop(self.answer.send(Err(error)));
+    }
+
+    pub(super) fn time_out(self, blocker: Option<&Blocker>) {
+        let error = timed_out(&self.lock, self.since.elapsed(), blocker);
+        self.fail(error);
+    }
+}
+
+/// `ERR_LOCK_TIMEOUT` that says who has it and what can be done.
+pub(super) fn timed_out(lock: &LockPath, waited: Duration, blocker: Option<&Blocker>) -> Error {
+    let holder = blocker.and_then(|blocker| blocker.holder.as_ref());
+    let who = holder.map_or_else(|| "an unknown holder".to_owned(), describe);
+    let message = format!(
+        "waited {} ms for the lock '{}', held by {who}. Raise options.timeoutMs, or stop that process; `npx warmswap lock why '{}'` tells more",
+        waited.as_millis(),
+        lock.directory().display(),
+        lock.directory().display()
+    );
+    let error = Error::new(Code::LockTimeout, message).at(lock.directory());
+    match holder {
+        Some(holder) => error.with_detail(serde_json::json!({ "holder": holder })),
+        None => error,
+    }
+}
+
+fn describe(holder: &Holder) -> String {
+    let Some(pid) = holder.pid else {
+        return "a program that left no owner record".to_owned();
+    };
+    let mut text = format!("pid {pid}");
+    if let Some(hostname) = holder.hostname.as_ref().filter(|name| **name != identity::hostname()) {
+        text += &format!(" on {hostname}");
+    }
+    if let Some(command) = holder.command.as_ref().filter(|command| !command.is_empty()) {
+        text += &format!(" ({command})");
+    }
+    if let Some(since) = &holder.since {
+        text += &format!(" since {since}");
+    }
+    if let Some(progress) = &holder.progress {
+        text += &format!(", {}", progress.phase);
+    }
+    text
+}
