@@ -1,5 +1,4 @@
 //#region src/js/locks.d.ts
-/** Orphan-aware locks. */
 /** Who holds a lock. */
 interface Holder {
   readonly pid?: number;
@@ -14,6 +13,81 @@ interface Holder {
   readonly metadata?: Record<string, unknown>;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
+type Liveness = 'alive' | 'dead' | 'unknown';
+interface LockOptions {
+  /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
+  mode?: 'auto' | 'kernel' | 'lease';
+  /** Infinity allowed; 0 is one try. @default Infinity */
+  timeoutMs?: number;
+  /** How long the record may stay unchanged; it is renewed every third of it. @default 30_000 */
+  leaseTtlMs?: number;
+  /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
+  foreignStaleMs?: number;
+  /** JSON that others see in {@link Holder}; the whole record has at most 64 KiB. */
+  metadata?: Record<string, unknown>;
+  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. @default false */
+  coverChildren?: boolean;
+  signal?: AbortSignal;
+  /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */
+  onWait?(info: {
+    path: string;
+    waitedMs: number;
+    holder: Holder | null;
+    liveness: Liveness;
+  }): void;
+}
+/** A lock that is held. */
+interface Lock extends Disposable {
+  readonly path: string;
+  readonly token: string;
+  /** Fencing token: grows with each acquisition of this path, also after the lock's files were deleted. */
+  readonly generation: number;
+  readonly mode: 'kernel' | 'lease';
+  /** The dead holder whose lock this was: an orphan's leftovers may need cleaning. */
+  readonly tookOverFrom: Holder | null;
+  /** Aborts when the lock is lost. */
+  readonly signal: AbortSignal;
+  /** Throws ERR_LOCK_LOST unless the lock is held. */
+  assertHeld(): void;
+  /** Tells those who wait what is being done. */
+  progress(phase: string): void;
+  /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
+  publish(from: string, to: string): Promise<void>;
+  /** WARMSWAP_LOCK and its generation, for {@link publishFenced} in a child. */
+  childEnv(): Record<string, string>;
+  /** With coverChildren: pass it in `stdio`. */
+  childFd(): number;
+  /** Idempotent, synchronous; dispose calls it. */
+  release(): {
+    released: boolean;
+    reason?: 'lost';
+  };
+}
+/**
+ * Takes a lock, waiting for it. `path` is the lock directory itself; any name, its parent is made. It exists
+ * while the lock is held, or was left by a dead holder.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_UNSUPPORTED where the
+ * filesystem cannot give what was asked for, with ERR_IO.
+ */
+declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
+/** Takes the lock if it is free now; `null` where it is not. */
+declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
+/** Runs a task under the lock, and gives it back however the task ends. */
+declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
+/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
+declare function inspectLock(path: string): Promise<{
+  path: string;
+  held: boolean;
+  holder: Holder | null;
+  liveness: Liveness | null;
+  ageMs: number | null;
+}>;
+/** What `lock.publish` does, for a child that was given `childEnv()`. */
+declare function publishFenced(lock: {
+  path: string;
+  generation: number;
+}, from: string, to: string): Promise<void>;
 //#endregion
 //#region src/js/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
@@ -107,4 +181,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' where the addon was loaded, else 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type ErrorCode, Holder, type StateOptions, WarmswapError, defineState, defineStateAsync, dropState, hasState, isWarmswapError, listState, onStateChange, peekState, replaceState, resetState, stateBackend };
+export { type ErrorCode, type Holder, type Liveness, type Lock, type LockOptions, type StateOptions, WarmswapError, acquireLock, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, peekState, publishFenced, replaceState, resetState, stateBackend, tryLock, withLock };

@@ -6,7 +6,7 @@ use napi::{Env, sys};
 use crate::core::error::{Error, Result};
 
 /// The result of a native call: its value, or a failure object that `unwrap()` of src/js/native.ts throws.
-pub(crate) struct Reply<T>(pub(crate) Result<T>);
+pub struct Reply<T>(pub(crate) Result<T>);
 
 impl<T> From<Result<T>> for Reply<T> {
     fn from(result: Result<T>) -> Self {

@@ -23,6 +23,7 @@
 mod cancel;
 mod environment;
 mod error;
+mod locks;
 mod number;
 mod runtime;
 mod state;

@@ -836,10 +836,14 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.CancelToken = nativeBinding.CancelToken
+module.exports.NativeLock = nativeBinding.NativeLock
+module.exports.acquireLock = nativeBinding.acquireLock
 module.exports.armFaults = nativeBinding.armFaults
 module.exports.errorCodes = nativeBinding.errorCodes
 module.exports.filesystemOf = nativeBinding.filesystemOf
+module.exports.inspectLock = nativeBinding.inspectLock
 module.exports.isTestingBuild = nativeBinding.isTestingBuild
 module.exports.mainRealm = nativeBinding.mainRealm
 module.exports.panicForTests = nativeBinding.panicForTests
 module.exports.panicLaterForTests = nativeBinding.panicLaterForTests
+module.exports.publishFenced = nativeBinding.publishFenced

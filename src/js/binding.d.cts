@@ -17,6 +17,35 @@ export declare class CancelToken {
   cancel(): void
 }
 
+/** A lock that is held. */
+export declare class NativeLock {
+  /** The random name of this taking. */
+  get token(): string
+  /** The fencing token. */
+  get generation(): number
+  /** How it is kept. */
+  get mode(): 'kernel' | 'lease'
+  /** The dead holder that was followed: `Holder` as JSON. */
+  get tookOverFrom(): string | null
+  /** The generation that had the lock when the wait began. */
+  get waitedSince(): number | null
+  /** The last failed run: `{ generation, message }` as JSON. */
+  get failure(): string | null
+  /** Fails unless the lock is held. */
+  assertHeld(): Reply<void>
+  /** Tells waiters what is being done. */
+  progress(phase: string): void
+  /** Renames unless a later generation exists. */
+  publish(from: string, to: string): Promise<Reply<void>>
+  /** The descriptor that children keep the lock with. */
+  childFd(): Reply<number>
+  /** Gives the lock back; `false` where it was lost. With the message of a failed run for those who waited. */
+  release(failure?: string | undefined | null): Reply<boolean>
+}
+
+/** Takes a lock. */
+export declare function acquireLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
+
 /** Starts counting fault points; does nothing in a published build. */
 export declare function armFaults(): void
 
@@ -25,6 +54,9 @@ export declare function errorCodes(): Array<[string, boolean]>
 
 /** The filesystem of an existing path. */
 export declare function filesystemOf(path: string): Reply<NativeFilesystem>
+
+/** Looks at a lock without taking it. */
+export declare function inspectLock(path: string): Promise<Reply<NativeInspection>>
 
 /** Whether this build has fault points and mutants. */
 export declare function isTestingBuild(): boolean
@@ -40,8 +72,55 @@ export interface NativeFilesystem {
   trusted: boolean
 }
 
+/** What stands at a lock's path. */
+export interface NativeInspection {
+  /** Alive or unknown. */
+  held: boolean
+  /** `Holder` as JSON. */
+  holder?: string
+  /** Of the holder. */
+  liveness?: 'alive' | 'dead' | 'unknown'
+  /** Milliseconds since it was taken. */
+  ageMs?: number
+}
+
+/** What happens to a wait or to a lock. */
+export interface NativeLockEvent {
+  /** `lost` comes once, and nothing after it. */
+  kind: 'wait' | 'lost'
+  /** Milliseconds since the call. */
+  waitedMs: number
+  /** `Holder` as JSON. */
+  holder?: string
+  /** Of the holder. */
+  liveness: 'alive' | 'dead' | 'unknown'
+  /** Why it was lost. */
+  reason?: string
+}
+
+/** How a lock is to be taken. */
+export interface NativeLockOptions {
+  /** Decided by filesystem, or asked for. */
+  mode: 'auto' | 'kernel' | 'lease'
+  /** Milliseconds, 0 is one try. */
+  timeoutMs: number
+  /** Milliseconds. */
+  leaseTtlMs: number
+  /** Milliseconds. */
+  foreignStaleMs: number
+  /** JSON. */
+  metadata?: string
+  /** Whether children keep the lock. */
+  coverChildren: boolean
+  /** `worker_threads.threadId`. */
+  threadId: number
+}
+
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */
 export declare function panicForTests(): Reply<void>
 
 /** Panics on a thread of ours; does nothing in a published build. */
 export declare function panicLaterForTests(): Promise<Reply<void>>
+
+/** Renames unless a later generation of the lock exists. */
+export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>

@@ -4,6 +4,6 @@
  * Units: every `…Ms` is milliseconds, every `…Bytes` is bytes, both finite non-negative numbers unless said otherwise.
  */
 
-export * from './locks.js'
+export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
 export * from './state/index.js'

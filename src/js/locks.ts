@@ -1,4 +1,11 @@
-/** Orphan-aware locks. */
+/** Orphan-aware locks: a killed holder never blocks anybody, a living one is never robbed. */
+
+import { threadId } from 'node:worker_threads'
+import { abortable } from './abort.js'
+import type { NativeLock, NativeLockEvent, NativeLockOptions } from './binding.cjs'
+import { WarmswapError, invalidArgument, isWarmswapError } from './errors.js'
+import { native, unwrap } from './native.js'
+import * as validate from './validate.js'
 
 /** Who holds a lock. */
 export interface Holder {
@@ -10,4 +17,253 @@ export interface Holder {
   readonly progress?: { phase: string; at: string }
   readonly metadata?: Record<string, unknown>
   readonly format: 'warmswap' | 'owner-json' | 'ownerless'
+}
+
+export type Liveness = 'alive' | 'dead' | 'unknown'
+
+export interface LockOptions {
+  /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
+  mode?: 'auto' | 'kernel' | 'lease'
+  /** Infinity allowed; 0 is one try. @default Infinity */
+  timeoutMs?: number
+  /** How long the record may stay unchanged; it is renewed every third of it. @default 30_000 */
+  leaseTtlMs?: number
+  /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
+  foreignStaleMs?: number
+  /** JSON that others see in {@link Holder}; the whole record has at most 64 KiB. */
+  metadata?: Record<string, unknown>
+  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. @default false */
+  coverChildren?: boolean
+  signal?: AbortSignal
+  /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */
+  onWait?(info: { path: string; waitedMs: number; holder: Holder | null; liveness: Liveness }): void
+}
+
+/** A lock that is held. */
+export interface Lock extends Disposable {
+  readonly path: string
+  readonly token: string
+  /** Fencing token: grows with each acquisition of this path, also after the lock's files were deleted. */
+  readonly generation: number
+  readonly mode: 'kernel' | 'lease'
+  /** The dead holder whose lock this was: an orphan's leftovers may need cleaning. */
+  readonly tookOverFrom: Holder | null
+  /** Aborts when the lock is lost. */
+  readonly signal: AbortSignal
+  /** Throws ERR_LOCK_LOST unless the lock is held. */
+  assertHeld(): void
+  /** Tells those who wait what is being done. */
+  progress(phase: string): void
+  /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
+  publish(from: string, to: string): Promise<void>
+  /** WARMSWAP_LOCK and its generation, for {@link publishFenced} in a child. */
+  childEnv(): Record<string, string>
+  /** With coverChildren: pass it in `stdio`. */
+  childFd(): number
+  /** Idempotent, synchronous; dispose calls it. */
+  release(): { released: boolean; reason?: 'lost' }
+}
+
+/** After so long without `onWait` a process warning says who is waited for. */
+const WARN_AFTER_MS = 10_000
+
+const OPTION_NAMES = ['mode', 'timeoutMs', 'leaseTtlMs', 'foreignStaleMs', 'metadata', 'coverChildren', 'signal', 'onWait'] as const
+
+type Facts = Parameters<NonNullable<LockOptions['onWait']>>[0]
+
+/** Options that were checked, in the addon's form. */
+interface Checked {
+  path: string
+  native: NativeLockOptions
+  signal: AbortSignal | undefined
+  onWait: ((facts: Facts) => void) | undefined
+}
+
+/** Checks path and options; `without` names options that this call does not take. */
+export function checkLockOptions(path: unknown, value: LockOptions | undefined, name = 'options', more: readonly string[] = []): Checked {
+  const known = [...OPTION_NAMES, ...more] as unknown as (keyof LockOptions & string)[]
+  const options = validate.options<LockOptions>(name, value, known)
+  if (options.onWait !== undefined) validate.callback(`${name}.onWait`, options.onWait)
+  const checked: NativeLockOptions = {
+    mode: validate.oneOf(`${name}.mode`, options.mode ?? 'auto', ['auto', 'kernel', 'lease']),
+    timeoutMs: validate.milliseconds(`${name}.timeoutMs`, options.timeoutMs ?? Infinity, { infinity: true }),
+    leaseTtlMs: atLeast(`${name}.leaseTtlMs`, options.leaseTtlMs ?? 30_000, 100),
+    foreignStaleMs: validate.milliseconds(`${name}.foreignStaleMs`, options.foreignStaleMs ?? 600_000),
+    coverChildren: validate.boolean(`${name}.coverChildren`, options.coverChildren ?? false),
+    threadId,
+  }
+  if (options.metadata !== undefined) checked.metadata = toJson(`${name}.metadata`, options.metadata)
+  return {
+    path: validate.absolutePath('path', path),
+    native: checked,
+    signal: validate.signal(`${name}.signal`, options.signal),
+    onWait: options.onWait?.bind(options),
+  }
+}
+
+/** A shorter lease would be lost to a scheduler that is merely busy. */
+function atLeast(name: string, value: unknown, least: number): number {
+  const milliseconds = validate.milliseconds(name, value)
+  if (milliseconds < least) throw invalidArgument(name, value, `a number of milliseconds, ${least} or more`)
+  return milliseconds
+}
+
+function toJson(name: string, value: unknown): string {
+  const accepted = 'a plain object that JSON can hold'
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidArgument(name, value, accepted)
+  try {
+    return JSON.stringify(value)
+  } catch {
+    throw invalidArgument(name, value, accepted)
+  }
+}
+
+/** A lock and what only this library's own callers see of it. */
+export interface AcquiredLock {
+  lock: Lock
+  native: NativeLock
+}
+
+/** Takes the lock with options that were checked. */
+export async function acquireChecked(checked: Checked): Promise<AcquiredLock> {
+  const lost = new AbortController()
+  const tell = waitTeller(checked)
+  const listen = (event: NativeLockEvent): void => {
+    if (event.kind === 'wait') tell(event)
+    else lost.abort(new WarmswapError('ERR_LOCK_LOST', `the lock '${checked.path}' is not held any more: ${event.reason}`, { path: checked.path }))
+  }
+  const taken = await abortable(checked.signal, (token) => native.acquireLock(checked.path, checked.native, listen, token))
+  return { lock: new HeldLock(checked.path, taken, lost.signal), native: taken }
+}
+
+/** What happens with the news of a wait. */
+function waitTeller({ path, onWait }: Checked): (event: NativeLockEvent) => void {
+  let isWarned = false
+  return ({ waitedMs, holder, liveness }) => {
+    const facts: Facts = { path, waitedMs, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness }
+    if (onWait !== undefined) {
+      callUser(onWait, facts)
+    } else if (waitedMs >= WARN_AFTER_MS && !isWarned) {
+      isWarned = true
+      process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')
+    }
+  }
+}
+
+/** A listener that throws must not end the wait: it is an uncaught exception of its own. */
+function callUser(onWait: (facts: Facts) => void, facts: Facts): void {
+  try {
+    onWait(facts)
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+/** The holder in words. */
+export function describeHolder(holder: Holder | null): string {
+  if (holder === null || holder.pid === undefined) return 'a holder that left no owner record'
+  const self = holder.pid === process.pid ? ' (this very process)' : ''
+  const command = holder.command ? `, '${holder.command}'` : ''
+  const since = holder.since ? `, since ${holder.since}` : ''
+  const progress = holder.progress ? `, doing: ${holder.progress.phase}` : ''
+  return `pid ${holder.pid}${self} on ${holder.hostname ?? 'an unnamed host'}${command}${since}${progress}`
+}
+
+class HeldLock implements Lock {
+  readonly path: string
+  readonly token: string
+  readonly generation: number
+  readonly mode: 'kernel' | 'lease'
+  readonly tookOverFrom: Holder | null
+  readonly signal: AbortSignal
+  readonly #native: NativeLock
+
+  constructor(path: string, taken: NativeLock, signal: AbortSignal) {
+    this.path = path
+    this.token = taken.token
+    this.generation = taken.generation
+    this.mode = taken.mode
+    this.tookOverFrom = taken.tookOverFrom == null ? null : (JSON.parse(taken.tookOverFrom) as Holder)
+    this.signal = signal
+    this.#native = taken
+  }
+
+  assertHeld(): void {
+    unwrap(this.#native.assertHeld())
+  }
+
+  progress(phase: string): void {
+    this.#native.progress(validate.string('phase', phase))
+  }
+
+  async publish(from: string, to: string): Promise<void> {
+    unwrap(await this.#native.publish(validate.absolutePath('from', from), validate.absolutePath('to', to)))
+  }
+
+  childEnv(): Record<string, string> {
+    return { WARMSWAP_LOCK: this.path, WARMSWAP_LOCK_GENERATION: String(this.generation) }
+  }
+
+  childFd(): number {
+    return unwrap(this.#native.childFd())
+  }
+
+  release(): { released: boolean; reason?: 'lost' } {
+    return unwrap(this.#native.release()) ? { released: true } : { released: false, reason: 'lost' }
+  }
+
+  [Symbol.dispose](): void {
+    this.release()
+  }
+}
+
+/**
+ * Takes a lock, waiting for it. `path` is the lock directory itself; any name, its parent is made. It exists
+ * while the lock is held, or was left by a dead holder.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_UNSUPPORTED where the
+ * filesystem cannot give what was asked for, with ERR_IO.
+ */
+export async function acquireLock(path: string, options?: LockOptions): Promise<Lock> {
+  return (await acquireChecked(checkLockOptions(path, options))).lock
+}
+
+/** Takes the lock if it is free now; `null` where it is not. */
+export async function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null> {
+  const checked = checkLockOptions(path, options)
+  checked.native.timeoutMs = 0
+  try {
+    return (await acquireChecked(checked)).lock
+  } catch (error) {
+    if (isWarmswapError(error) && error.code === 'ERR_LOCK_TIMEOUT') return null
+    throw error
+  }
+}
+
+/** Runs a task under the lock, and gives it back however the task ends. */
+export async function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T> {
+  const checked = checkLockOptions(path, options)
+  validate.callback('task', task)
+  const { lock } = await acquireChecked(checked)
+  try {
+    return await task(lock)
+  } finally {
+    lock.release()
+  }
+}
+
+/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
+export async function inspectLock(path: string): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null }> {
+  const { held, holder, liveness, ageMs } = unwrap(await native.inspectLock(validate.absolutePath('path', path)))
+  return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null }
+}
+
+/** What `lock.publish` does, for a child that was given `childEnv()`. */
+export async function publishFenced(lock: { path: string; generation: number }, from: string, to: string): Promise<void> {
+  if (typeof lock !== 'object' || lock === null) throw invalidArgument('lock', lock, 'an object with path and generation')
+  const path = validate.absolutePath('lock.path', lock.path)
+  const generation = validate.wholeNumber('lock.generation', lock.generation)
+  unwrap(await native.publishFenced(path, generation, validate.absolutePath('from', from), validate.absolutePath('to', to)))
 }

@@ -189,7 +189,10 @@ impl Attempt {
     }
 
     /// `None` where the window is over; else what is left of it, if it has an end.
-    #[expect(clippy::option_option, reason = "the outer one is 'over', the inner one 'has an end'")]
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is 'over', the inner one 'has an end'"
+    )]
     fn window_left(&self, window: Option<Duration>, evidence: &[u8]) -> Result<Option<Option<Duration>>> {
         let Some(window) = window else {
             return Ok(Some(None));
@@ -224,7 +227,12 @@ impl Attempt {
         Ok(())
     }
 
-    fn prepare_and_link(&self, record: &Record, prepared: &std::path::Path, guard: Option<&Guard>) -> Result<bool> {
+    fn prepare_and_link(
+        &self,
+        record: &Record,
+        prepared: &std::path::Path,
+        guard: Option<&Guard>,
+    ) -> Result<bool> {
         fs::create_directory(prepared, 0o777)?;
         let owner = prepared.join("owner.json");
         fs::write_new(&owner, &record.to_bytes()?, 0o644)?;
@@ -282,7 +290,10 @@ impl Attempt {
                 seq: 0,
             },
             cmd: shortened(identity::command()),
-            cwd: std::env::current_dir().map_or_else(|_| String::new(), |path| shortened(path.to_string_lossy().into_owned())),
+            cwd: std::env::current_dir().map_or_else(
+                |_| String::new(),
+                |path| shortened(path.to_string_lossy().into_owned()),
+            ),
             meta: self.request.metadata.clone(),
             progress: None,
             covers_children: self.request.covers_children,
@@ -331,7 +342,10 @@ impl Attempt {
             }
             Some(Contents::Foreign(owner)) => {
                 let window = self.request.foreign_stale;
-                (verdict::of_foreign(owner, self.filesystem.trusted, window), owner.holder())
+                (
+                    verdict::of_foreign(owner, self.filesystem.trusted, window),
+                    owner.holder(),
+                )
             }
             Some(Contents::Unreadable) => (held_unknown(self.request.foreign_stale), Holder::ownerless()),
             None => {
@@ -374,9 +388,15 @@ fn shortened(text: String) -> String {
 fn lacks_flock(error: &Error) -> bool {
     use rustix::io::Errno;
     error.op == Some("flock")
-        && [Errno::INVAL, Errno::NOSYS, Errno::NOLCK, Errno::NOTSUP, Errno::OPNOTSUPP]
-            .iter()
-            .any(|each| error.errno() == Some(each.raw_os_error()))
+        && [
+            Errno::INVAL,
+            Errno::NOSYS,
+            Errno::NOLCK,
+            Errno::NOTSUP,
+            Errno::OPNOTSUPP,
+        ]
+        .iter()
+        .any(|each| error.errno() == Some(each.raw_os_error()))
 }
 
 fn untrusted(lock: &LockPath, filesystem: Filesystem) -> Error {

@@ -78,9 +78,13 @@ fn publish_in_two_steps(lock: &LockPath, prepared: &Path) -> Result<bool> {
 }
 
 fn lacks_noreplace(error: &Error) -> bool {
-    [rustix::io::Errno::INVAL, rustix::io::Errno::NOSYS, rustix::io::Errno::NOTSUP]
-        .iter()
-        .any(|each| error.errno() == Some(each.raw_os_error()))
+    [
+        rustix::io::Errno::INVAL,
+        rustix::io::Errno::NOSYS,
+        rustix::io::Errno::NOTSUP,
+    ]
+    .iter()
+    .any(|each| error.errno() == Some(each.raw_os_error()))
 }
 
 /// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then

@@ -23,7 +23,13 @@ pub fn publish_fenced(lock: &LockPath, generation: u64, from: &Path, to: &Path) 
 
 /// Looks, renames and looks again. Where kernel locks can be trusted all publishers of a lock do it one after
 /// the other, so that no late one can slip in between; elsewhere the window is this one call.
-pub(super) fn publish(lock: &LockPath, generation: u64, held: Option<&Held>, from: &Path, to: &Path) -> Result<()> {
+pub(super) fn publish(
+    lock: &LockPath,
+    generation: u64,
+    held: Option<&Held>,
+    from: &Path,
+    to: &Path,
+) -> Result<()> {
     let check = || {
         held.map_or(Ok(()), Held::assert_held)?;
         check_generation(lock, generation)
@@ -49,7 +55,10 @@ fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
     let begun = Instant::now();
     while !flock::try_exclusive(&directory, path)? {
         if begun.elapsed() > PATIENCE {
-            let message = format!("another process has been publishing under '{}' for 10 s; is it stopped?", path.display());
+            let message = format!(
+                "another process has been publishing under '{}' for 10 s; is it stopped?",
+                path.display()
+            );
             return Err(Error::new(Code::Timeout, message).at(path));
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -63,7 +72,10 @@ fn check_generation(lock: &LockPath, generation: u64) -> Result<()> {
     if standing == Some(generation) {
         return Ok(());
     }
-    let found = standing.map_or_else(|| "its records are gone".to_owned(), |found| format!("generation {found} has the lock"));
+    let found = standing.map_or_else(
+        || "its records are gone".to_owned(),
+        |found| format!("generation {found} has the lock"),
+    );
     let message = format!(
         "generation {generation} of the lock '{}' is too late: {found}",
         lock.directory().display()

@@ -121,7 +121,11 @@ impl Group {
     pub(super) fn wanted_watches(&self) -> Vec<(PathBuf, Interest)> {
         let lock = &self.key.lock;
         let mut wanted = vec![(lock.records(), Interest::Entries)];
-        if self.attempt.as_ref().is_some_and(|(_, attempt)| attempt.mode() == Mode::Kernel) {
+        if self
+            .attempt
+            .as_ref()
+            .is_some_and(|(_, attempt)| attempt.mode() == Mode::Kernel)
+        {
             wanted.push((lock.guard(), Interest::FileClosed));
         }
         if self.blocker.as_ref().is_some_and(|blocker| blocker.is_foreign) {
@@ -203,7 +207,9 @@ impl Group {
         self.try_at = retry.into_iter().chain(look_again).min();
         let watched = self.process.as_ref().map(|(pid, _)| *pid);
         if watched != blocker.process {
-            self.process = blocker.process.and_then(|pid| Some((pid, ProcessWatch::new(pid)?)));
+            self.process = blocker
+                .process
+                .and_then(|pid| Some((pid, ProcessWatch::new(pid)?)));
         }
         for waiter in &mut self.waiters {
             waiter.tell(&blocker);

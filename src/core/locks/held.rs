@@ -224,6 +224,7 @@ impl Held {
             drop(fs::remove_tree(&tombstone));
         }
         heartbeat::forget(&self.token);
+        self.on_lost.lock().unwrap_or_else(PoisonError::into_inner).take();
         ended
     }
 
@@ -249,7 +250,9 @@ impl Held {
             return None;
         }
         let tombstone = self.lock.tombstone(&self.token);
-        fs::rename(self.lock.directory(), &tombstone).ok().map(|()| tombstone)
+        fs::rename(self.lock.directory(), &tombstone)
+            .ok()
+            .map(|()| tombstone)
     }
 
     fn write_released(&self, inner: &mut Inner, failure: Option<Failure>) {
@@ -299,7 +302,10 @@ impl Held {
             return self.lose_in(&mut inner, "its lease was not renewed in time");
         }
         if !self.is_still_ours() {
-            return self.lose_in(&mut inner, "another holder has taken it, or its files were deleted");
+            return self.lose_in(
+                &mut inner,
+                "another holder has taken it, or its files were deleted",
+            );
         }
         inner.record.lease.seq += 1;
         if self.write(&inner.record).is_err() {
@@ -326,9 +332,13 @@ impl Held {
             return self.lose_in(&mut inner, "its lease was not renewed in time");
         }
         if !self.is_still_ours() {
-            return self.lose_in(&mut inner, "another holder has taken it, or its files were deleted");
+            return self.lose_in(
+                &mut inner,
+                "another holder has taken it, or its files were deleted",
+            );
         }
-        if inner.is_published && matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found()) {
+        if inner.is_published && matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found())
+        {
             self.publish_again(&mut inner);
         }
     }
@@ -363,7 +373,10 @@ impl Held {
     /// Whether this record belongs to one that we or our predecessors have followed.
     pub(super) fn follows(&self, record: &Record) -> bool {
         let inner = self.inner();
-        let is_predecessor = inner.predecessor.as_ref().is_some_and(|known| known.token == record.token);
+        let is_predecessor = inner
+            .predecessor
+            .as_ref()
+            .is_some_and(|known| known.token == record.token);
         is_predecessor || (record.base == self.base && record.n < self.n)
     }
 
@@ -396,7 +409,8 @@ impl Held {
         if self.mode == Mode::Kernel {
             return None;
         }
-        let age = Duration::from_micros(monotonic_micros().saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
+        let age =
+            Duration::from_micros(monotonic_micros().saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
         Some(self.self_stop().saturating_sub(age))
     }
 

@@ -31,18 +31,25 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
         && !top.record.as_ref().is_some_and(|record| record.released)
     {
         let standing = verdict::of_record(top.record.as_deref(), None);
-        let holder = top.record.map_or_else(Holder::ownerless, |record| record.holder());
+        let holder = top
+            .record
+            .map_or_else(Holder::ownerless, |record| record.holder());
         return Ok(Inspection::new(standing, holder));
     }
     let Some(found) = directory::look(lock)? else {
         return Ok(Inspection::FREE);
     };
-    let is_local = filesystem::of(lock.parent()).optional()?.is_some_and(|found| found.trusted);
+    let is_local = filesystem::of(lock.parent())
+        .optional()?
+        .is_some_and(|found| found.trusted);
     // The window is not looked at: nothing is taken over here.
     let (standing, holder) = match &found.contents {
         // A release was killed between its two steps.
         Some(Contents::Record(record)) => (Standing::Dead, record.holder()),
-        Some(Contents::Foreign(owner)) => (verdict::of_foreign(owner, is_local, OWNERLESS_WINDOW), owner.holder()),
+        Some(Contents::Foreign(owner)) => (
+            verdict::of_foreign(owner, is_local, OWNERLESS_WINDOW),
+            owner.holder(),
+        ),
         _ => (verdict::of_record(None, None), Holder::ownerless()),
     };
     Ok(Inspection::new(standing, holder))

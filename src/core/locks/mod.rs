@@ -30,8 +30,8 @@ pub use waiter::{Acquired, OnWait};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::{filesystem, fs};
 pub use crate::core::sys::identity::Liveness;
+use crate::core::sys::{filesystem, fs};
 
 use reactor::Mailbox;
 use waiter::{Waiter, WaiterId};
@@ -142,5 +142,10 @@ fn reactor_for(lock: &LockPath, mode: ModeChoice) -> Result<Arc<Mailbox>> {
     fs::create_directories(lock.parent())?;
     let is_local = mode != ModeChoice::Lease && filesystem::of(lock.parent())?.trusted;
     let started = if is_local { &LOCAL } else { &REMOTE };
-    Option::clone(started).ok_or_else(|| Error::new(Code::Io, "the thread that waits for locks could not be started: no descriptors left?"))
+    Option::clone(started).ok_or_else(|| {
+        Error::new(
+            Code::Io,
+            "the thread that waits for locks could not be started: no descriptors left?",
+        )
+    })
 }

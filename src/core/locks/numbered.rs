@@ -42,7 +42,9 @@ impl Numbered {
 
     /// All numbers that stand.
     pub(super) fn numbers(&self) -> Result<Vec<u64>> {
-        let entries = fs::read_directory(&self.directory).optional()?.unwrap_or_default();
+        let entries = fs::read_directory(&self.directory)
+            .optional()?
+            .unwrap_or_default();
         let number = |entry: &fs::Entry| entry.name.to_str()?.strip_suffix(".json")?.parse().ok();
         Ok(entries.iter().filter_map(number).collect())
     }

@@ -7,7 +7,7 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::path::Root;
 
 /// Longest name of a lock: the longest neighbour, `.<name>.<uuid>.next.tmp`, must stay below 255 bytes.
-pub const MAX_NAME_BYTES: usize = 200;
+pub(super) const MAX_NAME_BYTES: usize = 200;
 
 /// One lock, by the path of its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use super::group::{Group, Key};
 use super::held::Held;
 use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Result;
-use crate::core::sys::events::{Events, Interest, ProcessWatch, WatchId, Waker};
+use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
 
 /// The safety tick.
 const TICK: Duration = Duration::from_secs(1);
@@ -138,7 +138,9 @@ impl Reactor {
             .map(|(key, _)| key.clone())
             .collect();
         for key in due {
-            let Some(mut group) = self.groups.remove(&key) else { continue };
+            let Some(mut group) = self.groups.remove(&key) else {
+                continue;
+            };
             self.settle(&mut group);
             if group.is_empty() {
                 self.unwatch(group.watches(), &Watcher::Group(key));
@@ -172,7 +174,12 @@ impl Reactor {
                 set.push(id);
             }
         }
-        let stale: Vec<WatchId> = group.watches().iter().filter(|id| !set.contains(id)).copied().collect();
+        let stale: Vec<WatchId> = group
+            .watches()
+            .iter()
+            .filter(|id| !set.contains(id))
+            .copied()
+            .collect();
         self.unwatch(&stale, &watcher);
         group.set_watches(set);
         is_new
@@ -201,7 +208,9 @@ impl Reactor {
 
     fn unwatch(&mut self, watches: &[WatchId], watcher: &Watcher) {
         for id in watches {
-            let Some(watchers) = self.watchers.get_mut(id) else { continue };
+            let Some(watchers) = self.watchers.get_mut(id) else {
+                continue;
+            };
             watchers.remove(watcher);
             if watchers.is_empty() {
                 self.watchers.remove(id);
@@ -220,7 +229,11 @@ impl Reactor {
             .collect();
         let processes: Vec<&ProcessWatch> = watched.iter().map(|(_, process)| *process).collect();
         let woken = self.events.wait(timeout, &processes);
-        let ended: Vec<Key> = woken.processes.iter().map(|index| watched[*index].0.clone()).collect();
+        let ended: Vec<Key> = woken
+            .processes
+            .iter()
+            .map(|index| watched[*index].0.clone())
+            .collect();
         drop(watched);
         for key in ended {
             if let Some(group) = self.groups.get_mut(&key) {
@@ -297,6 +310,9 @@ impl Reactor {
             .holds
             .values()
             .filter_map(|hold| hold.held.upgrade()?.lease_left());
-        groups.chain(leases).min().map_or(Some(TICK), |soonest| Some(soonest.min(TICK)))
+        groups
+            .chain(leases)
+            .min()
+            .map_or(Some(TICK), |soonest| Some(soonest.min(TICK)))
     }
 }

@@ -10,9 +10,9 @@ use crate::core::sys::fs;
 use crate::core::sys::identity::Identity;
 
 /// Version of the format, field `v`. Version 1 is what mkdir locks write: no `v`, no way to prove a death.
-pub const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// Longest record, in bytes.
-pub const MAX_RECORD_BYTES: u64 = 65_536;
+pub(super) const MAX_RECORD_BYTES: u64 = 65_536;
 
 /// How a lock is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -134,7 +134,8 @@ fn is_false(value: &bool) -> bool {
 impl Record {
     /// The bytes on disk: one line. `ERR_TOO_LARGE` where the user's metadata is too much.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec(self).map_err(|error| Error::new(Code::Format, error.to_string()))?;
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|error| Error::new(Code::Format, error.to_string()))?;
         bytes.push(b'\n');
         if bytes.len() as u64 > MAX_RECORD_BYTES {
             let message = format!(

@@ -160,7 +160,11 @@ fn describe(holder: &Holder) -> String {
         return "a program that left no owner record".to_owned();
     };
     let mut text = format!("pid {pid}");
-    if let Some(hostname) = holder.hostname.as_ref().filter(|name| **name != identity::hostname()) {
+    if let Some(hostname) = holder
+        .hostname
+        .as_ref()
+        .filter(|name| **name != identity::hostname())
+    {
         text += &format!(" on {hostname}");
     }
     if let Some(command) = holder.command.as_ref().filter(|command| !command.is_empty()) {

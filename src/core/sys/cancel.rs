@@ -42,6 +42,11 @@ impl Cancel {
         drop(guard);
     }
 
+    /// Whether both are clones of one flag.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.raised, &other.raised)
+    }
+
     /// Whether the flag is raised.
     pub fn is_cancelled(&self) -> bool {
         *self.raised.borrow()

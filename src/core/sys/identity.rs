@@ -63,8 +63,8 @@ impl Liveness {
 pub fn this_process() -> &'static Identity {
     static THIS: LazyLock<Identity> = LazyLock::new(|| {
         let pid = std::process::id();
-        let pidfd = Pid::from_raw(pid.cast_signed())
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let pidfd =
+            Pid::from_raw(pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         Identity {
             pid,
             boot_id: boot_id(),
@@ -132,7 +132,10 @@ impl Identity {
 
 /// Readable once all threads are gone, also while nobody has reaped it.
 fn has_ended(pidfd: &impl std::os::fd::AsFd) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
     poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
 }
@@ -197,10 +200,7 @@ fn has_pid_in_some_namespace(process: &str, pid: u32) -> bool {
     let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
     let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
     let pids = field("NSpid:").unwrap_or(process);
-    !is_zombie
-        && pids
-            .split_ascii_whitespace()
-            .any(|each| each.parse() == Ok(pid))
+    !is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid))
 }
 
 /// The kernel's identity of this boot; `None` where the platform tells none.
@@ -218,7 +218,11 @@ pub fn boot_id() -> Option<String> {
 /// The inode of this process's pid namespace.
 fn pid_namespace() -> Option<u64> {
     let text = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
-    text.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+    text.to_str()?
+        .strip_prefix("pid:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }
 
 /// The name of this machine, with the pid namespace added outside of the first one: other programs compare

@@ -49,7 +49,8 @@ pub struct Events {
 impl Events {
     /// Nothing is watched yet.
     pub fn new() -> Result<Self> {
-        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("eventfd", Path::new(""))?;
+        let waker =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("eventfd", Path::new(""))?;
         Ok(Self {
             waker: Arc::new(Waker(waker)),
             inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok(),
@@ -96,7 +97,11 @@ impl Events {
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let mut polled = vec![PollFd::new(&self.waker.0, PollFlags::IN)];
-        polled.extend(processes.iter().map(|process| PollFd::new(&process.0, PollFlags::IN)));
+        polled.extend(
+            processes
+                .iter()
+                .map(|process| PollFd::new(&process.0, PollFlags::IN)),
+        );
         if let Some(inotify) = &self.inotify {
             polled.push(PollFd::new(inotify, PollFlags::IN));
         }
@@ -105,7 +110,11 @@ impl Events {
             return Woken::default();
         }
         let ended = |(index, fd): (usize, &PollFd<'_>)| (!fd.revents().is_empty()).then_some(index);
-        let processes = polled[1..=processes.len()].iter().enumerate().filter_map(ended).collect();
+        let processes = polled[1..=processes.len()]
+            .iter()
+            .enumerate()
+            .filter_map(ended)
+            .collect();
         drop(polled);
         let mut woken = Woken {
             processes,

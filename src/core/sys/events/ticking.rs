@@ -42,7 +42,9 @@ pub struct Events {
 impl Events {
     /// Nothing is watched.
     pub fn new() -> Result<Self> {
-        Ok(Self { waker: Arc::default() })
+        Ok(Self {
+            waker: Arc::default(),
+        })
     }
 
     /// For other threads.

@@ -1,0 +1,348 @@
+//! Locks: conversion only. A worker thread that ends lets its locks go and drops its waits.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use napi::bindgen_prelude::PromiseRaw;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
+use napi_derive::napi;
+use serde_json::Value;
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::locks::{
+    self, Acquired, Failure, Held, LockPath, ModeChoice, OnWait, Release, Request, WaitInfo,
+};
+use crate::core::sys::cancel::Cancel;
+
+use super::cancel::{self, CancelToken};
+use super::environment::{self, EnvironmentId};
+use super::error::Reply;
+use super::number::{count, deadline, duration, number};
+use super::runtime;
+
+/// How a lock is to be taken.
+#[napi(object)]
+pub struct NativeLockOptions {
+    /// Decided by filesystem, or asked for.
+    #[napi(ts_type = "'auto' | 'kernel' | 'lease'")]
+    pub mode: String,
+    /// Milliseconds, 0 is one try.
+    pub timeout_ms: f64,
+    /// Milliseconds.
+    pub lease_ttl_ms: f64,
+    /// Milliseconds.
+    pub foreign_stale_ms: f64,
+    /// JSON.
+    pub metadata: Option<String>,
+    /// Whether children keep the lock.
+    pub cover_children: bool,
+    /// `worker_threads.threadId`.
+    pub thread_id: f64,
+}
+
+/// What happens to a wait or to a lock.
+#[napi(object)]
+pub struct NativeLockEvent {
+    /// `lost` comes once, and nothing after it.
+    #[napi(ts_type = "'wait' | 'lost'")]
+    pub kind: String,
+    /// Milliseconds since the call.
+    pub waited_ms: f64,
+    /// `Holder` as JSON.
+    pub holder: Option<String>,
+    /// Of the holder.
+    #[napi(ts_type = "'alive' | 'dead' | 'unknown'")]
+    pub liveness: String,
+    /// Why it was lost.
+    pub reason: Option<String>,
+}
+
+/// What stands at a lock's path.
+#[napi(object)]
+pub struct NativeInspection {
+    /// Alive or unknown.
+    pub held: bool,
+    /// `Holder` as JSON.
+    pub holder: Option<String>,
+    /// Of the holder.
+    #[napi(ts_type = "'alive' | 'dead' | 'unknown'")]
+    pub liveness: Option<String>,
+    /// Milliseconds since it was taken.
+    pub age_ms: Option<f64>,
+}
+
+// Weak: neither a wait's callback nor a held lock keeps the process alive; the promise of a wait does.
+type Listener = Arc<ThreadsafeFunction<NativeLockEvent, (), NativeLockEvent, Status, false, true>>;
+
+/// What one environment holds and waits for; `None` once it has ended.
+#[derive(Default)]
+struct Owner(Mutex<Option<Holdings>>);
+
+#[derive(Default)]
+struct Holdings {
+    held: HashMap<String, Arc<Held>>,
+    waits: Vec<Cancel>,
+}
+
+static OWNERS: LazyLock<Mutex<HashMap<EnvironmentId, Arc<Owner>>>> = LazyLock::new(Mutex::default);
+
+fn owner(env: &Env) -> napi::Result<Arc<Owner>> {
+    let id = environment::id(env);
+    let mut owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(owner) = owners.get(&id) {
+        return Ok(Arc::clone(owner));
+    }
+    let owner = Arc::new(Owner(Mutex::new(Some(Holdings::default()))));
+    owners.insert(id, Arc::clone(&owner));
+    drop(owners);
+    environment::on_exit(env, end_owner)?;
+    Ok(owner)
+}
+
+fn end_owner(id: EnvironmentId) {
+    let owner = OWNERS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    let holdings = owner.and_then(|owner| owner.holdings().take());
+    let Some(Holdings { held, waits }) = holdings else {
+        return;
+    };
+    waits.iter().for_each(Cancel::cancel);
+    held.values().for_each(|held| held.leave());
+}
+
+impl Owner {
+    fn holdings(&self) -> MutexGuard<'_, Option<Holdings>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels this wait when the environment ends.
+    fn begin_wait(&self, cancel: &Cancel) {
+        if let Some(holdings) = self.holdings().as_mut() {
+            holdings.waits.push(cancel.clone());
+        }
+    }
+
+    fn end_wait(&self, cancel: &Cancel) {
+        if let Some(holdings) = self.holdings().as_mut() {
+            holdings.waits.retain(|each| !each.is_same(cancel));
+        }
+    }
+
+    /// Keeps the lock until it is released or the environment ends: a garbage collector must not decide.
+    fn keep(&self, held: &Arc<Held>) -> Result<()> {
+        match self.holdings().as_mut() {
+            Some(holdings) => {
+                holdings.held.insert(held.token().to_owned(), Arc::clone(held));
+                Ok(())
+            }
+            None => Err(Error::new(
+                Code::Closed,
+                "the thread that asked for the lock has ended",
+            )),
+        }
+    }
+
+    fn forget(&self, held: &Held) {
+        if let Some(holdings) = self.holdings().as_mut() {
+            holdings.held.remove(held.token());
+        }
+    }
+}
+
+/// A lock that is held.
+#[napi]
+pub struct NativeLock {
+    held: Arc<Held>,
+    owner: Arc<Owner>,
+    waited_since: Option<u64>,
+}
+
+type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
+
+/// Takes a lock.
+#[napi(ts_return_type = "Promise<Reply<NativeLock>>")]
+pub fn acquire_lock<'env>(
+    env: &'env Env,
+    path: String,
+    options: NativeLockOptions,
+    listener: Listener,
+    token: Option<&CancelToken>,
+) -> Promise<'env, NativeLock> {
+    let owner = owner(env)?;
+    let cancel = cancel::of(token);
+    env.spawn_future(runtime::spawned(async move {
+        let lock = LockPath::parse(&path)?;
+        let deadline = deadline("timeoutMs", options.timeout_ms)?;
+        let request = request(options)?;
+        owner.begin_wait(&cancel);
+        let on_wait = Some(wait_listener(Arc::clone(&listener)));
+        let acquired = locks::acquire(lock, request, deadline, cancel.clone(), on_wait).await;
+        owner.end_wait(&cancel);
+        let Acquired { held, waited_since } = acquired?;
+        owner.keep(&held)?;
+        held.on_lost(lost_listener(listener));
+        Ok(NativeLock {
+            held,
+            owner,
+            waited_since,
+        })
+    }))
+}
+
+fn request(options: NativeLockOptions) -> Result<Request> {
+    Ok(Request {
+        mode: match options.mode.as_str() {
+            "kernel" => ModeChoice::Kernel,
+            "lease" => ModeChoice::Lease,
+            _ => ModeChoice::Auto,
+        },
+        lease_ttl: duration("leaseTtlMs", options.lease_ttl_ms)?,
+        foreign_stale: duration("foreignStaleMs", options.foreign_stale_ms)?,
+        metadata: options.metadata.as_deref().map(parse_json).transpose()?,
+        thread_id: u32::try_from(count("threadId", options.thread_id)?).unwrap_or(u32::MAX),
+        covers_children: options.cover_children,
+    })
+}
+
+fn parse_json(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| Error::argument("metadata", error, "JSON"))
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn wait_listener(listener: Listener) -> OnWait {
+    Box::new(move |info: WaitInfo| {
+        let event = NativeLockEvent {
+            kind: "wait".to_owned(),
+            waited_ms: milliseconds(info.waited),
+            holder: info.holder.as_ref().map(json),
+            liveness: info.liveness.as_str().to_owned(),
+            reason: None,
+        };
+        listener.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+    })
+}
+
+fn lost_listener(listener: Listener) -> Box<dyn FnOnce(&str) + Send> {
+    Box::new(move |reason: &str| {
+        let event = NativeLockEvent {
+            kind: "lost".to_owned(),
+            waited_ms: 0.0,
+            holder: None,
+            liveness: "unknown".to_owned(),
+            reason: Some(reason.to_owned()),
+        };
+        listener.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+    })
+}
+
+/// Looks at a lock without taking it.
+#[napi(ts_return_type = "Promise<Reply<NativeInspection>>")]
+pub fn inspect_lock(env: &Env, path: String) -> Promise<'_, NativeInspection> {
+    env.spawn_future(runtime::blocking(move || {
+        let found = locks::inspect(&LockPath::parse(&path)?)?;
+        Ok(NativeInspection {
+            held: found.is_held,
+            holder: found.holder.as_ref().map(json),
+            liveness: found.liveness.map(|liveness| liveness.as_str().to_owned()),
+            age_ms: found.age.map(milliseconds),
+        })
+    }))
+}
+
+/// Renames unless a later generation of the lock exists.
+#[napi(ts_return_type = "Promise<Reply<void>>")]
+pub fn publish_fenced(env: &Env, path: String, generation: f64, from: String, to: String) -> Promise<'_, ()> {
+    env.spawn_future(runtime::blocking(move || {
+        let lock = LockPath::parse(&path)?;
+        let generation = count("generation", generation)?;
+        locks::publish_fenced(&lock, generation, Path::new(&from), Path::new(&to))
+    }))
+}
+
+#[napi]
+impl NativeLock {
+    /// The random name of this taking.
+    #[napi(getter)]
+    pub fn token(&self) -> String {
+        self.held.token().to_owned()
+    }
+
+    /// The fencing token.
+    #[napi(getter)]
+    pub fn generation(&self) -> f64 {
+        number(self.held.generation())
+    }
+
+    /// How it is kept.
+    #[napi(getter, ts_return_type = "'kernel' | 'lease'")]
+    pub fn mode(&self) -> String {
+        self.held.mode().as_str().to_owned()
+    }
+
+    /// The dead holder that was followed: `Holder` as JSON.
+    #[napi(getter)]
+    pub fn took_over_from(&self) -> Option<String> {
+        self.held.took_over_from().as_ref().map(json)
+    }
+
+    /// The generation that had the lock when the wait began.
+    #[napi(getter)]
+    pub fn waited_since(&self) -> Option<f64> {
+        self.waited_since.map(number)
+    }
+
+    /// The last failed run: `{ generation, message }` as JSON.
+    #[napi(getter)]
+    pub fn failure(&self) -> Option<String> {
+        self.held.inherited_failure().map(json)
+    }
+
+    /// Fails unless the lock is held.
+    #[napi(ts_return_type = "Reply<void>")]
+    pub fn assert_held(&self) -> napi::Result<Reply<()>> {
+        runtime::guarded(|| self.held.assert_held())
+    }
+
+    /// Tells waiters what is being done.
+    #[napi]
+    pub fn progress(&self, phase: String) {
+        self.held.progress(&phase);
+    }
+
+    /// Renames unless a later generation exists.
+    #[napi(ts_return_type = "Promise<Reply<void>>")]
+    pub fn publish<'env>(&self, env: &'env Env, from: String, to: String) -> Promise<'env, ()> {
+        let held = Arc::clone(&self.held);
+        env.spawn_future(runtime::blocking(move || {
+            held.publish_file(Path::new(&from), Path::new(&to))
+        }))
+    }
+
+    /// The descriptor that children keep the lock with.
+    #[napi(ts_return_type = "Reply<number>")]
+    pub fn child_fd(&self) -> napi::Result<Reply<i32>> {
+        runtime::guarded(|| self.held.child_fd())
+    }
+
+    /// Gives the lock back; `false` where it was lost. With the message of a failed run for those who waited.
+    #[napi(ts_return_type = "Reply<boolean>")]
+    pub fn release(&self, failure: Option<String>) -> napi::Result<Reply<bool>> {
+        runtime::guarded(|| {
+            let failure = failure.map(|message| Failure {
+                generation: self.held.generation(),
+                message,
+            });
+            let release = self.held.release(failure);
+            self.owner.forget(&self.held);
+            Ok(release == Release::Released)
+        })
+    }
+}
