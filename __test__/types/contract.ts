@@ -7,8 +7,10 @@ import type { Matchers } from 'vitest'
 import type { RaceMatchers } from '../../dist/vitest.js'
 import type * as raceKit from '../../dist/vitest.js'
 import type * as root from '../../index.js'
+import type * as vite from '../../dist/vite.js'
 import type * as contract from './contract-api.js'
 import type * as raceKitContract from './contract-vitest.js'
+import type * as contractVite from './contract-vite.js'
 
 type Holds<Ours extends Contract, Contract> = [Ours, Contract]
 
@@ -20,3 +22,4 @@ export type ErrorOfRoot = Holds<root.WarmswapError, contract.WarmswapError>
 
 export type RaceKit = Holds<Pick<typeof raceKit, keyof typeof raceKitContract>, typeof raceKitContract>
 export type Matched = Holds<RaceMatchers<void>, Pick<Matchers<void>, 'toSettleWithin' | 'toAnswerEachOnce' | 'toNeverGoBackwards' | 'toLeakNothing'>>
+export type Vite = Holds<typeof vite, Pick<typeof contractVite, keyof typeof contractVite & keyof typeof vite>>

@@ -1,0 +1,126 @@
+/** R1, R2, R3, R7: the registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. */
+
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { resetState } from 'warmswap/state'
+import warmswap, { importWithRecovery, type RecoveryEvent } from 'warmswap/vite'
+import { type Answer, ENTRY, type Entry, type Fixture, type FixtureOptions, loadVite, openFixture, versions } from '../support/vite.js'
+
+afterEach(() => resetState())
+
+async function open(options: Omit<FixtureOptions, 'context'>): Promise<Fixture & { events: RecoveryEvent[] }> {
+  const events: RecoveryEvent[] = []
+  const plugins = [warmswap({ recovery: { onEvent: (event) => events.push(event) } }), ...(options.plugins ?? [])]
+  const fixture = await openFixture({ ...options, context: 'kept', plugins })
+  onTestFinished(() => fixture.close())
+  return Object.assign(fixture, { events })
+}
+
+const routeB = (fixture: Fixture): Promise<Answer> =>
+  importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { runner: fixture.runner, use: (entry) => entry.handle('route-b') })
+
+describe.each(versions)('$name', (version) => {
+  describe.each(['in-process', 'worker thread'] as const)('%s runner', (runner) => {
+    test.each([false, true])('R1, R2, S1: identity and context over a re-optimization, ignoreOutdatedRequests: %s', async (ignoreOutdatedRequests) => {
+      const fixture = await open({ version, runner, ignoreOutdatedRequests })
+      const entry = await fixture.entry()
+      await entry.count(41)
+      const { handle } = entry
+      const first = await handle('route-a')
+      const answer = await routeB(fixture)
+
+      const isSilent = version.silent || ignoreOutdatedRequests
+      expect(answer).toMatchObject({ store: { user: 'ada' }, counter: 41, initialised: first.initialised })
+      expect(fixture.reloads.ssr).toBe(1)
+      // Evaluated anew, initialised once; and nothing more often than the one retry explains.
+      const later = await (await fixture.entry()).handle('route-b')
+      const evaluatedAgain = later.evaluations.entry - first.evaluations.entry
+      expect(evaluatedAgain).toBeGreaterThanOrEqual(1)
+      expect(evaluatedAgain).toBeLessThanOrEqual(isSilent ? 2 : 1)
+      expect(later).toMatchObject({ store: { user: 'ada' }, counter: 41, initialised: first.initialised })
+      if (isSilent) {
+        // The duplicate exists and is harmless.
+        expect(fixture.events).toEqual([])
+        expect(answer.routeShared).not.toBe(answer.entryShared)
+        expect(fixture.log.filter((line) => line.includes('evaluated under two hashes'))).toHaveLength(1)
+      } else {
+        expect(fixture.events.map(({ outcome, attempt }) => [outcome, attempt])).toEqual([['retry', 1], ['recovered', 2]])
+        expect(answer.routeShared).toBe(answer.entryShared)
+      }
+      // A handler that was kept from before has old code and the current state.
+      if (runner === 'in-process') expect(await handle('route-a')).toMatchObject({ store: { user: 'ada' }, counter: 41, initialised: first.initialised })
+    })
+  })
+
+  test('R3: state is kept over everything that ends modules', async () => {
+    const fixture = await open({ version })
+    const vite = await loadVite(version)
+    const { context, counter } = await fixture.entry()
+    counter.value = 41
+    const evaluations = (): number => (globalThis as unknown as { fixtureEvaluations: { entry: number } }).fixtureEvaluations.entry
+    const keptAfter = async (event: string, entry: Promise<Entry> | Entry = fixture.entry()): Promise<void> => {
+      const now = await entry
+      expect(now.context, event).toBe(context)
+      expect(now.counter, event).toBe(counter)
+      expect(now.counter.value, event).toBe(41)
+    }
+    const reevaluated = async (event: () => unknown): Promise<void> => {
+      const before = evaluations()
+      await event()
+      await vi.waitFor(() => expect(evaluations()).toBeGreaterThan(before), { timeout: 20_000 })
+    }
+
+    await reevaluated(() => routeB(fixture))
+    await keptAfter('re-optimization')
+    await reevaluated(() => fixture.edit('src/context.js', (text) => `${text}// edited\n`))
+    await keptAfter('edit of a module that does not accept')
+    delete (globalThis as { fixtureAccepted?: unknown }).fixtureAccepted
+    fixture.edit('src/accepting.js', (text) => `${text}// edited\n`)
+    await vi.waitFor(() => expect((globalThis as { fixtureAccepted?: unknown }).fixtureAccepted).toBe(context), { timeout: 20_000 })
+    await keptAfter('edit of a module that accepts itself')
+    fixture.ssr.moduleGraph.invalidateAll()
+    await keptAfter('invalidateAll')
+    fixture.runner.clearCache()
+    await reevaluated(() => fixture.entry())
+    await keptAfter('clearCache')
+    const second = vite.createServerModuleRunner(fixture.ssr)
+    await reevaluated(() => second.import(ENTRY))
+    await keptAfter('a second runner', second.import<Entry>(ENTRY))
+    await second.close()
+    await fixture.server.restart()
+    await reevaluated(() => fixture.entry())
+    await keptAfter('restart of the server')
+    await fixture.server.close()
+    const other = await open({ version })
+    await keptAfter('another server', other.entry())
+  })
+
+  test('R7: one copy, also from inside of a pre-bundled dependency', async () => {
+    const { one, bundle } = await oneCopy(version, warmswap())
+    expect(one.isOne()).toBe(true)
+    expect(one.stateBackend).toBe('native')
+    expect(bundle).toContain('warmswap/state')
+    expect(bundle).not.toContain('warmswap/root@')
+  })
+
+  test('R7: and without stableState there are two', async () => {
+    const { bundle } = await oneCopy(version, [])
+    expect(bundle).toContain('warmswap/root@')
+  })
+})
+
+/** Imports one-copy.js with dep-x pre-bundled; returns it with the bundle of dep-x and its chunks. */
+async function oneCopy(version: FixtureOptions['version'], plugins: FixtureOptions['plugins'] & object) {
+  const fixture = await openFixture({ version, context: 'plain', plugins, include: ['dep-x'], installed: true })
+  onTestFinished(() => fixture.close())
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  onTestFinished(() => warn.mockRestore())
+  const one = await fixture.runner.import<{ isOne(): boolean; stateBackend: string }>('/src/one-copy.js')
+  const folder = join(fixture.root, 'node_modules/.vite/deps_ssr')
+  const bundle = readdirSync(folder)
+    .filter((file) => file.endsWith('.js'))
+    .map((file) => readFileSync(join(folder, file), 'utf8'))
+    .join('\n')
+  return { one, bundle }
+}

@@ -1,0 +1,93 @@
+/**
+ * What the plugins know of an environment's dependency optimizer, and how they learn of a commit.
+ *
+ * Vite has no hook for "the optimizer has committed": it puts a new object into `depsOptimizer.metadata` (exported and
+ * typed, the same in 6, 7 and 8). That assignment is observed here through an accessor. The alternatives see less: the
+ * `full-reload` message can be observed only on in-process channels and is not sent for a commit without a reload, and
+ * reading `metadata` from a `transform` hook misses a commit after which nothing is transformed.
+ */
+
+import type { DevEnvironment } from 'vite'
+
+/** Not exported by Vite under its own name. */
+export type DepsOptimizer = NonNullable<DevEnvironment['depsOptimizer']>
+export type OptimizerMetadata = DepsOptimizer['metadata']
+type OptimizedDep = OptimizerMetadata['optimized'][string]
+
+/** A commit of the optimizer after its cold start. `reload` where Vite reloads the environment because of it. */
+export interface OptimizerCommit {
+  environment: DevEnvironment
+  previous: OptimizerMetadata
+  current: OptimizerMetadata
+  reload: boolean
+}
+
+type Listener = (commit: OptimizerCommit) => void
+const listeners = new WeakMap<DepsOptimizer, Set<Listener>>()
+
+/** Calls the listener at each commit, before Vite sends the reload. The returned function ends that and, after the last listener, restores Vite's property. */
+export function watchOptimizer(environment: DevEnvironment, listener: Listener): () => void {
+  const optimizer = environment.depsOptimizer
+  // Experimental bundled development (Vite 8) has no optimizer.
+  if (optimizer === undefined) return () => {}
+  const known = listeners.get(optimizer) ?? observe(environment, optimizer)
+  known.add(listener)
+  return () => {
+    known.delete(listener)
+    if (known.size === 0) restore(optimizer)
+  }
+}
+
+function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Listener> {
+  const own = new Set<Listener>()
+  listeners.set(optimizer, own)
+  let metadata = optimizer.metadata
+  // Without a cache on disk the first commit is the cold start: nothing was optimized that could have turned stale.
+  let cold = isEmpty(metadata)
+  Object.defineProperty(optimizer, 'metadata', {
+    configurable: true,
+    enumerable: true,
+    get: () => metadata,
+    set(next: OptimizerMetadata) {
+      const previous = metadata
+      metadata = next
+      if (optimizer.initState !== 'initialized') {
+        cold = isEmpty(next)
+        return
+      }
+      if (cold) {
+        cold = false
+        return
+      }
+      const commit = { environment, previous, current: next, reload: previous.browserHash !== next.browserHash }
+      for (const listener of [...own]) listener(commit)
+    },
+  })
+  return own
+}
+
+function restore(optimizer: DepsOptimizer): void {
+  listeners.delete(optimizer)
+  Object.defineProperty(optimizer, 'metadata', { configurable: true, enumerable: true, writable: true, value: optimizer.metadata })
+}
+
+const isEmpty = (metadata: OptimizerMetadata): boolean => Object.keys(metadata.optimized).length === 0
+
+/** The optimized dependency or chunk in this file, whatever hash the id carries. */
+export function optimizedDepOf(optimizer: DepsOptimizer, id: string): OptimizedDep | undefined {
+  const file = fileOf(id)
+  const { optimized, discovered, chunks } = optimizer.metadata
+  for (const table of [optimized, discovered, chunks]) {
+    for (const dep of Object.values(table)) if (dep.file === file) return dep
+  }
+  return undefined
+}
+
+/** Whether the id is a file of this environment's optimizer. */
+export function isOptimizedFile(environment: DevEnvironment, id: string): boolean {
+  return environment.depsOptimizer?.isOptimizedDepFile(fileOf(id)) ?? false
+}
+
+export function fileOf(id: string): string {
+  return id.replace(/[?#].*$/, '')
+}

@@ -1,0 +1,57 @@
+/** One request, answered again or refused. */
+
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+
+/** What a request and its response were before any middleware touched them. */
+export interface Untouched {
+  url: string
+  headers: OutgoingHttpHeaders
+}
+
+export function remember(request: IncomingMessage, response: ServerResponse): Untouched {
+  return { url: request.url ?? '/', headers: { ...response.getHeaders() } }
+}
+
+/** Undoes what the failed attempt did to a response whose head was not sent. */
+export function reset(request: IncomingMessage, response: ServerResponse, { url, headers }: Untouched): void {
+  request.url = url
+  response.statusCode = 200
+  response.statusMessage = ''
+  for (const name of response.getHeaderNames()) response.removeHeader(name)
+  for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, value)
+}
+
+/** Whether the handler can be called with this request once more: the body, if there is one, must be unread. */
+export function isWhole(request: IncomingMessage): boolean {
+  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+  return !hasBody || !request.readableDidRead
+}
+
+/** Refuses a request that must not be replayed: the client knows whether it may be sent again. */
+export function refuse(response: ServerResponse, message: string): void {
+  response.writeHead(503, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store', 'Retry-After': '1' })
+  response.end(message)
+}
+
+/** Sends the client to the URL that it asked for, method and body kept. False where that URL is not on this origin. */
+export function redirect(request: IncomingMessage, response: ServerResponse): boolean {
+  const location = sameOriginLocation((request as { originalUrl?: string }).originalUrl ?? request.url ?? '/')
+  if (location === undefined) return false
+  response.writeHead(307, { Location: location, 'Cache-Control': 'no-store' })
+  response.end()
+  return true
+}
+
+const SOMEWHERE = 'http://origin.invalid'
+
+/**
+ * Path and query of a request target, safe as a Location; undefined for one that a browser would resolve to another
+ * origin: `//host/x`, `/\host`, an absolute URL.
+ */
+export function sameOriginLocation(target: string): string | undefined {
+  if (!URL.canParse(target, SOMEWHERE)) return undefined
+  const { origin, pathname, search } = new URL(target, SOMEWHERE)
+  // `/.//host` is on this origin, and its normal form is not.
+  if (origin !== SOMEWHERE || pathname.startsWith('//')) return undefined
+  return pathname + search
+}

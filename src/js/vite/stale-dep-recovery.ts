@@ -1,0 +1,53 @@
+/**
+ * Requests that meet a stale pre-bundle are answered, not failed.
+ *
+ * A handler that reaches for a module through a runner can find, in the middle of a request, that the optimizer has
+ * committed and its dependency is gone. This plugin's error middleware stands after the handlers and before Vite's own:
+ * GET and HEAD are answered again in process; everything else is refused with 503 and Retry-After, because its body was
+ * read and its effects may have happened. The browser's own 504 and reload stay Vite's.
+ *
+ * Errors that do not reach Vite's middleware stack (an outer Express or Hono) need importWithRecovery.
+ */
+
+import type { DevEnvironment, Plugin } from 'vite'
+import { LateDiscoveries } from './late-discovery.js'
+import { watchOptimizer } from './optimizer.js'
+import { careOf, checkRecoveryOptions, type StaleDepRecoveryOptions, takeCare } from './recovery-options.js'
+import { Requests } from './requests.js'
+import { SilentDuplicates } from './silent-duplicates.js'
+
+/** Recovers from stale pre-bundles in all server environments, tells of silent duplicates, and names what was discovered late. */
+export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
+  const recovery = checkRecoveryOptions(options)
+  const duplicates = new WeakMap<DevEnvironment, SilentDuplicates>()
+  const stops = new WeakMap<DevEnvironment, () => void>()
+  return {
+    name: 'warmswap:stale-dep-recovery',
+    apply: 'serve',
+    enforce: 'post',
+    perEnvironmentStartEndDuringDev: true,
+    configureServer: {
+      order: 'post',
+      handler(server) {
+        for (const environment of Object.values(server.environments)) {
+          takeCare(environment, recovery)
+          const discoveries = new LateDiscoveries(environment)
+          stops.set(environment, watchOptimizer(environment, (commit) => discoveries.note(commit)))
+          if (environment.config.consumer === 'server') duplicates.set(environment, new SilentDuplicates(environment))
+        }
+        const requests = new Requests(server, recovery)
+        // First of all, so that a replay begins with what the client sent.
+        server.middlewares.stack.unshift({ route: '', handle: requests.begin })
+        return () => void server.middlewares.use(requests.fail)
+      },
+    },
+    transform(_code, id) {
+      duplicates.get(this.environment as DevEnvironment)?.look(id)
+    },
+    buildEnd() {
+      const environment = this.environment as DevEnvironment
+      careOf(environment)?.closed.abort()
+      stops.get(environment)?.()
+    },
+  }
+}
