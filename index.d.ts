@@ -116,6 +116,46 @@ declare class WarmswapError extends Error {
 /** Brand check, true across realms, workers and duplicate copies of the package. */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
 //#endregion
+//#region src/js/state/cells.d.ts
+/** Shared cells: the same face over the addon's cells and over the portable ones. */
+/** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
+interface SharedCell<T> extends Disposable {
+  /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
+  read(): {
+    value: T | undefined;
+    version: bigint;
+  };
+  /** Writes whatever stood there; returns the new version. */
+  write(value: T): bigint;
+  /** Writes only if the version is still `expected`; `version` is the one that stands afterwards. */
+  compareAndSet(expected: bigint, value: T): {
+    ok: boolean;
+    version: bigint;
+  };
+  /** Reads, changes and writes until nobody came between. `change` may run several times. */
+  update(change: (value: T | undefined) => T): {
+    value: T;
+    version: bigint;
+  };
+  /** Whether there is a version other than this one. Costs a memory load, no native call. */
+  changedSince(version: bigint): boolean;
+  /**
+   * Resolves with the latest version as soon as it is not `since`. Does not keep the thread alive: a thread that has
+   * nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or ERR_CLOSED.
+   */
+  waitForChange(since: bigint, options?: {
+    timeoutMs?: number;
+    signal?: AbortSignal;
+  }): Promise<bigint>;
+}
+/**
+ * The cell of `key`, the same for every thread of the process. It lives as long as the process; the handle is
+ * closed by dispose, which ends its waits with ERR_CLOSED. A value over `maxBytes` (@default 16 MiB) is refused.
+ */
+declare function sharedCell<T>(key: string, options?: {
+  maxBytes?: number;
+}): SharedCell<T>;
+//#endregion
 //#region src/js/state/root.d.ts
 /** What happened to a key. */
 interface StateChange {
@@ -181,4 +221,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' where the addon was loaded, else 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type ErrorCode, type Holder, type Liveness, type Lock, type LockOptions, type StateOptions, WarmswapError, acquireLock, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, peekState, publishFenced, replaceState, resetState, stateBackend, tryLock, withLock };
+export { type ErrorCode, type Holder, type Liveness, type Lock, type LockOptions, type SharedCell, type StateOptions, WarmswapError, acquireLock, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, peekState, publishFenced, replaceState, resetState, sharedCell, stateBackend, tryLock, withLock };

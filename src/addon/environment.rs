@@ -6,6 +6,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use napi::Env;
 
+use crate::core::sys::cancel::Cancel;
+
 /// A name for an environment while it lives.
 pub(crate) type EnvironmentId = usize;
 
@@ -32,6 +34,25 @@ pub(crate) fn on_exit(env: &Env, hook: impl FnOnce(EnvironmentId) + Send + 'stat
     // (cleanup_queue-inl.h).
     env.add_env_cleanup_hook(id, run)?;
     Ok(())
+}
+
+/// Raised when this environment ends: for work that goes on without it.
+pub(crate) fn ended(env: Env) -> napi::Result<Cancel> {
+    static ENDED: LazyLock<Mutex<HashMap<EnvironmentId, Cancel>>> = LazyLock::new(Mutex::default);
+    let mut tokens = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(token) = tokens.get(&id(&env)) {
+        return Ok(token.clone());
+    }
+    let token = Cancel::new();
+    tokens.insert(id(&env), token.clone());
+    drop(tokens);
+    on_exit(&env, |id| {
+        let token = ENDED.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(token) = token {
+            token.cancel();
+        }
+    })?;
+    Ok(token)
 }
 
 fn run(id: EnvironmentId) {

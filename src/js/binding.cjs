@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.CancelToken = nativeBinding.CancelToken
+module.exports.NativeCell = nativeBinding.NativeCell
 module.exports.NativeLock = nativeBinding.NativeLock
 module.exports.acquireLock = nativeBinding.acquireLock
 module.exports.armFaults = nativeBinding.armFaults

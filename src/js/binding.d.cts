@@ -17,6 +17,32 @@ export declare class CancelToken {
   cancel(): void
 }
 
+/** A versioned value that every thread of the process shares. */
+export declare class NativeCell {
+  /** The cell of this key; keys are opaque bytes. */
+  constructor(key: Uint8Array)
+  /**
+   * The memory in which the core publishes the version, as 8 bytes that change by themselves. Absent where
+   * the engine takes no external memory (Electron).
+   */
+  word(): ArrayBuffer | null
+  /** The version of the latest write. */
+  version(): bigint
+  /** Value and version, of one moment. */
+  read(): NativeSnapshot
+  /** Writes whatever stood there; returns the new version. */
+  write(bytes: Uint8Array): bigint
+  /** Writes only onto the expected version. */
+  compareAndSet(expected: bigint, bytes: Uint8Array): Reply<NativeSwap>
+  /**
+   * Calls `settle` once, with the version that is not `since` any more or with a failure. Neither the wait nor
+   * `settle` keeps the thread alive, and a wait ends with its thread.
+   */
+  wait(since: bigint, timeoutMs: number, token: CancelToken, settle: (reply: Reply<bigint>) => void): Reply<void>
+  /** How many waits are pending, of all threads. */
+  waiting(): number
+}
+
 /** A lock that is held. */
 export declare class NativeLock {
   /** The random name of this taking. */
@@ -114,6 +140,22 @@ export interface NativeLockOptions {
   coverChildren: boolean
   /** `worker_threads.threadId`. */
   threadId: number
+}
+
+/** What a cell holds at one moment. */
+export interface NativeSnapshot {
+  /** Absent before the first write. */
+  bytes?: Buffer
+  /** 0 before the first write. */
+  version: bigint
+}
+
+/** How a compare-and-set ended. */
+export interface NativeSwap {
+  /** Whether the value was written. */
+  ok: boolean
+  /** The version that stands now. */
+  version: bigint
 }
 
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */

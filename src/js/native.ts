@@ -1,45 +1,8 @@
-/** The addon: loaded once, its failures thrown as {@link WarmswapError}s. */
+/** The addon: loaded once, its failures thrown as WarmswapErrors. */
 
 import type * as Binding from './binding.cjs'
-import { type ErrorCode, WarmswapError } from './errors.js'
 import { loadBinding } from './load.js'
 
-/** A failure as the addon hands it over (src/addon/error.rs). */
-export interface Failure {
-  warmswapFailure: true
-  code: ErrorCode
-  message: string
-  syscall?: string
-  path?: string
-  errno?: number
-  cause?: string
-  detail?: string
-}
+export { type Failure, toError, unwrap } from './failure.js'
 
 export const native: typeof Binding = loadBinding()
-
-function isFailure(value: unknown): value is Failure {
-  return typeof value === 'object' && value !== null && 'warmswapFailure' in value
-}
-
-/** The value of a native call; its failure is thrown here, so that the stack is the caller's. */
-export function unwrap<T>(reply: T | Failure): T {
-  if (isFailure(reply)) throw toError(reply)
-  return reply
-}
-
-/** An error with everything the addon knows of it. */
-export function toError(failure: Failure): WarmswapError {
-  const detail = failure.detail === undefined ? {} : JSON.parse(failure.detail)
-  return new WarmswapError(failure.code, failure.message, {
-    path: failure.path,
-    syscall: failure.syscall,
-    holder: detail.holder,
-    cause: failure.cause === undefined ? undefined : systemError(failure),
-  })
-}
-
-function systemError(failure: Failure): Error {
-  const { syscall, path, errno } = failure
-  return Object.assign(new Error(failure.cause), { syscall, path, errno })
-}

@@ -1,11 +1,14 @@
 /** State that survives the module graph, in plain JavaScript: for browsers and workerd. Imports nothing of Node. */
 
+import { attachCells } from './cells.js'
+import { portableCells } from './cells-portable.js'
 import { attach } from './registry.js'
 import type { Realm } from './root.js'
 
-attach(globalThis as unknown as Realm)
+attachCells(portableCells(attach(globalThis as unknown as Realm)))
 
 /** 'native' where the addon was loaded, else 'js'. */
 export const stateBackend: 'native' | 'js' = 'js'
 
+export { type SharedCell, sharedCell } from './cells.js'
 export { type StateOptions, defineState, defineStateAsync, dropState, hasState, listState, onStateChange, peekState, replaceState, resetState } from './registry.js'

@@ -1,6 +1,7 @@
 /** The registry: values that outlive the modules that define them. The same code in Node, browsers and workerd. */
 
 import { WarmswapError, invalidArgument } from '../errors.js'
+import * as validate from '../validate.js'
 import { dispose } from './dispose.js'
 import { kindOf } from './kind.js'
 import { type Entry, type Realm, type Root, type Start, type StateChange, type Table, connectRoot, warnOnce } from './root.js'
@@ -21,7 +22,6 @@ export interface StateOptions<T> {
 }
 
 const DEFAULT_VERSION = 1
-const KNOWN_OPTIONS = ['version', 'scope', 'dispose', 'migrate']
 
 let root: Root
 let isolate: Map<string, Entry>
@@ -96,17 +96,17 @@ function startAsync<T>(table: Table, key: string, version: string | number, init
 
 /** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
 export function peekState<T>(key: string): T | undefined {
-  return find(checkKey(key))?.entries.get(key)?.value as T | undefined
+  return find(validate.string('key', key))?.entries.get(key)?.value as T | undefined
 }
 
 /** Whether something is stored under `key`, `undefined` and `null` included. */
 export function hasState(key: string): boolean {
-  return find(checkKey(key)) !== undefined
+  return find(validate.string('key', key)) !== undefined
 }
 
 /** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
 export function replaceState<T>(key: string, value: T): void {
-  const table = find(checkKey(key))
+  const table = find(validate.string('key', key))
   if (table === undefined) throw invalidArgument('key', key, 'a key that defineState or defineStateAsync has defined')
   refuseIfStarting(table, key)
   const entry = table.entries.get(key) as Entry
@@ -116,7 +116,7 @@ export function replaceState<T>(key: string, value: T): void {
 
 /** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
 export async function dropState(key: string): Promise<boolean> {
-  checkKey(key)
+  validate.string('key', key)
   const table = visibleTables(root).find(({ entries, starting }) => entries.has(key) || starting.has(key))
   if (table === undefined) return false
   const starting = table.starting.get(key)
@@ -131,8 +131,8 @@ export async function dropState(key: string): Promise<boolean> {
 
 /** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
 export async function resetState(filter?: { prefix?: string }): Promise<void> {
-  const prefix = filter?.prefix ?? ''
-  if (typeof prefix !== 'string') throw invalidArgument('filter.prefix', prefix, 'a string')
+  const { prefix = '' } = validate.options('filter', filter, ['prefix'])
+  validate.string('filter.prefix', prefix)
   const keys = visibleTables(root).flatMap(({ entries, starting }) => [...entries.keys(), ...starting.keys()])
   for (const key of keys.reverse()) if (key.startsWith(prefix)) await dropState(key)
 }
@@ -153,7 +153,7 @@ export function listState(): { key: string; version: string | number; generation
 
 /** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
 export function onStateChange(listener: (event: StateChange) => void): Disposable {
-  if (typeof listener !== 'function') throw invalidArgument('listener', listener, 'a function')
+  validate.callback('listener', listener)
   // A wrapper, so that the same function can subscribe twice and end each subscription by itself.
   const subscription = (event: StateChange): void => listener(event)
   root.listeners.add(subscription)
@@ -218,23 +218,12 @@ function refuseReentrance(error: unknown): void {
   if (error instanceof WarmswapError && error.code === 'ERR_REENTRANT') throw error
 }
 
-function checkKey(key: unknown): string {
-  if (typeof key !== 'string') throw invalidArgument('key', key, 'a string')
-  return key
-}
-
-function checkDefinition<T>(key: string, init: unknown, options: StateOptions<T> | undefined): void {
-  checkKey(key)
-  if (typeof init !== 'function') throw invalidArgument('init', init, 'a function that makes the value')
-  if (options === undefined) return
-  if (typeof options !== 'object' || options === null) throw invalidArgument('options', options, 'an object of options')
-  for (const name of Object.keys(options)) {
-    if (!KNOWN_OPTIONS.includes(name)) throw invalidArgument(`options.${name}`, options[name as keyof StateOptions<T>], `one of the options ${KNOWN_OPTIONS.join(', ')}`)
-  }
-  const { version, dispose, migrate } = options
+function checkDefinition<T>(key: string, init: () => unknown, options: StateOptions<T> | undefined): void {
+  validate.string('key', key)
+  validate.callback('init', init)
+  const { version, dispose, migrate } = validate.options('options', options, ['version', 'scope', 'dispose', 'migrate'])
   const isVersion = version === undefined || typeof version === 'string' || (typeof version === 'number' && !Number.isNaN(version))
   if (!isVersion) throw invalidArgument('options.version', version, 'a string or a number')
-  for (const [name, value] of Object.entries({ dispose, migrate })) {
-    if (value !== undefined && typeof value !== 'function') throw invalidArgument(`options.${name}`, value, 'a function')
-  }
+  if (dispose !== undefined) validate.callback('options.dispose', dispose)
+  if (migrate !== undefined) validate.callback('options.migrate', migrate)
 }

@@ -58,6 +58,15 @@ export interface Root {
   readonly warned: Set<string>
   /** Folder of each copy of this package that found this root. */
   readonly copies: Set<string>
+  /** Shared cells of the portable build. */
+  cells?: Map<string, PortableCell>
+}
+
+/** A cell that is shared within the isolate only. */
+export interface PortableCell {
+  version: bigint
+  value: unknown
+  readonly waiting: Set<(version: bigint) => void>
 }
 
 /** The collections of a realm: made in the main realm, so that a vm context that came first is not kept alive. */

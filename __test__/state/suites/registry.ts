@@ -1,0 +1,229 @@
+/** What the registry promises wherever it runs: called with the native and with the portable build. */
+
+import { afterEach, describe, expect, test, vi } from 'vitest'
+
+type State = typeof import('warmswap/state')
+
+/** Messages of the process warnings that `work` causes. */
+export async function warningsOf(work: () => unknown): Promise<string[]> {
+  const emit = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  await work()
+  return emit.mock.calls.map(([message]) => String(message))
+}
+
+export function registrySuite({ defineState, defineStateAsync, dropState, hasState, listState, onStateChange, peekState, replaceState, resetState }: State): void {
+  afterEach(async () => {
+    vi.restoreAllMocks()
+    await resetState()
+  })
+
+  describe('R4: the initialiser runs once per key and version', () => {
+    test('for any number of definitions', () => {
+      const init = vi.fn(() => ({ count: 0 }))
+      const values = Array.from({ length: 100 }, () => defineState('once', init))
+      expect(new Set(values).size).toBe(1)
+      expect(init).toHaveBeenCalledTimes(1)
+    })
+
+    test('for concurrent asynchronous definitions', async () => {
+      const init = vi.fn(async () => {
+        await new Promise((resolve) => setImmediate(resolve))
+        return { count: 0 }
+      })
+      const values = await Promise.all(Array.from({ length: 400 }, () => defineStateAsync('once-async', init)))
+      expect(new Set(values).size).toBe(1)
+      expect(init).toHaveBeenCalledTimes(1)
+      expect(peekState('once-async')).toBe(values[0])
+      expect(defineState('once-async', () => 'another')).toBe(values[0])
+    })
+
+    test('what throws is not stored, and the next call tries again', () => {
+      const failure = new Error('no database')
+      expect(() => defineState('throws', () => { throw failure })).toThrow(failure)
+      expect(hasState('throws')).toBe(false)
+      expect(defineState('throws', () => 1)).toBe(1)
+    })
+
+    test('what rejects rejects everybody who waited, is not stored, and the next call tries again', async () => {
+      const failure = new Error('no database')
+      const init = vi.fn(() => Promise.reject(failure))
+      const settled = await Promise.allSettled([defineStateAsync('rejects', init), defineStateAsync('rejects', init)])
+      expect(settled.map((each) => each.status === 'rejected' && each.reason)).toEqual([failure, failure])
+      expect(init).toHaveBeenCalledTimes(1)
+      expect(hasState('rejects')).toBe(false)
+      expect(await defineStateAsync('rejects', async () => 2)).toBe(2)
+    })
+
+    test('a definition from inside itself is ERR_REENTRANT and leaves nothing behind', () => {
+      const inner = (): unknown => defineState('loop', inner)
+      expect(() => defineState('loop', inner)).toThrow(expect.objectContaining({ code: 'ERR_REENTRANT', message: expect.stringContaining("'loop'") }))
+      expect(defineState('loop', () => 'fine')).toBe('fine')
+    })
+
+    test.each(['at once', 'after a pause'])('an asynchronous definition that waits for itself %s is ERR_REENTRANT, not a hang', async (when) => {
+      const loop = defineStateAsync('loop-async', async () => {
+        if (when === 'after a pause') await new Promise((resolve) => setImmediate(resolve))
+        return defineStateAsync('loop-async', async () => 1)
+      })
+      await expect(loop).rejects.toMatchObject({ code: 'ERR_REENTRANT' })
+    })
+
+    test('two asynchronous definitions that wait for each other are ERR_REENTRANT', async () => {
+      const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+      const one: Promise<unknown> = defineStateAsync('one', async () => (await pause(), defineStateAsync('two', async () => 0)))
+      const two: Promise<unknown> = defineStateAsync('two', async () => (await pause(), defineStateAsync('one', async () => 0)))
+      const settled = await Promise.allSettled([one, two])
+      expect(settled.filter((each) => each.status === 'rejected' && each.reason.code === 'ERR_REENTRANT').length).toBeGreaterThan(0)
+    })
+
+    test('a synchronous definition of what is still being made is ERR_NOT_READY', async () => {
+      const made = defineStateAsync('slow', async () => new Promise((resolve) => setImmediate(resolve, 'made')))
+      expect(() => defineState('slow', () => 'other')).toThrow(expect.objectContaining({ code: 'ERR_NOT_READY' }))
+      expect(await made).toBe('made')
+    })
+  })
+
+  describe('R5: keys are opaque', () => {
+    test.each([['toString'], ['__proto__'], ['constructor'], [''], ['x'.repeat(10_240)], ['\ud800'], ['a\0b']])('%j', (key) => {
+      expect(hasState(key)).toBe(false)
+      expect(peekState(key)).toBeUndefined()
+      const value = { key }
+      expect(defineState(key, () => value)).toBe(value)
+      expect(peekState(key)).toBe(value)
+      expect(listState().map((each) => each.key)).toEqual([key])
+    })
+
+    test.each([[undefined], [null], [false], [0], [''], [Number.NaN]])('%j counts as defined', (value) => {
+      const init = vi.fn(() => value)
+      defineState('nothing', init)
+      expect(defineState('nothing', init)).toBe(value)
+      expect(hasState('nothing')).toBe(true)
+      expect(init).toHaveBeenCalledTimes(1)
+    })
+  })
+
+  describe('R6: another version', () => {
+    test('disposes of the old value once, then makes the new one', () => {
+      const order: string[] = []
+      const define = (version: number): string =>
+        defineState('versioned', () => (order.push(`init ${version}`), `value ${version}`), { version, dispose: (old) => void order.push(`dispose ${old}`) })
+      define(1)
+      define(2)
+      expect(define(2)).toBe('value 2')
+      expect(order).toEqual(['init 1', 'dispose value 1', 'init 2'])
+      expect(listState()).toMatchObject([{ key: 'versioned', version: 2, generation: 2 }])
+    })
+
+    test('migrates where it can', () => {
+      defineState('migrated', () => ({ count: 41 }))
+      const init = vi.fn()
+      const migrate = vi.fn((old: { count: number }) => ({ count: old.count, label: 'new' }))
+      expect(defineState('migrated', init, { version: 'two', migrate })).toEqual({ count: 41, label: 'new' })
+      expect(migrate).toHaveBeenCalledWith({ count: 41 }, 1)
+      expect(init).not.toHaveBeenCalled()
+    })
+
+    test('the asynchronous form waits for dispose', async () => {
+      const order: string[] = []
+      const options = (version: number) => ({ version, dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void order.push('disposed')) })
+      await defineStateAsync('versioned', async () => void order.push('first'), options(1))
+      await defineStateAsync('versioned', async () => void order.push('second'), options(2))
+      expect(order).toEqual(['first', 'disposed', 'second'])
+    })
+
+    test.each([
+      ['throws', () => { throw new Error('socket is stuck') }],
+      ['rejects', () => Promise.reject(new Error('socket is stuck'))],
+    ])('a dispose that %s is told and blocks nothing', async (_, dispose) => {
+      defineState('stuck', () => 1, { dispose })
+      const warnings = await warningsOf(async () => {
+        expect(defineState('stuck', () => 2, { version: 2 })).toBe(2)
+        await new Promise((resolve) => setImmediate(resolve))
+      })
+      expect(warnings).toEqual([expect.stringMatching(/'stuck'.*socket is stuck/s)])
+    })
+
+    test('an initialiser that fails loses nothing: the old value stays, and is not disposed of twice', () => {
+      const dispose = vi.fn()
+      defineState('kept', () => 'old', { dispose })
+      const fail = (): string => { throw new Error('not yet') }
+      expect(() => defineState('kept', fail, { version: 2 })).toThrow('not yet')
+      expect(() => defineState('kept', fail, { version: 2 })).toThrow('not yet')
+      expect(peekState('kept')).toBe('old')
+      expect(defineState('kept', () => 'new', { version: 2 })).toBe('new')
+      expect(dispose).toHaveBeenCalledTimes(1)
+    })
+  })
+
+  describe('replace, drop, reset and the listeners', () => {
+    test('each change is heard once, until the subscription ends', async () => {
+      const heard: string[] = []
+      const subscription = onStateChange(({ key, type }) => void heard.push(`${type} ${key}`))
+      defineState('heard', () => 1)
+      defineState('heard', () => 2)
+      replaceState('heard', 3)
+      defineState('heard', () => 4, { version: 2, migrate: (old) => old + 1 })
+      expect(peekState('heard')).toBe(4)
+      await dropState('heard')
+      subscription[Symbol.dispose]()
+      defineState('heard', () => 5)
+      expect(heard).toEqual(['define heard', 'replace heard', 'migrate heard', 'drop heard'])
+    })
+
+    test('a listener that throws is told and blocks nothing', async () => {
+      using _subscription = onStateChange(() => { throw new Error('deaf') })
+      const warnings = await warningsOf(() => defineState('loud', () => 1))
+      expect(warnings).toEqual([expect.stringContaining('deaf')])
+      expect(peekState('loud')).toBe(1)
+    })
+
+    test('drop waits for dispose, says whether there was something, and lets the key be defined anew', async () => {
+      let disposed = false
+      defineState('dropped', () => 1, { dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void (disposed = true)) })
+      expect(await dropState('dropped')).toBe(true)
+      expect(disposed).toBe(true)
+      expect(await dropState('dropped')).toBe(false)
+      expect(defineState('dropped', () => 2)).toBe(2)
+    })
+
+    test('reset takes what begins with the prefix, the latest first', async () => {
+      const order: string[] = []
+      for (const key of ['a/1', 'b/1', 'a/2']) defineState(key, () => key, { dispose: (old) => void order.push(old) })
+      await resetState({ prefix: 'a/' })
+      expect(order).toEqual(['a/2', 'a/1'])
+      expect(listState().map(({ key }) => key)).toEqual(['b/1'])
+    })
+
+    test('replace disposes of the old value, and refuses a key that nobody defined', () => {
+      const dispose = vi.fn()
+      defineState('replaced', () => 'old', { dispose })
+      replaceState('replaced', 'new')
+      expect(dispose).toHaveBeenCalledExactlyOnceWith('old')
+      expect(() => replaceState('misspelt', 1)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining("'misspelt'") }))
+    })
+  })
+
+  describe('bad input is ERR_INVALID_ARGUMENT that names argument and value', () => {
+    test.each([
+      ['key', () => defineState(3 as never, () => 1)],
+      ['init', () => defineState('bad', 3 as never)],
+      ['options.version', () => defineState('bad', () => 1, { version: {} as never })],
+      ['options.version', () => defineState('bad', () => 1, { version: Number.NaN })],
+      ['options.scope', () => defineState('bad', () => 1, { scope: 'thread' as never })],
+      ['options.dispose', () => defineState('bad', () => 1, { dispose: 3 as never })],
+      ['options.verison', () => defineState('bad', () => 1, { verison: 1 } as never)],
+      ['listener', () => onStateChange(3 as never)],
+      ['key', () => peekState(undefined as never)],
+    ])('%s', (name, call) => {
+      expect(call).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)) }))
+      expect(hasState('bad')).toBe(false)
+    })
+
+    test('asynchronous functions reject and never throw', async () => {
+      for (const call of [() => defineStateAsync(3 as never, async () => 1), () => dropState(3 as never), () => resetState({ prefix: 3 as never })]) {
+        const promise = call()
+        await expect(promise).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+      }
+    })
+  })
+}

@@ -1,0 +1,73 @@
+/** Cells over worker threads that come, go and are terminated: child processes whose ends can be looked at. */
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect } from 'vitest'
+import { start } from '../support/children.js'
+import { repository, testingAddon } from '../support/paths.js'
+import { test } from '../support/temp.js'
+
+const stateModule = join(repository, 'dist/state.js')
+const program = (name: string): string => join(repository, '__test__/processes', name)
+
+/** Runs a program on the addon with mutants and returns the JSON of its last line. */
+async function run<T>(name: string, args: string[], mutant = 'none'): Promise<T & { stderr: string }> {
+  const child = start(process.execPath, ['--expose-gc', '--experimental-vm-modules', '--no-warnings=ExperimentalWarning', program(name), stateModule, ...args], { testing: true, env: { WARMSWAP_MUTANT: mutant } })
+  const { code, signal } = await child.ended
+  if (code !== 0) throw new Error(`${name} ended with ${signal ?? code}\n${child.lines.join('\n')}\n${child.stderr()}`)
+  return { ...(JSON.parse(child.lines.at(-1) as string) as T), stderr: child.stderr() }
+}
+
+describe('R9: eight workers, 10 000 increments each, and then they are gone', () => {
+  const increment = (mutant?: string): Promise<{ value: number; version: number }> => run('state-increment.mjs', ['8', '10000'], mutant)
+
+  test('a ninth worker reads 80 000, though the main thread never loaded the addon', async () => {
+    expect(await increment()).toMatchObject({ value: 80_000, version: 80_000 })
+  })
+
+  test('the check sees a compare-and-set that does not compare', async () => {
+    expect((await increment('state-cas-without-compare')).value).toBeLessThan(80_000)
+  })
+})
+
+describe('R9: the image of the addon is never unloaded', () => {
+  /** The flags of an ELF image's dynamic section: DT_FLAGS_1 with DF_1_NODELETE. */
+  function isPinned(image: Buffer): boolean {
+    const DT_FLAGS_1 = Buffer.from('fbffff6f00000000', 'hex')
+    const DF_1_NODELETE = 8n
+    const at = image.indexOf(DT_FLAGS_1)
+    return at >= 0 && (image.readBigUInt64LE(at + DT_FLAGS_1.length) & DF_1_NODELETE) !== 0n
+  }
+
+  test.skipIf(process.platform !== 'linux')('its ELF flags say so, and the check sees an image without them (Linux only: elsewhere napi-rs pins it when a cell is made)', ({ disk }) => {
+    const image = readFileSync(testingAddon)
+    expect(isPinned(image)).toBe(true)
+    const unpinned = join(disk, 'unpinned.node')
+    image.writeBigUInt64LE(1n, image.indexOf(Buffer.from('fbffff6f00000000', 'hex')) + 8)
+    writeFileSync(unpinned, image)
+    expect(isPinned(readFileSync(unpinned))).toBe(false)
+  })
+})
+
+describe('R10: workers are terminated in mid-call', () => {
+  const terminate = (count: string, mutant?: string): Promise<{ grownBytes: number; waiting: number; stderr: string }> => run('state-terminate.mjs', [count], mutant)
+
+  test('200 times: nothing aborts, nothing is printed, memory does not grow, no wait is left, and the process ends by itself', async () => {
+    const { grownBytes, waiting, stderr } = await terminate('200')
+    expect(stderr).toBe('')
+    expect(waiting).toBe(0)
+    expect(grownBytes).toBeLessThan(10 * 2 ** 20)
+  })
+
+  test('the check sees waits that outlive their thread', async () => {
+    expect((await terminate('3', 'state-wait-outlives-its-thread')).waiting).toBeGreaterThan(0)
+  })
+})
+
+test('R11: a hundred registrations, also from a vm context, abort nothing and find the same root', async () => {
+  expect(await run('state-realms.mjs', ['registrations'])).toMatchObject({ registrations: 100, sameRealm: true, sameCell: true, stderr: '' })
+})
+
+test('R12: a vm context reads the object that the main realm defined', async () => {
+  expect(await run('state-realms.mjs', ['context'])).toMatchObject({ isOtherRealm: true, identical: true, definedThere: true, realmScopesDiffer: true })
+})

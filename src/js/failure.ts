@@ -1,0 +1,42 @@
+/** Failures as the addon hands them over, and how they are thrown. */
+
+import { type ErrorCode, WarmswapError } from './errors.js'
+
+/** A failure as the addon hands it over (src/addon/error.rs). */
+export interface Failure {
+  warmswapFailure: true
+  code: ErrorCode
+  message: string
+  syscall?: string
+  path?: string
+  errno?: number
+  cause?: string
+  detail?: string
+}
+
+/** Whether a reply of the addon is a failure. */
+export function isFailure(value: unknown): value is Failure {
+  return typeof value === 'object' && value !== null && 'warmswapFailure' in value
+}
+
+/** The value of a native call; its failure is thrown here, so that the stack is the caller's. */
+export function unwrap<T>(reply: T | Failure): T {
+  if (isFailure(reply)) throw toError(reply)
+  return reply
+}
+
+/** An error with everything the addon knows of it. */
+export function toError(failure: Failure): WarmswapError {
+  const detail = failure.detail === undefined ? {} : JSON.parse(failure.detail)
+  return new WarmswapError(failure.code, failure.message, {
+    path: failure.path,
+    syscall: failure.syscall,
+    holder: detail.holder,
+    cause: failure.cause === undefined ? undefined : systemError(failure),
+  })
+}
+
+function systemError(failure: Failure): Error {
+  const { syscall, path, errno } = failure
+  return Object.assign(new Error(failure.cause), { syscall, path, errno })
+}

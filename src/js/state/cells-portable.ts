@@ -1,0 +1,53 @@
+/** Cells without the addon: one value for the isolate, which is all the threads that a browser's page or workerd has. */
+
+import { WarmswapError } from '../errors.js'
+import type { CellStore } from './cells.js'
+import type { PortableCell, Root } from './root.js'
+
+/** Opens cells of this root. `maxBytes` is not looked at: a clone has no size that can be asked for. */
+export function portableCells(root: Root): (key: string) => CellStore {
+  const cells = (root.cells ??= new Map())
+  return (key) => {
+    let cell = cells.get(key)
+    if (cell === undefined) cells.set(key, (cell = { version: 0n, value: undefined, waiting: new Set() }))
+    return storeOf(key, cell)
+  }
+}
+
+function storeOf(key: string, cell: PortableCell): CellStore {
+  const write = (value: unknown): bigint => {
+    cell.value = value
+    cell.version += 1n
+    for (const wake of [...cell.waiting]) wake(cell.version)
+    return cell.version
+  }
+  return {
+    changedSince: (version) => cell.version !== version,
+    read: () => ({ packed: cell.value, version: cell.version }),
+    write,
+    compareAndSet: (expected, value) => (cell.version === expected ? { ok: true, version: write(value) } : { ok: false, version: cell.version }),
+    wait: (since, timeoutMs) => waitFor(key, cell, since, timeoutMs),
+    pack: (value) => structuredClone(value),
+    unpack: (value) => structuredClone(value),
+  }
+}
+
+/** The longest that a timer can wait; what is longer is for ever. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+function waitFor(key: string, cell: PortableCell, since: bigint, timeoutMs: number): { settled: Promise<bigint>; cancel(): void } {
+  if (cell.version !== since) return { settled: Promise.resolve(cell.version), cancel: () => {} }
+  let cancel!: () => void
+  const settled = new Promise<bigint>((resolve, reject) => {
+    const refuse = (): void => reject(new WarmswapError('ERR_TIMEOUT', `cell '${key}' did not change in ${timeoutMs} ms`))
+    const timer = timeoutMs <= LONGEST_TIMER_MS ? setTimeout(refuse, timeoutMs) : undefined
+    // Node's timers hold the process; browsers' are numbers.
+    ;(timer as { unref?(): void } | undefined)?.unref?.()
+    cell.waiting.add(resolve)
+    cancel = () => {
+      clearTimeout(timer)
+      cell.waiting.delete(resolve)
+    }
+  })
+  return { settled, cancel }
+}

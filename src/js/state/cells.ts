@@ -1,0 +1,155 @@
+/** Shared cells: the same face over the addon's cells and over the portable ones. */
+
+import { WarmswapError, invalidArgument } from '../errors.js'
+import * as validate from '../validate.js'
+
+/** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
+export interface SharedCell<T> extends Disposable {
+  /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
+  read(): { value: T | undefined; version: bigint }
+  /** Writes whatever stood there; returns the new version. */
+  write(value: T): bigint
+  /** Writes only if the version is still `expected`; `version` is the one that stands afterwards. */
+  compareAndSet(expected: bigint, value: T): { ok: boolean; version: bigint }
+  /** Reads, changes and writes until nobody came between. `change` may run several times. */
+  update(change: (value: T | undefined) => T): { value: T; version: bigint }
+  /** Whether there is a version other than this one. Costs a memory load, no native call. */
+  changedSince(version: bigint): boolean
+  /**
+   * Resolves with the latest version as soon as it is not `since`. Does not keep the thread alive: a thread that has
+   * nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or ERR_CLOSED.
+   */
+  waitForChange(since: bigint, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<bigint>
+}
+
+/** Where a cell's value is kept: as bytes beside all threads, or as a clone in this one. */
+export interface CellStore {
+  changedSince(version: bigint): boolean
+  read(): { packed: unknown; version: bigint }
+  write(packed: unknown): bigint
+  compareAndSet(expected: bigint, packed: unknown): { ok: boolean; version: bigint }
+  wait(since: bigint, timeoutMs: number): { settled: Promise<bigint>; cancel(): void }
+  /** The value as it is kept; throws where it cannot be cloned. */
+  pack(value: unknown): unknown
+  unpack(packed: unknown): unknown
+}
+
+/** A value is copied at each read and write: what is larger belongs into a file. */
+const DEFAULT_MAX_BYTES = 16 * 2 ** 20
+
+let open: (key: string) => CellStore
+
+/** Says where cells are kept; the entry module calls it once. */
+export function attachCells(openStore: (key: string) => CellStore): void {
+  open = openStore
+}
+
+/**
+ * The cell of `key`, the same for every thread of the process. It lives as long as the process; the handle is
+ * closed by dispose, which ends its waits with ERR_CLOSED. A value over `maxBytes` (@default 16 MiB) is refused.
+ */
+export function sharedCell<T>(key: string, options?: { maxBytes?: number }): SharedCell<T> {
+  validate.string('key', key)
+  const { maxBytes = DEFAULT_MAX_BYTES } = validate.options('options', options, ['maxBytes'])
+  return new Cell<T>(key, open(key), validate.wholeNumber('options.maxBytes', maxBytes, 1))
+}
+
+class Cell<T> implements SharedCell<T> {
+  readonly #key: string
+  readonly #store: CellStore
+  readonly #maxBytes: number
+  readonly #waits = new Set<(reason: unknown) => void>()
+  #closed = false
+
+  constructor(key: string, store: CellStore, maxBytes: number) {
+    this.#key = key
+    this.#store = store
+    this.#maxBytes = maxBytes
+  }
+
+  read(): { value: T | undefined; version: bigint } {
+    this.#refuseIfClosed()
+    const { packed, version } = this.#store.read()
+    return { value: version === 0n ? undefined : (this.#store.unpack(packed) as T), version }
+  }
+
+  write(value: T): bigint {
+    this.#refuseIfClosed()
+    return this.#store.write(this.#pack(value))
+  }
+
+  compareAndSet(expected: bigint, value: T): { ok: boolean; version: bigint } {
+    this.#refuseIfClosed()
+    checkVersion('expected', expected)
+    const packed = this.#pack(value)
+    return this.#store.compareAndSet(expected, packed)
+  }
+
+  update(change: (value: T | undefined) => T): { value: T; version: bigint } {
+    validate.callback('change', change)
+    for (;;) {
+      const { value, version } = this.read()
+      const next = change(value)
+      const swap = this.compareAndSet(version, next)
+      if (swap.ok) return { value: next, version: swap.version }
+    }
+  }
+
+  changedSince(version: bigint): boolean {
+    this.#refuseIfClosed()
+    checkVersion('version', version)
+    return this.#store.changedSince(version)
+  }
+
+  async waitForChange(since: bigint, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<bigint> {
+    this.#refuseIfClosed()
+    checkVersion('since', since)
+    const { timeoutMs = Infinity, signal } = validate.options('options', options, ['timeoutMs', 'signal'])
+    validate.milliseconds('options.timeoutMs', timeoutMs, { infinity: true })
+    validate.signal('options.signal', signal)
+    signal?.throwIfAborted()
+    const wait = this.#store.wait(since, timeoutMs)
+    const abort = (): void => stop(signal?.reason)
+    let stop!: (reason: unknown) => void
+    const stopped = new Promise<never>((_, reject) => (stop = reject))
+    this.#waits.add(stop)
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      return await Promise.race([wait.settled, stopped])
+    } finally {
+      this.#waits.delete(stop)
+      signal?.removeEventListener('abort', abort)
+      wait.cancel()
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true
+    for (const stop of this.#waits) stop(this.#closedError())
+  }
+
+  #pack(value: T): unknown {
+    let packed: unknown
+    try {
+      packed = this.#store.pack(value)
+    } catch (error) {
+      throw new WarmswapError('ERR_INVALID_ARGUMENT', `the value for cell '${this.#key}' cannot be cloned (${(error as Error).message}); accepted is what structured clone takes, so no functions, symbols or promises`, { cause: error })
+    }
+    if (packed instanceof Uint8Array && packed.byteLength > this.#maxBytes) {
+      throw new WarmswapError('ERR_TOO_LARGE', `the value for cell '${this.#key}' takes ${packed.byteLength} bytes, its limit is ${this.#maxBytes}: raise options.maxBytes, or keep it in a file and only its name in the cell`)
+    }
+    return packed
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#closed) throw this.#closedError()
+  }
+
+  #closedError(): WarmswapError {
+    return new WarmswapError('ERR_CLOSED', `this handle of cell '${this.#key}' was disposed of: open it again with sharedCell()`)
+  }
+}
+
+function checkVersion(name: string, version: unknown): void {
+  if (typeof version !== 'bigint') throw invalidArgument(name, version, 'a version (bigint) that a read or a write has returned')
+}
