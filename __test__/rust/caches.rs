@@ -1,1 +1,5 @@
-//! The caches core against its invariants, each test named after the one it holds.
+//! Invariants of the caches: archives, commits, stamps.
+
+mod caches {
+    mod archive;
+}

@@ -1,1 +1,19 @@
 //! Caches: stream a tree to a tar.zst and back, staged, verified and committed at once.
+//!
+//! * [`archive`]: the writer, the strict reader and the writer of files below an open directory.
+//! * [`codec`]: zstd, gzip or neither, told apart by magic bytes.
+//! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
+//! * [`commit`]: stage beside the target, then one step that fits its mount; sweep of what the dead left.
+//! * [`stamp`]: what was restored, so that an unchanged tree is left alone.
+//! * [`unpack`]: the whole way from a stream to a committed target, under one deadline.
+//!
+//! Whatever the world does wrong is a [`failure::Failure`] with an outcome; the target is then as it was.
+
+pub mod archive;
+pub mod codec;
+pub mod commit;
+pub mod exclude;
+pub mod failure;
+pub mod stamp;
+pub mod tree;
+pub mod unpack;

@@ -14,7 +14,7 @@ use crate::core::error::{At, Error, Optional, Result};
 use crate::core::sys::fault;
 
 /// Runs one system call: a fault point first, EINTR tried again, operation and path in the error.
-fn call<T, E: Into<io::Error>>(
+pub(super) fn call<T, E: Into<io::Error>>(
     op: &'static str,
     path: &Path,
     mut system: impl FnMut() -> std::result::Result<T, E>,
@@ -81,7 +81,7 @@ pub struct Stat {
     clippy::cast_possible_wrap,
     reason = "field types differ between platforms"
 )]
-fn convert(stat: &rustix::fs::Stat) -> Stat {
+pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
     Stat {
         kind: FileType::from_raw_mode(stat.st_mode).into(),
         mode: u32::from(stat.st_mode) & 0o7777,
@@ -300,7 +300,7 @@ pub fn read_directory(path: &Path) -> Result<Vec<Entry>> {
     read_open_directory(directory.as_fd(), path)
 }
 
-fn read_open_directory(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>> {
+pub(super) fn read_open_directory(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>> {
     let listing = call("getdents", path, || rustix::fs::Dir::read_from(directory))?;
     let mut entries = Vec::new();
     for entry in listing {

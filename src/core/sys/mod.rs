@@ -4,6 +4,7 @@
 pub mod cancel;
 pub mod clock;
 pub mod deadline;
+pub mod dir;
 pub mod durability;
 pub mod events;
 pub mod fault;

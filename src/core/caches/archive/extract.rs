@@ -1,0 +1,502 @@
+//! From a stream to an empty directory. Three kinds of threads: one decodes, the caller's parses and makes
+//! directories, a few write files; links come last.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::dir::{self, Directory};
+use crate::core::sys::flock;
+use crate::core::sys::fs;
+
+use super::super::codec;
+use super::super::failure::{Failure, Outcome, Result};
+use super::super::tree::{self, Facts, Hash, NodeKind, Tree, as_path};
+use super::directories::{Made, cut, twice};
+use super::files::{self, Batch, Writers};
+pub use super::links::Symlinks;
+use super::links::{Link, Links};
+use super::read::{self, Entry, EntryKind, Stream};
+use super::sparse::Sparse;
+use super::{LARGE_FILE, Limits, Progress};
+
+/// Decoded bytes that travel together.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks between decoder and parser.
+const CHUNKS: usize = 8;
+/// The disk's free space is asked for again after so many bytes.
+const SPACE_EVERY: u64 = 64 << 20;
+
+/// How to extract.
+#[derive(Debug, Clone, Default)]
+pub struct ExtractOptions {
+    /// What is accepted at most.
+    pub limits: Limits,
+    /// Which symbolic links are made.
+    pub symlinks: Symlinks,
+    /// Whether files are hashed, for [`ExtractSummary::tree`]'s digest.
+    pub hash: bool,
+    /// What the tree must turn out to be, known from outside the stream.
+    pub expected: Option<Expected>,
+    /// Raised to stop: no further file is begun.
+    pub cancel: Cancel,
+    /// Counted while it happens.
+    pub progress: Arc<Progress>,
+}
+
+/// What a pointer promised of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Regular files, further hard links included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// [`Tree::digest`]; needs [`ExtractOptions::hash`].
+    pub digest: Option<String>,
+}
+
+/// What was extracted.
+#[derive(Debug)]
+pub struct ExtractSummary {
+    /// Regular files, further hard links included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes read from the source.
+    pub compressed_bytes: u64,
+    /// Bytes of the tar stream.
+    pub decoded_bytes: u64,
+    /// All entries; with hashes if they were asked for, without facts of the filesystem.
+    pub tree: Tree,
+}
+
+/// Extracts into `stage`, an empty directory that nobody else writes to. On an error it holds part of the tree.
+///
+/// A read of `source` that blocks must end with an error soon after `options.cancel` is raised; one that wraps a
+/// [`Failure`] is passed through.
+pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions) -> Result<ExtractSummary> {
+    let root = Directory::open(stage)?;
+    let umask = umask(&root, stage)?;
+    let compressed = AtomicU64::new(0);
+    let decoded = AtomicU64::new(0);
+    let counters = (&compressed, &decoded);
+    std::thread::scope(|scope| {
+        let (sender, chunks) = sync_channel(CHUNKS);
+        let (spent, recycled) = channel();
+        scope.spawn(move || decode(source, &options.limits, counters, &sender, &recycled));
+        let writers = Writers::start(scope, umask, &options.progress);
+        let mut extraction = Extraction {
+            options,
+            stage,
+            umask,
+            made: Made::new(root),
+            tree: Tree::new(),
+            files: HashMap::new(),
+            hard_links: Vec::new(),
+            links: Links::default(),
+            batch: Batch::default(),
+            writers,
+            bytes: 0,
+            space_checked_at: None,
+        };
+        // The stream ends with this scope, and with it the decoder, which may be waiting to hand over a chunk.
+        let mut stream = Stream::new(chunks, spent);
+        let result = extraction.run(&mut stream);
+        drop(stream);
+        let result = extraction.writers.finish(result);
+        result?;
+        let tree = extraction.tree;
+        let (files, bytes) = tree.totals();
+        check_expected(options, &tree, files, bytes)?;
+        Ok(ExtractSummary {
+            files,
+            bytes,
+            compressed_bytes: compressed.load(Ordering::Relaxed),
+            decoded_bytes: decoded.load(Ordering::Relaxed),
+            tree,
+        })
+    })
+}
+
+/// The bits that the process's umask, or the directory's default ACL, takes away.
+fn umask(root: &Directory, stage: &Path) -> Result<u32> {
+    let name = OsStr::new(".warmswap-umask");
+    root.make_directory(name, 0o777, stage)?;
+    let mode = root.stat(name, stage)?.mode & 0o777;
+    root.remove_directory(name, stage)?;
+    Ok(0o777 & !mode)
+}
+
+fn decode(
+    source: impl Read,
+    limits: &Limits,
+    (compressed, decoded): (&AtomicU64, &AtomicU64),
+    chunks: &SyncSender<io::Result<Vec<u8>>>,
+    recycled: &Receiver<Vec<u8>>,
+) {
+    let result: Result<()> = (|| {
+        let source = Counted {
+            source,
+            count: compressed,
+        };
+        let (_, mut reader) = codec::decoder(source, limits.max_window_log())?;
+        loop {
+            let mut chunk = recycled.try_recv().unwrap_or_default();
+            chunk.clear();
+            let count = reader
+                .by_ref()
+                .take(CHUNK_BYTES as u64)
+                .read_to_end(&mut chunk)
+                .map_err(Failure::of_read)?;
+            let total = decoded.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+            limits.check_ratio(total, compressed.load(Ordering::Relaxed))?;
+            if count == 0 || chunks.send(Ok(chunk)).is_err() {
+                return Ok(());
+            }
+        }
+    })();
+    if let Err(failure) = result {
+        // Nobody listens after a failure of the parser itself.
+        drop(chunks.send(Err(io::Error::from(failure))));
+    }
+}
+
+struct Counted<'a, R> {
+    source: R,
+    count: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+fn check_expected(options: &ExtractOptions, tree: &Tree, files: u64, bytes: u64) -> Result<()> {
+    let Some(expected) = &options.expected else {
+        return Ok(());
+    };
+    if (files, bytes) != (expected.files, expected.bytes) {
+        return Err(Failure::corrupt(format!(
+            "the archive has {files} files and {bytes} bytes, promised were {} and {}",
+            expected.files, expected.bytes
+        )));
+    }
+    if expected
+        .digest
+        .as_ref()
+        .is_some_and(|digest| *digest != tree.digest())
+    {
+        return Err(Failure::corrupt(
+            "the tree's digest is not the one that was promised",
+        ));
+    }
+    Ok(())
+}
+
+/// Names a path in little memory.
+fn key(path: &[u8]) -> Hash {
+    tree::hash(path)
+}
+
+struct Extraction<'a, 'scope> {
+    options: &'a ExtractOptions,
+    stage: &'a Path,
+    umask: u32,
+    made: Made,
+    tree: Tree,
+    /// Regular files of this archive, as indices into the tree: the only things a hard link may name.
+    files: HashMap<Hash, u32>,
+    hard_links: Vec<(Vec<u8>, Vec<u8>)>,
+    links: Links,
+    batch: Batch,
+    writers: Writers<'scope>,
+    bytes: u64,
+    space_checked_at: Option<u64>,
+}
+
+impl Extraction<'_, '_> {
+    fn run(&mut self, stream: &mut Stream) -> Result<()> {
+        self.check_space()?;
+        while let Some(entry) = read::next(stream)? {
+            self.options.cancel.check()?;
+            self.entry(stream, entry)?;
+        }
+        self.flush()?;
+        self.writers.wait()?;
+        self.make_hard_links()?;
+        self.make_links()?;
+        let tree = &mut self.tree;
+        self.made.finish(|path, mode| {
+            Ok(tree.push(
+                path,
+                NodeKind::Directory,
+                mode,
+                0,
+                Hash::default(),
+                Facts::default(),
+            )?)
+        })
+    }
+
+    fn entry(&mut self, stream: &mut Stream, entry: Entry) -> Result<()> {
+        let Entry {
+            path,
+            kind,
+            mode,
+            modified_ns,
+        } = entry;
+        if path.is_empty() {
+            // The target's own mode and time are not the archive's to set.
+            return Ok(());
+        }
+        self.options.limits.check_entries(self.tree.len() as u64 + 1)?;
+        match kind {
+            EntryKind::Directory => self.made.add(&path, mode, modified_ns),
+            EntryKind::File(size) => {
+                self.count(size, &path)?;
+                if size > LARGE_FILE {
+                    self.large_file(stream, &path, mode, modified_ns, size)
+                } else {
+                    self.small_file(stream, &path, mode, modified_ns, size)
+                }
+            }
+            EntryKind::SparseFile(sparse) => {
+                self.count(sparse.size, &path)?;
+                self.sparse_file(stream, &path, mode, modified_ns, &sparse)
+            }
+            EntryKind::Symlink(target) => {
+                let size = target.len() as u64;
+                self.tree.push(
+                    &path,
+                    NodeKind::Symlink,
+                    0o777,
+                    size,
+                    tree::hash(&target),
+                    Facts::default(),
+                )?;
+                self.links.add(
+                    Link {
+                        path,
+                        target,
+                        modified_ns,
+                    },
+                    self.options.symlinks,
+                )
+            }
+            EntryKind::HardLink(target) => self.hard_link(path, target),
+        }
+    }
+
+    /// Counts a file against the limits before the first byte of it is written.
+    fn count(&mut self, size: u64, path: &[u8]) -> Result<()> {
+        self.options.limits.check_file(size, path)?;
+        self.bytes = self.bytes.saturating_add(size);
+        self.options.limits.check_bytes(self.bytes)?;
+        self.check_space()
+    }
+
+    fn check_space(&mut self) -> Result<()> {
+        if self
+            .space_checked_at
+            .is_some_and(|at| self.bytes < at + SPACE_EVERY)
+        {
+            return Ok(());
+        }
+        self.space_checked_at = Some(self.bytes);
+        let free = flock::available_space(self.stage)?;
+        if free < self.options.limits.min_free_bytes {
+            let mut failure = Failure::over_limit(format!(
+                "{free} bytes are free, fewer than {} (limits.minFreeBytes)",
+                self.options.limits.min_free_bytes
+            ));
+            failure.outcome = Outcome::NoSpace;
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, path: &[u8], mode: u32, size: u64, hash: Hash) -> Result<()> {
+        let index =
+            u32::try_from(self.tree.len()).map_err(|_| Failure::over_limit("more than 2^32 entries"))?;
+        if self.files.insert(key(path), index).is_some() {
+            return Err(twice(path));
+        }
+        Ok(self
+            .tree
+            .push(path, NodeKind::File, mode, size, hash, Facts::default())?)
+    }
+
+    /// The directory of a file. If descriptors have run out, those of waiting batches are given back first.
+    fn directory_of(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
+        let (parent, _) = cut(path);
+        match self.made.enter(parent) {
+            Err(failure) if files::is_out_of_descriptors(&failure.error) => {
+                self.flush()?;
+                self.writers.wait()?;
+                self.made.clear_way();
+                self.made.enter(parent)
+            }
+            result => result,
+        }
+    }
+
+    fn small_file(
+        &mut self,
+        stream: &mut Stream,
+        path: &[u8],
+        mode: u32,
+        modified_ns: i64,
+        size: u64,
+    ) -> Result<()> {
+        let directory = self.directory_of(path)?;
+        let start = self.batch.data.len();
+        let data = &mut self.batch.data;
+        stream.take(size, |bytes| {
+            data.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        stream.skip_padding(size)?;
+        let hash = if self.options.hash {
+            tree::hash(&self.batch.data[start..])
+        } else {
+            Hash::default()
+        };
+        self.remember(path, mode, size, hash)?;
+        self.batch.add(directory, path, mode, modified_ns, start);
+        if self.batch.is_full() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let next = self.writers.spent_batch();
+        self.writers.send(std::mem::replace(&mut self.batch, next))
+    }
+
+    fn large_file(
+        &mut self,
+        stream: &mut Stream,
+        path: &[u8],
+        mode: u32,
+        modified_ns: i64,
+        size: u64,
+    ) -> Result<()> {
+        let directory = self.directory_of(path)?;
+        let mut file = files::create(&directory, path, mode)?;
+        let mut hasher = blake3::Hasher::new();
+        let options = self.options;
+        stream.take(size, |bytes| {
+            options.cancel.check()?;
+            if options.hash {
+                hasher.update(bytes);
+            }
+            fs::write_all(&mut file, bytes, as_path(path))?;
+            options.progress.add(0, bytes.len() as u64);
+            Ok(())
+        })?;
+        stream.skip_padding(size)?;
+        files::seal(&file, path, mode, self.umask, modified_ns)?;
+        options.progress.add(1, 0);
+        self.remember(path, mode, size, tree::shorten(&hasher.finalize()))
+    }
+
+    fn sparse_file(
+        &mut self,
+        stream: &mut Stream,
+        path: &[u8],
+        mode: u32,
+        modified_ns: i64,
+        sparse: &Sparse,
+    ) -> Result<()> {
+        let directory = self.directory_of(path)?;
+        let file = files::create(&directory, path, mode)?;
+        let mut hasher = files::HoleHasher::new(self.options.hash);
+        dir::set_size(&file, sparse.size, as_path(path))?;
+        for (offset, length) in &sparse.pieces {
+            let mut at = *offset;
+            hasher.hole_to(at);
+            stream.take(*length, |bytes| {
+                self.options.cancel.check()?;
+                hasher.bytes(bytes);
+                dir::write_at(&file, bytes, at, as_path(path))?;
+                at += bytes.len() as u64;
+                Ok(())
+            })?;
+        }
+        hasher.hole_to(sparse.size);
+        stream.skip_padding(sparse.stored)?;
+        files::seal(&file, path, mode, self.umask, modified_ns)?;
+        self.options.progress.add(1, sparse.size);
+        self.remember(path, mode, sparse.size, hasher.finish())
+    }
+
+    fn hard_link(&mut self, path: Vec<u8>, target: Vec<u8>) -> Result<()> {
+        let Some(index) = self.files.get(&key(&target)) else {
+            return Err(Failure::refused(format!(
+                "the hard link '{}' names '{}', which is no file of this archive before it",
+                path.escape_ascii(),
+                target.escape_ascii()
+            )));
+        };
+        let node = self.tree.nodes()[*index as usize];
+        self.remember(&path, u32::from(node.mode), node.size, node.hash)?;
+        self.hard_links.push((path, target));
+        Ok(())
+    }
+
+    /// In the archive's order, so that a link to a link works. The target is found in our own table and opened
+    /// part by part below the stage; there is no symbolic link there yet.
+    fn make_hard_links(&mut self) -> Result<()> {
+        for (path, target) in std::mem::take(&mut self.hard_links) {
+            self.options.cancel.check()?;
+            let (target_parent, target_name) = cut(&target);
+            let (parent, name) = cut(&path);
+            let from = self.made.enter(target_parent)?;
+            let to = self.made.enter(parent)?;
+            match to.link(
+                &from,
+                OsStr::from_bytes(target_name),
+                OsStr::from_bytes(name),
+                as_path(&path),
+            ) {
+                Ok(()) => {}
+                Err(error) if error.is_exists() => return Err(twice(&path)),
+                // Filesystems without hard links, and files with as many as they can have.
+                Err(_) => files::copy(&from, target_name, &to, name, &path)?,
+            }
+            self.options.progress.add(1, 0);
+        }
+        Ok(())
+    }
+
+    fn make_links(&mut self) -> Result<()> {
+        if self.options.symlinks == Symlinks::Contained {
+            self.links.check_contained()?;
+        }
+        for link in self.links.all() {
+            self.options.cancel.check()?;
+            let (parent, name) = cut(&link.path);
+            let directory = self.made.enter(parent)?;
+            let name = OsStr::from_bytes(name);
+            match directory.symlink(OsStr::from_bytes(&link.target), name, as_path(&link.path)) {
+                Err(error) if error.is_exists() => return Err(twice(&link.path)),
+                result => result?,
+            }
+            directory.set_modified(name, i128::from(link.modified_ns), as_path(&link.path))?;
+        }
+        Ok(())
+    }
+}

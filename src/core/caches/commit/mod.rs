@@ -1,0 +1,432 @@
+//! From a staged tree to the target, in the way that fits its mount.
+//!
+//! | target | way | atomic |
+//! | --- | --- | --- |
+//! | absent | rename, refused if it appeared meanwhile | yes |
+//! | empty directory that is no mount | rename over it (also an overlay's lower directory) | yes |
+//! | full, same filesystem | exchange, the old tree is removed afterwards | yes |
+//! | mount point (EBUSY), overlay lower directory (EXDEV), parent that cannot be written | child by child, with a journal that takes everything back | per child |
+//! | mode 'merge' | file by file, what is there wins | per file |
+//!
+//! A stage lives in a directory `.warmswap-stage-…` beside the target, or in it where the parent cannot serve.
+//! Its owner holds a kernel lock on the file `owner` in it: who can take that lock knows that the owner is dead
+//! and sweeps, taking an unfinished 'children' commit back first.
+
+mod children;
+mod merge;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::core::error::{Error, Optional as _};
+use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::{dir, flock, fs};
+
+use super::failure::{Failure, Outcome, Result};
+
+const PREFIX: &str = ".warmswap-stage-";
+/// A stage without a lock that can be asked for belongs to nobody after this time.
+const LOCKLESS_AFTER: Duration = Duration::from_secs(86_400);
+/// A stage whose owner has not made its lock file yet.
+const NEWBORN: Duration = Duration::from_secs(60);
+
+/// What may happen to a target that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Nothing: the outcome is 'target-not-empty'.
+    #[default]
+    IfEmpty,
+    /// It is replaced as a whole.
+    Replace,
+    /// What is not there is added; nothing is overwritten.
+    Merge,
+}
+
+/// How a commit was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitWay {
+    /// One rename.
+    Rename,
+    /// One exchange.
+    Exchange,
+    /// Child by child.
+    Children,
+    /// File by file.
+    Merge,
+}
+
+impl CommitWay {
+    /// The name that JavaScript sees.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rename => "rename",
+            Self::Exchange => "exchange",
+            Self::Children => "children",
+            Self::Merge => "merge",
+        }
+    }
+}
+
+/// Whether a call may still commit. A deadline closes it, a commit passes it, and only one of them can: nothing
+/// is committed after the caller was told that nothing was.
+#[derive(Debug, Default)]
+pub struct Gate(AtomicU8);
+
+const OPEN: u8 = 0;
+const PASSED: u8 = 1;
+const CLOSED: u8 = 2;
+
+impl Gate {
+    /// A gate that is open.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For the commit: true once, unless the gate was closed.
+    pub fn pass(&self) -> bool {
+        self.0
+            .compare_exchange(OPEN, PASSED, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// For the deadline: true if nothing will be committed any more; false if the commit has begun, which is
+    /// then waited for.
+    pub fn close(&self) -> bool {
+        self.0
+            .compare_exchange(OPEN, CLOSED, Ordering::SeqCst, Ordering::SeqCst)
+            != Err(PASSED)
+    }
+}
+
+/// What a commit did.
+#[derive(Debug)]
+pub struct Committed {
+    /// How.
+    pub way: CommitWay,
+    /// Entries of the archive that were left out because the target had them ('merge').
+    pub kept: u64,
+    /// The old tree, to be removed off the critical path.
+    pub leftovers: Leftovers,
+}
+
+/// What is left of a stage. Dropping it removes it, which takes as long as removing the old tree does; until
+/// then the lock says that somebody cares.
+#[derive(Debug)]
+pub struct Leftovers {
+    container: PathBuf,
+    owner: File,
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next call on this target.
+        drop(fs::remove_tree(&self.container));
+    }
+}
+
+/// An empty directory on the target's filesystem, and the way from it to the target.
+#[derive(Debug)]
+pub struct Stage {
+    target: PathBuf,
+    mode: Mode,
+    is_inside: bool,
+    tree: PathBuf,
+    remains: Leftovers,
+}
+
+/// What stands at the target.
+enum Standing {
+    Absent,
+    Empty(Stat),
+    Full(Stat),
+}
+
+impl Stage {
+    /// Sweeps what the dead left, looks at the target, and makes a stage. The target is an absolute path.
+    pub fn beside(target: &Path, mode: Mode) -> Result<Self> {
+        let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
+            return Err(Error::argument(
+                "into",
+                format!("'{}'", target.display()),
+                "a directory below another one",
+            )
+            .into());
+        };
+        fs::create_directories(parent)?;
+        sweep(target)?;
+        let standing = look(target)?;
+        if matches!((&standing, mode), (Standing::Full(_), Mode::IfEmpty)) {
+            return Err(not_empty(target));
+        }
+        let (exists, is_mount) = match &standing {
+            Standing::Absent => (false, false),
+            Standing::Empty(_) | Standing::Full(_) => (true, dir::is_mount_root(target)?),
+        };
+        let made = if is_mount {
+            None
+        } else {
+            Some(container_in(parent, target))
+        };
+        let (remains, is_inside) = match made {
+            Some(Ok(remains)) => (remains, false),
+            Some(Err(error)) if !exists || !cannot_be_written(&error) => return Err(error.into()),
+            Some(Err(_)) | None => (container_in(target, target)?, true),
+        };
+        let tree = remains.container.join("tree");
+        fs::create_directory(&tree, 0o777)?;
+        if let Standing::Empty(stat) | Standing::Full(stat) = standing {
+            fs::set_mode(&tree, stat.mode)?;
+        }
+        Ok(Self {
+            target: target.to_path_buf(),
+            mode,
+            is_inside,
+            tree,
+            remains,
+        })
+    }
+
+    /// Where the tree is built.
+    pub fn path(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
+    pub fn commit(self, gate: &Gate) -> Result<Committed> {
+        let mut standing = look(&self.target)?;
+        if matches!((&standing, self.mode), (Standing::Full(_), Mode::IfEmpty)) {
+            return Err(not_empty(&self.target));
+        }
+        if !gate.pass() && !crate::core::sys::fault::mutant("commit-after-deadline") {
+            return Err(Failure {
+                outcome: Outcome::Timeout,
+                error: Error::new(
+                    crate::core::error::Code::Timeout,
+                    "the call was over before its commit",
+                ),
+            });
+        }
+        // Somebody may make, fill or remove the target between the look and the rename.
+        for _ in 0..3 {
+            match self.attempt(&standing) {
+                Err(failure)
+                    if failure.outcome == Outcome::TargetNotEmpty || failure.error.is_not_found() =>
+                {
+                    if self.mode == Mode::IfEmpty && failure.outcome == Outcome::TargetNotEmpty {
+                        return Err(failure);
+                    }
+                    standing = look(&self.target)?;
+                }
+                Ok((way, kept)) => {
+                    return Ok(Committed {
+                        way,
+                        kept,
+                        leftovers: self.remains,
+                    });
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure {
+            outcome: Outcome::Busy,
+            error: Error::new(
+                crate::core::error::Code::Io,
+                format!("'{}' is changed by somebody else", self.target.display()),
+            ),
+        })
+    }
+
+    fn attempt(&self, standing: &Standing) -> Result<(CommitWay, u64)> {
+        let result = match (standing, self.mode) {
+            (Standing::Full(_), Mode::Merge) => {
+                return merge::merge(&self.tree, &self.target).map(|kept| (CommitWay::Merge, kept));
+            }
+            _ if self.is_inside => return self.children(),
+            (Standing::Absent, _) => fs::rename_new(&self.tree, &self.target).map(|()| CommitWay::Rename),
+            (Standing::Empty(_), _) => fs::rename(&self.tree, &self.target).map(|()| CommitWay::Rename),
+            (Standing::Full(_), _) => fs::exchange(&self.tree, &self.target).map(|()| CommitWay::Exchange),
+        };
+        match result {
+            Ok(way) => Ok((way, 0)),
+            Err(error) if error.is_exists() || is_not_empty(&error) => Err(not_empty(&self.target)),
+            Err(error) if needs_children(&error) && !matches!(standing, Standing::Absent) => self.children(),
+            // Filesystems without flags for rename.
+            Err(error) if is_without_flags(&error) && matches!(standing, Standing::Absent) => {
+                fs::rename(&self.tree, &self.target)?;
+                Ok((CommitWay::Rename, 0))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn children(&self) -> Result<(CommitWay, u64)> {
+        children::commit(&self.remains.container, &self.target)?;
+        Ok((CommitWay::Children, 0))
+    }
+}
+
+/// Removes the stages of this target whose owners are dead; an unfinished commit of theirs is taken back.
+/// Returns how many there were.
+pub fn sweep(target: &Path) -> Result<usize> {
+    let mut swept = 0;
+    if let Some(parent) = target.parent() {
+        swept += sweep_in(parent, &prefix(target), target)?;
+    }
+    if fs::stat(target)
+        .optional()?
+        .is_some_and(|stat| stat.kind == Kind::Directory)
+    {
+        swept += sweep_in(target, PREFIX, target)?;
+    }
+    Ok(swept)
+}
+
+fn sweep_in(directory: &Path, prefix: &str, target: &Path) -> Result<usize> {
+    let mut swept = 0;
+    for entry in fs::read_directory(directory).optional()?.unwrap_or_default() {
+        if entry.name.to_str().is_some_and(|name| name.starts_with(prefix)) {
+            swept += usize::from(sweep_one(&directory.join(&entry.name), target)?);
+        }
+    }
+    Ok(swept)
+}
+
+fn sweep_one(container: &Path, target: &Path) -> Result<bool> {
+    let lock = container.join("owner");
+    let Some(owner) = fs::open(&lock, rustix::fs::OFlags::RDWR).optional()? else {
+        if is_older(container, NEWBORN)? {
+            fs::remove_tree(container)?;
+            return Ok(true);
+        }
+        return Ok(false);
+    };
+    let is_dead = match flock::try_exclusive(&owner, &lock) {
+        Ok(is_free) => is_free,
+        // A filesystem without locks.
+        Err(_) => is_older(container, LOCKLESS_AFTER)?,
+    };
+    if !is_dead {
+        return Ok(false);
+    }
+    children::roll_back_unfinished(container, target)?;
+    fs::remove_tree(container)?;
+    Ok(true)
+}
+
+fn is_older(path: &Path, age: Duration) -> Result<bool> {
+    let Some(stat) = fs::stat(path).optional()? else {
+        return Ok(false);
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(i128::try_from(now.saturating_sub(age).as_nanos()).is_ok_and(|then| stat.changed_ns < then))
+}
+
+/// What begins the names of this target's stages, whatever the length of its own name.
+fn prefix(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default();
+    let hash = blake3::hash(name.as_encoded_bytes()).to_hex();
+    format!("{PREFIX}{}-", &hash[..16])
+}
+
+fn container_in(directory: &Path, target: &Path) -> crate::core::error::Result<Leftovers> {
+    let id = Uuid::new_v4().simple().to_string();
+    let container = directory.join(format!("{}{}", prefix(target), &id[..12]));
+    fs::create_directory(&container, 0o700)?;
+    let lock = container.join("owner");
+    let owner = fs::create_new(&lock, 0o600)?;
+    let remains = Leftovers { container, owner };
+    // Where there are no locks the stage is swept by its age. Nobody else can hold this one: a sweeper that saw
+    // it before it was locked has removed it, and then the next step fails.
+    drop(flock::try_exclusive(&remains.owner, &lock));
+    fs::stat(&lock)?;
+    Ok(remains)
+}
+
+fn look(target: &Path) -> Result<Standing> {
+    let Some(stat) = fs::stat(target).optional()? else {
+        return Ok(Standing::Absent);
+    };
+    match stat.kind {
+        Kind::Directory => {}
+        Kind::Symlink => {
+            return Err(Failure::refused(format!(
+                "'{}' is a symbolic link; give the directory that it leads to",
+                target.display()
+            )));
+        }
+        Kind::File | Kind::Other => {
+            return Err(Failure::refused(format!(
+                "'{}' is not a directory",
+                target.display()
+            )));
+        }
+    }
+    let is_full = fs::read_directory(target)?
+        .iter()
+        .any(|entry| !is_ours(entry.name.as_encoded_bytes()));
+    Ok(if is_full {
+        Standing::Full(stat)
+    } else {
+        Standing::Empty(stat)
+    })
+}
+
+/// Names in a target that are not its content: ours, and what mkfs puts into every ext4.
+fn is_ours(name: &[u8]) -> bool {
+    name.starts_with(super::exclude::OWN_PREFIX) || name == b"lost+found"
+}
+
+fn not_empty(target: &Path) -> Failure {
+    Failure {
+        outcome: Outcome::TargetNotEmpty,
+        error: Error::new(
+            crate::core::error::Code::Io,
+            format!(
+                "'{}' is not empty; mode 'replace' or 'merge' would change it",
+                target.display()
+            ),
+        ),
+    }
+}
+
+fn cannot_be_written(error: &Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+    )
+}
+
+fn is_errno(error: &Error, any_of: &[rustix::io::Errno]) -> bool {
+    error
+        .errno()
+        .is_some_and(|errno| any_of.iter().any(|each| each.raw_os_error() == errno))
+}
+
+fn is_not_empty(error: &Error) -> bool {
+    is_errno(error, &[rustix::io::Errno::NOTEMPTY])
+}
+
+/// A mount point, another layer or another mount, or a filesystem without exchange.
+fn needs_children(error: &Error) -> bool {
+    use rustix::io::Errno;
+    is_errno(
+        error,
+        &[
+            Errno::BUSY,
+            Errno::XDEV,
+            Errno::INVAL,
+            Errno::NOSYS,
+            Errno::OPNOTSUPP,
+        ],
+    )
+}
+
+fn is_without_flags(error: &Error) -> bool {
+    use rustix::io::Errno;
+    is_errno(error, &[Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP])
+}

@@ -1,0 +1,213 @@
+//! Calls relative to an open directory. A name given here is one part of a path and is never followed if it is
+//! a link, so what happens below an open [`Directory`] cannot leave it, whoever swaps names meanwhile.
+//!
+//! The `path` that each call takes besides is only for its error.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+
+use crate::core::error::Result;
+use crate::core::sys::fs::{self, Entry, Stat};
+
+const NANOSECONDS: i128 = 1_000_000_000;
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Directory(OwnedFd);
+
+impl Directory {
+    /// Opens a directory by its path; the last part must not be a link.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self(fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?.into()))
+    }
+
+    /// Opens a directory in this one.
+    pub fn open_directory(&self, name: &OsStr, path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::call("openat", path, || {
+            rustix::fs::openat(&self.0, name, flags, Mode::empty())
+        })
+        .map(Self)
+    }
+
+    /// Opens a file in this directory for reading. A pipe that took its place does not block.
+    pub fn open_file(&self, name: &OsStr, path: &Path) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::call("openat", path, || {
+            rustix::fs::openat(&self.0, name, flags, Mode::empty())
+        })
+        .map(File::from)
+    }
+
+    /// Makes a new file; `AlreadyExists` if there is an entry of that name. The umask applies to the mode.
+    pub fn create_new(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::call("openat", path, || {
+            rustix::fs::openat(&self.0, name, flags, Mode::from_raw_mode(mode))
+        })
+        .map(File::from)
+    }
+
+    /// Makes a directory in this one. The umask applies to the mode.
+    pub fn make_directory(&self, name: &OsStr, mode: u32, path: &Path) -> Result<()> {
+        fs::call("mkdirat", path, || {
+            rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(mode))
+        })
+    }
+
+    /// Makes a symbolic link whose text is `target`.
+    pub fn symlink(&self, target: &OsStr, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("symlinkat", path, || rustix::fs::symlinkat(target, &self.0, name))
+    }
+
+    /// Gives the file `existing` of the directory `from` a further name in this one.
+    pub fn link(&self, from: &Self, existing: &OsStr, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("linkat", path, || {
+            rustix::fs::linkat(&from.0, existing, &self.0, name, AtFlags::empty())
+        })
+    }
+
+    /// What an entry of this directory is; a link is told as a link.
+    pub fn stat(&self, name: &OsStr, path: &Path) -> Result<Stat> {
+        fs::call("newfstatat", path, || {
+            rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)
+        })
+        .map(|stat| fs::convert(&stat))
+    }
+
+    /// The text of a link in this directory.
+    pub fn read_link(&self, name: &OsStr, path: &Path) -> Result<Vec<u8>> {
+        fs::call("readlinkat", path, || {
+            rustix::fs::readlinkat(&self.0, name, Vec::new())
+        })
+        .map(std::ffi::CString::into_bytes)
+    }
+
+    /// The entries of this directory, in the filesystem's order.
+    pub fn entries(&self, path: &Path) -> Result<Vec<Entry>> {
+        fs::read_open_directory(self.0.as_fd(), path)
+    }
+
+    /// Sets this directory's own permission bits.
+    pub fn set_own_mode(&self, mode: u32, path: &Path) -> Result<()> {
+        fs::call("fchmod", path, || {
+            rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))
+        })
+    }
+
+    /// Sets this directory's own time of change.
+    pub fn set_own_modified(&self, modified_ns: i128, path: &Path) -> Result<()> {
+        fs::call("futimens", path, || {
+            rustix::fs::futimens(&self.0, &timestamps(modified_ns))
+        })
+    }
+
+    /// Sets the time of change of an entry, a link's own if it is one.
+    pub fn set_modified(&self, name: &OsStr, modified_ns: i128, path: &Path) -> Result<()> {
+        fs::call("utimensat", path, || {
+            rustix::fs::utimensat(&self.0, name, &timestamps(modified_ns), AtFlags::SYMLINK_NOFOLLOW)
+        })
+    }
+
+    /// Moves an entry of this directory to the directory `to`, unless there is an entry of that name.
+    pub fn rename_new(&self, name: &OsStr, to: &Self, new_name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("renameat2", path, || {
+            rustix::fs::renameat_with(&self.0, name, &to.0, new_name, RenameFlags::NOREPLACE)
+        })
+    }
+
+    /// Removes a file or a link of this directory.
+    pub fn remove_file(&self, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("unlinkat", path, || {
+            rustix::fs::unlinkat(&self.0, name, AtFlags::empty())
+        })
+    }
+
+    /// Removes an empty directory of this one.
+    pub fn remove_directory(&self, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("unlinkat", path, || {
+            rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)
+        })
+    }
+}
+
+/// Sets the time of change of an open file.
+pub fn set_file_modified(file: &File, modified_ns: i128, path: &Path) -> Result<()> {
+    fs::call("futimens", path, || {
+        rustix::fs::futimens(file, &timestamps(modified_ns))
+    })
+}
+
+/// Gives an open file its size; what was not written is a hole.
+pub fn set_size(file: &File, size: u64, path: &Path) -> Result<()> {
+    fs::call("ftruncate", path, || rustix::fs::ftruncate(file, size))
+}
+
+/// Writes all bytes at this offset.
+pub fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    fs::call("pwrite", path, || file.write_all_at(bytes, offset))
+}
+
+/// Reads up to the end of `buffer`; fewer bytes only at the end of the file.
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<usize> {
+    use std::os::unix::fs::FileExt as _;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let at = offset + filled as u64;
+        let count = fs::call("pread", path, || file.read_at(&mut buffer[filled..], at))?;
+        if count == 0 {
+            break;
+        }
+        filled += count;
+    }
+    Ok(filled)
+}
+
+/// Whether something is mounted at exactly this directory, a bind mount of its own filesystem included.
+#[cfg(target_os = "linux")]
+pub fn is_mount_root(path: &Path) -> Result<bool> {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let stat = fs::call("statx", path, || {
+        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
+    })?;
+    if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+        return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    }
+    differs_from_parent(path)
+}
+
+/// Whether something is mounted at exactly this directory.
+#[cfg(not(target_os = "linux"))]
+pub fn is_mount_root(path: &Path) -> Result<bool> {
+    differs_from_parent(path)
+}
+
+fn differs_from_parent(path: &Path) -> Result<bool> {
+    let Some(parent) = path.parent() else {
+        return Ok(true);
+    };
+    Ok(fs::stat(path)?.device != fs::stat_followed(parent)?.device)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "nanoseconds below a second, and seconds of any time that a header can hold"
+)]
+fn timestamps(modified_ns: i128) -> Timestamps {
+    let time = Timespec {
+        tv_sec: modified_ns.div_euclid(NANOSECONDS) as i64,
+        tv_nsec: modified_ns.rem_euclid(NANOSECONDS) as _,
+    };
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        last_modification: time,
+    }
+}
