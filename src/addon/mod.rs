@@ -20,6 +20,7 @@
     reason = "napi hands arguments over as owned values"
 )]
 
+mod bundles;
 mod cancel;
 mod environment;
 mod error;

@@ -47,6 +47,20 @@ pub(crate) async fn spawned<T: Send + 'static>(
     settle(RUNTIME.spawn(work).await)
 }
 
+/// Runs work that blocks on a thread of ours, as one step of asynchronous core code.
+pub(crate) async fn step<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match RUNTIME.spawn_blocking(work).await {
+        Ok(result) => result,
+        // The guard of the whole call turns it into an error.
+        Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+    }
+}
+
+/// Runs asynchronous core code that nobody waits for.
+pub(crate) fn detached(work: impl Future<Output = Result<()>> + Send + 'static) {
+    drop(RUNTIME.spawn(work));
+}
+
 fn settle<T>(joined: std::result::Result<Result<T>, tokio::task::JoinError>) -> napi::Result<Reply<T>> {
     match joined {
         Ok(result) => Ok(Reply(result)),

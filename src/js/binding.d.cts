@@ -17,6 +17,42 @@ export declare class CancelToken {
   cancel(): void
 }
 
+/** The lock that one builder holds over all processes. */
+export declare class NativeBuildLock {
+  /** Lets go. */
+  release(): void
+}
+
+/** An open store. */
+export declare class NativeBundles {
+  /** The canonical root. */
+  get root(): string
+  /** The filesystem's name. */
+  get filesystem(): string
+  /** Whether copies share blocks. */
+  get cloneOffered(): boolean
+  /** The number of the current generation; 0 is none. */
+  current(): Reply<number>
+  /** The facts of a generation. */
+  head(generation: number): Reply<NativeGeneration>
+  /** Pins the current generation, or the one of this number; returns its number. */
+  pin(generation?: number | undefined | null): Reply<number>
+  /** Gives a pin back. */
+  release(generation: number): void
+  /** Makes a stage. */
+  stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
+  /** Makes an older generation current again. */
+  rollback(generation: number, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
+  /** Removes what has to go. */
+  collect(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeCollected>>
+  /** The generations that are or were current. */
+  list(): Promise<Reply<Array<NativeGeneration>>>
+  /** Compares a generation with its manifest. */
+  verify(generation?: number | undefined | null): Promise<Reply<Array<NativeProblem>>>
+  /** Waits for the build lock. */
+  buildLock(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBuildLock>>
+}
+
 /** A versioned value that every thread of the process shares. */
 export declare class NativeCell {
   /** The cell of this key; keys are opaque bytes. */
@@ -69,6 +105,24 @@ export declare class NativeLock {
   release(failure?: string | undefined | null): Reply<boolean>
 }
 
+/** A stage that is being written. */
+export declare class NativeStage {
+  /** Where to write. */
+  get path(): string
+  /** Writes files: paths, contents and modes, one each. */
+  write(files: Array<NativeFile>): Promise<Reply<void>>
+  /** Makes a link. */
+  symlink(relative: string, target: string): Promise<Reply<void>>
+  /** Takes over the contents of a directory. */
+  adopt(directory: string, how: string): Promise<Reply<void>>
+  /** Makes it the current generation. */
+  publish(options: NativePublishOptions, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
+  /** Removes it. */
+  discard(): Promise<Reply<void>>
+  /** Lets go of the stage after it was published. */
+  close(): void
+}
+
 /** Takes a lock. */
 export declare function acquireLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
 
@@ -90,12 +144,73 @@ export declare function isTestingBuild(): boolean
 /** The `globalThis` of this thread's main realm, also when called from inside a vm context. */
 export declare function mainRealm(): typeof globalThis
 
+/** Microseconds of this boot's monotonic clock. */
+export declare function monotonicMicros(): number
+
+/** Options of `openBundles`. */
+export interface NativeBundleOptions {
+  /** `process` or `power`. */
+  durability: string
+  /** Generations beside the current one. */
+  keep?: number
+  /** Milliseconds. */
+  graceMs?: number
+  /** An absolute path. */
+  link?: string
+}
+
+/** What a collection did. */
+export interface NativeCollected {
+  /** Numbers that went. */
+  removed: Array<number>
+  /** Numbers that stay. */
+  kept: Array<number>
+  /** Numbers that a reader holds. */
+  pinned: Array<number>
+  /** Stages of dead writers. */
+  sweptStages: number
+}
+
+/** A file for a stage. */
+export interface NativeFile {
+  /** Below the stage. */
+  path: string
+  /** Its bytes. */
+  contents: Uint8Array
+  /** Permission bits. */
+  mode: number
+}
+
 /** A filesystem and whether its kernel locks can be trusted. */
 export interface NativeFilesystem {
   /** Short name, such as `ext4`. */
   name: string
   /** Whether bundles and kernel-mode locks are offered on it. */
   trusted: boolean
+}
+
+/** What is known of a generation. */
+export interface NativeGeneration {
+  /** Its number. */
+  number: number
+  /** Over everything in it. */
+  digest: string
+  /** Milliseconds since the epoch. */
+  publishedAt: number
+  /** Files and links. */
+  files: number
+  /** Bytes of the files. */
+  bytes: number
+  /** When its stage was made, microseconds of this boot's clock; left out for another boot. */
+  startedAt?: number
+  /** The fence of its stage. */
+  fence?: number
+  /** What it was made from. */
+  fingerprint?: string
+  /** JSON text. */
+  meta?: string
+  /** Only of a publish: whether a new generation was made. */
+  changed?: boolean
 }
 
 /** What stands at a lock's path. */
@@ -142,6 +257,32 @@ export interface NativeLockOptions {
   threadId: number
 }
 
+/** How an entry differs from the manifest. */
+export interface NativeProblem {
+  /** Where. */
+  path: string
+  /** `missing`, `size`, `hash`, `mode` or `extra`. */
+  problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra'
+}
+
+/** Options of `publish`. */
+export interface NativePublishOptions {
+  /** Milliseconds. */
+  timeoutMs: number
+  /** Paths that must be in the stage. */
+  require: Array<string>
+  /** Publish only what differs. */
+  ifChanged: boolean
+  /** The number that must be current. */
+  expect?: number
+  /** What the stage was made from. */
+  fingerprint?: string
+  /** JSON text. */
+  meta?: string
+  /** Pin the result before anybody can collect it. */
+  pin: boolean
+}
+
 /** What a cell holds at one moment. */
 export interface NativeSnapshot {
   /** Absent before the first write. */
@@ -157,6 +298,9 @@ export interface NativeSwap {
   /** The version that stands now. */
   version: bigint
 }
+
+/** Opens a store. */
+export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */
 export declare function panicForTests(): Reply<void>

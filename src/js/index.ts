@@ -4,6 +4,16 @@
  * Units: every `…Ms` is milliseconds, every `…Bytes` is bytes, both finite non-negative numbers unless said otherwise.
  */
 
+export {
+  bundleIgnores,
+  openBundles,
+  type BundleStore,
+  type BundleStoreOptions,
+  type Generation,
+  type Pin,
+  type Stage,
+  type WriteOptions,
+} from './bundles.js'
 export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
 export * from './state/index.js'

@@ -140,6 +140,78 @@ pub fn replace(path: &Path, temporary: &Path, bytes: &[u8], mode: u32) -> Result
     rename(temporary, path)
 }
 
+/// Cuts an open file to this length and writes on from there.
+pub fn truncate(file: &mut File, length: u64, path: &Path) -> Result<()> {
+    call("ftruncate", path, || rustix::fs::ftruncate(&*file, length))?;
+    call("lseek", path, || {
+        rustix::fs::seek(&*file, rustix::fs::SeekFrom::Start(length))
+    })
+    .map(drop)
+}
+
+/// Copies the bytes of a file to a new one with exactly this mode.
+pub fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let mut source = open(from, OFlags::RDONLY)?;
+    let mut copy = create_new(to, mode)?;
+    call("copy_file_range", to, || Ok::<(), io::Error>(()))?;
+    // std uses copy_file_range, sendfile or read and write, whatever the kernel offers for the two.
+    io::copy(&mut source, &mut copy).at("copy_file_range", to)?;
+    set_file_mode(&copy, mode, to)
+}
+
+/// Makes a new file that shares its blocks with another one. `false`, and no new file, where the filesystem
+/// has no such thing.
+#[cfg(target_os = "linux")]
+pub fn clone_file(from: &Path, to: &Path, mode: u32) -> Result<bool> {
+    let source = open(from, OFlags::RDONLY)?;
+    let copy = create_new(to, mode)?;
+    match call("ficlone", to, || rustix::fs::ioctl_ficlone(&copy, &source)) {
+        Ok(()) => set_file_mode(&copy, mode, to).map(|()| true),
+        Err(_) => remove_file(to).map(|()| false),
+    }
+}
+
+/// Makes a new file that shares its blocks with another one: not offered here.
+#[cfg(not(target_os = "linux"))]
+pub fn clone_file(_from: &Path, _to: &Path, _mode: u32) -> Result<bool> {
+    Ok(false)
+}
+
+/// Whether files in this directory can share blocks. Asked with files that have no name, so nothing stays.
+#[cfg(target_os = "linux")]
+pub fn can_clone(directory: &Path) -> bool {
+    let unnamed = || {
+        rustix::fs::open(
+            directory,
+            OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o600),
+        )
+    };
+    match (unnamed(), unnamed()) {
+        (Ok(one), Ok(other)) => rustix::fs::ioctl_ficlone(&other, &one).is_ok(),
+        _ => false,
+    }
+}
+
+/// Whether files in this directory can share blocks.
+#[cfg(not(target_os = "linux"))]
+pub fn can_clone(_directory: &Path) -> bool {
+    false
+}
+
+/// Reads the next bytes of an open file; 0 at its end.
+pub fn read_into(mut file: &File, buffer: &mut [u8], path: &Path) -> Result<usize> {
+    call("read", path, || file.read(buffer))
+}
+
+/// Removes everything in a directory, never through a link.
+pub fn remove_contents(directory: &Path) -> Result<()> {
+    for entry in read_directory(directory)? {
+        remove_tree(&directory.join(&entry.name))?;
+    }
+    Ok(())
+}
+
 /// Sets the mode of an open file, whatever the umask was.
 pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<()> {
     call("fchmod", path, || {

@@ -1,0 +1,117 @@
+//! Where everything of a store is, and how generations are named.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Content of `FORMAT`: the name and the major version of the layout.
+pub(super) const FORMAT: &str = "warmswap bundles 1\n";
+
+/// The directories that every store has.
+pub(super) const DIRECTORIES: [&str; 5] = ["gens", "pins", "owners", "stage", "trash"];
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The store's own directory, canonical.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The symlink that names the current generation: the one authority.
+    pub fn pointer(&self) -> PathBuf {
+        self.file("current")
+    }
+
+    /// The file that mirrors the pointer for watchers and remembers what was current.
+    pub fn mirror(&self) -> PathBuf {
+        self.file("current.json")
+    }
+
+    /// Locked by publish, rollback, collect and open, for milliseconds; never unlinked.
+    pub fn writer_lock(&self) -> PathBuf {
+        self.file("writer.lock")
+    }
+
+    /// Locked while somebody builds; never unlinked.
+    pub fn build_lock(&self) -> PathBuf {
+        self.file("build.lock")
+    }
+
+    /// A generation with its manifest.
+    pub fn generation(&self, number: u64) -> PathBuf {
+        self.root.join("gens").join(name_of(number))
+    }
+
+    /// What users of a generation see.
+    pub fn tree(&self, number: u64) -> PathBuf {
+        self.generation(number).join("tree")
+    }
+
+    /// The list of a generation's entries.
+    pub fn manifest(&self, number: u64) -> PathBuf {
+        self.generation(number).join("manifest.json")
+    }
+
+    /// The lock file and head of a generation: outside of it, so that a read-only generation can be locked.
+    pub fn pin(&self, number: u64) -> PathBuf {
+        self.root.join("pins").join(name_of(number))
+    }
+
+    /// The lock of whoever writes the stage of this name.
+    pub fn owner(&self, id: &str) -> PathBuf {
+        self.root.join("owners").join(id)
+    }
+
+    /// A tree that is being built: as deep as a generation, so that relative links keep their meaning.
+    pub fn stage(&self, id: &str) -> PathBuf {
+        self.root.join("stage").join(id)
+    }
+
+    pub(super) fn trash(&self, name: &str) -> PathBuf {
+        self.root.join("trash").join(name)
+    }
+}
+
+/// The name of a generation: padded, so that listings sort.
+pub(super) fn name_of(number: u64) -> String {
+    format!("{number:06}")
+}
+
+/// The number behind a name; `None` for what is no generation of ours.
+pub(super) fn number_of(name: &OsStr) -> Option<u64> {
+    let name = name.to_str()?;
+    let number = name.parse().ok()?;
+    // Only the canonical form: `+7` and `0000007` parse, but no writer makes them.
+    (name_of(number) == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_canonical_or_no_generation() {
+        for (name, number) in [
+            ("000017", Some(17)),
+            ("1234567", Some(1_234_567)),
+            ("17", None),
+            ("+00017", None),
+            ("0000017", None),
+            ("x", None),
+        ] {
+            assert_eq!(number_of(OsStr::new(name)), number, "{name}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What is in a generation: each entry with its type, mode and hash, and one digest over all of it. Content
+//! alone would miss a changed mode, link or deleted file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::path::MAX_PATH_BYTES;
+
+use super::layout::Layout;
+
+/// Bits of a mode that a generation keeps: nobody may write, and no program in it runs as somebody else.
+const KEPT_MODE: u32 = 0o555;
+
+/// One entry, its path relative to the tree with `/` between the parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Where it is.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// What it is.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What an entry is, and what identifies its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(super) enum Content {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// BLAKE3 in hexadecimal.
+        hash: String,
+    },
+    /// A symbolic link: text, never followed.
+    Symlink {
+        /// The text.
+        target: String,
+    },
+}
+
+/// All entries in the order of their paths' bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// Digest over the entries.
+    pub digest: String,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// How a generation differs from its manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// Not there, or something else than it was.
+    Missing,
+    /// Longer or shorter.
+    Size,
+    /// Other bytes, or another link target.
+    Hash,
+    /// Other permissions.
+    Mode,
+    /// In the tree, but not in the manifest.
+    Extra,
+}
+
+impl Manifest {
+    /// Freezes a tree: takes write permission from its files, gives files that have another name outside an
+    /// inode of their own, and hashes everything.
+    pub(super) fn seal(tree: &Path, cancel: &Cancel) -> Result<Self> {
+        let mut entries = Vec::new();
+        let mut folded = HashMap::new();
+        walk(tree, "", &mut |relative, path, stat| {
+            cancel.check()?;
+            refuse_case_collision(&mut folded, relative)?;
+            entries.push(freeze(relative, path, stat)?);
+            Ok(())
+        })?;
+        Ok(Self::of(entries))
+    }
+
+    fn of(mut entries: Vec<Entry>) -> Self {
+        entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Self {
+            digest: digest(&entries),
+            entries,
+        }
+    }
+
+    /// Reads the manifest of a generation and checks it against itself.
+    pub(super) fn read(layout: &Layout, number: u64) -> Result<Self> {
+        let path = layout.manifest(number);
+        let damaged = || super::head::corrupt(number, "its manifest is not readable").at(&path);
+        let bytes = fs::read(&path).map_err(|error| if error.is_not_found() { damaged() } else { error })?;
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+        if digest(&manifest.entries) == manifest.digest {
+            Ok(manifest)
+        } else {
+            Err(damaged())
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::new(Code::Io, format!("serialize manifest.json: {error}")))
+    }
+
+    /// Regular files and links, and the bytes of the files.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        self.entries
+            .iter()
+            .fold((0, 0), |(files, bytes), entry| match &entry.content {
+                Content::Directory => (files, bytes),
+                Content::File { size, .. } => (files + 1, bytes + size),
+                Content::Symlink { .. } => (files + 1, bytes),
+            })
+    }
+
+    /// Whether a file or link of this path is in it.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.entries
+            .binary_search_by(|entry| entry.path.as_str().cmp(path))
+            .is_ok_and(|index| self.entries[index].content != Content::Directory)
+    }
+
+    /// Compares a tree with this manifest, byte for byte.
+    pub(super) fn compare(&self, tree: &Path, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
+        let mut missing: HashMap<&str, &Entry> = self
+            .entries
+            .iter()
+            .map(|entry| (entry.path.as_str(), entry))
+            .collect();
+        let mut problems = Vec::new();
+        walk(tree, "", &mut |relative, path, stat| {
+            cancel.check()?;
+            match missing.remove(relative) {
+                None => problems.push((relative.to_owned(), Problem::Extra)),
+                Some(expected) => problems
+                    .extend(difference(expected, path, stat)?.map(|problem| (relative.to_owned(), problem))),
+            }
+            Ok(())
+        })?;
+        problems.extend(
+            missing
+                .into_keys()
+                .map(|path| (path.to_owned(), Problem::Missing)),
+        );
+        problems.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        Ok(problems)
+    }
+}
+
+fn difference(expected: &Entry, path: &Path, stat: &Stat) -> Result<Option<Problem>> {
+    Ok(match &expected.content {
+        Content::Directory if stat.kind != Kind::Directory => Some(Problem::Missing),
+        Content::File { .. } if stat.kind != Kind::File => Some(Problem::Missing),
+        Content::Symlink { .. } if stat.kind != Kind::Symlink => Some(Problem::Missing),
+        Content::File { size, .. } if stat.size != *size => Some(Problem::Size),
+        Content::File { hash, .. } if hash_file(path)?.1 != *hash => Some(Problem::Hash),
+        Content::Symlink { target } if fs::read_link(path)?.to_str() != Some(target) => Some(Problem::Hash),
+        Content::File { .. } | Content::Directory if stat.mode != expected.mode => Some(Problem::Mode),
+        _ => None,
+    })
+}
+
+/// Calls `visit` for each entry below `directory`, directories before what is in them, links as links.
+pub(super) fn walk(
+    directory: &Path,
+    prefix: &str,
+    visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
+) -> Result<()> {
+    for entry in fs::read_directory(directory)? {
+        let path = directory.join(&entry.name);
+        let Some(name) = entry.name.to_str() else {
+            return Err(Error::argument(
+                "the stage",
+                format!("holding '{}'", path.display()),
+                "a tree whose names are UTF-8",
+            )
+            .at(&path));
+        };
+        let relative = if prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{prefix}/{name}")
+        };
+        if relative.len() >= MAX_PATH_BYTES {
+            return Err(Error::argument(
+                "the stage",
+                format!("holding a path of {} bytes", relative.len()),
+                "a tree with paths of fewer than 4096 bytes",
+            )
+            .at(&path));
+        }
+        let stat = fs::stat(&path)?;
+        visit(&relative, &path, &stat)?;
+        if stat.kind == Kind::Directory {
+            walk(&path, &relative, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Two names that differ only by case are one file on macOS and Windows.
+fn refuse_case_collision(folded: &mut HashMap<String, String>, relative: &str) -> Result<()> {
+    match folded.insert(relative.to_lowercase(), relative.to_owned()) {
+        None => Ok(()),
+        Some(other) => Err(Error::argument(
+            "the stage",
+            format!("holding both '{other}' and '{relative}'"),
+            "a tree whose paths differ by more than case",
+        )),
+    }
+}
+
+fn freeze(relative: &str, path: &Path, stat: &Stat) -> Result<Entry> {
+    let (mode, content) = match stat.kind {
+        Kind::Directory => (stat.mode, Content::Directory),
+        Kind::Symlink => (
+            0o777,
+            Content::Symlink {
+                target: link_text(path)?,
+            },
+        ),
+        Kind::File => {
+            // Somebody who rewrites the other name in place, as esbuild and tsc do, would change this one.
+            if stat.links > 1 {
+                own_inode(path, stat.mode)?;
+            }
+            let mode = (stat.mode & KEPT_MODE) | 0o400;
+            if stat.mode != mode {
+                fs::set_mode(path, mode)?;
+            }
+            let (size, hash) = hash_file(path)?;
+            (mode, Content::File { size, hash })
+        }
+        Kind::Other => {
+            return Err(Error::argument(
+                "the stage",
+                format!("holding '{relative}', a device, socket or pipe"),
+                "a tree of files, directories and links",
+            )
+            .at(path));
+        }
+    };
+    Ok(Entry {
+        path: relative.to_owned(),
+        mode,
+        content,
+    })
+}
+
+fn own_inode(path: &Path, mode: u32) -> Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".warmswap-copy");
+    let copy = Path::new(&name);
+    fs::remove_file(copy).optional()?;
+    fs::copy_file(path, copy, mode)?;
+    fs::rename(copy, path)
+}
+
+fn link_text(path: &Path) -> Result<String> {
+    let target = fs::read_link(path)?;
+    target
+        .into_os_string()
+        .into_string()
+        .map_err(|target| Error::argument("a link's target", target.display(), "UTF-8 text").at(path))
+}
+
+/// Files up to this size are hashed on this thread; the wide form of BLAKE3 pays only beyond it.
+const CHUNK_BYTES: usize = 128 * 1024;
+
+fn hash_file(path: &Path) -> Result<(u64, String)> {
+    let file = fs::open(path, OFlags::RDONLY)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut size = 0;
+    loop {
+        let read = fs::read_into(&file, &mut chunk, path)?;
+        if read == 0 {
+            return Ok((size, hasher.finalize().to_hex().to_string()));
+        }
+        hasher.update(&chunk[..read]);
+        size += read as u64;
+    }
+}
+
+/// BLAKE3 over the entries in order, each field ended by NUL: type, path, mode in octal, then size and hash of
+/// a file or the target of a link.
+fn digest(entries: &[Entry]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut field = |text: &str| {
+        hasher.update(text.as_bytes());
+        hasher.update(b"\0");
+    };
+    for Entry { path, mode, content } in entries {
+        let mode = format!("{mode:o}");
+        match content {
+            Content::Directory => ["directory", path, &mode].into_iter().for_each(&mut field),
+            Content::File { size, hash } => ["file", path, &mode, &size.to_string(), hash]
+                .into_iter()
+                .for_each(&mut field),
+            Content::Symlink { target } => ["symlink", path, &mode, target].into_iter().for_each(&mut field),
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}

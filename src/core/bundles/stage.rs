@@ -1,0 +1,236 @@
+//! Stages: trees that are being built, on the same filesystem and as deep as a generation.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::path::Rel;
+use crate::core::sys::{durability, fault, flock, identity};
+
+use super::copy::{self, How};
+use super::layout::Layout;
+use super::manifest::Manifest;
+use super::pin::Hold;
+use super::pointer;
+use super::store::{Durability, Store};
+
+/// What a new stage begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// Nothing.
+    Empty,
+    /// The files of the current generation, copied or cloned, never linked.
+    Current,
+}
+
+/// A tree that is being built. Dropping it leaves an orphan that the next collection sweeps; `discard` removes
+/// it now.
+#[derive(Debug)]
+pub struct Stage {
+    pub(super) id: String,
+    pub(super) layout: Layout,
+    /// When it was made, microseconds of the monotonic clock.
+    pub started_at: u64,
+    /// Its fence, if it was drawn with one.
+    pub fence: Option<u64>,
+    /// The exclusive lock on `owners/<id>`: who holds it lives.
+    _owner: File,
+}
+
+/// A stage whose content is hashed and frozen, ready to become a generation.
+#[derive(Debug)]
+pub struct Sealed {
+    pub(super) manifest: Manifest,
+}
+
+impl Stage {
+    /// Makes a stage. `fence` is what [`Writer::issue_fence`](super::Writer::issue_fence) gave, if anything.
+    pub fn begin(store: &Store, from: From, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
+        let started_at = identity::monotonic_micros();
+        let (id, owner) = own(&store.layout)?;
+        let stage = Self {
+            id,
+            layout: store.layout.clone(),
+            started_at,
+            fence,
+            _owner: owner,
+        };
+        match stage.fill(store, from, cancel) {
+            Ok(()) => Ok(stage),
+            Err(error) => {
+                drop(stage.discard());
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, store: &Store, from: From, cancel: &Cancel) -> Result<()> {
+        fs::create_directory(&self.layout.stage(&self.id), 0o755)?;
+        fs::create_directory(&self.tree(), 0o755)?;
+        if from == From::Empty {
+            return Ok(());
+        }
+        let Some((number, _hold)) = hold_current(store)? else {
+            return Ok(());
+        };
+        copy::contents(&store.layout.tree(number), &self.tree(), How::Clone, cancel)
+    }
+
+    /// Where to write.
+    pub fn tree(&self) -> PathBuf {
+        self.layout.stage(&self.id).join("tree")
+    }
+
+    /// Writes one file, replacing one of that name, and makes the directories above it. Never through a link.
+    pub fn write(&self, relative: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        let path = self.clear(relative)?;
+        fs::write_new(&path, bytes, mode)
+    }
+
+    /// Makes a link of any text.
+    pub fn symlink(&self, relative: &str, target: &str) -> Result<()> {
+        if target.is_empty() || target.contains('\0') {
+            return Err(Error::argument(
+                "target",
+                format!("'{}'", target.escape_debug()),
+                "a link target: not empty, without NUL",
+            ));
+        }
+        let path = self.clear(relative)?;
+        fs::symlink(Path::new(target), &path)
+    }
+
+    /// Takes over what is in a directory.
+    pub fn adopt(&self, directory: &Path, how: How, cancel: &Cancel) -> Result<()> {
+        if fs::stat(directory)?.kind != Kind::Directory {
+            return Err(Error::argument(
+                "directory",
+                format!("'{}'", directory.display()),
+                "a directory that is no link",
+            )
+            .at(directory));
+        }
+        copy::contents(directory, &self.tree(), how, cancel)
+    }
+
+    /// Hashes and freezes everything. May be called again after more was written.
+    pub fn seal(&self, store: &Store, require: &[String], cancel: &Cancel) -> Result<Sealed> {
+        let tree = self.tree();
+        if fs::stat(&tree)
+            .optional()?
+            .is_none_or(|stat| stat.kind != Kind::Directory)
+        {
+            return Err(Error::new(
+                Code::StageClosed,
+                format!("the stage '{}' was removed by somebody", tree.display()),
+            )
+            .at(&tree));
+        }
+        let manifest = Manifest::seal(&tree, cancel)?;
+        refuse_incomplete(&manifest, require)?;
+        let sealed = Sealed { manifest };
+        if !fault::mutant("pointer-before-manifest") {
+            self.write_manifest(&sealed)?;
+        }
+        if store.durability == Durability::Power && !fault::mutant("no-fsync") {
+            durability::sync_tree(&self.layout.stage(&self.id))?;
+        }
+        Ok(sealed)
+    }
+
+    /// Last of all files: a generation with a manifest is complete.
+    pub(super) fn write_manifest(&self, sealed: &Sealed) -> Result<()> {
+        let path = self.layout.stage(&self.id).join("manifest.json");
+        fs::remove_file(&path).optional()?;
+        fs::write_new(&path, &sealed.manifest.to_bytes()?, 0o444)
+    }
+
+    /// Removes it.
+    pub fn discard(&self) -> Result<()> {
+        // The lock file last: without it a half-removed stage would be nobody's.
+        fs::remove_tree(&self.layout.stage(&self.id))?;
+        fs::remove_file(&self.layout.owner(&self.id)).optional().map(drop)
+    }
+
+    /// The path of a new entry: its parents made and none of them a link, and nothing in its place.
+    fn clear(&self, relative: &str) -> Result<PathBuf> {
+        let relative = Rel::parse("relative", relative)?;
+        let mut path = self.tree();
+        let mut names = relative.as_str().split('/').peekable();
+        while let Some(name) = names.next() {
+            path.push(name);
+            if names.peek().is_some() {
+                make_real_directory(&path, &relative)?;
+            }
+        }
+        match fs::remove_file(&path).optional() {
+            Ok(_) => Ok(path),
+            Err(_) if fs::stat(&path)?.kind == Kind::Directory => Err(Error::argument(
+                "relative",
+                format!("'{relative}'"),
+                "a path at which the stage has no directory",
+            )
+            .at(&path)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn refuse_incomplete(manifest: &Manifest, require: &[String]) -> Result<()> {
+    if manifest.totals().0 == 0 {
+        return Err(Error::new(
+            Code::EmptyStage,
+            "the stage holds no file: the build produced nothing, and publishing nothing is refused",
+        ));
+    }
+    match require.iter().find(|path| !manifest.has(path)) {
+        Some(path) => Err(Error::new(
+            Code::MissingEntry,
+            format!("'{path}', named in require, is not in the stage"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn make_real_directory(path: &Path, relative: &Rel) -> Result<()> {
+    match fs::create_directory(path, 0o755) {
+        Err(error) if error.is_exists() => match fs::stat(path)?.kind {
+            Kind::Directory => Ok(()),
+            _ => Err(Error::argument(
+                "relative",
+                format!("'{relative}'"),
+                "a path that leads through no link and no file of the stage",
+            )
+            .at(path)),
+        },
+        made => made,
+    }
+}
+
+/// A lock file of our own under a fresh name: locked first, and still there after it was locked, because a
+/// collector may take a file that is not locked yet.
+fn own(layout: &Layout) -> Result<(String, File)> {
+    loop {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let path = layout.owner(&id);
+        let file = fs::create_new(&path, 0o644)?;
+        if flock::try_exclusive(&file, &path)? && fs::stat_file(&file, &path)?.links > 0 {
+            return Ok((id, file));
+        }
+    }
+}
+
+/// Holds whatever is current; `None` where nothing is.
+fn hold_current(store: &Store) -> Result<Option<(u64, Hold)>> {
+    let mut last_error = None;
+    while let Some(number) = pointer::read(&store.layout)? {
+        match Hold::take(store, number) {
+            Ok(hold) => return Ok(Some((number, hold))),
+            Err(error) if last_error == Some(number) => return Err(error),
+            Err(_) => last_error = Some(number),
+        }
+    }
+    Ok(None)
+}

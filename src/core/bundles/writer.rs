@@ -1,0 +1,313 @@
+//! What happens under `writer.lock`: publish, rollback and fences. Collecting is in [`super::collect`].
+
+use serde_json::Value;
+
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::sys::{clock, durability, fault, fs};
+
+use super::head::{Head, MAX_HEAD_BYTES, gone};
+use super::lock::FileLock;
+use super::pin::{self, Hold, Owner};
+use super::pointer::{self, Former, Mirror};
+use super::stage::{Sealed, Stage};
+use super::store::{Durability, Store, numbers_in};
+use super::{link, recover};
+
+/// Whoever holds the writer lock.
+#[derive(Debug)]
+pub struct Writer<'store> {
+    pub(super) store: &'store Store,
+    _lock: FileLock,
+    pub(super) current: Option<u64>,
+    pub(super) mirror: Mirror,
+}
+
+/// What a publish asks for beside the stage.
+#[derive(Debug, Clone, Default)]
+pub struct PublishOptions {
+    /// Publish only what differs from the current generation.
+    pub if_changed: bool,
+    /// Publish only if this is the current generation; 0 is none.
+    pub expect: Option<u64>,
+    /// What the stage was made from.
+    pub fingerprint: Option<String>,
+    /// The builder's own JSON.
+    pub meta: Option<Value>,
+    /// Who pins the result before anybody can collect it.
+    pub pin_for: Option<Owner>,
+}
+
+/// What a publish did.
+#[derive(Debug)]
+pub struct Published {
+    /// The generation that is current now.
+    pub head: Head,
+    /// `false` where the stage was equal to the current generation and was discarded.
+    pub changed: bool,
+}
+
+impl<'store> Writer<'store> {
+    /// Begins to write, and first ends what a killed writer began: a pointer without its mirror.
+    pub fn new(store: &'store Store, lock: FileLock) -> Result<Self> {
+        let current = pointer::read(&store.layout)?;
+        let mirror = match Mirror::read(&store.layout)? {
+            Some(mirror) => mirror,
+            None => rebuilt_mirror(store, current)?,
+        };
+        let mut writer = Self {
+            store,
+            _lock: lock,
+            current,
+            mirror,
+        };
+        if writer.mirror.number != current {
+            writer.settle()?;
+        }
+        Ok(writer)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        let head = self.current.and_then(|number| self.store.head(number).ok());
+        self.mirror.fence = self
+            .mirror
+            .fence
+            .max(head.as_ref().and_then(|head| head.fence).unwrap_or(0));
+        self.mirror.advance(
+            self.current,
+            head.map(|head| head.digest).unwrap_or_default(),
+            clock::wall_millis(),
+        );
+        self.mirror.prepare(&self.store.layout)?;
+        Mirror::commit(&self.store.layout)
+    }
+
+    /// Draws the next fence.
+    pub fn issue_fence(&mut self) -> Result<u64> {
+        let path = self.store.layout.file("fence");
+        let text = fs::read_capped(&path, 64).optional()?.unwrap_or_default();
+        let last: u64 = std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0);
+        let next = last.max(self.mirror.fence) + 1;
+        fs::replace(
+            &path,
+            &self.store.layout.file("fence.tmp"),
+            format!("{next}\n").as_bytes(),
+            0o644,
+        )?;
+        Ok(next)
+    }
+
+    /// Makes a sealed stage the current generation. If it fails the stage is as it was and no reader has seen
+    /// anything; the one exception says so (durability of a pointer that has moved).
+    pub fn publish(&mut self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Published> {
+        link::check(self.store)?;
+        self.publish_adopted(stage, sealed, options)
+    }
+
+    /// As [`publish`](Self::publish), where the link's directory is what is being published.
+    pub(super) fn publish_adopted(
+        &mut self,
+        stage: &Stage,
+        sealed: &Sealed,
+        options: &PublishOptions,
+    ) -> Result<Published> {
+        self.refuse_late(stage, options)?;
+        if let Some(head) = self.unchanged(sealed, options)? {
+            self.pin_for(options, head.number)?;
+            stage.discard()?;
+            return Ok(Published { head, changed: false });
+        }
+        let head = self.next_head(stage, sealed, options)?;
+        if let Err(error) = self.install(stage, sealed, &head) {
+            // Best effort: what stays is never current, so the next collection sweeps it.
+            drop(fs::remove_file(&self.store.layout.pin(head.number)));
+            drop(fs::rename(
+                &self.store.layout.generation(head.number),
+                &stage.layout.stage(&stage.id),
+            ));
+            return Err(error);
+        }
+        self.pin_for(options, head.number)?;
+        // From here on the generation is current, whatever becomes of its traces.
+        drop(fs::remove_file(&stage.layout.owner(&stage.id)));
+        self.after_flip()?;
+        Ok(Published { head, changed: true })
+    }
+
+    /// Makes an older generation current again.
+    pub fn rollback(&mut self, number: u64) -> Result<Head> {
+        // Held until the pointer names it, so that no collector of another version can take it in between.
+        let _hold = Hold::take(self.store, number)?;
+        let head = self.store.head(number)?;
+        if self.current == Some(number) {
+            return Ok(head);
+        }
+        if !self.mirror.history.iter().any(|former| former.number == number) {
+            return Err(gone(number));
+        }
+        link::check(self.store)?;
+        self.flip(&head)?;
+        self.after_flip()?;
+        Ok(head)
+    }
+
+    fn refuse_late(&self, stage: &Stage, options: &PublishOptions) -> Result<()> {
+        if let Some(fence) = stage.fence.filter(|fence| *fence < self.mirror.fence) {
+            return Err(Error::new(
+                Code::Fenced,
+                format!(
+                    "a stage with fence {} was published after this one with fence {fence} was drawn: this result is too late",
+                    self.mirror.fence
+                ),
+            ));
+        }
+        match options.expect {
+            Some(expected) if expected != self.current.unwrap_or(0) => Err(Error::new(
+                Code::Fenced,
+                format!(
+                    "generation {expected} was expected to be current, and generation {} is: this result is too late",
+                    self.current.unwrap_or(0)
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn unchanged(&self, sealed: &Sealed, options: &PublishOptions) -> Result<Option<Head>> {
+        let Some(number) = self.current.filter(|_| options.if_changed) else {
+            return Ok(None);
+        };
+        let head = self.store.head(number)?;
+        Ok((head.digest == sealed.manifest.digest).then_some(head))
+    }
+
+    fn next_head(&self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Head> {
+        let layout = &self.store.layout;
+        let taken = [
+            numbers_in(&layout.file("gens"))?,
+            numbers_in(&layout.file("pins"))?,
+        ]
+        .concat();
+        let highest = taken
+            .into_iter()
+            .chain(self.current)
+            .chain([self.mirror.highest])
+            .max()
+            .unwrap_or(0);
+        let (files, bytes) = sealed.manifest.totals();
+        Ok(Head {
+            number: highest + 1,
+            digest: sealed.manifest.digest.clone(),
+            files,
+            bytes,
+            published_at: clock::wall_millis(),
+            started_at: stage.started_at,
+            boot: self.store.boot.clone(),
+            durability: self.store.durability,
+            fence: stage.fence,
+            fingerprint: options.fingerprint.clone(),
+            meta: options.meta.clone(),
+        })
+    }
+
+    /// Lock file, generation, pointer: in this order, so that whoever reads the pointer finds the other two.
+    fn install(&mut self, stage: &Stage, sealed: &Sealed, head: &Head) -> Result<()> {
+        let layout = &self.store.layout;
+        let text = serde_json::to_vec(head)
+            .map_err(|error| Error::new(Code::Io, format!("serialize the head: {error}")))?;
+        if text.len() as u64 > MAX_HEAD_BYTES {
+            return Err(Error::new(
+                Code::TooLarge,
+                format!(
+                    "meta and fingerprint take {} bytes; at most {MAX_HEAD_BYTES} fit",
+                    text.len()
+                ),
+            ));
+        }
+        fs::write_new(&layout.pin(head.number), &text, 0o644)?;
+        if fault::mutant("pointer-before-manifest") {
+            fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
+            self.flip(head)?;
+            return fs::write_new(
+                &self.store.layout.manifest(head.number),
+                &sealed.manifest.to_bytes()?,
+                0o444,
+            );
+        }
+        if fault::mutant("flip-before-rename") {
+            self.flip(head)?;
+            return fs::rename(&layout.stage(&stage.id), &layout.generation(head.number));
+        }
+        fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
+        if self.store.durability == Durability::Power {
+            durability::sync(&layout.pin(head.number))?;
+            for name in ["pins", "stage", "gens"] {
+                durability::sync(&layout.file(name))?;
+            }
+        }
+        self.flip(head)
+    }
+
+    /// Moves the pointer; everything that can fail for want of space comes before it.
+    pub(super) fn flip(&mut self, head: &Head) -> Result<()> {
+        let layout = &self.store.layout;
+        let mut mirror = self.mirror.clone();
+        mirror.fence = mirror.fence.max(head.fence.unwrap_or(0));
+        mirror.advance(Some(head.number), head.digest.clone(), clock::wall_millis());
+        let existing = numbers_in(&layout.file("pins"))?;
+        mirror
+            .history
+            .retain(|former| existing.binary_search(&former.number).is_ok());
+        mirror.prepare(layout)?;
+        if self.store.durability == Durability::Power {
+            durability::sync(&layout.file("current.json.tmp"))?;
+        }
+        pointer::flip(layout, head.number)?;
+        self.current = Some(head.number);
+        self.mirror = mirror;
+        Ok(())
+    }
+
+    /// What follows the pointer. The next writer repeats what fails here, so it does not undo a publish.
+    fn after_flip(&self) -> Result<()> {
+        drop(Mirror::commit(&self.store.layout));
+        drop(link::ensure(self.store));
+        if self.store.durability == Durability::Power {
+            durability::sync(self.store.layout.root()).map_err(|error| Error {
+                message: format!(
+                    "the generation is current, but whether it survives power loss is not known: {error}"
+                ),
+                ..error
+            })?;
+        }
+        Ok(())
+    }
+
+    fn pin_for(&self, options: &PublishOptions, number: u64) -> Result<()> {
+        options
+            .pin_for
+            .map_or(Ok(()), |owner| pin::pin_number(self.store, owner, number))
+    }
+}
+
+/// Without the mirror nobody knows what was current: whatever exists may have been.
+fn rebuilt_mirror(store: &Store, current: Option<u64>) -> Result<Mirror> {
+    let now = clock::wall_millis();
+    let numbers = numbers_in(&store.layout.file("gens"))?;
+    let history = numbers
+        .iter()
+        .filter(|number| Some(**number) != current)
+        .map(|number| Former {
+            number: *number,
+            until: now,
+        })
+        .collect();
+    Ok(Mirror {
+        highest: numbers.last().copied().unwrap_or(0),
+        fence: recover::highest_fence(store, &numbers),
+        history,
+        ..Mirror::default()
+    })
+}
