@@ -44,8 +44,9 @@ export const test: TestAPI<{ tempRoot: string; race: Race }> = base.extend<{ tem
     const passed = task.result?.state !== 'fail'
     const events = race.events()
     const outputs = race.outputs()
+    const unreached = race.unreached()
     const errors = await race.close(passed)
-    if (!passed || errors.length > 0) await leaveTraces({ artifacts, command, seed, events, outputs })
+    if (!passed || errors.length > 0) await leaveTraces({ artifacts, command, seed, events, outputs, unreached })
     // vitest appends this to the errors of the test: the first one stays the first.
     if (errors.length > 0) throw combined(errors)
   },
@@ -73,13 +74,15 @@ interface Traces {
   seed: number
   events: ReturnType<RunningRace['events']>
   outputs: ReturnType<RunningRace['outputs']>
+  /** vitest's own 'timed out' does not say what was waited for. */
+  unreached: string | undefined
 }
 
 /** What a failure leaves: the time line as text and as a page, and the end of every process's output. */
-async function leaveTraces({ artifacts, command, seed, events, outputs }: Traces): Promise<void> {
+async function leaveTraces({ artifacts, command, seed, events, outputs, unreached }: Traces): Promise<void> {
   mkdirSync(artifacts, { recursive: true })
   writeFileSync(join(artifacts, 'timeline.txt'), `${describe(events, events[0]?.at ?? 0)}\n`)
   for (const { name, stdout, stderr } of outputs) writeFileSync(join(artifacts, `${name.replaceAll(/\W+/g, '-')}.log`), `${stdout}\n── standard error\n${stderr}`)
   await writePage(join(artifacts, 'timeline.html'), { title: 'A race that failed', command, seed, events, summary: '', points: [], edge: {}, notes: [] })
-  console.error(`time line and output: ${artifacts}\nrepeat it with: ${command}`)
+  console.error(`${unreached === undefined ? '' : `${unreached}\n`}time line and output: ${artifacts}\nrepeat it with: ${command}`)
 }

@@ -5,7 +5,7 @@ import { basename } from 'node:path'
 import { WarmswapError } from '../errors.js'
 import { milliseconds, string } from '../validate.js'
 import { CleanUp } from './clean-up.js'
-import { now } from './clock.js'
+import { now, sleep } from './clock.js'
 import { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, ownedProcesses, signalProcess } from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
@@ -36,6 +36,9 @@ export interface RaceOptions {
 /** Of the test's time: the rest is for the assertion and the clean-up. */
 const START_SHARE = 0.8
 const SWEEP_SHARE = 0.6
+/** A second for what has left its group to end after SIGKILL. */
+const KILL_ROUNDS = 100
+const KILL_PAUSE_MS = 10
 
 export class RunningRace implements Race {
   readonly seed: number
@@ -46,6 +49,8 @@ export class RunningRace implements Race {
   readonly #nonces = new Map<string, ManagedInstance>()
   readonly #outlived: string[] = []
   readonly #cleanUp = new CleanUp()
+  /** After everything that may listen there has ended. */
+  readonly #portCleanUp = new CleanUp()
   readonly #stop = new AbortController()
   readonly #surroundings: Surroundings
   readonly #deadline: number
@@ -86,7 +91,12 @@ export class RunningRace implements Race {
   async port(): Promise<Port> {
     const port = await reservePort(this.#random)
     this.#ports.add(port.number)
-    this.#cleanUp.add(() => port.release())
+    // Looked at while it is still reserved: to look is to bind it, and the next holder must not meet that.
+    this.#portCleanUp.add(async () => {
+      const taken = await this.#takenPorts([port.number])
+      await port.release()
+      if (taken.length > 0) throw new Error(taken[0])
+    })
     return port
   }
 
@@ -135,10 +145,16 @@ export class RunningRace implements Race {
     return this.#instances.map(({ name, output }) => ({ name, ...output }))
   }
 
+  /** What was planned for points and did not come, for messages. */
+  unreached(): string | undefined {
+    const unreached = this.points.unreached()
+    return unreached.length === 0 ? undefined : `planned and never reached: ${unreached.join(', ')}; ${this.points.reached()}`
+  }
+
   /** What is alive or taken and belongs to no running instance. */
   async leaks(): Promise<string[]> {
     const processes = this.#strays().map((each) => `process ${nameProcesses([each])} belongs to no running instance`)
-    return [...this.#outlived, ...processes, ...(await this.#takenPorts())]
+    return [...this.#outlived, ...processes, ...(await this.#takenPorts(this.#ports))]
   }
 
   #strays(): ProcessFacts[] {
@@ -148,13 +164,24 @@ export class RunningRace implements Race {
     return ownedProcesses(groups, this.options.folder).filter((each) => !members.has(each.pid) && !descendsFrom(each, members, living))
   }
 
-  async #takenPorts(): Promise<string[]> {
+  /** Which of them somebody listens on though nothing of ours runs. */
+  async #takenPorts(ports: Iterable<number>): Promise<string[]> {
     if (this.#instances.some(({ group }) => group !== undefined)) return []
     const taken: string[] = []
-    for (const number of this.#ports) {
+    for (const number of ports) {
       if (!(await isFree(number))) taken.push(`port ${number} is taken by process ${listenerOf(number) ?? '(unknown)'} though no instance runs`)
     }
     return taken
+  }
+
+  /** What has left its group, and what it forks while it is killed. */
+  async #killMarked(): Promise<void> {
+    for (let round = 0; round < KILL_ROUNDS; round += 1) {
+      const left = ownedProcesses(new Set(), this.options.folder)
+      if (left.length === 0) return
+      for (const { pid } of left) signalProcess(pid, 'SIGKILL')
+      await sleep(KILL_PAUSE_MS)
+    }
   }
 
   #identify(nonce: string): 'current' | 'former' | 'stranger' {
@@ -181,10 +208,10 @@ export class RunningRace implements Race {
     const errors = await this.#cleanUp.run()
     const outlived = [...this.#outlived, ...strays.map((each) => `process ${nameProcesses([each])} left its group and outlived the instance that started it`)]
     if (outlived.length > 0) errors.unshift(new Error(`left behind, and killed now: ${outlived.join('; ')}`))
-    for (const { pid } of ownedProcesses(new Set(), this.options.folder)) signalProcess(pid, 'SIGKILL')
-    errors.push(...(await this.#takenPorts()).map((taken) => new Error(taken)))
-    const unreached = this.points.unreached()
-    if (passed && unreached.length > 0) errors.push(new Error(`planned and never reached: ${unreached.join(', ')}; ${this.points.reached()}`))
+    await this.#killMarked()
+    errors.push(...(await this.#portCleanUp.run()))
+    const unreached = this.unreached()
+    if (passed && unreached !== undefined) errors.push(new Error(unreached))
     await this.points.close()
     rmSync(this.options.folder, { recursive: true, force: true })
     tellKeeper({ done: this.options.folder })

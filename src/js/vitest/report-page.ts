@@ -60,7 +60,7 @@ ${points.length === 0 ? '' : `<h2>Points</h2>\n${table(points)}`}
 function table(points: SweepPoint[]): string {
   const row = ({ probe, delayMs, n, pFail, interval: [low, high], outcomes }: SweepPoint): string =>
     `<tr><td>${escape(probe)}<td class="n">${delayMs}<td class="n">${n}<td class="n">${percent(pFail)}<td class="n">${percent(low)} – ${percent(high)}<td>${bar(outcomes, n)} ${Object.entries(outcomes).map(([outcome, count]) => `${count} ${outcome}`).join(', ')}`
-  return `<table><thead><tr><th>probe<th>delay, ms<th>n<th>p(fail)<th>95 % interval<th>outcomes</thead><tbody>${points.map(row).join('\n')}</tbody></table>`
+  return `<table><thead><tr><th>probe<th class="n">delay, ms<th class="n">n<th class="n">p(fail)<th class="n">95 % interval<th>outcomes</thead><tbody>${points.map(row).join('\n')}</tbody></table>`
 }
 
 function bar(outcomes: SweepPoint['outcomes'], n: number): string {
@@ -84,6 +84,6 @@ code{background:var(--panel);padding:.15rem .4rem;border-radius:4px;overflow-wra
 svg{display:block;font:12px system-ui,sans-serif}svg text{fill:var(--text)}svg .soft{fill:var(--soft)}
 svg .grid{stroke:var(--line);stroke-width:1}svg .panel{fill:var(--panel)}svg .axis{stroke:var(--soft)}
 table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .bar{display:inline-flex;width:120px;height:.8em;border-radius:2px;overflow:hidden;vertical-align:middle;margin-right:.5rem}.bar i{display:block;height:100%}
 `
