@@ -1,18 +1,19 @@
 /** R1, R2, R3, R7: the registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. */
 
-import { readFileSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
-import warmswap, { importWithRecovery, type RecoveryEvent } from 'warmswap/vite'
+import * as plugins from 'warmswap/vite'
+import { bundledText, portableStateIsKept, thereIsOneCopy } from '../support/vite-checks.js'
 import { type Answer, ENTRY, type Entry, type Fixture, type FixtureOptions, loadVite, openFixture, versions } from '../support/vite.js'
+
+const { default: warmswap, importWithRecovery } = plugins
 
 afterEach(() => resetState())
 
-async function open(options: Omit<FixtureOptions, 'context'>): Promise<Fixture & { events: RecoveryEvent[] }> {
-  const events: RecoveryEvent[] = []
-  const plugins = [warmswap({ recovery: { onEvent: (event) => events.push(event) } }), ...(options.plugins ?? [])]
-  const fixture = await openFixture({ ...options, context: 'kept', plugins })
+async function open(options: Omit<FixtureOptions, 'context'>): Promise<Fixture & { events: plugins.RecoveryEvent[] }> {
+  const events: plugins.RecoveryEvent[] = []
+  const recovery = { onEvent: (event: plugins.RecoveryEvent) => events.push(event) }
+  const fixture = await openFixture({ ...options, context: 'kept', plugins: [warmswap({ recovery })] })
   onTestFinished(() => fixture.close())
   return Object.assign(fixture, { events })
 }
@@ -96,31 +97,15 @@ describe.each(versions)('$name', (version) => {
     await keptAfter('another server', other.entry())
   })
 
-  test('R7: one copy, also from inside of a pre-bundled dependency', async () => {
-    const { one, bundle } = await oneCopy(version, warmswap())
-    expect(one.isOne()).toBe(true)
-    expect(one.stateBackend).toBe('native')
-    expect(bundle).toContain('warmswap/state')
-    expect(bundle).not.toContain('warmswap/root@')
-  })
+  test('R7: one copy, also from inside of a pre-bundled dependency', () => thereIsOneCopy(plugins, version))
 
   test('R7: and without stableState there are two', async () => {
-    const { bundle } = await oneCopy(version, [])
-    expect(bundle).toContain('warmswap/root@')
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const fixture = await openFixture({ version, context: 'plain', include: ['dep-x'], installed: true })
+    onTestFinished(() => fixture.close().finally(() => warn.mockRestore()))
+    await fixture.runner.import('/src/one-copy.js')
+    expect(bundledText(fixture)).toContain('warmswap/root@')
   })
-})
 
-/** Imports one-copy.js with dep-x pre-bundled; returns it with the bundle of dep-x and its chunks. */
-async function oneCopy(version: FixtureOptions['version'], plugins: FixtureOptions['plugins'] & object) {
-  const fixture = await openFixture({ version, context: 'plain', plugins, include: ['dep-x'], installed: true })
-  onTestFinished(() => fixture.close())
-  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-  onTestFinished(() => warn.mockRestore())
-  const one = await fixture.runner.import<{ isOne(): boolean; stateBackend: string }>('/src/one-copy.js')
-  const folder = join(fixture.root, 'node_modules/.vite/deps_ssr')
-  const bundle = readdirSync(folder)
-    .filter((file) => file.endsWith('.js'))
-    .map((file) => readFileSync(join(folder, file), 'utf8'))
-    .join('\n')
-  return { one, bundle }
-}
+  test('R16: the portable build is kept as well', () => portableStateIsKept(plugins, version))
+})

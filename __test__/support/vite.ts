@@ -117,7 +117,8 @@ export class Fixture {
     this.server.watcher.emit('change', path)
   }
 
-  private countReloads(): void {
+  /** Counts from zero; a restarted server has other environments. */
+  countReloads(): void {
     for (const [name, environment] of Object.entries(this.server.environments)) {
       this.reloads[name] = 0
       const send = environment.hot.send.bind(environment.hot) as (...args: unknown[]) => void
@@ -141,6 +142,12 @@ export class Fixture {
   async close(): Promise<void> {
     this.#http?.closeAllConnections()
     await new Promise((resolve) => (this.#http === undefined ? resolve(undefined) : this.#http.close(resolve)))
+    // Vite 6 and 7 do not wait for an optimizer at work, and it would not find the folder.
+    for (const { depsOptimizer } of Object.values(this.server.environments)) {
+      await depsOptimizer?.scanProcessing
+      const { optimized, discovered } = depsOptimizer?.metadata ?? { optimized: {}, discovered: {} }
+      await Promise.allSettled([...Object.values(optimized), ...Object.values(discovered)].map(({ processing }) => processing))
+    }
     await this.server.close()
     await this.worker?.terminate()
     rmSync(this.root, { recursive: true, force: true })
@@ -176,17 +183,24 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
   return new Fixture({ root, server, log, worker })
 }
 
-/** Serves /app/<route> through the fixture's entry; `called` counts how often. */
-export function applicationPlugin(calls: { count: number; methods: string[] } = { count: 0, methods: [] }): PluginOption {
+/** What the fixture's handlers were called with. */
+export class Calls {
+  readonly methods: string[] = []
+  get count(): number {
+    return this.methods.length
+  }
+}
+
+/** Serves /app/<route> through the fixture's entry. */
+export function applicationPlugin(calls = new Calls()): PluginOption {
   return {
     name: 'fixture:application',
     configureServer: (server) => () => {
       server.middlewares.use(async (request, response, next) => {
         const route = /^\/app\/([\w-]+)/.exec(request.url ?? '')?.[1]
         if (route === undefined) return next()
-        calls.count += 1
         calls.methods.push(request.method ?? '')
-        response.setHeader('x-attempt', String(calls.count))
+        response.setHeader(`x-attempt-${calls.count}`, 'true')
         try {
           const runner = (server.environments.ssr as unknown as { runner: ModuleRunner }).runner
           const entry = await runner.import<Entry>(ENTRY)
@@ -195,6 +209,29 @@ export function applicationPlugin(calls: { count: number; methods: string[] } = 
         } catch (error) {
           next(error)
         }
+      })
+    },
+  }
+}
+
+/** Vite's own error for a stale dependency of this environment. */
+export function staleError(environment: DevEnvironment, hash = '00000000'): Error {
+  const folder = (environment as unknown as { config: { cacheDir: string } }).config.cacheDir
+  const message = `There is a new version of the pre-bundle for "${folder}/deps_${environment.name}/dep-a.js?v=${hash}", a page reload is going to ask for it.`
+  return Object.assign(new Error(message), { code: 'ERR_OUTDATED_OPTIMIZED_DEP' })
+}
+
+/** Every request fails as Vite's runner does on a stale dependency: `until` times, or always; the body is read where `reads`, the head is sent where `sends`. */
+export function failingPlugin(calls: Calls, { until = Infinity, reads = false, sends = false, of }: { until?: number; reads?: boolean; sends?: boolean; of?: () => DevEnvironment } = {}): PluginOption {
+  return {
+    name: 'fixture:failing',
+    configureServer: (server) => () => {
+      server.middlewares.use(async (request, response, next) => {
+        calls.methods.push(request.method ?? '')
+        if (reads) for await (const _ of request);
+        if (sends) await new Promise((written) => response.writeHead(200).write('half of an ', written))
+        if (calls.count <= until) return next(staleError(of?.() ?? (server.environments.ssr as DevEnvironment)))
+        response.end(`${request.method} ${request.url}`)
       })
     },
   }

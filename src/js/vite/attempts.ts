@@ -55,6 +55,7 @@ export class Attempts {
   number = 0
   /** What the latest failed attempt met. */
   last: StaleIn | undefined
+  exhausted = false
   readonly #most: number
   #beganWith = new Map<DevEnvironment, OptimizerMetadata | undefined>()
 
@@ -71,7 +72,8 @@ export class Attempts {
   /** After a failed attempt: whether to try again. Has waited, where waiting helps. */
   async another(failure: StaleIn): Promise<boolean> {
     this.last = failure
-    if (this.number >= this.#most) return false
+    this.exhausted = this.number >= this.#most
+    if (this.exhausted) return false
     const { environment } = failure
     const hasCommitted = this.#beganWith.get(environment) !== environment.depsOptimizer?.metadata
     await (hasCommitted ? nextTurn() : sleep(SETTLE_MS * this.number))

@@ -7,6 +7,7 @@
  * reading `metadata` from a `transform` hook misses a commit after which nothing is transformed.
  */
 
+import { posix } from 'node:path'
 import type { DevEnvironment } from 'vite'
 
 /** Not exported by Vite under its own name. */
@@ -14,7 +15,10 @@ export type DepsOptimizer = NonNullable<DevEnvironment['depsOptimizer']>
 export type OptimizerMetadata = DepsOptimizer['metadata']
 type OptimizedDep = OptimizerMetadata['optimized'][string]
 
-/** A commit of the optimizer after its cold start. `reload` where Vite reloads the environment because of it. */
+/**
+ * A commit of the optimizer over something that was optimized before; the cold start, with or without a cache on
+ * disk, follows on nothing. `reload` where Vite reloads the environment because of it.
+ */
 export interface OptimizerCommit {
   environment: DevEnvironment
   previous: OptimizerMetadata
@@ -42,8 +46,6 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
   const own = new Set<Listener>()
   listeners.set(optimizer, own)
   let metadata = optimizer.metadata
-  // Without a cache on disk the first commit is the cold start: nothing was optimized that could have turned stale.
-  let cold = isEmpty(metadata)
   Object.defineProperty(optimizer, 'metadata', {
     configurable: true,
     enumerable: true,
@@ -51,14 +53,7 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
     set(next: OptimizerMetadata) {
       const previous = metadata
       metadata = next
-      if (optimizer.initState !== 'initialized') {
-        cold = isEmpty(next)
-        return
-      }
-      if (cold) {
-        cold = false
-        return
-      }
+      if (Object.keys(previous.optimized).length === 0) return
       const commit = { environment, previous, current: next, reload: previous.browserHash !== next.browserHash }
       for (const listener of [...own]) listener(commit)
     },
@@ -71,8 +66,6 @@ function restore(optimizer: DepsOptimizer): void {
   Object.defineProperty(optimizer, 'metadata', { configurable: true, enumerable: true, writable: true, value: optimizer.metadata })
 }
 
-const isEmpty = (metadata: OptimizerMetadata): boolean => Object.keys(metadata.optimized).length === 0
-
 /** The optimized dependency or chunk in this file, whatever hash the id carries. */
 export function optimizedDepOf(optimizer: DepsOptimizer, id: string): OptimizedDep | undefined {
   const file = fileOf(id)
@@ -83,9 +76,18 @@ export function optimizedDepOf(optimizer: DepsOptimizer, id: string): OptimizedD
   return undefined
 }
 
-/** Whether the id is a file of this environment's optimizer. */
+/**
+ * Whether the id is a file of this environment's optimizer. Not `isOptimizedDepFile`: in Vite 6 and 7 the folder
+ * `deps_ssr` also begins like the client's `deps`.
+ */
 export function isOptimizedFile(environment: DevEnvironment, id: string): boolean {
-  return environment.depsOptimizer?.isOptimizedDepFile(fileOf(id)) ?? false
+  const metadata = environment.depsOptimizer?.metadata
+  if (metadata === undefined) return false
+  // All of its files are in one folder; where there are none, none can be stale.
+  for (const table of [metadata.optimized, metadata.discovered]) {
+    for (const dep of Object.values(table)) return posix.dirname(dep.file) === posix.dirname(fileOf(id))
+  }
+  return false
 }
 
 export function fileOf(id: string): string {

@@ -45,7 +45,7 @@ export class Requests {
       const isFirst = attempts.last === undefined
       if (!(await attempts.another(failure))) throw this.#giveUp(attempts, request, error)
       this.#recovery.onEvent(attempts.event('retry'))
-      if (isFirst) response.once('finish', () => this.#finished(response, attempts))
+      if (isFirst) response.once('finish', () => this.#finished(attempts))
       reset(request, response, untouched)
       this.#server.middlewares(request, response, next)
     }
@@ -76,8 +76,8 @@ export class Requests {
     return new WarmswapError('ERR_NOT_READY', hopeless(attempts, `${request.method} ${request.url}`), { cause })
   }
 
-  #finished(response: ServerResponse, attempts: Attempts): void {
-    if (response.statusCode >= 500) return
+  #finished(attempts: Attempts): void {
+    if (attempts.exhausted) return
     this.#recovery.onEvent(attempts.event('recovered'))
     if (this.#recovery.reloadClient === 'if-client-reoptimized') this.#reloadClientOnce()
   }

@@ -1,0 +1,28 @@
+/** The suite notices what it is there for: each mutant of the plugins fails the check that the real ones pass. */
+
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterEach, expect, test } from 'vitest'
+import { resetState } from 'warmswap/state'
+import { mutatedPackage } from '../support/mutated-package.js'
+import { versions } from '../support/vite.js'
+import { hopelessEnds, type Plugins, portableStateIsKept, recoveryIsGentle, redirectStaysHere, thereIsOneCopy, unsafeIsRefused } from '../support/vite-checks.js'
+
+afterEach(() => resetState())
+
+const mutants = [
+  { name: 'registry in module scope', check: portableStateIsKept, file: /^state-portable\.js$/, from: /realm\[ROOT\] \?\?=/, to: 'realm[Symbol(import.meta.url + Math.random())] ??=' },
+  { name: 'external without exclude', check: thereIsOneCopy, file: /^vite\.js$/, from: /const optimizeDeps = \{ exclude: packages \}/, to: 'const optimizeDeps = {}' },
+  { name: 'clearCache first', check: recoveryIsGentle, file: /^vite\.js$/, from: /const current = resolveOptimizedId\(/, to: '(given.runner ?? runnerOf(environment)).clearCache();\nconst current = resolveOptimizedId(' },
+  { name: 'unbounded retry', check: hopelessEnds, file: /^vite\.js$/, from: /this\.exhausted = this\.number >= this\.#most/, to: 'this.exhausted = false' },
+  { name: 'replay of POST', check: unsafeIsRefused, file: /^vite\.js$/, from: /if \(!this\.#recovery\.replay\.includes\(request\.method \?\? ""\) \|\| !isWhole\(request\)\)/, to: 'if (false)' },
+  { name: 'Location from the raw URL', check: redirectStaysHere, file: /^vite\.js$/, from: /function sameOriginLocation\(target\) \{/, to: 'function sameOriginLocation(target) {\nreturn target;' },
+]
+
+const [version] = versions
+
+test.each(mutants)('killed: $name', async ({ name, check, ...change }) => {
+  const folder = mutatedPackage(name.replaceAll(' ', '-'), change)
+  const plugins = (await import(/* @vite-ignore */ pathToFileURL(join(folder, 'vite.js')).href)) as Plugins
+  await expect(check(plugins, version)).rejects.toThrow(/expected|for ever/)
+})

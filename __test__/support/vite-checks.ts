@@ -1,0 +1,113 @@
+/** What the Vite plugins promise, as checks that the mutants have to fail. Each takes the plugins, so that they can be broken ones. */
+
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, vi } from 'vitest'
+import { header, rawRequest } from './raw-request.js'
+import { type Answer, Calls, ENTRY, type Entry, failingPlugin, type Fixture, type FixtureOptions, openFixture, type Version } from './vite.js'
+
+export type Plugins = typeof import('warmswap/vite')
+
+async function withFixture<T>(options: FixtureOptions, work: (fixture: Fixture) => Promise<T>): Promise<T> {
+  const fixture = await openFixture(options)
+  try {
+    return await work(fixture)
+  } finally {
+    await fixture.close()
+  }
+}
+
+/** R16 over a re-optimization: the portable build, evaluated by Vite and evaluated anew. */
+export async function portableStateIsKept({ default: warmswap, importWithRecovery }: Plugins, version: Version): Promise<void> {
+  await withFixture({ version, context: 'kept', plugins: [warmswap({ state: { backend: 'js' } })] }, async (fixture) => {
+    const before = await fixture.entry()
+    before.counter.value = 41
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    expect(answer).toMatchObject({ store: { user: 'ada' }, counter: 41 })
+    const after = await fixture.entry()
+    expect(after).not.toBe(before)
+    expect(after.context).toBe(before.context)
+    expect(await fixture.runner.import('/src/one-copy.js')).toMatchObject({ stateBackend: 'js' })
+  })
+}
+
+/** R7: one copy, also from inside of a pre-bundled dependency. */
+export async function thereIsOneCopy({ default: warmswap }: Plugins, version: Version): Promise<void> {
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  await withFixture({ version, context: 'plain', plugins: [warmswap()], include: ['dep-x'], installed: true }, async (fixture) => {
+    const one = await fixture.runner.import<{ isOne(): boolean; stateBackend: string }>('/src/one-copy.js')
+    expect(one.isOne()).toBe(true)
+    expect(one.stateBackend).toBe('native')
+    const bundle = bundledText(fixture)
+    expect(bundle).toContain('warmswap/state')
+    expect(bundle).not.toContain('warmswap/root@')
+  }).finally(() => warn.mockRestore())
+}
+
+/** The optimizer's output. */
+export function bundledText(fixture: Fixture): string {
+  const folder = join(fixture.root, 'node_modules/.vite/deps_ssr')
+  const files = readdirSync(folder).filter((file) => file.endsWith('.js'))
+  return files.map((file) => readFileSync(join(folder, file), 'utf8')).join('\n')
+}
+
+/** S1: a recovery evaluates nothing more often than Vite's own reload does, and leaves `import.meta.hot.data` alone. */
+export async function recoveryIsGentle({ default: warmswap, importWithRecovery }: Plugins, version: Version): Promise<void> {
+  await withFixture({ version, context: 'kept', plugins: [warmswap()] }, async (fixture) => {
+    const before = await fixture.entry()
+    const first = await before.handle('route-a')
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    expect(answer.evaluations.shared - first.evaluations.shared).toBeLessThanOrEqual(1)
+    expect((await fixture.entry()).hotData.since).toBe(before.hotData.since)
+  })
+}
+
+/** S2: what cannot be healed fails within the bounds, naming the id and both hashes. */
+export async function hopelessEnds({ default: warmswap, importWithRecovery }: Plugins, version: Version): Promise<void> {
+  await withFixture({ version, context: 'kept', plugins: [warmswap()] }, async (fixture) => {
+    let attempts = 0
+    const missing = `${fixture.root}/node_modules/.vite/deps_ssr/chunk-GONE.js?v=0badc0de`
+    const use = (): Promise<unknown> => {
+      attempts += 1
+      if (attempts > 10) throw new Error('it goes on for ever')
+      return fixture.runner.import(missing)
+    }
+    const error = (await importWithRecovery(fixture.ssr, ENTRY, { use }).catch((reason: unknown) => reason)) as Error
+    expect(error).toMatchObject({ code: 'ERR_NOT_READY' })
+    expect(error.message).toContain(missing)
+    expect(error.message).toContain('hash 0badc0de')
+    expect(error.message).toContain(`current is ${fixture.ssr.depsOptimizer?.metadata.browserHash}`)
+    expect(attempts).toBe(3)
+  })
+}
+
+/** S4: what may have had effects is not repeated. */
+export async function unsafeIsRefused({ default: warmswap }: Plugins, version: Version): Promise<void> {
+  const calls = new Calls()
+  await withFixture({ version, context: 'kept', plugins: [warmswap(), failingPlugin(calls, { reads: true })] }, async (fixture) => {
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+      const response = await fetch(await fixture.url(), { method, body: 'order=1' })
+      expect(response.status, method).toBe(503)
+      expect(response.headers.get('retry-after')).toBe('1')
+    }
+    expect(calls.methods).toEqual(['POST', 'PUT', 'PATCH', 'DELETE'])
+  })
+}
+
+/** S5: no request makes us send the client elsewhere. */
+export async function redirectStaysHere({ staleDepRecovery }: Plugins, version: Version): Promise<void> {
+  const plugins = [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(new Calls())]
+  await withFixture({ version, context: 'kept', plugins }, async (fixture) => {
+    const post = async (target: string): Promise<string> => rawRequest(await fixture.url(), { method: 'POST', target, headers: { 'Content-Length': '0' } })
+    const honest = await post('/orders?id=1')
+    expect(honest).toMatch(/^HTTP\/1\.1 307/)
+    expect(header(honest, 'Location')).toBe('/orders?id=1')
+    for (const target of ['//evil.example/x', '/\\evil.example', '\\\\evil.example', '/.//evil.example', 'http://evil.example/', '/%0d%0aSet-Cookie:a=b']) {
+      const answer = await post(target)
+      const location = header(answer, 'Location')
+      if (location === undefined) expect(answer, target).toMatch(/^HTTP\/1\.1 (503|400|403|404)/)
+      else expect(new URL(location, 'http://localhost').origin, target).toBe('http://localhost')
+      expect(header(answer, 'Set-Cookie'), target).toBeUndefined()
+    }
+  })
+}
