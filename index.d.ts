@@ -348,4 +348,195 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' where the addon was loaded, else 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-export { type BundleStore, type BundleStoreOptions, type ErrorCode, type Generation, type Holder, type Liveness, type Lock, type LockOptions, type Pin, type SharedCell, type Stage, type StateOptions, WarmswapError, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, peekState, publishFenced, replaceState, resetState, sharedCell, stateBackend, tryLock, withLock };
+//#region src/js/restarts/build.d.ts
+/** What a build needs. */
+interface BuildNeed {
+  /** The stamp that change() gave for the change that the build must contain. */
+  atLeast: number;
+  signal?: AbortSignal;
+  /** A build that takes longer is hung: its signal is raised, and whoever else waits for it takes over. @default 300_000 */
+  timeoutMs?: number;
+}
+/** What a build is given. */
+interface BuildContext {
+  /** Write the bundle here; it is published when the build resolves. */
+  stage: Stage;
+  /** When this build started, comparable with change(). */
+  startedAt: number;
+  /** Raised when nobody waits for this build any more, or when it hangs. */
+  signal: AbortSignal;
+}
+/** Builds into the stage; what it resolves with (JSON or undefined) is the generation's `meta`. */
+type BuildRun = (context: BuildContext) => Promise<unknown>;
+/** A pin on a generation that holds the change, and how it came about. */
+interface BuildResult {
+  pin: Pin;
+  role: 'ran' | 'joined' | 'reused';
+}
+//#endregion
+//#region src/js/restarts/queue.d.ts
+/**
+ * Requests: they belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
+ *
+ * A request is answered once: by the worker it was last assigned to. What an earlier one still says is refused. A
+ * worker says when it begins a request; one that it had not begun when it died goes to the next worker. One that it
+ * had begun goes there only if the caller declared it idempotent.
+ */
+/** How a request may be treated. */
+interface DispatchOptions {
+  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
+  replay?: 'never' | 'idempotent';
+  /** @default 30_000 */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/handle.d.ts
+/** A running worker. */
+interface WorkerHandle<Q = unknown, R = unknown> {
+  /** Sends a request; resolves with the worker's reply. */
+  send(request: Q, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<R>;
+  /** Resolves once the worker is gone, however it ended. */
+  readonly exited: Promise<unknown>;
+  /** Lets the worker finish for up to `deadlineMs`, then kills it. Resolves once it is gone. */
+  stop(deadlineMs: number): Promise<void>;
+}
+//#endregion
+//#region src/js/restarts/workers.d.ts
+/** What a worker is started with. */
+interface StartContext {
+  incarnation: number;
+  /** The generation it runs; kept until the worker is gone. */
+  pin: Pin;
+  /** Raised when the start takes too long or the coordinator closes. */
+  signal: AbortSignal;
+}
+/** Starts a worker on a pinned generation. */
+type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
+/** How a reboot came out. */
+interface RebootResult {
+  incarnation: number;
+  outcome: 'started' | 'joined' | 'already';
+}
+//#endregion
+//#region src/js/restarts/coordinator.d.ts
+/** Options of {@link openCoordinator}. */
+interface CoordinatorOptions<Q, R> {
+  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
+  start: Start<Q, R>;
+  /** How many requests may wait for a worker. @default 1_000 */
+  queueLimit?: number;
+  /** How long an old worker may finish what it has after its successor took over. @default 5_000 */
+  drainMs?: number;
+  /** How long `start` may take. @default 60_000 */
+  startTimeoutMs?: number;
+}
+/** What a coordinator is doing. */
+interface CoordinatorStatus {
+  state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
+  /** The incarnation that serves, or served last; 0 before the first. */
+  incarnation: number;
+  /** The generation that it runs. */
+  generation: number | null;
+  /** Requests that no worker has. */
+  waiting: number;
+  /** The last failure that nothing has made good since. */
+  lastError?: Error;
+}
+/** Builds, swaps, starts the new worker, then drains the old one. */
+interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
+  /** Call after an input changed. A stamp that is comparable between the processes of one machine (monotonic microseconds of this boot); takes no lock. */
+  change(): number;
+  /**
+   * Joins or reuses only a build that started at or after `atLeast`; otherwise exactly one trailing build serves all
+   * late callers. The stage is published when `run` resolves; what it resolves with (JSON or undefined) is the
+   * generation's `meta`, so every process can read it. Resolves with a pin on the generation that holds the change,
+   * which the caller releases. A failed build leaves the current generation serving.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT when it takes longer than `timeoutMs`, ERR_CLOSED after close; a build that
+   * fails rejects with its own error.
+   */
+  build(need: BuildNeed, run: BuildRun): Promise<BuildResult>;
+  /**
+   * Makes sure that a worker newer than `observed` runs the current generation. Exactly one start per incarnation
+   * however many ask; a dead but unreaped worker never swallows it. `observed` is the incarnation the caller saw fail.
+   */
+  reboot(request: {
+    observed: number | null;
+    reason: string;
+  }): Promise<RebootResult>;
+  /**
+   * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
+   * that was to answer it.
+   *
+   * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * ERR_TIMEOUT, ERR_CLOSED.
+   */
+  dispatch(request: Q, options?: DispatchOptions): Promise<R>;
+  status(): CoordinatorStatus;
+}
+/** One store, one bundle, one coordinator; coordinators of several processes on one store share its builds. */
+declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
+//#endregion
+//#region src/js/restarts/thread.d.ts
+/** Options of {@link startWorkerThread}. */
+interface WorkerThreadOptions {
+  /** `workerData` of the thread. */
+  workerData?: unknown;
+  /** How long until the entry calls serveRequests(). @default 30_000 */
+  readyTimeoutMs?: number;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread has
+ * the working directory of its process: Node can give it none of its own.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
+ * it ends before.
+ */
+declare function startWorkerThread<Q = unknown, R = unknown>(context: {
+  pin: Pin;
+  signal: AbortSignal;
+}, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
+//#endregion
+//#region src/js/restarts/process.d.ts
+/** Options of {@link startProcess}. */
+interface ProcessOptions {
+  args?: string[];
+  /** Added to this process's environment. */
+  env?: Record<string, string>;
+  /** How long until the entry calls serveRequests(). @default 30_000 */
+  readyTimeoutMs?: number;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
+ * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
+ * When it ends, however it ends, the rest of its group is killed.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
+ * it ends before.
+ */
+declare function startProcess<Q = unknown, R = unknown>(context: {
+  pin: Pin;
+  signal: AbortSignal;
+}, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
+//#endregion
+//#region src/js/restarts/serve.d.ts
+/** The worker's side: answers requests. */
+/** Answers one request. */
+type RequestHandler<Q, R> = (request: Q, context: {
+  incarnation: number;
+}) => R | Promise<R>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers requests, and tells the coordinator that the
+ * worker is ready. Requests are handled side by side. When the coordinator stops the worker, it ends itself once it
+ * has answered what it began; so does a process whose host is gone.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * called twice.
+ */
+declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
+//#endregion
+export { type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Liveness, type Lock, type LockOptions, type Pin, type ProcessOptions, type RebootResult, type RequestHandler, type SharedCell, type Stage, type Start, type StartContext, type StateOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCoordinator, peekState, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, tryLock, withLock };

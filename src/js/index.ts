@@ -17,3 +17,4 @@ export {
 export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
 export * from './state/index.js'
+export * from './restarts/index.js'

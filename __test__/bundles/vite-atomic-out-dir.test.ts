@@ -1,0 +1,189 @@
+/** atomicOutDir() of warmswap/vite: real builds and real watchers of Vite 6, 7 and 8. */
+
+import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { openBundles } from 'warmswap'
+import { atomicOutDir } from 'warmswap/vite'
+import { describe, expect } from 'vitest'
+import type { InlineConfig, Plugin, Rolldown } from 'vite'
+import { test as base } from '../support/temp.js'
+
+type Vite = typeof import('vite')
+const versions: [string, () => Promise<Vite>][] = [
+  ['6', () => import('vite6') as unknown as Promise<Vite>],
+  ['7', () => import('vite7') as unknown as Promise<Vite>],
+  ['8', () => import('vite')],
+]
+
+interface App {
+  root: string
+  store: string
+  write(name: string, text: string): void
+  output(name?: string): string
+  config(more?: InlineConfig): InlineConfig
+}
+
+const test = base.extend<{ app: App }>({
+  app: async ({ disk }, use) => {
+    const app: App = {
+      root: disk,
+      store: join(disk, '.warmswap/dist'),
+      write: (name, text) => {
+        mkdirSync(join(disk, name, '..'), { recursive: true })
+        writeFileSync(join(disk, name), text)
+      },
+      output: (name = 'main.js') => readFileSync(join(disk, 'dist', name), 'utf8'),
+      config: (more = {}) => ({
+        root: disk,
+        configFile: false,
+        logLevel: 'silent',
+        ...more,
+        build: { minify: false, rollupOptions: { input: join(disk, 'src/main.js'), output: { entryFileNames: '[name].js' } }, ...more.build },
+        plugins: [more.plugins, atomicOutDir({ apply: 'always' })],
+      }),
+    }
+    app.write('src/main.js', 'console.log("one")')
+    await use(app)
+  },
+})
+
+const broken: Plugin = {
+  name: 'broken',
+  renderChunk() {
+    throw new Error('broken on purpose')
+  },
+}
+
+/** What was published, without what is being built. */
+async function generations(app: App): Promise<number[]> {
+  const store = await openBundles(app.store)
+  await store.collect()
+  const numbers = (await store.list()).map(({ number }) => number)
+  await store.close()
+  return numbers
+}
+
+describe.each(versions)('atomicOutDir() on Vite %s', (version, load) => {
+  test('a build is published and outDir is a link to it', async ({ app }) => {
+    const vite = await load()
+    await vite.build(app.config())
+    expect(lstatSync(join(app.root, 'dist')).isSymbolicLink()).toBe(true)
+    expect(app.output()).toContain('one')
+    expect(await generations(app)).toEqual([1])
+    expect(readdirSync(join(app.store, 'stage')), 'the work directory goes with the build').toEqual([])
+    expect(readFileSync(join(app.root, '.warmswap/.gitignore'), 'utf8')).toBe('*\n')
+  })
+
+  test("apply: 'watch' leaves a plain build alone", async ({ app }) => {
+    const vite = await load()
+    await vite.build({ ...app.config(), plugins: [atomicOutDir()] })
+    expect(lstatSync(join(app.root, 'dist')).isSymbolicLink()).toBe(false)
+    expect(existsSync(join(app.root, '.warmswap'))).toBe(false)
+  })
+
+  test('I6: a failed build publishes nothing', async ({ app }) => {
+    const vite = await load()
+    await vite.build(app.config())
+    app.write('src/main.js', 'console.log("two")')
+    await expect(vite.build(app.config({ plugins: [broken] }))).rejects.toThrow('broken on purpose')
+    expect(app.output()).toContain('one')
+    expect(await generations(app)).toEqual([1])
+  })
+
+  test('a real outDir is adopted, and what Vite empties there stays until the swap', async ({ app }) => {
+    const vite = await load()
+    app.write('dist/old.js', 'old')
+    let during = ''
+    await vite.build(app.config({ plugins: [{ name: 'look', writeBundle: () => void (during = app.output('old.js')) }] }))
+    expect(during).toBe('old')
+    expect(existsSync(join(app.root, 'dist/old.js'))).toBe(false)
+    expect(app.output()).toContain('one')
+  })
+
+  test('emptyOutDir: false keeps what was published', async ({ app }) => {
+    const vite = await load()
+    app.write('dist/kept.js', 'kept')
+    await vite.build(app.config({ build: { emptyOutDir: false } }))
+    expect(app.output('kept.js')).toBe('kept')
+    expect(app.output()).toContain('one')
+  })
+
+  test('what plugins write late, into the outDir they know, is published too', async ({ app }) => {
+    const vite = await load()
+    let outDir = ''
+    const late: Plugin = {
+      name: 'late',
+      enforce: 'post',
+      configResolved: (config) => void (outDir = join(config.root, config.build.outDir)),
+      async closeBundle() {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        writeFileSync(join(outDir, 'late.txt'), 'late')
+      },
+    }
+    await vite.build(app.config({ plugins: [late] }))
+    expect(app.output('late.txt')).toBe('late')
+    expect(await generations(app)).toEqual([1])
+  })
+
+  test('the environments of an app are published together, once', async ({ app }) => {
+    const vite = await load()
+    app.write('src/server.js', 'console.log("server one")')
+    const published: string[][] = []
+    const config = app.config({
+      builder: {},
+      environments: {
+        client: { build: { outDir: 'dist/client' } },
+        ssr: { build: { outDir: 'dist/server', rollupOptions: { input: join(app.root, 'src/server.js') } } },
+      },
+    })
+    config.plugins = [atomicOutDir({ apply: 'always', onPublish: (store) => published.push(readdirSync(store.current()?.path ?? '').sort()) })]
+    const builder = await vite.createBuilder(config, null)
+    await builder.buildApp()
+    expect(published).toEqual([['client', 'server']])
+    expect(app.output('server/server.js')).toContain('server one')
+    expect(app.output('client/main.js')).toContain('one')
+  })
+
+  test('watch: each rebuild is published, a failed one is not, and the next good one is', async ({ app }) => {
+    const vite = await load()
+    let wake = (): void => {}
+    const config = app.config({ build: { watch: {} } })
+    config.plugins = [atomicOutDir({ onPublish: () => wake() })]
+    const publish = (): Promise<void> => new Promise((resolve) => (wake = resolve))
+    const first = publish()
+    const watcher = (await vite.build(config)) as Rolldown.RolldownWatcher
+    const failure = (): Promise<void> => new Promise((resolve) => watcher.on('event', ({ code }) => void (code === 'ERROR' && resolve())))
+    try {
+      await first
+      expect(app.output()).toContain('one')
+      let next = publish()
+      app.write('src/main.js', 'console.log("two")')
+      await next
+      expect(app.output()).toContain('two')
+
+      const failed = failure()
+      app.write('src/main.js', 'console.log("three"')
+      await failed
+      expect(app.output()).toContain('two')
+
+      next = publish()
+      app.write('src/main.js', 'console.log("four")')
+      await next
+      expect(app.output()).toContain('four')
+      expect(lstatSync(join(app.root, 'dist')).isSymbolicLink()).toBe(true)
+    } finally {
+      await watcher.close()
+    }
+    expect(await generations(app)).toHaveLength(2)
+  })
+
+  test('outDirs without a folder of their own are refused', async ({ app }) => {
+    const vite = await load()
+    await expect(vite.build(app.config({ build: { outDir: '.' } }))).rejects.toThrow(/build\.outDir/)
+  })
+
+  test.skipIf(version !== '8')('wrong options are refused by name', () => {
+    expect(() => atomicOutDir({ apply: 'sometimes' as never })).toThrow(/options\.apply/)
+    expect(() => atomicOutDir({ outDir: 'dist' } as never)).toThrow(/options\.outDir/)
+  })
+})

@@ -1,0 +1,233 @@
+/** I10 to I12: builds over processes, killed and hung builders, fences. */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type BuildContext, type BundleStore, type Coordinator, openBundles, openCoordinator } from 'warmswap'
+import { afterEach, describe, expect } from 'vitest'
+import { type Child, start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+import { test as base } from '../support/temp.js'
+
+const program = join(repository, '__test__/processes/coordinator-builder.mjs')
+const children: Child[] = []
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.signal('SIGKILL')
+    await child.ended
+  }
+})
+
+interface Builders {
+  root: string
+  builder(name: string, env?: Record<string, string>): Promise<Child>
+  log(): string[]
+}
+
+const test = base.extend<{ builders: Builders; store: BundleStore; coordinator: Coordinator }>({
+  builders: async ({ memory }, use) => {
+    const root = join(memory, 'store')
+    const input = join(memory, 'input')
+    const log = join(memory, 'builds.log')
+    mkdirSync(input)
+    writeFileSync(log, '')
+    // The store is made before several open it at once, so that each test starts from the same state.
+    await (await openBundles(root)).close()
+    await use({
+      root,
+      async builder(name, env = {}) {
+        const child = start(process.execPath, [program, root, input, log, name], { env, testing: true })
+        children.push(child)
+        await child.line(/ready/)
+        return child
+      },
+      log: () => readFileSync(log, 'utf8').trim().split('\n').filter(Boolean),
+    })
+  },
+  store: async ({ memory }, use) => {
+    const store = await openBundles(join(memory, 'own'))
+    await use(store)
+    await store.close()
+  },
+  coordinator: async ({ store }, use) => {
+    const coordinator = openCoordinator(store, { start: () => Promise.reject(new Error('not used')) })
+    await use(coordinator)
+    await coordinator[Symbol.asyncDispose]()
+  },
+})
+
+const tell = (child: Child, command: string, options = {}): void => child.say(JSON.stringify({ command, ...options }))
+const heard = async (child: Child, event: string): Promise<{ role?: string; at: number; missed: number }> => JSON.parse(await child.line(new RegExp(`"event":"${event}"`)))
+
+/** 4 processes change and build at once; what each of them was given must contain its change. */
+async function changesFromFour(builders: Builders, count: number): Promise<{ missed: number; builds: number; overlaps: number }> {
+  const processes = await Promise.all(['a', 'b', 'c', 'd'].map((name) => builders.builder(name)))
+  for (const process of processes) tell(process, 'changes', { count, together: 5 })
+  const tallies = await Promise.all(processes.map((process) => heard(process, 'tally')))
+  const log = builders.log()
+  let running = 0
+  let overlaps = 0
+  for (const line of log) {
+    running += line.startsWith('begin') ? 1 : -1
+    if (running > 1) overlaps += 1
+  }
+  return { missed: tallies.reduce((sum, { missed }) => sum + missed, 0), builds: log.filter((line) => line.startsWith('begin')).length, overlaps }
+}
+
+describe('builds over processes', () => {
+  test('I11: 4 processes × 100 changes: every caller gets its change, never two builds at once', async ({ builders }) => {
+    const { missed, builds, overlaps } = await changesFromFour(builders, 100)
+    expect({ missed, overlaps }).toEqual({ missed: 0, overlaps: 0 })
+    expect(builds).toBeLessThanOrEqual(401)
+  })
+
+  test('I12: a builder that is killed while 5 wait is replaced by one of them', async ({ builders }) => {
+    const waiters = await Promise.all(['1', '2', '3', '4', '5'].map((name) => builders.builder(name)))
+    for (let round = 0; round < 3; round += 1) {
+      const builder = await builders.builder(`killed-${round}`)
+      tell(builder, 'hang')
+      await heard(builder, 'building')
+      const waiting = waiters.map((waiter) => heard(waiter, 'waiting'))
+      const built = waiters.map((waiter) => heard(waiter, 'built'))
+      for (const waiter of waiters) tell(waiter, 'once')
+      await Promise.all(waiting)
+      const before = builders.log().length
+
+      builder.signal('SIGKILL')
+      await builder.ended
+      const dead = Number(process.hrtime.bigint() / 1000n)
+      const results = await Promise.all(built)
+
+      expect(builders.log().slice(before).filter((line) => line.startsWith('begin')), 'one takeover, whose build serves all').toHaveLength(1)
+      expect(results.filter(({ role }) => role === 'ran')).toHaveLength(1)
+      // Named: 100 ms. Asserted: ten times that, because the machine may be busy.
+      expect(Math.max(...results.map(({ at }) => at)) - dead).toBeLessThan(1_000_000)
+    }
+  })
+
+  test('I12: a builder that is killed at any system call of its build is replaced', async ({ builders }) => {
+    const waiter = await builders.builder('waiter')
+    const step = process.env.WARMSWAP_LONG === '1' ? 1 : 6
+    let killed = 0
+    for (let point = 1; ; point += step) {
+      const builder = await builders.builder(`at-${point}`, { WARMSWAP_FAULT: `${point}:KILL` })
+      tell(builder, 'faults')
+      const survived = heard(builder, 'survived').then(() => true, () => false)
+      const built = heard(waiter, 'built')
+      tell(waiter, 'once')
+      await built
+      if (await survived) break
+      killed += 1
+    }
+    expect(killed).toBeGreaterThan(2)
+    const store = await openBundles(builders.root)
+    expect((await store.verify()).ok).toBe(true)
+    await store.close()
+  })
+})
+
+describe('builds of one process', () => {
+  /** A build that ends when it is told to. */
+  function held(): { run: (context: BuildContext) => Promise<unknown>; started: Promise<BuildContext>; finish: (text: string) => void; fail: (error: Error) => void } {
+    let announce!: (context: BuildContext) => void
+    let finish!: (text: string) => void
+    let fail!: (error: Error) => void
+    const started = new Promise<BuildContext>((resolve) => (announce = resolve))
+    const text = new Promise<string>((resolve, reject) => ([finish, fail] = [resolve, reject]))
+    return { started, finish, fail, run: async (context) => {
+      announce(context)
+      await context.stage.write('out.txt', await text)
+      return { from: await text }
+    } }
+  }
+  const quick = (text: string) => async ({ stage }: BuildContext): Promise<void> => stage.write('out.txt', text)
+  const unused = (): Promise<never> => Promise.reject(new Error('this build was not to run'))
+  const textOf = (path: string): string => readFileSync(path, 'utf8')
+
+  test('I11: a running build is joined only by who changed nothing since it started; late callers share one', async ({ coordinator, store }) => {
+    const early = coordinator.change()
+    const first = held()
+    const running = coordinator.build({ atLeast: early }, first.run)
+    await first.started
+    const joined = coordinator.build({ atLeast: early }, unused)
+    const late = coordinator.change()
+    const trailing = coordinator.build({ atLeast: late }, quick('second'))
+    const alsoTrailing = coordinator.build({ atLeast: late }, unused)
+    expect(coordinator.status().state).toBe('building')
+    first.finish('first')
+
+    const results = await Promise.all([running, joined, trailing, alsoTrailing])
+    expect(results.map(({ role }) => role)).toEqual(['ran', 'joined', 'ran', 'joined'])
+    expect(results.map(({ pin }) => textOf(pin.resolve('out.txt')))).toEqual(['first', 'first', 'second', 'second'])
+    expect(results[0]?.pin.generation.meta).toEqual({ from: 'first' })
+    const reused = await coordinator.build({ atLeast: late }, unused)
+    expect(reused.role).toBe('reused')
+    for (const { pin } of [...results, reused]) pin.release()
+    expect(store.current()?.number).toBe(2)
+  })
+
+  test('a failed build leaves the old generation and is in status(); the next good one makes it good', async ({ coordinator, store }) => {
+    ;(await coordinator.build({ atLeast: coordinator.change() }, quick('good'))).pin.release()
+    const failing = held()
+    const both = [coordinator.build({ atLeast: coordinator.change() }, failing.run), coordinator.build({ atLeast: coordinator.change() }, unused)]
+    await failing.started
+    failing.fail(new Error('syntax error on purpose'))
+    for (const outcome of await Promise.allSettled(both)) expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'syntax error on purpose' } })
+    expect(store.current()?.number).toBe(1)
+    expect(coordinator.status()).toMatchObject({ state: 'failed', lastError: { message: 'syntax error on purpose' } })
+    ;(await coordinator.build({ atLeast: coordinator.change() }, quick('better'))).pin.release()
+    expect(coordinator.status().lastError).toBeUndefined()
+  })
+
+  test('a hung build gets its signal, then a waiter takes over; its late result is refused', async ({ coordinator, store }) => {
+    const stamp = coordinator.change()
+    const hung = held()
+    const given = coordinator.build({ atLeast: stamp, timeoutMs: 50 }, hung.run)
+    const { signal } = await hung.started
+    const waiter = coordinator.build({ atLeast: stamp }, quick('taken over'))
+    await expect(given).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    expect(signal.aborted).toBe(true)
+    const { pin, role } = await waiter
+    expect(role).toBe('ran')
+    expect(textOf(pin.resolve('out.txt'))).toBe('taken over')
+    pin.release()
+    hung.finish('too late')
+    await new Promise(setImmediate)
+    expect(store.current()?.number).toBe(1)
+  })
+
+  test('a caller that gives up does not end the build of the others; the last one does', async ({ coordinator }) => {
+    const stamp = coordinator.change()
+    const build = held()
+    const [one, other] = [new AbortController(), new AbortController()]
+    const first = coordinator.build({ atLeast: stamp, signal: one.signal }, build.run)
+    const second = coordinator.build({ atLeast: stamp, signal: other.signal }, unused)
+    const { signal } = await build.started
+    one.abort(new Error('first gave up'))
+    await expect(first).rejects.toThrow('first gave up')
+    expect(signal.aborted).toBe(false)
+    other.abort(new Error('second gave up'))
+    await expect(second).rejects.toThrow('second gave up')
+    expect(signal.aborted).toBe(true)
+  })
+
+  test('a hanging build of one store does not hold up another', async ({ coordinator, memory }) => {
+    const hung = held()
+    const given = coordinator.build({ atLeast: coordinator.change() }, hung.run)
+    given.catch(() => {})
+    await hung.started
+    const other = await openBundles(join(memory, 'other'))
+    const unaffected = openCoordinator(other, { start: unused })
+    ;(await unaffected.build({ atLeast: unaffected.change() }, quick('unaffected'))).pin.release()
+    await unaffected[Symbol.asyncDispose]()
+    await other.close()
+    await coordinator[Symbol.asyncDispose]()
+    await expect(given).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  test('wrong arguments are refused by name', async ({ coordinator }) => {
+    await expect(coordinator.build({ atLeast: Date.now() * 1000 }, unused)).rejects.toThrow(/need\.atLeast/)
+    await expect(coordinator.build({ atLeast: 0 }, 'build' as never)).rejects.toThrow(/run/)
+    await expect(coordinator.build({ atLeast: 0, timeoutMs: -1 }, unused)).rejects.toThrow(/need\.timeoutMs/)
+    expect(() => openCoordinator({} as never, { start: unused })).toThrow(/store/)
+  })
+})

@@ -1,0 +1,250 @@
+/** I13 and I14: reboots, queue, draining; workers that misbehave. Threads and processes alike. */
+
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type BundleStore, type Coordinator, type CoordinatorOptions, type WorkerHandle, openBundles, openCoordinator, startProcess, startWorkerThread } from 'warmswap'
+import { describe, expect } from 'vitest'
+import { publishWorker } from '../support/bundled-worker.js'
+import { test as base } from '../support/temp.js'
+
+type Start = CoordinatorOptions<unknown, unknown>['start']
+const thread: Start = (context) => startWorkerThread(context, 'worker.mjs')
+const child: Start = (context) => startProcess(context, 'worker.mjs')
+
+const test = base.extend<{ store: BundleStore; open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, any> }>({
+  store: async ({ memory }, use) => {
+    const store = await openBundles(join(memory, 'store'))
+    await use(store)
+    await store.close()
+  },
+  open: async ({ store }, use) => {
+    const opened: Coordinator[] = []
+    await use((start, options) => {
+      const coordinator = openCoordinator<unknown, any>(store, { start, ...options })
+      opened.push(coordinator as Coordinator)
+      return coordinator
+    })
+    for (const coordinator of opened) await coordinator[Symbol.asyncDispose]()
+  },
+})
+
+const echo = 'return { version, incarnation, request }'
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+describe.each([['threads', thread], ['processes', child]] as const)('workers that are %s', (_name, start) => {
+  test('dispatch starts a worker, and answers cross', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    const coordinator = open(start)
+    expect(coordinator.status()).toEqual({ state: 'idle', incarnation: 0, generation: null, waiting: 0 })
+    const answers = await Promise.all([1, 2, 3].map((request) => coordinator.dispatch({ request, bytes: new Map([[1, 2]]) })))
+    expect(answers.map(({ version, incarnation }) => [version, incarnation])).toEqual([['one', 1], ['one', 1], ['one', 1]])
+    expect(answers[0].request.bytes.get(1)).toBe(2)
+    expect(coordinator.status()).toMatchObject({ state: 'ready', incarnation: 1, generation: 1 })
+  })
+
+  test('an error of the handler reaches the caller with its code, and the worker goes on', async ({ store, open }) => {
+    await publishWorker(store, 'one', "if (request === 'fail') throw Object.assign(new TypeError('on purpose'), { code: 'ERR_MINE' }); if (request === 'odd') return () => {}; return request")
+    const coordinator = open(start)
+    await expect(coordinator.dispatch('fail')).rejects.toMatchObject({ name: 'TypeError', message: 'on purpose', code: 'ERR_MINE' })
+    await expect(coordinator.dispatch('odd')).rejects.toThrow(/could not be cloned/)
+    await expect(coordinator.dispatch(() => {})).rejects.toThrow(/could not be cloned/)
+    expect(await coordinator.dispatch('fine')).toBe('fine')
+  })
+
+  test('I13: many who saw the same failure cause one start; one who saw an older one causes none', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    let starts = 0
+    const coordinator = open((context) => {
+      starts += 1
+      return start(context)
+    })
+    const reboot = (observed: number | null) => coordinator.reboot({ observed, reason: 'test' })
+    const first = await Promise.all([reboot(null), reboot(null), reboot(null)])
+    expect(first.map(({ outcome }) => outcome)).toEqual(['started', 'joined', 'joined'])
+    const second = await Promise.all([reboot(1), reboot(1), reboot(1), reboot(1)])
+    expect(second.map(({ outcome }) => outcome)).toEqual(['started', 'joined', 'joined', 'joined'])
+    expect(await reboot(1)).toEqual({ incarnation: 2, outcome: 'already' })
+    expect(starts).toBe(2)
+    await expect(reboot(7)).rejects.toThrow(/request\.observed/)
+  })
+
+  test('a reboot that joins a start on an older generation is followed by one more start', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    const coordinator = open(start)
+    const early = coordinator.reboot({ observed: null, reason: 'first' })
+    await publishWorker(store, 'two', echo)
+    const late = await Promise.all([1, 2, 3].map(() => coordinator.reboot({ observed: null, reason: 'changed' })))
+    expect((await early).incarnation).toBe(1)
+    expect(late.map(({ incarnation }) => incarnation)).toEqual([2, 2, 2])
+    expect(await coordinator.dispatch('x')).toMatchObject({ version: 'two', incarnation: 2 })
+  })
+
+  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open }) => {
+    await publishWorker(store, 'one', 'if (request.ms) await new Promise((resolve) => setTimeout(resolve, request.ms)); return { version, incarnation }')
+    const coordinator = open(start, { drainMs: 5_000 })
+    const long = coordinator.dispatch({ ms: 700 })
+    await coordinator.dispatch({})
+    await publishWorker(store, 'two', echo)
+    const during: string[] = []
+    let rebooting = true
+    const reboot = coordinator.reboot({ observed: 1, reason: 'changed' }).finally(() => (rebooting = false))
+    while (rebooting) during.push((await coordinator.dispatch({})).version)
+    await reboot
+    expect(during, 'the old worker answers while the new one starts').toContain('one')
+    expect(await coordinator.dispatch({})).toMatchObject({ version: 'two' })
+    expect(coordinator.status().state).toBe('draining')
+    expect(await long).toEqual({ version: 'one', incarnation: 1 })
+    await expect.poll(() => coordinator.status().state).toBe('ready')
+  })
+
+  test('a request that outlasts the drain deadline ends with a named error, and its worker is gone', async ({ store, open }) => {
+    await publishWorker(store, 'one', 'if (request === "never") await new Promise(() => {}); return version')
+    const coordinator = open(start, { drainMs: 50 })
+    const stuck = coordinator.dispatch('never')
+    stuck.catch(() => {})
+    await coordinator.dispatch('x')
+    await coordinator.reboot({ observed: 1, reason: 'test' })
+    await expect(stuck).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED', retryable: true })
+    await expect.poll(() => coordinator.status().state).toBe('ready')
+  })
+
+  test('I13: a worker that dies between the request and its reaping: the next incarnation answers, once', async ({ store, open, disk }) => {
+    const log = join(disk, 'log')
+    writeFileSync(log, '')
+    await publishWorker(store, 'one', `appendFileSync(${JSON.stringify(log)}, incarnation + ' ' + request + '\\n'); if (request === 'leave') process.exit(0); return incarnation`)
+    const coordinator = open(start)
+    await coordinator.dispatch('warm')
+    // The worker leaves while these are on their way: nothing tells the coordinator before the end of the worker.
+    const leaving = coordinator.dispatch('leave')
+    const parked = [1, 2, 3].map((number) => coordinator.dispatch(`parked ${number}`, { replay: 'idempotent' }))
+    await expect(leaving).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
+    expect(new Set(await Promise.all(parked))).toEqual(new Set([2]))
+    const answeredBySecond = readFileSync(log, 'utf8').split('\n').filter((line) => line.startsWith('2 parked'))
+    expect(answeredBySecond).toHaveLength(3)
+  })
+
+  test('a worker that exits or throws during its start, or never becomes ready, is a named error', async ({ store, open }) => {
+    await publishWorker(store, 'exits', echo, 'process.exit(3)')
+    const coordinator = open(start)
+    await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED', message: expect.stringContaining('exit code 3') })
+    expect(coordinator.status()).toMatchObject({ state: 'failed', lastError: { code: 'ERR_WORKER_EXITED' } })
+
+    await publishWorker(store, 'silent', echo, 'setInterval(() => {}, 1000); await new Promise(() => {})')
+    const impatient = open((context) => (start === thread ? startWorkerThread : startProcess)(context, 'worker.mjs', { readyTimeoutMs: 300 }))
+    await expect(impatient.reboot({ observed: null, reason: 'test' })).rejects.toMatchObject({ code: 'ERR_NOT_READY' })
+
+    await publishWorker(store, 'good', echo)
+    expect(await coordinator.dispatch('x')).toMatchObject({ version: 'good' })
+    expect(coordinator.status().lastError).toBeUndefined()
+  })
+
+  test('a failed start leaves the old worker serving', async ({ store, open }) => {
+    await publishWorker(store, 'good', echo)
+    const coordinator = open(start)
+    await coordinator.dispatch('x')
+    await publishWorker(store, 'bad', echo, "throw new Error('bad on purpose')")
+    await expect(coordinator.reboot({ observed: 1, reason: 'changed' })).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
+    expect(await coordinator.dispatch('x')).toMatchObject({ version: 'good', incarnation: 1 })
+    expect(coordinator.status().lastError).toBeDefined()
+  })
+
+  test('a worker that ignores stop is killed at the deadline', async ({ store, open }) => {
+    await publishWorker(store, 'deaf', "if (request === 'deafen') setTimeout(() => { for (;;); }, 10); return version")
+    const coordinator = open(start, { drainMs: 10 })
+    await coordinator.dispatch('deafen')
+    await wait(50)
+    const began = performance.now()
+    await coordinator[Symbol.asyncDispose]()
+    expect(performance.now() - began).toBeLessThan(10_000)
+    await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+})
+
+describe('processes', () => {
+  test('I20: the working directory is the generation, kept until the process ends', async ({ store, open }) => {
+    await publishWorker(store, 'one', 'return { cwd: process.cwd(), pid: process.pid }')
+    const coordinator = open(child)
+    const { cwd } = await coordinator.dispatch('where')
+    expect(cwd).toBe(store.current()?.path)
+    for (let count = 0; count < 3; count += 1) await publishWorker(store, `later ${count}`, echo)
+    await store.collect()
+    expect(existsSync(join(cwd, 'worker.mjs'))).toBe(true)
+    expect((await coordinator.dispatch('where')).cwd).toBe(cwd)
+  })
+
+  test('what a killed process started goes with it', async ({ store, open }) => {
+    await publishWorker(store, 'one', "const { spawn } = await import('node:child_process'); const grandchild = spawn('sleep', ['600'], { stdio: 'ignore' }); return { pid: process.pid, grandchild: grandchild.pid }")
+    const coordinator = open(child)
+    const { pid, grandchild } = await coordinator.dispatch('spawn')
+    process.kill(pid, 'SIGKILL')
+    await expect.poll(() => isAlive(grandchild)).toBe(false)
+  })
+})
+
+describe('the queue', () => {
+  test('over its limit, late, called off: named errors; the others are answered', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    let release = (): void => {}
+    const gate = new Promise<void>((resolve) => (release = resolve))
+    const coordinator = open(async (context) => {
+      await gate
+      return thread(context)
+    }, { queueLimit: 3 })
+    const caller = new AbortController()
+    const kept = coordinator.dispatch('kept')
+    const late = coordinator.dispatch('late', { timeoutMs: 20 })
+    const aborted = coordinator.dispatch('aborted', { signal: caller.signal })
+    await expect(coordinator.dispatch('too many')).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL', retryable: true })
+    expect(coordinator.status()).toMatchObject({ state: 'starting', waiting: 3 })
+    caller.abort(new Error('called off'))
+    await expect(aborted).rejects.toThrow('called off')
+    await expect(late).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    release()
+    expect(await kept).toMatchObject({ request: 'kept' })
+  })
+
+  test('nothing published: the dispatch says so', async ({ open }) => {
+    await expect(open(thread).dispatch('x')).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
+  })
+
+  test('a start that never settles is bounded, and a worker that turns up late is stopped', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    let stopped = false
+    const turnUp: { late?: (handle: WorkerHandle) => void } = {}
+    const coordinator = open(() => new Promise((resolve) => (turnUp.late = resolve)), { startTimeoutMs: 50 })
+    await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_NOT_READY' })
+    turnUp.late?.({ send: () => Promise.resolve(1), exited: Promise.resolve(), stop: async () => void (stopped = true) })
+    await expect.poll(() => stopped).toBe(true)
+  })
+
+  test('I14: an answer of an incarnation that lost the request is refused', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    const sent: { incarnation: number; answer: (value: string) => void; leave: () => void }[] = []
+    const coordinator = open(async ({ incarnation }) => {
+      let leave = (): void => {}
+      const exited = new Promise<void>((resolve) => (leave = resolve))
+      return {
+        exited,
+        send: () => new Promise((resolve) => sent.push({ incarnation, answer: resolve, leave })),
+        stop: async () => leave(),
+      }
+    })
+    const answer = coordinator.dispatch('once', { replay: 'idempotent' })
+    await expect.poll(() => sent.length).toBe(1)
+    sent[0]?.leave()
+    await expect.poll(() => sent.length).toBe(2)
+    sent[0]?.answer('of the dead')
+    await wait(10)
+    sent[1]?.answer('of the living')
+    expect(await answer).toBe('of the living')
+  })
+})
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,29 @@
+// The dev server's work as it is today: pkg/runtime/runtime.go and pkg/runtime/node/build.go of sst, in JavaScript.
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as esbuild from 'esbuild'
+import { esbuildOptions, resources } from '../project.js'
+
+export async function createWay(project, { afterBuild }) {
+  const out = join(project.root, '.sst/artifacts/api-dev')
+  // One esbuild context for each function, with its output directory fixed, writing straight into it.
+  const context = await esbuild.context({ ...esbuildOptions(project), outdir: out, plugins: [{ name: 'after-build', setup: (build) => build.onEnd(afterBuild) }] })
+  let built = false
+
+  return {
+    async build() {
+      await rm(out, { recursive: true, force: true })
+      await mkdir(out, { recursive: true })
+      const result = await context.rebuild().catch((failure) => failure)
+      if (!existsSync(join(out, 'node_modules'))) await symlink(project.modules, join(out, 'node_modules'))
+      // Written even when esbuild had errors.
+      await writeFile(join(out, 'resource.enc'), resources)
+      built = result.errors.length === 0 || built
+    },
+    /** Where the next worker starts; nobody looks at the disk. */
+    acquire: () => (built ? { path: out, release: () => {} } : undefined),
+    files: async () => (await readdir(out)).sort(),
+    close: () => context.dispose(),
+  }
+}

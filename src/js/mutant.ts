@@ -1,0 +1,13 @@
+/** Seeded bugs of the TypeScript, so that the suites can prove that they would see them. Never on in a published build. */
+
+import { native } from './native.js'
+
+/** Names of the seeded bugs. */
+export type Mutant = 'join-in-flight' | 'fence-at-end' | 'queue-on-the-worker' | 'stop-before-build' | 'accept-late-replies'
+
+const seeded = native.isTestingBuild() ? process.env.WARMSWAP_MUTANT : undefined
+
+/** Whether this seeded bug is on. */
+export function mutant(name: Mutant): boolean {
+  return seeded === name
+}

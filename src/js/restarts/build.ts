@@ -1,0 +1,227 @@
+/**
+ * Single flight builds, in one process and over processes.
+ *
+ * A caller may join or reuse only a build that started at or after the change it needs. esbuild's own `rebuild()`
+ * joins whatever runs, and so hands a caller a build that has not seen its change. Late callers share exactly one
+ * trailing build: the flight that has not started yet.
+ *
+ * Over processes the build lock of the store decides who builds. It is a kernel lock: a killed builder frees it and
+ * one waiter takes over. Who waits for it also watches what is published, because the holder may be building exactly
+ * what is needed.
+ */
+
+import { type BundleStore, type Pin, type Stage, acquireBuildLock, buildFacts, publishAndPin, stamp } from '../bundles.js'
+import { WarmswapError, isWarmswapError } from '../errors.js'
+import { mutant } from '../mutant.js'
+import { deferred, pause, within } from './wait.js'
+
+/** What a build needs. */
+export interface BuildNeed {
+  /** The stamp that change() gave for the change that the build must contain. */
+  atLeast: number
+  signal?: AbortSignal
+  /** A build that takes longer is hung: its signal is raised, and whoever else waits for it takes over. @default 300_000 */
+  timeoutMs?: number
+}
+
+/** What a build is given. */
+export interface BuildContext {
+  /** Write the bundle here; it is published when the build resolves. */
+  stage: Stage
+  /** When this build started, comparable with change(). */
+  startedAt: number
+  /** Raised when nobody waits for this build any more, or when it hangs. */
+  signal: AbortSignal
+}
+
+/** Builds into the stage; what it resolves with (JSON or undefined) is the generation's `meta`. */
+export type BuildRun = (context: BuildContext) => Promise<unknown>
+
+/** A pin on a generation that holds the change, and how it came about. */
+export interface BuildResult {
+  pin: Pin
+  role: 'ran' | 'joined' | 'reused'
+}
+
+/** How often a waiter for the build lock looks at what is current: a pin and its release, about 9 µs. */
+const LOOK_MS = 5
+
+type Outcome =
+  | { kind: 'published'; generation: number }
+  | { kind: 'failed'; error: unknown }
+  /** Somebody else published what was needed, or this flight was given up: look again. */
+  | { kind: 'look-again' }
+
+/** One build that is due or running. */
+interface Flight {
+  readonly run: BuildRun
+  readonly abandon: AbortController
+  readonly outcome: Promise<Outcome>
+  /** The latest change that somebody waits for in it. */
+  needed: number
+  /** Undefined until the build starts: until then everybody may join. */
+  startedAt: number | undefined
+  waiters: number
+}
+
+/** The builds of one store, as one coordinator sees them. */
+export class Builds {
+  /** In order: at most one that runs, then at most one that is due. */
+  private readonly flights: Flight[] = []
+  private closed: WarmswapError | undefined
+
+  constructor(
+    private readonly store: BundleStore,
+    private readonly report: (error: unknown) => void,
+  ) {}
+
+  get running(): boolean {
+    return this.flights.some((flight) => flight.startedAt !== undefined)
+  }
+
+  async build(need: BuildNeed & { timeoutMs: number }, run: BuildRun): Promise<BuildResult> {
+    const until = performance.now() + need.timeoutMs
+    let waited = false
+    for (;;) {
+      if (this.closed) throw this.closed
+      const pin = this.pinIfNewEnough(need.atLeast)
+      if (pin) return { pin, role: waited ? 'joined' : 'reused' }
+      const joinable = this.flights.find((flight) => mayJoin(flight, need.atLeast))
+      const flight = joinable ?? this.launch(run)
+      const outcome = await this.join(flight, need, until - performance.now())
+      waited = true
+      if (outcome.kind === 'failed') throw outcome.error
+      const published = outcome.kind === 'published' && this.pin(outcome.generation)
+      if (published) return { pin: published, role: joinable ? 'joined' : 'ran' }
+    }
+  }
+
+  /** Gives up all builds: those who wait for them get `reason`. */
+  close(reason: WarmswapError): void {
+    this.closed = reason
+    for (const flight of this.flights) flight.abandon.abort(reason)
+  }
+
+  private async join(flight: Flight, need: BuildNeed, timeoutMs: number): Promise<Outcome> {
+    flight.needed = Math.max(flight.needed, need.atLeast)
+    flight.waiters += 1
+    const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `the build of '${this.store.root}' did not end in time; its signal was raised and the current generation is unchanged`, { path: this.store.root })
+    try {
+      return await within(flight.outcome, { signal: need.signal, timeoutMs: Math.max(0, timeoutMs), late })
+    } catch (error) {
+      // A build that outlasts the patience of one caller is hung for all of them: the others take over with their
+      // own. One that was only called off by a caller goes on for the others.
+      const hung = isWarmswapError(error) && error.code === 'ERR_TIMEOUT'
+      if (hung || flight.waiters === 1) flight.abandon.abort(error)
+      throw error
+    } finally {
+      flight.waiters -= 1
+    }
+  }
+
+  private launch(run: BuildRun): Flight {
+    const { promise, resolve } = deferred<Outcome>()
+    const flight: Flight = { run, abandon: new AbortController(), outcome: promise, needed: 0, startedAt: undefined, waiters: 0 }
+    const previous = this.flights.at(-1)
+    this.flights.push(flight)
+    void (previous?.outcome ?? Promise.resolve())
+      .then(() => this.fly(flight))
+      .catch((error: unknown): Outcome => ({ kind: 'failed', error }))
+      .then((outcome) => {
+        this.flights.splice(this.flights.indexOf(flight), 1)
+        if (outcome.kind === 'failed') this.report(outcome.error)
+        resolve(outcome)
+      })
+    return flight
+  }
+
+  private async fly(flight: Flight): Promise<Outcome> {
+    const lock = await this.waitForTurn(flight)
+    if (!lock) return { kind: 'look-again' }
+    try {
+      return await this.buildAndPublish(flight)
+    } finally {
+      lock.release()
+    }
+  }
+
+  /** The build lock, or nothing once the flight is no longer needed. */
+  private async waitForTurn(flight: Flight): Promise<{ release(): void } | undefined> {
+    const enough = new AbortController()
+    const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
+    const looking = this.lookForPublished(flight, enough)
+    try {
+      const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
+      // The holder may have published between the last look and the lock.
+      if (!signal.aborted && !this.isPublished(flight.needed)) return lock
+      lock.release()
+      return undefined
+    } catch (error) {
+      if (signal.aborted) return undefined
+      throw error
+    } finally {
+      enough.abort()
+      await looking
+    }
+  }
+
+  /** Raises `enough` once somebody else published what this flight is for. */
+  private async lookForPublished(flight: Flight, enough: AbortController): Promise<void> {
+    while (!enough.signal.aborted) {
+      if (this.isPublished(flight.needed)) return enough.abort()
+      await pause(LOOK_MS, enough.signal)
+    }
+  }
+
+  private async buildAndPublish(flight: Flight): Promise<Outcome> {
+    const { signal } = flight.abandon
+    // Before the stage: nothing that is read for this build is older than this.
+    const startedAt = stamp()
+    const stage = await this.store.stage({ fenced: true, signal })
+    try {
+      flight.startedAt = startedAt
+      const givenUp = deferred<never>()
+      signal.addEventListener('abort', () => givenUp.reject(signal.reason), { once: true })
+      const meta = await Promise.race([flight.run({ stage, startedAt, signal }), givenUp.promise])
+      signal.throwIfAborted()
+      const { pin } = await publishAndPin(stage, meta === undefined ? {} : { meta })
+      // Those who wait for it pin it before the next turn of the event loop.
+      setImmediate(() => setImmediate(() => pin.release()))
+      return { kind: 'published', generation: pin.generation.number }
+    } catch (error) {
+      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return { kind: 'look-again' }
+      return { kind: 'failed', error }
+    } finally {
+      // An error of the clean-up must not replace the first one.
+      await stage.discard().catch(this.report)
+    }
+  }
+
+  private isPublished(atLeast: number): boolean {
+    const pin = this.pinIfNewEnough(atLeast)
+    pin?.release()
+    return pin !== undefined
+  }
+
+  private pinIfNewEnough(atLeast: number): Pin | undefined {
+    const pin = this.pin()
+    // Undefined: made in another boot, so older than every stamp.
+    const startedAt = pin && buildFacts(pin.generation).startedAt
+    if (startedAt !== undefined && startedAt >= atLeast) return pin
+    pin?.release()
+    return undefined
+  }
+
+  private pin(generation?: number): Pin | undefined {
+    try {
+      return this.store.pin(generation === undefined ? {} : { generation })
+    } catch (error) {
+      if (isWarmswapError(error) && (error.code === 'ERR_NO_GENERATION' || error.code === 'ERR_GENERATION_GONE')) return undefined
+      throw error
+    }
+  }
+}
+
+function mayJoin(flight: Flight, atLeast: number): boolean {
+  return mutant('join-in-flight') || flight.startedAt === undefined || flight.startedAt >= atLeast
+}

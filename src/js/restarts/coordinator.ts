@@ -1,0 +1,166 @@
+/** The coordinator of one bundle: its builds, its workers, its requests. */
+
+import { type BundleStore, stamp } from '../bundles.js'
+import { WarmswapError, invalidArgument } from '../errors.js'
+import { callback, milliseconds, oneOf, options as checkedOptions, signal, string, wholeNumber } from '../validate.js'
+import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
+import { type DispatchOptions, RequestQueue } from './queue.js'
+import { type RebootResult, type Start, Workers } from './workers.js'
+
+/** Options of {@link openCoordinator}. */
+export interface CoordinatorOptions<Q, R> {
+  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
+  start: Start<Q, R>
+  /** How many requests may wait for a worker. @default 1_000 */
+  queueLimit?: number
+  /** How long an old worker may finish what it has after its successor took over. @default 5_000 */
+  drainMs?: number
+  /** How long `start` may take. @default 60_000 */
+  startTimeoutMs?: number
+}
+
+/** What a coordinator is doing. */
+export interface CoordinatorStatus {
+  state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed'
+  /** The incarnation that serves, or served last; 0 before the first. */
+  incarnation: number
+  /** The generation that it runs. */
+  generation: number | null
+  /** Requests that no worker has. */
+  waiting: number
+  /** The last failure that nothing has made good since. */
+  lastError?: Error
+}
+
+/** Builds, swaps, starts the new worker, then drains the old one. */
+export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
+  /** Call after an input changed. A stamp that is comparable between the processes of one machine (monotonic microseconds of this boot); takes no lock. */
+  change(): number
+  /**
+   * Joins or reuses only a build that started at or after `atLeast`; otherwise exactly one trailing build serves all
+   * late callers. The stage is published when `run` resolves; what it resolves with (JSON or undefined) is the
+   * generation's `meta`, so every process can read it. Resolves with a pin on the generation that holds the change,
+   * which the caller releases. A failed build leaves the current generation serving.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT when it takes longer than `timeoutMs`, ERR_CLOSED after close; a build that
+   * fails rejects with its own error.
+   */
+  build(need: BuildNeed, run: BuildRun): Promise<BuildResult>
+  /**
+   * Makes sure that a worker newer than `observed` runs the current generation. Exactly one start per incarnation
+   * however many ask; a dead but unreaped worker never swallows it. `observed` is the incarnation the caller saw fail.
+   */
+  reboot(request: { observed: number | null; reason: string }): Promise<RebootResult>
+  /**
+   * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
+   * that was to answer it.
+   *
+   * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * ERR_TIMEOUT, ERR_CLOSED.
+   */
+  dispatch(request: Q, options?: DispatchOptions): Promise<R>
+  status(): CoordinatorStatus
+}
+
+const BUILD_TIMEOUT_MS = 300_000
+
+/** One store, one bundle, one coordinator; coordinators of several processes on one store share its builds. */
+export function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R> {
+  if (typeof store?.stage !== 'function') throw invalidArgument('store', store, 'a store of openBundles()')
+  const { start, queueLimit = 1_000, drainMs = 5_000, startTimeoutMs = 60_000 } = checkedOptions('options', options, ['start', 'queueLimit', 'drainMs', 'startTimeoutMs'])
+  callback('options.start', start)
+  wholeNumber('options.queueLimit', queueLimit, 1)
+  milliseconds('options.drainMs', drainMs)
+  milliseconds('options.startTimeoutMs', startTimeoutMs)
+  return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
+}
+
+type Failure = 'build' | 'start' | 'clean-up'
+
+class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
+  /** The last failure of each kind, oldest first. */
+  private readonly failures = new Map<Failure, Error>()
+  private readonly queue: RequestQueue<Q, R>
+  private readonly builds: Builds
+  private readonly workers: Workers<Q, R>
+  private closing: Promise<void> | undefined
+
+  constructor(store: BundleStore, start: Start<Q, R>, { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number }) {
+    this.queue = new RequestQueue(queueLimit)
+    this.builds = new Builds(store, (error) => this.failed('build', error))
+    this.workers = new Workers(store, start, this.queue, limits, {
+      started: () => this.failures.delete('start'),
+      startFailed: (error) => this.failed('start', error),
+      cleanUpFailed: (error) => this.failed('clean-up', error),
+    })
+  }
+
+  change(): number {
+    // Later than the start of each build before this call, also of one in the same microsecond.
+    return stamp() + 1
+  }
+
+  async build(need: BuildNeed, run: BuildRun): Promise<BuildResult> {
+    const { atLeast, timeoutMs = BUILD_TIMEOUT_MS, signal: abort } = checkedOptions('need', need, ['atLeast', 'signal', 'timeoutMs'])
+    wholeNumber('need.atLeast', atLeast)
+    if ((atLeast as number) > this.change()) throw invalidArgument('need.atLeast', atLeast, 'a stamp of change() from this boot')
+    milliseconds('need.timeoutMs', timeoutMs)
+    signal('need.signal', abort)?.throwIfAborted()
+    callback('run', run)
+    this.assertOpen()
+    const result = await this.builds.build({ atLeast: atLeast as number, timeoutMs, ...(abort && { signal: abort }) }, run)
+    this.failures.delete('build')
+    return result
+  }
+
+  async reboot(request: { observed: number | null; reason: string }): Promise<RebootResult> {
+    const { observed, reason } = checkedOptions('request', request, ['observed', 'reason'])
+    if (observed !== null) wholeNumber('request.observed', observed)
+    string('request.reason', reason)
+    this.assertOpen()
+    return this.workers.reboot(observed as number | null)
+  }
+
+  async dispatch(request: Q, options?: DispatchOptions): Promise<R> {
+    const checked = checkedOptions('options', options, ['replay', 'timeoutMs', 'signal'])
+    oneOf('options.replay', checked.replay ?? 'never', ['never', 'idempotent'])
+    if (checked.timeoutMs !== undefined) milliseconds('options.timeoutMs', checked.timeoutMs, { infinity: true })
+    signal('options.signal', checked.signal)
+    this.assertOpen()
+    return this.queue.take(request, checked, (taken) => this.workers.hand(taken))
+  }
+
+  status(): CoordinatorStatus {
+    const { incarnation, generation } = this.workers
+    const lastError = [...this.failures.values()].at(-1)
+    return { state: this.state(), incarnation, generation, waiting: this.queue.length, ...(lastError && { lastError }) }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return (this.closing ??= this.close())
+  }
+
+  private async close(): Promise<void> {
+    const closed = new WarmswapError('ERR_CLOSED', 'the coordinator was closed')
+    this.builds.close(closed)
+    this.queue.rejectAll(closed)
+    await this.workers.close()
+    this.queue.rejectAll(closed)
+  }
+
+  private assertOpen(): void {
+    if (this.closing) throw new WarmswapError('ERR_CLOSED', 'the coordinator is closed')
+  }
+
+  private state(): CoordinatorStatus['state'] {
+    if (this.builds.running) return 'building'
+    const { phase } = this.workers
+    if (phase !== 'none') return phase
+    return this.failures.size > 0 ? 'failed' : 'idle'
+  }
+
+  private failed(kind: Failure, error: unknown): void {
+    this.failures.delete(kind)
+    this.failures.set(kind, error instanceof Error ? error : new Error(String(error)))
+  }
+}

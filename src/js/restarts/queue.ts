@@ -1,0 +1,170 @@
+/**
+ * Requests: they belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
+ *
+ * A request is answered once: by the worker it was last assigned to. What an earlier one still says is refused. A
+ * worker says when it begins a request; one that it had not begun when it died goes to the next worker. One that it
+ * had begun goes there only if the caller declared it idempotent.
+ */
+
+import { WarmswapError } from '../errors.js'
+import { wasNotBegun } from './handle.js'
+import { mutant } from '../mutant.js'
+
+/** How a request may be treated. */
+export interface DispatchOptions {
+  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
+  replay?: 'never' | 'idempotent'
+  /** @default 30_000 */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
+
+/** Deaths that one request survives: a request that kills its worker must not restart it for ever. */
+const LONGEST_ROW_OF_DEATHS = 10
+
+/** A worker as the queue sees it. */
+export interface Answerer<Q, R> {
+  readonly incarnation: number
+  readonly inFlight: Set<Request<Q, R>>
+  send(request: Q, signal: AbortSignal): Promise<R>
+}
+
+/** One request until it is answered. */
+export interface Request<Q, R> {
+  readonly value: Q
+  readonly idempotent: boolean
+  readonly given: AbortController
+  settle(how: { value: R } | { error: unknown }): void
+  settled: boolean
+  answerer: Answerer<Q, R> | undefined
+  deaths: number
+}
+
+/** The requests of one bundle. */
+export class RequestQueue<Q, R> {
+  private readonly waiting: Request<Q, R>[] = []
+
+  constructor(private readonly limit: number) {}
+
+  /** Requests that no worker has. */
+  get length(): number {
+    return this.waiting.length
+  }
+
+  /** Takes a request; `hand` gets it to a worker. */
+  take(value: Q, { replay = 'never', timeoutMs = 30_000, signal }: DispatchOptions, hand: (request: Request<Q, R>) => void): Promise<R> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason)
+      if (this.waiting.length >= this.limit) {
+        return reject(new WarmswapError('ERR_QUEUE_FULL', `${this.limit} requests already wait for a worker (queueLimit); this one was not taken`))
+      }
+      const abort = (): void => request.settle({ error: signal?.reason })
+      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => request.settle({ error: this.late(request, timeoutMs) }), timeoutMs)
+      const request: Request<Q, R> = {
+        value,
+        idempotent: replay === 'idempotent',
+        given: new AbortController(),
+        settled: false,
+        answerer: undefined,
+        deaths: 0,
+        settle: (how) => {
+          if (request.settled) return
+          request.settled = true
+          clearTimeout(timer)
+          signal?.removeEventListener('abort', abort)
+          this.forget(request)
+          if ('value' in how) resolve(how.value)
+          else {
+            request.given.abort(how.error)
+            reject(how.error)
+          }
+        },
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      hand(request)
+    })
+  }
+
+  /** Keeps a request until there is a worker. */
+  wait(request: Request<Q, R>): void {
+    if (!request.settled) this.waiting.push(request)
+  }
+
+  /** Gives a request to a worker. */
+  assign(request: Request<Q, R>, answerer: Answerer<Q, R>): void {
+    if (request.settled) return
+    request.answerer = answerer
+    answerer.inFlight.add(request)
+    // Only the worker that has the request now may answer it.
+    const isTheirs = (): boolean => request.answerer === answerer || mutant('accept-late-replies')
+    answerer.send(request.value, request.given.signal).then(
+      (value) => isTheirs() && request.settle({ value }),
+      (error) => isTheirs() && this.unanswered(request, error),
+    )
+  }
+
+  /** Gives everything that waits to a worker, oldest first. */
+  assignAll(answerer: Answerer<Q, R>): void {
+    for (const request of this.waiting.splice(0)) this.assign(request, answerer)
+  }
+
+  /** What a worker that is gone had: back into the queue what may be sent again, an error for the rest. */
+  takeBack(answerer: Answerer<Q, R>): Request<Q, R>[] {
+    const returned: Request<Q, R>[] = []
+    for (const request of [...answerer.inFlight]) {
+      this.release(request)
+      if (mutant('queue-on-the-worker')) continue
+      if (this.mayGoOn(request)) returned.push(request)
+      else request.settle({ error: exitedWhileBusy(answerer.incarnation) })
+    }
+    return returned
+  }
+
+  /** Ends everything that waits with an error. */
+  rejectAll(error: unknown): void {
+    for (const request of this.waiting.splice(0)) request.settle({ error })
+  }
+
+  private readonly mayBeSentAgain = new WeakSet<Request<Q, R>>()
+
+  private mayGoOn(request: Request<Q, R>): boolean {
+    request.deaths += 1
+    return request.deaths <= LONGEST_ROW_OF_DEATHS && (request.idempotent || this.mayBeSentAgain.delete(request))
+  }
+
+  private unanswered(request: Request<Q, R>, error: unknown): void {
+    // Its worker is going: takeBack() decides about it, once the worker is known to be gone.
+    if (isWorkerGone(error)) {
+      if (wasNotBegun(error)) this.mayBeSentAgain.add(request)
+      return
+    }
+    request.settle({ error })
+  }
+
+  private release(request: Request<Q, R>): void {
+    request.answerer?.inFlight.delete(request)
+    request.answerer = undefined
+  }
+
+  private forget(request: Request<Q, R>): void {
+    this.release(request)
+    const at = this.waiting.indexOf(request)
+    if (at >= 0) this.waiting.splice(at, 1)
+  }
+
+  private late(request: Request<Q, R>, timeoutMs: number): WarmswapError {
+    const where = request.answerer ? `worker ${request.answerer.incarnation} had it` : 'no worker had taken it'
+    return new WarmswapError('ERR_TIMEOUT', `no answer within ${timeoutMs} ms; ${where}`)
+  }
+}
+
+function isWorkerGone(error: unknown): boolean {
+  return error instanceof WarmswapError && error.code === 'ERR_WORKER_EXITED'
+}
+
+function exitedWhileBusy(incarnation: number): WarmswapError {
+  return new WarmswapError(
+    'ERR_WORKER_EXITED',
+    `worker ${incarnation} ended while it had this request, which may or may not have been carried out; declare it replay: 'idempotent' to have it sent again`,
+  )
+}

@@ -1,0 +1,20 @@
+/** The ready handshake: a worker is ready when it says so, not when it answers a health check. */
+
+import { WarmswapError } from '../errors.js'
+import type { Channel } from './channel.js'
+import type { WorkerHandle } from './handle.js'
+import { within } from './wait.js'
+
+/** How long a worker has to become ready. */
+export const READY_TIMEOUT_MS = 30_000
+
+/** Resolves when the worker is ready; one that does not become so is killed before this rejects. */
+export async function becomeReady<Q, R>(handle: WorkerHandle<Q, R>, channel: Channel<Q, R>, { entry, readyTimeoutMs, signal }: { entry: string; readyTimeoutMs: number; signal: AbortSignal }): Promise<void> {
+  const late = (): WarmswapError => new WarmswapError('ERR_NOT_READY', `'${entry}' did not call serveRequests() within ${readyTimeoutMs} ms (readyTimeoutMs)`)
+  try {
+    await within(channel.ready.promise, { signal, timeoutMs: readyTimeoutMs, late })
+  } catch (error) {
+    await handle.stop(0)
+    throw error
+  }
+}

@@ -1,0 +1,96 @@
+/** The worker's side: answers requests. */
+
+import { isMainThread, parentPort } from 'node:worker_threads'
+import { WarmswapError } from '../errors.js'
+import { callback } from '../validate.js'
+import { type FromWorker, type ToWorker, toRemote } from './channel.js'
+import { keepGeneration } from './generation.js'
+
+/** Answers one request. */
+export type RequestHandler<Q, R> = (request: Q, context: { incarnation: number }) => R | Promise<R>
+
+/** The way to the host. */
+interface Host {
+  listen(receive: (message: ToWorker) => void): void
+  /** Resolves once the message cannot be lost by the end of this worker any more. */
+  say(message: FromWorker): Promise<void>
+}
+
+let serving = false
+
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers requests, and tells the coordinator that the
+ * worker is ready. Requests are handled side by side. When the coordinator stops the worker, it ends itself once it
+ * has answered what it began; so does a process whose host is gone.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * called twice.
+ */
+export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void {
+  callback('handler', handler)
+  if (serving) throw new WarmswapError('ERR_REENTRANT', 'serveRequests() was already called in this worker; one handler answers all its requests')
+  const host = isMainThread ? overProcess() : overThread()
+  serving = true
+  let busy = 0
+  let stopping = false
+  const leave = (): void => {
+    if (stopping && busy === 0) process.exit(0)
+  }
+
+  host.listen(async (message) => {
+    if (message?.warmswap === 'stop') {
+      stopping = true
+      return leave()
+    }
+    if (message?.warmswap !== 'request') return
+    busy += 1
+    await answer(host, handler, message)
+    busy -= 1
+    leave()
+  })
+  // Ready means that the generation stays even if the host dies now.
+  void keepGeneration().then(() => host.say({ warmswap: 'ready' }))
+}
+
+async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, incarnation, request }: ToWorker & { warmswap: 'request' }): Promise<void> {
+  // Said before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
+  await host.say({ warmswap: 'begun', id })
+  try {
+    const value = await handler(request as Q, { incarnation })
+    await host.say({ warmswap: 'reply', id, incarnation, value })
+  } catch (error) {
+    await host.say({ warmswap: 'reply', id, incarnation, error: toRemote(error) })
+  }
+}
+
+function overThread(): Host {
+  const port = parentPort
+  if (!port) throw notAWorker()
+  return {
+    listen: (receive) => void port.on('message', receive),
+    // A posted message is in the host's queue, which is emptied also when this thread is terminated.
+    say: async (message) => port.postMessage(message),
+  }
+}
+
+function overProcess(): Host {
+  if (!process.connected) throw notAWorker()
+  // Without it the process would outlive its host.
+  process.once('disconnect', () => process.exit(0))
+  return {
+    listen: (receive) => void process.on('message', receive as (message: unknown) => void),
+    say: (message) =>
+      new Promise((resolve, reject) => {
+        // The callback comes once the message is in the kernel's pipe. Without a host nobody misses it.
+        try {
+          process.send?.(message, undefined, undefined, () => resolve())
+        } catch (error) {
+          reject(error)
+        }
+      }),
+  }
+}
+
+function notAWorker(): WarmswapError {
+  return new WarmswapError('ERR_UNSUPPORTED', 'serveRequests() answers the coordinator that started this worker with startWorkerThread() or startProcess(); nobody did')
+}

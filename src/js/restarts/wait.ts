@@ -1,0 +1,63 @@
+/** Bounded waits: every wait of the coordinator ends, by its event, its caller's signal or its time. */
+
+import { WarmswapError } from '../errors.js'
+
+/** How long somebody waits, and how to stop. */
+export interface Bounds {
+  signal?: AbortSignal | undefined
+  timeoutMs: number
+  /** Says what did not happen in time. */
+  late(): WarmswapError
+}
+
+/** Settles as `promise` does, or rejects with the signal's reason or the error of `late`. */
+export function within<T>(promise: Promise<T>, { signal, timeoutMs, late }: Bounds): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => settle(() => reject(signal?.reason))
+    const timer = setTimeout(() => settle(() => reject(late())), Math.min(timeoutMs, LONGEST_TIMER_MS))
+    const settle = (how: () => void): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+      how()
+    }
+    if (signal?.aborted) return abort()
+    signal?.addEventListener('abort', abort, { once: true })
+    promise.then((value) => settle(() => resolve(value)), (error) => settle(() => reject(error)))
+  })
+}
+
+/** Node turns a longer timer into one of 1 ms. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** Resolves after `ms`, or at once when the signal is raised. Never rejects. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+    if (signal.aborted) done()
+  })
+}
+
+/** A promise and what settles it. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(error: unknown): void
+}
+
+export function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void
+  let reject!: (error: unknown) => void
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  // Whoever waits handles it; nobody may be waiting yet.
+  promise.catch(() => {})
+  return { promise, resolve, reject }
+}

@@ -1,0 +1,235 @@
+/**
+ * Workers: one serves, at most one starts, some drain.
+ *
+ * The incarnation counts starts. A new worker is started beside the old one and takes over when it is ready; then the
+ * old one finishes what it has, up to a deadline. Nothing here ever stops a worker before its successor is ready. A
+ * caller says which incarnation it saw fail, so that many who saw the same failure cause one start, and so that a
+ * worker that is dead but not yet reaped swallows nobody's request.
+ */
+
+import type { BundleStore, Pin } from '../bundles.js'
+import { WarmswapError, invalidArgument } from '../errors.js'
+import type { WorkerHandle } from './handle.js'
+import { mutant } from '../mutant.js'
+import type { Answerer, Request, RequestQueue } from './queue.js'
+import { type Deferred, deferred, within } from './wait.js'
+
+/** What a worker is started with. */
+export interface StartContext {
+  incarnation: number
+  /** The generation it runs; kept until the worker is gone. */
+  pin: Pin
+  /** Raised when the start takes too long or the coordinator closes. */
+  signal: AbortSignal
+}
+
+/** Starts a worker on a pinned generation. */
+export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
+
+/** How a reboot came out. */
+export interface RebootResult {
+  incarnation: number
+  outcome: 'started' | 'joined' | 'already'
+}
+
+/** Least time that a worker has to end by itself when its draining took all of drainMs. */
+const LEAST_STOP_MS = 1_000
+
+interface Starting {
+  readonly incarnation: number
+  readonly generation: number
+  readonly done: Promise<void>
+  readonly abandon: AbortController
+}
+
+class Worker<Q, R> implements Answerer<Q, R> {
+  readonly inFlight = new Set<Request<Q, R>>()
+  readonly emptied: Deferred<void> = deferred()
+  draining = false
+
+  constructor(
+    readonly incarnation: number,
+    readonly pin: Pin,
+    readonly handle: WorkerHandle<Q, R>,
+  ) {}
+
+  async send(request: Q, signal: AbortSignal): Promise<R> {
+    try {
+      return await this.handle.send(request, { incarnation: this.incarnation, signal })
+    } finally {
+      // After the queue has settled the request and taken it out of the set.
+      setImmediate(() => this.draining && this.inFlight.size === 0 && this.emptied.resolve())
+    }
+  }
+}
+
+/** The workers of one bundle. */
+export class Workers<Q, R> {
+  private last = 0
+  private starting: Starting | undefined
+  private serving: Worker<Q, R> | undefined
+  private readonly leaving = new Set<Promise<void>>()
+  private closed = false
+
+  constructor(
+    private readonly store: BundleStore,
+    private readonly start: Start<Q, R>,
+    private readonly queue: RequestQueue<Q, R>,
+    private readonly limits: { drainMs: number; startTimeoutMs: number },
+    private readonly report: { startFailed(error: unknown): void; started(): void; cleanUpFailed(error: unknown): void },
+  ) {}
+
+  /** The incarnation that serves, or served last. */
+  get incarnation(): number {
+    return this.serving?.incarnation ?? (this.starting ? this.last - 1 : this.last)
+  }
+
+  get generation(): number | null {
+    return this.serving?.pin.generation.number ?? null
+  }
+
+  get phase(): 'starting' | 'draining' | 'ready' | 'none' {
+    if (this.starting) return 'starting'
+    if (this.leaving.size > 0 && this.serving) return 'draining'
+    return this.serving ? 'ready' : 'none'
+  }
+
+  async reboot(observed: number | null): Promise<RebootResult> {
+    if (observed !== null && observed > this.last) throw invalidArgument('request.observed', observed, `an incarnation that was started (the last is ${this.last}), or null`)
+    for (let joined = false; ; joined = true) {
+      const { starting, serving } = this
+      if (starting) {
+        const enough = this.isEnough(starting.incarnation, starting.generation, observed)
+        // One that starts on an older generation cannot hold what this caller built: one more start follows it.
+        await (enough ? starting.done : starting.done.catch(() => {}))
+        if (enough) return { incarnation: starting.incarnation, outcome: 'joined' }
+      } else if (serving && this.isEnough(serving.incarnation, serving.pin.generation.number, observed)) {
+        return { incarnation: serving.incarnation, outcome: joined ? 'joined' : 'already' }
+      } else {
+        const own = this.launch()
+        await own.done
+        return { incarnation: own.incarnation, outcome: 'started' }
+      }
+    }
+  }
+
+  /** Gets a request to the worker that serves, or to the one that will. */
+  hand(request: Request<Q, R>): void {
+    if (this.serving) return this.queue.assign(request, this.serving)
+    this.queue.wait(request)
+    this.wake()
+  }
+
+  /** Stops everything. Resolves once all workers are gone. */
+  async close(): Promise<void> {
+    this.closed = true
+    this.starting?.abandon.abort(closed())
+    await this.starting?.done.catch(() => {})
+    if (this.serving) this.retire(this.serving)
+    await Promise.all(this.leaving)
+  }
+
+  private isEnough(incarnation: number, generation: number, observed: number | null): boolean {
+    return incarnation > (observed ?? 0) && generation === (this.store.current()?.number ?? generation)
+  }
+
+  private wake(): void {
+    if (this.starting || this.serving || this.closed || this.queue.length === 0) return
+    // A start that fails has an error for everybody who waited for it.
+    try {
+      this.launch()
+    } catch (error) {
+      this.report.startFailed(error)
+      this.queue.rejectAll(error)
+    }
+  }
+
+  private launch(): Starting {
+    if (this.closed) throw closed()
+    const pin = this.store.pin()
+    const incarnation = (this.last += 1)
+    const abandon = new AbortController()
+    const done = this.bringUp({ incarnation, pin, signal: abandon.signal }, abandon)
+    const starting: Starting = { incarnation, generation: pin.generation.number, done, abandon }
+    this.starting = starting
+    done.catch(() => {})
+    return starting
+  }
+
+  private async bringUp(context: StartContext, abandon: AbortController): Promise<void> {
+    const { incarnation, pin } = context
+    try {
+      if (mutant('stop-before-build') && this.serving) await this.retire(this.serving)
+      const handle = await this.startInTime(context, abandon)
+      this.starting = undefined
+      this.takeOver(new Worker(incarnation, pin, handle))
+      this.report.started()
+    } catch (error) {
+      this.starting = undefined
+      pin.release()
+      this.report.startFailed(error)
+      if (!this.serving) this.queue.rejectAll(error)
+      throw error
+    }
+  }
+
+  private async startInTime(context: StartContext, abandon: AbortController): Promise<WorkerHandle<Q, R>> {
+    // In a turn of its own, so that `starting` is set before anything of the caller's runs.
+    const started = Promise.resolve().then(() => this.start(context))
+    const { startTimeoutMs: timeoutMs } = this.limits
+    const late = (): WarmswapError => new WarmswapError('ERR_NOT_READY', `worker ${context.incarnation} was not ready within ${timeoutMs} ms (startTimeoutMs)`)
+    try {
+      return await within(started, { signal: abandon.signal, timeoutMs, late })
+    } catch (error) {
+      abandon.abort(error)
+      // One that turns up after all has nobody to serve.
+      void started.then((handle) => handle.stop(0)).catch(() => {})
+      throw error
+    }
+  }
+
+  private takeOver(worker: Worker<Q, R>): void {
+    const old = this.serving
+    this.serving = worker
+    void this.follow(worker)
+    if (old) this.retire(old)
+    if (this.closed) this.retire(worker)
+    else this.queue.assignAll(worker)
+  }
+
+  /** Waits for the worker's end, however it comes, and takes back what it had. */
+  private async follow(worker: Worker<Q, R>): Promise<void> {
+    await worker.handle.exited.catch(this.report.cleanUpFailed)
+    // What it answered or did not begin is known to the queue one turn after its end.
+    await new Promise(setImmediate)
+    if (this.serving === worker) this.serving = undefined
+    worker.emptied.resolve()
+    worker.pin.release()
+    for (const request of this.queue.takeBack(worker)) this.hand(request)
+    this.wake()
+  }
+
+  /** Lets the worker finish what it has, then stops it. Never rejects. */
+  private retire(worker: Worker<Q, R>): Promise<void> {
+    if (this.serving === worker) this.serving = undefined
+    const gone = this.drain(worker).catch(this.report.cleanUpFailed).finally(() => this.leaving.delete(gone))
+    this.leaving.add(gone)
+    return gone
+  }
+
+  private async drain(worker: Worker<Q, R>): Promise<void> {
+    const { drainMs } = this.limits
+    const started = performance.now()
+    worker.draining = true
+    if (worker.inFlight.size > 0) {
+      const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} still had ${worker.inFlight.size} requests after ${drainMs} ms (drainMs)`)
+      await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch(() => {})
+    }
+    await worker.handle.stop(Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started)))
+    await worker.handle.exited
+  }
+}
+
+function closed(): WarmswapError {
+  return new WarmswapError('ERR_CLOSED', 'the coordinator is closed')
+}

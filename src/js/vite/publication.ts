@@ -1,0 +1,185 @@
+/** One output directory on its way to becoming a generation, for all environments that write into it. */
+
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ResolvedConfig } from 'vite'
+import { type BundleStore, type Stage, openBundles } from '../bundles.js'
+import { WarmswapError, isWarmswapError } from '../errors.js'
+import type { CheckedOptions } from './atomic-out-dir.js'
+import { type OutFolders, isWithin } from './out-folders.js'
+
+/** Each environment has a watcher of its own, and they learn of one change at slightly different times. */
+const SAME_CHANGE_MS = 100
+
+interface EnvironmentBuild {
+  phase: 'due' | 'building' | 'ended'
+  wrote: boolean
+  failed: boolean
+}
+
+const publications = new Map<string, Promise<Publication>>()
+
+export class Publication {
+  /** The publication of a store; the same one for each environment of a configuration. */
+  static of(folders: OutFolders, options: CheckedOptions): Promise<Publication> {
+    const known = publications.get(folders.store)
+    if (known) return known
+    const opened = Publication.open(folders, options)
+    publications.set(folders.store, opened)
+    opened.catch(() => publications.delete(folders.store))
+    return opened
+  }
+
+  private static async open(folders: OutFolders, options: CheckedOptions): Promise<Publication> {
+    const { root, keep, graceMs } = options
+    if (root === undefined) await hideFromGit(dirname(folders.store))
+    const store = await openBundles(folders.store, { link: folders.link, ...(keep !== undefined && { keep }), ...(graceMs !== undefined && { graceMs }) })
+    // Work starts from what is published, for builds that add to their outDir (emptyOutDir: false).
+    return new Publication(folders, options, store, await store.stage({ from: 'current' }))
+  }
+
+  private readonly environments = new Map<string, EnvironmentBuild>()
+  private mode: 'watch' | 'single' | 'app' | undefined
+  private logger: ResolvedConfig['logger'] | undefined
+  /** Drawn when a round of builds starts, so that an older round that ends later is refused. */
+  private stage: Promise<Stage> | undefined
+  private publishing: Promise<void> = Promise.resolve()
+  private closed = false
+
+  private constructor(
+    private readonly folders: OutFolders,
+    private readonly options: CheckedOptions,
+    private readonly store: BundleStore,
+    private readonly work: Stage,
+  ) {}
+
+  /** Lets all environments of a configuration write into the work directory. `wrapBuilder`: this Vite has no `buildApp` hook (before 7). */
+  redirect(config: ResolvedConfig, wrapBuilder: boolean): void {
+    this.logger = config.logger
+    this.mode ??= config.build.watch ? 'watch' : isForOneEnvironment(config) ? 'single' : 'app'
+    const builds = new Set([config.build, ...Object.values(config.environments).map(({ build }) => build)])
+    for (const build of builds) {
+      const outDir = resolve(config.root, build.outDir)
+      if (!isWithin(this.folders.link, outDir)) continue
+      // What Vite would decide for the real outDir.
+      build.emptyOutDir ??= isWithin(config.root, outDir)
+      build.outDir = relative(config.root, join(this.work.path, relative(this.folders.link, outDir)))
+    }
+    const { builder } = config
+    if (!wrapBuilder || !builder) return
+    const buildApp = builder.buildApp
+    builder.buildApp = async (app) => {
+      await buildApp(app)
+      await this.allStarted([...this.environments.keys()])
+    }
+  }
+
+  changed(name: string): void {
+    this.of(name).phase = 'due'
+  }
+
+  async started(name: string): Promise<void> {
+    // Vite empties the work directory in the next step, and a watcher does not wait for the closeBundle before.
+    await this.publishing
+    this.environments.set(name, { phase: 'building', wrote: false, failed: false })
+    this.stage ??= this.store.stage({ fenced: true })
+    await this.stage.catch((error: unknown) => {
+      this.stage = undefined
+      throw error
+    })
+  }
+
+  written(name: string): void {
+    this.of(name).wrote = true
+  }
+
+  failed(name: string): void {
+    this.of(name).failed = true
+  }
+
+  /** After the last closeBundle of an environment. */
+  async ended(name: string): Promise<void> {
+    this.of(name).phase = 'ended'
+    if (this.mode === 'app') return
+    if (this.mode === 'watch' && this.environments.size > 1) await sleep(SAME_CHANGE_MS)
+    await this.publishIfWhole()
+    if (this.mode === 'single') await this.close()
+  }
+
+  /** All environments of an app were built, or with watchers: their first builds were started. */
+  async allStarted(names: string[]): Promise<void> {
+    if (this.closed) return
+    for (const name of names) this.of(name)
+    if (this.mode !== 'app') return
+    await this.publishIfWhole()
+    await this.close()
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    publications.delete(this.folders.store)
+    await this.publishing.catch(() => {})
+    await this.dropStage()
+    await this.work.discard()
+    await this.store.close()
+  }
+
+  private of(name: string): EnvironmentBuild {
+    let build = this.environments.get(name)
+    if (!build) this.environments.set(name, (build = { phase: 'due', wrote: false, failed: false }))
+    return build
+  }
+
+  private async publishIfWhole(): Promise<void> {
+    const builds = [...this.environments.values()]
+    if (this.closed || builds.some(({ phase }) => phase !== 'ended')) return
+    if (builds.every(({ wrote, failed }) => wrote && !failed)) {
+      const publishing = this.publish()
+      this.publishing = publishing.catch(() => {})
+      await publishing
+    } else {
+      await this.dropStage()
+    }
+  }
+
+  private async publish(): Promise<void> {
+    const stage = await this.stage
+    if (!stage) return
+    this.stage = undefined
+    try {
+      await stage.adopt(this.work.path)
+      const { changed } = await stage.publish({ ifChanged: true })
+      if (changed) this.options.onPublish?.(this.store)
+    } catch (error) {
+      if (!isWarmswapError(error) || error.code !== 'ERR_FENCED') throw error
+      this.logger?.warn(`warmswap: not published: ${error.message}`)
+    } finally {
+      await stage.discard()
+    }
+  }
+
+  private async dropStage(): Promise<void> {
+    const stage = await this.stage?.catch(() => undefined)
+    this.stage = undefined
+    await stage?.discard()
+  }
+}
+
+/**
+ * Whether a configuration was resolved for one environment, whose options Vite then copies over `config.build`. An app
+ * is built through buildApp instead, and its first configuration is resolved for none.
+ */
+function isForOneEnvironment({ build, environments }: ResolvedConfig): boolean {
+  const of = environments[build.ssr ? 'ssr' : 'client']?.build as Record<string, unknown> | undefined
+  return of !== undefined && Object.entries(build).every(([name, value]) => Object.is(of[name], value))
+}
+
+/** Generations are no sources: as other tools do, the folder ignores itself. */
+async function hideFromGit(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  await writeFile(join(folder, '.gitignore'), '*\n', { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw new WarmswapError('ERR_IO', `'${folder}' cannot be written: ${error.message}`, { path: folder, cause: error })
+  })
+}
