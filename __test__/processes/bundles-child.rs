@@ -1,3 +1,296 @@
 //! A small process that uses the bundles core and can be killed at any instruction.
+//!
+//! `bundles-child <root> <command> [arguments]`: what each command does stands in `main`. Fault points count from
+//! where the command arms them. A violation of an invariant is a line that begins with `VIOLATION`.
 
-fn main() {}
+use std::io::{Write as _, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use warmswap::core::bundles::{
+    Durability, FileLock, From, Options, Patience, PublishOptions, Stage, Store, Writer, pin_current, release,
+};
+use warmswap::core::error::{Code, Error, Result};
+use warmswap::core::sys::cancel::Cancel;
+use warmswap::core::sys::{fault, fs, identity};
+
+const OWNER: usize = 0;
+/// Files of a generation; each holds the same token, so that a mixed read shows.
+const FILES: [&str; 4] = ["a.txt", "b.txt", "assets/c.txt", "assets/deep/d.txt"];
+const LINES: usize = 64;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [root, command, rest @ ..] = arguments.as_slice() else {
+        panic!("usage: bundles-child <root> <command> [arguments]");
+    };
+    match run(root, command, rest) {
+        Ok(()) => {
+            say("done");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&format!("error {} {error}", error.code.as_str()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
+    match command {
+        "open" => {
+            fault::arm();
+            open(root).map(drop)
+        }
+        "publish" => {
+            let store = open(root)?;
+            fault::arm();
+            let number = publish(&store, &token())?;
+            say(&format!("published {number}"));
+            Ok(())
+        }
+        "publish-and-collect" => {
+            let store = open(root)?;
+            fault::arm();
+            publish(&store, &token())?;
+            collect(&store)
+        }
+        "rollback" => {
+            let store = open(root)?;
+            fault::arm();
+            Writer::new(&store, lock(&store)?)?
+                .rollback(number(&rest[0]))
+                .map(drop)
+        }
+        // Without the repair of an open: as a process does that has had the store open all along.
+        "rollback-when-told" => {
+            let store = open(root)?;
+            wait_until_told("ready");
+            if let Err(error) = Writer::new(&store, lock(&store)?)?.rollback(number(&rest[0])) {
+                say(error.code.as_str());
+            }
+            verify(&store)
+        }
+        "collect" => {
+            let store = open(root)?;
+            fault::arm();
+            collect(&store)
+        }
+        "pin" => {
+            let store = open(root)?;
+            fault::arm();
+            check(&store, &mut Reader::default())
+        }
+        "hold" => hold(&open(root)?),
+        // In-place writes into a stage that began as a copy, while the original is pinned.
+        "rewrite-a-copy" => rewrite_a_copy(&open(root)?),
+        "verify" => verify(&open(root)?),
+        "write-loop" => write_loop(&open(root)?, Path::new(&rest[0])),
+        "read-loop" => read_loop(&open(root)?, Path::new(&rest[0])),
+        other => panic!("unknown command {other}"),
+    }
+}
+
+fn say(line: &str) {
+    writeln!(stdout(), "{line}").expect("the driver reads");
+}
+
+/// Says that it is ready, and goes on when its standard input ends.
+fn wait_until_told(ready: &str) {
+    say(ready);
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("standard input");
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+fn open(root: &str) -> Result<Store> {
+    let durability = if std::env::var("DURABILITY").is_ok_and(|text| text == "power") {
+        Durability::Power
+    } else {
+        Durability::Process
+    };
+    let options = Options {
+        durability,
+        ..Options::default()
+    };
+    Store::open(root, &options, &Patience::for_at_most(Duration::from_secs(20)))
+}
+
+fn lock(store: &Store) -> Result<FileLock> {
+    FileLock::acquire(
+        &store.layout().writer_lock(),
+        &Patience::for_at_most(Duration::from_secs(20)),
+    )
+}
+
+fn token() -> String {
+    format!("{}-{}", std::process::id(), identity::monotonic_micros())
+}
+
+fn publish(store: &Store, token: &str) -> Result<u64> {
+    let cancel = Cancel::new();
+    let stage = Stage::begin(store, From::Empty, None, &cancel)?;
+    let text = format!("{token}\n").repeat(LINES);
+    for path in FILES {
+        stage.write(path, text.as_bytes(), 0o644)?;
+    }
+    stage.symlink("node_modules", "../../../../node_modules")?;
+    let sealed = stage.seal(store, &[], &cancel)?;
+    let published = Writer::new(store, lock(store)?)?.publish(&stage, &sealed, &PublishOptions::default());
+    if published.is_err() {
+        stage.discard()?;
+    }
+    Ok(published?.head.number)
+}
+
+fn collect(store: &Store) -> Result<()> {
+    Writer::new(store, lock(store)?)?.collect()?;
+    store.sweep_trash()
+}
+
+#[derive(Default)]
+struct Reader {
+    last: u64,
+}
+
+/// Pins, reads everything, and complains aloud about what no reader may ever see.
+fn check(store: &Store, reader: &mut Reader) -> Result<()> {
+    let number = match pin_current(store, OWNER) {
+        Ok(number) => number,
+        Err(error) if error.code == Code::NoGeneration && reader.last == 0 => return Ok(()),
+        Err(error) => {
+            say(&format!("VIOLATION pin: {error}"));
+            return Err(error);
+        }
+    };
+    reader.last = number;
+    let read = read_all(store, number);
+    release(store, OWNER, number);
+    if let Err(error) = read {
+        say(&format!("VIOLATION generation {number}: {error}"));
+    }
+    Ok(())
+}
+
+fn read_all(store: &Store, number: u64) -> Result<()> {
+    let tree = store.layout().tree(number);
+    let mut first: Option<Vec<u8>> = None;
+    for (index, path) in FILES.iter().enumerate() {
+        let bytes = fs::read(&tree.join(path))?;
+        let line = bytes
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default()
+            .to_vec();
+        if bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|other| **other == line)
+            .count()
+            != LINES
+        {
+            return Err(Error::new(Code::GenerationCorrupt, format!("{path} is torn")));
+        }
+        if first.as_ref().is_some_and(|first| *first != line) {
+            return Err(Error::new(
+                Code::GenerationCorrupt,
+                format!("{path} is of another generation"),
+            ));
+        }
+        first = Some(line);
+        // A slow reader now and then: across several publishes.
+        if index == 1 && identity::monotonic_micros() % 16 == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the current generation until its standard input ends.
+fn hold(store: &Store) -> Result<()> {
+    let number = pin_current(store, OWNER)?;
+    wait_until_told(&format!("holding {number}"));
+    read_all(store, number)?;
+    release(store, OWNER, number);
+    Ok(())
+}
+
+fn rewrite_a_copy(store: &Store) -> Result<()> {
+    let number = pin_current(store, OWNER)?;
+    let stage = Stage::begin(store, From::Current, None, &Cancel::new())?;
+    let path = stage.tree().join(FILES[0]);
+    // As esbuild and tsc write: the same inode, cut and written anew.
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(&path)
+        .expect("a writable copy");
+    file.write_all(b"rewritten").expect("write");
+    let read = read_all(store, number);
+    stage.discard()?;
+    read
+}
+
+fn verify(store: &Store) -> Result<()> {
+    let Some(number) = store.current()? else {
+        say("current 0");
+        return Ok(());
+    };
+    let problems = store
+        .verify(None, &Cancel::new())
+        .map_or(usize::MAX, |problems| problems.len());
+    say(&format!("current {number}"));
+    say(&format!("problems {problems}"));
+    Ok(())
+}
+
+/// Publishes, rolls back and collects for ever. The target of each rollback is announced in `log` before it
+/// happens, so that a reader that goes backwards knows whether it may.
+fn write_loop(store: &Store, log: &Path) -> Result<()> {
+    loop {
+        let published = publish(store, &token())?;
+        if published % 2 == 0 {
+            collect(store)?;
+        }
+        if published % 11 == 0 {
+            announce(log, published - 1);
+            let mut writer = Writer::new(store, lock(store)?)?;
+            match writer.rollback(published - 1) {
+                Err(error) if error.code != Code::GenerationGone => return Err(error),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn announce(log: &Path, target: u64) {
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(log)
+        .expect("the log");
+    writeln!(file, "{target}").expect("the log");
+}
+
+fn is_announced(log: &Path, number: u64) -> bool {
+    let text = fs::read(log).unwrap_or_default();
+    text.split(|byte| *byte == b'\n')
+        .any(|line| line == number.to_string().as_bytes())
+}
+
+fn read_loop(store: &Store, log: &Path) -> Result<()> {
+    let mut reader = Reader::default();
+    for reads in 1_u64.. {
+        let highest = reader.last;
+        check(store, &mut reader)?;
+        if reader.last < highest && !is_announced(log, reader.last) {
+            say(&format!("VIOLATION backwards: {highest}, then {}", reader.last));
+        }
+        if reads.is_multiple_of(100) {
+            say("reads 100");
+        }
+    }
+    Ok(())
+}

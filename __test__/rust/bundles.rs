@@ -1,1 +1,12 @@
 //! The bundles core against its invariants, each test named after the one it holds.
+
+#[path = "bundles/durability.rs"]
+mod durability;
+#[path = "bundles/faults.rs"]
+mod faults;
+#[path = "bundles/fixture.rs"]
+mod fixture;
+#[path = "bundles/mutants.rs"]
+mod mutants;
+#[path = "bundles/storm.rs"]
+mod storm;

@@ -19,7 +19,10 @@ fn sample(root: &Path) {
 
 fn packed(root: &Path, format: Format) -> (Vec<u8>, archive::WriteSummary) {
     let mut bytes = Vec::new();
-    let options = WriteOptions { format, ..WriteOptions::default() };
+    let options = WriteOptions {
+        format,
+        ..WriteOptions::default()
+    };
     let summary = archive::write(root, &mut bytes, &options).expect("packed");
     (bytes, summary)
 }
@@ -33,11 +36,22 @@ fn what_was_packed_is_what_is_extracted() {
         let (bytes, summary) = packed(&tree, format);
         let stage = temporary.path().join(format.as_str());
         fs::create_dir(&stage).expect("mkdir");
-        let options = ExtractOptions { hash: true, ..ExtractOptions::default() };
+        let options = ExtractOptions {
+            hash: true,
+            ..ExtractOptions::default()
+        };
         let extracted = archive::extract(bytes.as_slice(), &stage, &options).expect("extracted");
         assert_eq!((extracted.files, extracted.bytes), (summary.files, summary.bytes));
-        assert_eq!(extracted.tree.digest(), summary.tree.digest(), "{}", format.as_str());
-        assert_eq!(fs::read(stage.join("link.js")).expect("read"), b"export default 1");
+        assert_eq!(
+            extracted.tree.digest(),
+            summary.tree.digest(),
+            "{}",
+            format.as_str()
+        );
+        assert_eq!(
+            fs::read(stage.join("link.js")).expect("read"),
+            b"export default 1"
+        );
     }
 }
 
@@ -49,7 +63,8 @@ fn an_archive_that_is_cut_is_corrupt() {
     let (bytes, _) = packed(&tree, Format::TarZst);
     for cut in [0, 1, 100, bytes.len() / 2, bytes.len() - 40] {
         let stage = tempfile::tempdir().expect("a temporary directory");
-        let failure = archive::extract(&bytes[..cut], stage.path(), &ExtractOptions::default()).expect_err("cut off");
+        let failure =
+            archive::extract(&bytes[..cut], stage.path(), &ExtractOptions::default()).expect_err("cut off");
         assert_eq!(failure.outcome, Outcome::Corrupt, "{failure}");
     }
 }

@@ -85,7 +85,7 @@ pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
             Locked::Held(file) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
-                if fault::mutant("no-pointer-recheck") || pointer::read(&store.layout)? == Some(number) {
+                if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
                     insert(store, owner, number, file)?;
                     return Ok(number);
                 }
@@ -217,7 +217,7 @@ fn lock_shared(store: &Store, number: u64) -> Result<Locked> {
         return Ok(Locked::Busy);
     }
     // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
-    if fs::stat_file(&file, &path)?.links == 0 {
+    if fs::stat_file(&file, &path)?.links == 0 && !fault::mutant("no-recheck") {
         return Ok(Locked::Missing);
     }
     Ok(Locked::Held(file))

@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::manifest::Manifest;
 use super::pin::Hold;
 use super::pointer;
-use super::store::{Durability, Store};
+use super::store::Store;
 
 /// What a new stage begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Stage {
         if !fault::mutant("pointer-before-manifest") {
             self.write_manifest(&sealed)?;
         }
-        if store.durability == Durability::Power && !fault::mutant("no-fsync") {
+        if store.flushes() {
             durability::sync_tree(&self.layout.stage(&self.id))?;
         }
         Ok(sealed)

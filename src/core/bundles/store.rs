@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::path::Root;
-use crate::core::sys::{filesystem, fs, identity};
+use crate::core::sys::{fault, filesystem, fs, identity};
 
 use super::head::{Head, gone};
 use super::layout::{DIRECTORIES, FORMAT, Layout, number_of};
@@ -164,6 +164,13 @@ impl Store {
     /// The paths of this store.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Whether what a pointer will name is flushed before the pointer moves.
+    pub(super) fn flushes(&self) -> bool {
+        self.durability == Durability::Power
+            && !fault::mutant("no-fsync")
+            && !fault::mutant("only-root-fsync")
     }
 
     pub(super) fn config(&self) -> Result<Config> {

@@ -140,13 +140,14 @@ impl<'store> Writer<'store> {
     pub fn rollback(&mut self, number: u64) -> Result<Head> {
         // Held until the pointer names it, so that no collector of another version can take it in between.
         let _hold = Hold::take(self.store, number)?;
-        let head = self.store.head(number)?;
         if self.current == Some(number) {
-            return Ok(head);
+            return self.store.head(number);
         }
+        // What was never current is what a killed publish left.
         if !self.mirror.history.iter().any(|former| former.number == number) {
             return Err(gone(number));
         }
+        let head = self.store.head(number)?;
         link::check(self.store)?;
         self.flip(&head)?;
         self.after_flip()?;
@@ -241,7 +242,7 @@ impl<'store> Writer<'store> {
             return fs::rename(&layout.stage(&stage.id), &layout.generation(head.number));
         }
         fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
-        if self.store.durability == Durability::Power {
+        if self.store.flushes() {
             durability::sync(&layout.pin(head.number))?;
             for name in ["pins", "stage", "gens"] {
                 durability::sync(&layout.file(name))?;
@@ -261,7 +262,7 @@ impl<'store> Writer<'store> {
             .history
             .retain(|former| existing.binary_search(&former.number).is_ok());
         mirror.prepare(layout)?;
-        if self.store.durability == Durability::Power {
+        if self.store.flushes() {
             durability::sync(&layout.file("current.json.tmp"))?;
         }
         pointer::flip(layout, head.number)?;
@@ -271,10 +272,13 @@ impl<'store> Writer<'store> {
     }
 
     /// What follows the pointer. The next writer repeats what fails here, so it does not undo a publish.
-    fn after_flip(&self) -> Result<()> {
+    fn after_flip(&mut self) -> Result<()> {
         drop(Mirror::commit(&self.store.layout));
         drop(link::ensure(self.store));
-        if self.store.durability == Durability::Power {
+        if fault::mutant("collect-before-durable") {
+            self.collect()?;
+        }
+        if self.store.durability == Durability::Power && !fault::mutant("no-fsync") {
             durability::sync(self.store.layout.root()).map_err(|error| Error {
                 message: format!(
                     "the generation is current, but whether it survives power loss is not known: {error}"

@@ -4,23 +4,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::core::error::{At, Result};
-use crate::core::sys::fault;
+use crate::core::error::Result;
 use crate::core::sys::fs::{self, Kind};
 
 /// Flushes one file's or directory's data and metadata.
 pub fn sync(path: &Path) -> Result<()> {
-    fault::point("fsync", path).at("fsync", path)?;
     let file = fs::open(path, OFlags::RDONLY)?;
-    rustix::fs::fsync(&file).at("fsync", path)
+    fs::call("fsync", path, || rustix::fs::fsync(&file))
 }
 
 /// Flushes the whole filesystem of `path`, including what strangers wrote to it.
 #[cfg(target_os = "linux")]
 pub fn sync_filesystem(path: &Path) -> Result<()> {
-    fault::point("syncfs", path).at("syncfs", path)?;
     let file = fs::open(path, OFlags::RDONLY)?;
-    rustix::fs::syncfs(&file).at("syncfs", path)
+    fs::call("syncfs", path, || rustix::fs::syncfs(&file))
 }
 
 /// Entries from which on one flush of the whole filesystem is cheaper than one per file: measured on ext4, 30

@@ -20,8 +20,8 @@ fn retry(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn attempt(call: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
-    match retry(call) {
+fn attempt(path: &Path, mut call: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
+    match retry(|| fault::point("flock", path).and_then(|()| call())) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
         Err(error) => Err(error),
@@ -30,14 +30,12 @@ fn attempt(call: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
 
 /// Takes the exclusive lock if it is free now. Never waits.
 pub fn try_exclusive(file: &File, path: &Path) -> Result<bool> {
-    fault::point("flock", path).at("flock", path)?;
-    attempt(|| fs2::FileExt::try_lock_exclusive(file)).at("flock", path)
+    attempt(path, || fs2::FileExt::try_lock_exclusive(file)).at("flock", path)
 }
 
 /// Takes a shared lock if nobody holds the exclusive one now. Never waits.
 pub fn try_shared(file: &File, path: &Path) -> Result<bool> {
-    fault::point("flock", path).at("flock", path)?;
-    attempt(|| fs2::FileExt::try_lock_shared(file)).at("flock", path)
+    attempt(path, || fs2::FileExt::try_lock_shared(file)).at("flock", path)
 }
 
 /// Gives the lock back before the descriptor is closed.
