@@ -20,6 +20,7 @@
     reason = "napi hands arguments over as owned values"
 )]
 
+mod archive;
 mod bundles;
 mod cancel;
 mod environment;

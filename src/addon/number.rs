@@ -49,6 +49,15 @@ pub(crate) fn count(name: &str, value: f64) -> Result<u64> {
     Err(Error::argument(name, value, "a whole number, 0 or more"))
 }
 
+/// A whole number that may be negative, such as a codec's level.
+pub(crate) fn level(name: &str, value: f64) -> Result<i32> {
+    if value.fract() == 0.0 && value.abs() <= 1000.0 {
+        #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+        return Ok(value as i32);
+    }
+    Err(Error::argument(name, value, "a whole number"))
+}
+
 /// A count on its way to JavaScript; beyond 2^53 it is rounded.
 #[expect(
     clippy::cast_precision_loss,

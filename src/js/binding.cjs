@@ -853,3 +853,7 @@ module.exports.openBundles = nativeBinding.openBundles
 module.exports.panicForTests = nativeBinding.panicForTests
 module.exports.panicLaterForTests = nativeBinding.panicLaterForTests
 module.exports.publishFenced = nativeBinding.publishFenced
+module.exports.Packer = nativeBinding.Packer
+module.exports.Unpacker = nativeBinding.Unpacker
+module.exports.startPack = nativeBinding.startPack
+module.exports.startUnpack = nativeBinding.startUnpack

@@ -310,3 +310,87 @@ export declare function panicLaterForTests(): Promise<Reply<void>>
 
 /** Renames unless a later generation of the lock exists. */
 export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
+
+export declare class Packer {
+  /** The next bytes, or nothing at the end. */
+  next(): Promise<Reply<Uint8Array | null>>
+  /** Stops packing. */
+  cancel(): void
+}
+
+/** An archive on its way to a target. */
+export declare class Unpacker {
+  /** Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop. */
+  push(chunk: Uint8Array): number
+  /** Resolves when there is room (0) or nobody reads any more (2). */
+  drained(): Promise<Reply<number>>
+  /** There are no more bytes. */
+  end(): void
+  /** Where the bytes came from failed. */
+  fail(reason: string): void
+  /** Stops. */
+  cancel(): void
+  /** Files, and their bytes, so far. */
+  progress(): [number, number]
+  /** How it ended; can be asked once. */
+  result(): Promise<Reply<NativeUnpackResult>>
+}
+
+/** What a reader accepts at most; what is left out has its default. */
+export interface NativeLimits {
+  /** All files together. */
+  maxBytes?: number
+  /** Entries. */
+  maxFiles?: number
+  /** One file. */
+  maxFileBytes?: number
+  /** Decoded bytes for one compressed byte. */
+  maxRatio?: number
+  /** Decoder and buffers. */
+  maxMemoryBytes?: number
+  /** What must stay free on the disk. */
+  minFreeBytes?: number
+}
+
+export interface NativePackOptions {
+  /** Patterns of what is left out. */
+  exclude: Array<string>
+  /** 'deno', 'node_modules', 'vite' or 'none'. */
+  preset: string
+  /** The codec's level. */
+  level?: number
+  /** 'tar.zst', 'tar.gz' or 'tar'. */
+  format: string
+}
+
+/** How an unpack ended, in the words of `RestoreResult`. */
+export interface NativeUnpackResult {
+  /** 'restored' or why not. */
+  outcome: string
+  /** For people, if not restored. */
+  reason?: string
+  /** The error's code, if not restored. */
+  code?: string
+  /** Where it stopped, if not restored. */
+  stage?: string
+  /** How it was committed. */
+  commit?: string
+  /** Regular files. */
+  files: number
+  /** Their bytes. */
+  bytes: number
+  /** Bytes read from the source. */
+  compressedBytes: number
+  /** Entries that the target had already. */
+  skippedFiles: number
+  /** Milliseconds until everything was staged and verified. */
+  unpackMs: number
+  /** Milliseconds of the commit. */
+  commitMs: number
+}
+
+/** Prepares to pack a directory. */
+export declare function startPack(directory: string, options: NativePackOptions): Reply<Packer>
+
+/** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
+export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>

@@ -18,6 +18,11 @@ export function string(name: string, value: unknown): string {
   return value
 }
 
+export function strings(name: string, value: unknown): string[] {
+  if (!Array.isArray(value)) throw invalidArgument(name, value, 'an array of strings')
+  return value.map((each, index) => string(`${name}[${index}]`, each))
+}
+
 export function absolutePath(name: string, value: unknown): string {
   const path = string(name, value)
   if (path === '' || path.includes('\0') || !isAbsolute(path)) throw invalidArgument(name, value, 'an absolute path without NUL')

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod commit;
 pub mod exclude;
 pub mod failure;
+pub mod feed;
 pub mod stamp;
 pub mod tree;
 pub mod unpack;

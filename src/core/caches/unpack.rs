@@ -98,7 +98,7 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Runs [`unpack`] on a thread of the current tokio runtime that may block, and settles when the deadline passes
+/// Runs [`unpack`] on a thread of its own, and settles when the deadline passes
 /// or `options.cancel` is raised, whatever that thread is doing: it is barred from committing and stops soon.
 pub async fn unpack_within<S: Read + Send + 'static>(
     open: impl FnOnce() -> Result<S> + Send + 'static,
@@ -115,12 +115,25 @@ pub async fn unpack_within<S: Read + Send + 'static>(
         ..options
     };
     let for_work = Arc::clone(&gate);
-    let mut work = tokio::task::spawn_blocking(move || {
-        let source = open().map_err(|failure| (Step::Decode, failure))?;
-        unpack(source, &target, mode, &inner, &for_work)
-    });
+    let (sender, mut work) = tokio::sync::oneshot::channel();
+    // A thread of its own: one whose source stalls must not hold one of the runtime's few.
+    let spawned = std::thread::Builder::new()
+        .name("warmswap-unpack".to_owned())
+        .spawn(move || {
+            let result = open()
+                .map_err(|failure| (Step::Decode, failure))
+                .and_then(|source| unpack(source, &target, mode, &inner, &for_work));
+            // Nobody waits after the deadline.
+            drop(sender.send(result));
+        });
+    if let Err(error) = spawned {
+        return Err((
+            Step::Write,
+            Error::io("clone", std::path::Path::new("thread"), error).into(),
+        ));
+    }
     let over = tokio::select! {
-        done = &mut work => return joined(done),
+        done = &mut work => return finished(done),
         () = passed(deadline) => Error::new(Code::Timeout, "the deadline passed"),
         () = cancel.cancelled() => Cancel::error(),
     };
@@ -129,7 +142,7 @@ pub async fn unpack_within<S: Read + Send + 'static>(
         return Err((Step::Write, over.into()));
     }
     // The commit has begun, so what it did is the answer.
-    joined(work.await)
+    finished(work.await)
 }
 
 async fn passed(deadline: Deadline) {
@@ -139,9 +152,11 @@ async fn passed(deadline: Deadline) {
     }
 }
 
-fn joined<T>(done: std::result::Result<T, tokio::task::JoinError>) -> T {
-    match done {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+fn finished(
+    done: std::result::Result<std::result::Result<Unpacked, Stopped>, tokio::sync::oneshot::error::RecvError>,
+) -> std::result::Result<Unpacked, Stopped> {
+    done.unwrap_or_else(|_| {
+        let error = Error::new(Code::Io, "warmswap has a bug: the thread that unpacks panicked");
+        Err((Step::Write, error.into()))
+    })
 }

@@ -100,6 +100,12 @@ pub fn open(path: &Path, flags: OFlags) -> Result<File> {
     call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(File::from)
 }
 
+/// Opens a file for reading, through links: one that the caller names is not ours to judge.
+pub fn open_followed(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(File::from)
+}
+
 /// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
 /// The mode is set explicitly, so that the umask of its first user does not shut out the others.
 pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {

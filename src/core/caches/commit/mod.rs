@@ -359,10 +359,8 @@ fn look(target: &Path) -> Result<Standing> {
             )));
         }
         Kind::File | Kind::Other => {
-            return Err(Failure::refused(format!(
-                "'{}' is not a directory",
-                target.display()
-            )));
+            let shown = format!("'{}', which is no directory", target.display());
+            return Err(Error::argument("into", shown, "a directory, or a path where nothing is").into());
         }
     }
     let is_full = fs::read_directory(target)?
