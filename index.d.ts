@@ -125,6 +125,89 @@ declare function openBundles(root: string, options?: BundleStoreOptions): Promis
  */
 declare function bundleIgnores(root: string): string[];
 //#endregion
+//#region src/js/archive.d.ts
+/** pack and unpack: directories as streams, for people with their own transport. */
+/** What a reader accepts at most; everything is counted while it happens, never taken from a header. */
+interface Limits {
+  /** All files together. @default 64 GiB */
+  maxBytes?: number;
+  /** Entries of the archive. @default 5_000_000 */
+  maxFiles?: number;
+  /** One file. @default 64 GiB */
+  maxFileBytes?: number;
+  /** Decoded bytes for one compressed byte, once 64 MiB are decoded. @default 1000 */
+  maxRatio?: number;
+  /** What decoder and buffers may take. @default 192 MiB */
+  maxMemoryBytes?: number;
+  /** What must stay free on the disk. @default 64 MiB */
+  minFreeBytes?: number;
+}
+/** How far a call has come. */
+interface Progress {
+  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
+  files: number;
+  bytes: number;
+  totalBytes?: number;
+}
+/** How a restore ended. */
+type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
+/** What a restore did. `ok` is true for 'restored' and 'unchanged'; for every other outcome the target is as it was. */
+interface RestoreResult {
+  ok: boolean;
+  outcome: RestoreOutcome;
+  /** For people, if it is not ok. */
+  reason?: string;
+  key?: string;
+  generation?: string;
+  /** Where it stopped, if it is not ok. */
+  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  /** Entries that the target had already (mode 'merge'). */
+  skippedFiles: number;
+  retries: number;
+  /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
+  commit?: 'rename' | 'exchange' | 'children' | 'merge';
+  /** Milliseconds of each phase, and `total`. */
+  timings: Record<string, number>;
+  ticket?: string;
+}
+/** Which tree it is, so that what is no cache is left out. */
+type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
+interface PackOptions {
+  /** Globs against the path relative to the directory; one without `/` matches a name at any depth. */
+  exclude?: string[];
+  /** @default 'none' */
+  preset?: Preset;
+  /** -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
+  level?: number;
+  /** @default 'tar.zst' */
+  format?: 'tar.zst' | 'tar.gz' | 'tar';
+  signal?: AbortSignal;
+}
+interface UnpackOptions {
+  /** 'if-empty' refuses a target that holds anything, 'replace' exchanges it as a whole, 'merge' adds what is not there. @default 'if-empty' */
+  mode?: 'if-empty' | 'replace' | 'merge';
+  /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  limits?: Limits;
+  /** For the whole call, disk and commit included. @default Infinity */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+  /** Throw instead of resolving with an outcome that is not ok. @default false */
+  strict?: boolean;
+  /** At most ten times a second. */
+  onProgress?(progress: Progress): void;
+}
+/**
+ * A tar.zst stream of a directory: pull-driven, bounded memory. It ends with an error if a file changed while it was read,
+ * twice in a row; what was read before that is no archive and must be thrown away.
+ */
+declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+/** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
+declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
+//#endregion
 //#region src/js/locks.d.ts
 /** Who holds a lock. */
 interface Holder {
@@ -539,4 +622,4 @@ type RequestHandler<Q, R> = (request: Q, context: {
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Liveness, type Lock, type LockOptions, type Pin, type ProcessOptions, type RebootResult, type RequestHandler, type SharedCell, type Stage, type Start, type StartContext, type StateOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCoordinator, peekState, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, tryLock, withLock };
+export { type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOutcome, type RestoreResult, type SharedCell, type Stage, type Start, type StartContext, type StateOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCoordinator, pack, peekState, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, tryLock, unpack, withLock };
