@@ -93,7 +93,7 @@ test('ports differ from each other, and nobody else of this kit gets them', asyn
   for (const { number } of ports) expect(number).toBeLessThan(32_768)
 })
 
-test('a child that outlives a graceful stop is a leak, found and killed', async ({ race }) => {
+test('nothing leaks while a server runs nor when it has stopped', async ({ race }) => {
   const { server } = await startServer(race)
   await expect(race).toLeakNothing()
   await server.stop()

@@ -81,6 +81,7 @@ export class RunningRace implements Race {
   }
 
   async start(options: StartOptions): Promise<Instance> {
+    if (process.platform === 'win32') throw new WarmswapError('ERR_UNSUPPORTED', 'race.start() needs process groups and signals, which Windows does not have: skip this test there with test.skipIf(process.platform === \'win32\')')
     const instance = new ManagedInstance(this.#nameOf(checkStartOptions(options)), options, this.#surroundings)
     this.#instances.push(instance)
     this.#cleanUp.add(() => instance.kill())

@@ -74,6 +74,7 @@ async function polled({ started, nonce, nonceFrom, random, signal, seen }: Readi
     const answer = await ask(url, signal)
     const problem = typeof answer === 'string' ? answer : problemOf(answer, identified ? nonce : undefined, nonceFrom)
     if (problem === undefined) return { after, before: now() }
+    signal.throwIfAborted()
     after = asked
     seen(problem)
     await sleep(POLL_MS.least + random() * (POLL_MS.most - POLL_MS.least), signal)
