@@ -33,7 +33,6 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
           takeCare(environment, recovery)
           const discoveries = new LateDiscoveries(environment)
           stops.set(environment, watchOptimizer(environment, (commit) => discoveries.note(commit)))
-          if (environment.config.consumer === 'server') duplicates.set(environment, new SilentDuplicates(environment))
         }
         const requests = new Requests(server, recovery)
         // First of all, so that a replay begins with what the client sent.
@@ -42,7 +41,12 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
       },
     },
     transform(_code, id) {
-      duplicates.get(this.environment as DevEnvironment)?.look(id)
+      const environment = this.environment as DevEnvironment
+      if (environment.config.consumer !== 'server') return
+      // Made here: @cloudflare/vite-plugin evaluates the entry within its own configureServer, before ours.
+      const seen = duplicates.get(environment) ?? new SilentDuplicates(environment)
+      duplicates.set(environment, seen)
+      seen.look(id)
     },
     buildEnd() {
       const environment = this.environment as DevEnvironment

@@ -1,0 +1,2 @@
+import { emphasis } from 'theme'
+export const field = (name) => `[${emphasis(name)}]`

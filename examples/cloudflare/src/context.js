@@ -1,0 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { defineState } from 'warmswap/state'
+
+// With `new AsyncLocalStorage()` alone, a page that is imported over a re-optimization has another one than the worker.
+export const context = defineState('example.context', () => new AsyncLocalStorage())

@@ -1,0 +1,3 @@
+import { emphasis, instance } from 'theme'
+export { instance }
+export const heading = (text) => `# ${emphasis(text)}`

@@ -1,0 +1,6 @@
+// `forms` is discovered here, and what it shares with `ui-kit` is split into a chunk: everything is optimized anew.
+import { field } from 'forms'
+import { heading, instance } from 'ui-kit'
+import { requestInfo } from './request-info.js'
+
+export const render = () => ({ text: heading(`settings ${field('name')}`), user: requestInfo.getStore()?.user, pageInstance: instance })
