@@ -293,11 +293,45 @@ declare function inspectLock(path: string): Promise<{
   liveness: Liveness | null;
   ageMs: number | null;
 }>;
+/** Wait until nobody holds it; takes nothing, but removes what a provably dead holder left. */
+declare function waitForLock(path: string, options?: LockOptions): Promise<{
+  waitedMs: number;
+  orphaned: boolean;
+}>;
+/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
+declare function sweepLocks(directory: string): Promise<{
+  removed: string[];
+  held: string[];
+}>;
 /** What `lock.publish` does, for a child that was given `childEnv()`. */
 declare function publishFenced(lock: {
   path: string;
   generation: number;
 }, from: string, to: string): Promise<void>;
+//#endregion
+//#region src/js/prewarm.d.ts
+/** The thing that many want and one makes. */
+interface PrewarmJob<T extends {} | null> {
+  /** `undefined` means not ready; once run() has resolved isReady() must answer, else ERR_NOT_READY. */
+  isReady(): Promise<T | undefined> | T | undefined;
+  run(lock: Lock): Promise<T> | T;
+}
+interface Prewarmed<T> {
+  value: T;
+  role: 'ran' | 'reused';
+  waitedMs: number;
+  /** The dead runner whose leftovers may need cleaning. */
+  tookOverFrom: Holder | null;
+}
+/**
+ * `run` happens once; if its process dies exactly one waiter runs it again; nobody throws for that.
+ *
+ * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
+ * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
+ */
+declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
+  onFailure?: 'share' | 'retry';
+}): Promise<Prewarmed<T>>;
 //#endregion
 //#region src/js/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
@@ -622,4 +656,4 @@ type RequestHandler<Q, R> = (request: Q, context: {
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOutcome, type RestoreResult, type SharedCell, type Stage, type Start, type StartContext, type StateOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCoordinator, pack, peekState, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, tryLock, unpack, withLock };
+export { type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOutcome, type RestoreResult, type SharedCell, type Stage, type Start, type StartContext, type StateOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, tryLock, unpack, waitForLock, withLock };

@@ -1,3 +1,151 @@
 //! A small process that uses the locks core and can be killed at any instruction.
+//!
+//! `locks-child storm <lock> <arena> <auto|lease> <seconds> <max hold ms> [ttl ms]`: takes and gives back until
+//! the time is over. In each critical section it takes an independent kernel lock on `<arena>/overlap`: whoever
+//! finds that one busy has found two holders, and says so in `<arena>/overlaps`. Each taking appends its
+//! generation to `<arena>/log`.
+//!
+//! `locks-child hold <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, holds until killed.
+//! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
+//! `locks-child many <lock> <auto|lease> <n>`: n waits on one lock at once; prints `waiting`, then `served <n>`.
+//! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
 
-fn main() {}
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, Request};
+use warmswap::core::sys::cancel::Cancel;
+use warmswap::core::sys::deadline::Deadline;
+use warmswap::core::sys::{fault, flock};
+
+#[expect(clippy::print_stdout, reason = "how a child tells its parent")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn request(mode: &str, ttl: Option<&String>) -> Request {
+    Request {
+        mode: if mode == "lease" {
+            ModeChoice::Lease
+        } else {
+            ModeChoice::Auto
+        },
+        lease_ttl: Duration::from_millis(ttl.map_or(30_000, |text| text.parse().expect("milliseconds"))),
+        ..Request::default()
+    }
+}
+
+fn acquire(path: &str, request: &Request) -> Acquired {
+    let lock = LockPath::parse(path).expect("a lock path");
+    let waiting = locks::acquire(lock, request.clone(), Deadline::NEVER, Cancel::new(), None);
+    block_on(waiting).expect("the lock")
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = &arguments[1..];
+    match arguments[0].as_str() {
+        "storm" => storm(rest),
+        "hold" => {
+            let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
+            say(&format!("held {}", acquired.held.generation()));
+            loop {
+                std::thread::park();
+            }
+        }
+        "once" => {
+            fault::arm();
+            let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
+            say(&format!("held {}", acquired.held.generation()));
+            if let Ok(pause) = std::env::var("HOLD_MS") {
+                std::thread::sleep(Duration::from_millis(pause.parse().expect("milliseconds")));
+            }
+            acquired.held.release(None);
+            say("released");
+        }
+        "many" => many(rest),
+        "sweep" => {
+            fault::arm();
+            let swept = locks::sweep(Path::new(&rest[0])).expect("swept");
+            say(&format!(
+                "removed {} held {}",
+                swept.removed.len(),
+                swept.held.len()
+            ));
+        }
+        other => panic!("unknown verb {other}"),
+    }
+}
+
+fn many(rest: &[String]) {
+    let request = request(&rest[1], None);
+    let count: usize = rest[2].parse().expect("a number");
+    let waits = (0..count).map(|_| {
+        let lock = LockPath::parse(&rest[0]).expect("a lock path");
+        let waiting = locks::acquire(lock, request.clone(), Deadline::NEVER, Cancel::new(), None);
+        async move {
+            let acquired = waiting.await.expect("the lock");
+            acquired.held.release(None);
+        }
+    });
+    say("waiting");
+    block_on(futures::future::join_all(waits));
+    say(&format!("served {count}"));
+}
+
+fn storm(rest: &[String]) {
+    let [lock, arena, mode, seconds, max_hold, ..] = rest else {
+        panic!("storm <lock> <arena> <mode> <seconds> <max hold ms> [ttl ms]");
+    };
+    let request = request(mode, rest.get(5));
+    let until = Instant::now() + Duration::from_secs_f64(seconds.parse().expect("seconds"));
+    let max_hold: u64 = max_hold.parse().expect("milliseconds");
+    let mut seed = u64::from(std::process::id()) | 1;
+    while Instant::now() < until {
+        let acquired = acquire(lock, &request);
+        critical_section(
+            Path::new(arena),
+            acquired.held.generation(),
+            random(&mut seed) % (max_hold * 1000 + 1),
+        );
+        acquired.held.release(None);
+    }
+}
+
+/// Whoever is in here alone gets the independent lock at once.
+fn critical_section(arena: &Path, generation: u64, micros: u64) {
+    let path = arena.join("overlap");
+    let independent = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .expect("the independent lock");
+    if !flock::try_exclusive(&independent, &path).expect("flock") {
+        append(&arena.join("overlaps"), generation);
+    }
+    append(&arena.join("log"), generation);
+    std::thread::sleep(Duration::from_micros(micros));
+    drop(independent);
+}
+
+fn append(path: &Path, generation: u64) {
+    let mut file: File = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("a log");
+    file.write_all(format!("{generation} {}\n", std::process::id()).as_bytes())
+        .expect("a line");
+}
+
+/// xorshift: a storm needs no better.
+fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}

@@ -1,1 +1,12 @@
 //! The locks core against its invariants, each test named after the one it holds.
+
+#![expect(clippy::print_stderr, reason = "figures of a storm are for people")]
+
+#[path = "locks/arena.rs"]
+mod arena;
+#[path = "locks/faults.rs"]
+mod faults;
+#[path = "locks/mutants.rs"]
+mod mutants;
+#[path = "locks/storms.rs"]
+mod storms;

@@ -202,6 +202,7 @@ fn request(options: NativeLockOptions) -> Result<Request> {
         metadata: options.metadata.as_deref().map(parse_json).transpose()?,
         thread_id: u32::try_from(count("threadId", options.thread_id)?).unwrap_or(u32::MAX),
         covers_children: options.cover_children,
+        ..Request::default()
     })
 }
 
@@ -241,6 +242,56 @@ fn lost_listener(listener: Listener) -> Box<dyn FnOnce(&str) + Send> {
         };
         listener.call(event, ThreadsafeFunctionCallMode::NonBlocking);
     })
+}
+
+/// Waits until nobody holds a lock; `true` where a dead holder had left it.
+#[napi(ts_return_type = "Promise<Reply<boolean>>")]
+pub fn wait_for_lock<'env>(
+    env: &'env Env,
+    path: String,
+    options: NativeLockOptions,
+    listener: Listener,
+    token: Option<&CancelToken>,
+) -> Promise<'env, bool> {
+    let owner = owner(env)?;
+    let cancel = cancel::of(token);
+    env.spawn_future(runtime::spawned(async move {
+        let lock = LockPath::parse(&path)?;
+        let deadline = deadline("timeoutMs", options.timeout_ms)?;
+        let request = request(options)?;
+        owner.begin_wait(&cancel);
+        let on_wait = Some(wait_listener(listener));
+        let orphaned = locks::wait_for_vacancy(lock, request, deadline, cancel.clone(), on_wait).await;
+        owner.end_wait(&cancel);
+        orphaned
+    }))
+}
+
+/// What a sweep found.
+#[napi(object)]
+pub struct NativeSwept {
+    /// Paths that are gone.
+    pub removed: Vec<String>,
+    /// Lock directories whose holders are alive or unknown.
+    pub held: Vec<String>,
+}
+
+/// Sweeps what killed processes left in a directory of locks.
+#[napi(ts_return_type = "Promise<Reply<NativeSwept>>")]
+pub fn sweep_locks(env: &Env, directory: String) -> Promise<'_, NativeSwept> {
+    env.spawn_future(runtime::blocking(move || {
+        let swept = locks::sweep(Path::new(&directory))?;
+        let texts = |paths: Vec<std::path::PathBuf>| {
+            paths
+                .into_iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect()
+        };
+        Ok(NativeSwept {
+            removed: texts(swept.removed),
+            held: texts(swept.held),
+        })
+    }))
 }
 
 /// Looks at a lock without taking it.

@@ -857,3 +857,5 @@ module.exports.Packer = nativeBinding.Packer
 module.exports.Unpacker = nativeBinding.Unpacker
 module.exports.startPack = nativeBinding.startPack
 module.exports.startUnpack = nativeBinding.startUnpack
+module.exports.sweepLocks = nativeBinding.sweepLocks
+module.exports.waitForLock = nativeBinding.waitForLock

@@ -299,6 +299,14 @@ export interface NativeSwap {
   version: bigint
 }
 
+/** What a sweep found. */
+export interface NativeSwept {
+  /** Paths that are gone. */
+  removed: Array<string>
+  /** Lock directories whose holders are alive or unknown. */
+  held: Array<string>
+}
+
 /** Opens a store. */
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
@@ -394,3 +402,8 @@ export declare function startPack(directory: string, options: NativePackOptions)
 
 /** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
 export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
+/** Sweeps what killed processes left in a directory of locks. */
+export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
+
+/** Waits until nobody holds a lock; `true` where a dead holder had left it. */
+export declare function waitForLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

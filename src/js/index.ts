@@ -16,6 +16,20 @@ export {
 } from './bundles.js'
 export { pack, unpack, type Limits, type PackOptions, type Preset, type Progress, type RestoreOutcome, type RestoreResult, type UnpackOptions } from './archive.js'
 export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
+export {
+  acquireLock,
+  inspectLock,
+  publishFenced,
+  sweepLocks,
+  tryLock,
+  waitForLock,
+  withLock,
+  type Holder,
+  type Liveness,
+  type Lock,
+  type LockOptions,
+} from './locks.js'
+export { prewarm } from './prewarm.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
 export * from './state/index.js'
 export * from './restarts/index.js'

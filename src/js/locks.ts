@@ -79,7 +79,7 @@ interface Checked {
   onWait: ((facts: Facts) => void) | undefined
 }
 
-/** Checks path and options; `without` names options that this call does not take. */
+/** Checks path and options; `more` names options that only this call takes. */
 export function checkLockOptions(path: unknown, value: LockOptions | undefined, name = 'options', more: readonly string[] = []): Checked {
   const known = [...OPTION_NAMES, ...more] as unknown as (keyof LockOptions & string)[]
   const options = validate.options<LockOptions>(name, value, known)
@@ -258,6 +258,19 @@ export async function withLock<T>(path: string, task: (lock: Lock) => T | Promis
 export async function inspectLock(path: string): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null }> {
   const { held, holder, liveness, ageMs } = unwrap(await native.inspectLock(validate.absolutePath('path', path)))
   return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null }
+}
+
+/** Wait until nobody holds it; takes nothing, but removes what a provably dead holder left. */
+export async function waitForLock(path: string, options?: LockOptions): Promise<{ waitedMs: number; orphaned: boolean }> {
+  const checked = checkLockOptions(path, options)
+  const started = performance.now()
+  const orphaned = await abortable(checked.signal, (token) => native.waitForLock(checked.path, checked.native, waitTeller(checked), token))
+  return { waitedMs: performance.now() - started, orphaned }
+}
+
+/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
+export async function sweepLocks(directory: string): Promise<{ removed: string[]; held: string[] }> {
+  return unwrap(await native.sweepLocks(validate.absolutePath('directory', directory)))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::directory::{self, Found};
 use super::guard::{Attempted, Guard, GuardFile};
 use super::held::{Claim, Held};
+use super::inspect::inspect;
 use super::numbered::{Numbered, Top};
 use super::observation;
 use super::paths::LockPath;
-use super::record::{Contents, Holder, Lease, Mode, Record, VERSION};
+use super::record::{Contents, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
 use super::verdict::{self, Liveness, OWNERLESS_WINDOW, Standing};
-use super::{ModeChoice, Request};
+use super::{Goal, ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::{self, Filesystem};
 use crate::core::sys::{clock, fault, fs, identity};
@@ -33,6 +34,10 @@ pub(super) struct Blocker {
 /// How a step ended.
 pub(super) enum Step {
     Taken(Arc<Held>),
+    /// Nobody holds it; what a dead holder had left is removed.
+    Vacant {
+        orphaned: bool,
+    },
     Blocked(Blocker),
 }
 
@@ -85,6 +90,40 @@ impl Attempt {
 
     /// Looks once.
     pub(super) fn step(&mut self) -> Result<Step> {
+        match self.request.goal {
+            Goal::Take => self.take(),
+            Goal::Vacancy => self.look_for_vacancy(),
+        }
+    }
+
+    /// Takes the lock only to clear away what nobody living has.
+    fn look_for_vacancy(&mut self) -> Result<Step> {
+        let found = inspect(&self.lock)?;
+        match (found.holder, found.liveness) {
+            (Some(holder), Some(Liveness::Alive)) => {
+                let is_foreign = holder.format != OwnerFormat::Warmswap;
+                Ok(Step::Blocked(Blocker {
+                    process: holder.pid,
+                    holder: Some(holder),
+                    liveness: Liveness::Alive,
+                    look_again: None,
+                    is_foreign,
+                }))
+            }
+            (Some(_), _) => Ok(match self.take()? {
+                Step::Taken(held) => {
+                    held.release(None);
+                    Step::Vacant {
+                        orphaned: held.took_over_from().is_some(),
+                    }
+                }
+                step => step,
+            }),
+            (None, _) => Ok(Step::Vacant { orphaned: false }),
+        }
+    }
+
+    fn take(&mut self) -> Result<Step> {
         loop {
             if self.claim.as_ref().is_some_and(|claim| claim.is_lost()) {
                 self.claim = None;
@@ -233,11 +272,9 @@ impl Attempt {
         prepared: &std::path::Path,
         guard: Option<&Guard>,
     ) -> Result<bool> {
-        fs::create_directory(prepared, 0o777)?;
-        let owner = prepared.join("owner.json");
-        fs::write_new(&owner, &record.to_bytes()?, 0o644)?;
+        directory::prepare(prepared, &record.to_bytes()?)?;
         self.numbered.ensure_directory()?;
-        if !self.numbered.link(&owner, record.n)? {
+        if !self.numbered.link(&prepared.join("owner.json"), record.n)? {
             return Ok(false);
         }
         let settled = self.settle(record, guard);

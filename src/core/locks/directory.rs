@@ -54,6 +54,12 @@ fn not_a_directory(path: &Path, kind: fs::Kind) -> Error {
     .at(path)
 }
 
+/// Makes a directory that is ready to be published.
+pub(super) fn prepare(prepared: &Path, owner: &[u8]) -> Result<()> {
+    fs::create_directory(prepared, 0o777)?;
+    fs::write_new(&prepared.join("owner.json"), owner, 0o644)
+}
+
 /// Gives a prepared directory its name. `false` where there is something of that name: even an empty
 /// directory, which a plain rename would replace, may be a mkdir lock between its two steps.
 pub(super) fn publish(lock: &LockPath, prepared: &Path) -> Result<bool> {
@@ -96,7 +102,10 @@ pub(super) fn bury(lock: &LockPath, found: &Found, tombstone: &Path) -> Result<b
     if fs::rename(lock.directory(), tombstone).optional()?.is_none() {
         return Ok(false);
     }
-    let inode = fs::stat(tombstone)?.inode;
+    let Some(inode) = fs::stat(tombstone).optional()?.map(|stat| stat.inode) else {
+        // Swept by somebody who took it for litter.
+        return Ok(true);
+    };
     let owner = record::read(&tombstone.join("owner.json"))?.map(|(bytes, _)| bytes);
     if inode == found.inode && owner == found.owner {
         fs::remove_tree(tombstone)?;

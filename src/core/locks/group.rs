@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ModeChoice;
 use super::attempt::{Attempt, Blocker, Step};
 use super::held::Held;
 use super::paths::LockPath;
 use super::record::Mode;
 use super::waiter::{Waiter, WaiterId};
+use super::{Goal, ModeChoice, Request};
 use crate::core::error::Error;
 use crate::core::sys::events::{Interest, ProcessWatch, WatchId};
 
@@ -29,13 +29,15 @@ const RETRIES: [Duration; 5] = [
 pub(super) struct Key {
     lock: LockPath,
     mode: ModeChoice,
+    goal: Goal,
 }
 
 impl Key {
-    pub(super) fn new(lock: &LockPath, mode: ModeChoice) -> Self {
+    pub(super) fn new(lock: &LockPath, request: &Request) -> Self {
         Self {
             lock: lock.clone(),
-            mode,
+            mode: request.mode,
+            goal: request.goal,
         }
     }
 }
@@ -159,6 +161,11 @@ impl Group {
                     taken.push(Arc::clone(&held));
                     if let Some(first) = self.waiters.pop_front() {
                         first.succeed(held);
+                    }
+                }
+                Ok(Step::Vacant { orphaned }) => {
+                    if let Some(first) = self.waiters.pop_front() {
+                        first.find_vacant(orphaned);
                     }
                 }
                 Ok(Step::Blocked(blocker)) => {

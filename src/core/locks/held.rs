@@ -349,10 +349,7 @@ impl Held {
         let published = inner
             .record
             .to_bytes()
-            .and_then(|bytes| {
-                fs::create_directory(&prepared, 0o777)?;
-                fs::write_new(&prepared.join("owner.json"), &bytes, 0o644)
-            })
+            .and_then(|bytes| directory::prepare(&prepared, &bytes))
             .and_then(|()| directory::publish(&self.lock, &prepared));
         if !matches!(published, Ok(true)) {
             drop(fs::remove_tree(&prepared));
@@ -365,7 +362,15 @@ impl Held {
     /// Makes the lock directory appear; see [`directory::publish`].
     pub(super) fn publish(&self) -> Result<bool> {
         let mut inner = self.inner();
-        let published = directory::publish(&self.lock, &self.lock.prepared(&self.token))?;
+        let prepared = self.lock.prepared(&self.token);
+        let published = match directory::publish(&self.lock, &prepared) {
+            // Somebody took it for litter while another program's directory was waited for.
+            Err(error) if error.is_not_found() => {
+                directory::prepare(&prepared, &inner.record.to_bytes()?)?;
+                directory::publish(&self.lock, &prepared)?
+            }
+            published => published?,
+        };
         inner.is_published |= published;
         Ok(published)
     }

@@ -12,6 +12,7 @@ mod observation;
 mod paths;
 mod reactor;
 mod record;
+mod sweep;
 mod verdict;
 mod waiter;
 
@@ -25,6 +26,7 @@ pub use held::{Held, Release};
 pub use inspect::{Inspection, inspect};
 pub use paths::LockPath;
 pub use record::{Failure, Holder, Mode, OwnerFormat, Progress, Record};
+pub use sweep::{Swept, sweep};
 pub use waiter::{Acquired, OnWait};
 
 use crate::core::error::{Code, Error, Result};
@@ -34,7 +36,7 @@ pub use crate::core::sys::identity::Liveness;
 use crate::core::sys::{filesystem, fs};
 
 use reactor::Mailbox;
-use waiter::{Waiter, WaiterId};
+use waiter::{Outcome, Waiter, WaiterId};
 
 /// What a taker asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +47,15 @@ pub enum ModeChoice {
     Kernel,
     /// No flock at all.
     Lease,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// The lock.
+    Take,
+    /// That nobody has it.
+    Vacancy,
 }
 
 /// How a lock is to be taken: `LockOptions` of api.d.ts.
@@ -62,6 +73,8 @@ pub struct Request {
     pub thread_id: u32,
     /// The lock lives on in children that have its descriptor.
     pub covers_children: bool,
+    /// Set by [`acquire`] and [`wait_for_vacancy`].
+    pub goal: Goal,
 }
 
 impl Default for Request {
@@ -73,6 +86,7 @@ impl Default for Request {
             metadata: None,
             thread_id: 0,
             covers_children: false,
+            goal: Goal::Take,
         }
     }
 }
@@ -102,6 +116,41 @@ pub async fn acquire(
     cancel: Cancel,
     on_wait: Option<OnWait>,
 ) -> Result<Acquired> {
+    match wait(lock, request, deadline, cancel, on_wait).await? {
+        Outcome::Acquired(acquired) => Ok(acquired),
+        Outcome::Vacant { .. } => unreachable!("only asked for by wait_for_vacancy"),
+    }
+}
+
+/// Waits until nobody holds the lock. Takes nothing from anybody living, but removes what a dead holder left:
+/// `true` where there was such a thing.
+///
+/// # Errors
+/// Those of [`acquire`].
+pub async fn wait_for_vacancy(
+    lock: LockPath,
+    request: Request,
+    deadline: Deadline,
+    cancel: Cancel,
+    on_wait: Option<OnWait>,
+) -> Result<bool> {
+    let request = Request {
+        goal: Goal::Vacancy,
+        ..request
+    };
+    match wait(lock, request, deadline, cancel, on_wait).await? {
+        Outcome::Vacant { orphaned } => Ok(orphaned),
+        Outcome::Acquired(_) => unreachable!("only asked for by acquire"),
+    }
+}
+
+async fn wait(
+    lock: LockPath,
+    request: Request,
+    deadline: Deadline,
+    cancel: Cancel,
+    on_wait: Option<OnWait>,
+) -> Result<Outcome> {
     cancel.check()?;
     let mailbox = reactor_for(&lock, request.mode)?;
     let (waiter, answer) = Waiter::new(lock, Arc::new(request), deadline, on_wait);

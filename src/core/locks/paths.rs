@@ -92,6 +92,32 @@ impl LockPath {
     }
 }
 
+/// What a file beside lock directories is, told by its name alone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Neighbour<'name> {
+    /// The guard or the records of the lock of this name.
+    OfLock(&'name str),
+    /// Made by one taking, and not meant to stay.
+    Temporary,
+}
+
+impl<'name> Neighbour<'name> {
+    /// `None` where the name is none of ours.
+    pub(super) fn parse(name: &'name str) -> Option<Self> {
+        let name = name.strip_prefix('.')?;
+        if let Some(lock) = name
+            .strip_suffix(".guard")
+            .or_else(|| name.strip_suffix(".lease"))
+        {
+            return Some(Self::OfLock(lock));
+        }
+        let stem = name.strip_suffix(".tomb").or_else(|| name.strip_suffix(".tmp"))?;
+        let stem = stem.strip_suffix(".next").unwrap_or(stem);
+        let (_, token) = stem.rsplit_once('.')?;
+        uuid::Uuid::try_parse(token).ok().map(|_| Self::Temporary)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +130,22 @@ mod tests {
         }
         let lock = LockPath::parse("/locks/key.lock").expect("a path");
         assert_eq!(lock.guard(), Path::new("/locks/.key.lock.guard"));
+    }
+
+    #[test]
+    fn a_neighbour_is_told_by_its_name() {
+        let token = "ba4c63ce-d572-4434-843e-e874296731e2";
+        let lock = LockPath::parse("/locks/a.b").expect("a path");
+        let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        for path in [lock.prepared(token), lock.tombstone(token), lock.next(token)] {
+            assert_eq!(Neighbour::parse(&name(path)), Some(Neighbour::Temporary));
+        }
+        assert_eq!(
+            Neighbour::parse(&name(lock.records())),
+            Some(Neighbour::OfLock("a.b"))
+        );
+        for foreign in ["a.b", ".notes.tmp", ".gitignore", "x.guard"] {
+            assert_eq!(Neighbour::parse(foreign), None, "{foreign}");
+        }
     }
 }

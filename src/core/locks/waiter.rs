@@ -35,13 +35,19 @@ pub struct Acquired {
     pub waited_since: Option<u64>,
 }
 
+/// What a waiter gets.
+pub(super) enum Outcome {
+    Acquired(Acquired),
+    Vacant { orphaned: bool },
+}
+
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
     pub(super) lock: LockPath,
     pub(super) request: Arc<Request>,
     deadline: Deadline,
     is_single_try: bool,
-    answer: oneshot::Sender<Result<Acquired>>,
+    answer: oneshot::Sender<Result<Outcome>>,
     on_wait: Option<OnWait>,
     since: Instant,
     told: Option<(Option<Holder>, Liveness, Instant)>,
@@ -54,7 +60,7 @@ impl Waiter {
         request: Arc<Request>,
         timeout: Deadline,
         on_wait: Option<OnWait>,
-    ) -> (Self, oneshot::Receiver<Result<Acquired>>) {
+    ) -> (Self, oneshot::Receiver<Result<Outcome>>) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (answer, receiver) = oneshot::channel();
         let waiter = Self {
@@ -73,7 +79,7 @@ impl Waiter {
     }
 
     pub(super) fn key(&self) -> Key {
-        Key::new(&self.lock, self.request.mode)
+        Key::new(&self.lock, &self.request)
     }
 
     pub(super) fn is_single_try(&self) -> bool {
@@ -125,7 +131,11 @@ impl Waiter {
             held,
             waited_since: self.first_generation,
         };
-        drop(self.answer.send(Ok(acquired)));
+        drop(self.answer.send(Ok(Outcome::Acquired(acquired))));
+    }
+
+    pub(super) fn find_vacant(self, orphaned: bool) {
+        drop(self.answer.send(Ok(Outcome::Vacant { orphaned })));
     }
 
     pub(super) fn fail(self, error: Error) {

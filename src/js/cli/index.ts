@@ -4,11 +4,13 @@
 import { readFileSync } from 'node:fs'
 import { isWarmswapError } from '../errors.js'
 import { doctor } from './doctor.js'
+import { lock } from './lock.js'
 
 /** Runs with the arguments after its name; resolves with the exit code. */
 type Command = (args: string[]) => number | Promise<number>
 
 const commands: Record<string, { run: Command; help: string }> = {
+  lock: { run: lock, help: 'ls | why | sweep | run: who holds a lock, since when, doing what; hold one for a command' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
 }
 

@@ -1,0 +1,153 @@
+//! Mutual exclusion and take-over while processes are killed at random.
+
+use std::time::{Duration, Instant};
+
+use crate::arena::{Arena, MODES, Process, seconds};
+
+/// What a storm came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) acquisitions: usize,
+    pub(crate) kills: usize,
+    pub(crate) overlaps: usize,
+    /// Takings whose generation was not larger than all before.
+    pub(crate) backwards: usize,
+    pub(crate) stuck: bool,
+}
+
+/// Eight processes take the lock in turn while one of them is killed every 40 ms, six times in ten the holder.
+pub(crate) fn storm(modes: &[&str], seconds: f64, environment: &[(&str, &str)]) -> Outcome {
+    let arena = Arena::new();
+    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let root = arena.path().to_string_lossy().into_owned();
+    let lock = arena.lock();
+    let start = |index: usize| {
+        let mode = modes[index % modes.len()];
+        let left = until
+            .saturating_duration_since(Instant::now())
+            .as_secs_f64()
+            .to_string();
+        // A lease of 600 ms: a dead holder of another mode is waited for, and the storm goes on.
+        Process::start(&["storm", &lock, &root, mode, &left, "8", "600"], environment)
+    };
+    let mut processes: Vec<Process> = (0..8).map(start).collect();
+    let mut kills = 0;
+    let mut turn = 0_usize;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(40));
+        turn += 1;
+        let holder = last_pid(&arena);
+        let target = processes
+            .iter()
+            .position(|process| turn % 10 < 6 && Some(process.pid()) == holder)
+            .unwrap_or(turn * 7 % processes.len());
+        processes[target].kill();
+        processes[target].reap();
+        kills += 1;
+        processes[target] = start(target);
+    }
+    drop(processes);
+    let stuck = arena.acquire(modes[0], Duration::from_secs(5)).is_err();
+    let log = arena.log("log");
+    Outcome {
+        acquisitions: log.len(),
+        kills,
+        overlaps: arena.log("overlaps").len(),
+        backwards: log.windows(2).filter(|pair| pair[1] <= pair[0]).count(),
+        stuck,
+    }
+}
+
+fn last_pid(arena: &Arena) -> Option<u32> {
+    let text = std::fs::read_to_string(arena.path().join("log")).ok()?;
+    text.lines().last()?.split(' ').nth(1)?.parse().ok()
+}
+
+fn assert_exclusive(name: &str, outcome: &Outcome) {
+    eprintln!("{name}: {outcome:?}");
+    assert_eq!(
+        (outcome.overlaps, outcome.backwards, outcome.stuck),
+        (0, 0, false),
+        "{name}: {outcome:?}"
+    );
+}
+
+#[test]
+fn i1_mutual_exclusion_under_kills_in_kernel_mode() {
+    let outcome = storm(&["auto"], seconds(20.0, 60.0), &[]);
+    assert_exclusive("kernel", &outcome);
+    assert!(outcome.acquisitions >= 500 && outcome.kills >= 100, "{outcome:?}");
+}
+
+#[test]
+fn i1_mutual_exclusion_under_kills_in_lease_mode() {
+    let outcome = storm(&["lease"], seconds(20.0, 60.0), &[]);
+    assert_exclusive("lease", &outcome);
+    assert!(outcome.acquisitions >= 300 && outcome.kills >= 100, "{outcome:?}");
+}
+
+#[test]
+fn i1_mutual_exclusion_with_both_modes_on_one_directory() {
+    let outcome = storm(&["auto", "lease"], seconds(20.0, 60.0), &[]);
+    assert_exclusive("both", &outcome);
+    assert!(outcome.acquisitions >= 200 && outcome.kills >= 100, "{outcome:?}");
+}
+
+#[test]
+fn i1_four_waiters_on_one_orphan_get_it_one_after_the_other() {
+    for mode in MODES {
+        let rounds = orphan_rounds(mode, 50, &[]);
+        assert_eq!(rounds, 0, "{mode}: rounds with two holders");
+    }
+}
+
+/// Rounds in which four processes that were released on one orphan overlapped.
+pub(crate) fn orphan_rounds(mode: &str, rounds: usize, environment: &[(&str, &str)]) -> usize {
+    let mut overlapping = 0;
+    for _ in 0..rounds {
+        let arena = Arena::new();
+        let mut orphan = Process::start(&["hold", &arena.lock(), mode], &[]);
+        orphan.line().expect("held");
+        orphan.kill();
+        orphan.reap();
+        let root = arena.path().to_string_lossy().into_owned();
+        // One turn each, as fast as they come.
+        let turns = (0..4).map(|_| {
+            Process::start(
+                &["storm", &arena.lock(), &root, mode, "0.03", "4", "600"],
+                environment,
+            )
+        });
+        let mut turns: Vec<_> = turns.collect();
+        turns.iter_mut().for_each(Process::reap);
+        overlapping += usize::from(!arena.log("overlaps").is_empty());
+    }
+    overlapping
+}
+
+#[test]
+fn i2_the_next_one_is_in_after_a_kill_of_the_holder() {
+    for mode in MODES {
+        let mut took = Vec::new();
+        for _ in 0..100 {
+            let arena = Arena::new();
+            let mut holder = Process::start(&["hold", &arena.lock(), mode], &[]);
+            holder.line().expect("held");
+            let mut waiter = Process::start(&["once", &arena.lock(), mode], &[]);
+            // It waits once it has looked: then the lock's files are watched. A kill that comes earlier is fine too.
+            std::thread::sleep(Duration::from_millis(5));
+            let killed = Instant::now();
+            holder.kill();
+            let line = waiter.line().expect("held");
+            took.push(killed.elapsed());
+            assert!(line.starts_with("held"), "{line}");
+        }
+        took.sort();
+        eprintln!(
+            "{mode}: p50 {:?}, p99 {:?}, max {:?}",
+            took[50], took[98], took[99]
+        );
+        assert!(took[50] < Duration::from_millis(50), "{mode}: p50 {:?}", took[50]);
+        assert!(took[99] < Duration::from_secs(10), "{mode}: max {:?}", took[99]);
+    }
+}
