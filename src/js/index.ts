@@ -15,7 +15,6 @@ export {
   type WriteOptions,
 } from './bundles.js'
 export { pack, unpack, type Limits, type PackOptions, type Preset, type Progress, type RestoreOutcome, type RestoreResult, type UnpackOptions } from './archive.js'
-export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
 export {
   acquireLock,
   inspectLock,
