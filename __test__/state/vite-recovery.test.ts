@@ -147,6 +147,23 @@ describe.each(versions)('$name', (version) => {
     expect(half).not.toMatch(/\r\n0\r\n\r\n$/)
   })
 
+  test('reloadClient: once per re-optimization of the client, and only then', async () => {
+    const calls = new Calls()
+    const environments = { client: { optimizeDeps: { include: ['dep-a'] } } }
+    const fixture = await open({ version, environments, recovery: { reloadClient: 'if-client-reoptimized' }, plugins: [failingPlugin(calls, { isEven: true })] })
+    const recovered = async (): Promise<void> => expect((await fetch(await fixture.url())).status).toBe(200)
+    await fixture.server.transformRequest('/src/accepting.js')
+    await expect.poll(() => fixture.server.environments.client.depsOptimizer?.metadata.optimized, { timeout: 20_000 }).toHaveProperty('dep-a')
+    await recovered()
+    expect(fixture.reloads.client).toBe(0)
+    // Discovers dep-b for the client.
+    await fixture.server.transformRequest('/src/route-b.js')
+    await expect.poll(() => fixture.reloads.client, { timeout: 20_000 }).toBe(1)
+    await recovered()
+    await recovered()
+    expect(fixture.reloads.client).toBe(2)
+  })
+
   test('S5: a redirect never leaves the origin', () => redirectStaysHere(plugins, version))
 
   test('S5: a body that was read is not redirected', async () => {

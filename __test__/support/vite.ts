@@ -35,8 +35,8 @@ export interface FixtureOptions {
   include?: string[]
   /** Installs warmswap as a real directory instead of a link to the checkout. */
   installed?: boolean
-  /** More of the configuration. */
-  config?: InlineConfig
+  /** Listens itself, with a page and a web socket, instead of being a middleware. */
+  page?: boolean
 }
 
 /** What a request of the fixture answers. */
@@ -131,6 +131,7 @@ export class Fixture {
 
   /** The address of an HTTP server around Vite's middlewares; started when it is first asked for. */
   async url(): Promise<string> {
+    if (this.server.httpServer) return `http://127.0.0.1:${(this.server.httpServer.address() as AddressInfo).port}`
     if (this.#http === undefined) {
       const http = createHttpServer(this.server.middlewares)
       this.#http = http
@@ -166,9 +167,9 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
   const base: InlineConfig = {
     root,
     configFile: false,
-    appType: 'custom',
+    appType: options.page ? 'spa' : 'custom',
     customLogger: { info: keep, warn: keep, warnOnce: keep, error: keep, clearScreen() {}, hasWarned: false, hasErrorLogged: () => false },
-    server: { middlewareMode: true, ws: false, watch: null },
+    server: options.page ? { host: '127.0.0.1', port: 5300, watch: null } : { middlewareMode: true, ws: false, watch: null },
     environments: {
       ssr: {
         resolve: { noExternal: true },
@@ -179,7 +180,9 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
     },
     plugins,
   }
-  const server = await vite.createServer(vite.mergeConfig(base, options.config ?? {}))
+  if (options.page) cpSync(join(fixtures, 'browser'), root, { recursive: true })
+  const server = await vite.createServer(base)
+  if (options.page) await server.listen()
   return new Fixture({ root, server, log, worker })
 }
 
@@ -197,7 +200,7 @@ export function applicationPlugin(calls = new Calls()): PluginOption {
     name: 'fixture:application',
     configureServer: (server) => () => {
       server.middlewares.use(async (request, response, next) => {
-        const route = /^\/app\/([\w-]+)/.exec(request.url ?? '')?.[1]
+        const route = /^\/app\/([\w-]+)/.exec(request.originalUrl ?? '')?.[1]
         if (route === undefined) return next()
         calls.methods.push(request.method ?? '')
         response.setHeader(`x-attempt-${calls.count}`, 'true')
@@ -221,8 +224,21 @@ export function staleError(environment: DevEnvironment, hash = '00000000'): Erro
   return Object.assign(new Error(message), { code: 'ERR_OUTDATED_OPTIMIZED_DEP' })
 }
 
-/** Every request fails as Vite's runner does on a stale dependency: `until` times, or always; the body is read where `reads`, the head is sent where `sends`. */
-export function failingPlugin(calls: Calls, { until = Infinity, reads = false, sends = false, of }: { until?: number; reads?: boolean; sends?: boolean; of?: () => DevEnvironment } = {}): PluginOption {
+interface Failing {
+  /** How many calls fail. @default all */
+  until?: number
+  /** Every second call succeeds. */
+  isEven?: boolean
+  /** Reads the body before it fails. */
+  reads?: boolean
+  /** Sends the head before it fails. */
+  sends?: boolean
+  /** Whose dependency is stale. @default that of `ssr` */
+  of?: () => DevEnvironment
+}
+
+/** Requests fail as Vite's runner does on a stale dependency. */
+export function failingPlugin(calls: Calls, { until = Infinity, isEven = false, reads = false, sends = false, of }: Failing = {}): PluginOption {
   return {
     name: 'fixture:failing',
     configureServer: (server) => () => {
@@ -230,7 +246,8 @@ export function failingPlugin(calls: Calls, { until = Infinity, reads = false, s
         calls.methods.push(request.method ?? '')
         if (reads) for await (const _ of request);
         if (sends) await new Promise((written) => response.writeHead(200).write('half of an ', written))
-        if (calls.count <= until) return next(staleError(of?.() ?? (server.environments.ssr as DevEnvironment)))
+        const fails = calls.count <= until && !(isEven && calls.count % 2 === 0)
+        if (fails) return next(staleError(of?.() ?? (server.environments.ssr as DevEnvironment)))
         response.end(`${request.method} ${request.url}`)
       })
     },

@@ -16,12 +16,11 @@ export class Requests {
   readonly #server: ViteDevServer
   readonly #recovery: Recovery
   readonly #served = new WeakMap<IncomingMessage, Served>()
-  #clientHash: string | undefined
+  #clientIsBehind = false
 
   constructor(server: ViteDevServer, recovery: Recovery) {
     this.#server = server
     this.#recovery = recovery
-    this.#clientHash = this.#currentClientHash()
   }
 
   /** The middleware at the top. */
@@ -52,6 +51,11 @@ export class Requests {
     replay().catch(next)
   }
 
+  /** Takes note of a re-optimization of the client that reloaded it. */
+  clientWasReoptimized(): void {
+    this.#clientIsBehind = true
+  }
+
   #environments(): DevEnvironment[] {
     return Object.values(this.#server.environments)
   }
@@ -79,17 +83,8 @@ export class Requests {
   #finished(attempts: Attempts): void {
     if (attempts.exhausted) return
     this.#recovery.onEvent(attempts.event('recovered'))
-    if (this.#recovery.reloadClient === 'if-client-reoptimized') this.#reloadClientOnce()
-  }
-
-  #reloadClientOnce(): void {
-    const hash = this.#currentClientHash()
-    if (hash === this.#clientHash) return
-    this.#clientHash = hash
+    if (this.#recovery.reloadClient === 'never' || !this.#clientIsBehind) return
+    this.#clientIsBehind = false
     this.#server.environments.client?.hot.send({ type: 'full-reload', path: '*' })
-  }
-
-  #currentClientHash(): string | undefined {
-    return this.#server.environments.client?.depsOptimizer?.metadata.browserHash
   }
 }

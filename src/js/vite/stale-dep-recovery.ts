@@ -29,12 +29,16 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
     configureServer: {
       order: 'post',
       handler(server) {
+        const requests = new Requests(server, recovery)
         for (const environment of Object.values(server.environments)) {
           takeCare(environment, recovery)
           const discoveries = new LateDiscoveries(environment)
-          stops.set(environment, watchOptimizer(environment, (commit) => discoveries.note(commit)))
+          const stop = watchOptimizer(environment, (commit) => {
+            discoveries.note(commit)
+            if (environment.name === 'client' && commit.reload) requests.clientWasReoptimized()
+          })
+          stops.set(environment, stop)
         }
-        const requests = new Requests(server, recovery)
         // First of all, so that a replay begins with what the client sent.
         server.middlewares.stack.unshift({ route: '', handle: requests.begin })
         return () => void server.middlewares.use(requests.fail)

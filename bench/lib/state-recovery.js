@@ -1,0 +1,69 @@
+// How long after the optimizer's commit a GET is answered that met a stale dependency, on the fixture of the tests with Vite's own in-process runner.
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer } from 'vite'
+import warmswap, { onReoptimize } from '../../dist/vite.js'
+import { root as repository } from '../../scripts/lib/process.js'
+
+const fixtures = join(repository, '__test__/state/fixtures')
+
+function copyFixture() {
+  const root = mkdtempSync(join(tmpdir(), 'warmswap-bench-'))
+  cpSync(join(fixtures, 'app'), root, { recursive: true })
+  cpSync(join(fixtures, 'packages'), join(root, 'node_modules'), { recursive: true })
+  cpSync(join(root, 'src/context-kept.js'), join(root, 'src/context.js'))
+  symlinkSync(repository, join(root, 'node_modules/warmswap'))
+  return root
+}
+
+const application = {
+  name: 'bench:application',
+  configureServer: (server) => () => {
+    server.middlewares.use(async (request, response, next) => {
+      try {
+        const { handle } = await server.environments.ssr.runner.import('/src/entry.js')
+        response.end(JSON.stringify(await handle(request.url.slice(1))))
+      } catch (error) {
+        next(error)
+      }
+    })
+  },
+}
+
+/** Milliseconds from the commit to the whole answer. */
+async function recoveredRequest() {
+  const root = copyFixture()
+  const events = []
+  const server = await createServer({
+    root,
+    configFile: false,
+    appType: 'custom',
+    logLevel: 'silent',
+    server: { middlewareMode: true, ws: false, watch: null },
+    environments: { ssr: { resolve: { noExternal: true }, optimizeDeps: { noDiscovery: false, include: ['dep-a'] } } },
+    plugins: [warmswap({ recovery: { onEvent: ({ outcome }) => events.push(outcome) } }), application],
+  })
+  const http = createHttpServer(server.middlewares)
+  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${http.address().port}`
+  await (await fetch(`${url}/route-a`)).json()
+  let committed
+  const subscription = onReoptimize(server, () => (committed = performance.now()))
+  const { store } = await (await fetch(`${url}/route-b`)).json()
+  const took = performance.now() - committed
+  subscription[Symbol.dispose]()
+  http.closeAllConnections()
+  http.close()
+  await server.close()
+  rmSync(root, { recursive: true, force: true })
+  if (store.user !== 'ada' || !events.includes('recovered')) throw new Error(`the request was not recovered: ${events.join(', ')}`)
+  return took
+}
+
+export async function recoveries(rounds = 12) {
+  const times = []
+  for (let round = 0; round < rounds; round += 1) times.push(await recoveredRequest())
+  return times.slice(2)
+}
