@@ -203,6 +203,65 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
     })
   })
 
+  describe('a value that is still being made', () => {
+    const later = <T>(value: T): Promise<T> => new Promise((resolve) => setImmediate(resolve, value))
+
+    test('is not there yet, cannot be replaced, and is awaited by drop and reset', async () => {
+      const made = defineStateAsync('pending', () => later(1))
+      expect(hasState('pending')).toBe(false)
+      expect(() => replaceState('pending', 2)).toThrow(expect.objectContaining({ code: 'ERR_NOT_READY' }))
+      expect(await dropState('pending')).toBe(true)
+      expect(await made).toBe(1)
+      expect(hasState('pending')).toBe(false)
+
+      const again = defineStateAsync('pending', () => later(2))
+      await resetState()
+      expect(await again).toBe(2)
+      expect(hasState('pending')).toBe(false)
+    })
+
+    test('is followed by another version, in order', async () => {
+      const order: string[] = []
+      const define = (version: number): Promise<number> => defineStateAsync('ordered', async () => (order.push(`init ${version}`), later(version)), { version, dispose: (old) => void order.push(`dispose ${old}`) })
+      expect(await Promise.all([define(1), define(2), define(1), define(2)])).toEqual([1, 2, 1, 2])
+      expect(order).toEqual(['init 1', 'dispose 1', 'init 2'])
+    })
+
+    test('cannot be dropped by its own initialiser', async () => {
+      await expect(defineStateAsync('self', async () => (await later(0), dropState('self')))).rejects.toMatchObject({ code: 'ERR_REENTRANT' })
+    })
+  })
+
+  describe('scopes', () => {
+    const runTestFile = (name: string | undefined): void => void Object.assign(globalThis, { [Symbol.for('warmswap/test-file@1')]: name })
+    afterEach(() => runTestFile(undefined))
+
+    test("'test-file' is a value for each run of a test file, and the last one's are disposed of", () => {
+      const disposed: string[] = []
+      const define = (value: string): string => defineState('scoped', () => value, { scope: 'test-file', dispose: (old) => void disposed.push(old) })
+      runTestFile('one')
+      expect([define('first'), define('again'), peekState('scoped')]).toEqual(['first', 'first', 'first'])
+      runTestFile('two')
+      expect(hasState('scoped')).toBe(false)
+      expect(define('second')).toBe('second')
+      expect(disposed).toEqual(['first'])
+    })
+
+    test("'test-file' is 'isolate' where no test file runs", () => {
+      expect(defineState('outside', () => ({}), { scope: 'test-file' })).toBe(defineState('outside', () => ({})))
+    })
+
+    test('each is a namespace of its own, and the narrowest is seen first', async () => {
+      runTestFile('one')
+      for (const scope of ['isolate', 'realm', 'test-file'] as const) expect(defineState('thrice', () => scope, { scope })).toBe(scope)
+      for (const scope of ['test-file', 'realm', 'isolate']) {
+        expect(peekState('thrice')).toBe(scope)
+        await dropState('thrice')
+      }
+      expect(hasState('thrice')).toBe(false)
+    })
+  })
+
   describe('bad input is ERR_INVALID_ARGUMENT that names argument and value', () => {
     test.each([
       ['key', () => defineState(3 as never, () => 1)],

@@ -106,7 +106,7 @@ export function hasState(key: string): boolean {
 
 /** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
 export function replaceState<T>(key: string, value: T): void {
-  const table = find(validate.string('key', key))
+  const table = findOrStarting(validate.string('key', key))
   if (table === undefined) throw invalidArgument('key', key, 'a key that defineState or defineStateAsync has defined')
   refuseIfStarting(table, key)
   const entry = table.entries.get(key) as Entry
@@ -117,7 +117,7 @@ export function replaceState<T>(key: string, value: T): void {
 /** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
 export async function dropState(key: string): Promise<boolean> {
   validate.string('key', key)
-  const table = visibleTables(root).find(({ entries, starting }) => entries.has(key) || starting.has(key))
+  const table = findOrStarting(key)
   if (table === undefined) return false
   const starting = table.starting.get(key)
   if (starting !== undefined) await awaitedBy(key, starting).catch(refuseReentrance)
@@ -204,6 +204,10 @@ function tell(event: StateChange): void {
 
 function find(key: string): Table | undefined {
   return visibleTables(root).find(({ entries }) => entries.has(key))
+}
+
+function findOrStarting(key: string): Table | undefined {
+  return visibleTables(root).find(({ entries, starting }) => entries.has(key) || starting.has(key))
 }
 
 function refuseIfStarting(table: Table, key: string): void {
