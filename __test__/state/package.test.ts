@@ -55,16 +55,18 @@ describe('R16: export conditions choose the build', () => {
 
   test('it works in a realm that has nothing of Node', async () => {
     const { text } = await bundle({ format: 'iife', globalName: 'state', platform: 'browser' })
-    const realm = createContext({ structuredClone, setTimeout, clearTimeout, AbortSignal, console })
-    const seen = runInContext(
+    const realm = createContext({ structuredClone, setTimeout, clearTimeout, AbortSignal })
+    const seen = await runInContext(
       `${text}
       const one = state.defineState('als', () => ({}))
       const cell = state.sharedCell('cell')
       const version = cell.write({ some: 'data' })
-      ;[typeof process, state.stateBackend, one === state.defineState('als', () => ({})), cell.read().value.some, cell.changedSince(version)].join()`,
+      state.defineState('told', () => () => 1)
+      const loop = state.defineStateAsync('loop', () => state.defineStateAsync('loop', async () => 1)).catch(({ code }) => code)
+      loop.then((code) => [typeof process, state.stateBackend, one === state.defineState('als', () => ({})), cell.read().value.some, cell.changedSince(version), code].join())`,
       realm,
     )
-    expect(seen).toBe('undefined,js,true,data,false')
+    expect(seen).toBe('undefined,js,true,data,false,ERR_REENTRANT')
   })
 })
 
@@ -158,6 +160,8 @@ describe('R15: what is stored keeps no old module graph alive', () => {
     ['an instance of a class', () => new Session()],
     ['a function inside', () => ({ handlers: new Map([['get', [() => 1]]]) })],
     ['a bound function', () => (() => 1).bind(null)],
+    ['a getter', () => ({ get user() { return 'ada' } })],
+    ['a proxy that lets nobody look', () => new Proxy({}, { getPrototypeOf: () => { throw new Error('private') } })],
     ['a subclass of the platform', () => new (class extends EventEmitter {})()],
   ])('%s is told once, with where it was defined, and listed as code', async ([what, make]) => {
     const warnings = await warningsOf(() => {
@@ -172,6 +176,7 @@ describe('R15: what is stored keeps no old module graph alive', () => {
     ['an EventEmitter', () => new EventEmitter()],
     ['collections', () => ({ map: new Map([[1, new Set([2])]]), date: new Date(), expression: /x/, bytes: new Uint8Array(3), url: new URL('file:///x') })],
     ['data of another realm', () => runInNewContext('({ list: [1], map: new Map() })')],
+    ['a million numbers', () => ({ list: Array.from({ length: 1_000_000 }, (_, index) => index) })],
     ['nothing', () => null],
     ['a circle', () => { const circle: Record<string, unknown> = {}; return (circle['self'] = circle) }],
   ])('%s is data and not told', async ([what, make]) => {

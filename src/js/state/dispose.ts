@@ -12,7 +12,7 @@ export function dispose(key: string, entry: Entry, otherwise?: Entry['dispose'])
 }
 
 /** Runs a clean-up; a failure becomes a warning. */
-export function report(key: string, cleanUp: () => unknown): Promise<void> | undefined {
+function report(key: string, cleanUp: () => unknown): Promise<void> | undefined {
   const tell = (error: unknown): void => warn(`dispose of state '${key}' failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   try {
     const done = cleanUp()

@@ -5,29 +5,33 @@
 
 /** Enough for what people store at the top of a module, little enough to cost nothing at a definition. */
 const MOST_OBJECTS = 200
+const MOST_CONTENTS = 2000
 
 /** Modules of Node whose classes are written in JavaScript, so that nothing about them looks native. */
 const BUILTIN_MODULES = ['async_hooks', 'events', 'worker_threads', 'stream', 'http', 'http2', 'net', 'url', 'util', 'fs', 'buffer', 'perf_hooks', 'diagnostics_channel', 'readline', 'zlib', 'crypto']
 
 /** 'code' where a function or an instance of a class that is not the platform's is reached. */
 export function kindOf(value: unknown): 'data' | 'code' {
-  const seen = new Set<unknown>()
-  const queue = [value]
-  while (queue.length > 0 && seen.size < MOST_OBJECTS) {
-    const next = queue.pop()
-    if (typeof next === 'function') {
-      if (!isPlatform(next)) return 'code'
-      continue
-    }
-    if (typeof next !== 'object' || next === null || seen.has(next)) continue
-    seen.add(next)
-    if (!isPlain(next)) {
-      if (!isPlatform(Object.getPrototypeOf(next)?.constructor)) return 'code'
-      if (!(next instanceof Map || next instanceof Set)) continue
-    }
-    queue.push(...contents(next))
+  try {
+    return reachesCode(value) ? 'code' : 'data'
+  } catch {
+    // A proxy whose traps throw: whoever made it is code.
+    return 'code'
   }
-  return 'data'
+}
+
+function reachesCode(value: unknown): boolean {
+  const queue = [value]
+  const seen = new Set<unknown>()
+  for (const next of queue) {
+    if (seen.has(next) || seen.size > MOST_OBJECTS) continue
+    if (typeof next === 'function' && !isPlatform(next)) return true
+    if (typeof next !== 'object' || next === null) continue
+    seen.add(next)
+    if (!isPlain(next) && !isPlatform(Object.getPrototypeOf(next)?.constructor)) return true
+    for (const content of contents(next)) if (queue.push(content) > MOST_CONTENTS) break
+  }
+  return false
 }
 
 function isPlain(value: object): boolean {
@@ -36,13 +40,16 @@ function isPlain(value: object): boolean {
   return Array.isArray(value) || prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'))
 }
 
-function contents(value: object): unknown[] {
-  if (value instanceof Map) return [...value.keys(), ...value.values()].slice(0, MOST_OBJECTS)
-  if (value instanceof Set) return [...value].slice(0, MOST_OBJECTS)
-  // Getters are not called.
-  return Object.values(Object.getOwnPropertyDescriptors(value))
-    .slice(0, MOST_OBJECTS)
-    .map((property) => property.value ?? property.get)
+function* contents(value: object): Iterable<unknown> {
+  if (value instanceof Map) for (const entry of value) yield* entry
+  else if (value instanceof Set || Array.isArray(value)) yield* value
+  else if (isPlain(value)) for (const key of Object.keys(value)) yield property(value, key)
+}
+
+/** What a property holds; a getter is not called, but it is code. */
+function property(value: object, key: string): unknown {
+  const descriptor = Object.getOwnPropertyDescriptor(value, key)
+  return descriptor?.get ?? descriptor?.value
 }
 
 /** Whether a function or a class is the engine's, the global object's or Node's. */

@@ -24,12 +24,12 @@ export interface StateOptions<T> {
 const DEFAULT_VERSION = 1
 
 let root: Root
-let isolate: Map<string, Entry>
+let isolate: Table
 
 /** Finds the root of this thread in the main realm; the entry module calls it once, before anything else. */
 export function attach(mainRealm: Realm): Root {
   root = connectRoot(mainRealm)
-  isolate = root.isolate.entries
+  isolate = root.isolate
   return root
 }
 
@@ -38,8 +38,8 @@ export function attach(mainRealm: Realm): Root {
  * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
  */
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T {
-  const table = options?.scope === undefined ? root.isolate : tableOf(root, options.scope)
-  const entry = options?.scope === undefined ? isolate.get(key) : table.entries.get(key)
+  const table = options?.scope === undefined ? isolate : tableOf(root, options.scope)
+  const entry = table.entries.get(key)
   if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION)) return hit<T>(entry, options)
   checkDefinition(key, init, options)
   const version = options?.version ?? DEFAULT_VERSION
@@ -82,7 +82,9 @@ function startAsync<T>(table: Table, key: string, version: string | number, init
   const made = runInitialiser(start, async () => {
     try {
       const entry = table.entries.get(key)
-      await (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
+      const disposed = entry && dispose(key, entry, options?.dispose as Entry['dispose'])
+      // Without a pause where there is nothing to wait for: the initialiser begins in its caller's turn.
+      if (disposed !== undefined) await disposed
       const migrates = entry !== undefined && options?.migrate !== undefined
       const value = migrates ? options.migrate!(entry.value as T, entry.version) : await init()
       return store(table, key, value, version, options, migrates ? 'migrate' : 'define', site)

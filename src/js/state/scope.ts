@@ -1,7 +1,7 @@
 /** Scopes: which values a definition sees. */
 
 import { invalidArgument } from '../errors.js'
-import { report } from './dispose.js'
+import { dispose } from './dispose.js'
 import { type Realm, type Root, type Table, makeTable } from './root.js'
 
 /** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
@@ -43,5 +43,5 @@ function testFileTable(root: Root): Table {
 
 /** The test file is over: nobody waits for its values, so what goes wrong can only be told. */
 function disposeAll(table: Table): void {
-  for (const [key, entry] of [...table.entries].reverse()) void report(key, () => entry.dispose?.(entry.value))
+  for (const [key, entry] of [...table.entries].reverse()) void dispose(key, entry)
 }

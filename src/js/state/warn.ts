@@ -2,9 +2,10 @@
 
 /** A process warning in Node, a console warning elsewhere. */
 export function warn(message: string): void {
-  const { process } = globalThis as { process?: { emitWarning?(text: string, type: string): void } }
+  const { process, console } = globalThis as { process?: { emitWarning?(text: string, type: string): void }; console?: Console }
   if (typeof process?.emitWarning === 'function') process.emitWarning(message, 'WarmswapWarning')
-  else console.warn(`warmswap: ${message}`)
+  // A bare vm context has neither.
+  else console?.warn(`warmswap: ${message}`)
 }
 
 /** The place that called `boundary`, as the engine writes it; undefined where the engine cannot tell. */
