@@ -22,6 +22,7 @@
 
 mod archive;
 mod bundles;
+mod caches;
 mod cancel;
 mod environment;
 mod error;

@@ -29,6 +29,23 @@ export {
   type LockOptions,
 } from './locks.js'
 export { prewarm } from './prewarm.js'
+  cacheLocationFromEnv,
+  openCache,
+  type Budget,
+  type Cache,
+  type CacheEvent,
+  type CacheInfo,
+  type Limits,
+  type Progress,
+  type RestoreOptions,
+  type RestoreOutcome,
+  type RestoreResult,
+  type SnapshotOptions,
+  type SnapshotOutcome,
+  type SnapshotResult,
+  type StoreLocation,
+} from './caches.js'
+export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
 export * from './state/index.js'
 export * from './restarts/index.js'

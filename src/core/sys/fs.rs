@@ -125,6 +125,31 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File> {
     .map(File::from)
 }
 
+/// A new file without a name in `directory`, for reading and writing: gone when it is closed, also by a kill.
+pub fn anonymous(directory: &Path) -> Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
+        const EOPNOTSUPP: i32 = rustix::io::Errno::OPNOTSUPP.raw_os_error();
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let made = call("open", directory, || {
+            rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600))
+        });
+        match made {
+            // Filesystems without O_TMPFILE (overlayfs before 6.1, FUSE, NFS): a name that goes at once.
+            Err(error) if matches!(error.errno(), Some(EOPNOTSUPP | EISDIR)) => {}
+            made => return made.map(File::from),
+        }
+    }
+    let path = directory.join(format!(".warmswap-spool-{}", uuid::Uuid::new_v4().simple()));
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = call("open", &path, || {
+        rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
+    })?;
+    remove_file(&path)?;
+    Ok(File::from(file))
+}
+
 /// Writes all bytes to an open file.
 pub fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> Result<()> {
     call("write", path, || Ok::<(), io::Error>(()))?;

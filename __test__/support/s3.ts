@@ -1,0 +1,91 @@
+/** S3 servers: moto (signatures, multipart, conditional writes) and s3rver (ignores conditions). */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { createRequire } from 'node:module'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+// @ts-expect-error: a script without types
+import { ensurePython } from '../../scripts/lib/setup.js'
+import { makeTemp } from './temp.js'
+
+export interface S3Server {
+  readonly endpoint: string
+  /** A store location in a bucket of its own. */
+  store(prefix?: string): { scheme: 's3'; bucket: string; prefix: string; endpoint: string; region: string; accessKeyId: string; secretAccessKey: string }
+  stop(): Promise<void>
+}
+
+export const ACCESS_KEY_ID = 'AKIAWARMSWAPTEST'
+/** Unlikely enough that finding it anywhere is a leak. */
+export const SECRET_ACCESS_KEY = 'warmswap/secret+must+never+be+told'
+
+const BUCKET = 'warmswap-test'
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function location(endpoint: string): S3Server['store'] {
+  return (prefix = '') => ({ scheme: 's3', bucket: BUCKET, prefix, endpoint, region: 'us-east-1', accessKeyId: ACCESS_KEY_ID, secretAccessKey: SECRET_ACCESS_KEY })
+}
+
+/** Resolves once the server answers HTTP at all. */
+async function answers(endpoint: string, process: ChildProcess): Promise<void> {
+  while (process.exitCode === null) {
+    const reached = await new Promise<boolean>((resolve) => {
+      const probe = request(endpoint, { method: 'GET' }, (response) => {
+        response.resume()
+        resolve(true)
+      })
+      probe.on('error', () => resolve(false))
+      probe.end()
+    })
+    if (reached) return
+    await sleep(50)
+  }
+  throw new Error(`the S3 server ended with code ${process.exitCode}`)
+}
+
+async function createBucket(endpoint: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const put = request(`${endpoint}/${BUCKET}`, { method: 'PUT', headers: { authorization: `AWS4-HMAC-SHA256 Credential=${ACCESS_KEY_ID}/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0` } }, (response) => {
+      response.resume()
+      response.on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`PUT bucket: ${response.statusCode}`))))
+    })
+    put.on('error', reject)
+    put.end()
+  })
+}
+
+/** The folder of moto's programs, or undefined where Python or PyPI is missing. */
+export function motoPrograms(): string | undefined {
+  return ensurePython('moto', ['moto[s3,server]==5.2.*']) as string | undefined
+}
+
+export async function startMoto(): Promise<S3Server> {
+  const programs = motoPrograms()
+  if (programs === undefined) throw new Error('moto could not be installed: python3-venv or PyPI is missing')
+  const port = await freePort()
+  const child = spawn(join(programs, 'python'), [join(programs, 'moto_server'), '-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
+  const endpoint = `http://127.0.0.1:${port}`
+  await answers(endpoint, child)
+  await createBucket(endpoint)
+  return { endpoint, store: location(endpoint), stop: async () => void (child.kill('SIGKILL') && (await once(child, 'exit'))) }
+}
+
+/** A store without conditions: If-Match and If-None-Match are ignored and the object is overwritten. */
+export async function startS3rver(): Promise<S3Server> {
+  const S3rver = createRequire(import.meta.url)('s3rver') as new (options: object) => { run(): Promise<AddressInfo>; close(): Promise<void> }
+  const server = new S3rver({ address: '127.0.0.1', port: 0, silent: true, directory: makeTemp(), configureBuckets: [{ name: BUCKET }], allowMismatchedSignatures: true })
+  const { port } = await server.run()
+  const endpoint = `http://127.0.0.1:${port}`
+  return { endpoint, store: location(endpoint), stop: () => server.close() }
+}

@@ -1,0 +1,247 @@
+//! Between a snapshot and the archive: a tree packed into a nameless local file, and hashes of what is sent and
+//! what is read back.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::archive::{self, Progress};
+use super::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
+use super::exclude::Excludes;
+use super::failure::{Failure as ArchiveFailure, Outcome};
+use super::outcome::SnapshotOutcome;
+use super::pointer::{Pointer, hex};
+use super::run::Run;
+use super::snapshot::{SnapshotOptions, Stop};
+use super::stamp;
+use super::store::{Answer, Chunks, Failure, Kind, Listed, Meter, Spool, Store, download};
+use super::tree::Tree;
+use crate::core::error::Error;
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::fs;
+
+/// Connections that read a blob back.
+const READ_BACK_CONCURRENCY: usize = 4;
+/// How often a call's progress takes over the archive's.
+const PROGRESS: Duration = Duration::from_millis(50);
+
+/// What goes into an archive and how.
+#[derive(Debug, Clone)]
+pub struct Packing {
+    /// What stays out.
+    pub excludes: Excludes,
+    /// Of the compression; the format's own default if absent.
+    pub level: Option<i32>,
+    /// Most files.
+    pub max_files: u64,
+    /// Most bytes of the files.
+    pub max_bytes: u64,
+}
+
+/// A packed tree, not yet sent.
+pub(super) struct Packed {
+    pub(super) spool: Arc<Spool>,
+    pub(super) sha256: String,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) frames: u64,
+    pub(super) window_log: u32,
+    pub(super) digest: String,
+    pub(super) tree: Tree,
+    pub(super) skipped: Vec<(String, String)>,
+}
+
+impl From<ArchiveFailure> for Stop {
+    fn from(failure: ArchiveFailure) -> Self {
+        let outcome = match failure.outcome {
+            Outcome::Corrupt => SnapshotOutcome::Corrupt,
+            Outcome::Unstable => SnapshotOutcome::Unstable,
+            Outcome::Busy => SnapshotOutcome::Busy,
+            Outcome::NoSpace => SnapshotOutcome::NoSpace,
+            Outcome::Denied => SnapshotOutcome::Denied,
+            Outcome::Timeout => SnapshotOutcome::Timeout,
+            Outcome::Aborted => SnapshotOutcome::Aborted,
+            Outcome::TooLarge => SnapshotOutcome::TooLarge,
+            // Nothing to pack is an empty tree, told apart from a tree that cannot be read.
+            _ if failure.error.is_not_found() => SnapshotOutcome::Empty,
+            _ => SnapshotOutcome::Error,
+        };
+        Self(outcome, failure.error.message)
+    }
+}
+
+/// Files and bytes of the tree if it is the pointer's: only files that changed since the stamp are read. Without
+/// a stamp packing is as fast as looking.
+pub(super) async fn find_unchanged(
+    options: &SnapshotOptions,
+    pointer: &Pointer,
+    run: &Arc<Run>,
+) -> Option<(u64, u64)> {
+    let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
+    let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
+    let looking = tokio::task::spawn_blocking(move || {
+        let known = stamp::read(&from).ok().flatten()?;
+        let scan = stamp::scan(&from, Some(&known), &excludes, &cancel).ok()?;
+        if scan.tree.digest() != pointer.tree {
+            return None;
+        }
+        if !scan.is_unchanged {
+            // The next look is then a stat walk; without it only slower.
+            drop(stamp::write(&from, &pointer.generation, &scan.tree));
+        }
+        Some(scan.tree.totals())
+    });
+    looking.await.ok().flatten()
+}
+
+/// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
+pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
+    let (from, generation) = (options.from.clone(), generation.to_owned());
+    std::thread::spawn(move || drop(stamp::write(&from, &generation, &tree)));
+}
+
+/// Packs the tree of a snapshot on a thread of its own.
+pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed, Stop> {
+    let (options, cancel) = (options.clone(), run.meter.cancel.clone());
+    let progress = Arc::new(Progress::default());
+    let counted = Arc::clone(&progress);
+    let packing = tokio::task::spawn_blocking(move || pack_here(&options, cancel, counted));
+    follow(packing, &progress, run).await
+}
+
+/// Waits for blocking work and passes its progress on to the call.
+pub(super) async fn follow<T, E: From<Failure>>(
+    mut work: tokio::task::JoinHandle<Result<T, E>>,
+    progress: &Progress,
+    run: &Run,
+) -> Result<T, E> {
+    loop {
+        match tokio::time::timeout(PROGRESS, &mut work).await {
+            Ok(Ok(done)) => {
+                let (files, bytes) = progress.so_far();
+                run.count(files, bytes);
+                return done;
+            }
+            Ok(Err(failure)) => return Err(Failure::new(Kind::Local, failure.to_string()).into()),
+            Err(_) => {
+                let (files, bytes) = progress.so_far();
+                run.count(files, bytes);
+            }
+        }
+    }
+}
+
+fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>) -> Result<Packed, Stop> {
+    let format = options.key.single_object().unwrap_or(Format::TarZst);
+    let writing = archive::WriteOptions {
+        format,
+        level: options.packing.level.unwrap_or(DEFAULT_LEVEL),
+        excludes: options.packing.excludes.clone(),
+        cancel,
+        progress,
+    };
+    let directory = std::env::temp_dir();
+    let mut sink = Sink {
+        file: fs::anonymous(&directory).map_err(Failure::from)?,
+        hasher: Sha256::new(),
+        path: &directory,
+    };
+    let summary = archive::write(&options.from, &mut sink, &writing)?;
+    let over = |what: &str, value: u64, most: u64| {
+        Stop(
+            SnapshotOutcome::TooLarge,
+            format!(
+                "the tree has {value} {what}, more than limits.max{} allows ({most})",
+                if what == "files" { "Files" } else { "Bytes" }
+            ),
+        )
+    };
+    if summary.files > options.packing.max_files {
+        return Err(over("files", summary.files, options.packing.max_files));
+    }
+    if summary.bytes > options.packing.max_bytes {
+        return Err(over("bytes", summary.bytes, options.packing.max_bytes));
+    }
+    Ok(Packed {
+        sha256: hex(&sink.hasher.finalize()),
+        spool: Arc::new(Spool {
+            file: sink.file,
+            size: summary.compressed_bytes,
+            path: directory,
+        }),
+        files: summary.files,
+        bytes: summary.bytes,
+        frames: summary.frames,
+        // A frame never needs a larger window than its own content.
+        window_log: FRAME_BYTES.ilog2(),
+        digest: summary.tree.digest(),
+        tree: summary.tree,
+        skipped: summary
+            .skipped
+            .into_iter()
+            .map(|skipped| (skipped.path, skipped.why.to_owned()))
+            .collect(),
+    })
+}
+
+/// A nameless file that hashes what is written to it.
+struct Sink<'a> {
+    file: File,
+    hasher: Sha256,
+    path: &'a Path,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        fs::write_all(&mut self.file, bytes, self.path).map_err(into_io)?;
+        self.hasher.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn into_io(error: Error) -> io::Error {
+    error.source.unwrap_or_else(|| io::Error::other(error.message))
+}
+
+/// The sha256 of what a store gives for an object.
+pub(super) async fn hash_object(
+    store: &Arc<dyn Store>,
+    object: Listed,
+    meter: &Arc<Meter>,
+) -> Answer<String> {
+    let chunks = download(
+        Arc::clone(store),
+        object,
+        READ_BACK_CONCURRENCY,
+        Arc::clone(meter),
+    );
+    let failure = chunks.failure();
+    let hashing = tokio::task::spawn_blocking(move || hash(chunks));
+    match hashing.await {
+        Ok(Ok(sha256)) => Ok(sha256),
+        Ok(Err(error)) => Err(failure
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Failure::new(Kind::Local, error.to_string()))),
+        Err(error) => Err(Failure::new(Kind::Local, error.to_string())),
+    }
+}
+
+fn hash(mut chunks: Chunks) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match chunks.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The pointer: which blob a key means now, and everything that proves it. Written last, conditionally.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::key::Key;
+
+/// Largest pointer that is read, in bytes; a real one has about 700.
+pub const MAX_POINTER_BYTES: usize = 4096;
+/// Version of the layout that is written and read.
+pub const VERSION: u32 = 1;
+
+/// Who made a blob. Restores can demand that it fits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Producer {
+    /// Always `warmswap`.
+    pub tool: String,
+    /// Of warmswap.
+    pub version: String,
+    /// As Node names it.
+    pub platform: String,
+    /// As Node names it.
+    pub arch: String,
+    /// `glibc`, `musl` or empty.
+    pub libc: String,
+    /// What the caller gave, such as a hash of the lock file.
+    pub fingerprint: String,
+}
+
+impl Producer {
+    /// This build on this machine, in Node's words.
+    pub fn of_this_machine(fingerprint: String) -> Self {
+        let platform = match std::env::consts::OS {
+            "macos" => "darwin",
+            "windows" => "win32",
+            other => other,
+        };
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "x64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let libc = if cfg!(target_env = "musl") {
+            "musl"
+        } else if cfg!(target_os = "linux") {
+            "glibc"
+        } else {
+            ""
+        };
+        Self {
+            tool: "warmswap".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: platform.to_owned(),
+            arch: arch.to_owned(),
+            libc: libc.to_owned(),
+            fingerprint,
+        }
+    }
+}
+
+/// `<key>/current.json`. The order of the fields is part of the format: the signature covers them in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// Version of this layout.
+    pub v: u32,
+    /// Name of this generation.
+    pub generation: String,
+    /// The generation it replaced.
+    pub parent: Option<String>,
+    /// Name of the blob below `blobs/`.
+    pub blob: String,
+    /// Compressed bytes.
+    pub size: u64,
+    /// The store's version of the blob.
+    pub etag: String,
+    /// Of the blob's bytes, in hex.
+    pub sha256: String,
+    /// Digest of the tree.
+    pub tree: String,
+    /// Files in the tree.
+    pub files: u64,
+    /// Bytes of the files in the tree.
+    pub bytes: u64,
+    /// Largest window of the zstd frames.
+    #[serde(rename = "windowLog")]
+    pub window_log: u32,
+    /// How many zstd frames hold the tar.
+    pub frames: u64,
+    /// When, as RFC 3339.
+    pub created: String,
+    /// Who.
+    pub producer: Producer,
+    /// Signature over the key and every field above, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<String>,
+}
+
+/// Why the bytes of a pointer are not used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not a pointer.
+    Malformed(String),
+    /// A layout of another version.
+    Version(u32),
+    /// The signature is absent or another one.
+    Signature(&'static str),
+}
+
+impl Pointer {
+    /// Reads and checks a pointer; with a signing key the signature must be there and right.
+    pub fn read(bytes: &[u8], key: &Key, secret: Option<&[u8]>) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            v: u32,
+        }
+        // The error of serde_json names line and column only, never the content.
+        let malformed = |error: serde_json::Error| {
+            Refusal::Malformed(format!("the pointer is not JSON of ours: {error}"))
+        };
+        let version = serde_json::from_slice::<Versioned>(bytes).map_err(malformed)?.v;
+        if version != VERSION {
+            return Err(Refusal::Version(version));
+        }
+        let pointer: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        if pointer.sha256.len() != 64 || pointer.blob != format!("{}.tar.zst", pointer.sha256) {
+            return Err(Refusal::Malformed("the pointer names no blob of ours".to_owned()));
+        }
+        if let Some(secret) = secret {
+            pointer.verify(key, secret)?;
+        }
+        Ok(pointer)
+    }
+
+    /// The bytes that are written, signed if there is a signing key.
+    pub fn to_bytes(&self, key: &Key, secret: Option<&[u8]>) -> Vec<u8> {
+        let mut pointer = self.clone();
+        pointer.hmac = secret.map(|secret| hex(&pointer.signature(key, secret).finalize().into_bytes()));
+        serde_json::to_vec(&pointer).unwrap_or_default()
+    }
+
+    fn verify(&self, key: &Key, secret: &[u8]) -> Result<(), Refusal> {
+        let Some(told) = &self.hmac else {
+            return Err(Refusal::Signature("the pointer is not signed"));
+        };
+        let told = unhex(told).ok_or(Refusal::Signature("the signature is not hex"))?;
+        self.signature(key, secret)
+            .verify_slice(&told)
+            .map_err(|_| Refusal::Signature("the signature is not of this key and this secret"))
+    }
+
+    /// HMAC-SHA256 over the key, a line feed and the pointer without its `hmac` as compact JSON.
+    fn signature(&self, key: &Key, secret: &[u8]) -> Hmac<Sha256> {
+        let mut unsigned = self.clone();
+        unsigned.hmac = None;
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of every length");
+        mac.update(key.as_str().as_bytes());
+        mac.update(b"\n");
+        mac.update(&serde_json::to_vec(&unsigned).unwrap_or_default());
+        mac
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pointer() -> Pointer {
+        Pointer {
+            v: VERSION,
+            generation: "g1".to_owned(),
+            parent: None,
+            blob: format!("{}.tar.zst", "ab".repeat(32)),
+            size: 1,
+            etag: "\"e\"".to_owned(),
+            sha256: "ab".repeat(32),
+            tree: "t".to_owned(),
+            files: 1,
+            bytes: 1,
+            window_log: 21,
+            frames: 1,
+            created: "2026-01-01T00:00:00Z".to_owned(),
+            producer: Producer::default(),
+            hmac: None,
+        }
+    }
+
+    #[test]
+    fn the_signature_covers_the_key_and_every_field() {
+        let key = Key::parse("key", "site/a").expect("a key");
+        let other = Key::parse("key", "site/b").expect("a key");
+        let bytes = pointer().to_bytes(&key, Some(b"secret"));
+        assert!(Pointer::read(&bytes, &key, Some(b"secret")).is_ok());
+        assert!(matches!(
+            Pointer::read(&bytes, &other, Some(b"secret")),
+            Err(Refusal::Signature(_))
+        ));
+        assert!(matches!(
+            Pointer::read(&bytes, &key, Some(b"another")),
+            Err(Refusal::Signature(_))
+        ));
+        let text = String::from_utf8(bytes).expect("JSON");
+        for (from, to) in [
+            ("\"g1\"", "\"g2\""),
+            ("\"size\":1", "\"size\":2"),
+            ("\"files\":1", "\"files\":2"),
+            ("\"tree\":\"t\"", "\"tree\":\"u\""),
+            ("\"fingerprint\":\"\"", "\"fingerprint\":\"x\""),
+        ] {
+            let forged = text.replace(from, to);
+            assert_ne!(forged, text);
+            assert!(
+                matches!(
+                    Pointer::read(forged.as_bytes(), &key, Some(b"secret")),
+                    Err(Refusal::Signature(_))
+                ),
+                "{from} was changed to {to} and the signature held"
+            );
+        }
+        let unsigned = pointer().to_bytes(&key, None);
+        assert!(matches!(
+            Pointer::read(&unsigned, &key, Some(b"secret")),
+            Err(Refusal::Signature(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_not_a_pointer_is_refused() {
+        let key = Key::parse("key", "a").expect("a key");
+        for bytes in [&b""[..], b"{}", b"[]", b"{\"v\":1}", b"\x00"] {
+            assert!(matches!(
+                Pointer::read(bytes, &key, None),
+                Err(Refusal::Malformed(_))
+            ));
+        }
+        assert_eq!(Pointer::read(b"{\"v\":9}", &key, None), Err(Refusal::Version(9)));
+        let mut escaping = pointer();
+        escaping.blob = "../../other/blobs/x".to_owned();
+        let bytes = escaping.to_bytes(&key, None);
+        assert!(matches!(
+            Pointer::read(&bytes, &key, None),
+            Err(Refusal::Malformed(_))
+        ));
+    }
+}

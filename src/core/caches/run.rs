@@ -1,0 +1,329 @@
+//! The deadline machine: one absolute moment over everything a call does, and one [`Gate`] that decides between
+//! its end and its commit.
+//!
+//! ```text
+//! Running ──gate.pass()──▶ Committing      the work may change the target; the end waits for it
+//!    └─────gate.close()──▶ Dead            the caller has its answer; the work may only clean up
+//! ```
+//!
+//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop: it settles
+//! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::commit::Gate;
+use super::outcome::Stage;
+use super::store::Meter;
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
+use crate::core::sys::fault;
+
+/// How often throughput is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a commit that began in time may run over the deadline before the call settles without it.
+const COMMIT_GRACE: Duration = Duration::from_millis(60);
+
+/// How much time and patience a call has.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// The end of everything.
+    pub deadline: Duration,
+    /// How long a connection may be silent.
+    pub idle: Duration,
+    /// Least bytes a second, over a window of `idle`, while the network is waited for; 0 is off.
+    pub min_bytes_per_second: u64,
+    /// How often one request may be tried.
+    pub attempts: u32,
+}
+
+/// What ended a call from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The deadline, or too little throughput.
+    TimedOut(String),
+    /// The caller.
+    Aborted,
+    /// A bug of ours.
+    Panicked(String),
+}
+
+/// What a call has done so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// What it is doing.
+    pub stage: Stage,
+    /// Files so far.
+    pub files: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Bytes in all, once known.
+    pub total_bytes: Option<u64>,
+}
+
+/// One call.
+pub struct Run {
+    /// Its traffic and its cancellation.
+    pub meter: Arc<Meter>,
+    /// Its end.
+    pub deadline: Deadline,
+    /// Decides between its end and its commit.
+    pub gate: Gate,
+    budget: Budget,
+    clock: Mutex<Clock>,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    total_bytes: AtomicU64,
+}
+
+struct Clock {
+    started: Instant,
+    stage: Stage,
+    since: Instant,
+    spent: Vec<(Stage, Duration)>,
+}
+
+impl Run {
+    /// Starts the time of a call that begins with `stage`.
+    pub fn start(budget: Budget, cancel: Cancel, stage: Stage) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            meter: Arc::new(Meter::new(cancel, budget.idle, budget.attempts)),
+            deadline: Deadline::after(budget.deadline),
+            budget,
+            gate: Gate::new(),
+            clock: Mutex::new(Clock {
+                started: now,
+                stage,
+                since: now,
+                spent: Vec::new(),
+            }),
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the work may change what others see. From then on the call waits for the work.
+    pub fn may_commit(&self) -> bool {
+        self.gate.pass() || fault::mutant("commit-after-deadline")
+    }
+
+    /// Ends the time of one stage and starts that of the next.
+    pub fn enter(&self, stage: Stage) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let spent = now - clock.since;
+        let before = clock.stage;
+        match clock.spent.iter_mut().find(|(known, _)| *known == before) {
+            Some((_, sum)) => *sum += spent,
+            None => clock.spent.push((before, spent)),
+        }
+        clock.stage = stage;
+        clock.since = now;
+    }
+
+    /// What the call is doing now. Waiting for credentials is told as such, whatever they are for.
+    pub fn stage(&self) -> Stage {
+        if self.meter.is_fetching_credentials() {
+            return Stage::Credentials;
+        }
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).stage
+    }
+
+    /// Milliseconds of each stage so far, and `total`.
+    pub fn timings(&self) -> Vec<(&'static str, f64)> {
+        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let mut timings: Vec<(&'static str, f64)> = clock
+            .spent
+            .iter()
+            .map(|(stage, spent)| (stage.as_str(), milliseconds(*spent)))
+            .collect();
+        let running = milliseconds(now - clock.since);
+        match timings.iter_mut().find(|(name, _)| *name == clock.stage.as_str()) {
+            Some((_, sum)) => *sum += running,
+            None => timings.push((clock.stage.as_str(), running)),
+        }
+        timings.push(("total", milliseconds(now - clock.started)));
+        timings
+    }
+
+    /// Says how far the work is.
+    pub fn count(&self, files: u64, bytes: u64) {
+        self.files.store(files, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says how much there will be.
+    pub fn expect_bytes(&self, bytes: u64) {
+        self.total_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How far the call is.
+    pub fn progress(&self) -> Progress {
+        let total = self.total_bytes.load(Ordering::Relaxed);
+        Progress {
+            stage: self.stage(),
+            files: self.files.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            total_bytes: (total > 0).then_some(total),
+        }
+    }
+
+    /// Runs the work until it, the deadline, the caller or the throughput ends it. `settle` makes the answer
+    /// of a call that was ended; its work goes on by itself until it notices.
+    pub async fn race<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = T> + Send + 'static,
+        settle: impl FnOnce(Ended) -> T,
+    ) -> T {
+        let mut task = tokio::spawn(work);
+        let ended = tokio::select! {
+            biased;
+            done = &mut task => match done {
+                Ok(answer) => return answer,
+                Err(failure) => Ended::Panicked(failure.to_string()),
+            },
+            ended = self.end() => ended,
+        };
+        if self.gate.close() {
+            self.meter.cancel.cancel();
+            return settle(ended);
+        }
+        // The commit has begun: an abort comes too late for it, a deadline waits for its last system calls.
+        let left = self.deadline.remaining().unwrap_or(Duration::MAX) + COMMIT_GRACE;
+        match tokio::time::timeout(left, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(failure)) => settle(Ended::Panicked(failure.to_string())),
+            Err(_) => settle(Ended::TimedOut(
+                "the commit began in time and is still running: it will be seen in full or not at all"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    async fn end(&self) -> Ended {
+        tokio::select! {
+            biased;
+            () = self.meter.cancel.cancelled() => Ended::Aborted,
+            () = self.sleep_until_deadline() => {
+                let whole = self.budget.deadline.as_millis();
+                Ended::TimedOut(format!("not done within {whole} ms (in stage {})", self.stage().as_str()))
+            }
+            reason = self.too_slow() => Ended::TimedOut(reason),
+        }
+    }
+
+    async fn sleep_until_deadline(&self) {
+        match self.deadline.instant() {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when the network, while it was waited for, gave less than the least over one window.
+    async fn too_slow(&self) -> String {
+        let least = self.budget.min_bytes_per_second;
+        if least == 0 {
+            return std::future::pending().await;
+        }
+        let mut since = Instant::now();
+        let mut moved = self.meter.moved_bytes();
+        loop {
+            tokio::time::sleep(TICK).await;
+            if !self.meter.is_waiting() {
+                since = Instant::now();
+                moved = self.meter.moved_bytes();
+                continue;
+            }
+            let window = since.elapsed();
+            if window < self.budget.idle {
+                continue;
+            }
+            let now = self.meter.moved_bytes();
+            let rate = u128::from(now - moved) * 1000 / window.as_millis().max(1);
+            if rate < u128::from(least) {
+                return format!("{rate} bytes a second, minBytesPerSecond is {least}");
+            }
+            since = Instant::now();
+            moved = now;
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(deadline: Duration) -> Arc<Run> {
+        let budget = Budget {
+            deadline,
+            idle: Duration::from_secs(3),
+            min_bytes_per_second: 0,
+            attempts: 3,
+        };
+        Run::start(budget, Cancel::new(), Stage::Lookup)
+    }
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(work)
+    }
+
+    #[test]
+    fn after_a_call_has_settled_its_work_may_not_commit() {
+        block_on(async {
+            let call = run(Duration::from_millis(20));
+            let late = Arc::clone(&call);
+            let (told, tells) = tokio::sync::oneshot::channel();
+            let work = async move {
+                late.meter.cancel.cancelled().await;
+                let may = late.may_commit();
+                drop(told.send(may));
+                "work"
+            };
+            assert_eq!(call.race(work, |_| "deadline").await, "deadline");
+            assert!(
+                !tells.await.expect("the work goes on"),
+                "a dead call may not commit"
+            );
+        });
+    }
+
+    #[test]
+    fn a_commit_that_began_in_time_is_waited_for() {
+        block_on(async {
+            let call = run(Duration::from_millis(20));
+            let committing = Arc::clone(&call);
+            let work = async move {
+                assert!(committing.may_commit());
+                tokio::time::sleep(Duration::from_millis(40)).await;
+                "committed"
+            };
+            assert_eq!(call.race(work, |_| "deadline").await, "committed");
+        });
+    }
+
+    #[test]
+    fn an_abort_before_the_commit_ends_the_call_at_once() {
+        block_on(async {
+            let call = run(Duration::from_mins(1));
+            call.meter.cancel.cancel();
+            let ended = call
+                .race(async { std::future::pending().await }, |ended| Some(ended))
+                .await;
+            assert_eq!(ended, Some(Ended::Aborted));
+        });
+    }
+}

@@ -1,0 +1,463 @@
+//! Snapshot: a tree becomes the next generation of a key, or nothing happens.
+//!
+//! Packed into a nameless local file first: its hash names the blob, and an empty, shrunken or unchanged tree
+//! costs no traffic. Then the blob (immutable), then read back, then the pointer by compare-and-swap against
+//! what was seen at the start, or by the ticket of the restore that this snapshot builds on. A reader sees the
+//! old generation or the new one; a writer that lost learns it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::cache::{Cache, Found};
+use super::guards::{Amount, Guard};
+use super::key::Key;
+use super::outcome::{RestoreOutcome, SnapshotOutcome, Stage};
+use super::packing::{self, Packed, Packing};
+use super::pointer::{Pointer, Producer, VERSION};
+use super::quiet;
+use super::run::{Ended, Run};
+use super::store::{self, Answer, Body, Condition, Failure, Kind, Listed, Spool, Store};
+use super::ticket::{Seen, Ticket};
+use crate::core::sys::fault;
+
+/// How often a conditional write that met another one is repeated.
+const CONFLICTS: u32 = 3;
+
+/// What to snapshot and when not to.
+#[derive(Debug, Clone)]
+pub struct SnapshotOptions {
+    /// Its name.
+    pub key: Key,
+    /// The tree.
+    pub from: PathBuf,
+    /// Of the restore that this snapshot builds on.
+    pub ticket: Option<Ticket>,
+    /// What goes into the archive and how.
+    pub packing: Packing,
+    /// What may become a generation.
+    pub guard: Guard,
+    /// How long the tree must have been unchanged; zero is off.
+    pub quiet: Duration,
+    /// Who makes it.
+    pub producer: Producer,
+}
+
+/// How a snapshot ended.
+#[derive(Debug, Clone)]
+pub struct SnapshotReport {
+    /// In one word.
+    pub outcome: SnapshotOutcome,
+    /// For people.
+    pub reason: Option<String>,
+    /// The generation that is current as far as this call knows.
+    pub generation: Option<String>,
+    /// Files in the tree.
+    pub files: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Bytes of the archive.
+    pub compressed_bytes: u64,
+    /// Bytes that were sent.
+    pub uploaded_bytes: u64,
+    /// What was left out, and why.
+    pub skipped: Vec<(String, String)>,
+    /// Whether the store tells two writers apart.
+    pub guarded: bool,
+    /// Milliseconds by stage.
+    pub timings: Vec<(&'static str, f64)>,
+}
+
+impl SnapshotReport {
+    fn new(outcome: SnapshotOutcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            generation: None,
+            files: 0,
+            bytes: 0,
+            compressed_bytes: 0,
+            uploaded_bytes: 0,
+            skipped: Vec::new(),
+            guarded: true,
+            timings: Vec::new(),
+        }
+    }
+}
+
+/// An early end: the outcome and why.
+pub(super) struct Stop(pub(super) SnapshotOutcome, pub(super) String);
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self(SnapshotOutcome::from(&failure), failure.message)
+    }
+}
+
+/// What was there at the start.
+struct Current {
+    pointer: Option<Pointer>,
+    object: Option<Listed>,
+    condition: Condition,
+}
+
+impl Cache {
+    /// Makes the tree the next generation of its key. `run` has the time and is where progress is told.
+    pub async fn snapshot(&self, options: SnapshotOptions, run: Arc<Run>) -> SnapshotReport {
+        let store = match &self.store {
+            Some(store) if !self.read_only => Arc::clone(store),
+            Some(_) => {
+                let mut report = SnapshotReport::new(SnapshotOutcome::Disabled);
+                report.reason = Some("this cache is read-only".to_owned());
+                return report;
+            }
+            None => return SnapshotReport::new(SnapshotOutcome::Disabled),
+        };
+        let call = Snapshot {
+            cache: self.clone(),
+            store,
+            options,
+            run: Arc::clone(&run),
+            report: SnapshotReport::new(SnapshotOutcome::Error),
+        };
+        let stage = Arc::clone(&run);
+        let mut report = run
+            .race(call.work(), move |ended| settle(ended, stage.stage()))
+            .await;
+        report.timings = run.timings();
+        report.uploaded_bytes = run.meter.sent_bytes();
+        report
+    }
+}
+
+fn settle(ended: Ended, stage: Stage) -> SnapshotReport {
+    let (outcome, reason) = match ended {
+        Ended::TimedOut(_) if stage == Stage::Quiet => (
+            SnapshotOutcome::Unstable,
+            Some("the tree kept changing until the deadline".to_owned()),
+        ),
+        Ended::TimedOut(reason) => (SnapshotOutcome::Timeout, Some(reason)),
+        Ended::Aborted => (SnapshotOutcome::Aborted, None),
+        Ended::Panicked(reason) => (SnapshotOutcome::Error, Some(reason)),
+    };
+    let mut report = SnapshotReport::new(outcome);
+    report.reason = reason;
+    report
+}
+
+struct Snapshot {
+    cache: Cache,
+    store: Arc<dyn Store>,
+    options: SnapshotOptions,
+    run: Arc<Run>,
+    report: SnapshotReport,
+}
+
+impl Snapshot {
+    async fn work(mut self) -> SnapshotReport {
+        match self.attempt().await {
+            Ok(outcome) => self.report.outcome = outcome,
+            Err(Stop(outcome, reason)) => {
+                self.report.outcome = outcome;
+                self.report.reason = Some(reason);
+            }
+        }
+        self.report
+    }
+
+    async fn attempt(&mut self) -> std::result::Result<SnapshotOutcome, Stop> {
+        if !self.options.quiet.is_zero() {
+            self.run.enter(Stage::Quiet);
+            quiet::wait(&self.options.from, self.options.quiet, &self.run).await?;
+        }
+        self.run.enter(Stage::Lookup);
+        let current = self.current().await?;
+        self.run.enter(Stage::Pack);
+        if let Some(pointer) = &current.pointer
+            && let Some((files, bytes)) = packing::find_unchanged(&self.options, pointer, &self.run).await
+        {
+            self.tell(files, bytes, Some(pointer));
+            return Ok(SnapshotOutcome::Unchanged);
+        }
+        let packed = packing::pack(&self.options, &self.run).await?;
+        self.report.skipped.clone_from(&packed.skipped);
+        self.report.compressed_bytes = packed.spool.size;
+        self.tell(packed.files, packed.bytes, current.pointer.as_ref());
+        if let Some(pointer) = current
+            .pointer
+            .as_ref()
+            .filter(|pointer| pointer.tree == packed.digest)
+        {
+            self.report.compressed_bytes = pointer.size;
+            packing::remember(&self.options, &pointer.generation, packed.tree);
+            return Ok(SnapshotOutcome::Unchanged);
+        }
+        self.check_guards(&packed, &current)?;
+        self.run.enter(Stage::Upload);
+        self.report.guarded = self
+            .cache
+            .honours_conditions(&*self.store, &self.run.meter)
+            .await?;
+        match self.options.key.single_object() {
+            Some(_) => self.put_object(packed, current).await,
+            None => self.put_generation(packed, current).await,
+        }
+    }
+
+    fn tell(&mut self, files: u64, bytes: u64, current: Option<&Pointer>) {
+        self.report.files = files;
+        self.report.bytes = bytes;
+        self.report.generation = current.map(|pointer| pointer.generation.clone());
+    }
+
+    /// What is there now, and the condition under which it may be replaced.
+    async fn current(&self) -> std::result::Result<Current, Stop> {
+        let found = self
+            .cache
+            .look_up(&*self.store, &self.options.key, &self.run.meter)
+            .await;
+        let (pointer, object, etag) = match found {
+            Ok(Found::Pointer(pointer, etag)) => (Some(*pointer), None, Some(etag)),
+            Ok(Found::Single(object)) => (None, Some(object.clone()), Some(object.etag)),
+            Err(not_found) => match (not_found.outcome, not_found.etag) {
+                (RestoreOutcome::Miss, _) => (None, None, None),
+                // Damaged or signed by somebody else: no use to anybody, so it is replaced.
+                (RestoreOutcome::Corrupt | RestoreOutcome::Refused, Some(etag)) => (None, None, Some(etag)),
+                (outcome, _) => return Err(Stop(same(outcome), not_found.reason)),
+            },
+        };
+        if let Some(ticket) = &self.options.ticket
+            && !ticket.matches(&self.options.key, etag.as_deref())
+        {
+            return Err(Stop(
+                SnapshotOutcome::Superseded,
+                "another generation was published since the restore of this ticket".to_owned(),
+            ));
+        }
+        let condition = match &self.options.ticket {
+            Some(ticket) => match &ticket.seen {
+                Seen::Nothing => Condition::Absent,
+                Seen::Version(etag) => Condition::Version(etag.clone()),
+            },
+            None => etag.map_or(Condition::Absent, Condition::Version),
+        };
+        Ok(Current {
+            pointer,
+            object,
+            condition,
+        })
+    }
+
+    fn check_guards(&self, packed: &Packed, current: &Current) -> std::result::Result<(), Stop> {
+        let tree = Amount {
+            files: packed.files,
+            bytes: packed.bytes,
+        };
+        let before = current.pointer.as_ref().map(|pointer| Amount {
+            files: pointer.files,
+            bytes: pointer.bytes,
+        });
+        if let Some((outcome, reason)) = self.options.guard.refuse(tree, before) {
+            return Err(Stop(outcome, reason));
+        }
+        // One object says nothing of its files; its size is the only measure.
+        let object = current.object.as_ref().map(|object| Amount {
+            files: packed.files,
+            bytes: object.size,
+        });
+        let archive = Amount {
+            files: packed.files.max(self.options.guard.min_files),
+            bytes: packed.spool.size.max(self.options.guard.min_bytes),
+        };
+        match self.options.guard.refuse(archive, object) {
+            Some((outcome, reason)) => Err(Stop(outcome, format!("{reason} (compressed bytes)"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn put_generation(
+        &mut self,
+        packed: Packed,
+        current: Current,
+    ) -> std::result::Result<SnapshotOutcome, Stop> {
+        let pointer_first = fault::mutant("pointer-before-blob");
+        let mut pointer = self.pointer(&packed, current.pointer.as_ref());
+        if pointer_first {
+            self.put_pointer(&pointer, &current.condition).await?;
+        }
+        pointer.etag = self.put_blob(&pointer, &packed.spool).await?;
+        if !pointer_first {
+            if !self.run.may_commit() {
+                return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
+            }
+            self.run.enter(Stage::Commit);
+            self.put_pointer(&pointer, &current.condition).await?;
+        }
+        self.report.generation = Some(pointer.generation.clone());
+        packing::remember(&self.options, &pointer.generation, packed.tree);
+        Ok(SnapshotOutcome::Uploaded)
+    }
+
+    fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
+        Pointer {
+            v: VERSION,
+            generation: uuid::Uuid::new_v4().simple().to_string(),
+            parent: parent.map(|pointer| pointer.generation.clone()),
+            blob: format!("{}.tar.zst", packed.sha256),
+            size: packed.spool.size,
+            etag: String::new(),
+            sha256: packed.sha256.clone(),
+            tree: packed.digest.clone(),
+            files: packed.files,
+            bytes: packed.bytes,
+            window_log: packed.window_log,
+            frames: packed.frames,
+            created: store::rfc3339(store::now_ms()),
+            producer: self.options.producer.clone(),
+            hmac: None,
+        }
+    }
+
+    /// The blob, if it is not there already, and proof that its bytes can be read back.
+    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Answer<String> {
+        let path = self.options.key.blob(&pointer.sha256);
+        let meter = &self.run.meter;
+        let body = Body::Spool(Arc::clone(spool));
+        let etag = match self
+            .store
+            .write(&path, body.clone(), Condition::Absent, meter)
+            .await
+        {
+            Ok(etag) => etag,
+            // Somebody wrote the same bytes before, or they are left of a killed upload: the name says what
+            // they must be, reading them back says what they are.
+            Err(failure) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
+                self.store.stat(&path, meter).await?.etag
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.run.enter(Stage::Verify);
+        if self.is_as_promised(pointer, &path, &etag).await? {
+            return Ok(etag);
+        }
+        // A damaged blob under its final name would break the key for ever (decocms/studio#5399).
+        self.run.enter(Stage::Upload);
+        let etag = self.store.write(&path, body, Condition::Always, meter).await?;
+        self.run.enter(Stage::Verify);
+        if self.is_as_promised(pointer, &path, &etag).await? {
+            return Ok(etag);
+        }
+        Err(Failure::new(
+            Kind::Malformed,
+            "what the store gives back is not what was sent",
+        ))
+    }
+
+    async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Answer<bool> {
+        let object = Listed {
+            path: path.to_owned(),
+            size: pointer.size,
+            etag: etag.to_owned(),
+            modified_ms: 0,
+        };
+        if self.store.stat(path, &self.run.meter).await?.size != pointer.size {
+            return Ok(false);
+        }
+        packing::hash_object(&self.store, object, &self.run.meter)
+            .await
+            .map(|sha256| sha256 == pointer.sha256)
+    }
+
+    async fn put_pointer(&self, pointer: &Pointer, condition: &Condition) -> std::result::Result<(), Stop> {
+        let key = &self.options.key;
+        let bytes = Bytes::from(pointer.to_bytes(key, self.cache.secret.as_deref()));
+        let condition = if self.report.guarded {
+            condition.clone()
+        } else {
+            Condition::Always
+        };
+        let mut attempt = 1;
+        loop {
+            let body = Body::Bytes(bytes.clone());
+            let failure = match self
+                .store
+                .write(&key.pointer(), body, condition.clone(), &self.run.meter)
+                .await
+            {
+                Ok(_) => return Ok(()),
+                Err(failure) => failure,
+            };
+            match failure.kind {
+                Kind::Conflict if attempt < CONFLICTS => attempt += 1,
+                Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Stalled => {
+                    // The answer to a write that did happen can be lost, and its repetition then fails.
+                    if self.is_current(pointer).await {
+                        return Ok(());
+                    }
+                    return Err(failure.into());
+                }
+                _ => return Err(failure.into()),
+            }
+        }
+    }
+
+    async fn is_current(&self, pointer: &Pointer) -> bool {
+        let found = self
+            .cache
+            .look_up(&*self.store, &self.options.key, &self.run.meter)
+            .await;
+        matches!(found, Ok(Found::Pointer(current, _)) if current.generation == pointer.generation)
+    }
+
+    /// A key that is one object: its own version is what is compared.
+    async fn put_object(
+        &mut self,
+        packed: Packed,
+        current: Current,
+    ) -> std::result::Result<SnapshotOutcome, Stop> {
+        if let Some(object) = current.object.filter(|object| object.size == packed.spool.size) {
+            let etag = object.etag.clone();
+            if packing::hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
+                self.report.generation = Some(etag.trim_matches('"').to_owned());
+                return Ok(SnapshotOutcome::Unchanged);
+            }
+        }
+        if !self.run.may_commit() {
+            return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
+        }
+        self.run.enter(Stage::Commit);
+        let condition = if self.report.guarded {
+            current.condition
+        } else {
+            Condition::Always
+        };
+        let etag = self
+            .store
+            .write(
+                self.options.key.as_str(),
+                Body::Spool(Arc::clone(&packed.spool)),
+                condition,
+                &self.run.meter,
+            )
+            .await?;
+        self.report.generation = Some(etag.trim_matches('"').to_owned());
+        Ok(SnapshotOutcome::Uploaded)
+    }
+}
+
+/// The same word in the other set.
+fn same(outcome: RestoreOutcome) -> SnapshotOutcome {
+    match outcome {
+        RestoreOutcome::Timeout => SnapshotOutcome::Timeout,
+        RestoreOutcome::Aborted => SnapshotOutcome::Aborted,
+        RestoreOutcome::Corrupt => SnapshotOutcome::Corrupt,
+        RestoreOutcome::Incompatible => SnapshotOutcome::Incompatible,
+        RestoreOutcome::Denied | RestoreOutcome::Refused => SnapshotOutcome::Denied,
+        RestoreOutcome::NoSpace => SnapshotOutcome::NoSpace,
+        RestoreOutcome::Superseded => SnapshotOutcome::Superseded,
+        RestoreOutcome::Unavailable => SnapshotOutcome::Unavailable,
+        _ => SnapshotOutcome::Error,
+    }
+}

@@ -1,0 +1,282 @@
+//! A store in a folder: one file an object, written to a temporary neighbour and renamed, so that an object
+//! is visible only when it is complete. Conditions are checked under a kernel lock on `.warmswap-writers`
+//! in the store's root, which dies with its holder; writers on one machine exclude each other. Our own and
+//! not OpenDAL's, whose fs service has no conditional write.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use rustix::fs::OFlags;
+
+use super::{Answer, Body, Condition, Failure, Kind, Listed, Meter, Spool, Store};
+use crate::core::error::{At, Optional};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
+use crate::core::sys::{flock, fs};
+
+/// Large enough that system calls do not count, small enough for several in memory.
+const CHUNK_BYTES: u64 = 1024 * 1024;
+const LOCK_NAME: &str = ".warmswap-writers";
+const TEMPORARY_PREFIX: &str = ".warmswap-tmp-";
+
+/// Objects in a folder.
+#[derive(Clone)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
+    fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
+        let full = self.root.join(path);
+        let file = fs::open(&full, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let stat = fs::stat_file(&file, &full)?;
+        if stat.kind != fs::Kind::File {
+            return Err(Failure::new(Kind::NotFound, format!("'{path}' is not a file")));
+        }
+        let listed = listed(path, &stat);
+        if etag.is_some_and(|etag| etag != listed.etag) {
+            return Err(Failure::new(
+                Kind::Changed,
+                format!("'{path}' is another version"),
+            ));
+        }
+        Ok((file, listed, full))
+    }
+
+    fn put(&self, path: &str, body: &Body, condition: &Condition, meter: &Meter) -> Answer<String> {
+        let target = self.root.join(path);
+        let parent = target.parent().unwrap_or(&self.root);
+        fs::create_directories(parent)?;
+        let temporary = parent.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4().simple()));
+        let written = self
+            .fill(&temporary, body, meter)
+            .and_then(|()| self.commit(&temporary, &target, path, condition, &meter.cancel));
+        if written.is_err() {
+            // The write's own failure is what the caller must hear.
+            drop(fs::remove_file(&temporary));
+        }
+        written
+    }
+
+    fn fill(&self, temporary: &Path, body: &Body, meter: &Meter) -> Answer<()> {
+        let mut file = fs::create_new(temporary, 0o644)?;
+        match body {
+            Body::Bytes(bytes) => {
+                fs::write_all(&mut file, bytes, temporary)?;
+                meter.sent(bytes.len());
+            }
+            Body::Spool(spool) => {
+                let mut offset = 0;
+                while offset < spool.size {
+                    meter.cancel.check()?;
+                    let end = (offset + CHUNK_BYTES).min(spool.size);
+                    let bytes = read_spool(spool, offset..end)?;
+                    fs::write_all(&mut file, &bytes, temporary)?;
+                    meter.sent(bytes.len());
+                    offset = end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &self,
+        temporary: &Path,
+        target: &Path,
+        path: &str,
+        condition: &Condition,
+        cancel: &Cancel,
+    ) -> Answer<String> {
+        let _writers = self.exclude_writers(cancel)?;
+        let current = fs::stat(target).optional()?.map(|stat| listed(path, &stat).etag);
+        let holds = match condition {
+            Condition::Always => true,
+            Condition::Absent => current.is_none(),
+            Condition::Version(wanted) => current.as_ref() == Some(wanted),
+        };
+        if !holds {
+            return Err(Failure::new(
+                Kind::Changed,
+                format!("'{path}' is another version"),
+            ));
+        }
+        cancel.check()?;
+        fs::rename(temporary, target)?;
+        Ok(listed(path, &fs::stat(target)?).etag)
+    }
+
+    /// The kernel lock of all writers on this machine; given back when the file is closed.
+    fn exclude_writers(&self, cancel: &Cancel) -> Answer<File> {
+        let path = self.root.join(LOCK_NAME);
+        let file = fs::open_or_create(&path, 0o666)?;
+        while !flock::try_exclusive(&file, &path)? {
+            cancel.check()?;
+            // Held for two system calls: a short pause costs less than a wake-up protocol.
+            cancel.sleep(Duration::from_millis(1), Deadline::NEVER);
+        }
+        Ok(file)
+    }
+
+    fn walk(&self, prefix: &str, found: &mut Vec<Listed>) -> Answer<()> {
+        let Some(entries) = fs::read_directory(&self.root.join(prefix)).optional()? else {
+            return Ok(());
+        };
+        for entry in entries {
+            let Some(name) = entry.name.to_str() else { continue };
+            if name.starts_with(".warmswap-") {
+                continue;
+            }
+            let path = format!("{prefix}{name}");
+            let Some(stat) = fs::stat(&self.root.join(&path)).optional()? else {
+                continue;
+            };
+            match stat.kind {
+                fs::Kind::Directory => self.walk(&format!("{path}/"), found)?,
+                fs::Kind::File => found.push(listed(&path, &stat)),
+                fs::Kind::Symlink | fs::Kind::Other => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listed(path: &str, stat: &fs::Stat) -> Listed {
+    Listed {
+        path: path.to_owned(),
+        size: stat.size,
+        // As web servers make them: a rename brings a new inode, a rewrite a new time.
+        etag: format!("\"{:x}-{:x}-{:x}\"", stat.inode, stat.modified_ns, stat.size),
+        modified_ms: u64::try_from(stat.modified_ns / 1_000_000).unwrap_or(0),
+    }
+}
+
+/// Runs work that blocks on a thread of the runtime's blocking pool.
+pub(super) async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failure| {
+        Err(Failure::new(
+            Kind::Local,
+            format!("the work was dropped: {failure}"),
+        ))
+    })
+}
+
+/// These bytes of a spool.
+pub(super) fn read_spool(spool: &Spool, range: Range<u64>) -> Answer<Bytes> {
+    read_range(&spool.file, &range, &spool.path)
+}
+
+fn read_range(file: &File, range: &Range<u64>, path: &Path) -> Answer<Bytes> {
+    let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; size];
+    file.read_exact_at(&mut bytes, range.start).at("pread", path)?;
+    Ok(Bytes::from(bytes))
+}
+
+impl Store for Folder {
+    fn conditions_are_uncertain(&self) -> bool {
+        false
+    }
+
+    fn stat<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+        let (store, path) = (self.clone(), path.to_owned());
+        on_thread(move || store.open(&path, None).map(|(_, listed, _)| listed)).boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>> {
+        let (store, path, etag, meter) = (self.clone(), path.to_owned(), etag.to_owned(), Arc::clone(meter));
+        on_thread(move || {
+            let (file, listed, full) = store.open(&path, Some(&etag))?;
+            if range.end > listed.size {
+                return Err(Failure::new(
+                    Kind::Malformed,
+                    format!("'{path}' has no bytes {range:?}"),
+                ));
+            }
+            let bytes = read_range(&file, &range, &full)?;
+            meter.received(bytes.len());
+            Ok(bytes)
+        })
+        .boxed()
+    }
+
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        let (store, name, version) = (self.clone(), path.to_owned(), etag.map(str::to_owned));
+        async move {
+            let (file, listed, full) = on_thread(move || store.open(&name, version.as_deref())).await?;
+            let spool = Arc::new(Spool {
+                file,
+                size: listed.size,
+                path: full,
+            });
+            let meter = Arc::clone(meter);
+            let chunks = futures::stream::try_unfold(0, move |offset| {
+                let (spool, meter) = (Arc::clone(&spool), Arc::clone(&meter));
+                async move {
+                    if offset >= spool.size {
+                        return Ok(None);
+                    }
+                    let end = (offset + CHUNK_BYTES).min(spool.size);
+                    let bytes = on_thread(move || read_spool(&spool, offset..end)).await?;
+                    meter.received(bytes.len());
+                    Ok(Some((bytes, end)))
+                }
+            });
+            Ok((listed.etag, chunks.boxed()))
+        }
+        .boxed()
+    }
+
+    fn write<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>> {
+        let (store, path, meter) = (self.clone(), path.to_owned(), Arc::clone(meter));
+        on_thread(move || store.put(&path, &body, &condition, &meter)).boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+        let (store, prefix) = (self.clone(), prefix.to_owned());
+        on_thread(move || {
+            let mut found = Vec::new();
+            store.walk(&prefix, &mut found)?;
+            Ok(found)
+        })
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+        let full = self.root.join(path);
+        on_thread(move || Ok(fs::remove_file(&full).optional().map(drop)?)).boxed()
+    }
+}

@@ -1,0 +1,188 @@
+//! A store in the memory of this process, for tests and for trying things out. Stores of the same name share
+//! their objects; a store without a name has its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+
+use super::{Answer, Body, Condition, Failure, Kind, Listed, Meter, Store};
+
+static NAMED: LazyLock<Mutex<HashMap<String, Memory>>> = LazyLock::new(Mutex::default);
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
+
+#[derive(Clone)]
+struct Object {
+    bytes: Bytes,
+    etag: String,
+    modified_ms: u64,
+}
+
+/// Objects in memory.
+#[derive(Clone, Default)]
+pub(super) struct Memory {
+    objects: Arc<Mutex<BTreeMap<String, Object>>>,
+}
+
+impl Memory {
+    /// The store of this name; an empty name gives a store of its own.
+    pub(super) fn named(name: &str) -> Self {
+        if name.is_empty() {
+            return Self::default();
+        }
+        NAMED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    fn find(&self, path: &str) -> Answer<Object> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects
+            .get(path)
+            .cloned()
+            .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no '{path}'")))
+    }
+
+    fn find_version(&self, path: &str, etag: Option<&str>) -> Answer<Object> {
+        let object = self.find(path)?;
+        if etag.is_some_and(|etag| etag != object.etag) {
+            return Err(changed(path));
+        }
+        Ok(object)
+    }
+
+    fn put(&self, path: &str, bytes: Bytes, condition: &Condition) -> Answer<String> {
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = match (condition, objects.get(path)) {
+            (Condition::Always, _) | (Condition::Absent, None) => true,
+            (Condition::Version(wanted), Some(object)) => *wanted == object.etag,
+            (Condition::Absent, Some(_)) | (Condition::Version(_), None) => false,
+        };
+        if !holds {
+            return Err(changed(path));
+        }
+        let etag = format!("\"{:x}\"", VERSIONS.fetch_add(1, Ordering::Relaxed));
+        objects.insert(
+            path.to_owned(),
+            Object {
+                bytes,
+                etag: etag.clone(),
+                modified_ms: now_ms(),
+            },
+        );
+        Ok(etag)
+    }
+}
+
+fn changed(path: &str) -> Failure {
+    Failure::new(Kind::Changed, format!("'{path}' is another version"))
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Store for Memory {
+    fn conditions_are_uncertain(&self) -> bool {
+        false
+    }
+
+    fn stat<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+        async move { Ok(listed(path, &self.find(path)?)) }.boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>> {
+        async move {
+            let object = self.find_version(path, Some(etag))?;
+            let fits = |at: u64| usize::try_from(at).ok().filter(|at| *at <= object.bytes.len());
+            let (Some(start), Some(end)) = (fits(range.start), fits(range.end)) else {
+                return Err(Failure::new(
+                    Kind::Malformed,
+                    format!("'{path}' has no bytes {range:?}"),
+                ));
+            };
+            meter.received(end - start);
+            Ok(object.bytes.slice(start..end))
+        }
+        .boxed()
+    }
+
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        async move {
+            let object = self.find_version(path, etag)?;
+            meter.received(object.bytes.len());
+            let chunks = futures::stream::iter([Ok(object.bytes)]).boxed();
+            Ok((object.etag, chunks))
+        }
+        .boxed()
+    }
+
+    fn write<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>> {
+        async move {
+            let bytes = match body {
+                Body::Bytes(bytes) => bytes,
+                Body::Spool(spool) => {
+                    super::file::on_thread(move || super::file::read_spool(&spool, 0..spool.size)).await?
+                }
+            };
+            meter.sent(bytes.len());
+            self.put(path, bytes, &condition)
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+        async move {
+            let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            let below = objects.iter().filter(|(path, _)| path.starts_with(prefix));
+            Ok(below.map(|(path, object)| listed(path, object)).collect())
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+        async move {
+            let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            objects.remove(path);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+fn listed(path: &str, object: &Object) -> Listed {
+    Listed {
+        path: path.to_owned(),
+        size: object.bytes.len() as u64,
+        etag: object.etag.clone(),
+        modified_ms: object.modified_ms,
+    }
+}

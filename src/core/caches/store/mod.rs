@@ -1,0 +1,154 @@
+//! Places for cache objects, behind one small trait: S3 and what speaks like it, a folder, memory.
+//!
+//! Every call takes the [`Meter`] of the call it serves: it counts what moves, says how long silence may
+//! last, and is what the deadline machine reads. A store never retries by itself beyond what the meter
+//! allows, and never waits without being seen waiting.
+
+mod failure;
+mod file;
+mod location;
+mod memory;
+mod meter;
+mod ranges;
+mod s3;
+mod transport;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+pub use failure::{Failure, Kind};
+pub use location::{Location, open};
+pub use memory::now_ms;
+pub use meter::Meter;
+pub use ranges::{Chunks, PART_BYTES, download};
+
+/// What a store answers.
+pub type Answer<T> = std::result::Result<T, Failure>;
+
+/// What is known of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path below the store's prefix.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Names this version of its bytes; empty where a listing does not say.
+    pub etag: String,
+    /// When it was written, milliseconds since the epoch.
+    pub modified_ms: u64,
+}
+
+/// When a write may happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever is there is replaced.
+    Always,
+    /// Only if nothing has this path.
+    Absent,
+    /// Only if the object still is this version.
+    Version(String),
+}
+
+/// What is written: small bytes, or a file that was packed before.
+#[derive(Clone)]
+pub enum Body {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A local file of known size, read in parts; the open file, because its name may be gone already.
+    Spool(Arc<Spool>),
+}
+
+/// An archive on the local disk, waiting to be sent.
+pub struct Spool {
+    /// The open file.
+    pub file: std::fs::File,
+    /// Its size.
+    pub size: u64,
+    /// For messages.
+    pub path: std::path::PathBuf,
+}
+
+impl Body {
+    /// How many bytes it has.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Spool(spool) => spool.size,
+        }
+    }
+}
+
+/// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
+pub trait Store: Send + Sync + 'static {
+    /// Whether a [`Condition`] may be silently ignored, so that it must be probed.
+    fn conditions_are_uncertain(&self) -> bool;
+
+    /// Size and version of an object.
+    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>>;
+
+    /// Exactly these bytes of exactly this version: fewer, more or others are a failure.
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>>;
+
+    /// The whole object, of this version if one is named, with the version it turned out to be.
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>>;
+
+    /// Writes an object in one visible step and says its version.
+    fn write<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>>;
+
+    /// Every object below a prefix that ends in `/`.
+    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>>;
+
+    /// Removes an object; one that is not there is fine.
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>>;
+}
+
+/// A small object and its version; larger ones than `limit` are refused.
+pub async fn read_small(
+    store: &dyn Store,
+    path: &str,
+    limit: usize,
+    meter: &Arc<Meter>,
+) -> Answer<(Bytes, String)> {
+    use futures::StreamExt as _;
+
+    let (etag, mut chunks) = store.stream(path, None, meter).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if bytes.len() > limit {
+            return Err(Failure::new(
+                Kind::Malformed,
+                format!("'{path}' has more than {limit} bytes"),
+            ));
+        }
+    }
+    Ok((Bytes::from(bytes), etag))
+}
+
+/// A moment as RFC 3339.
+pub fn rfc3339(milliseconds: u64) -> String {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    opendal::raw::Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| String::new(), |time| time.to_string())
+}

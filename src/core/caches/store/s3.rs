@@ -1,0 +1,497 @@
+//! S3 and what speaks like it, over OpenDAL: signing and the credential chain are OpenDAL's, while time,
+//! ranges, retries and conditions are ours (see [`super::transport`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use opendal::options::{ListOptions, ReadOptions, ReaderOptions, WriteOptions};
+use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
+
+use super::transport::{Exchange, Transport};
+use super::{Answer, Body, Condition, Failure, Kind, Listed, Meter, PART_BYTES, Spool, Store};
+use crate::core::error::{Error, Result};
+
+/// How long the credential chain may take: off AWS it ends in an address that never answers
+/// (denoland/celld#163).
+const CREDENTIALS: Duration = Duration::from_secs(2);
+/// How long an upload that will not be finished is tidied up.
+const ABORT: Duration = Duration::from_secs(2);
+/// Parts in flight of one upload.
+const UPLOAD_CONCURRENCY: usize = 4;
+
+macro_rules! s3_options {
+    ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
+        /// What is known of a bucket. Absent credentials mean the chain: environment, profile, SSO, web
+        /// identity, process, container and EKS Pod Identity, IMDS.
+        #[derive(Clone, Default)]
+        pub struct S3Options { $($(#[$doc])* pub $field: Option<String>,)+ }
+
+        impl S3Options {
+            /// Takes the known options out of `options`.
+            pub(super) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
+                let taken = Self { $($field: options.remove($name).filter(|text| !text.is_empty()),)+ };
+                taken.check()
+            }
+        }
+    };
+}
+
+s3_options! {
+    /// The bucket's name.
+    bucket = "bucket",
+    /// Path in the bucket under which everything lies.
+    prefix = "prefix",
+    /// The region to sign for; `AWS_REGION` where it is absent, `us-east-1` with an endpoint of one's own.
+    region = "region",
+    /// `http://` or `https://` address of a server that is not AWS.
+    endpoint = "endpoint",
+    /// Profile of the shared AWS configuration.
+    profile = "profile",
+    /// Static credentials.
+    access_key_id = "accessKeyId",
+    /// Static credentials.
+    secret_access_key = "secretAccessKey",
+    /// Static credentials that expire.
+    session_token = "sessionToken",
+    /// A role to assume with the credentials found.
+    role_arn = "roleArn",
+    /// `true` or `false`: the bucket's name in the path. Default: `true` with an endpoint of one's own.
+    path_style = "pathStyle",
+    /// `AES256` or `aws:kms`.
+    server_side_encryption = "serverSideEncryption",
+    /// The key of `aws:kms`.
+    kms_key_id = "kmsKeyId",
+    /// `true`: requests are not signed.
+    anonymous = "anonymous",
+}
+
+impl fmt::Debug for S3Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("S3Options")
+            .field("bucket", &self.bucket)
+            .field("prefix", &self.prefix)
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl S3Options {
+    fn check(self) -> Result<Self> {
+        if self.bucket.is_none() {
+            return Err(Error::argument("store.bucket", "absent", "the name of a bucket"));
+        }
+        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
+            return Err(Error::argument(
+                "store.accessKeyId and store.secretAccessKey",
+                "only one of the two",
+                "both or neither",
+            ));
+        }
+        if let Some(endpoint) = &self.endpoint
+            && !reqwest::Url::parse(endpoint).is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none()
+            })
+        {
+            return Err(Error::argument(
+                "store.endpoint",
+                "not an address",
+                "http://host or https://host without credentials in it",
+            ));
+        }
+        for (name, value) in [
+            ("store.pathStyle", &self.path_style),
+            ("store.anonymous", &self.anonymous),
+        ] {
+            if !matches!(value.as_deref(), None | Some("true" | "false")) {
+                return Err(Error::argument(name, "something else", "true or false"));
+            }
+        }
+        Ok(self)
+    }
+
+    fn region(&self) -> Result<String> {
+        let from_environment =
+            || std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
+        if let Some(region) = self.region.clone().or_else(|| from_environment().ok()) {
+            return Ok(region);
+        }
+        if self.endpoint.is_some() {
+            return Ok("us-east-1".to_owned());
+        }
+        Err(Error::argument(
+            "store.region",
+            "absent",
+            "the bucket's region, here or in AWS_REGION",
+        ))
+    }
+}
+
+/// A bucket.
+pub(super) struct S3 {
+    operator: Operator,
+    authority: String,
+}
+
+impl S3 {
+    pub(super) fn new(options: &S3Options) -> Result<Self> {
+        let text = |option: &Option<String>| option.clone().unwrap_or_default();
+        let bucket = text(&options.bucket);
+        let region = options.region()?;
+        let path_style = match options.path_style.as_deref() {
+            Some(choice) => choice == "true",
+            // A name with dots is not in the certificate of a virtual host.
+            None => options.endpoint.is_some() || bucket.contains('.'),
+        };
+        let mut builder = opendal::services::S3::default()
+            .bucket(&bucket)
+            .root(&text(&options.prefix))
+            .region(&region)
+            .endpoint(&text(&options.endpoint))
+            .profile(&text(&options.profile))
+            .access_key_id(&text(&options.access_key_id))
+            .secret_access_key(&text(&options.secret_access_key))
+            .session_token(&text(&options.session_token))
+            .role_arn(&text(&options.role_arn));
+        if !path_style {
+            builder = builder.enable_virtual_host_style();
+        }
+        if options.anonymous.as_deref() == Some("true") {
+            builder = builder.skip_signature();
+        }
+        if let Some(algorithm) = &options.server_side_encryption {
+            builder = builder.server_side_encryption(algorithm);
+        }
+        if let Some(key) = &options.kms_key_id {
+            builder = builder.server_side_encryption_aws_kms_key_id(key);
+        }
+        let operator = Operator::new(builder)
+            .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
+        Ok(Self {
+            operator,
+            authority: authority(options, &bucket, &region, path_style),
+        })
+    }
+
+    /// Runs one operation with a transport of its own, and reads its failure from both sides.
+    async fn run<T, F>(
+        &self,
+        meter: &Arc<Meter>,
+        path: &str,
+        operation: impl FnOnce(Operator) -> F,
+    ) -> Answer<T>
+    where
+        F: Future<Output = opendal::Result<T>>,
+    {
+        let exchange = Arc::new(Exchange::new(Arc::clone(meter), self.authority.clone()));
+        let transport = HttpTransporter::new(Transport(Arc::clone(&exchange)));
+        let context = OperationContext::new().with_http_transport(transport);
+        let running = operation(self.operator.clone().with_context(context));
+        tokio::pin!(running);
+        let result = tokio::select! {
+            result = &mut running => result,
+            () = tokio::time::sleep(CREDENTIALS) => {
+                if !exchange.has_reached_store() {
+                    meter.fetching_credentials(true);
+                    return Err(Failure::new(
+                        Kind::CredentialsTimeout,
+                        format!("no credentials within {} ms", CREDENTIALS.as_millis()),
+                    ));
+                }
+                running.await
+            }
+        };
+        result.map_err(|error| explain(&error, &exchange, path))
+    }
+
+    fn write_options(condition: &Condition) -> WriteOptions {
+        let mut options = WriteOptions::default();
+        match condition {
+            Condition::Always => {}
+            Condition::Absent => options.if_not_exists = true,
+            Condition::Version(etag) => options.if_match = Some(etag.clone()),
+        }
+        options
+    }
+}
+
+/// The host that signed requests go to; every other one is asked for credentials.
+fn authority(options: &S3Options, bucket: &str, region: &str, path_style: bool) -> String {
+    let from_environment = || {
+        ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok())
+    };
+    let endpoint = options
+        .endpoint
+        .clone()
+        .or_else(from_environment)
+        .unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+    let host = reqwest::Url::parse(&endpoint)
+        .ok()
+        .map_or(endpoint.clone(), |url| {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            url.port()
+                .map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+        });
+    if path_style {
+        host
+    } else {
+        format!("{bucket}.{host}")
+    }
+}
+
+fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
+    if let Some(failure) = exchange.failure() {
+        return Failure::new(failure.kind, format!("'{path}': {}", failure.message));
+    }
+    if !exchange.has_reached_store() {
+        // reqsign's messages name providers, never values; the kind tells the rest.
+        let kind = match error.kind() {
+            ErrorKind::ConfigInvalid | ErrorKind::Unsupported => Kind::Misconfigured,
+            _ => Kind::CredentialsMissing,
+        };
+        return Failure::new(
+            kind,
+            format!(
+                "no usable credentials: set them in the environment, a profile, the pod's identity or the store ({})",
+                error.kind()
+            ),
+        );
+    }
+    let status = exchange.status();
+    let kind = match (error.kind(), status) {
+        (ErrorKind::ConfigInvalid, _) => Kind::Misconfigured,
+        (_, 404) | (ErrorKind::NotFound, _) => Kind::NotFound,
+        (_, 401 | 403) => Kind::Denied,
+        (_, 412) | (ErrorKind::ConditionNotMatch, _) => Kind::Changed,
+        (_, 409) => Kind::Conflict,
+        (_, 400 | 405 | 501 | 301) => Kind::Misconfigured,
+        (_, 200..=299 | 416) => Kind::Malformed,
+        _ => Kind::Unavailable,
+    };
+    Failure::new(
+        kind,
+        format!("'{path}': the store answered {status}{}", code_of(error)),
+    )
+}
+
+/// S3's own word for it, such as ` NoSuchBucket`: letters only, so that nothing else of the answer, which may
+/// repeat the request, gets into a message.
+fn code_of(error: &opendal::Error) -> String {
+    let after = error
+        .message()
+        .split_once("code: \"")
+        .map_or("", |(_, rest)| rest);
+    let code: String = after
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .take(64)
+        .collect();
+    if code.is_empty() { code } else { format!(" {code}") }
+}
+
+impl Store for S3 {
+    fn conditions_are_uncertain(&self) -> bool {
+        true
+    }
+
+    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+        async move {
+            let metadata = self
+                .run(meter, path, |operator| async move { operator.stat(path).await })
+                .await?;
+            Ok(listed(path, &metadata))
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>> {
+        let if_match = (!crate::core::sys::fault::mutant("no-if-match-on-ranges")).then(|| etag.to_owned());
+        let options = ReadOptions {
+            range: range.into(),
+            if_match,
+            ..ReadOptions::default()
+        };
+        async move {
+            let read = self.run(meter, path, |operator| async move {
+                operator.read_options(path, options).await
+            });
+            Ok(read.await?.to_bytes())
+        }
+        .boxed()
+    }
+
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        let if_match = etag.map(str::to_owned);
+        async move {
+            // The version is in the answer's own headers: no other request can tell it.
+            let (etag, stream) = self
+                .run(meter, path, |operator| async move {
+                    let options = ReaderOptions {
+                        if_match,
+                        ..ReaderOptions::default()
+                    };
+                    let reader = operator.reader_options(path, options).await?;
+                    let mut stream = reader.into_stream(..).await?;
+                    let first = stream.try_next().await?;
+                    let etag = stream.metadata().await?.etag().unwrap_or_default().to_owned();
+                    let rest = futures::stream::iter(first.map(Ok)).chain(stream);
+                    Ok((etag, rest))
+                })
+                .await?;
+            let name = path.to_owned();
+            let chunks = stream.map(move |chunk| {
+                chunk
+                    .map(|chunk: Buffer| chunk.to_bytes())
+                    .map_err(|error: opendal::Error| {
+                        Failure::new(Kind::Unavailable, format!("'{name}': {}", error.message()))
+                    })
+            });
+            Ok((etag, chunks.boxed()))
+        }
+        .boxed()
+    }
+
+    fn write<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>> {
+        let options = Self::write_options(&condition);
+        async move {
+            let written = match body {
+                Body::Bytes(bytes) => {
+                    self.run(meter, path, |operator| async move {
+                        operator.write_options(path, bytes, options).await
+                    })
+                    .await
+                }
+                Body::Spool(spool) if spool.size <= PART_BYTES => {
+                    let size = spool.size;
+                    let bytes =
+                        super::file::on_thread(move || super::file::read_spool(&spool, 0..size)).await?;
+                    self.run(meter, path, |operator| async move {
+                        operator.write_options(path, bytes, options).await
+                    })
+                    .await
+                }
+                Body::Spool(spool) => {
+                    self.run(meter, path, |operator| {
+                        upload(operator, path, spool, options, meter)
+                    })
+                    .await
+                }
+            };
+            let metadata = written.map_err(|failure| match (failure.kind, &condition) {
+                // S3 answers 404, not 412, to If-Match where nothing is.
+                (Kind::NotFound, Condition::Version(_)) => Failure::new(Kind::Changed, failure.message),
+                _ => failure,
+            })?;
+            match metadata.etag() {
+                Some(etag) => Ok(etag.to_owned()),
+                // Servers that leave it out of the answer tell it when asked.
+                None => Ok(self.stat(path, meter).await?.etag),
+            }
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+        async move {
+            let options = ListOptions {
+                recursive: true,
+                ..ListOptions::default()
+            };
+            let entries = self
+                .run(meter, prefix, |operator| async move {
+                    operator.list_options(prefix, options).await
+                })
+                .await?;
+            Ok(entries
+                .iter()
+                .filter(|entry| entry.metadata().is_file())
+                .map(|entry| listed(entry.path(), entry.metadata()))
+                .collect())
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+        async move {
+            self.run(meter, path, |operator| async move { operator.delete(path).await })
+                .await
+        }
+        .boxed()
+    }
+}
+
+/// A multipart upload whose parts are aborted if it is given up, so that they do not cost for ever.
+async fn upload(
+    operator: Operator,
+    path: &str,
+    spool: Arc<Spool>,
+    mut options: WriteOptions,
+    meter: &Arc<Meter>,
+) -> opendal::Result<opendal::Metadata> {
+    options.concurrent = UPLOAD_CONCURRENCY;
+    options.chunk = usize::try_from(PART_BYTES).ok();
+    let mut writer = operator.writer_options(path, options).await?;
+    let sending = async {
+        let mut offset = 0;
+        while offset < spool.size {
+            let end = (offset + PART_BYTES).min(spool.size);
+            let part = Arc::clone(&spool);
+            let bytes = super::file::on_thread(move || super::file::read_spool(&part, offset..end))
+                .await
+                .map_err(|failure| opendal::Error::new(ErrorKind::Unexpected, failure.message))?;
+            writer.write(bytes).await?;
+            offset = end;
+        }
+        writer.close().await
+    };
+    let cancelled = opendal::Error::new(ErrorKind::Unexpected, "the call has ended");
+    let sent = tokio::select! {
+        sent = sending => sent,
+        () = meter.cancel.cancelled() => Err(cancelled),
+    };
+    if sent.is_err() {
+        // What cannot be aborted now is left to the bucket's lifecycle rule.
+        drop(tokio::time::timeout(ABORT, writer.abort()).await);
+    }
+    sent
+}
+
+fn listed(path: &str, metadata: &opendal::Metadata) -> Listed {
+    Listed {
+        path: path.to_owned(),
+        size: metadata.content_length(),
+        etag: metadata.etag().unwrap_or_default().to_owned(),
+        modified_ms: metadata
+            .last_modified()
+            .and_then(|time| u64::try_from(time.into_inner().as_millisecond()).ok())
+            .unwrap_or(0),
+    }
+}

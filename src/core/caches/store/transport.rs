@@ -1,0 +1,315 @@
+//! The HTTP transport under OpenDAL: what OpenDAL leaves open is decided here, for every request.
+//!
+//! * Silence: no header and no body chunk may take longer than the meter's `idle`, in either direction.
+//! * Ranges: a request with `Range` must be answered by 206 with exactly that `Content-Range`; OpenDAL itself
+//!   takes a 200 for it (services/s3/src/reader.rs).
+//! * Retries: a request that the server refused for the moment (429, 5xx, 409 on a conditional write, a
+//!   connection that broke before the answer) is sent again while the meter allows; whole bodies are in
+//!   memory, so a part can be repeated.
+//! * Status: kept in the [`Exchange`], because OpenDAL folds several into one kind of error.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use http::{Method, Request, Response, StatusCode, header};
+use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
+
+use super::ranges::pause;
+use super::{Failure, Kind, Meter};
+
+/// Connections that were unused this long are not used again: load balancers drop them silently after 60 s
+/// and more (nx#35739).
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(false));
+/// For credential endpoints: http://169.254.170.23 and its like are never behind a proxy.
+static DIRECT_CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(true));
+
+fn client(direct: bool) -> reqwest::Client {
+    // Fails if the program has installed a provider of its own, which then serves us too.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let builder = reqwest::Client::builder()
+        .pool_idle_timeout(POOL_IDLE)
+        .http1_only()
+        .tcp_nodelay(true);
+    let builder = if direct { builder.no_proxy() } else { builder };
+    builder.build().expect("a client without options of the caller")
+}
+
+/// What happened to the requests of one store operation.
+pub(super) struct Exchange {
+    meter: Arc<Meter>,
+    /// `host:port` of the store; requests to other hosts are for credentials.
+    authority: String,
+    reached_store: AtomicBool,
+    status: AtomicU16,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Exchange {
+    pub(super) fn new(meter: Arc<Meter>, authority: String) -> Self {
+        Self {
+            meter,
+            authority,
+            reached_store: AtomicBool::new(false),
+            status: AtomicU16::new(0),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Whether a request got as far as the store, so that there were credentials.
+    pub(super) fn has_reached_store(&self) -> bool {
+        self.reached_store.load(Ordering::Relaxed)
+    }
+
+    /// The last status of the store; 0 before the first.
+    pub(super) fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+
+    /// What the transport itself refused.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn fail(&self, kind: Kind, message: String) -> Error {
+        let error = Error::new(ErrorKind::Unexpected, message.clone());
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::new(kind, message));
+        error
+    }
+
+    fn stalled(&self) -> Error {
+        let idle = self.meter.idle.as_millis();
+        self.fail(Kind::Stalled, format!("the store was silent for {idle} ms"))
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Error {
+        // The URL can hold a presigned signature, so only the cause is told.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        self.fail(Kind::Unavailable, format!("the connection failed: {cause}"))
+    }
+}
+
+/// The transport of one store operation.
+pub(super) struct Transport(pub(super) Arc<Exchange>);
+
+impl HttpTransport for Transport {
+    async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
+        let exchange = &self.0;
+        let to_store = request
+            .uri()
+            .authority()
+            .is_some_and(|authority| authority.as_str() == exchange.authority);
+        if to_store {
+            exchange.reached_store.store(true, Ordering::Relaxed);
+            exchange.meter.fetching_credentials(false);
+        } else {
+            exchange.meter.fetching_credentials(true);
+        }
+        let range = requested_range(&request);
+        let is_conditional_write = request.method() != Method::GET
+            && (request.headers().contains_key(header::IF_MATCH)
+                || request.headers().contains_key(header::IF_NONE_MATCH));
+        let mut attempt = 1;
+        loop {
+            let answer = self.send(request.clone(), to_store).await;
+            let is_transient = match &answer {
+                Ok(response) => {
+                    is_transient(response.status())
+                        || (is_conditional_write && response.status() == StatusCode::CONFLICT)
+                }
+                // A stall is not repeated here: who asked knows how much time there is.
+                Err(_) => exchange
+                    .failure()
+                    .is_some_and(|failure| failure.kind == Kind::Unavailable),
+            };
+            if !is_transient || attempt >= exchange.meter.attempts {
+                let response = answer?;
+                if let Some(range) = range.filter(|_| response.status().is_success()) {
+                    self.check_range(&range, &response)?;
+                }
+                return Ok(self.wrap(response, request.method() == Method::HEAD));
+            }
+            exchange.meter.retried();
+            tokio::time::sleep(pause(attempt)).await;
+            attempt += 1;
+        }
+    }
+}
+
+impl Transport {
+    async fn send(&self, request: Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
+        let exchange = &self.0;
+        let (parts, body) = request.into_parts();
+        let url = reqwest::Url::parse(&parts.uri.to_string()).map_err(|error| {
+            exchange.fail(
+                Kind::Misconfigured,
+                format!("the store's address is wrong: {error}"),
+            )
+        })?;
+        let client = if to_store { &*CLIENT } else { &*DIRECT_CLIENT };
+        let progress = Arc::new(Progress::default());
+        let mut builder = client.request(parts.method, url).headers(parts.headers);
+        if !body.is_empty() {
+            builder = builder.header(header::CONTENT_LENGTH, body.len());
+            builder = builder.body(reqwest::Body::wrap_stream(Outgoing {
+                body,
+                meter: to_store.then(|| Arc::clone(&exchange.meter)),
+                progress: Arc::clone(&progress),
+            }));
+        }
+        let _waiting = exchange.meter.wait();
+        let sending = builder.send();
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                answer = &mut sending => {
+                    let response = answer.map_err(|error| exchange.broken(&error))?;
+                    if to_store {
+                        exchange.status.store(response.status().as_u16(), Ordering::Relaxed);
+                    }
+                    return Ok(response);
+                }
+                () = tokio::time::sleep(exchange.meter.idle) => {
+                    // Silence counts only if no piece of the body has left since the last look.
+                    if !progress.moved.swap(false, Ordering::Relaxed) {
+                        return Err(exchange.stalled());
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_range(&self, range: &Range<u64>, response: &reqwest::Response) -> Result<()> {
+        if crate::core::sys::fault::mutant("accept-any-range") {
+            return Ok(());
+        }
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            let status = response.status().as_u16();
+            return Err(self.0.fail(
+                Kind::RangeIgnored,
+                format!("the store answered a range with status {status} instead of 206"),
+            ));
+        }
+        let told = response
+            .headers()
+            .get(header::CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok());
+        let wanted = format!("bytes {}-{}/", range.start, range.end - 1);
+        let length = response.content_length();
+        if !told.is_some_and(|told| told.starts_with(&wanted))
+            || length.is_some_and(|length| length != range.end - range.start)
+        {
+            let told = told.unwrap_or("no range");
+            return Err(self.0.fail(
+                Kind::Malformed,
+                format!("asked for '{wanted}…', the store sent '{told}' with length {length:?}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn wrap(&self, response: reqwest::Response, is_head: bool) -> Response<HttpBody> {
+        let length = response.content_length().filter(|_| !is_head);
+        let mut wrapped = Response::builder().status(response.status());
+        if let Some(headers) = wrapped.headers_mut() {
+            headers.clone_from(response.headers());
+        }
+        let body = Incoming {
+            exchange: Arc::clone(&self.0),
+            chunks: Box::pin(response.bytes_stream()),
+            silence: None,
+        };
+        wrapped
+            .body(HttpBody::new(body, length))
+            .expect("status and headers come from a response")
+    }
+}
+
+fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+fn requested_range(request: &Request<Buffer>) -> Option<Range<u64>> {
+    let text = request.headers().get(header::RANGE)?.to_str().ok()?;
+    let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
+    Some(start..end + 1)
+}
+
+/// Whether a request's body moved since somebody last looked.
+#[derive(Default)]
+struct Progress {
+    moved: AtomicBool,
+}
+
+/// A request body that says when a piece of it leaves.
+struct Outgoing {
+    body: Buffer,
+    meter: Option<Arc<Meter>>,
+    progress: Arc<Progress>,
+}
+
+impl Stream for Outgoing {
+    type Item = std::result::Result<Bytes, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Pieces small enough that a slow line shows progress within the idle time.
+        const PIECE_BYTES: usize = 64 * 1024;
+        if self.body.is_empty() {
+            return Poll::Ready(None);
+        }
+        let size = self.body.len().min(PIECE_BYTES);
+        let piece = self.body.split_to(size).to_bytes();
+        if let Some(meter) = &self.meter {
+            meter.sent(size);
+        }
+        self.progress.moved.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+/// A response body in which silence is an error.
+struct Incoming {
+    exchange: Arc<Exchange>,
+    chunks: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send + Sync>>,
+    silence: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Stream for Incoming {
+    type Item = Result<Buffer>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.chunks.poll_next_unpin(context) {
+            Poll::Ready(chunk) => {
+                self.silence = None;
+                Poll::Ready(chunk.map(|chunk| {
+                    let chunk = chunk.map_err(|error| self.exchange.broken(&error))?;
+                    self.exchange.meter.received(chunk.len());
+                    Ok(Buffer::from(chunk))
+                }))
+            }
+            Poll::Pending => {
+                let idle = self.exchange.meter.idle;
+                let silence = self
+                    .silence
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                std::task::ready!(silence.as_mut().poll(context));
+                let error = self.exchange.stalled();
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+}

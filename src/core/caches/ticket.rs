@@ -1,0 +1,88 @@
+//! What links a snapshot to the restore that it builds on: which version of the key that restore saw.
+
+use super::key::Key;
+use crate::core::error::{Error, Result};
+
+/// What a restore saw of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing was there.
+    Nothing,
+    /// This version of the pointer, or of the one object.
+    Version(String),
+}
+
+/// A restore's view of its key; opaque to users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    key: String,
+    /// What it saw.
+    pub seen: Seen,
+}
+
+impl Ticket {
+    /// A ticket of a restore of `key`.
+    pub fn new(key: &Key, seen: Seen) -> Self {
+        Self {
+            key: key.as_str().to_owned(),
+            seen,
+        }
+    }
+
+    /// The text that users carry. `:` is in no key.
+    pub fn to_text(&self) -> String {
+        match &self.seen {
+            Seen::Nothing => format!("1:{}:-", self.key),
+            Seen::Version(etag) => format!("1:{}:={etag}", self.key),
+        }
+    }
+
+    /// Reads a ticket that a user carried to a snapshot of `key`.
+    pub fn parse(text: &str, key: &Key) -> Result<Self> {
+        let refuse = |why: &str| Err(Error::argument("options.ticket", "not usable", why));
+        let mut fields = text.splitn(3, ':');
+        let (Some("1"), Some(of), Some(seen)) = (fields.next(), fields.next(), fields.next()) else {
+            return refuse("the ticket of a restore's result");
+        };
+        if of != key.as_str() {
+            return refuse("the ticket of a restore of the same key");
+        }
+        let seen = match seen.strip_prefix('=') {
+            Some(etag) if !etag.is_empty() => Seen::Version(etag.to_owned()),
+            None if seen == "-" => Seen::Nothing,
+            _ => return refuse("the ticket of a restore's result"),
+        };
+        Ok(Self::new(key, seen))
+    }
+
+    /// Whether the key still is what the restore saw.
+    pub fn matches(&self, key: &Key, etag: Option<&str>) -> bool {
+        self.key == key.as_str()
+            && match &self.seen {
+                Seen::Nothing => etag.is_none(),
+                Seen::Version(seen) => etag == Some(seen),
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_survives_its_text_and_fits_its_key_only() {
+        let key = Key::parse("key", "site/a").expect("a key");
+        let other = Key::parse("key", "site/b").expect("a key");
+        for seen in [Seen::Nothing, Seen::Version("\"a:b=-\"".to_owned())] {
+            let ticket = Ticket::new(&key, seen);
+            assert_eq!(
+                Ticket::parse(&ticket.to_text(), &key).expect("its own text"),
+                ticket
+            );
+            assert!(Ticket::parse(&ticket.to_text(), &other).is_err());
+        }
+        for text in ["", "1", "1:site/a", "1:site/a:", "1:site/a:=", "2:site/a:-"] {
+            assert!(Ticket::parse(text, &key).is_err(), "{text:?} must be refused");
+        }
+    }
+}

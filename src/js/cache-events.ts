@@ -1,0 +1,37 @@
+/** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
+
+import type { RestoreOutcome, SnapshotOutcome } from './caches.js'
+
+/** How one call ended. */
+export interface CacheEvent {
+  verb: 'restore' | 'snapshot' | 'prune'
+  key: string
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned'
+  reason?: string
+  ms: number
+  bytes: number
+  files: number
+}
+
+/** Tells the program's listener and, with WARMSWAP_LOG=1, standard error. */
+export class CacheEvents {
+  readonly #listener: ((event: CacheEvent) => void) | undefined
+
+  constructor(listener: ((event: CacheEvent) => void) | undefined) {
+    this.#listener = listener
+  }
+
+  emit(event: Omit<CacheEvent, 'reason'> & { reason: string | undefined }): void {
+    const { reason, ...rest } = event
+    const told: CacheEvent = reason === undefined ? rest : { ...rest, reason }
+    if (process.env.WARMSWAP_LOG === '1') process.stderr.write(`${JSON.stringify({ warmswap: 'cache', at: new Date().toISOString(), ...told })}\n`)
+    try {
+      this.#listener?.(told)
+    } catch (error) {
+      // The listener's bug is the program's to see, not this call's to fail with.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
