@@ -53,6 +53,24 @@ export declare class NativeBundles {
   buildLock(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBuildLock>>
 }
 
+/** An opened cache. */
+export declare class NativeCache {
+  /** Restores. */
+  restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
+  /** Snapshots. */
+  snapshot(options: NativeSnapshotOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeSnapshotReport>>
+  /** Snapshots without keeping the process alive: the end is told to `done`, if anybody is left. */
+  snapshotDetached(options: NativeSnapshotOptions, token: CancelToken, done: (report: Reply<NativeSnapshotReport>) => void, progress?: ((progress: NativeProgress) => void) | undefined): void
+  /** What a key holds. */
+  inspect(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativeInspectReport>>
+  /** Removes what nobody needs. */
+  prune(key: string, keep: number, olderThanMs: number, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
+  /** Removes a key. */
+  remove(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
+  /** What the store can do; nothing where it cannot be reached. */
+  probe(budget: NativeBudget, token: CancelToken): Promise<Reply<NativeAbilities>>
+}
+
 /** A versioned value that every thread of the process shares. */
 export declare class NativeCell {
   /** The cell of this key; keys are opaque bytes. */
@@ -147,6 +165,30 @@ export declare function mainRealm(): typeof globalThis
 /** Microseconds of this boot's monotonic clock. */
 export declare function monotonicMicros(): number
 
+/** What a store can do. */
+export interface NativeAbilities {
+  /** Conditions on PUT are honoured. */
+  conditionalPut: boolean
+  /** Conditions on completing a multipart upload are honoured. */
+  conditionalMultipart: boolean
+  /** Ranges are exact. */
+  ranged: boolean
+  /** We may write. */
+  writable: boolean
+}
+
+/** Time and patience of a call. */
+export interface NativeBudget {
+  /** The whole call. */
+  deadlineMs: number
+  /** Longest silence. */
+  idleMs: number
+  /** Least throughput; 0 is off. */
+  minBytesPerSecond: number
+  /** Tries of one request. */
+  attempts: number
+}
+
 /** Options of `openBundles`. */
 export interface NativeBundleOptions {
   /** `process` or `power`. */
@@ -159,6 +201,22 @@ export interface NativeBundleOptions {
   link?: string
 }
 
+/** What a key holds. */
+export interface NativeCacheInfo {
+  /** Name of the generation. */
+  generation: string
+  /** Files. */
+  files: number
+  /** Bytes of the files. */
+  bytes: number
+  /** Bytes in the store. */
+  compressedBytes: number
+  /** RFC 3339. */
+  createdAt: string
+  /** Who made it. */
+  producer: Record<string, string>
+}
+
 /** What a collection did. */
 export interface NativeCollected {
   /** Numbers that went. */
@@ -169,6 +227,18 @@ export interface NativeCollected {
   pinned: Array<number>
   /** Stages of dead writers. */
   sweptStages: number
+}
+
+/** What the producer must have been. */
+export interface NativeExpect {
+  /** As Node names it. */
+  platform?: string
+  /** As Node names it. */
+  arch?: string
+  /** `glibc` or `musl`. */
+  libc?: string
+  /** What the snapshot was given. */
+  fingerprint?: string
 }
 
 /** A file for a stage. */
@@ -213,6 +283,18 @@ export interface NativeGeneration {
   changed?: boolean
 }
 
+/** What may become a generation. */
+export interface NativeGuard {
+  /** Fewest files. */
+  minFiles: number
+  /** Fewest bytes. */
+  minBytes: number
+  /** Largest share that may be missing. */
+  maxShrink: number
+  /** No limit to that. */
+  allowShrink: boolean
+}
+
 /** What stands at a lock's path. */
 export interface NativeInspection {
   /** Alive or unknown. */
@@ -223,6 +305,32 @@ export interface NativeInspection {
   liveness?: 'alive' | 'dead' | 'unknown'
   /** Milliseconds since it was taken. */
   ageMs?: number
+}
+
+/** The end of an inspect or remove. */
+export interface NativeInspectReport {
+  /** How it ended. */
+  outcome: string
+  /** Why. */
+  reason?: string
+  /** What is there. */
+  info?: NativeCacheInfo
+}
+
+/** What is accepted at most. */
+export interface NativeLimits {
+  /** Bytes in all. */
+  maxBytes?: number
+  /** Entries. */
+  maxFiles?: number
+  /** Bytes of one file. */
+  maxFileBytes?: number
+  /** Decoded bytes for one compressed byte. */
+  maxRatio?: number
+  /** Memory. */
+  maxMemoryBytes?: number
+  /** What stays free. */
+  minFreeBytes?: number
 }
 
 /** What happens to a wait or to a lock. */
@@ -265,6 +373,32 @@ export interface NativeProblem {
   problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra'
 }
 
+/** How far a call is. */
+export interface NativeProgress {
+  /** What it does. */
+  stage: string
+  /** Files so far. */
+  files: number
+  /** Bytes so far. */
+  bytes: number
+  /** Bytes in all. */
+  totalBytes?: number
+}
+
+/** The end of a prune or remove. */
+export interface NativePruneReport {
+  /** How it ended. */
+  outcome: string
+  /** Why. */
+  reason?: string
+  /** Paths that are gone. */
+  removed: Array<string>
+  /** How long it took. */
+  ms: number
+  /** Bytes that are gone, where the store told. */
+  bytes: number
+}
+
 /** Options of `publish`. */
 export interface NativePublishOptions {
   /** Milliseconds. */
@@ -283,12 +417,112 @@ export interface NativePublishOptions {
   pin: boolean
 }
 
+/** What to restore. */
+export interface NativeRestoreOptions {
+  /** Tried in turn. */
+  keys: Array<string>
+  /** Absolute. */
+  into: string
+  /** `if-empty`, `replace` or `merge`. */
+  mode: string
+  /** `contained`, `relative`, `verbatim` or `reject`. */
+  symlinks: string
+  /** What the producer must have been. */
+  expect: NativeExpect
+  /** What is accepted at most. */
+  limits: NativeLimits
+  /** Connections. */
+  concurrency: number
+  /** Time and patience. */
+  budget: NativeBudget
+}
+
+/** How a restore ended. */
+export interface NativeRestoreReport {
+  /** In one word. */
+  outcome: string
+  /** For people. */
+  reason?: string
+  /** Which key. */
+  key?: string
+  /** Which generation. */
+  generation?: string
+  /** Where it failed. */
+  stage?: string
+  /** Files. */
+  files: number
+  /** Bytes of the files. */
+  bytes: number
+  /** Bytes of the archive. */
+  compressedBytes: number
+  /** Files that stayed. */
+  skippedFiles: number
+  /** Repeated requests. */
+  retries: number
+  /** How it was committed. */
+  commit?: string
+  /** Milliseconds by stage. */
+  timings: Array<[string, number]>
+  /** For a snapshot. */
+  ticket?: string
+}
+
 /** What a cell holds at one moment. */
 export interface NativeSnapshot {
   /** Absent before the first write. */
   bytes?: Buffer
   /** 0 before the first write. */
   version: bigint
+}
+
+/** What to snapshot. */
+export interface NativeSnapshotOptions {
+  /** Its name. */
+  key: string
+  /** Absolute. */
+  from: string
+  /** Of a restore. */
+  ticket?: string
+  /** Globs. */
+  exclude: Array<string>
+  /** `deno`, `node_modules`, `vite` or `none`. */
+  preset: string
+  /** Recorded. */
+  fingerprint: string
+  /** What may become a generation. */
+  guard: NativeGuard
+  /** How long the tree must be unchanged. */
+  quietMs: number
+  /** Of the compression. */
+  level?: number
+  /** What is packed at most. */
+  limits: NativeLimits
+  /** Time and patience. */
+  budget: NativeBudget
+}
+
+/** How a snapshot ended. */
+export interface NativeSnapshotReport {
+  /** In one word. */
+  outcome: string
+  /** For people. */
+  reason?: string
+  /** Which generation is current. */
+  generation?: string
+  /** Files. */
+  files: number
+  /** Bytes of the files. */
+  bytes: number
+  /** Bytes of the archive. */
+  compressedBytes: number
+  /** Bytes that were sent. */
+  uploadedBytes: number
+  /** Path and why. */
+  skipped: Array<Array<string>>
+  /** `etag` or `none`. */
+  guard: string
+  /** Milliseconds by stage. */
+  timings: Array<[string, number]>
 }
 
 /** How a compare-and-set ended. */
@@ -309,6 +543,9 @@ export interface NativeSwept {
 
 /** Opens a store. */
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
+
+/** Opens a cache; without a scheme it is disabled. */
+export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
 
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */
 export declare function panicForTests(): Reply<void>

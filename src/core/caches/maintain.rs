@@ -124,7 +124,7 @@ impl Cache {
         cancel: Cancel,
     ) -> Report<Vec<String>> {
         if self.read_only {
-            return Report::new(RestoreOutcome::Refused, Vec::new()).because("this cache is read-only");
+            return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
         }
         self.call(
             budget,
@@ -158,7 +158,7 @@ impl Cache {
     /// Removes a key: the pointer first, so that nobody is sent to a blob that is going.
     pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<()> {
         if self.read_only {
-            return Report::new(RestoreOutcome::Refused, ()).because("this cache is read-only");
+            return Report::new(RestoreOutcome::Disabled, ()).because("this cache is read-only");
         }
         self.call(budget, cancel, (), move |_, store, meter| async move {
             match remove_all(&*store, &key, &meter).await {
@@ -174,7 +174,7 @@ impl Cache {
         let read_only = self.read_only;
         self.call(budget, cancel, None, move |_, store, meter| async move {
             if read_only {
-                return Report::new(RestoreOutcome::Refused, None)
+                return Report::new(RestoreOutcome::Disabled, None)
                     .because("this cache is read-only, and a probe writes");
             }
             match probe(&*store, &meter).await {

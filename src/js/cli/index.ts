@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { isWarmswapError } from '../errors.js'
+import { cache } from './cache.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'
 
@@ -11,6 +12,7 @@ type Command = (args: string[]) => number | Promise<number>
 
 const commands: Record<string, { run: Command; help: string }> = {
   lock: { run: lock, help: 'ls | why | sweep | run: who holds a lock, since when, doing what; hold one for a command' },
+  cache: { run: cache, help: 'save, restore, inspect, prune and probe caches in a store' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
 }
 

@@ -1,0 +1,306 @@
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { cacheLocationFromEnv, isWarmswapError, openCache, type Cache, type CacheEvent } from 'warmswap'
+import { describe, expect } from 'vitest'
+import { test } from '../support/temp.js'
+import { digest, makeTree } from '../support/trees.js'
+
+const stores: [string, (folder: string) => string][] = [
+  ['memory', () => 'memory:'],
+  ['file', (folder) => `file://${join(folder, 'store')}`],
+]
+
+/** The stamp is written off the critical path; a call that finds none is right, only slower. */
+async function unchangedSoon(call: () => Promise<{ outcome: string }>): Promise<void> {
+  await expect.poll(async () => (await call()).outcome, { timeout: 10_000 }).toBe('unchanged')
+}
+
+describe.each(stores)('a %s store', (_, location) => {
+  test('I16: restore(snapshot(T)) is T, and both verbs then find it unchanged', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const cache = openCache(location(memory))
+    const first = await cache.restore({ key: 'site', into })
+    expect(first).toMatchObject({ ok: false, outcome: 'miss', stage: 'lookup' })
+    const uploaded = await cache.snapshot({ key: 'site', from: tree, ticket: first.ticket! })
+    expect(uploaded).toMatchObject({ ok: true, outcome: 'uploaded', guard: 'etag', skipped: [] })
+    const restored = await cache.restore({ key: 'site', into })
+    expect(restored).toMatchObject({ ok: true, outcome: 'restored', commit: 'rename', generation: uploaded.generation!, files: uploaded.files, bytes: uploaded.bytes })
+    expect(digest(into)).toEqual(digest(tree))
+    await unchangedSoon(() => cache.restore({ key: 'site', into }))
+    expect(await cache.snapshot({ key: 'site', from: into })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
+  })
+
+  test('I23: unchanged sends nothing, also when every time was touched and every inode is new', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'site', from: tree })
+    const names = readdirSync(tree, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    for (const entry of names) utimesSync(join(entry.parentPath, entry.name), 1, 1)
+    expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
+    const copy = makeTree(join(memory, 'copy'))
+    expect(await cache.snapshot({ key: 'site', from: copy })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
+  })
+
+  test.for(['site.tgz', 'site.tar.gz', 'site.tar', 'site.tar.zst'])('a key %s is one object, read and written as such', async (key, { memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const cache = openCache(location(memory))
+    expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'uploaded' })
+    expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
+    expect(await cache.restore({ key, into })).toMatchObject({ outcome: 'restored' })
+    expect(digest(into)).toEqual(digest(tree))
+    const stale = await cache.restore({ key, into: join(memory, 'other') })
+    writeFileSync(join(tree, 'more'), 'x'.repeat(5000))
+    expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'uploaded' })
+    writeFileSync(join(tree, 'most'), 'y'.repeat(5000))
+    expect(await cache.snapshot({ key, from: tree, ticket: stale.ticket! })).toMatchObject({ outcome: 'superseded', uploadedBytes: 0 })
+  })
+
+  test('modes: if-empty refuses, merge adds and never overwrites, replace exchanges', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    mkdirSync(into)
+    writeFileSync(join(into, 'mine'), 'mine')
+    writeFileSync(join(into, 'a.js'), 'my own')
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'site', from: tree })
+    const before = digest(into)
+    expect(await cache.restore({ key: 'site', into })).toMatchObject({ ok: false, outcome: 'target-not-empty' })
+    expect(digest(into)).toEqual(before)
+    expect(await cache.restore({ key: 'site', into, mode: 'merge' })).toMatchObject({ outcome: 'restored', commit: 'merge' })
+    expect(readFileSync(join(into, 'a.js'), 'utf8')).toBe('my own')
+    expect(readFileSync(join(into, 'mine'), 'utf8')).toBe('mine')
+    expect(await cache.restore({ key: 'site', into, mode: 'replace' })).toMatchObject({ outcome: 'restored', commit: 'exchange' })
+    expect(digest(into)).toEqual(digest(tree))
+  })
+
+  test('fallback keys are tried in turn, and the ticket is of the first', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'main', from: tree })
+    const restored = await cache.restore({ key: 'branch', fallbackKeys: ['other', 'main'], into: join(memory, 'into') })
+    expect(restored).toMatchObject({ outcome: 'restored', key: 'main' })
+    expect(await cache.snapshot({ key: 'branch', from: tree, ticket: restored.ticket! })).toMatchObject({ outcome: 'uploaded' })
+  })
+
+  test('expect: what another machine or lock file made is incompatible', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'site', from: tree, fingerprint: 'lock-1' })
+    expect(await cache.restore({ key: 'site', into, expect: { arch: 'z80' } })).toMatchObject({ outcome: 'incompatible', stage: 'lookup' })
+    expect(await cache.restore({ key: 'site', into, expect: { fingerprint: 'lock-2' } })).toMatchObject({ outcome: 'incompatible' })
+    expect(() => statSync(into)).toThrow()
+    expect(await cache.restore({ key: 'site', into, expect: { arch: process.arch, platform: process.platform, fingerprint: 'lock-1' } })).toMatchObject({ outcome: 'restored' })
+  })
+
+  test('inspect, prune and remove', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache(location(memory))
+    expect(await cache.inspect('site')).toBeNull()
+    for (let generation = 0; generation < 4; generation += 1) {
+      writeFileSync(join(tree, 'generation'), `${generation}`)
+      expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
+    }
+    const info = (await cache.inspect('site'))!
+    expect(info.files).toBeGreaterThan(5)
+    expect(info.producer).toMatchObject({ tool: 'warmswap', platform: process.platform, arch: process.arch })
+    expect(Date.parse(info.createdAt)).toBeGreaterThan(Date.now() - 60_000)
+    expect(await cache.prune({ key: 'site', keep: 2 })).toEqual({ removed: [], outcome: 'pruned' })
+    const pruned = await cache.prune({ key: 'site', keep: 2, olderThanMs: 0 })
+    expect(pruned.removed).toHaveLength(2)
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(await cache.remove('site')).toEqual({ outcome: 'removed' })
+    expect(await cache.inspect('site')).toBeNull()
+    expect(await cache.remove('site')).toEqual({ outcome: 'removed' })
+  })
+})
+
+describe('I28: low trust does not write what high trust reads', () => {
+  test('a signed cache refuses unsigned, foreign and moved pointers', async ({ memory }) => {
+    const store = `file://${join(memory, 'store')}`
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const secret = 'a secret of 16 bytes or more'
+    const signed = openCache(store, { hmacKey: secret })
+    await openCache(store).snapshot({ key: 'unsigned', from: tree })
+    expect(await signed.restore({ key: 'unsigned', into })).toMatchObject({ outcome: 'refused', stage: 'lookup' })
+    await openCache(store, { hmacKey: 'another secret of 16 bytes' }).snapshot({ key: 'foreign', from: tree })
+    expect(await signed.restore({ key: 'foreign', into })).toMatchObject({ outcome: 'refused' })
+    await signed.snapshot({ key: 'site-a', from: tree })
+    mkdirSync(join(memory, 'store/site-b'))
+    writeFileSync(join(memory, 'store/site-b/current.json'), readFileSync(join(memory, 'store/site-a/current.json')))
+    expect(await signed.restore({ key: 'site-b', into })).toMatchObject({ outcome: 'refused' })
+    expect(await signed.restore({ key: 'object.tgz', into })).toMatchObject({ outcome: 'refused' })
+    expect(await signed.restore({ key: 'site-a', into })).toMatchObject({ outcome: 'restored' })
+  })
+
+  test('a read-only cache restores and never writes', async ({ memory }) => {
+    const store = `file://${join(memory, 'store')}`
+    const tree = makeTree(join(memory, 'tree'))
+    await openCache(store).snapshot({ key: 'site', from: tree })
+    const before = digest(join(memory, 'store'))
+    const reader = openCache(store, { readOnly: true })
+    writeFileSync(join(tree, 'more'), 'more')
+    expect(await reader.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'disabled', reason: expect.stringContaining('read-only') })
+    expect(await reader.prune({ key: 'site', keep: 1, olderThanMs: 0 })).toMatchObject({ outcome: 'disabled' })
+    expect(await reader.remove('site')).toEqual({ outcome: 'disabled' })
+    expect(digest(join(memory, 'store'))).toEqual(before)
+    expect(await reader.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+  })
+})
+
+describe('I9: what is not what the pointer promised is corrupt, and the target stays', () => {
+  async function broken(memory: string, harm: (blob: string, pointer: string) => void): Promise<Awaited<ReturnType<Cache['restore']>>> {
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    await cache.snapshot({ key: 'site', from: tree })
+    const blobs = join(memory, 'store/site/blobs')
+    harm(join(blobs, readdirSync(blobs)[0]!), join(memory, 'store/site/current.json'))
+    const into = join(memory, 'into')
+    mkdirSync(into)
+    const result = await cache.restore({ key: 'site', into })
+    expect(readdirSync(into)).toEqual([])
+    expect(readdirSync(memory).sort()).toEqual(['into', 'store', 'tree'])
+    return result
+  }
+  const rewrite = (path: string, change: (bytes: Buffer) => Buffer): void => writeFileSync(path, change(readFileSync(path)))
+  /** Keeps the blob and its version as the pointer knows them, so that only the bytes tell. */
+  const inPlace = (path: string, change: (bytes: Buffer) => Buffer): ((pointer: string) => void) => {
+    rewrite(path, change)
+    const { ino, size, mtimeMs } = statSync(path)
+    void mtimeMs
+    return (pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), etag: etagOf(path, ino, size) })))
+  }
+  const etagOf = (path: string, ino: number, size: number): string => `"${ino.toString(16)}-${statSync(path, { bigint: true }).mtimeNs.toString(16)}-${size.toString(16)}"`
+
+  test('a flipped bit', async ({ memory }) => {
+    expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => ((bytes[bytes.length >> 1]! ^= 1), bytes))(pointer))).toMatchObject({ outcome: 'corrupt' })
+  })
+  test('a cut object', async ({ memory }) => {
+    expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => bytes.subarray(0, -10))(pointer))).toMatchObject({ outcome: 'corrupt' })
+  })
+  test('bytes after the end', async ({ memory }) => {
+    expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => Buffer.concat([bytes, Buffer.from('more')]))(pointer))).toMatchObject({ outcome: 'corrupt' })
+  })
+  test('another number of files', async ({ memory }) => {
+    expect(await broken(memory, (_, pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), files: 3 }))))).toMatchObject({ outcome: 'corrupt' })
+  })
+  test('a pointer that is no pointer', async ({ memory }) => {
+    expect(await broken(memory, (_, pointer) => writeFileSync(pointer, 'not JSON'))).toMatchObject({ outcome: 'corrupt', stage: 'lookup' })
+  })
+  test('a pointer of a later layout', async ({ memory }) => {
+    expect(await broken(memory, (_, pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), v: 2 }))))).toMatchObject({ outcome: 'incompatible' })
+  })
+  test('a blob that is not there', async ({ memory }) => {
+    expect(await broken(memory, (blob) => rmSync(blob))).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('not there') })
+  })
+  test('a blob that was overwritten by another version is superseded', async ({ memory }) => {
+    expect(await broken(memory, (blob) => rewrite(blob, (bytes) => bytes))).toMatchObject({ outcome: 'superseded' })
+  })
+})
+
+describe('the face', () => {
+  test('wrong arguments reject before any I/O, naming argument and what is accepted', async ({ memory }) => {
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    const into = join(memory, 'into')
+    const file = join(memory, 'file')
+    writeFileSync(file, 'x')
+    const wrong: [() => Promise<unknown>, RegExp][] = [
+      [() => cache.restore({ key: '../x', into }), /options\.key/],
+      [() => cache.restore({ key: 'a b', into }), /options\.key/],
+      [() => cache.restore({ key: 'a', fallbackKeys: ['/'], into }), /options\.fallbackKeys\[0\]/],
+      [() => cache.restore({ key: 'a', into: '/' }), /options\.into/],
+      [() => cache.restore({ key: 'a', into: process.env.HOME! }), /options\.into/],
+      [() => cache.restore({ key: 'a', into: 'relative' }), /options\.into/],
+      [() => cache.restore({ key: 'a', into: file }), /options\.into/],
+      [() => cache.restore({ key: 'a', into, mode: 'overwrite' as 'merge' }), /options\.mode/],
+      [() => cache.restore({ key: 'a', into, deadline: 5 } as never), /options\.deadline/],
+      [() => cache.restore({ key: 'a', into, deadlineMs: -1 }), /options\.deadlineMs/],
+      [() => cache.restore({ key: 'a', into, deadlineMs: Number.NaN }), /options\.deadlineMs/],
+      [() => cache.restore({ key: 'a', into, concurrency: 0 }), /options\.concurrency/],
+      [() => cache.restore({ key: 'a', into, limits: { maxBytes: 1, maxFileBytes: 2 } }), /maxFileBytes/],
+      [() => cache.snapshot({ key: 'a', from: 'x' }), /options\.from/],
+      [() => cache.snapshot({ key: 'a', from: memory, ticket: 'nonsense' }), /options\.ticket/],
+      [() => cache.snapshot({ key: 'a', from: memory, guard: { maxShrink: 2 } }), /maxShrink/],
+      [() => cache.snapshot({ key: 'a', from: memory, level: 99 }), /options\.level/],
+      [() => cache.prune({ key: 'a', keep: 0 }), /options\.keep/],
+      [() => cache.inspect('blobs'), /key/],
+    ]
+    for (const [call, message] of wrong) {
+      await expect(call(), String(call)).rejects.toSatisfy((error) => isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT' && message.test(error.message))
+    }
+    expect(readdirSync(memory)).toEqual(['file'])
+  })
+
+  test('I24: wrong locations throw, and no message repeats a secret', () => {
+    const secret = 'TOP+SECRET/VALUE'
+    const wrong: unknown[] = [
+      'ftp://x', 'nonsense', 's3://', 5, null, 'file:///x?unknown=1', 'file://host/x', `s3://user:${encodeURIComponent(secret)}@bucket`,
+      { scheme: 's3', region: 'eu-west-1' }, { scheme: 's3', bucket: 'b', region: 'r', accessKeyId: secret }, { scheme: 's3', bucket: 'b', region: 'r', [`unknown`]: secret },
+      { scheme: 's3', bucket: 'b', endpoint: `http://user:${secret}@host` }, { scheme: 's3', bucket: 'b', region: 'r', secretAccessKey: { secret } },
+    ]
+    for (const location of wrong) {
+      expect(() => openCache(location as string), JSON.stringify(location)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
+      try {
+        openCache(location as string)
+      } catch (error) {
+        expect((error as Error).message).not.toContain(secret)
+      }
+    }
+    expect(() => openCache('memory:', { hmacKey: 'short' })).toThrow(/hmacKey/)
+  })
+
+  test('strict throws what would have been told, with the code of the table', async ({ memory }) => {
+    const cache = openCache('memory:')
+    const into = join(memory, 'into')
+    await expect(cache.restore({ key: 'a', into, strict: true })).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
+    await expect(cache.snapshot({ key: 'a', from: join(memory, 'absent'), strict: true })).rejects.toMatchObject({ code: 'ERR_EMPTY_STAGE' })
+  })
+
+  test('without a store every call is disabled and nothing is touched', async ({ memory }) => {
+    const events: CacheEvent[] = []
+    const cache = openCache(cacheLocationFromEnv({}, 'CACHE').store, { onEvent: (event) => events.push(event) })
+    expect(await cache.restore({ key: 'a', into: join(memory, 'into') })).toMatchObject({ ok: false, outcome: 'disabled' })
+    expect(await cache.snapshot({ key: 'a', from: memory })).toMatchObject({ ok: false, outcome: 'disabled' })
+    expect(await cache.inspect('a')).toBeNull()
+    expect(await cache.prune({ key: 'a' })).toEqual({ removed: [], outcome: 'disabled' })
+    expect(await cache.remove('a')).toEqual({ outcome: 'disabled' })
+    expect(events.map(({ verb, outcome }) => `${verb} ${outcome}`)).toEqual(['restore disabled', 'snapshot disabled', 'prune disabled'])
+  })
+
+  test('cacheLocationFromEnv reads a record that need not be process.env', () => {
+    const body = { CACHE_S3_BUCKET: 'bucket', CACHE_S3_KEY: 'site/cache.tgz', CACHE_S3_ENDPOINT: 'http://127.0.0.1:9000', OTHER: 'x' }
+    expect(cacheLocationFromEnv(body, 'CACHE', { region: 'eu-central-1' })).toEqual({ store: { scheme: 's3', bucket: 'bucket', region: 'eu-central-1', endpoint: 'http://127.0.0.1:9000' }, key: 'site/cache.tgz' })
+    expect(cacheLocationFromEnv({ ...body, CACHE_S3_REGION: 'us-west-2' }, 'CACHE', { region: 'eu-central-1' }).store).toMatchObject({ region: 'us-west-2' })
+    expect(cacheLocationFromEnv({ CACHE_S3_KEY: 'k' }, 'CACHE')).toEqual({ store: undefined, key: 'k' })
+    expect(cacheLocationFromEnv({ CACHE_S3_BUCKET: ' ' }, 'CACHE').store).toBeUndefined()
+    expect(() => cacheLocationFromEnv({}, 'not a prefix')).toThrow(/prefix/)
+  })
+
+  test('an aborted signal ends the call with the outcome aborted; strict throws its reason', async ({ memory }) => {
+    const cache = openCache('memory:')
+    const signal = AbortSignal.abort(new Error('mine'))
+    expect(await cache.restore({ key: 'a', into: join(memory, 'into'), signal })).toMatchObject({ ok: false, outcome: 'aborted' })
+    await expect(cache.restore({ key: 'a', into: join(memory, 'into'), signal, strict: true })).rejects.toThrow('mine')
+  })
+
+  test('close waits for what runs, and later calls reject', async ({ memory }) => {
+    const cache = openCache('memory:')
+    const running = cache.snapshot({ key: 'a', from: makeTree(join(memory, 'tree')) })
+    await cache.close()
+    expect(await Promise.race([running, sleep(0, 'still running')])).toMatchObject({ outcome: 'uploaded' })
+    await expect(cache.inspect('a')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  test('a target that is a link is refused, not followed', async ({ memory }) => {
+    const cache = openCache('memory:')
+    await cache.snapshot({ key: 'a', from: makeTree(join(memory, 'tree')) })
+    mkdirSync(join(memory, 'real'))
+    symlinkSync(join(memory, 'real'), join(memory, 'link'))
+    expect(await cache.restore({ key: 'a', into: join(memory, 'link') })).toMatchObject({ outcome: 'refused' })
+    expect(readdirSync(join(memory, 'real'))).toEqual([])
+  })
+})
