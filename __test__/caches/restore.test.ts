@@ -16,6 +16,9 @@ async function unchangedSoon(call: () => Promise<{ outcome: string }>): Promise<
   await expect.poll(async () => (await call()).outcome, { timeout: 10_000 }).toBe('unchanged')
 }
 
+/** What is there beside stamps, which are written off the critical path. */
+const names = (directory: string): string[] => readdirSync(directory).filter((name) => !name.startsWith('.warmswap-stamp')).sort()
+
 describe.each(stores)('a %s store', (_, location) => {
   test('I16: restore(snapshot(T)) is T, and both verbs then find it unchanged', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
@@ -36,8 +39,8 @@ describe.each(stores)('a %s store', (_, location) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache(location(memory))
     await cache.snapshot({ key: 'site', from: tree })
-    const names = readdirSync(tree, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-    for (const entry of names) utimesSync(join(entry.parentPath, entry.name), 1, 1)
+    const files = readdirSync(tree, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    for (const entry of files) utimesSync(join(entry.parentPath, entry.name), 1, 1)
     expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
     const copy = makeTree(join(memory, 'copy'))
     expect(await cache.snapshot({ key: 'site', from: copy })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
@@ -163,7 +166,7 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
     mkdirSync(into)
     const result = await cache.restore({ key: 'site', into })
     expect(readdirSync(into)).toEqual([])
-    expect(readdirSync(memory).sort()).toEqual(['into', 'store', 'tree'])
+    expect(names(memory)).toEqual(['into', 'store', 'tree'])
     return result
   }
   const rewrite = (path: string, change: (bytes: Buffer) => Buffer): void => writeFileSync(path, change(readFileSync(path)))
@@ -182,8 +185,12 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
   test('a cut object', async ({ memory }) => {
     expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => bytes.subarray(0, -10))(pointer))).toMatchObject({ outcome: 'corrupt' })
   })
-  test('bytes after the end', async ({ memory }) => {
-    expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => Buffer.concat([bytes, Buffer.from('more')]))(pointer))).toMatchObject({ outcome: 'corrupt' })
+  test('bytes after the end of one object', async ({ memory }) => {
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    await cache.snapshot({ key: 'site.tar.zst', from: makeTree(join(memory, 'tree')) })
+    rewrite(join(memory, 'store/site.tar.zst'), (bytes) => Buffer.concat([bytes, Buffer.from('more')]))
+    expect(await cache.restore({ key: 'site.tar.zst', into: join(memory, 'into') })).toMatchObject({ outcome: 'corrupt' })
+    expect(names(memory)).toEqual(['store', 'tree'])
   })
   test('another number of files', async ({ memory }) => {
     expect(await broken(memory, (_, pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), files: 3 }))))).toMatchObject({ outcome: 'corrupt' })

@@ -11,10 +11,8 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 use napi_derive::napi;
 
-use crate::core::caches::archive::{Limits, Symlinks};
 use crate::core::caches::cache::Cache;
-use crate::core::caches::commit::Mode;
-use crate::core::caches::exclude::{Excludes, Preset};
+use crate::core::caches::exclude::Excludes;
 use crate::core::caches::guards::Guard;
 use crate::core::caches::key::Key;
 use crate::core::caches::maintain::Report;
@@ -29,6 +27,7 @@ use crate::core::caches::ticket::Ticket;
 use crate::core::error::{Error, Result};
 use crate::core::sys::cancel::Cancel;
 
+use super::archive::{self, NativeLimits};
 use super::cancel::{self, CancelToken};
 use super::environment;
 use super::error::Reply;
@@ -177,52 +176,6 @@ pub fn open_cache(
     })
 }
 
-/// What is accepted at most.
-#[napi(object)]
-pub struct NativeLimits {
-    /// Bytes in all.
-    pub max_bytes: Option<f64>,
-    /// Entries.
-    pub max_files: Option<f64>,
-    /// Bytes of one file.
-    pub max_file_bytes: Option<f64>,
-    /// Decoded bytes for one compressed byte.
-    pub max_ratio: Option<f64>,
-    /// Memory.
-    pub max_memory_bytes: Option<f64>,
-    /// What stays free.
-    pub min_free_bytes: Option<f64>,
-}
-
-impl NativeLimits {
-    fn read(&self) -> Result<Limits> {
-        let or = |name: &str, value: Option<f64>, default: u64| {
-            value.map_or(Ok(default), |value| number::count(name, value))
-        };
-        let default = Limits::default();
-        Ok(Limits {
-            max_bytes: or("options.limits.maxBytes", self.max_bytes, default.max_bytes)?,
-            max_files: or("options.limits.maxFiles", self.max_files, default.max_files)?,
-            max_file_bytes: or(
-                "options.limits.maxFileBytes",
-                self.max_file_bytes,
-                default.max_file_bytes,
-            )?,
-            max_ratio: or("options.limits.maxRatio", self.max_ratio, default.max_ratio)?,
-            max_memory_bytes: or(
-                "options.limits.maxMemoryBytes",
-                self.max_memory_bytes,
-                default.max_memory_bytes,
-            )?,
-            min_free_bytes: or(
-                "options.limits.minFreeBytes",
-                self.min_free_bytes,
-                default.min_free_bytes,
-            )?,
-        })
-    }
-}
-
 /// What the producer must have been.
 #[napi(object)]
 pub struct NativeExpect {
@@ -271,17 +224,8 @@ impl NativeRestoreOptions {
         let options = RestoreOptions {
             keys: keys.collect::<Result<_>>()?,
             into: PathBuf::from(self.into),
-            mode: match self.mode.as_str() {
-                "replace" => Mode::Replace,
-                "merge" => Mode::Merge,
-                _ => Mode::IfEmpty,
-            },
-            symlinks: match self.symlinks.as_str() {
-                "relative" => Symlinks::Relative,
-                "verbatim" => Symlinks::Verbatim,
-                "reject" => Symlinks::Reject,
-                _ => Symlinks::Contained,
-            },
+            mode: archive::mode(&self.mode),
+            symlinks: archive::symlinks(&self.symlinks),
             expect: Producer {
                 platform: text(self.expect.platform),
                 arch: text(self.expect.arch),
@@ -289,7 +233,7 @@ impl NativeRestoreOptions {
                 fingerprint: text(self.expect.fingerprint),
                 ..Producer::default()
             },
-            limits: self.limits.read()?,
+            limits: archive::limits(&self.limits)?,
             concurrency: usize::try_from(number::count("options.concurrency", self.concurrency)?)
                 .unwrap_or(1),
         };
@@ -391,13 +335,8 @@ pub struct NativeSnapshotOptions {
 impl NativeSnapshotOptions {
     fn read(self) -> Result<(SnapshotOptions, Budget)> {
         let key = Key::parse("options.key", &self.key)?;
-        let preset = match self.preset.as_str() {
-            "deno" => Preset::Deno,
-            "node_modules" => Preset::NodeModules,
-            "vite" => Preset::Vite,
-            _ => Preset::None,
-        };
-        let limits = self.limits.read()?;
+        let preset = archive::preset(&self.preset);
+        let limits = archive::limits(&self.limits)?;
         let ticket = self.ticket.map(|text| Ticket::parse(&text, &key)).transpose()?;
         #[expect(
             clippy::cast_possible_truncation,

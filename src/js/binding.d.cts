@@ -141,6 +141,32 @@ export declare class NativeStage {
   close(): void
 }
 
+/** A directory on its way to a stream; starts with the first pull. */
+export declare class Packer {
+  /** The next bytes, or nothing at the end. */
+  next(): Promise<Reply<Uint8Array | null>>
+  /** Stops packing. */
+  cancel(): void
+}
+
+/** An archive on its way to a target. */
+export declare class Unpacker {
+  /** Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop. */
+  push(chunk: Uint8Array): number
+  /** Resolves when there is room (0) or nobody reads any more (2). */
+  drained(): Promise<Reply<number>>
+  /** There are no more bytes. */
+  end(): void
+  /** Where the bytes came from failed. */
+  fail(reason: string): void
+  /** Stops. */
+  cancel(): void
+  /** Files, and their bytes, so far. */
+  progress(): [number, number]
+  /** How it ended; can be asked once. */
+  result(): Promise<Reply<NativeUnpackResult>>
+}
+
 /** Takes a lock. */
 export declare function acquireLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
 
@@ -317,19 +343,19 @@ export interface NativeInspectReport {
   info?: NativeCacheInfo
 }
 
-/** What is accepted at most. */
+/** What a reader accepts at most; what is left out has its default. */
 export interface NativeLimits {
-  /** Bytes in all. */
+  /** All files together. */
   maxBytes?: number
   /** Entries. */
   maxFiles?: number
-  /** Bytes of one file. */
+  /** One file. */
   maxFileBytes?: number
   /** Decoded bytes for one compressed byte. */
   maxRatio?: number
-  /** Memory. */
+  /** Decoder and buffers. */
   maxMemoryBytes?: number
-  /** What stays free. */
+  /** What must stay free on the disk. */
   minFreeBytes?: number
 }
 
@@ -363,6 +389,18 @@ export interface NativeLockOptions {
   coverChildren: boolean
   /** `worker_threads.threadId`. */
   threadId: number
+}
+
+/** How to pack. */
+export interface NativePackOptions {
+  /** Patterns of what is left out. */
+  exclude: Array<string>
+  /** 'deno', 'node_modules', 'vite' or 'none'. */
+  preset: string
+  /** The codec's level. */
+  level?: number
+  /** 'tar.zst', 'tar.gz' or 'tar'. */
+  format: string
 }
 
 /** How an entry differs from the manifest. */
@@ -606,6 +644,16 @@ export interface NativePackOptions {
   level?: number
   /** 'tar.zst', 'tar.gz' or 'tar'. */
   format: string
+/** How to unpack. */
+export interface NativeUnpackOptions {
+  /** 'if-empty', 'replace' or 'merge'. */
+  mode: string
+  /** 'contained', 'relative', 'verbatim' or 'reject'. */
+  symlinks: string
+  /** What is accepted at most. */
+  limits: NativeLimits
+  /** Milliseconds from now; `Infinity` is never. */
+  deadlineMs: number
 }
 
 /** How an unpack ended, in the words of `RestoreResult`. */
@@ -633,6 +681,21 @@ export interface NativeUnpackResult {
   /** Milliseconds of the commit. */
   commitMs: number
 }
+
+/** Opens a store. */
+export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
+
+/** Opens a cache; without a scheme it is disabled. */
+export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
+
+/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
+export declare function panicForTests(): Reply<void>
+
+/** Panics on a thread of ours; does nothing in a published build. */
+export declare function panicLaterForTests(): Promise<Reply<void>>
+
+/** Renames unless a later generation of the lock exists. */
+export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
 
 /** Prepares to pack a directory. */
 export declare function startPack(directory: string, options: NativePackOptions): Reply<Packer>

@@ -1,6 +1,7 @@
 /** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
 
-import type { RestoreOutcome, SnapshotOutcome } from './caches.js'
+import type { RestoreOutcome } from './archive.js'
+import type { SnapshotOutcome } from './caches.js'
 
 /** How one call ended. */
 export interface CacheEvent {

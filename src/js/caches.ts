@@ -1,10 +1,9 @@
 /** Caches: a tree streamed to a store and back. Two verbs that are advisory: they resolve with an outcome. */
 
-import { homedir } from 'node:os'
-import { resolve } from 'node:path'
+import { limits, restoreTarget, type Limits, type Preset, type Progress, type RestoreOutcome, type RestoreResult } from './archive.js'
 import { CacheEvents, type CacheEvent } from './cache-events.js'
 import { parseStoreLocation, type StoreLocation } from './cache-location.js'
-import type { NativeBudget, NativeCache, NativeLimits, NativeProgress, NativeRestoreReport, NativeSnapshotReport } from './binding.cjs'
+import type { NativeBudget, NativeCache, NativeProgress, NativeRestoreReport, NativeSnapshotReport } from './binding.cjs'
 import { WarmswapError, invalidArgument, type ErrorCode } from './errors.js'
 import { native, unwrap, type Failure } from './native.js'
 import * as validate from './validate.js'
@@ -26,56 +25,10 @@ export interface Budget {
   signal?: AbortSignal
 }
 
-/** What is accepted at most; counted while writing, never taken from headers. */
-export interface Limits {
-  maxBytes?: number
-  maxFiles?: number
-  maxFileBytes?: number
-  maxRatio?: number
-  maxMemoryBytes?: number
-  minFreeBytes?: number
-}
-
-/** How far a call is. */
-export interface Progress {
-  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit'
-  files: number
-  bytes: number
-  totalBytes?: number
-}
-
-/** How a restore ended; the README's table says what each means and what to do. */
-export type RestoreOutcome =
-  | 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible'
-  | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error'
-
 /** How a snapshot ended. */
 export type SnapshotOutcome =
   | 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled'
   | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error'
-
-/** What a restore did. Where `ok` is false the target is as it was. */
-export interface RestoreResult {
-  ok: boolean
-  outcome: RestoreOutcome
-  /** For people. Never holds a secret. */
-  reason?: string
-  /** The key that was used: `key` or one of `fallbackKeys`. */
-  key?: string
-  generation?: string
-  /** What the call was doing when it failed. */
-  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit'
-  files: number
-  bytes: number
-  compressedBytes: number
-  skippedFiles: number
-  retries: number
-  commit?: 'rename' | 'exchange' | 'children' | 'merge'
-  /** Milliseconds by stage, and `total`. */
-  timings: Record<string, number>
-  /** For `snapshot({ ticket })`: it may then only replace what this restore saw. */
-  ticket?: string
-}
 
 /** What a snapshot did. */
 export interface SnapshotResult {
@@ -123,7 +76,7 @@ export interface SnapshotOptions extends Budget {
   ticket?: string
   /** Globs of what stays out. */
   exclude?: string[]
-  preset?: 'deno' | 'node_modules' | 'vite' | 'none'
+  preset?: Preset
   /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. */
   fingerprint?: string
   guard?: {
@@ -194,7 +147,6 @@ function secretBytes(value: unknown): Uint8Array {
 }
 
 const BUDGET = ['deadlineMs', 'idleMs', 'minBytesPerSecond', 'attempts', 'signal'] as const
-const LIMITS = ['maxBytes', 'maxFiles', 'maxFileBytes', 'maxRatio', 'maxMemoryBytes', 'minFreeBytes'] as const
 /** Longest timer that native code keeps as one; beyond it a deadline would be none. */
 const LONGEST_MS = 7 * 86_400_000
 
@@ -212,12 +164,12 @@ class OpenCache implements Cache {
   async restore(options: RestoreOptions): Promise<RestoreResult> {
     const given = validate.options('options', options, [...BUDGET, 'key', 'fallbackKeys', 'into', 'mode', 'symlinks', 'expect', 'limits', 'concurrency', 'strict', 'onProgress'])
     const native = {
-      keys: [validate.string('options.key', given.key), ...strings('options.fallbackKeys', given.fallbackKeys)],
-      into: target('options.into', given.into),
+      keys: [validate.string('options.key', given.key), ...validate.strings('options.fallbackKeys', given.fallbackKeys ?? [])],
+      into: restoreTarget('options.into', given.into),
       mode: validate.oneOf('options.mode', given.mode ?? 'if-empty', ['if-empty', 'replace', 'merge']),
       symlinks: validate.oneOf('options.symlinks', given.symlinks ?? 'contained', ['contained', 'relative', 'verbatim', 'reject']),
       expect: expectation(given.expect),
-      limits: limits(given.limits),
+      limits: limits('options.limits', given.limits),
       concurrency: validate.wholeNumber('options.concurrency', given.concurrency ?? 8, 1),
       budget: budget('options', given, 15_000),
     }
@@ -237,13 +189,13 @@ class OpenCache implements Cache {
       key: validate.string('options.key', given.key),
       from: validate.absolutePath('options.from', given.from),
       ...(given.ticket === undefined ? {} : { ticket: validate.string('options.ticket', given.ticket) }),
-      exclude: strings('options.exclude', given.exclude),
+      exclude: validate.strings('options.exclude', given.exclude ?? []),
       preset: validate.oneOf('options.preset', given.preset ?? 'none', ['deno', 'node_modules', 'vite', 'none']),
       fingerprint: given.fingerprint === undefined ? '' : validate.string('options.fingerprint', given.fingerprint),
       guard: guard(given.guard),
       quietMs: validate.milliseconds('options.quietMs', given.quietMs ?? 0),
       ...(given.level === undefined ? {} : { level: level(given.level) }),
-      limits: limits(given.limits),
+      limits: limits('options.limits', given.limits),
       budget: budget('options', given, 120_000),
     }
     const keepProcessAlive = validate.boolean('options.keepProcessAlive', given.keepProcessAlive ?? true)
@@ -349,29 +301,9 @@ function strictError(verb: string, result: { outcome: string; reason?: string },
   return new WarmswapError(code, `${verb} ended with '${result.outcome}'${result.reason === undefined ? '' : `: ${result.reason}`}`)
 }
 
-function strings(name: string, value: unknown): string[] {
-  if (value === undefined) return []
-  if (!Array.isArray(value)) throw invalidArgument(name, value, 'an array of strings')
-  return value.map((each, index) => validate.string(`${name}[${index}]`, each))
-}
-
-/** A directory that may be exchanged: never the root of the filesystem or somebody's home. */
-function target(name: string, value: unknown): string {
-  const path = resolve(validate.absolutePath(name, value))
-  if (path === '/' || path === resolve(homedir()) || path === '/home' || path === '/root') throw invalidArgument(name, value, 'a directory of its own, not the root or a home directory')
-  return path
-}
-
 function expectation(value: unknown): { platform?: string; arch?: string; libc?: string; fingerprint?: string } {
   const given = validate.options('options.expect', value as Record<string, unknown> | undefined, ['platform', 'arch', 'libc', 'fingerprint'])
   for (const [name, each] of Object.entries(given)) if (each !== undefined) validate.string(`options.expect.${name}`, each)
-  return given
-}
-
-function limits(value: Limits | undefined): NativeLimits {
-  const given = validate.options('options.limits', value, LIMITS)
-  for (const [name, each] of Object.entries(given)) if (each !== undefined) validate.wholeNumber(`options.limits.${name}`, each, name === 'minFreeBytes' ? 0 : 1)
-  if (given.maxBytes !== undefined && given.maxFileBytes !== undefined && given.maxFileBytes > given.maxBytes) throw invalidArgument('options.limits.maxFileBytes', given.maxFileBytes, `at most options.limits.maxBytes (${given.maxBytes})`)
   return given
 }
 

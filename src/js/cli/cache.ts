@@ -2,7 +2,8 @@
 
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openCache, type Cache, type Progress } from '../caches.js'
+import type { Progress } from '../archive.js'
+import { openCache, type Cache } from '../caches.js'
 import { invalidArgument } from '../errors.js'
 
 const HELP = `Usage:
