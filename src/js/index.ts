@@ -29,6 +29,7 @@ export {
   type LockOptions,
 } from './locks.js'
 export { prewarm } from './prewarm.js'
+export {
   cacheLocationFromEnv,
   openCache,
   type Budget,
@@ -41,7 +42,6 @@ export { prewarm } from './prewarm.js'
   type SnapshotResult,
   type StoreLocation,
 } from './caches.js'
-export { acquireLock, inspectLock, publishFenced, tryLock, withLock, type Holder, type Liveness, type Lock, type LockOptions } from './locks.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
 export * from './state/index.js'
 export * from './restarts/index.js'
