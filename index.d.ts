@@ -333,6 +333,167 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
+//#region src/js/cache-events.d.ts
+/** How one call ended. */
+interface CacheEvent {
+  verb: 'restore' | 'snapshot' | 'prune';
+  key: string;
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned';
+  reason?: string;
+  ms: number;
+  bytes: number;
+  files: number;
+}
+//#endregion
+//#region src/js/cache-location.d.ts
+/** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
+/** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
+type StoreLocation = string | {
+  scheme: string;
+  [option: string]: unknown;
+};
+/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
+declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
+  region?: string;
+}): {
+  store: StoreLocation | undefined;
+  key?: string;
+};
+//#endregion
+//#region src/js/caches.d.ts
+/** How much time and patience a call has. */
+interface Budget {
+  /** The whole call, hard: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others */
+  deadlineMs?: number;
+  /** How long a connection that is waited for may be silent. @default 3_000 */
+  idleMs?: number;
+  /** Least throughput over a window of `idleMs` while the network is waited for; 0 is off. @default 0 */
+  minBytesPerSecond?: number;
+  /** How often one request may be tried, inside the deadline. @default 3 */
+  attempts?: number;
+  /** Stops the work, not only the promise. After the commit has begun it is ignored. */
+  signal?: AbortSignal;
+}
+/** How a snapshot ended. */
+type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
+/** What a snapshot did. */
+interface SnapshotResult {
+  ok: boolean;
+  outcome: SnapshotOutcome;
+  reason?: string;
+  generation?: string;
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  /** Bytes that were sent, repetitions included; 0 for 'unchanged'. */
+  uploadedBytes: number;
+  /** What was left out, and why. */
+  skipped: {
+    path: string;
+    why: string;
+  }[];
+  /** 'none' where the store ignores conditions, so that two writers are not told apart. */
+  guard: 'etag' | 'none';
+  timings: Record<string, number>;
+}
+/** Where a tree goes and what is accepted. */
+interface RestoreOptions extends Budget {
+  key: string;
+  /** Tried in turn where `key` is a miss. */
+  fallbackKeys?: string[];
+  /** Absolute; made if it is absent. */
+  into: string;
+  /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
+  mode?: 'if-empty' | 'replace' | 'merge';
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /** What the snapshot's machine must have been; anything else is 'incompatible'. */
+  expect?: {
+    platform?: string;
+    arch?: string;
+    libc?: string;
+    fingerprint?: string;
+  };
+  limits?: Limits;
+  /** Connections at once. @default 8 */
+  concurrency?: number;
+  /** Throw where `ok` would be false. @default false */
+  strict?: boolean;
+  onProgress?(progress: Progress): void;
+}
+/** What becomes a generation, and what must not. */
+interface SnapshotOptions extends Budget {
+  key: string;
+  from: string;
+  /** Of the restore that this snapshot builds on: it may only replace what that restore saw. */
+  ticket?: string;
+  /** Globs of what stays out. */
+  exclude?: string[];
+  preset?: Preset;
+  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. */
+  fingerprint?: string;
+  guard?: {
+    /** @default 1 */minFiles?: number; /** @default 1 */
+    minBytes?: number; /** Largest share of files or bytes that may be missing against the current generation. @default 0.5 */
+    maxShrink?: number; /** @default false */
+    allowShrink?: boolean;
+  };
+  /** Wait until the tree has been unchanged this long (the 'dependencies are ready' signal). 0 is off. @default 0 */
+  quietMs?: number;
+  /** false for a daemon that must be able to exit while the snapshot runs detached. @default true */
+  keepProcessAlive?: boolean;
+  /** Of the compression. @default 3 */
+  level?: number;
+  limits?: Limits;
+  strict?: boolean;
+  onProgress?(progress: Progress): void;
+}
+/** A store and the calls on it. All of them resolve with an outcome whatever the world does. */
+interface Cache extends AsyncDisposable {
+  /** Never rejects for anything the world does: resolves with an outcome. `strict: true` throws instead. */
+  restore(options: RestoreOptions): Promise<RestoreResult>;
+  /** A key that ends in .tar, .tgz, .tar.gz or .tar.zst is one object, read and written as such (conditionally); any other key is a pointer and immutable blobs. */
+  snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
+  inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
+  /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */
+  prune(options: Budget & {
+    key: string;
+    keep?: number;
+    olderThanMs?: number;
+  }): Promise<{
+    removed: string[];
+    outcome: 'pruned' | RestoreOutcome;
+  }>;
+  /** Removes the key and all its objects (a site was deleted). */
+  remove(key: string, budget?: Budget): Promise<{
+    outcome: 'removed' | RestoreOutcome;
+  }>;
+  /** Finds out what the store can do, with small objects that it removes again. */
+  probe(budget?: Budget): Promise<{
+    conditionalPut: boolean;
+    conditionalMultipart: boolean;
+    ranged: boolean;
+    writable: boolean;
+  }>;
+  /** Waits for the calls that run; later ones reject with ERR_CLOSED. */
+  close(): Promise<void>;
+}
+/** What a key holds. */
+interface CacheInfo {
+  generation: string;
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  createdAt: string;
+  producer: Record<string, string>;
+}
+/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
+declare function openCache(store: StoreLocation | undefined, options?: {
+  hmacKey?: string | Uint8Array;
+  readOnly?: boolean;
+  onEvent?(event: CacheEvent): void;
+}): Cache;
+//#endregion
 //#region src/js/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
 type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL';
@@ -656,4 +817,4 @@ type RequestHandler<Q, R> = (request: Q, context: {
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOutcome, type RestoreResult, type SharedCell, type Stage, type Start, type StartContext, type StateOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, tryLock, unpack, waitForLock, withLock };
+export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, tryLock, unpack, waitForLock, withLock };
