@@ -1,5 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { chromium as browsers } from 'playwright-core'
 import { expect } from 'vitest'
 import { type Instance, type Port, type Probe, type Race, test } from 'warmswap/vitest'
 import { type Answer, ask, startServer } from './kit.js'
@@ -41,12 +43,15 @@ test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's ow
     ],
   })
   console.log(String(report))
+  const atOnce = report.points.find(({ delayMs }) => delayMs === 0)
+  console.log(`health-200-as-ready: detection rate at 0 ms ${(atOnce?.pFail ?? 0) * (atOnce?.n ?? 0)} of ${atOnce?.n}`)
   const { lastFailMs, firstOkMs } = report.edge.read as { lastFailMs: number; firstOkMs: number }
   const [least, most] = [Math.min(...truths), Math.max(...truths)]
   expect(firstOkMs - lastFailMs).toBeLessThanOrEqual(10)
   expect(lastFailMs).toBeLessThanOrEqual(most)
-  expect(firstOkMs).toBeGreaterThanOrEqual(least)
-  expect(report.points.find(({ delayMs }) => delayMs === 0)?.outcomes).toEqual({ 'server-error': expect.any(Number) })
+  // A probe that is sent late may find it ready before its delay.
+  expect(firstOkMs).toBeGreaterThanOrEqual(least - 10)
+  expect(atOnce?.outcomes).toEqual({ 'server-error': 4 })
   expect(report).toSettleWithin(300)
   expect(() => expect(report).toSettleWithin(50)).toThrow(/'read' failed \d+ of \d+ times at 50 ms or later/)
   expect(() => expect(report).toSettleWithin(300, { confidence: 0.99 })).toThrow(/takes 459 samples/)
@@ -154,12 +159,32 @@ test('what is wrong with the test itself is not a finding', async ({ race }) => 
   await expect(sweep({ delays: [] })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
   await expect(sweep({ delays: [-1] })).rejects.toThrow(/options.delays\[0\] is -1/)
   await expect(sweep({ probes: [read, read] })).rejects.toThrow(/name/)
+  await expect(sweep({ restart: async () => undefined })).rejects.toThrow(/what options.restart resolves with/)
   await expect(sweep({ pauses: 3 })).rejects.toThrow(/options.pauses/)
 })
 
-test('every sweep leaves its page', async ({ race }) => {
+const chromium = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync)
+if (chromium === undefined) console.warn('chromium is not installed: the page of a sweep is not opened in it')
+
+test('every sweep leaves its page, which a browser shows without loading anything', async ({ race }) => {
   const { port, server } = await startServer(race)
   const report = await race.sweep({ ...options(port, server), delays: [0], repeats: 1, probes: [read] })
   const page = /page: (.*)/.exec(String(report))?.[1] as string
   expect(existsSync(page)).toBe(true)
+  if (chromium === undefined) return
+  const browser = await browsers.launch({ executablePath: chromium, args: ['--no-sandbox'] })
+  try {
+    const tab = await browser.newPage()
+    const [requests, errors]: [string[], string[]] = [[], []]
+    tab.on('request', (request) => requests.push(request.url()))
+    tab.on('pageerror', (error) => errors.push(error.message))
+    tab.on('console', (message) => errors.push(message.text()))
+    await tab.goto(pathToFileURL(page).href)
+    expect(requests).toEqual([pathToFileURL(page).href])
+    expect(errors).toEqual([])
+    expect(await tab.locator('svg').count()).toBe(2)
+    expect(await tab.locator('svg rect title').allTextContents()).toContainEqual(expect.stringMatching(/^race-server \(2\) is ready/))
+  } finally {
+    await browser.close()
+  }
 })

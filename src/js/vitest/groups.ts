@@ -63,11 +63,12 @@ export function descendsFrom(one: ProcessFacts, ancestors: ReadonlySet<number>, 
   return false
 }
 
+/** Who is gone needs no signal; nor does a group of zombies, which is EPERM on macOS. Who must end is waited for. */
 export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    if (!['ESRCH', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   }
 }
 

@@ -1,6 +1,6 @@
 /** Traffic that has nothing to do with what is measured: it tells whether the rest of the system lived through a restart. */
 
-import { callback, milliseconds } from '../validate.js'
+import { callback, milliseconds, options as checkOptions } from '../validate.js'
 import { now, sleepUntil } from './clock.js'
 import type { Timeline } from './timeline.js'
 import type { Heartbeat } from './types.js'
@@ -21,7 +21,10 @@ export class RunningHeartbeat implements Heartbeat {
   constructor(
     options: { every: number; beat(signal: AbortSignal): Promise<void> },
     private readonly timeline: Timeline,
+    /** Its row in the time line. */
+    private readonly name: string,
   ) {
+    checkOptions('options', options, ['every', 'beat'])
     this.#every = Math.max(1, milliseconds('options.every', options.every))
     callback('options.beat', options.beat)
     void this.#run(options.beat)
@@ -44,7 +47,7 @@ export class RunningHeartbeat implements Heartbeat {
       if (this.#ended !== undefined) return
       await within(beat, AbortSignal.any([this.#stop.signal, AbortSignal.timeout(limit)])).then(
         () => this.#succeeded(),
-        (error: unknown) => this.timeline.record('heartbeat', 'missed', { detail: error instanceof Error ? error.message : String(error) }),
+        (error: unknown) => this.timeline.record(this.name, 'missed', { detail: error instanceof Error ? error.message : String(error) }),
       )
     }
   }
@@ -54,7 +57,7 @@ export class RunningHeartbeat implements Heartbeat {
     const at = now()
     for (const gap of this.#gapUntil(at)) {
       this.#gaps.push(gap)
-      this.timeline.record('heartbeat', 'gap', { at: gap.from, until: gap.to })
+      this.timeline.record(this.name, 'gap', { at: gap.from, until: gap.to })
     }
     this.#last = at
   }

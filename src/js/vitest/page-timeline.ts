@@ -4,7 +4,7 @@ import { at, escape, ticks } from './page-text.js'
 import { OUTCOME_COLOURS } from './report-page.js'
 import type { TimelineEvent } from './timeline.js'
 
-const LABELS = 170
+const LABELS = 200
 const ROW = 22
 const HEAD = 26
 /** A millisecond gets this many pixels, within these widths: short races are stretched, long ones scroll. */
@@ -24,13 +24,13 @@ export function timelineChart(events: readonly TimelineEvent[]): string {
   const height = HEAD + rows.size * ROW + 8
   return `<svg width="${at(LABELS + width + 30)}" height="${height}" role="img" aria-label="time line">
 ${ticks(end - begin, width / 90).map((time) => `<line class="grid" x1="${at(x(begin + time))}" x2="${at(x(begin + time))}" y1="${HEAD - 6}" y2="${height}"/><text class="soft" x="${at(x(begin + time))}" y="${HEAD - 10}" text-anchor="middle">${at(time / 1000)} s</text>`).join('\n')}
-${[...rows].map(([name, row], index) => `<text x="8" y="${HEAD + index * ROW + 15}">${escape(name.slice(0, 26))}</text>\n${drawRow(row, HEAD + index * ROW, x, end)}`).join('\n')}
+${[...rows].map(([name, row], index) => `<text x="8" y="${HEAD + index * ROW + 15}">${escape(name.slice(0, 30))}</text>\n${drawRow(row, HEAD + index * ROW, x, end)}`).join('\n')}
 </svg>`
 }
 
 /** Incarnations of one instance share a row, and so do the points of all processes. */
 function rowOf({ who }: TimelineEvent): string {
-  return who.startsWith('pid ') ? 'race points' : who.replace(/ \d+$/, '')
+  return who.startsWith('pid ') ? 'race points' : who.replace(/ \(\d+\)$/, '')
 }
 
 function groupBy(events: readonly TimelineEvent[]): Map<string, TimelineEvent[]> {

@@ -34,6 +34,7 @@ const BY_CODE: Record<string, Outcome> = {
 
 /** Runs it once, with its time limit. Rejects only if the probe itself is broken. */
 export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify, outer: AbortSignal): Promise<ProbeResult> {
+  outer.throwIfAborted()
   const limit = new AbortController()
   const timer = setTimeout(() => limit.abort(new DOMException(`no answer within ${probe.timeoutMs} ms`, 'TimeoutError')), probe.timeoutMs)
   const signal = AbortSignal.any([limit.signal, outer])

@@ -252,7 +252,7 @@ export class ManagedInstance implements Instance {
   }
 
   #note(what: string, facts: { at?: number; until?: number; detail?: string } = {}): void {
-    this.surroundings.timeline.record(`${this.name} ${this.#count}`, what, facts)
+    this.surroundings.timeline.record(`${this.name} (${this.#count})`, what, facts)
   }
 
   #failure(code: 'ERR_WORKER_EXITED' | 'ERR_NOT_READY' | 'ERR_IO', what: string): WarmswapError {

@@ -92,7 +92,7 @@ function plan(fs: typeof Fs, home: string): PlannedAction[] {
 function held(home: string, name: string, hit: number): Promise<void> {
   const net: typeof Net = process.getBuiltinModule('node:net')
   return new Promise((resolve) => {
-    const socket = net.connect(process.platform === 'win32' ? `\\\\.\\pipe\\${home.replaceAll(/[\\/:]/g, '-')}` : `${home}/socket`)
+    const socket = net.connect(`${home}/socket`)
     socket.on('connect', () => socket.write(`${JSON.stringify({ name, hit, pid: process.pid })}\n`))
     socket.on('error', () => {})
     socket.on('close', () => resolve())

@@ -48,6 +48,7 @@ export class RunningRace implements Race {
   /** Every nonce ever given out, and to whom. */
   readonly #nonces = new Map<string, ManagedInstance>()
   readonly #outlived: string[] = []
+  #heartbeats = 0
   readonly #cleanUp = new CleanUp()
   /** After everything that may listen there has ended. */
   readonly #portCleanUp = new CleanUp()
@@ -112,7 +113,8 @@ export class RunningRace implements Race {
   }
 
   heartbeat(options: { every: number; beat(signal: AbortSignal): Promise<void> }): Heartbeat {
-    const heartbeat = new RunningHeartbeat(options, this.timeline)
+    this.#heartbeats += 1
+    const heartbeat = new RunningHeartbeat(options, this.timeline, this.#heartbeats === 1 ? 'heartbeat' : `heartbeat#${this.#heartbeats}`)
     this.#cleanUp.add(() => heartbeat.stop())
     return heartbeat
   }

@@ -45,7 +45,8 @@ export async function runSweep<T>(options: SweepOptions<T>, surroundings: SweepS
   checkSweep(options)
   const sweep = new Sweep(options, surroundings)
   const report = await sweep.run()
-  await report.html(`${surroundings.artifacts}/sweep.html`)
+  // The findings do not depend on a folder that can be written.
+  await report.html(`${surroundings.artifacts}/sweep.html`).catch((error: unknown) => console.error(`the page of this sweep could not be written: ${String(error)}`))
   return report
 }
 
@@ -135,7 +136,7 @@ class Sweep<T> {
     try {
       for (const _ of probes) targets.push(await this.#warm())
       await this.#runControl()
-      const ready = await this.options.restart(signal)
+      const ready = checkInterval(await this.options.restart(signal))
       timeline.record('driver', 'restart ready', { at: ready.after, until: ready.before })
       if (probes.every(({ reuse }) => reuse !== true)) forgetConnections()
       await sleepUntil(ready.before + delayMs, signal)
@@ -185,6 +186,12 @@ class Sweep<T> {
     this.#lastSaid = now()
     console.error(`sweep: ${this.#turns} of ${this.#planned} restarts, ${Math.round((now() - this.#started) / 1000)} s of at most ${Math.round(this.surroundings.budgetMs / 1000)} s`)
   }
+}
+
+function checkInterval(ready: Interval): Interval {
+  const { after, before } = (ready ?? {}) as Partial<Interval>
+  if (typeof after !== 'number' || typeof before !== 'number') throw invalidArgument('what options.restart resolves with', ready, "{ after, before } in ms of process.hrtime, as an instance's restart() gives it")
+  return ready
 }
 
 async function dispose(target: unknown): Promise<void> {

@@ -8,7 +8,7 @@ export interface TimelineEvent {
   at: number
   /** Until when, where it took a while. */
   until?: number
-  /** Whose row it goes into: 'server 1', 'heartbeat', 'probe read'. */
+  /** Whose row it goes into: 'server (1)', 'heartbeat', 'probe read'. */
   who: string
   what: string
   detail?: string
