@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use warmswap::core::error::Result;
 use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, Request};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
@@ -46,7 +46,7 @@ impl Arena {
     }
 
     /// Takes the lock in this process.
-    pub(crate) fn acquire(&self, mode: &str, within: Duration) -> Result<Acquired> {
+    pub(crate) fn acquire(&self, mode: &str, within: Duration) -> warmswap::core::error::Result<Acquired> {
         let lock = LockPath::parse(&self.lock())?;
         let request = request(mode);
         block_on(locks::acquire(
@@ -74,7 +74,7 @@ pub(crate) fn request(mode: &str) -> Request {
 /// A child of ours, killed with this value.
 pub(crate) struct Process {
     child: Child,
-    output: BufReader<ChildStdout>,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Process {
@@ -88,18 +88,28 @@ impl Process {
             .spawn()
             .expect("the child");
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        Self { child, output }
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self { child, lines }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The next line of its output; `None` where it ended.
+    /// The next line of its output; `None` where it ended without one.
     pub(crate) fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("its output");
-        (!line.is_empty()).then(|| line.trim_end().to_owned())
+        self.line_within(Duration::from_secs(30))
+    }
+
+    /// The next line of its output, if it comes in time.
+    pub(crate) fn line_within(&mut self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
     }
 
     pub(crate) fn kill(&mut self) {
@@ -113,10 +123,6 @@ impl Process {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).expect("a pid");
         rustix::process::kill_process(pid, signal).expect("signalled");
-    }
-
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("waited").is_some()
     }
 }
 
@@ -134,6 +140,14 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "{what} did not happen in 20 s");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether a process is stopped by a signal.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
 /// Seconds of a storm; WARMSWAP_LONG=1 asks for the long form.

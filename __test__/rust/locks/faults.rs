@@ -1,1 +1,136 @@
+//! Killed after every system call, and refused at every system call.
 
+use std::path::Path;
+use std::time::Duration;
+
+use crate::arena::{Arena, MODES, Process};
+
+/// More points than any of the runs below has.
+const LAST_POINT: u32 = 400;
+
+/// An orphan of the child's mode, so that the next one has to take over.
+fn leave_orphan(arena: &Arena, mode: &str) {
+    let mut orphan = Process::start(&["hold", &arena.lock(), mode], &[]);
+    orphan.line().expect("held");
+    orphan.kill();
+    orphan.reap();
+}
+
+fn assert_owner_is_whole(arena: &Arena, when: &str) {
+    let directory = arena.lock();
+    if Path::new(&directory).exists() {
+        let owner = std::fs::read(Path::new(&directory).join("owner.json"));
+        let owner =
+            owner.unwrap_or_else(|error| panic!("{when}: a lock directory without an owner: {error}"));
+        let owner: serde_json::Value = serde_json::from_slice(&owner).expect(when);
+        assert!(owner["token"].is_string(), "{when}: {owner}");
+    }
+}
+
+fn litter(arena: &Arena) -> Vec<String> {
+    std::fs::read_dir(arena.locks())
+        .expect("the locks")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| name.ends_with(".tmp") || name.ends_with(".tomb") || name == "key.lock")
+        .collect()
+}
+
+#[test]
+fn i3_no_instruction_of_reclaim_heartbeat_and_release_is_fatal() {
+    for mode in MODES {
+        let mut points = 0;
+        for point in 1..LAST_POINT {
+            let when = format!("{mode}, killed at point {point}");
+            let arena = Arena::new();
+            leave_orphan(&arena, mode);
+            let fault = format!("{point}:KILL");
+            // A lease of 90 ms beats each 30 ms: at least one beat falls into the hold.
+            let environment = [("WARMSWAP_FAULT", fault.as_str()), ("HOLD_MS", "45")];
+            let mut child = Process::start(&["once", &arena.lock(), mode, "90"], &environment);
+            let mut last = None;
+            while let Some(line) = child.line() {
+                last = Some(line);
+            }
+            child.reap();
+            if last.as_deref() == Some("released") {
+                break;
+            }
+            points = point;
+            assert_owner_is_whole(&arena, &when);
+            let next = arena.acquire(mode, Duration::from_secs(5));
+            let next = next.unwrap_or_else(|error| panic!("{when}: {error}"));
+            next.held.release(None);
+        }
+        assert!((30..LAST_POINT - 1).contains(&points), "{mode}: {points} points");
+    }
+}
+
+#[test]
+fn i3_no_instruction_of_a_sweep_is_fatal() {
+    for point in 1..LAST_POINT {
+        let arena = Arena::new();
+        leave_orphan(&arena, "auto");
+        let fault = format!("{point}:KILL");
+        let mut child = Process::start(
+            &["sweep", &arena.locks().to_string_lossy()],
+            &[("WARMSWAP_FAULT", &fault)],
+        );
+        let ended = child.line();
+        child.reap();
+        assert_owner_is_whole(&arena, &fault);
+        let next = arena.acquire("auto", Duration::from_secs(5)).expect(&fault);
+        next.held.release(None);
+        if ended.is_some() {
+            assert!(point > 20, "{point} points");
+            return;
+        }
+    }
+    panic!("the sweep has more points than {LAST_POINT}");
+}
+
+#[test]
+fn i22_a_full_or_read_only_disk_leaves_nothing_behind() {
+    for (mode, failure) in [("auto", "ENOSPC"), ("lease", "ENOSPC"), ("auto", "EROFS")] {
+        for point in 1..LAST_POINT {
+            let arena = Arena::new();
+            let fault = format!("{point}:{failure}");
+            let mut child = Process::start(&["once", &arena.lock(), mode], &[("WARMSWAP_FAULT", &fault)]);
+            let held = child.line();
+            child.reap();
+            if held.is_some() {
+                break;
+            }
+            if arena.locks().exists() {
+                assert_eq!(litter(&arena), Vec::<String>::new(), "{mode} {fault}");
+            }
+            let next = arena.acquire(mode, Duration::from_secs(5)).expect(&fault);
+            next.held.release(None);
+        }
+    }
+}
+
+#[test]
+fn i21_a_sweep_leaves_no_litter_and_touches_nobody_alive() {
+    let arena = Arena::new();
+    for point in 1..40 {
+        let fault = format!("{point}:KILL");
+        Process::start(&["once", &arena.lock(), "auto"], &[("WARMSWAP_FAULT", &fault)]).reap();
+    }
+    let held = arena.acquire("auto", Duration::from_secs(5)).expect("the lock");
+    let two_minutes_ago = std::time::SystemTime::now() - Duration::from_secs(120);
+    for name in litter(&arena) {
+        let file = std::fs::File::open(arena.locks().join(name)).expect("litter");
+        file.set_modified(two_minutes_ago).expect("back-dated");
+    }
+    warmswap::core::locks::sweep(&arena.locks()).expect("swept");
+    held.held.assert_held().expect("a sweep touches nobody alive");
+    assert_eq!(litter(&arena), ["key.lock"], "what the living one has");
+    held.held.release(None);
+    assert_eq!(litter(&arena), Vec::<String>::new());
+}

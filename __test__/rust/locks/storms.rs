@@ -76,21 +76,30 @@ fn assert_exclusive(name: &str, outcome: &Outcome) {
 fn i1_mutual_exclusion_under_kills_in_kernel_mode() {
     let outcome = storm(&["auto"], seconds(20.0, 60.0), &[]);
     assert_exclusive("kernel", &outcome);
-    assert!(outcome.acquisitions >= 500 && outcome.kills >= 100, "{outcome:?}");
+    assert!(
+        outcome.acquisitions >= 1000 && outcome.kills >= 200,
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn i1_mutual_exclusion_under_kills_in_lease_mode() {
     let outcome = storm(&["lease"], seconds(20.0, 60.0), &[]);
     assert_exclusive("lease", &outcome);
-    assert!(outcome.acquisitions >= 300 && outcome.kills >= 100, "{outcome:?}");
+    assert!(
+        outcome.acquisitions >= 1000 && outcome.kills >= 200,
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn i1_mutual_exclusion_with_both_modes_on_one_directory() {
     let outcome = storm(&["auto", "lease"], seconds(20.0, 60.0), &[]);
     assert_exclusive("both", &outcome);
-    assert!(outcome.acquisitions >= 200 && outcome.kills >= 100, "{outcome:?}");
+    assert!(
+        outcome.acquisitions >= 1000 && outcome.kills >= 200,
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -195,12 +195,11 @@ impl Held {
         if self.has_expired() {
             self.lose_in(&mut inner, "its lease was not renewed in time");
         }
-        if self.state.load(Ordering::SeqCst) == HELD {
-            if fault::mutant("lock-release-without-token") {
-                drop(fs::remove_tree(self.lock.directory()));
-            } else if !self.is_still_ours() {
-                self.lose_in(&mut inner, "another holder has taken it");
-            }
+        if fault::mutant("lock-release-without-token") {
+            drop(fs::remove_tree(self.lock.directory()));
+        }
+        if self.state.load(Ordering::SeqCst) == HELD && !self.is_still_ours() {
+            self.lose_in(&mut inner, "another holder has taken it");
         }
         let ended = match self.state.load(Ordering::SeqCst) {
             RELEASED => return Release::Released,

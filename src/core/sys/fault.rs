@@ -102,10 +102,17 @@ mod active {
         writeln!(file, "{number} {operation} {}", path.display())
     }
 
+    fn signal_self(signal: Signal) -> io::Result<()> {
+        kill_process(getpid(), signal)?;
+        // Another thread may take the signal: this one must not go on meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        Ok(())
+    }
+
     fn strike(what: &str) -> io::Result<()> {
         match what {
-            "KILL" => kill_process(getpid(), Signal::KILL).map_err(io::Error::from),
-            "STOP" => kill_process(getpid(), Signal::STOP).map_err(io::Error::from),
+            "KILL" => signal_self(Signal::KILL),
+            "STOP" => signal_self(Signal::STOP),
             "ENOSPC" => Err(rustix::io::Errno::NOSPC.into()),
             "EINTR" => Err(rustix::io::Errno::INTR.into()),
             "EACCES" => Err(rustix::io::Errno::ACCESS.into()),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::core::sys::fs;
+use crate::core::sys::{fault, fs};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -102,6 +102,9 @@ impl Identity {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
             return Liveness::Unknown;
         };
+        if fault::mutant("lock-pid-only-liveness") {
+            return test_kill_process(pid).map_or(Liveness::Dead, |()| Liveness::Alive);
+        }
         match pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::SRCH) => Liveness::Dead,
             Ok(pidfd) if has_ended(&pidfd) => Liveness::Dead,
