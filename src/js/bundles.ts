@@ -549,7 +549,9 @@ class PointerWatch implements Disposable {
  */
 export function bundleIgnores(root: string): string[] {
   const path = check.absolutePath('root', root).split(sep).join('/')
-  return ['gens', 'pins', 'owners', 'stage', 'trash'].map((name) => `${path}/${name}/**`).concat(['*.lock', '*.tmp', 'fence', 'boot', 'config.json', 'FORMAT', 'current', 'current/**'].map((name) => `${path}/${name}`))
+  // Each folder itself too: @parcel/watcher keeps a kernel watch on what only a pattern excludes, and cannot give it back
+  // once a stage was renamed.
+  return ['gens', 'pins', 'owners', 'stage', 'trash'].flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`]).concat(['*.lock', '*.tmp', 'fence', 'boot', 'config.json', 'FORMAT', 'current', 'current/**'].map((name) => `${path}/${name}`))
 }
 
 // ── the seam for the coordinator (restarts.ts) and the Vite plugin; not exported from the package ──

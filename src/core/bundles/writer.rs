@@ -273,8 +273,9 @@ impl<'store> Writer<'store> {
 
     /// What follows the pointer. The next writer repeats what fails here, so it does not undo a publish.
     fn after_flip(&mut self) -> Result<()> {
-        drop(Mirror::commit(&self.store.layout));
+        // The mirror last: it is what wakes watchers, and those who then look through the link must find it.
         drop(link::ensure(self.store));
+        drop(Mirror::commit(&self.store.layout));
         if fault::mutant("collect-before-durable") {
             self.collect()?;
         }
