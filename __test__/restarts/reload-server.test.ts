@@ -1,0 +1,46 @@
+/** examples/reload-server: the nitro and the sst trouble, today's way beside warmswap's, and the server itself. */
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { describe, expect } from 'vitest'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+import { test } from '../support/temp.js'
+
+const folder = join(repository, 'examples/reload-server')
+const load = (name: string): Promise<Record<string, any>> => import(pathToFileURL(join(folder, name)).href)
+
+describe('examples/reload-server', () => {
+  test('nitro: today the older of two reloads wins; with warmswap the newer one does', async () => {
+    const { olderReload } = await load('scenario.js')
+    expect(await olderReload((await load('ways/today.js')).createWay)).toBe('revision 2')
+    expect(await olderReload((await load('ways/warmswap.js')).createWay)).toBe('revision 3')
+  })
+
+  test('sst: today the reboot is dropped and the requests are swallowed; with warmswap all are answered', async () => {
+    const { swallowedRequest } = await load('scenario.js')
+    expect(await swallowedRequest((await load('ways/today.js')).createWay)).toEqual({ reboot: 'worker already exists', answers: ['no answer', 'no answer', 'no answer'] })
+    expect(await swallowedRequest((await load('ways/warmswap.js')).createWay)).toEqual({ reboot: expect.stringMatching(/^(started|joined)$/), answers: ['revision 1', 'revision 1', 'revision 1'] })
+  })
+
+  test('the server reloads on an edit, and an edit that does not build leaves the old one answering', async ({ disk }) => {
+    mkdirSync(join(disk, 'src'))
+    const edit = (text: string): void => writeFileSync(join(disk, 'src/handler.ts'), text)
+    edit("export const handler = (url: string): string => 'one ' + url")
+    const server = start(process.execPath, [join(folder, 'server.js'), disk])
+    try {
+      const url = await server.line(/^http/)
+      const ask = async (): Promise<string> => (await fetch(`${url}/path`)).text()
+      expect(await ask()).toBe('one /path\n')
+      edit("export const handler = (url: string): string => 'two ' + url")
+      await expect.poll(ask, { timeout: 20_000 }).toBe('two /path\n')
+      edit('export const handler = (')
+      await expect.poll(() => server.stderr(), { timeout: 20_000 }).toContain('not reloaded')
+      expect(await ask()).toBe('two /path\n')
+    } finally {
+      server.signal('SIGKILL')
+      await server.ended
+    }
+  })
+})

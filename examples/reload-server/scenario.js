@@ -1,0 +1,48 @@
+// The two troubles, played the same with both ways.
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** Going takes a moment, in which requests still arrive and nobody takes them. */
+const leave = `function leave(): never {
+  for (const until = Date.now() + 200; Date.now() < until; );
+  process.exit(0)
+}
+`
+
+async function withWay(createWay, play) {
+  const folder = await mkdtemp(join(tmpdir(), 'reload-server-'))
+  await mkdir(join(folder, 'src'))
+  const edit = (revision, buildMs = 0) =>
+    writeFile(join(folder, 'src/handler.ts'), `// build takes ${buildMs} ms\nexport const handler = async (request: string): Promise<string> => {\n  if (request === 'go idle') setImmediate(leave)\n  return 'revision ${revision}'\n}\n${leave}`)
+  await edit(1)
+  const way = await createWay(folder)
+  try {
+    await way.change()
+    return await play(way, edit)
+  } finally {
+    await way.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Two edits; the first one's build is the slower one. What answers once both are done? */
+export const olderReload = (createWay) =>
+  withWay(createWay, async (way, edit) => {
+    await edit(2, 400)
+    const first = way.change()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await edit(3)
+    const second = way.change()
+    await Promise.all([first, second])
+    return await way.request('hello')
+  })
+
+/** The worker exits; requests and a reboot arrive before anybody has noticed. Who is answered? */
+export const swallowedRequest = (createWay) =>
+  withWay(createWay, async (way) => {
+    await way.request('go idle').catch(() => {})
+    const parked = [1, 2, 3].map(() => way.request('hello').catch((error) => error.message))
+    const { outcome } = await way.reboot()
+    return { reboot: outcome, answers: await Promise.all(parked) }
+  })

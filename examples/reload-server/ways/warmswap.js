@@ -1,0 +1,45 @@
+// The dev server with warmswap: builds are single flight, a reboot is per incarnation, requests belong to the bundle.
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openBundles, openCoordinator, startWorkerThread } from 'warmswap'
+import { bundle } from '../build.js'
+
+/** What the worker runs: the handler of its own generation. */
+const worker = `
+import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap'))}
+import { handler } from './handler.mjs'
+serveRequests((request) => handler(request))
+`
+
+export async function createWay(folder) {
+  const entry = join(folder, 'src/handler.ts')
+  await mkdir(join(folder, '.warmswap'), { recursive: true })
+  const store = await openBundles(join(folder, '.warmswap/handler'))
+  const coordinator = openCoordinator(store, { start: (context) => startWorkerThread(context, 'worker.mjs') })
+
+  async function run({ stage }) {
+    await stage.writeAll(await bundle(entry, stage.path), stage.path)
+    await stage.write('worker.mjs', worker)
+  }
+
+  return {
+    /** After an edit. Resolves when a worker that holds the edit answers. */
+    async change() {
+      const observed = coordinator.status().incarnation || null
+      const { pin } = await coordinator.build({ atLeast: coordinator.change() }, run)
+      try {
+        await coordinator.reboot({ observed, reason: 'an edit' })
+      } finally {
+        pin.release()
+      }
+    },
+    /** Somebody saw the worker fail. */
+    reboot: () => coordinator.reboot({ observed: coordinator.status().incarnation || null, reason: 'it failed' }),
+    request: (request) => coordinator.dispatch(request, { replay: 'idempotent', timeoutMs: 5_000 }),
+    status: () => coordinator.status(),
+    async close() {
+      await coordinator[Symbol.asyncDispose]()
+      await store.close()
+    },
+  }
+}
