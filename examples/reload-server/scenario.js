@@ -3,8 +3,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Going takes a moment, in which requests still arrive and nobody takes them. */
-const leave = `function leave(): never {
+/** The worker answers, and then is gone before it takes another message; its end is noticed 200 ms later. */
+const leave = `async function leave(): Promise<never> {
+  for (let ticks = 0; ticks < 100; ticks += 1) await undefined
   for (const until = Date.now() + 200; Date.now() < until; );
   process.exit(0)
 }
@@ -14,7 +15,7 @@ async function withWay(createWay, play) {
   const folder = await mkdtemp(join(tmpdir(), 'reload-server-'))
   await mkdir(join(folder, 'src'))
   const edit = (revision, buildMs = 0) =>
-    writeFile(join(folder, 'src/handler.ts'), `// build takes ${buildMs} ms\nexport const handler = async (request: string): Promise<string> => {\n  if (request === 'go idle') setImmediate(leave)\n  return 'revision ${revision}'\n}\n${leave}`)
+    writeFile(join(folder, 'src/handler.ts'), `// build takes ${buildMs} ms\nexport const handler = async (request: string): Promise<string> => {\n  if (request === 'go idle') void leave()\n  return 'revision ${revision}'\n}\n${leave}`)
   await edit(1)
   const way = await createWay(folder)
   try {

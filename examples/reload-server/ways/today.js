@@ -61,7 +61,7 @@ export async function createWay(folder) {
         ids += 1
         parked.set(ids, resolve)
         worker?.postMessage({ id: ids, request })
-        setTimeout(() => reject(new Error('no answer')), 2_000).unref()
+        setTimeout(() => reject(new Error('no answer')), 2_000)
       }),
     close: () => worker?.terminate(),
   }
