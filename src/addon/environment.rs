@@ -60,7 +60,7 @@ fn run(id: EnvironmentId) {
     for hook in hooks.into_iter().flatten() {
         // A panic must not unwind into Node's cleanup queue; the kernel frees what a broken hook leaves.
         drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            hook(id)
+            hook(id);
         })));
     }
 }

@@ -16,6 +16,10 @@
     reason = "napi exports need `pub`; nobody in Rust reaches them"
 )]
 #![expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "napi hands the environment over by reference"
+)]
+#![expect(
     clippy::needless_pass_by_value,
     reason = "napi hands arguments over as owned values"
 )]
