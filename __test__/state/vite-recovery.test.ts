@@ -1,6 +1,8 @@
 /** S1 to S5 and S7 to S11: requests and imports over a re-optimization, on each version of Vite. */
 
 import { rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
@@ -197,6 +199,29 @@ describe.each(versions)('$name', (version) => {
     expect(chunk?.code).not.toMatch(/warmswap(?!-test)/)
   })
 
+  test('S9: a handler outside of the middlewares, where errors do not reach the plugin', async () => {
+    const fixture = await open({ version })
+    const render = (): Promise<Answer> => importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    const outer = createServer((request, response) => {
+      fixture.server.middlewares(request, response, () => {
+        render().then((answer) => response.end(JSON.stringify(answer)), (error) => response.writeHead(500).end(String(error)))
+      })
+    })
+    await new Promise<void>((resolve) => outer.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => new Promise<void>((resolve) => outer.close(() => resolve())))
+    await fixture.entry()
+    const response = await fetch(`http://127.0.0.1:${(outer.address() as AddressInfo).port}/`)
+    expect([response.status, ((await response.json()) as Answer).store]).toEqual([200, { user: 'ada' }])
+
+    // And it can be given up.
+    const reason = new Error('the client has gone')
+    const signal = AbortSignal.abort(reason)
+    await expect(importWithRecovery(fixture.ssr, ENTRY, { signal })).rejects.toBe(reason)
+    const controller = new AbortController()
+    const waiting = importWithRecovery(fixture.ssr, ENTRY, { signal: controller.signal, use: () => new Promise(() => controller.abort(reason)) })
+    await expect(waiting).rejects.toBe(reason)
+  })
+
   test('S10: after a restart the new runner is used, and an old environment is refused at once', async () => {
     const fixture = await open({ version })
     const { ssr: old } = fixture
@@ -218,6 +243,7 @@ test('S3: which errors are stale', () => {
   const found = { kind: 'outdated', id: '/app/node_modules/.vite/deps_ssr/dep-a.js?v=ab12cd34', hash: 'ab12cd34' }
   expect(staleDepError(stale)).toEqual(found)
   expect(staleDepError(new Error('render failed', { cause: new Error('inner', { cause: stale }) }))).toEqual(found)
+  expect(staleDepError(Object.assign(new Error('rendering "home" failed', { cause: stale }), { code: 'ERR_OUTDATED_OPTIMIZED_DEP' }))).toEqual(found)
   expect(staleDepError(new Error(stale.message))).toEqual(found)
   expect(staleDepError({ name: 'Error', message: stale.message })).toEqual(found)
   const processing = 'Something unexpected happened while optimizing "/x/dep.js?v=1". The current page should have reloaded by now'

@@ -10,10 +10,21 @@ export interface StaleDep {
   hash?: string
 }
 
-const KINDS: readonly { kind: StaleKind; code: string; message: RegExp }[] = [
-  { kind: 'outdated', code: 'ERR_OUTDATED_OPTIMIZED_DEP', message: /^(?:Error: )?There is a new version of the pre-bundle for "([^"]+)", a page reload is going to ask for it\.?$/ },
-  { kind: 'processing', code: 'ERR_OPTIMIZE_DEPS_PROCESSING_ERROR', message: /^(?:Error: )?Something unexpected happened while optimizing "([^"]+)"\. The current page should have reloaded by now\.?$/ },
-  { kind: 'missing-chunk', code: 'ERR_FILE_NOT_FOUND_IN_OPTIMIZED_DEP_DIR', message: /^(?:Error: )?The file does not exist at "([^"]+)" which is in the optimize deps directory\./ },
+interface Known {
+  kind: StaleKind
+  code: string
+  /** Vite's whole text, which some hops begin with the class. */
+  whole: RegExp
+  /** The same anywhere in a text. */
+  anywhere: RegExp
+}
+
+const known = (kind: StaleKind, code: string, text: string): Known => ({ kind, code, whole: new RegExp(`^(?:Error: )?${text}$`), anywhere: new RegExp(text) })
+
+const KINDS: readonly Known[] = [
+  known('outdated', 'ERR_OUTDATED_OPTIMIZED_DEP', 'There is a new version of the pre-bundle for "([^"]+)", a page reload is going to ask for it\\.?'),
+  known('processing', 'ERR_OPTIMIZE_DEPS_PROCESSING_ERROR', 'Something unexpected happened while optimizing "([^"]+)"\\. The current page should have reloaded by now\\.?'),
+  known('missing-chunk', 'ERR_FILE_NOT_FOUND_IN_OPTIMIZED_DEP_DIR', 'The file does not exist at "([^"]+)" which is in the optimize deps directory\\..*'),
 ]
 
 /** Wrappers of wrappers end somewhere; a cause that names itself must not hold us up. */
@@ -28,14 +39,14 @@ const DEEPEST_CAUSE = 8
  */
 export function staleDepError(error: unknown): StaleDep | undefined {
   const chain = [...causes(error)]
-  for (const each of chain) {
-    const known = KINDS.find(({ code }) => code === (each as { code?: unknown }).code)
-    if (known) return describe(known.kind, quotedId(each))
+  for (const { code } of chain as { code?: unknown }[]) {
+    const found = KINDS.find((each) => each.code === code)
+    // A wrapper can have taken over the code without the text.
+    if (found) return describe(found.kind, chain.map(({ message }) => found.anywhere.exec(message)?.[1]).find((id) => id !== undefined))
   }
-  for (const each of chain) {
-    if (each.name !== 'Error') continue
-    const known = KINDS.find(({ message }) => message.test(each.message))
-    if (known) return describe(known.kind, known.message.exec(each.message)?.[1])
+  for (const { name, message } of chain) {
+    const found = name === 'Error' && KINDS.find(({ whole }) => whole.test(message))
+    if (found) return describe(found.kind, found.whole.exec(message)?.[1])
   }
   return undefined
 }
@@ -48,10 +59,6 @@ function* causes(error: unknown): Generator<Error> {
     if (typeof (current as Error).message === 'string') yield current as Error
     current = (current as Error).cause
   }
-}
-
-function quotedId(error: Error): string | undefined {
-  return /"([^"]+)"/.exec(error.message)?.[1]
 }
 
 function describe(kind: StaleKind, id: string | undefined): StaleDep {
