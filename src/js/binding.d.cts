@@ -123,6 +123,32 @@ export declare class NativeStage {
   close(): void
 }
 
+/** A directory on its way to a stream; starts with the first pull. */
+export declare class Packer {
+  /** The next bytes, or nothing at the end. */
+  next(): Promise<Reply<Uint8Array | null>>
+  /** Stops packing. */
+  cancel(): void
+}
+
+/** An archive on its way to a target. */
+export declare class Unpacker {
+  /** Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop. */
+  push(chunk: Uint8Array): number
+  /** Resolves when there is room (0) or nobody reads any more (2). */
+  drained(): Promise<Reply<number>>
+  /** There are no more bytes. */
+  end(): void
+  /** Where the bytes came from failed. */
+  fail(reason: string): void
+  /** Stops. */
+  cancel(): void
+  /** Files, and their bytes, so far. */
+  progress(): [number, number]
+  /** How it ended; can be asked once. */
+  result(): Promise<Reply<NativeUnpackResult>>
+}
+
 /** Takes a lock. */
 export declare function acquireLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
 
@@ -225,6 +251,22 @@ export interface NativeInspection {
   ageMs?: number
 }
 
+/** What a reader accepts at most; what is left out has its default. */
+export interface NativeLimits {
+  /** All files together. */
+  maxBytes?: number
+  /** Entries. */
+  maxFiles?: number
+  /** One file. */
+  maxFileBytes?: number
+  /** Decoded bytes for one compressed byte. */
+  maxRatio?: number
+  /** Decoder and buffers. */
+  maxMemoryBytes?: number
+  /** What must stay free on the disk. */
+  minFreeBytes?: number
+}
+
 /** What happens to a wait or to a lock. */
 export interface NativeLockEvent {
   /** `lost` comes once, and nothing after it. */
@@ -255,6 +297,18 @@ export interface NativeLockOptions {
   coverChildren: boolean
   /** `worker_threads.threadId`. */
   threadId: number
+}
+
+/** How to pack. */
+export interface NativePackOptions {
+  /** Patterns of what is left out. */
+  exclude: Array<string>
+  /** 'deno', 'node_modules', 'vite' or 'none'. */
+  preset: string
+  /** The codec's level. */
+  level?: number
+  /** 'tar.zst', 'tar.gz' or 'tar'. */
+  format: string
 }
 
 /** How an entry differs from the manifest. */
@@ -307,68 +361,16 @@ export interface NativeSwept {
   held: Array<string>
 }
 
-/** Opens a store. */
-export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
-
-/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
-export declare function panicForTests(): Reply<void>
-
-/** Panics on a thread of ours; does nothing in a published build. */
-export declare function panicLaterForTests(): Promise<Reply<void>>
-
-/** Renames unless a later generation of the lock exists. */
-export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
-
-export declare class Packer {
-  /** The next bytes, or nothing at the end. */
-  next(): Promise<Reply<Uint8Array | null>>
-  /** Stops packing. */
-  cancel(): void
-}
-
-/** An archive on its way to a target. */
-export declare class Unpacker {
-  /** Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop. */
-  push(chunk: Uint8Array): number
-  /** Resolves when there is room (0) or nobody reads any more (2). */
-  drained(): Promise<Reply<number>>
-  /** There are no more bytes. */
-  end(): void
-  /** Where the bytes came from failed. */
-  fail(reason: string): void
-  /** Stops. */
-  cancel(): void
-  /** Files, and their bytes, so far. */
-  progress(): [number, number]
-  /** How it ended; can be asked once. */
-  result(): Promise<Reply<NativeUnpackResult>>
-}
-
-/** What a reader accepts at most; what is left out has its default. */
-export interface NativeLimits {
-  /** All files together. */
-  maxBytes?: number
-  /** Entries. */
-  maxFiles?: number
-  /** One file. */
-  maxFileBytes?: number
-  /** Decoded bytes for one compressed byte. */
-  maxRatio?: number
-  /** Decoder and buffers. */
-  maxMemoryBytes?: number
-  /** What must stay free on the disk. */
-  minFreeBytes?: number
-}
-
-export interface NativePackOptions {
-  /** Patterns of what is left out. */
-  exclude: Array<string>
-  /** 'deno', 'node_modules', 'vite' or 'none'. */
-  preset: string
-  /** The codec's level. */
-  level?: number
-  /** 'tar.zst', 'tar.gz' or 'tar'. */
-  format: string
+/** How to unpack. */
+export interface NativeUnpackOptions {
+  /** 'if-empty', 'replace' or 'merge'. */
+  mode: string
+  /** 'contained', 'relative', 'verbatim' or 'reject'. */
+  symlinks: string
+  /** What is accepted at most. */
+  limits: NativeLimits
+  /** Milliseconds from now; `Infinity` is never. */
+  deadlineMs: number
 }
 
 /** How an unpack ended, in the words of `RestoreResult`. */
@@ -397,11 +399,24 @@ export interface NativeUnpackResult {
   commitMs: number
 }
 
+/** Opens a store. */
+export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
+
+/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
+export declare function panicForTests(): Reply<void>
+
+/** Panics on a thread of ours; does nothing in a published build. */
+export declare function panicLaterForTests(): Promise<Reply<void>>
+
+/** Renames unless a later generation of the lock exists. */
+export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
+
 /** Prepares to pack a directory. */
 export declare function startPack(directory: string, options: NativePackOptions): Reply<Packer>
 
 /** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
 export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
+
 /** Sweeps what killed processes left in a directory of locks. */
 export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
 

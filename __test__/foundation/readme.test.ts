@@ -1,0 +1,32 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { repository } from '../support/paths.js'
+
+/** The quick starts: every ```js block of the README, with the heading above it. */
+function quickStarts(): { heading: string; code: string }[] {
+  const readme = readFileSync(join(repository, 'README.md'), 'utf8')
+  return readme.split(/^## /m).flatMap((section) => {
+    const heading = section.split('\n', 1)[0] as string
+    return [...section.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => ({ heading, code: code as string }))
+  })
+}
+
+test('each capability has a quick start', () => {
+  expect(new Set(quickStarts().map(({ heading }) => heading))).toEqual(new Set(['Bundles', 'Locks', 'Caches', 'State', 'Restarts']))
+})
+
+test.each(quickStarts())('the quick start of $heading runs as it stands in the README', ({ code }) => {
+  // Inside the repository, so that 'warmswap' is this package.
+  mkdirSync(join(repository, 'build'), { recursive: true })
+  const folder = mkdtempSync(join(repository, 'build/readme-'))
+  try {
+    writeFileSync(join(folder, 'quick-start.mjs'), code)
+    const result = spawnSync(process.execPath, ['quick-start.mjs'], { cwd: folder, encoding: 'utf8', timeout: 60_000 })
+    expect(`${result.stderr}${result.signal ?? ''}`).toBe('')
+    expect(result.status).toBe(0)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
