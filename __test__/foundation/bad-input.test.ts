@@ -4,7 +4,7 @@ import { describe, expect } from 'vitest'
 import * as warmswap from 'warmswap'
 import { test } from '../support/temp.js'
 
-const { acquireLock, defineState, inspectLock, isWarmswapError, openBundles, openCache, pack, tryLock, unpack, withLock } = warmswap
+const { acquireLock, defineState, inspectLock, isWarmswapError, openBundles, pack, tryLock, unpack, withLock } = warmswap
 
 /** What a caller without types can pass. */
 type Anything = any
@@ -83,7 +83,6 @@ describe('options', () => {
     await refuses(() => unpack(42 as Anything, into), 'ERR_INVALID_ARGUMENT', /source/)
     await refuses(() => unpack(archive, '/'), 'ERR_INVALID_ARGUMENT', /into is '\/'/)
     expect(() => pack(memory, { level: 99 } as Anything)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
-    expect(() => openCache('ftp://somewhere')).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
     expect(readdirSync(memory)).toEqual([])
   })
 

@@ -1,5 +1,6 @@
 // The build both ways share: esbuild over real TypeScript, one chunk a route.
-import { readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import esbuild from 'esbuild'
 
@@ -21,8 +22,31 @@ export const buildOptions = (app, revision, outdir) => ({
   logLevel: 'silent',
 })
 
-/** Builds without writing; rejects if the sources do not compile. */
-export async function buildInMemory(app, revision, outdir) {
-  const { outputFiles } = await esbuild.build({ ...buildOptions(app, revision, outdir), write: false })
+/** Reads all sources once, so that what is fingerprinted is what is built, whatever the editor does meanwhile. */
+export async function readSources(app) {
+  const entries = (await readdir(join(app, 'src'), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+  const paths = entries.map((entry) => join(entry.parentPath, entry.name)).filter((path) => /\.(ts|txt)$/.test(path))
+  const sources = new Map()
+  for (const path of paths.sort()) sources.set(path, await readFile(path, 'utf8'))
+  return sources
+}
+
+export const revisionOf = (app, sources) => Number(sources.get(join(app, 'src/revision.txt')))
+
+/** The identity of the sources: the same bytes under the same names. */
+export function fingerprint(sources) {
+  const hash = createHash('sha256')
+  for (const [path, text] of sources) hash.update(`${path}\0${text}\0`)
+  return hash.digest('hex')
+}
+
+/** Builds these sources without writing; rejects if they do not compile. */
+export async function buildInMemory(app, sources, outdir) {
+  const revision = revisionOf(app, sources)
+  const fromMemory = {
+    name: 'from-memory',
+    setup: (build) => build.onLoad({ filter: /\.ts$/ }, ({ path }) => (sources.has(path) ? { contents: sources.get(path), loader: 'ts' } : undefined)),
+  }
+  const { outputFiles } = await esbuild.build({ ...buildOptions(app, revision, outdir), plugins: [fromMemory], write: false })
   return outputFiles
 }

@@ -1,9 +1,8 @@
 // The dev server's work with warmswap: restore under a lock, build once over all processes, swap, then drain.
-import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openBundles, prewarm, unpack } from 'warmswap'
-import { buildInMemory, readRevision } from '../build.js'
+import { buildInMemory, fingerprint, readSources, revisionOf } from '../build.js'
 import { BundleWorker } from '../pool.js'
 
 export async function createWay({ app, snapshot, log }) {
@@ -29,17 +28,15 @@ export async function createWay({ app, snapshot, log }) {
 
   /** A generation is made from the bytes of the sources: the same bytes are built once over all processes. */
   async function build() {
-    const wanted = await fingerprint(join(app, 'src'))
+    const sources = await readSources(app)
     return await store.ensure(
       async (stage) => {
-        const revision = await readRevision(app)
+        const revision = revisionOf(app, sources)
         log({ event: 'building', revision })
-        await stage.writeAll(await buildInMemory(app, revision, stage.path), stage.path)
+        await stage.writeAll(await buildInMemory(app, sources, stage.path), stage.path)
         await stage.write('revision.txt', String(revision))
-        // An edit while esbuild was reading: this tree would be filed under a fingerprint that is not its own.
-        if ((await fingerprint(join(app, 'src'))) !== wanted) throw new SourcesChanged()
       },
-      { fingerprint: wanted },
+      { fingerprint: fingerprint(sources) },
     )
   }
 
@@ -73,9 +70,14 @@ export async function createWay({ app, snapshot, log }) {
   }
 
   return {
+    /** Sources that do not compile are no reason not to start while there is a generation that works. */
     async start() {
       await prepare()
-      await change()
+      await change().catch(async (error) => {
+        if (store.current() === null) throw error
+        log({ event: 'build-failed', message: error.message.split('\n')[0] })
+        current = await startWorker(store.pin())
+      })
     },
     /** Edits that arrive while a build runs are served by one build after it. */
     change: () => (changing = changing.catch(() => {}).then(change)),
@@ -90,18 +92,6 @@ export async function createWay({ app, snapshot, log }) {
   }
 }
 
-/** The watcher reports the edit that caused it, and the change after this one builds again. */
-class SourcesChanged extends Error {
-  message = 'the sources changed during the build'
-}
-
 async function isNonEmpty(directory) {
   return (await readdir(directory).catch(() => [])).length > 0
-}
-
-async function fingerprint(directory) {
-  const hash = createHash('sha256')
-  const names = (await readdir(directory, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
-  for (const path of names.map((entry) => join(entry.parentPath, entry.name)).sort()) hash.update(path).update(await readFile(path))
-  return hash.digest('hex')
 }
