@@ -643,3 +643,15 @@ export interface NativeSnapshotReport {
 
 /** Opens a cache; without a scheme it is disabled. */
 export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
+
+/** How to unpack. */
+export interface NativeUnpackOptions {
+  /** 'if-empty', 'replace' or 'merge'. */
+  mode: string
+  /** 'contained', 'relative', 'verbatim' or 'reject'. */
+  symlinks: string
+  /** What is accepted at most. */
+  limits: NativeLimits
+  /** Milliseconds from now; `Infinity` is never. */
+  deadlineMs: number
+}

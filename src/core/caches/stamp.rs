@@ -73,14 +73,14 @@ pub fn write_restored(target: &Path, generation: &str, tree: &Tree, cancel: &Can
     }
     let known = index(tree);
     let mut same = vec![false; found.len()];
-    for at in 0..found.len() {
+    for (at, same) in same.iter_mut().enumerate() {
         let node = found.nodes()[at];
         if let Some(restored) = known.get(found.path(&node)).map(|at| tree.nodes()[*at])
             && restored.kind == node.kind
             && (restored.size == node.size)
         {
             found.node_mut(at).hash = restored.hash;
-            same[at] = true;
+            *same = true;
         }
     }
     found.retain(|at| same[at]);

@@ -87,7 +87,6 @@ impl Tree {
             start,
             length,
             kind,
-            #[expect(clippy::cast_possible_truncation, reason = "masked to nine bits")]
             mode: (mode & 0o777) as u16,
             size,
             hash,

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 
 use crate::core::error::Result;
+use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Entry, Stat};
 
 const NANOSECONDS: i128 = 1_000_000_000;
@@ -27,7 +28,7 @@ impl Directory {
 
     /// Opens a directory in this one.
     pub fn open_directory(&self, name: &OsStr, path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | no_follow() | OFlags::CLOEXEC;
         fs::call("openat", path, || {
             rustix::fs::openat(&self.0, name, flags, Mode::empty())
         })
@@ -36,7 +37,7 @@ impl Directory {
 
     /// Opens a file in this directory for reading. A pipe that took its place does not block.
     pub fn open_file(&self, name: &OsStr, path: &Path) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | no_follow() | OFlags::CLOEXEC;
         fs::call("openat", path, || {
             rustix::fs::openat(&self.0, name, flags, Mode::empty())
         })
@@ -45,7 +46,7 @@ impl Directory {
 
     /// Makes a new file; `AlreadyExists` if there is an entry of that name. The umask applies to the mode.
     pub fn create_new(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | no_follow() | OFlags::CLOEXEC;
         fs::call("openat", path, || {
             rustix::fs::openat(&self.0, name, flags, Mode::from_raw_mode(mode))
         })
@@ -74,7 +75,7 @@ impl Directory {
     /// What an entry of this directory is; a link is told as a link.
     pub fn stat(&self, name: &OsStr, path: &Path) -> Result<Stat> {
         fs::call("newfstatat", path, || {
-            rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)
+            rustix::fs::statat(&self.0, name, stat_flags())
         })
         .map(|stat| fs::convert(&stat))
     }
@@ -133,6 +134,20 @@ impl Directory {
             rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)
         })
     }
+}
+
+fn no_follow() -> OFlags {
+    if fault::mutant("follow-links") {
+        return OFlags::empty();
+    }
+    OFlags::NOFOLLOW
+}
+
+fn stat_flags() -> AtFlags {
+    if fault::mutant("follow-links") {
+        return AtFlags::empty();
+    }
+    AtFlags::SYMLINK_NOFOLLOW
 }
 
 /// Sets the time of change of an open file.

@@ -71,7 +71,7 @@ impl Way {
     }
 
     /// The directory at this relative path, which is there.
-    pub(super) fn to_existing(&mut self, path: &[u8]) -> CoreResult<Arc<Directory>> {
+    pub(super) fn existing(&mut self, path: &[u8]) -> CoreResult<Arc<Directory>> {
         self.to(path, |above, name, path| {
             above.open_directory(OsStr::from_bytes(name), as_path(path))
         })
@@ -152,7 +152,7 @@ impl Made {
         let mut all: Vec<_> = self.made.drain().collect();
         all.sort_unstable_by(|one, other| other.0.cmp(&one.0));
         for (path, named) in all {
-            let directory = self.way.to_existing(&path)?;
+            let directory = self.way.existing(&path)?;
             let mode = named.map_or(UNNAMED, |named| named.mode);
             if mode != WHILE_FILLED {
                 directory.set_own_mode(mode, as_path(&path))?;

@@ -108,7 +108,7 @@ impl HoleHasher {
     }
 
     pub(super) fn hole_to(&mut self, offset: u64) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while self.hasher.is_some() && self.at < offset {
             let count = usize::try_from(offset - self.at)
                 .unwrap_or(ZEROS.len())

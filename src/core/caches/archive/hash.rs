@@ -32,7 +32,7 @@ impl Reader {
         let path = tree.path(&node);
         let (parent, name) = cut(path);
         let (name, shown) = (OsStr::from_bytes(name), as_path(path));
-        let directory = self.way.to_existing(parent)?;
+        let directory = self.way.existing(parent)?;
         if node.kind == NodeKind::Symlink {
             return Ok(tree::hash(&directory.read_link(name, shown)?));
         }

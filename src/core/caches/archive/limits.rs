@@ -96,7 +96,7 @@ impl Limits {
 
 /// Refuses what is too long or too deep for any filesystem we write to.
 pub(super) fn check_path(path: &[u8]) -> Result<()> {
-    let depth = path.iter().filter(|byte| **byte == b'/').count();
+    let depth = path.split(|byte| *byte == b'/').count() - 1;
     if path.len() >= MAX_PATH_BYTES || depth >= MAX_DEPTH {
         return Err(Failure::over_limit(format!(
             "a path of {} bytes and {depth} directories is too long or too deep",

@@ -1,8 +1,10 @@
 //! From a directory to a stream. One thread plans and reads large files, a few read small ones and compress,
 //! the caller's writes their frames in order.
 //!
-//! Order of the archive: directories, files above 1 MiB, other files, further hard links, symbolic links; each
-//! of these sorted. So the tail is small files, and no entry needs a later one.
+//! Order of the archive: files above 1 MiB, other files, further hard links, symbolic links, each sorted; then
+//! directories, the deepest first. So no entry needs a later one, and a reader that works entry by entry sets a
+//! directory's mode and time when nothing will be made in it any more (GNU tar would otherwise set the time of
+//! each directory that is not followed by its content too early).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -102,7 +104,7 @@ pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> 
     finish(directory, tree, &hard_links, skipped, updates, options, output)
 }
 
-/// The entries that need no file to be read come last: links, and the end of the archive.
+/// The entries that need no file to be read come last: links, directories, and the end of the archive.
 fn finish(
     directory: &Path,
     mut tree: Tree,
@@ -133,15 +135,21 @@ fn finish(
     }
     let mut way = Way::new(Directory::open(directory)?);
     let mut leaving_links = 0;
-    for index in 0..tree.len() {
-        if tree.nodes()[index].kind == NodeKind::Symlink {
-            match append_link(&mut tail, &mut tree, index, &mut way)? {
-                Some(leaves) => leaving_links += u64::from(leaves),
-                None => {
-                    skipped.push(Skipped::new(tree.path(&tree.nodes()[index]), "vanished"));
-                    is_gone[index] = true;
-                }
-            }
+    for (index, gone) in is_gone.iter_mut().enumerate() {
+        if tree.nodes()[index].kind != NodeKind::Symlink {
+            continue;
+        }
+        if let Some(leaves) = append_link(&mut tail, &mut tree, index, &mut way)? {
+            leaving_links += u64::from(leaves);
+        } else {
+            skipped.push(Skipped::new(tree.path(&tree.nodes()[index]), "vanished"));
+            *gone = true;
+        }
+    }
+    // A directory stands before what it holds, so the other way round the deepest come first.
+    for index in (0..tree.len()).rev() {
+        if tree.nodes()[index].kind == NodeKind::Directory {
+            append_directory(&mut tail, &tree, index);
         }
     }
     // The end of a tar archive.
@@ -192,12 +200,26 @@ fn append_hard_link(tail: &mut Vec<u8>, tree: &mut Tree, index: usize, first: us
     );
 }
 
+fn append_directory(tail: &mut Vec<u8>, tree: &Tree, index: usize) {
+    let node = &tree.nodes()[index];
+    let path = [tree.path(node), b"/"].concat();
+    let fields = Fields {
+        flag: flag::DIRECTORY,
+        path: &path,
+        link: b"",
+        mode: u32::from(node.mode),
+        size: 0,
+        modified_ns: tree.facts(index).modified_ns,
+    };
+    header::append(tail, &fields);
+}
+
 /// Whether the link leaves the tree; `None` where it is no link any more.
 fn append_link(tail: &mut Vec<u8>, tree: &mut Tree, index: usize, way: &mut Way) -> Result<Option<bool>> {
     let path = tree.path(&tree.nodes()[index]).to_vec();
     let (parent, name) = cut(&path);
     let Some(target) = way
-        .to_existing(parent)
+        .existing(parent)
         .and_then(|directory| directory.read_link(OsStr::from_bytes(name), as_path(&path)))
         .optional()?
     else {
@@ -272,7 +294,6 @@ struct Plan<'a> {
     directory: &'a Path,
     tree: &'a Tree,
     options: &'a WriteOptions,
-    directories: Vec<u32>,
     large: Vec<u32>,
     small: Vec<u32>,
 }
@@ -289,7 +310,6 @@ impl<'a> Plan<'a> {
             directory,
             tree,
             options,
-            directories: Vec::new(),
             large: Vec::new(),
             small: Vec::new(),
         };
@@ -299,10 +319,9 @@ impl<'a> Plan<'a> {
                 continue;
             }
             match node.kind {
-                NodeKind::Directory => plan.directories.push(index),
                 NodeKind::File if node.size > LARGE_FILE => plan.large.push(index),
                 NodeKind::File => plan.small.push(index),
-                NodeKind::Symlink => {}
+                NodeKind::Directory | NodeKind::Symlink => {}
             }
         }
         Ok(plan)
@@ -324,7 +343,7 @@ impl<'a> Plan<'a> {
             drop((finished, waiting));
             let planner = scope.spawn(move || {
                 self.plan(&Jobs {
-                    jobs,
+                    sender: jobs,
                     permits,
                     next: 0.into(),
                 })
@@ -371,29 +390,13 @@ impl<'a> Plan<'a> {
             jobs,
             buffer: Vec::with_capacity(FRAME_BYTES),
         };
-        for index in &self.directories {
-            let node = &self.tree.nodes()[*index as usize];
-            let path = [self.tree.path(node), b"/"].concat();
-            let fields = Fields {
-                flag: flag::DIRECTORY,
-                path: &path,
-                link: b"",
-                mode: u32::from(node.mode),
-                size: 0,
-                modified_ns: self.tree.facts(*index as usize).modified_ns,
-            };
-            header::append(&mut pieces.buffer, &fields);
-            if !pieces.cut()? {
-                return Ok(Vec::new());
-            }
-        }
         let mut updates = Vec::new();
         let mut way = Way::new(Directory::open(self.directory)?);
         for index in &self.large {
             let read = self.large_file(*index, &mut way, &mut pieces)?;
             updates.push(Update { index: *index, read });
         }
-        if !pieces.end()? {
+        if !pieces.end() {
             return Ok(updates);
         }
         let mut start = 0;
@@ -436,7 +439,7 @@ impl<'a> Plan<'a> {
             }
             hasher.update(&pieces.buffer[start..]);
             offset += count as u64;
-            if !pieces.cut()? {
+            if !pieces.cut() {
                 break;
             }
         }
@@ -475,7 +478,7 @@ impl<'a> Plan<'a> {
 
 /// Where jobs are handed over, one permit each.
 struct Jobs {
-    jobs: SyncSender<(usize, Job)>,
+    sender: SyncSender<(usize, Job)>,
     permits: SyncSender<()>,
     next: std::cell::Cell<usize>,
 }
@@ -484,7 +487,7 @@ impl Jobs {
     /// False once nobody takes jobs any more.
     fn send(&self, job: Job) -> bool {
         let number = self.next.replace(self.next.get() + 1);
-        self.permits.send(()).is_ok() && self.jobs.send((number, job)).is_ok()
+        self.permits.send(()).is_ok() && self.sender.send((number, job)).is_ok()
     }
 }
 
@@ -496,23 +499,22 @@ struct Pieces<'a> {
 
 impl Pieces<'_> {
     /// Hands a full frame over; false once nobody takes it.
-    fn cut(&mut self) -> Result<bool> {
+    fn cut(&mut self) -> bool {
         if self.buffer.len() < FRAME_BYTES {
-            return Ok(true);
+            return true;
         }
         let rest = self.buffer.split_off(FRAME_BYTES);
         let mut next = Vec::with_capacity(FRAME_BYTES);
         next.extend_from_slice(&rest);
-        Ok(self
-            .jobs
-            .send(Job::Bytes(std::mem::replace(&mut self.buffer, next))))
+        self.jobs
+            .send(Job::Bytes(std::mem::replace(&mut self.buffer, next)))
     }
 
-    fn end(&mut self) -> Result<bool> {
+    fn end(&mut self) -> bool {
         if self.buffer.is_empty() {
-            return Ok(true);
+            return true;
         }
-        Ok(self.jobs.send(Job::Bytes(std::mem::take(&mut self.buffer))))
+        self.jobs.send(Job::Bytes(std::mem::take(&mut self.buffer)))
     }
 }
 
@@ -520,7 +522,6 @@ impl ReadFile {
     fn of(stat: &Stat, hash: Hash) -> Self {
         Self {
             size: stat.size,
-            #[expect(clippy::cast_possible_truncation, reason = "masked to nine bits")]
             mode: (stat.mode & 0o777) as u16,
             hash,
             facts: walk::facts(stat),
@@ -536,7 +537,7 @@ fn changed(path: &[u8]) -> Failure {
 fn open(way: &mut Way, path: &[u8]) -> Result<Option<(File, Stat)>> {
     let (parent, name) = cut(path);
     let opened = way
-        .to_existing(parent)
+        .existing(parent)
         .and_then(|directory| directory.open_file(OsStr::from_bytes(name), as_path(path)))
         .optional()?;
     let Some(file) = opened else {

@@ -30,9 +30,7 @@ use super::failure::{Failure, Outcome, Result};
 
 const PREFIX: &str = ".warmswap-stage-";
 /// A stage without a lock that can be asked for belongs to nobody after this time.
-const LOCKLESS_AFTER: Duration = Duration::from_secs(86_400);
-/// A stage whose owner has not made its lock file yet.
-const NEWBORN: Duration = Duration::from_secs(60);
+const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
 
 /// What may happen to a target that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +116,7 @@ pub struct Committed {
 #[derive(Debug)]
 pub struct Leftovers {
     container: PathBuf,
+    #[expect(dead_code, reason = "held for its lock")]
     owner: File,
 }
 
@@ -298,11 +297,8 @@ fn sweep_in(directory: &Path, prefix: &str, target: &Path) -> Result<usize> {
 fn sweep_one(container: &Path, target: &Path) -> Result<bool> {
     let lock = container.join("owner");
     let Some(owner) = fs::open(&lock, rustix::fs::OFlags::RDWR).optional()? else {
-        if is_older(container, NEWBORN)? {
-            fs::remove_tree(container)?;
-            return Ok(true);
-        }
-        return Ok(false);
+        drop(fs::remove_directory(container));
+        return Ok(true);
     };
     let is_dead = match flock::try_exclusive(&owner, &lock) {
         Ok(is_free) => is_free,
@@ -332,18 +328,28 @@ fn prefix(target: &Path) -> String {
     format!("{PREFIX}{}-", &hash[..16])
 }
 
+/// Makes a container and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's and
+/// removes it; then another is made.
 fn container_in(directory: &Path, target: &Path) -> crate::core::error::Result<Leftovers> {
-    let id = Uuid::new_v4().simple().to_string();
-    let container = directory.join(format!("{}{}", prefix(target), &id[..12]));
-    fs::create_directory(&container, 0o700)?;
-    let lock = container.join("owner");
-    let owner = fs::create_new(&lock, 0o600)?;
-    let remains = Leftovers { container, owner };
-    // Where there are no locks the stage is swept by its age. Nobody else can hold this one: a sweeper that saw
-    // it before it was locked has removed it, and then the next step fails.
-    drop(flock::try_exclusive(&remains.owner, &lock));
-    fs::stat(&lock)?;
-    Ok(remains)
+    for _ in 0..10 {
+        let id = Uuid::new_v4().simple().to_string();
+        let container = directory.join(format!("{}{}", prefix(target), &id[..12]));
+        fs::create_directory(&container, 0o700)?;
+        let lock = container.join("owner");
+        let Some(owner) = fs::create_new(&lock, 0o600).optional()? else {
+            continue;
+        };
+        // Where there are no locks (an error) the stage is swept by its age.
+        let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
+        if is_held && fs::stat(&lock).optional()?.is_some() {
+            return Ok(Leftovers { container, owner });
+        }
+    }
+    let message = format!(
+        "stages in '{}' are removed as soon as they are made",
+        directory.display()
+    );
+    Err(Error::new(crate::core::error::Code::Io, message))
 }
 
 fn look(target: &Path) -> Result<Standing> {
