@@ -1,4 +1,8 @@
-//#region src/js/bundles.d.ts
+import { ChildProcess } from "node:child_process";
+import { Worker } from "node:worker_threads";
+
+//#region src/js/bundles/contract.d.ts
+/** What a store of bundles offers. */
 interface BundleStoreOptions {
   /** 'process' survives kill -9; 'power' also survives power loss (fsync order). @default 'process' */
   durability?: 'process' | 'power';
@@ -116,14 +120,27 @@ interface Pin extends Disposable {
   /** Idempotent. */
   release(): void;
 }
-/** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
-declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
+//#endregion
+//#region src/js/bundles/hand-over.d.ts
+/** Gives a child process the generation: it pins it and says so before this resolves; then the parent may release. */
+declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
+  timeoutMs?: number;
+}): Promise<void>;
+/** In the child: the pin that the parent handed over. */
+declare function takeOver(): Promise<Pin>;
+//#endregion
+//#region src/js/bundles/ignores.d.ts
+/** What watchers must not look at. */
 /**
  * Patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`) and Vite
  * (`server.watch.ignored`), so that what is written in a store causes no rebuild loop. `current.json` is not
  * among them: it is what to watch.
  */
 declare function bundleIgnores(root: string): string[];
+//#endregion
+//#region src/js/bundles/store.d.ts
+/** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
+declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
 //#endregion
 //#region src/js/archive.d.ts
 /** pack and unpack: directories as streams, for people with their own transport. */
@@ -817,4 +834,4 @@ type RequestHandler<Q, R> = (request: Q, context: {
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, tryLock, unpack, waitForLock, withLock };
+export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

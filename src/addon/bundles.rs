@@ -111,6 +111,8 @@ struct Shared {
     owner: EnvironmentId,
     /// A collection waits for the lock: one is enough for all publishes before it.
     collecting: AtomicBool,
+    /// Collections that have not ended.
+    behind: tokio::sync::watch::Sender<usize>,
 }
 
 /// An open store.
@@ -167,6 +169,7 @@ pub fn open_bundles<'env>(
                 store,
                 owner,
                 collecting: AtomicBool::new(false),
+                behind: tokio::sync::watch::Sender::new(0),
             }),
         })
     }))
@@ -354,6 +357,18 @@ impl NativeBundles {
         }))
     }
 
+    /// Waits until no collection of this handle is at work.
+    #[napi(ts_return_type = "Promise<Reply<void>>")]
+    pub fn settled<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
+        let shared = Arc::clone(&self.shared);
+        env.spawn_future(runtime::spawned(async move {
+            let mut running = shared.behind.subscribe();
+            // The sender lives as long as `shared`, so the wait can only end by the count.
+            drop(running.wait_for(|running| *running == 0).await);
+            Ok(())
+        }))
+    }
+
     /// Waits for the build lock.
     #[napi(ts_return_type = "Promise<Reply<NativeBuildLock>>")]
     pub fn build_lock<'env>(
@@ -523,20 +538,27 @@ fn collect_behind(shared: &Arc<Shared>) {
         return;
     }
     let shared = Arc::clone(shared);
+    shared.behind.send_modify(|running| *running += 1);
     runtime::detached(async move {
-        let lock = writer_lock(
-            &shared,
-            BACKGROUND_PATIENCE.as_secs_f64() * 1000.0,
-            &Cancel::new(),
-        )
-        .await;
-        // Before the work: a publish from now on needs a collection of its own.
-        shared.collecting.store(false, Ordering::Release);
-        let lock = lock?;
-        runtime::step(move || collect(&shared.store, lock))
-            .await
-            .map(drop)
+        let result = collect_when_free(Arc::clone(&shared)).await;
+        shared.behind.send_modify(|running| *running -= 1);
+        result
     });
+}
+
+async fn collect_when_free(shared: Arc<Shared>) -> Result<()> {
+    let lock = writer_lock(
+        &shared,
+        BACKGROUND_PATIENCE.as_secs_f64() * 1000.0,
+        &Cancel::new(),
+    )
+    .await;
+    // Before the work: a publish from now on needs a collection of its own.
+    shared.collecting.store(false, Ordering::Release);
+    let lock = lock?;
+    runtime::step(move || collect(&shared.store, lock))
+        .await
+        .map(drop)
 }
 
 /// A file for a stage.

@@ -49,6 +49,8 @@ export declare class NativeBundles {
   list(): Promise<Reply<Array<NativeGeneration>>>
   /** Compares a generation with its manifest. */
   verify(generation?: number | undefined | null): Promise<Reply<Array<NativeProblem>>>
+  /** Waits until no collection of this handle is at work. */
+  settled(): Promise<Reply<void>>
   /** Waits for the build lock. */
   buildLock(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBuildLock>>
 }

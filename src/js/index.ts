@@ -6,7 +6,9 @@
 
 export {
   bundleIgnores,
+  handOver,
   openBundles,
+  takeOver,
   type BundleStore,
   type BundleStoreOptions,
   type Generation,

@@ -1,0 +1,71 @@
+/** One generation: its place at once, its facts when somebody asks. */
+
+import { sep } from 'node:path'
+import type { NativeBundles, NativeGeneration } from '../binding.cjs'
+import { unwrap } from '../native.js'
+import type { Generation } from './contract.js'
+
+/** The name of a generation's directory (src/core/bundles/layout.rs). */
+const nameOf = (number: number): string => String(number).padStart(6, '0')
+
+/** Facts that are read when somebody asks. */
+export class StoredGeneration implements Generation {
+  declare readonly fingerprint?: string
+  readonly number: number
+  readonly path: string
+  readonly #native: NativeBundles
+  #facts: NativeGeneration | undefined
+
+  constructor(bundles: NativeBundles, number: number, facts?: NativeGeneration) {
+    this.number = number
+    this.path = `${bundles.root}${sep}gens${sep}${nameOf(number)}${sep}tree`
+    this.#native = bundles
+    this.#facts = facts
+  }
+
+  /** Everything in the head. Not part of the contract. */
+  facts(): NativeGeneration {
+    return (this.#facts ??= unwrap(this.#native.head(this.number)))
+  }
+
+  get digest(): string {
+    return this.facts().digest
+  }
+
+  get publishedAt(): string {
+    return new Date(this.facts().publishedAt).toISOString()
+  }
+
+  get files(): number {
+    return this.facts().files
+  }
+
+  get bytes(): number {
+    return this.facts().bytes
+  }
+
+  get meta(): unknown {
+    const { meta } = this.facts()
+    return meta === undefined ? undefined : JSON.parse(meta)
+  }
+
+  /** All fields, for logs and messages. */
+  toJSON(): Generation {
+    const { number, path, digest, publishedAt, files, bytes, fingerprint, meta } = this
+    return { number, path, digest, publishedAt, files, bytes, ...(fingerprint === undefined ? {} : { fingerprint }), ...(meta === undefined ? {} : { meta }) }
+  }
+}
+
+// Not a getter of the class: an optional property may not be declared as `string | undefined` (exactOptionalPropertyTypes).
+Object.defineProperty(StoredGeneration.prototype, 'fingerprint', {
+  get(this: StoredGeneration) {
+    return this.facts().fingerprint
+  },
+})
+
+
+/** When the stage of a generation was made, and its fence. */
+export function buildFacts(generation: Generation): { startedAt: number | undefined; fence: number | undefined } {
+  const { startedAt, fence } = (generation as StoredGeneration).facts()
+  return { startedAt, fence }
+}

@@ -1,0 +1,101 @@
+/**
+ * Handing a generation to a child: the number travels, never the descriptor. The child pins it and says so, and
+ * only then may the parent let go. Either side may come first: the child asks, and the parent offers and answers.
+ */
+
+import type { ChildProcess } from 'node:child_process'
+import { type MessagePort, type Worker, isMainThread, parentPort } from 'node:worker_threads'
+import { WarmswapError, invalidArgument } from '../errors.js'
+import * as check from '../validate.js'
+import type { Pin } from './contract.js'
+import { HeldPin } from './pin.js'
+import { openBundles } from './store.js'
+
+type Message = { warmswap: 'offer'; root: string; generation: number } | { warmswap: 'ask' } | { warmswap: 'taken'; generation: number } | { warmswap: 'refused'; generation: number; reason: string }
+
+const DEFAULT_TIMEOUT_MS = 10_000
+
+/** Either end of a child's channel. */
+interface Channel {
+  send(message: Message): void
+  listen(listener: (message: unknown) => void): () => void
+}
+
+function channelTo(child: ChildProcess | Worker): Channel {
+  if ('postMessage' in child) return portChannel(child)
+  if (child.send === undefined) throw invalidArgument('child', child, "a worker, or a child process with an IPC channel (fork(), or spawn() with 'ipc' in stdio)")
+  return { send: (message) => void child.send(message), listen: (listener) => listening(child, listener) }
+}
+
+function portChannel(port: Worker | MessagePort): Channel {
+  return { send: (message) => port.postMessage(message), listen: (listener) => listening(port as Worker, listener) }
+}
+
+function listening(emitter: Worker | ChildProcess | NodeJS.Process, listener: (message: unknown) => void): () => void {
+  const target = emitter as NodeJS.EventEmitter
+  target.on('message', listener)
+  return () => void target.off('message', listener)
+}
+
+const is = <Kind extends Message['warmswap']>(message: unknown, kind: Kind): message is Extract<Message, { warmswap: Kind }> =>
+  typeof message === 'object' && message !== null && (message as { warmswap?: unknown }).warmswap === kind
+
+/** Gives a child process the generation: it pins it and says so before this resolves; then the parent may release. */
+export async function handOver(child: ChildProcess | Worker, pin: Pin, options?: { timeoutMs?: number }): Promise<void> {
+  if (!(pin instanceof HeldPin)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
+  check.milliseconds('options.timeoutMs', timeoutMs)
+  const channel = channelTo(child)
+  const { number } = pin.generation
+  const offer = (): void => channel.send({ warmswap: 'offer', root: pin.root, generation: number })
+  const ending = new AbortController()
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const stop = channel.listen((message) => {
+        if (is(message, 'ask')) offer()
+        if (is(message, 'taken') && message.generation === number) resolve()
+        if (is(message, 'refused') && message.generation === number) reject(new WarmswapError('ERR_GENERATION_GONE', `the child could not pin generation ${number}: ${message.reason}`))
+      })
+      const ended = (): void => reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took generation ${number} over`))
+      const emitter = child as NodeJS.EventEmitter
+      emitter.once('exit', ended)
+      const timer = setTimeout(() => reject(new WarmswapError('ERR_TIMEOUT', `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`)), timeoutMs)
+      ending.signal.addEventListener('abort', () => {
+        stop()
+        emitter.off('exit', ended)
+        clearTimeout(timer)
+      })
+      offer()
+    })
+  } finally {
+    ending.abort()
+  }
+}
+
+/** In the child: the pin that the parent handed over. */
+export async function takeOver(): Promise<Pin> {
+  const channel = channelToParent()
+  const offer = await new Promise<Extract<Message, { warmswap: 'offer' }>>((resolve) => {
+    const stop = channel.listen((message) => {
+      if (!is(message, 'offer')) return
+      stop()
+      resolve(message)
+    })
+    channel.send({ warmswap: 'ask' })
+  })
+  try {
+    const store = await openBundles(offer.root)
+    const pin = store.pin({ generation: offer.generation })
+    channel.send({ warmswap: 'taken', generation: offer.generation })
+    return pin
+  } catch (error) {
+    channel.send({ warmswap: 'refused', generation: offer.generation, reason: (error as Error).message })
+    throw error
+  }
+}
+
+function channelToParent(): Channel {
+  if (!isMainThread && parentPort !== null) return portChannel(parentPort)
+  if (process.send === undefined) throw new WarmswapError('ERR_UNSUPPORTED', 'takeOver() needs a parent: call it in a worker thread, or in a child process with an IPC channel')
+  return { send: (message) => void process.send?.(message), listen: (listener) => listening(process, listener) }
+}

@@ -1,0 +1,16 @@
+/** What watchers must not look at. */
+
+import { sep } from 'node:path'
+import * as check from '../validate.js'
+
+/**
+ * Patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`) and Vite
+ * (`server.watch.ignored`), so that what is written in a store causes no rebuild loop. `current.json` is not
+ * among them: it is what to watch.
+ */
+export function bundleIgnores(root: string): string[] {
+  const path = check.absolutePath('root', root).split(sep).join('/')
+  // Each folder itself too: @parcel/watcher keeps a kernel watch on what only a pattern excludes, and cannot give it back
+  // once a stage was renamed.
+  return ['gens', 'pins', 'owners', 'stage', 'trash'].flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`]).concat(['*.lock', '*.tmp', 'fence', 'boot', 'config.json', 'FORMAT', 'current', 'current/**'].map((name) => `${path}/${name}`))
+}

@@ -1,0 +1,73 @@
+/** A reader's hold on a generation. */
+
+import { resolve as resolvePath, sep } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { NativeBundles } from '../binding.cjs'
+import { WarmswapError, invalidArgument } from '../errors.js'
+import { unwrap } from '../native.js'
+import * as check from '../validate.js'
+import type { Generation, Pin } from './contract.js'
+
+/** A pin that was dropped without release() holds its generation until the thread ends: say so, and never act in a finalizer. */
+const dropped = new FinalizationRegistry<string>((path) => {
+  process.emitWarning(`a pin on '${path}' was dropped without release(): the generation stays until this thread ends`, { type: 'WarmswapWarning', code: 'WARMSWAP_PIN_DROPPED' })
+})
+
+/** A pin for a share that the native side has counted. */
+export class HeldPin implements Pin {
+  readonly generation: Generation
+  readonly path: string
+  /** Of the store. Not part of the contract. */
+  readonly root: string
+  readonly #native: NativeBundles
+  #released = false
+
+  constructor(bundles: NativeBundles, generation: Generation) {
+    this.generation = generation
+    this.path = generation.path
+    this.root = bundles.root
+    this.#native = bundles
+    dropped.register(this, this.path, this)
+  }
+
+  url(relative: string): string {
+    const preserving = preservesSymlinks()
+    if (preserving !== undefined) {
+      throw new WarmswapError(
+        'ERR_UNSUPPORTED',
+        `pin.url() under ${preserving}: Node would load a module graph of several generations through links; start without ${preserving}, or read files by pin.resolve()`,
+      )
+    }
+    return pathToFileURL(this.resolve(relative)).href
+  }
+
+  resolve(relative: string): string {
+    check.string('relative', relative)
+    const path = resolvePath(this.path, relative)
+    if (relative.includes('\0') || (path !== this.path && !path.startsWith(this.path + sep))) throw invalidArgument('relative', relative, 'a relative path that stays inside the generation')
+    return path
+  }
+
+  isCurrent(): boolean {
+    return unwrap(this.#native.current()) === this.generation.number
+  }
+
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    dropped.unregister(this)
+    this.#native.release(this.generation.number)
+  }
+
+  [Symbol.dispose](): void {
+    this.release()
+  }
+}
+
+/** The flag under which links are not resolved to the generation they lead to, if it is on. */
+function preservesSymlinks(): string | undefined {
+  const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
+  const flag = flags.find((each) => /^--preserve-symlinks(-main)?$/.test(each))
+  if (flag !== undefined) return flag
+  return process.env.NODE_PRESERVE_SYMLINKS === '1' ? 'NODE_PRESERVE_SYMLINKS=1' : undefined
+}

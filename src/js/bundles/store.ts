@@ -1,0 +1,197 @@
+/** An open store. */
+
+import { relative as relativePath, resolve as resolvePath, sep } from 'node:path'
+import { abortable } from '../abort.js'
+import type { NativeBuildLock, NativeBundles } from '../binding.cjs'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
+import { native, unwrap } from '../native.js'
+import * as check from '../validate.js'
+import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
+import { StoredGeneration } from './generation.js'
+import { HeldPin } from './pin.js'
+import { OpenStage } from './stage.js'
+import { DEFAULT_TIMEOUT_MS, type WaitOptions, waiting } from './wait.js'
+import { PointerWatch } from './watch.js'
+
+/** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
+export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
+  const path = check.absolutePath('root', root)
+  const { durability = 'process', keep, graceMs, link } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link'])
+  const given = {
+    durability: check.oneOf('options.durability', durability, ['process', 'power']),
+    ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
+    ...(graceMs === undefined ? {} : { graceMs: check.milliseconds('options.graceMs', graceMs) }),
+    ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
+  }
+  return new Store(unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS)))
+}
+
+/** The link inside its own store would be swept, or loop. */
+function outside(root: string, link: string): string {
+  const inside = relativePath(root, link)
+  if (inside === '' || !(inside === '..' || inside.startsWith(`..${sep}`))) throw invalidArgument('options.link', link, 'a path outside of root')
+  return resolvePath(link)
+}
+
+export class Store implements BundleStore {
+  readonly root: string
+  readonly capabilities: { filesystem: string; clone: boolean }
+  readonly #native: NativeBundles
+  readonly #watches = new Set<Disposable>()
+  #closed = false
+
+  constructor(bundles: NativeBundles) {
+    this.#native = bundles
+    this.root = bundles.root
+    this.capabilities = { filesystem: bundles.filesystem, clone: bundles.cloneOffered }
+  }
+
+  /** The native store, while this one is open. Not part of the contract. */
+  open(): NativeBundles {
+    if (this.#closed) throw new WarmswapError('ERR_CLOSED', `the store '${this.root}' was closed`)
+    return this.#native
+  }
+
+  current(): Generation | null {
+    const number = unwrap(this.open().current())
+    return number === 0 ? null : new StoredGeneration(this.#native, number)
+  }
+
+  pin(options?: { generation?: number }): Pin {
+    if (options === undefined) return this.#held(unwrap(this.open().pin()))
+    const { generation } = check.options('options', options, ['generation'])
+    if (generation !== undefined) check.wholeNumber('options.generation', generation, 1)
+    return this.#held(unwrap(this.open().pin(generation)))
+  }
+
+  async stage(options?: WriteOptions & { from?: 'empty' | 'current'; fenced?: boolean }): Promise<Stage> {
+    const { from = 'empty', fenced = false, ...wait } = check.options('options', options, ['from', 'fenced', 'signal', 'timeoutMs'])
+    const fromCurrent = check.oneOf('options.from', from, ['empty', 'current']) === 'current'
+    check.boolean('options.fenced', fenced)
+    return await this.#stage(fromCurrent, fenced, waiting(wait))
+  }
+
+  async #stage(fromCurrent: boolean, fenced: boolean, { timeoutMs, signal }: WaitOptions): Promise<OpenStage> {
+    const bundles = this.open()
+    return new OpenStage(bundles, await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)))
+  }
+
+  async ensure(
+    build: (stage: Stage, context: { signal: AbortSignal }) => Promise<void>,
+    options: { fingerprint: string; signal?: AbortSignal; timeoutMs?: number },
+  ): Promise<Pin> {
+    check.callback('build', build)
+    const { fingerprint, ...wait } = check.options('options', options, ['fingerprint', 'signal', 'timeoutMs'])
+    const wanted = check.string('options.fingerprint', fingerprint)
+    const { timeoutMs, signal } = waiting(wait)
+    const ready = await this.#made(wanted)
+    if (ready !== null) return ready
+    const lock = await acquireBuildLock(this, { timeoutMs, signal })
+    try {
+      return (await this.#made(wanted)) ?? (await this.#make(build, wanted, signal))
+    } finally {
+      lock.release()
+    }
+  }
+
+  /** A pin on a generation of this fingerprint that verifies: the current one first, then the newest. */
+  async #made(fingerprint: string): Promise<Pin | null> {
+    const current = unwrap(this.open().current())
+    const made = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
+    made.sort((one, other) => Number(other.number === current) - Number(one.number === current) || other.number - one.number)
+    for (const { number } of made) {
+      const pin = this.#tryPin(number)
+      if (pin === null) continue
+      if ((await this.#verifies(number)) === true) return pin
+      pin.release()
+    }
+    return null
+  }
+
+  #tryPin(number: number): Pin | null {
+    try {
+      return this.pin({ generation: number })
+    } catch (error) {
+      if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') return null
+      throw error
+    }
+  }
+
+  async #verifies(number: number): Promise<boolean> {
+    try {
+      return (await this.verify(number)).ok
+    } catch (error) {
+      if (isWarmswapError(error) && error.code === 'ERR_GENERATION_CORRUPT') return false
+      throw error
+    }
+  }
+
+  async #make(build: (stage: Stage, context: { signal: AbortSignal }) => Promise<void>, fingerprint: string, signal: AbortSignal | undefined): Promise<Pin> {
+    const context = { signal: signal ?? new AbortController().signal }
+    const stage = await this.#stage(false, false, { timeoutMs: DEFAULT_TIMEOUT_MS, signal })
+    try {
+      await build(stage, context)
+      context.signal.throwIfAborted()
+      return (await stage.publishAndPin({ fingerprint, ...(signal === undefined ? {} : { signal }) })).pin
+    } finally {
+      await stage.discard()
+    }
+  }
+
+  async rollback(generation: number, options?: WriteOptions): Promise<Generation> {
+    check.wholeNumber('generation', generation, 1)
+    const { timeoutMs, signal } = waiting(check.options('options', options, ['signal', 'timeoutMs']))
+    const bundles = this.open()
+    return new StoredGeneration(bundles, generation, await abortable(signal, (token) => bundles.rollback(generation, timeoutMs, token)))
+  }
+
+  async collect(options?: WriteOptions): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
+    const { timeoutMs, signal } = waiting(check.options('options', options, ['signal', 'timeoutMs']))
+    const bundles = this.open()
+    return await abortable(signal, (token) => bundles.collect(timeoutMs, token))
+  }
+
+  async list(): Promise<Generation[]> {
+    return unwrap(await this.open().list()).map((facts) => new StoredGeneration(this.#native, facts.number, facts))
+  }
+
+  async verify(generation?: number): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }> {
+    if (generation !== undefined) check.wholeNumber('generation', generation, 1)
+    const problems = unwrap(await this.open().verify(generation))
+    return { ok: problems.length === 0, problems }
+  }
+
+  watch(listener: (generation: Generation) => void): Disposable {
+    check.callback('listener', listener)
+    this.open()
+    const watch = new PointerWatch(this.root, () => this.current(), listener, () => this.#watches.delete(watch))
+    this.#watches.add(watch)
+    return watch
+  }
+
+  async close(): Promise<void> {
+    for (const watch of this.#watches) watch[Symbol.dispose]()
+    this.#closed = true
+    // Who removes the folder next must not meet a collection at work.
+    unwrap(await this.#native.settled())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #held(number: number): Pin {
+    return new HeldPin(this.#native, new StoredGeneration(this.#native, number))
+  }
+}
+
+/** The lock that one builder holds over all threads and processes; the kernel frees it when its process dies. */
+export async function acquireBuildLock(store: BundleStore, wait: { timeoutMs: number; signal?: AbortSignal | undefined }): Promise<NativeBuildLock> {
+  const bundles = ours(store).open()
+  return await abortable(wait.signal, (token) => bundles.buildLock(wait.timeoutMs, token))
+}
+
+function ours(store: BundleStore): Store {
+  if (store instanceof Store) return store
+  throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
+}

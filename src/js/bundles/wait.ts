@@ -1,0 +1,19 @@
+/** How long a call waits, and what ends the wait. */
+
+import * as check from '../validate.js'
+import type { WriteOptions } from './contract.js'
+
+export const DEFAULT_TIMEOUT_MS = 30_000
+
+export interface WaitOptions {
+  timeoutMs: number
+  signal: AbortSignal | undefined
+}
+
+/** Checked options of a call that waits; Infinity waits for ever. */
+export function waiting(options: WriteOptions): WaitOptions {
+  return {
+    timeoutMs: check.milliseconds('options.timeoutMs', options.timeoutMs ?? DEFAULT_TIMEOUT_MS, { infinity: true }),
+    signal: check.signal('options.signal', options.signal),
+  }
+}
