@@ -1,4 +1,37 @@
 //! Bundles: directories that are swapped atomically and kept until their last reader is gone.
+//!
+//! A store holds immutable *generations* and one pointer. A reader resolves the pointer once, holds the
+//! generation under a kernel lock, and works in it for as long as it likes. Measured beforehand: nothing short
+//! of this is clean. Deleting and rebuilding loses readers, writing in place tears files, a rename per file
+//! mixes builds, and even an exchanged directory or link without a hold mixes two reads of one reader.
+//!
+//! # Files
+//! docs/protocol.md has them all, with the steps of each operation, complete enough for another language.
+//!
+//! * `current` is a relative link to `gens/N/tree`: the one authority. `current.json` mirrors it, because
+//!   watchers do not see a link that is replaced, and remembers what was current.
+//! * `pins/N` is the lock file and head of generation N. It lies outside of the generation, is there before
+//!   `gens/N` and goes before it: a generation without lock file is invisible.
+//! * `owners/<id>` is locked by whoever writes `stage/<id>`, before the stage is made.
+//! * `writer.lock` is held by publish, rollback, collect and the repair of an open, for milliseconds, never while
+//!   somebody builds. `build.lock` is held while somebody builds.
+//!
+//! # Why a pin is safe
+//! N is read from the pointer, `pins/N` is locked shared, and the pointer is read again. If it still says N,
+//! N was current while the lock was held. A collector removes only what is not current, under `writer.lock`,
+//! after it had the exclusive lock; and N never becomes current again once its lock file is gone, because
+//! numbers are not used twice and a rollback takes the shared lock first.
+//!
+//! # Why a publish is atomic
+//! Manifest, lock file and generation are complete before the pointer moves, by one rename. What can fail for
+//! want of space comes before that; what comes after it is repeated by the next writer
+//! ([`Writer::new`]) if this one is killed.
+//!
+//! # What is not promised
+//! * What a link inside a bundle leads to: nothing here follows it, and nothing versions it.
+//! * Filesystems that are not on the list of [`crate::core::sys::filesystem`].
+//! * That root, or the owner of the files with some effort, does not write to a published file:
+//!   [`Store::verify`] tells.
 
 mod collect;
 mod copy;

@@ -1,0 +1,28 @@
+/** The README's quick start of bundles, run as it is written. */
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+
+test("the README's bundle says hello", async () => {
+  const [, section = ''] = readFileSync(join(repository, 'README.md'), 'utf8').split('## Bundles')
+  const [, text = ''] = /```js\n([\s\S]*?)```/.exec(section) ?? []
+  // Node 20 and 22 have no `using`: what it does is written out.
+  const program = text
+    .replace(/^ *await using (\w+) = (.*)$/m, 'const $1 = $2')
+    .replace(/^using /m, 'const ')
+    .concat('\npin.release()\nawait store.close()\n')
+  // Below the repository, so that 'warmswap' is found as it would be in a project.
+  mkdirSync(join(repository, 'build'), { recursive: true })
+  const folder = mkdtempSync(join(repository, 'build/readme-'))
+  writeFileSync(join(folder, 'program.mjs'), program)
+  const child = start(process.execPath, ['program.mjs'], { cwd: folder })
+  const ended = await child.ended
+  expect(child.stderr()).toBe('')
+  expect(ended.code).toBe(0)
+  expect(child.lines).toEqual(['generation 1', 'hello true'])
+  expect(readFileSync(join(folder, 'dist/main.mjs'), 'utf8')).toContain('greet')
+  rmSync(folder, { recursive: true, force: true })
+})
