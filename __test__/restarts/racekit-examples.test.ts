@@ -23,12 +23,12 @@ test('README: a file of ten lines reproduces a race in somebody else\'s server',
   const { status, output } = vitest(folder, ['--root', '.'])
   rmSync(folder, { recursive: true })
   expect(output).toMatch(/'read' failed \d+ of \d+ times at 50 ms or later, last at \d+(\.\d+)? ms \(server-error\)/)
-  expect(output).toMatch(/read: fails up to 1\d\d(\.\d+)? ms, works from (1\d\d|2\d\d)(\.\d+)? ms on/)
+  expect(output).toMatch(/read: fails up to [\d.]+ ms, works from [\d.]+ ms on/)
   expect(output).toMatch(/repeat: WARMSWAP_RACE_SEED=\d+ npx vitest run restart.test.ts -t "/)
   expect(status).toBe(1)
 })
 
-test('examples/engine-restart: the routing bug is found and timed, the fix passes', { timeout: 240_000 }, () => {
+test('examples/engine-restart: the routing bug is found and timed, the fix passes', { timeout: 400_000 }, () => {
   const { status, output } = vitest(repository, ['--root', 'examples/engine-restart'])
   console.log(output.split('\n').filter((line) => /: fails up to|: never failed|longest gap|samples over/.test(line)).join('\n'))
   expect(output).toMatch(/3 (passed|skipped)/)

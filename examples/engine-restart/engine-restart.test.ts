@@ -13,6 +13,7 @@ const packaged = join(here, '../../node_modules/node22-linux-x64/bin/node')
 /** node:sqlite needs no flag from 22.13 on; the npm package has such a Node where this one is older. */
 const nodeWithSqlite = major > 22 || (major === 22 && minor >= 13) ? process.execPath : packaged
 const withSqlite = test.skipIf(!existsSync(nodeWithSqlite))
+if (!existsSync(nodeWithSqlite)) console.warn(`skipped: node:sqlite needs Node 22.13, this is ${process.versions.node}, and the npm package node22-linux-x64 is not installed`)
 
 interface System {
   engine: Instance
@@ -94,7 +95,7 @@ function probesOf(gatewayUrl: string): Probe<Target>[] {
   ]
 }
 
-withSqlite('routing by connection: old keys hang after a restart while new keys and heartbeats work', { timeout: 120_000 }, async ({ race, tempRoot }) => {
+withSqlite('routing by connection: old keys hang after a restart while new keys and heartbeats work', { timeout: 180_000 }, async ({ race, tempRoot }) => {
   const { engine, engineUrl, gatewayUrl } = await startSystem(race, `${tempRoot}/engine.db`, 'connection')
   const heartbeats = ['sqlite', 'kv'].map((kind) => race.heartbeat({ every: 20, beat: async (signal) => void (await ask(`${engineUrl}/${kind}`, signal)) }))
   const probes = probesOf(gatewayUrl)
@@ -123,7 +124,7 @@ withSqlite('routing by connection: old keys hang after a restart while new keys 
   console.log(`longest gap of the heartbeats over all restarts: ${gap.toFixed(0)} ms; they say nothing about old keys`)
 })
 
-withSqlite('routing by runner: the same restarts, no failure', { timeout: 120_000 }, async ({ race, tempRoot }) => {
+withSqlite('routing by runner: the same restarts, no failure', { timeout: 180_000 }, async ({ race, tempRoot }) => {
   const { engine, gatewayUrl } = await startSystem(race, `${tempRoot}/engine.db`, 'runner')
   const report = await race.sweep({
     delays: [0, 100],

@@ -23,7 +23,6 @@ interface Hit {
   name: string
   at: number
   pid: number
-  nonce: string
 }
 
 interface Waiting {
@@ -118,13 +117,13 @@ export class RacePoints {
 
   /** Everybody who came by, for the timeline. */
   events(): TimelineEvent[] {
-    return this.hits().map(({ name, at, pid }) => ({ at, who: `pid ${pid}`, what: `point '${name}'` }))
+    return this.#hits().map(({ name, at, pid }) => ({ at, who: `pid ${pid}`, what: `point '${name}'` }))
   }
 
-  hits(): Hit[] {
+  #hits(): Hit[] {
     return readPoints(this.folder).map((line) => {
-      const [name = '', at, pid, nonce = ''] = line.split(' ')
-      return { name: decodeURIComponent(name), at: Number(at), pid: Number(pid), nonce }
+      const [name = '', at, pid] = line.split(' ')
+      return { name: decodeURIComponent(name), at: Number(at), pid: Number(pid) }
     })
   }
 
@@ -142,7 +141,7 @@ export class RacePoints {
 
   #counts(): Map<string, number> {
     const counts = new Map<string, number>()
-    for (const { name } of this.hits()) counts.set(name, (counts.get(name) ?? 0) + 1)
+    for (const { name } of this.#hits()) counts.set(name, (counts.get(name) ?? 0) + 1)
     return counts
   }
 

@@ -19,20 +19,11 @@ export interface TimelineEvent {
 const MOST_EVENTS = 20_000
 
 export class Timeline {
-  readonly started = now()
   #events: TimelineEvent[] = []
-  #dropped = 0
 
   record(who: string, what: string, facts: Partial<Omit<TimelineEvent, 'who' | 'what'>> = {}): void {
     this.#events.push({ at: now(), who, what, ...facts })
-    if (this.#events.length <= MOST_EVENTS) return
-    const excess = MOST_EVENTS / 10
-    this.#events.splice(0, excess)
-    this.#dropped += excess
-  }
-
-  get dropped(): number {
-    return this.#dropped
+    if (this.#events.length > MOST_EVENTS) this.#events.splice(0, MOST_EVENTS / 10)
   }
 
   /** All events with those of other sources, sorted by time. */
