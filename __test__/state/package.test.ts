@@ -75,7 +75,7 @@ describe('R8: two copies of the package in one thread', () => {
   function copies(directory: string, bug: 'none' | 'root-of-each-copy'): string[] {
     return ['one', 'two'].map((name) => {
       const copy = join(directory, name, 'dist')
-      cpSync(dist, copy, { recursive: true, filter: (file) => !/\.(map|d\.ts)$/.test(file) })
+      cpSync(dist, copy, { recursive: true, filter: (file) => !/\.(map|d\.ts|node)$/.test(file) })
       if (bug === 'root-of-each-copy') {
         for (const file of readdirSync(copy).filter((each) => /^state.*\.js$/.test(each))) {
           const text = readFileSync(join(copy, file), 'utf8')
@@ -91,12 +91,13 @@ describe('R8: two copies of the package in one thread', () => {
       const warnings = []
       process.on('warning', ({ name, message }) => warnings.push(name + ': ' + message))
       ${prepare}
-      const [one, two] = await Promise.all(${JSON.stringify(paths)}.map((path) => import(path)))
+      const one = await import(${JSON.stringify(paths[0])})
+      const two = await import(${JSON.stringify(paths[1])})
       await import(${JSON.stringify(paths[0])} + '?v=later')
       const same = one.defineState('key', () => ({})) === two.defineState('key', () => ({}))
       await new Promise((resolve) => setImmediate(resolve))
       console.log(JSON.stringify({ same, warnings }))`
-    const child = start(process.execPath, ['--no-warnings', '--input-type=module', '--eval', program])
+    const child = start(process.execPath, ['--no-warnings', '--input-type=module', '--eval', program], { testing: true })
     await child.ended
     return JSON.parse(child.lines.at(-1) ?? child.stderr()) as { same: boolean; warnings: string[] }
   }
