@@ -177,6 +177,32 @@ describe.each(versions)('atomicOutDir() on Vite %s', (version, load) => {
     expect(await generations(app)).toHaveLength(2)
   })
 
+  test('watch: the environments of an app are published together, after the first builds and after an edit', async ({ app }) => {
+    const vite = await load()
+    app.write('src/shared.js', 'export const version = "one"')
+    for (const name of ['main', 'server']) app.write(`src/${name}.js`, 'import { version } from "./shared.js"; console.log(version)')
+    const published: string[] = []
+    const config = app.config({
+      builder: { buildApp: async (builder) => void (watchers = await Promise.all(Object.values(builder.environments).map((environment) => builder.build(environment)))) },
+      build: { watch: {} },
+      environments: {
+        client: { build: { outDir: 'dist/client' } },
+        ssr: { build: { outDir: 'dist/server', rollupOptions: { input: join(app.root, 'src/server.js') } } },
+      },
+    })
+    let watchers: unknown[] = []
+    const versionOf = (file: string): string => /"(one|two)"/.exec(app.output(file))?.[1] ?? 'none'
+    config.plugins = [atomicOutDir({ onPublish: () => published.push(`${versionOf('client/main.js')} ${versionOf('server/server.js')}`) })]
+    await (await vite.createBuilder(config, null)).buildApp()
+    try {
+      await expect.poll(() => published, { timeout: 20_000 }).toEqual(['one one'])
+      app.write('src/shared.js', 'export const version = "two"')
+      await expect.poll(() => published, { timeout: 20_000 }).toEqual(['one one', 'two two'])
+    } finally {
+      for (const watcher of watchers) await (watcher as Rolldown.RolldownWatcher).close()
+    }
+  })
+
   test('outDirs without a folder of their own are refused', async ({ app }) => {
     const vite = await load()
     await expect(vite.build(app.config({ build: { outDir: '.' } }))).rejects.toThrow(/build\.outDir/)

@@ -1,4 +1,7 @@
-/** Folders that are gone after the test, on memory and on disk. */
+/**
+ * Folders that are gone after the test, on memory and on disk. The removal is repeated because what was killed, or works
+ * behind a call (the collection after a publish), may still write.
+ */
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,11 +18,11 @@ export const test = base.extend<{ disk: string; memory: string }>({
   disk: async ({}, use) => {
     const path = makeTemp()
     await use(path)
-    rmSync(path, { recursive: true, force: true })
+    rmSync(path, { recursive: true, force: true, maxRetries: 10 })
   },
   memory: async ({}, use) => {
     const path = makeTemp('/dev/shm')
     await use(path)
-    rmSync(path, { recursive: true, force: true })
+    rmSync(path, { recursive: true, force: true, maxRetries: 10 })
   },
 })

@@ -150,6 +150,7 @@ export class Builds {
     const enough = new AbortController()
     const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
     const looking = this.lookForPublished(flight, enough)
+    looking.catch(() => {})
     try {
       const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
       // The holder may have published between the last look and the lock.
@@ -165,11 +166,12 @@ export class Builds {
     }
   }
 
-  /** Raises `enough` once somebody else published what this flight is for. */
+  /** Raises `enough` once somebody else published what this flight is for, or nobody can tell. */
   private async lookForPublished(flight: Flight, enough: AbortController): Promise<void> {
-    while (!enough.signal.aborted) {
-      if (this.isPublished(flight.needed)) return enough.abort()
-      await pause(LOOK_MS, enough.signal)
+    try {
+      while (!enough.signal.aborted && !this.isPublished(flight.needed)) await pause(LOOK_MS, enough.signal)
+    } finally {
+      enough.abort()
     }
   }
 
@@ -205,20 +207,26 @@ export class Builds {
 
   private pinIfNewEnough(atLeast: number): Pin | undefined {
     const pin = this.pin()
+    if (!pin) return undefined
     // Undefined: made in another boot, so older than every stamp.
-    const startedAt = pin && buildFacts(pin.generation).startedAt
+    const startedAt = usable(() => buildFacts(pin.generation).startedAt)
     if (startedAt !== undefined && startedAt >= atLeast) return pin
-    pin?.release()
+    pin.release()
     return undefined
   }
 
   private pin(generation?: number): Pin | undefined {
-    try {
-      return this.store.pin(generation === undefined ? {} : { generation })
-    } catch (error) {
-      if (isWarmswapError(error) && (error.code === 'ERR_NO_GENERATION' || error.code === 'ERR_GENERATION_GONE')) return undefined
-      throw error
-    }
+    return usable(() => this.store.pin(generation === undefined ? {} : { generation }))
+  }
+}
+
+/** A generation that is not there, or damaged, is no reason not to build: the build is what heals it. */
+function usable<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch (error) {
+    if (isWarmswapError(error) && ['ERR_NO_GENERATION', 'ERR_GENERATION_GONE', 'ERR_GENERATION_CORRUPT'].includes(error.code)) return undefined
+    throw error
   }
 }
 

@@ -9,6 +9,7 @@
 import { WarmswapError } from '../errors.js'
 import { wasNotBegun } from './handle.js'
 import { mutant } from '../mutant.js'
+import { LONGEST_TIMER_MS } from './wait.js'
 
 /** How a request may be treated. */
 export interface DispatchOptions {
@@ -59,7 +60,7 @@ export class RequestQueue<Q, R> {
         return reject(new WarmswapError('ERR_QUEUE_FULL', `${this.limit} requests already wait for a worker (queueLimit); this one was not taken`))
       }
       const abort = (): void => request.settle({ error: signal?.reason })
-      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => request.settle({ error: this.late(request, timeoutMs) }), timeoutMs)
+      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => request.settle({ error: this.late(request, timeoutMs) }), Math.min(timeoutMs, LONGEST_TIMER_MS))
       const request: Request<Q, R> = {
         value,
         idempotent: replay === 'idempotent',

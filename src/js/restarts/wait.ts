@@ -27,7 +27,7 @@ export function within<T>(promise: Promise<T>, { signal, timeoutMs, late }: Boun
 }
 
 /** Node turns a longer timer into one of 1 ms. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
+export const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** Resolves after `ms`, or at once when the signal is raised. Never rejects. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {

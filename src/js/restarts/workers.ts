@@ -35,6 +35,9 @@ export interface RebootResult {
 /** Least time that a worker has to end by itself when its draining took all of drainMs. */
 const LEAST_STOP_MS = 1_000
 
+/** What a handle may take beyond the deadline it was given: it kills then, and the kernel reaps. */
+const AFTER_STOP_MS = 5_000
+
 interface Starting {
   readonly incarnation: number
   readonly generation: number
@@ -115,6 +118,7 @@ export class Workers<Q, R> {
 
   /** Gets a request to the worker that serves, or to the one that will. */
   hand(request: Request<Q, R>): void {
+    if (this.closed) return request.settle({ error: closed() })
     if (this.serving) return this.queue.assign(request, this.serving)
     this.queue.wait(request)
     this.wake()
@@ -166,7 +170,6 @@ export class Workers<Q, R> {
       this.report.started()
     } catch (error) {
       this.starting = undefined
-      pin.release()
       this.report.startFailed(error)
       if (!this.serving) this.queue.rejectAll(error)
       throw error
@@ -182,8 +185,11 @@ export class Workers<Q, R> {
       return await within(started, { signal: abandon.signal, timeoutMs, late })
     } catch (error) {
       abandon.abort(error)
-      // One that turns up after all has nobody to serve.
-      void started.then((handle) => handle.stop(0)).catch(() => {})
+      // One that turns up after all has nobody to serve; until it is gone it needs its generation.
+      void started
+        .then((handle) => handle.stop(0))
+        .catch(() => {})
+        .finally(() => context.pin.release())
       throw error
     }
   }
@@ -225,8 +231,9 @@ export class Workers<Q, R> {
       const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} still had ${worker.inFlight.size} requests after ${drainMs} ms (drainMs)`)
       await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch(() => {})
     }
-    await worker.handle.stop(Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started)))
-    await worker.handle.exited
+    const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
+    const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`)
+    await within(worker.handle.stop(deadlineMs).then(() => worker.handle.exited), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
   }
 }
 
