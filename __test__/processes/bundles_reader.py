@@ -1,0 +1,215 @@
+"""A reader and a collector of bundles, written from docs/protocol.md alone: the text has to suffice.
+
+    bundles_reader.py read <root> <seconds>   reads again and again; prints {"reads", "generations", "problems"}
+    bundles_reader.py hold <root>             holds the current generation until a line arrives on standard input
+    bundles_reader.py collect <root>          collects once; prints {"removed", "pinned", "kept"}
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import sys
+import time
+
+FORMAT = "warmswap bundles 1\n"
+POINTER = re.compile(r"gens/(\d{6,})/tree")
+NAME = re.compile(r"(?:\d{6}|[1-9]\d{6,})")
+
+
+class Damaged(Exception):
+    pass
+
+
+def check_format(root):
+    with open(os.path.join(root, "FORMAT")) as file:
+        if file.read() != FORMAT:
+            raise SystemExit("another format")
+
+
+def current(root):
+    try:
+        target = os.readlink(os.path.join(root, "current"))
+    except FileNotFoundError:
+        return None
+    match = POINTER.fullmatch(target)
+    if not match:
+        raise Damaged(f"current points to {target}")
+    return match[1]
+
+
+def lock(descriptor, how):
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def hold(root):
+    """The current generation and the descriptor that holds it."""
+    seen = None
+    while True:
+        name = current(root)
+        if name is None:
+            return None, None
+        try:
+            descriptor = os.open(os.path.join(root, "pins", name), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            descriptor = None
+        if descriptor is not None:
+            locked = lock(descriptor, fcntl.LOCK_SH)
+            if locked and os.fstat(descriptor).st_nlink > 0 and current(root) == name:
+                return name, descriptor
+            os.close(descriptor)
+        if seen == name and descriptor is None:
+            raise Damaged(f"generation {name} has no lock file")
+        seen = name
+
+
+def problems_of(root, name):
+    """What the tree of a held generation has that its manifest does not say."""
+    generation = os.path.join(root, "gens", name)
+    with open(os.path.join(generation, "manifest.json")) as file:
+        entries = json.load(file)["entries"]
+    for entry in entries:
+        path = os.path.join(generation, "tree", entry["path"])
+        status = os.lstat(path)
+        if status.st_mode & 0o777 != entry["mode"] and entry["type"] != "symlink":
+            yield f"{path}: mode"
+        if entry["type"] == "file" and status.st_size != entry["size"]:
+            yield f"{path}: size"
+        if entry["type"] == "symlink" and os.readlink(path) != entry["target"]:
+            yield f"{path}: target"
+    found = sum(len(folders) + len(files) for _, folders, files in os.walk(os.path.join(generation, "tree")))
+    if found != len(entries):
+        yield f"{generation}: {found} entries, {len(entries)} in the manifest"
+
+
+def versions_of(root, name):
+    """Every file of the tests' generations holds the same version: two of them are a mixed read."""
+    tree = os.path.join(root, "gens", name, "tree")
+    versions = set()
+    for folder, _, files in os.walk(tree):
+        for file in files:
+            with open(os.path.join(folder, file)) as text:
+                versions.add(text.read().split("\n")[0])
+    return versions
+
+
+def read(root, seconds):
+    until = time.monotonic() + seconds
+    reads, generations, problems, last = 0, set(), [], 0
+    while time.monotonic() < until:
+        try:
+            name, descriptor = hold(root)
+            if name is None:
+                continue
+            problems += problems_of(root, name)
+            if len(versions_of(root, name)) != 1:
+                problems.append(f"{name}: mixed")
+            if int(name) < last:
+                problems.append(f"{name} after {last}")
+            last = int(name)
+            os.close(descriptor)
+            reads += 1
+            generations.add(name)
+        except (OSError, Damaged) as error:
+            problems.append(str(error))
+    print(json.dumps({"reads": reads, "generations": len(generations), "problems": problems[:10]}))
+
+
+def writer_lock(root, seconds=30):
+    descriptor = os.open(os.path.join(root, "writer.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    until = time.monotonic() + seconds
+    while not lock(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > until:
+            raise SystemExit("writer.lock was not free in time")
+        time.sleep(0.005)
+    return descriptor
+
+
+def staying(root):
+    with open(os.path.join(root, "config.json")) as file:
+        config = json.load(file)
+    with open(os.path.join(root, "current.json")) as file:
+        history = json.load(file)["history"]
+    existing = [former["number"] for former in history if os.path.exists(os.path.join(root, "pins", f"{former['number']:06d}"))]
+    kept = existing[-config["keep"]:] if config["keep"] > 0 else []
+    now = time.time() * 1000
+    graced = [former["number"] for former in history if former["until"] + config["graceMs"] > now]
+    return {f"{number:06d}" for number in kept + graced} | {current(root)}
+
+
+def collect(root):
+    check_format(root)
+    writing = writer_lock(root)
+    removed, pinned, kept = [], [], []
+    names = {name for folder in ("gens", "pins") for name in os.listdir(os.path.join(root, folder)) if NAME.fullmatch(name)}
+    stay = staying(root)
+    for name in sorted(names):
+        if name in stay:
+            kept.append(int(name))
+        elif remove(root, name):
+            removed.append(int(name))
+        else:
+            pinned.append(int(name))
+    sweep_stages(root)
+    os.close(writing)
+    trash = os.path.join(root, "trash")
+    for name in os.listdir(trash):
+        if not name.startswith("adopted-"):
+            shutil.rmtree(os.path.join(trash, name), ignore_errors=True)
+    print(json.dumps({"removed": removed, "pinned": pinned, "kept": kept}))
+
+
+def remove(root, name):
+    pin = os.path.join(root, "pins", name)
+    descriptor = None
+    try:
+        descriptor = os.open(pin, os.O_RDONLY | os.O_CLOEXEC)
+        if not lock(descriptor, fcntl.LOCK_EX) or current(root) == name:
+            return False
+        os.unlink(pin)
+    except FileNotFoundError:
+        pass
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    throw_away(root, os.path.join("gens", name))
+    return True
+
+
+def throw_away(root, path):
+    try:
+        os.rename(os.path.join(root, path), os.path.join(root, "trash", f"{os.path.basename(path)}-python-{time.monotonic_ns()}"))
+    except FileNotFoundError:
+        pass
+
+
+def sweep_stages(root):
+    for name in os.listdir(os.path.join(root, "owners")):
+        owner = os.path.join(root, "owners", name)
+        descriptor = os.open(owner, os.O_RDONLY | os.O_CLOEXEC)
+        if lock(descriptor, fcntl.LOCK_EX):
+            throw_away(root, os.path.join("stage", name))
+            os.unlink(owner)
+        os.close(descriptor)
+    for name in os.listdir(os.path.join(root, "stage")):
+        if not os.path.exists(os.path.join(root, "owners", name)):
+            throw_away(root, os.path.join("stage", name))
+
+
+def keep_held(root):
+    name, descriptor = hold(root)
+    print(json.dumps({"held": int(name)}), flush=True)
+    sys.stdin.readline()
+    print(json.dumps({"problems": list(problems_of(root, name))}), flush=True)
+    os.close(descriptor)
+
+
+if __name__ == "__main__":
+    command, root, *rest = sys.argv[1:]
+    check_format(root)
+    {"read": lambda: read(root, float(rest[0])), "hold": lambda: keep_held(root), "collect": lambda: collect(root)}[command]()
