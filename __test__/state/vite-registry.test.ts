@@ -1,10 +1,13 @@
 /** R1, R2, R3, R7: the registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. */
 
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
+import { repository } from '../support/paths.js'
 import { bundledText, portableStateIsKept, thereIsOneCopy } from '../support/vite-checks.js'
-import { type Answer, ENTRY, type Entry, type Fixture, type FixtureOptions, loadVite, openFixture, versions } from '../support/vite.js'
+import { type Answer, copyFixture, ENTRY, type Entry, type Fixture, type FixtureOptions, loadVite, openFixture, versions } from '../support/vite.js'
 
 const { default: warmswap, importWithRecovery } = plugins
 
@@ -132,4 +135,16 @@ describe.each(versions)('$name', (version) => {
   })
 
   test('R16: the portable build is kept as well', () => portableStateIsKept(plugins, version))
+})
+
+test('the configuration of the README is one', async () => {
+  const [, block] = /```js\n(\/\/ vite\.config\.js, Vite 6[^]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+  const root = copyFixture('plain')
+  onTestFinished(() => rmSync(root, { recursive: true }))
+  writeFileSync(join(root, 'vite.config.js'), block as string)
+  for (const version of versions) {
+    const vite = await loadVite(version)
+    const { plugins: resolved } = await vite.resolveConfig({ root, logLevel: 'silent' }, 'serve')
+    expect(resolved.map(({ name }) => name)).toEqual(expect.arrayContaining(['warmswap:stable-state', 'warmswap:stale-dep-recovery']))
+  }
 })
