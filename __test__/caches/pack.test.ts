@@ -1,0 +1,167 @@
+import { execFileSync } from 'node:child_process'
+import { createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import * as tar from 'tar'
+import { describe, expect } from 'vitest'
+import { pack, unpack } from 'warmswap'
+import { test } from '../support/temp.js'
+
+/** A tree with a large file, an empty one, a link and an empty directory. */
+function sample(root: string): string {
+  const tree = join(root, 'tree')
+  mkdirSync(join(tree, 'pkg/lib'), { recursive: true })
+  mkdirSync(join(tree, 'empty'))
+  writeFileSync(join(tree, 'pkg/lib/index.js'), 'export default 1\n')
+  writeFileSync(join(tree, 'pkg/large.bin'), Buffer.alloc(12 << 20, 'warm'))
+  writeFileSync(join(tree, 'nothing'), '')
+  symlinkSync('pkg/lib/index.js', join(tree, 'main.js'))
+  return tree
+}
+
+const same = (one: string, other: string): string => execFileSync('diff', ['-r', '--no-dereference', one, other], { encoding: 'utf8' })
+
+describe('pack and unpack', () => {
+  for (const format of ['tar.zst', 'tar.gz', 'tar'] as const) {
+    test(`I16: a ${format} stream is restored as it was packed`, async ({ memory }) => {
+      const tree = sample(memory)
+      const result = await unpack(pack(tree, { format }), join(memory, 'out'))
+      expect(result).toMatchObject({ ok: true, outcome: 'restored', commit: 'rename', files: 3, retries: 0, skippedFiles: 0 })
+      expect(result.timings.total).toBeGreaterThan(0)
+      expect(same(tree, join(memory, 'out'))).toBe('')
+    })
+  }
+
+  test('a path and an AsyncIterable are sources too', async ({ memory }) => {
+    const tree = sample(memory)
+    const archive = join(memory, 'tree.tar.zst')
+    await pack(tree).pipeTo(Writable.toWeb(createWriteStream(archive)))
+    expect((await unpack(archive, join(memory, 'from-path'))).outcome).toBe('restored')
+    const bytes = readFileSync(archive)
+    const drops = (async function* () {
+      for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000)
+    })()
+    expect((await unpack(drops, join(memory, 'from-drops'))).outcome).toBe('restored')
+    expect(same(tree, join(memory, 'from-drops'))).toBe('')
+  })
+
+  test('I17: node-tar reads what we write, and we read what node-tar writes', async ({ memory }) => {
+    const tree = sample(memory)
+    mkdirSync(join(memory, 'theirs'))
+    await pack(tree, { format: 'tar.gz' }).pipeTo(Writable.toWeb(createWriteStream(join(memory, 'ours.tgz'))))
+    await tar.extract({ file: join(memory, 'ours.tgz'), cwd: join(memory, 'theirs') })
+    expect(same(tree, join(memory, 'theirs'))).toBe('')
+    await tar.create({ file: join(memory, 'theirs.tgz'), gzip: true, cwd: tree }, ['.'])
+    expect((await unpack(join(memory, 'theirs.tgz'), join(memory, 'out'))).outcome).toBe('restored')
+    expect(same(tree, join(memory, 'out'))).toBe('')
+  })
+
+  test('excludes and presets leave out what they say', async ({ memory }) => {
+    const tree = sample(memory)
+    mkdirSync(join(tree, '.vite'))
+    writeFileSync(join(tree, '.vite/stale.js'), '')
+    await unpack(pack(tree, { preset: 'node_modules', exclude: ['*.bin', 'empty'] }), join(memory, 'out'), { strict: true })
+    expect(readdirSync(join(memory, 'out')).sort()).toEqual(['main.js', 'nothing', 'pkg'])
+    expect(existsSync(join(memory, 'out/pkg/large.bin'))).toBe(false)
+  })
+
+  test('a stream that nobody reads packs nothing, and a cancelled one ends', async ({ memory }) => {
+    const stream = pack(join(memory, 'is not there'))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await stream.cancel()
+    await expect(pack(join(memory, 'is not there')).getReader().read()).rejects.toMatchObject({ code: 'ERR_IO' })
+  })
+
+  test('an abort errors the packed stream with its reason', async ({ memory }) => {
+    const abort = new AbortController()
+    const reader = pack(sample(memory), { signal: abort.signal, format: 'tar' }).getReader()
+    await reader.read()
+    const reason = new Error('enough')
+    abort.abort(reason)
+    await expect(reader.read()).rejects.toBe(reason)
+  })
+})
+
+describe('outcomes', () => {
+  test('a target that is not empty is left alone unless told otherwise', async ({ memory }) => {
+    const tree = sample(memory)
+    const into = join(memory, 'out')
+    mkdirSync(into)
+    writeFileSync(join(into, 'nothing'), 'mine')
+    expect(await unpack(pack(tree), into)).toMatchObject({ ok: false, outcome: 'target-not-empty' })
+    expect(await unpack(pack(tree), into, { mode: 'merge' })).toMatchObject({ ok: true, commit: 'merge', skippedFiles: 1 })
+    expect(readFileSync(join(into, 'nothing'), 'utf8')).toBe('mine')
+    expect(await unpack(pack(tree), into, { mode: 'replace' })).toMatchObject({ ok: true, commit: 'exchange' })
+    expect(same(tree, into)).toBe('')
+  })
+
+  test('damaged bytes are corrupt, strict throws', async ({ memory }) => {
+    const archive = join(memory, 'a.tar.zst')
+    await pack(sample(memory)).pipeTo(Writable.toWeb(createWriteStream(archive)))
+    writeFileSync(archive, readFileSync(archive).subarray(0, 1000))
+    const result = await unpack(archive, join(memory, 'out'))
+    expect(result).toMatchObject({ ok: false, outcome: 'corrupt', stage: 'decode' })
+    expect(result.reason).toMatch(/cut off|damaged/)
+    await expect(unpack(archive, join(memory, 'out'), { strict: true })).rejects.toThrow(/\[corrupt\]/)
+    expect(readdirSync(memory).sort()).toEqual(['a.tar.zst', 'tree'])
+  })
+
+  test('I2: a source that stalls ends at the deadline, and nothing is committed later (I4)', async ({ memory }) => {
+    const stalled = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(new Uint8Array([0x28, 0xb5, 0x2f, 0xfd])) })
+    const started = performance.now()
+    const result = await unpack(stalled, join(memory, 'out'), { deadlineMs: 300 })
+    expect(result.outcome).toBe('timeout')
+    expect(performance.now() - started).toBeLessThan(3000)
+    await expect.poll(() => readdirSync(memory), { timeout: 10_000 }).toEqual([])
+  })
+
+  test('an abort and a source that throws are outcomes', async ({ memory }) => {
+    const abort = new AbortController()
+    const never = new ReadableStream<Uint8Array>({})
+    const aborted = unpack(never, join(memory, 'out'), { signal: abort.signal })
+    abort.abort()
+    expect((await aborted).outcome).toBe('aborted')
+    const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error('connection reset')) })
+    expect(await unpack(broken, join(memory, 'out'))).toMatchObject({ outcome: 'error', reason: expect.stringContaining('connection reset') })
+    // The aborted call's stage is removed by its thread, soon after the promise has settled.
+    await expect.poll(() => readdirSync(memory), { timeout: 10_000 }).toEqual([])
+  })
+
+  test('a source is pulled no faster than it is read', async ({ memory }) => {
+    let pulled = 0
+    const chunk = new Uint8Array(1 << 20)
+    const source = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        pulled += 1
+        controller.enqueue(chunk)
+      },
+    })
+    // Zeros without end are no archive, which is known after the first MiB of them.
+    expect((await unpack(source, join(memory, 'out'))).outcome).toBe('refused')
+    expect(pulled).toBeLessThan(64)
+  })
+})
+
+describe('bad input is refused before anything is done', () => {
+  const refused = { code: 'ERR_INVALID_ARGUMENT' }
+  test('unpack rejects', async ({ memory }) => {
+    const into = join(memory, 'out')
+    const bad = (source: unknown, target: unknown, options?: unknown): Promise<unknown> => unpack(source as string, target as string, options as never)
+    for (const target of ['/', homedir(), 'relative', '', 'a\0b', 7]) await expect(bad('/a', target), String(target)).rejects.toMatchObject(refused)
+    for (const source of ['relative', 7, null, {}]) await expect(bad(source, into), String(source)).rejects.toMatchObject(refused)
+    for (const options of [{ mode: 'overwrite' }, { symlinks: 'follow' }, { deadlineMs: -1 }, { deadlineMs: NaN }, { limits: { maxBytes: 1.5 } }, { limits: { maxBytes: 1, maxFileBytes: 2 } }, { unknown: 1 }, { signal: 1 }]) {
+      await expect(bad('/a', into, options), JSON.stringify(options)).rejects.toMatchObject(refused)
+    }
+    writeFileSync(join(memory, 'file'), '')
+    await expect(bad(join(memory, 'file'), join(memory, 'file'))).rejects.toMatchObject(refused)
+    expect(readdirSync(memory)).toEqual(['file'])
+  })
+
+  test('pack throws', () => {
+    for (const options of [{ level: 99 }, { level: 0.5 }, { format: 'zip' }, { preset: 'npm' }, { exclude: ['['] }, { exclude: 'a' }, { format: 'tar.gz', level: 12 }]) {
+      expect(() => pack('/a', options as never), JSON.stringify(options)).toThrow(expect.objectContaining(refused))
+    }
+    expect(() => pack('relative')).toThrow(expect.objectContaining(refused))
+  })
+})
