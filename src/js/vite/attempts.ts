@@ -55,6 +55,7 @@ export class Attempts {
   number = 0
   /** What the latest failed attempt met. */
   last: StaleIn | undefined
+  /** No attempt is left. */
   exhausted = false
   readonly #most: number
   #beganWith = new Map<DevEnvironment, OptimizerMetadata | undefined>()
