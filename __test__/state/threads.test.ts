@@ -64,6 +64,18 @@ describe('R10: workers are terminated in mid-call', () => {
   })
 })
 
+describe('a write in a worker wakes the main thread', () => {
+  const wake = (timeoutMs: string, mutant?: string): Promise<{ ended: string }> => run('state-wake.mjs', [timeoutMs], mutant)
+
+  test('which reads what was written', async () => {
+    expect(await wake('50000')).toMatchObject({ ended: 'hello' })
+  })
+
+  test('the check sees a write that wakes nobody', async () => {
+    expect(await wake('3000', 'state-write-wakes-nobody')).toMatchObject({ ended: 'ERR_TIMEOUT' })
+  })
+})
+
 test('R11: a hundred registrations, also from a vm context, abort nothing and find the same root', async () => {
   expect(await run('state-realms.mjs', ['registrations'])).toMatchObject({ registrations: 100, sameRealm: true, sameCell: true, stderr: '' })
 })
