@@ -109,7 +109,8 @@ describe('I1, I2, I7: the fault matrix', () => {
     const table: Record<string, string> = {}
     let step = 0
     for (const [place, matches] of [['pointer', isPointer], ['blob', isBlob]] as const) {
-      for (const what of ALL) {
+      // A pointer that somebody else replaces by nonsense is what the conditions are for; nobody could read it.
+      for (const what of ALL.filter((each) => place === 'blob' || each !== 'swap-object')) {
         writeFileSync(join(tree, 'step'), `${(step += 1)}`)
         server.fault = { when: (request) => matches(request) && (place === 'blob' || request.method === 'PUT'), what }
         const { result, ms } = await timed(() => openCache(store).snapshot({ key: 'site', from: tree, deadlineMs: DEADLINE_MS * 2 }))

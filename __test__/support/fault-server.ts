@@ -41,6 +41,7 @@ export interface FaultServer {
 export async function startFaultServer(): Promise<FaultServer> {
   const objects = new Map<string, StoredObject>()
   const uploads = new Map<string, Map<number, Buffer>>()
+  let versions = 0
   const sockets = new Set<Socket>()
   const server = createServer((request, response) => {
     void handle(request, response).catch(() => request.socket.destroy())
@@ -76,7 +77,7 @@ export async function startFaultServer(): Promise<FaultServer> {
   }
 
   function put(path: string, bytes: Buffer): StoredObject {
-    const object = { bytes, etag: `"${createHash('md5').update(bytes).update(String(objects.size)).digest('hex')}"`, modified: new Date() }
+    const object = { bytes, etag: `"${(versions += 1).toString(16)}"`, modified: new Date() }
     objects.set(path, object)
     return object
   }
@@ -107,7 +108,7 @@ export async function startFaultServer(): Promise<FaultServer> {
         return
       case 'swap-object': {
         const object = objects.get(path)
-        if (object !== undefined) put(path, Buffer.from(object.bytes.map((byte) => byte ^ 1)))
+        if (object !== undefined) put(path, Buffer.concat([Buffer.from([object.bytes[0]! ^ 1]), object.bytes.subarray(1)]))
         break
       }
       default:

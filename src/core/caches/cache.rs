@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::key::Key;
-use super::outcome::RestoreOutcome;
+use super::outcome::{RestoreOutcome, Stage};
 use super::pointer::{MAX_POINTER_BYTES, Pointer, Refusal};
 use super::store::{self, Answer, Failure, Kind, Listed, Location, Meter, Store};
 use crate::core::error::Result;
@@ -34,6 +34,8 @@ pub(super) struct NotFound {
     pub(super) reason: String,
     /// The version of a pointer that is there but not usable, so that a snapshot can replace it.
     pub(super) etag: Option<String>,
+    /// Where it failed.
+    pub(super) stage: Stage,
 }
 
 impl From<Failure> for NotFound {
@@ -49,6 +51,10 @@ impl From<Failure> for NotFound {
             outcome: RestoreOutcome::from(&failure),
             reason,
             etag: None,
+            stage: match failure.kind {
+                Kind::CredentialsMissing | Kind::CredentialsTimeout => Stage::Credentials,
+                _ => Stage::Lookup,
+            },
         }
     }
 }
@@ -77,6 +83,7 @@ impl Cache {
                     outcome: RestoreOutcome::Refused,
                     reason: "a key that is one object carries no signature; with hmacKey use a key without such an ending".to_owned(),
                     etag: None,
+                    stage: Stage::Lookup,
                 });
             }
             return Ok(Found::Single(store.stat(key.as_str(), meter).await?));
@@ -100,6 +107,7 @@ impl Cache {
                     outcome,
                     reason,
                     etag: Some(etag),
+                    stage: Stage::Lookup,
                 })
             }
         }

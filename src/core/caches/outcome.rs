@@ -53,7 +53,7 @@ impl From<&Failure> for RestoreOutcome {
             Kind::Denied | Kind::CredentialsMissing => Self::Denied,
             Kind::Changed | Kind::Conflict => Self::Superseded,
             Kind::Stalled | Kind::CredentialsTimeout => Self::Timeout,
-            Kind::Unavailable | Kind::RangeIgnored | Kind::Misconfigured => Self::Unavailable,
+            Kind::Unavailable | Kind::Broken | Kind::RangeIgnored | Kind::Misconfigured => Self::Unavailable,
             Kind::Malformed => Self::Corrupt,
             Kind::NoSpace => Self::NoSpace,
             Kind::Cancelled => Self::Aborted,
@@ -68,7 +68,7 @@ impl From<&Failure> for SnapshotOutcome {
             Kind::Denied | Kind::CredentialsMissing => Self::Denied,
             Kind::Changed | Kind::Conflict => Self::Superseded,
             Kind::Stalled | Kind::CredentialsTimeout => Self::Timeout,
-            Kind::NotFound | Kind::Unavailable | Kind::RangeIgnored | Kind::Misconfigured => {
+            Kind::NotFound | Kind::Unavailable | Kind::Broken | Kind::RangeIgnored | Kind::Misconfigured => {
                 Self::Unavailable
             }
             Kind::Malformed => Self::Corrupt,

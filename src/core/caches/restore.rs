@@ -238,15 +238,10 @@ impl Restore {
                     missed.get_or_insert(reason);
                 }
                 Err(not_found) => {
-                    let is_credentials = self.run.stage() == Stage::Credentials;
                     return Err(Stop {
                         outcome: not_found.outcome,
                         reason: not_found.reason,
-                        stage: Some(if is_credentials {
-                            Stage::Credentials
-                        } else {
-                            Stage::Lookup
-                        }),
+                        stage: Some(not_found.stage),
                     });
                 }
             }

@@ -391,7 +391,7 @@ impl Snapshot {
             };
             match failure.kind {
                 Kind::Conflict if attempt < CONFLICTS => attempt += 1,
-                Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Stalled => {
+                Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled => {
                     // The answer to a write that did happen can be lost, and its repetition then fails.
                     if self.is_current(pointer).await {
                         return Ok(());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher as _};
+use notify::{EventKind, RecursiveMode, Watcher as _};
 
 use crate::core::error::{Code, Error, Result};
 
@@ -20,8 +20,10 @@ impl Watch {
     pub fn new(directory: &Path, recursive: bool) -> Result<Self> {
         // One pending wake-up is enough: who is woken looks at the truth.
         let (sender, events) = mpsc::sync_channel(1);
-        let mut watcher = notify::recommended_watcher(move |_event| {
-            let _full_is_fine = sender.try_send(());
+        let mut watcher = notify::recommended_watcher(move |event| {
+            if is_change(&event) {
+                let _full_is_fine = sender.try_send(());
+            }
         })
         .map_err(|error| failed(directory, &error))?;
         let mode = if recursive {
@@ -42,6 +44,18 @@ impl Watch {
     pub fn wait(&self, tick: Duration) -> bool {
         self.events.recv_timeout(tick).is_ok()
     }
+}
+
+/// Opening and reading are no changes: who is woken looks, and must not wake itself by that. An error, such as
+/// an overflow, can hide a change.
+fn is_change(event: &notify::Result<notify::Event>) -> bool {
+    use notify::event::{AccessKind, AccessMode};
+
+    !event.as_ref().is_ok_and(|event| match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(_) => true,
+        _ => false,
+    })
 }
 
 fn failed(directory: &Path, error: &notify::Error) -> Error {

@@ -21,8 +21,10 @@ pub enum Kind {
     CredentialsTimeout,
     /// The credential chain gave nothing usable.
     CredentialsMissing,
-    /// 5xx, 429, connection refused or reset: later it may work.
+    /// 5xx, 429, connection refused or reset, as often as the call allows: later it may work.
     Unavailable,
+    /// The connection broke in the middle of an answer.
+    Broken,
     /// The server answered a range with the whole object.
     RangeIgnored,
     /// The answer is not what was asked for: wrong range, wrong length, not our format.
@@ -59,7 +61,7 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Unavailable | Kind::Stalled | Kind::Malformed | Kind::Conflict
+            Kind::Broken | Kind::Stalled | Kind::Malformed | Kind::Conflict
         )
     }
 }

@@ -1,6 +1,7 @@
 //! What one call's network traffic does: how much has moved, who is waiting for it, how long silence may
 //! last. Written by the transport, read by the deadline machine.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -59,9 +60,9 @@ impl Meter {
     }
 
     /// Notes that something is waiting for the network until the guard is dropped.
-    pub fn wait(&self) -> Waiting<'_> {
+    pub fn wait(self: &Arc<Self>) -> Waiting {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(self)
+        Waiting(Arc::clone(self))
     }
 
     /// Whether somebody waits for the network now.
@@ -91,9 +92,9 @@ impl Meter {
 }
 
 /// Somebody who waits for the network.
-pub struct Waiting<'a>(&'a Meter);
+pub struct Waiting(Arc<Meter>);
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -20,6 +20,7 @@ use futures::{Stream, StreamExt as _};
 use http::{Method, Request, Response, StatusCode, header};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
 
+use super::meter::Waiting;
 use super::ranges::pause;
 use super::{Failure, Kind, Meter};
 
@@ -92,13 +93,13 @@ impl Exchange {
         self.fail(Kind::Stalled, format!("the store was silent for {idle} ms"))
     }
 
-    fn broken(&self, error: &reqwest::Error) -> Error {
+    fn broken(&self, kind: Kind, error: &reqwest::Error) -> Error {
         // The URL can hold a presigned signature, so only the cause is told.
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {
             cause = source;
         }
-        self.fail(Kind::Unavailable, format!("the connection failed: {cause}"))
+        self.fail(kind, format!("the connection failed: {cause}"))
     }
 }
 
@@ -152,7 +153,7 @@ impl HttpTransport for Transport {
 impl Transport {
     async fn send(&self, request: Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
         let exchange = &self.0;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let url = reqwest::Url::parse(&parts.uri.to_string()).map_err(|error| {
             exchange.fail(
                 Kind::Misconfigured,
@@ -161,9 +162,12 @@ impl Transport {
         })?;
         let client = if to_store { &*CLIENT } else { &*DIRECT_CLIENT };
         let progress = Arc::new(Progress::default());
+        if !body.is_empty() {
+            // A stream has no length of its own, and S3 takes no chunked bodies.
+            parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+        }
         let mut builder = client.request(parts.method, url).headers(parts.headers);
         if !body.is_empty() {
-            builder = builder.header(header::CONTENT_LENGTH, body.len());
             builder = builder.body(reqwest::Body::wrap_stream(Outgoing {
                 body,
                 meter: to_store.then(|| Arc::clone(&exchange.meter)),
@@ -176,7 +180,7 @@ impl Transport {
         loop {
             tokio::select! {
                 answer = &mut sending => {
-                    let response = answer.map_err(|error| exchange.broken(&error))?;
+                    let response = answer.map_err(|error| exchange.broken(Kind::Unavailable, &error))?;
                     if to_store {
                         exchange.status.store(response.status().as_u16(), Ordering::Relaxed);
                     }
@@ -285,7 +289,8 @@ impl Stream for Outgoing {
 struct Incoming {
     exchange: Arc<Exchange>,
     chunks: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send + Sync>>,
-    silence: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// While the next chunk is waited for.
+    silence: Option<(Pin<Box<tokio::time::Sleep>>, Waiting)>,
 }
 
 impl Stream for Incoming {
@@ -296,17 +301,18 @@ impl Stream for Incoming {
             Poll::Ready(chunk) => {
                 self.silence = None;
                 Poll::Ready(chunk.map(|chunk| {
-                    let chunk = chunk.map_err(|error| self.exchange.broken(&error))?;
+                    let chunk = chunk.map_err(|error| self.exchange.broken(Kind::Broken, &error))?;
                     self.exchange.meter.received(chunk.len());
                     Ok(Buffer::from(chunk))
                 }))
             }
             Poll::Pending => {
-                let idle = self.exchange.meter.idle;
+                let meter = Arc::clone(&self.exchange.meter);
+                let idle = meter.idle;
                 let silence = self
                     .silence
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-                std::task::ready!(silence.as_mut().poll(context));
+                    .get_or_insert_with(|| (Box::pin(tokio::time::sleep(idle)), meter.wait()));
+                std::task::ready!(silence.0.as_mut().poll(context));
                 let error = self.exchange.stalled();
                 Poll::Ready(Some(Err(error)))
             }
