@@ -87,5 +87,7 @@ export async function startS3rver(): Promise<S3Server> {
   const server = new S3rver({ address: '127.0.0.1', port: 0, silent: true, directory: makeTemp(), configureBuckets: [{ name: BUCKET }], allowMismatchedSignatures: true })
   const { port } = await server.run()
   const endpoint = `http://127.0.0.1:${port}`
-  return { endpoint, store: location(endpoint), stop: () => server.close() }
+  // It knows this one account only.
+  const store: S3Server['store'] = (prefix) => ({ ...location(endpoint)(prefix), accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' })
+  return { endpoint, store, stop: () => server.close() }
 }
