@@ -18,19 +18,11 @@ export const test = base.extend<{ disk: string; memory: string }>({
   disk: async ({}, use) => {
     const path = makeTemp()
     await use(path)
-<<<<<<< HEAD
     rmSync(path, { recursive: true, force: true, maxRetries: 10 })
-=======
-    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
->>>>>>> 5c9ee3b (Caches: s3rver's own account; temporary folders that somebody still writes to)
   },
   memory: async ({}, use) => {
     const path = makeTemp('/dev/shm')
     await use(path)
-<<<<<<< HEAD
     rmSync(path, { recursive: true, force: true, maxRetries: 10 })
-=======
-    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
->>>>>>> 5c9ee3b (Caches: s3rver's own account; temporary folders that somebody still writes to)
   },
 })
