@@ -14,5 +14,6 @@ mod caches {
     mod containment;
     mod interoperability;
     mod mutants;
+    mod mutation;
     mod support;
 }
