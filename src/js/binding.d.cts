@@ -55,6 +55,24 @@ export declare class NativeBundles {
   buildLock(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBuildLock>>
 }
 
+/** An opened cache. */
+export declare class NativeCache {
+  /** Restores. */
+  restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
+  /** Snapshots. */
+  snapshot(options: NativeSnapshotOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeSnapshotReport>>
+  /** Snapshots without keeping the process alive: the end is told to `done`, if anybody is left. */
+  snapshotDetached(options: NativeSnapshotOptions, token: CancelToken, done: (report: Reply<NativeSnapshotReport>) => void, progress?: ((progress: NativeProgress) => void) | undefined): void
+  /** What a key holds. */
+  inspect(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativeInspectReport>>
+  /** Removes what nobody needs. */
+  prune(key: string, keep: number, olderThanMs: number, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
+  /** Removes a key. */
+  remove(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
+  /** What the store can do; nothing where it cannot be reached. */
+  probe(budget: NativeBudget, token: CancelToken): Promise<Reply<NativeAbilities>>
+}
+
 /** A versioned value that every thread of the process shares. */
 export declare class NativeCell {
   /** The cell of this key; keys are opaque bytes. */
@@ -175,6 +193,30 @@ export declare function mainRealm(): typeof globalThis
 /** Microseconds of this boot's monotonic clock. */
 export declare function monotonicMicros(): number
 
+/** What a store can do. */
+export interface NativeAbilities {
+  /** Conditions on PUT are honoured. */
+  conditionalPut: boolean
+  /** Conditions on completing a multipart upload are honoured. */
+  conditionalMultipart: boolean
+  /** Ranges are exact. */
+  ranged: boolean
+  /** We may write. */
+  writable: boolean
+}
+
+/** Time and patience of a call. */
+export interface NativeBudget {
+  /** The whole call. */
+  deadlineMs: number
+  /** Longest silence. */
+  idleMs: number
+  /** Least throughput; 0 is off. */
+  minBytesPerSecond: number
+  /** Tries of one request. */
+  attempts: number
+}
+
 /** Options of `openBundles`. */
 export interface NativeBundleOptions {
   /** `process` or `power`. */
@@ -187,6 +229,22 @@ export interface NativeBundleOptions {
   link?: string
 }
 
+/** What a key holds. */
+export interface NativeCacheInfo {
+  /** Name of the generation. */
+  generation: string
+  /** Files. */
+  files: number
+  /** Bytes of the files. */
+  bytes: number
+  /** Bytes in the store. */
+  compressedBytes: number
+  /** RFC 3339. */
+  createdAt: string
+  /** Who made it. */
+  producer: Record<string, string>
+}
+
 /** What a collection did. */
 export interface NativeCollected {
   /** Numbers that went. */
@@ -197,6 +255,18 @@ export interface NativeCollected {
   pinned: Array<number>
   /** Stages of dead writers. */
   sweptStages: number
+}
+
+/** What the producer must have been. */
+export interface NativeExpect {
+  /** As Node names it. */
+  platform?: string
+  /** As Node names it. */
+  arch?: string
+  /** `glibc` or `musl`. */
+  libc?: string
+  /** What the snapshot was given. */
+  fingerprint?: string
 }
 
 /** A file for a stage. */
@@ -241,6 +311,18 @@ export interface NativeGeneration {
   changed?: boolean
 }
 
+/** What may become a generation. */
+export interface NativeGuard {
+  /** Fewest files. */
+  minFiles: number
+  /** Fewest bytes. */
+  minBytes: number
+  /** Largest share that may be missing. */
+  maxShrink: number
+  /** No limit to that. */
+  allowShrink: boolean
+}
+
 /** What stands at a lock's path. */
 export interface NativeInspection {
   /** Alive or unknown. */
@@ -251,6 +333,16 @@ export interface NativeInspection {
   liveness?: 'alive' | 'dead' | 'unknown'
   /** Milliseconds since it was taken. */
   ageMs?: number
+}
+
+/** The end of an inspect or remove. */
+export interface NativeInspectReport {
+  /** How it ended. */
+  outcome: string
+  /** Why. */
+  reason?: string
+  /** What is there. */
+  info?: NativeCacheInfo
 }
 
 /** What a reader accepts at most; what is left out has its default. */
@@ -517,6 +609,14 @@ export interface NativeInspectReport {
   info?: NativeCacheInfo
 }
 
+/** How an entry differs from the manifest. */
+export interface NativeProblem {
+  /** Where. */
+  path: string
+  /** `missing`, `size`, `hash`, `mode` or `extra`. */
+  problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra'
+}
+
 /** How far a call is. */
 export interface NativeProgress {
   /** What it does. */
@@ -541,6 +641,24 @@ export interface NativePruneReport {
   ms: number
   /** Bytes that are gone, where the store told. */
   bytes: number
+}
+
+/** Options of `publish`. */
+export interface NativePublishOptions {
+  /** Milliseconds. */
+  timeoutMs: number
+  /** Paths that must be in the stage. */
+  require: Array<string>
+  /** Publish only what differs. */
+  ifChanged: boolean
+  /** The number that must be current. */
+  expect?: number
+  /** What the stage was made from. */
+  fingerprint?: string
+  /** JSON text. */
+  meta?: string
+  /** Pin the result before anybody can collect it. */
+  pin: boolean
 }
 
 /** What to restore. */
@@ -593,6 +711,14 @@ export interface NativeRestoreReport {
   ticket?: string
 }
 
+/** What a cell holds at one moment. */
+export interface NativeSnapshot {
+  /** Absent before the first write. */
+  bytes?: Buffer
+  /** 0 before the first write. */
+  version: bigint
+}
+
 /** What to snapshot. */
 export interface NativeSnapshotOptions {
   /** Its name. */
@@ -643,6 +769,63 @@ export interface NativeSnapshotReport {
   timings: Array<[string, number]>
 }
 
+/** How a compare-and-set ended. */
+export interface NativeSwap {
+  /** Whether the value was written. */
+  ok: boolean
+  /** The version that stands now. */
+  version: bigint
+}
+
+/** What a sweep found. */
+export interface NativeSwept {
+  /** Paths that are gone. */
+  removed: Array<string>
+  /** Lock directories whose holders are alive or unknown. */
+  held: Array<string>
+}
+
+/** How to unpack. */
+export interface NativeUnpackOptions {
+  /** 'if-empty', 'replace' or 'merge'. */
+  mode: string
+  /** 'contained', 'relative', 'verbatim' or 'reject'. */
+  symlinks: string
+  /** What is accepted at most. */
+  limits: NativeLimits
+  /** Milliseconds from now; `Infinity` is never. */
+  deadlineMs: number
+}
+
+/** How an unpack ended, in the words of `RestoreResult`. */
+export interface NativeUnpackResult {
+  /** 'restored' or why not. */
+  outcome: string
+  /** For people, if not restored. */
+  reason?: string
+  /** The error's code, if not restored. */
+  code?: string
+  /** Where it stopped, if not restored. */
+  stage?: string
+  /** How it was committed. */
+  commit?: string
+  /** Regular files. */
+  files: number
+  /** Their bytes. */
+  bytes: number
+  /** Bytes read from the source. */
+  compressedBytes: number
+  /** Entries that the target had already. */
+  skippedFiles: number
+  /** Milliseconds until everything was staged and verified. */
+  unpackMs: number
+  /** Milliseconds of the commit. */
+  commitMs: number
+}
+
+/** Opens a store. */
+export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
+
 /** Opens a cache; without a scheme it is disabled. */
 export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
 
@@ -657,3 +840,23 @@ export interface NativeUnpackOptions {
   /** Milliseconds from now; `Infinity` is never. */
   deadlineMs: number
 }
+/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
+export declare function panicForTests(): Reply<void>
+
+/** Panics on a thread of ours; does nothing in a published build. */
+export declare function panicLaterForTests(): Promise<Reply<void>>
+
+/** Renames unless a later generation of the lock exists. */
+export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
+
+/** Prepares to pack a directory. */
+export declare function startPack(directory: string, options: NativePackOptions): Reply<Packer>
+
+/** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
+export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
+
+/** Sweeps what killed processes left in a directory of locks. */
+export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
+
+/** Waits until nobody holds a lock; `true` where a dead holder had left it. */
+export declare function waitForLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

@@ -38,7 +38,7 @@ pub(super) enum Step {
     Vacant {
         orphaned: bool,
     },
-    Blocked(Blocker),
+    Blocked(Box<Blocker>),
 }
 
 /// One taker.
@@ -102,13 +102,13 @@ impl Attempt {
         match (found.holder, found.liveness) {
             (Some(holder), Some(Liveness::Alive)) => {
                 let is_foreign = holder.format != OwnerFormat::Warmswap;
-                Ok(Step::Blocked(Blocker {
+                Ok(Step::Blocked(Box::new(Blocker {
                     process: holder.pid,
                     holder: Some(holder),
                     liveness: Liveness::Alive,
                     look_again: None,
                     is_foreign,
-                }))
+                })))
             }
             (Some(_), _) => Ok(match self.take()? {
                 Step::Taken(held) => {
@@ -131,7 +131,7 @@ impl Attempt {
             if self.claim.is_none()
                 && let Some(blocker) = self.take_record()?
             {
-                return Ok(Step::Blocked(blocker));
+                return Ok(Step::Blocked(Box::new(blocker)));
             }
             let Some(claim) = self.claim.clone() else { continue };
             match self.publish(&claim)? {
@@ -352,13 +352,13 @@ impl Attempt {
         if let Standing::Held { liveness, window } = standing
             && let Some(look_again) = self.window_left(window, &found.evidence)?
         {
-            return Ok(Published::Blocked(Blocker {
+            return Ok(Published::Blocked(Box::new(Blocker {
                 process: holder.pid,
                 holder: Some(holder),
                 liveness,
                 look_again,
                 is_foreign: true,
-            }));
+            })));
         }
         if directory::bury(&self.lock, &found, &self.lock.tombstone(claim.token()))? {
             claim.note_orphan(holder);
@@ -401,7 +401,7 @@ enum Locked {
 
 enum Published {
     Yes,
-    Blocked(Blocker),
+    Blocked(Box<Blocker>),
     Again,
 }
 

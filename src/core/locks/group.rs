@@ -1,5 +1,5 @@
 //! The waiters of one lock in this process. Only the first one tries, the others wait behind it: they cost
-//! neither a descriptor nor a system call, and come in in the order in which they asked.
+//! neither a descriptor nor a system call, and come in in the order of the queue.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -169,7 +169,7 @@ impl Group {
                     }
                 }
                 Ok(Step::Blocked(blocker)) => {
-                    self.blocked(blocker);
+                    self.blocked(*blocker);
                     self.expire();
                     if self.waiters.front().is_none_or(|first| first.id == id) {
                         break;

@@ -390,10 +390,7 @@ impl Held {
 
     /// Remembers whose directory was in the way.
     pub(super) fn note_orphan(&self, holder: Holder) {
-        let mut inner = self.inner();
-        if inner.predecessor.is_none() {
-            inner.took_over_from.get_or_insert(holder);
-        }
+        self.inner().took_over_from.get_or_insert(holder);
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -420,7 +417,7 @@ impl Held {
 
     /// A tenth of the lease is the margin for one call that is under way.
     fn self_stop(&self) -> Duration {
-        self.ttl - self.ttl / 10
+        self.ttl.saturating_sub(self.ttl / 10)
     }
 
     fn has_expired(&self) -> bool {

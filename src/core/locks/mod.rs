@@ -1,4 +1,53 @@
 //! Locks: a killed holder never blocks anybody, a living one is never robbed.
+//!
+//! # Files
+//! For a lock at `<dir>/K` (see docs/protocol.md, "Locks", for their contents):
+//!
+//! * `K/owner.json`: what mkdir locks look at. The directory appears finished and leaves in one rename.
+//! * `.K.guard`: under flock in kernel mode. Made once, never unlinked or replaced by us.
+//! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts.
+//! * `.K.observed`: since when something that nobody can verify has not changed.
+//! * `.K.<token>.tmp`, `.K.<token>.next.tmp`, `.K.<token>.tomb`: temporary, swept.
+//!
+//! # Taking
+//! ([`attempt`]) A record is a finished file that link(2) gives the name `<n+1>.json`, n being the highest that
+//! stands: of several takers exactly one succeeds. n may be followed when it is absent, was given back, or its
+//! holder is dead by the [`verdict`]. After the link the record must be the highest, else the taker starts
+//! again: a slow one can link a number whose owner has long been followed and removed. Then lower records are
+//! removed and K is published without replacing anything. Another program's K is waited for while our record
+//! stands, so that only one of us looks at it.
+//!
+//! # Modes
+//! *Kernel*, on filesystems of the allow list, decided by statfs before any lock call: first flock on the guard.
+//! It orders our takers and makes death visible at once: a record in kernel mode whose guard is the one we have
+//! locked has a dead holder. A record with another guard, mode or boot needs the verdict. *Lease*, elsewhere or
+//! asked for: no flock at all. A living holder changes its record each third of its lease; one that was not seen
+//! to change for one and a half leases is followed. A holder stops itself at nine tenths of its lease. Holders
+//! beat in both modes, so that a container and its host can share a directory.
+//!
+//! # Waiting
+//! One thread ([`reactor`]) waits for all callers; the callers of one lock in one process stand in a queue
+//! ([`group`]) of which only the first tries. The guard is kept open, unlocked, while waiting: closing it would
+//! wake the waiters of all other processes.
+//!
+//! # Invariants
+//! I1 exclusion always; I2 a killed holder blocks nobody; I3 no instruction is fatal, `owner.json` is never
+//! partial; I4 one taker-over, everybody served; I5 a living holder is never robbed; I6 identity beats the pid;
+//! I7 release only what is mine; I8 loss is noticed; I9 late orphans cannot publish; I10, I11 children do not
+//! keep the lock; I12 worker threads are owners; I13 Node stays responsive; I14 waiting keeps the process alive,
+//! holding does not; I15 cancelling is immediate and clean; I16 waiting is bounded; I17, I18 no convoy, rough
+//! fairness; I19 mkdir locks and we respect each other; I20 untrusted filesystems are recognised; I20a two
+//! kernels can share a directory; I21 litter does not pile up; I22 hostile input is refused; I23 what is told is
+//! true. Each is a test of that name.
+//!
+//! # What is not promised
+//! * Lease mode excludes as long as a holder that was stopped (SIGSTOP, a frozen VM) for longer than its lease
+//!   looks before it acts: `assert_held`, the lost signal, `publish`. Two system calls of a holder that is stopped
+//!   in between are the window.
+//! * A lock that is free again does not mean that the dead holder's children have stopped: fence what they write.
+//! * Among mkdir locks of other programs their own races remain.
+//! * Whoever waited longest is not always next: between processes the kernel decides.
+
 mod attempt;
 mod directory;
 mod fence;
@@ -82,7 +131,7 @@ impl Default for Request {
         Self {
             mode: ModeChoice::Auto,
             lease_ttl: Duration::from_secs(30),
-            foreign_stale: Duration::from_secs(600),
+            foreign_stale: Duration::from_mins(10),
             metadata: None,
             thread_id: 0,
             covers_children: false,

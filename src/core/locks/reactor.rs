@@ -20,7 +20,7 @@ use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
 const TICK: Duration = Duration::from_secs(1);
 
 enum Message {
-    Wait(Waiter),
+    Wait(Box<Waiter>),
     Forget(WaiterId),
 }
 
@@ -55,7 +55,7 @@ impl Mailbox {
 
     /// Lets somebody wait.
     pub(super) fn wait(&self, waiter: Waiter) {
-        self.send(Message::Wait(waiter));
+        self.send(Message::Wait(Box::new(waiter)));
     }
 
     /// Somebody waits no longer.
@@ -104,7 +104,7 @@ impl Reactor {
         loop {
             for message in self.mailbox.take() {
                 match message {
-                    Message::Wait(waiter) => self.enqueue(waiter),
+                    Message::Wait(waiter) => self.enqueue(*waiter),
                     Message::Forget(id) => self.groups.values_mut().for_each(|group| group.forget(id)),
                 }
             }

@@ -17,7 +17,7 @@ use crate::core::error::{Optional as _, Result};
 use crate::core::sys::{clock, fs};
 
 /// A file that names no dead process is somebody's who is at it, unless it is this old.
-const LITTER_AGE: Duration = Duration::from_secs(60);
+const LITTER_AGE: Duration = Duration::from_mins(1);
 
 /// What a sweep found.
 #[derive(Debug, Default, PartialEq, Eq)]

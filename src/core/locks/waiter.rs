@@ -169,22 +169,20 @@ fn describe(holder: &Holder) -> String {
     let Some(pid) = holder.pid else {
         return "a program that left no owner record".to_owned();
     };
-    let mut text = format!("pid {pid}");
-    if let Some(hostname) = holder
+    let elsewhere = holder
         .hostname
         .as_ref()
-        .filter(|name| **name != identity::hostname())
-    {
-        text += &format!(" on {hostname}");
-    }
-    if let Some(command) = holder.command.as_ref().filter(|command| !command.is_empty()) {
-        text += &format!(" ({command})");
-    }
-    if let Some(since) = &holder.since {
-        text += &format!(" since {since}");
-    }
-    if let Some(progress) = &holder.progress {
-        text += &format!(", {}", progress.phase);
-    }
-    text
+        .filter(|name| **name != identity::hostname());
+    let command = holder.command.as_ref().filter(|command| !command.is_empty());
+    let facts = [
+        Some(format!("pid {pid}")),
+        elsewhere.map(|hostname| format!("on {hostname}")),
+        command.map(|command| format!("({command})")),
+        holder.since.as_ref().map(|since| format!("since {since}")),
+        holder
+            .progress
+            .as_ref()
+            .map(|progress| format!("doing: {}", progress.phase)),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,406 @@
+/** The locks through the package, against real processes: each test carries the number of its invariant. */
+
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { lookup } from 'node:dns/promises'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Worker } from 'node:worker_threads'
+import { describe, expect } from 'vitest'
+import { type Lock, acquireLock, inspectLock, isWarmswapError, prewarm, publishFenced, sweepLocks, tryLock, waitForLock, withLock } from 'warmswap'
+import { type Child, start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+import { test } from '../support/temp.js'
+
+const child = (verb: string, path: string, options: object = {}, more: { env?: Record<string, string>; testing?: boolean } = {}): Child =>
+  start(process.execPath, [join(repository, '__test__/processes/locks-child.js'), verb, path, JSON.stringify(options)], more)
+
+const modes = ['kernel', 'lease'] as const
+const descriptors = (): number => readdirSync('/proc/self/fd').length
+const threads = (): number => readdirSync('/proc/self/task').length
+const later = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
+const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing', (error: { code?: string; name?: string }) => error.code ?? error.name ?? String(error))
+
+describe.each(modes)('%s mode', (mode) => {
+  test('I2: SIGKILL of the holder lets the waiter in, and says whom it followed', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const holder = child('hold', path, { mode })
+    await holder.line(/^held/)
+    const waiting = acquireLock(path, { mode, onWait: () => holder.signal('SIGKILL') })
+    const lock = await waiting
+    expect(lock.tookOverFrom?.pid).toBe(holder.pid)
+    expect(lock.release()).toEqual({ released: true })
+    expect(lock.release()).toEqual({ released: true })
+  })
+
+  test('I4: the runner is killed with 16 waiting: run happens once more, everybody is served', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const first = child('prewarm', path, { runMs: 60_000 })
+    await first.line(/^running/)
+    const others = Array.from({ length: 4 }, () => child('prewarm', path, { runMs: 50 }))
+    const job = {
+      isReady: () => (existsSync(`${path}.value`) ? 'made' : undefined),
+      run: async () => {
+        writeFileSync(`${path}.runs`, `${process.pid}\n`, { flag: 'a' })
+        writeFileSync(`${path}.value`, 'made')
+        return 'made'
+      },
+    }
+    const here = Array.from({ length: 12 }, () => prewarm(path, job))
+    await Promise.all(others.map((each) => each.line(/^waiting/)))
+    first.signal('SIGKILL')
+    const roles = (await Promise.all(here)).map(({ role }) => role)
+    for (const each of others) roles.push((await each.line(/^got/)).split(' ')[1] as 'ran')
+    expect(readFileSync(`${path}.runs`, 'utf8').trim().split('\n')).toHaveLength(2)
+    expect(roles.filter((role) => role === 'ran')).toHaveLength(1)
+    expect(roles).toHaveLength(16)
+  })
+
+  test('I5: a holder whose event loop is blocked keeps its lock', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const holder = child('hold', path, { mode, leaseTtlMs: 1000 })
+    await holder.line(/^held/)
+    holder.say('block')
+    await holder.line(/^blocking/)
+    expect(await codeOf(acquireLock(path, { mode, timeoutMs: 2000 }))).toBe('ERR_LOCK_TIMEOUT')
+    expect(await holder.line(/^unblocked/)).toBe('unblocked false')
+    holder.signal('SIGKILL')
+  })
+
+  test('I8: everything deleted while held is noticed', async ({ memory }) => {
+    const root = join(memory, 'locks')
+    const lock = await acquireLock(join(root, 'key.lock'), { mode })
+    const lost = new Promise((resolve) => lock.signal.addEventListener('abort', resolve, { once: true }))
+    rmSync(root, { recursive: true })
+    await lost
+    expect(() => lock.assertHeld()).toThrow(expect.objectContaining({ code: 'ERR_LOCK_LOST' }))
+    expect(lock.release()).toEqual({ released: false, reason: 'lost' })
+  })
+
+  test('I8: a deleted lock directory is made again', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode })
+    rmSync(path, { recursive: true })
+    await expect.poll(() => existsSync(join(path, 'owner.json')), { timeout: 10_000 }).toBe(true)
+    lock.assertHeld()
+    lock.release()
+  })
+
+  test('I10: children do not keep the lock', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const holder = child('spawn', path, { mode })
+    const pid = Number((await holder.line(/^held/)).split(' ')[1])
+    process.kill(holder.pid, 'SIGKILL')
+    const lock = await acquireLock(path, { mode, timeoutMs: 10_000 })
+    lock.release()
+    process.kill(pid, 'SIGKILL')
+  })
+
+  test('I12: a terminated worker lets its lock go and drops its waits', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const source = `
+      import('warmswap').then(async ({ acquireLock }) => {
+        const { parentPort, workerData } = require('node:worker_threads')
+        await acquireLock(workerData.path, { mode: workerData.mode })
+        acquireLock(workerData.path, { mode: workerData.mode, onWait: () => parentPort.postMessage('waiting') })
+      })`
+    for (let round = 0; round < 5; round += 1) {
+      const worker = new Worker(source, { eval: true, workerData: { path, mode } })
+      await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+      expect(await tryLock(path, { mode })).toBeNull()
+      await worker.terminate()
+      const lock = await acquireLock(path, { mode, timeoutMs: 10_000 })
+      expect(lock.tookOverFrom).toBeNull()
+      lock.release()
+    }
+  })
+
+  test('I13: 64 waits cost no threads and no descriptors, and Node stays responsive', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode })
+    const one = withLock(path, () => {}, { mode })
+    await later(50)
+    const before = { threads: threads(), descriptors: descriptors() }
+    const delay = monitorEventLoopDelay({ resolution: 5 })
+    const waits = Array.from({ length: 64 }, () => withLock(path, () => {}, { mode }))
+    delay.enable()
+    await later(200)
+    await Promise.all([readFile(import.meta.filename), lookup('localhost')])
+    delay.disable()
+    expect(descriptors()).toBe(before.descriptors)
+    // Two native runtimes may start their few threads on first use.
+    expect(threads()).toBeLessThan(before.threads + 16)
+    expect(delay.percentile(50) / 1e6).toBeLessThan(200)
+    lock.release()
+    await Promise.all([one, ...waits])
+  })
+
+  test('I14: waiting keeps the process alive, holding does not', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const leaving = child('leave', path, { mode })
+    expect(await leaving.ended).toEqual({ code: 0, signal: null })
+    expect((await inspectLock(path)).holder).toBeNull()
+    const lock = await acquireLock(path, { mode })
+    const waiting = child('wait', path, { mode })
+    await waiting.line(/^waiting/)
+    await later(300)
+    expect(waiting.process.exitCode).toBeNull()
+    lock.release()
+    expect(await waiting.line(/^acquired/)).toBe('acquired none')
+    expect((await waiting.ended).code).toBe(0)
+  })
+
+  test('I15: an abort ends the wait at once and leaves nothing', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode })
+    const cycle = async (): Promise<void> => {
+      const abort = new AbortController()
+      const wait = acquireLock(path, { mode, signal: abort.signal, onWait: () => abort.abort() })
+      await expect(wait).rejects.toMatchObject({ name: 'AbortError' })
+    }
+    await cycle()
+    await later(100)
+    const before = descriptors()
+    for (let index = 0; index < 200; index += 1) await cycle()
+    await expect.poll(descriptors, { timeout: 5000 }).toBeLessThanOrEqual(before)
+    expect(readdirSync(memory).filter((name) => name.endsWith('.tmp'))).toEqual([])
+    lock.release()
+    ;(await acquireLock(path, { mode, timeoutMs: 0 })).release()
+  })
+
+  test('I16: waiting is bounded; 0 is one try', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode })
+    const started = performance.now()
+    const error = await acquireLock(path, { mode, timeoutMs: 200 }).catch((reason: unknown) => reason)
+    expect(performance.now() - started).toBeGreaterThan(195)
+    expect(performance.now() - started).toBeLessThan(2000)
+    expect(isWarmswapError(error) && error.holder?.pid).toBe(process.pid)
+    expect(await codeOf(acquireLock(path, { mode, timeoutMs: 0 }))).toBe('ERR_LOCK_TIMEOUT')
+    lock.release()
+  })
+
+  test('I17: eight waiters with 5 ms of work are no convoy', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const started = performance.now()
+    await Promise.all(Array.from({ length: 8 }, () => withLock(path, () => later(5), { mode })))
+    expect(performance.now() - started).toBeLessThan(2400)
+  })
+
+  test('I23: onWait says who, what and since when, and tells news', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode, metadata: { url: 'http://localhost:2000' } })
+    const news: { waitedMs: number; phase: string | undefined; pid: number | undefined }[] = []
+    let told: () => void = () => {}
+    const wait = acquireLock(path, {
+      mode,
+      onWait: ({ waitedMs, holder, liveness }) => {
+        news.push({ waitedMs, phase: holder?.progress?.phase, pid: holder?.pid })
+        expect(liveness).toBe('alive')
+        expect(holder?.metadata).toEqual({ url: 'http://localhost:2000' })
+        told()
+      },
+    })
+    await new Promise<void>((resolve) => (told = resolve))
+    const progress = new Promise<void>((resolve) => (told = resolve))
+    lock.progress('pulling')
+    await progress
+    expect(news.map(({ phase, pid }) => [phase, pid])).toEqual([[undefined, process.pid], ['pulling', process.pid]])
+    expect(news[0]?.waitedMs).toBeLessThan(1000)
+    lock.release()
+    ;(await wait).release()
+  })
+
+  test('a failed run is shared with those who waited, or retried', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    let runs = 0
+    const job = {
+      isReady: () => undefined,
+      run: async (lock: Lock) => {
+        runs += 1
+        await later(100)
+        throw new Error(`run ${runs} under ${lock.mode} failed`)
+      },
+    }
+    const shared = await Promise.allSettled(Array.from({ length: 4 }, () => prewarm(path, job, { mode })))
+    expect(new Set(shared.map((each) => each.status === 'rejected' && each.reason.message))).toEqual(new Set([`run 1 under ${mode} failed`]))
+    const retried = await Promise.allSettled(Array.from({ length: 3 }, () => prewarm(path, job, { mode, onFailure: 'retry' })))
+    expect(retried.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(runs).toBe(4)
+    expect(await codeOf(prewarm(path, { isReady: () => undefined, run: () => 1 }))).toBe('ERR_NOT_READY')
+  })
+
+  test('waitForLock takes nothing and clears what the dead left', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    expect(await waitForLock(path, { mode })).toMatchObject({ orphaned: false })
+    const holder = child('hold', path, { mode })
+    await holder.line(/^held/)
+    const wait = waitForLock(path, { mode, onWait: () => holder.signal('SIGKILL') })
+    expect(await wait).toMatchObject({ orphaned: true })
+    expect(existsSync(path)).toBe(false)
+  })
+})
+
+test('I7, I9: a late orphan cannot publish over its successor', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const to = join(memory, 'artifact')
+  for (let round = 0; round < 10; round += 1) {
+    const first = await acquireLock(path)
+    const early = { path, generation: first.generation }
+    first.release()
+    const second = await acquireLock(path)
+    expect(second.generation).toBeGreaterThan(first.generation)
+    writeFileSync(join(memory, 'late'), 'late')
+    writeFileSync(join(memory, 'current'), 'current')
+    const [late] = await Promise.all([codeOf(publishFenced(early, join(memory, 'late'), to)), second.publish(join(memory, 'current'), to)])
+    expect([late, readFileSync(to, 'utf8')]).toEqual(['ERR_FENCED', 'current'])
+    second.release()
+  }
+})
+
+test('generations grow also after the files were deleted', async ({ memory }) => {
+  const root = join(memory, 'locks')
+  const first = await acquireLock(join(root, 'key.lock'))
+  first.release()
+  rmSync(root, { recursive: true })
+  const second = await acquireLock(join(root, 'key.lock'))
+  expect(second.generation).toBeGreaterThan(first.generation)
+  second.release()
+})
+
+test('I10: with coverChildren the lock lives as long as the child', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const holder = child('spawn', path, { coverChildren: true })
+  const pid = Number((await holder.line(/^held/)).split(' ')[1])
+  process.kill(holder.pid, 'SIGKILL')
+  expect(await codeOf(acquireLock(path, { timeoutMs: 500 }))).toBe('ERR_LOCK_TIMEOUT')
+  process.kill(pid, 'SIGKILL')
+  ;(await acquireLock(path, { timeoutMs: 10_000 })).release()
+  expect(await codeOf(acquireLock(path, { mode: 'lease', coverChildren: true }))).toBe('ERR_UNSUPPORTED')
+})
+
+test('I5: a stopped holder is not robbed in kernel mode', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const holder = child('hold', path, { leaseTtlMs: 300 })
+  await holder.line(/^held/)
+  holder.signal('SIGSTOP')
+  expect(await codeOf(acquireLock(path, { timeoutMs: 1500 }))).toBe('ERR_LOCK_TIMEOUT')
+  holder.signal('SIGCONT')
+  holder.say('release')
+  expect(await holder.line(/^released/)).toBe('released {"released":true}')
+  holder.signal('SIGKILL')
+})
+
+test('I5: only the guard or only the owner is deleted or broken while held', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const lock = await acquireLock(path)
+  unlinkSync(join(memory, '.key.lock.guard'))
+  writeFileSync(join(path, 'owner.json'), '{"pid":')
+  expect(await tryLock(path)).toBeNull()
+  lock.assertHeld()
+  lock.release()
+})
+
+test('I19: mkdir locks and we respect each other; a dead one of theirs is reclaimed on proof', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const hostname = readFileSync('/proc/sys/kernel/hostname', 'utf8').trim()
+  const legacy = (pid: number): void => {
+    mkdirSync(path)
+    writeFileSync(join(path, 'owner.json'), JSON.stringify({ createdAt: new Date().toISOString(), pid, hostname }))
+  }
+  legacy(process.pid)
+  expect((await inspectLock(path)).holder).toMatchObject({ pid: process.pid, format: 'owner-json' })
+  const wait = acquireLock(path)
+  expect(await tryLock(path)).toBeNull()
+  rmSync(path, { recursive: true })
+  const lock = await wait
+  expect(() => mkdirSync(path)).toThrow(/EEXIST/)
+  lock.release()
+  mkdirSync(path)
+  lock.release()
+  expect(existsSync(path)).toBe(true)
+  rmSync(path, { recursive: true })
+
+  const dead = start('true')
+  await dead.ended
+  legacy(dead.pid)
+  const followed = await acquireLock(path, { timeoutMs: 10_000 })
+  expect(followed.tookOverFrom).toMatchObject({ pid: dead.pid, format: 'owner-json' })
+  followed.release()
+})
+
+test('an ownerless directory of a killed mkdir lock heals after its window', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  mkdirSync(path)
+  expect(await codeOf(acquireLock(path, { timeoutMs: 100, foreignStaleMs: 400 }))).toBe('ERR_LOCK_TIMEOUT')
+  const lock = await acquireLock(path, { timeoutMs: 10_000, foreignStaleMs: 400 })
+  expect(lock.tookOverFrom?.format).toBe('ownerless')
+  lock.release()
+})
+
+test('I20: an untrusted filesystem is locked by lease, and kernel mode is refused there', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const env = { WARMSWAP_FILESYSTEM: 'nfs' }
+  const holder = child('hold', path, {}, { env, testing: true })
+  await holder.line(/^held/)
+  expect(JSON.parse(readFileSync(join(path, 'owner.json'), 'utf8'))).toMatchObject({ mode: 'lease', fsType: 'nfs' })
+  holder.signal('SIGKILL')
+  const refused = child('hold', join(memory, 'other.lock'), { mode: 'kernel' }, { env, testing: true })
+  await refused.ended
+  expect(refused.stderr()).toContain('ERR_UNSUPPORTED')
+})
+
+test('I22: hostile names, links and owners', async ({ memory }) => {
+  const outside = join(memory, 'outside')
+  mkdirSync(outside)
+  symlinkSync(outside, join(memory, 'link.lock'))
+  writeFileSync(join(memory, 'file.lock'), 'mine')
+  for (const name of ['link.lock', 'file.lock']) expect(await codeOf(acquireLock(join(memory, name)))).toBe('ERR_INVALID_ARGUMENT')
+  for (const path of ['', 'relative', '/', `${memory}/a\0b`, join(memory, 'k'.repeat(300)), `${memory}/x/..`]) expect(await codeOf(acquireLock(path)), JSON.stringify(path)).toBe('ERR_INVALID_ARGUMENT')
+  for (const timeoutMs of [NaN, -1, '1' as never]) expect(await codeOf(acquireLock(join(memory, 'a.lock'), { timeoutMs }))).toBe('ERR_INVALID_ARGUMENT')
+  expect(await codeOf(acquireLock(join(memory, 'a.lock'), { timeout: 1 } as never))).toBe('ERR_INVALID_ARGUMENT')
+  expect(await codeOf(acquireLock(join(memory, 'a.lock'), { metadata: { big: 'x'.repeat(70_000) } }))).toBe('ERR_TOO_LARGE')
+  expect(readdirSync(outside)).toEqual([])
+  expect(readFileSync(join(memory, 'file.lock'), 'utf8')).toBe('mine')
+
+  const [one, other] = await Promise.all([acquireLock(join(memory, 'Case.lock')), acquireLock(join(memory, 'case.lock'))])
+  expect(one.token).not.toBe(other.token)
+  one.release()
+  other.release()
+
+  for (const owner of ['{"pid":', 'x'.repeat(1 << 20), '[]', '{"v":2,"pid":"x"}']) {
+    const path = join(memory, 'hostile.lock')
+    mkdirSync(path, { recursive: true })
+    writeFileSync(join(path, 'owner.json'), owner)
+    expect(await tryLock(path)).toBeNull()
+  }
+  const newer = join(memory, 'newer.lock')
+  mkdirSync(newer)
+  writeFileSync(join(newer, 'owner.json'), '{"v":3,"pid":1}')
+  expect(await codeOf(acquireLock(newer))).toBe('ERR_FORMAT')
+})
+
+test('I21: a sweep clears what the dead left and touches nobody alive', async ({ memory }) => {
+  const dead = child('hold', join(memory, 'dead.lock'))
+  await dead.line(/^held/)
+  dead.signal('SIGKILL')
+  await dead.ended
+  mkdirSync(join(memory, 'a directory of the user'))
+  const lock = await acquireLock(join(memory, 'held.lock'))
+  expect(await sweepLocks(memory)).toEqual({ removed: [join(memory, 'dead.lock')], held: [join(memory, 'held.lock')] })
+  lock.assertHeld()
+  lock.release()
+})
+
+test('the command line says who holds a lock, and holds one for a command', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const cli = (...args: string[]): Child => start(process.execPath, [join(repository, 'dist/cli.js'), 'lock', ...args])
+  const runner = cli('run', path, '--', 'sh', '-c', 'echo started $WARMSWAP_LOCK_GENERATION; read line; exit 7')
+  await runner.line(/^started \d+/)
+  expect(await cli('why', path).line(/./)).toMatch(new RegExp(`is held by pid ${runner.pid} .* is alive: whoever waits gets the lock as soon as`))
+  expect(await cli('ls', memory).line(/./)).toMatch(/^held +key\.lock +pid/)
+  expect(await tryLock(path)).toBeNull()
+  runner.process.stdin?.end('done\n')
+  expect((await runner.ended).code).toBe(7)
+  expect(await cli('why', path).line(/./)).toMatch(/is free/)
+})

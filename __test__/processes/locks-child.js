@@ -1,0 +1,71 @@
+// A process that uses locks through the package and can be killed: locks-child.js <verb> <lock path> [options as JSON]
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { acquireLock, prewarm, publishFenced, tryLock } from 'warmswap'
+
+const [verb, path, json = '{}'] = process.argv.slice(2)
+const options = JSON.parse(json)
+const say = (...words) => console.log(words.join(' '))
+
+const verbs = {
+  // Holds until killed.
+  async hold() {
+    const lock = await acquireLock(path, options)
+    lock.signal.addEventListener('abort', () => say('lost'))
+    say('held', lock.generation, lock.tookOverFrom?.pid ?? 'none')
+    setInterval(() => {}, 1e6)
+    process.stdin.on('data', (text) => {
+      const word = String(text).trim()
+      if (word === 'release') say('released', JSON.stringify(lock.release()))
+      if (word === 'block') {
+        say('blocking')
+        const until = performance.now() + 2500
+        while (performance.now() < until);
+        say('unblocked', lock.signal.aborted)
+      }
+    })
+  },
+  // Takes and falls off the end.
+  async leave() {
+    const lock = await acquireLock(path, options)
+    say('held', lock.generation)
+  },
+  // Only a pending wait keeps this process alive.
+  async wait() {
+    const pending = acquireLock(path, { ...options, onWait: () => say('waiting') })
+    const lock = await pending
+    say('acquired', lock.tookOverFrom?.pid ?? 'none')
+    lock.release()
+  },
+  async try() {
+    say('try', (await tryLock(path, options)) === null ? 'busy' : 'taken')
+  },
+  // A child that inherits what children inherit, or that covers.
+  async spawn() {
+    const lock = await acquireLock(path, options)
+    const stdio = options.coverChildren ? ['ignore', 'ignore', 'ignore', lock.childFd()] : 'ignore'
+    const child = spawn('sleep', ['30'], { stdio, detached: true })
+    say('held', child.pid)
+    setInterval(() => {}, 1e6)
+  },
+  async prewarm() {
+    const value = `${path}.value`
+    say('started')
+    const result = await prewarm(path, {
+      isReady: () => (existsSync(value) ? readFileSync(value, 'utf8') : undefined),
+      async run(lock) {
+        appendFileSync(`${path}.runs`, `${process.pid}\n`)
+        say('running', lock.generation)
+        await new Promise((resolve) => setTimeout(resolve, options.runMs))
+        writeFileSync(value, 'made')
+        return 'made'
+      },
+    }, { onWait: () => say('waiting') })
+    say('got', result.role, result.tookOverFrom?.pid ?? 'none')
+  },
+  async publish() {
+    const answer = await publishFenced({ path, generation: options.generation }, options.from, options.to).then(() => 'published', (error) => error.code)
+    say(answer)
+  },
+}
+await verbs[verb]()
