@@ -121,6 +121,7 @@ describe('hand-over: the child pins before the parent lets go', () => {
     const handing = expect(handOver(deaf, pin)).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
     await deaf.terminate()
     await handing
+    await expect(handOver(deaf, pin)).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
   })
 })
 

@@ -15,6 +15,7 @@ async function publish(store: BundleStore, files: Record<string, string>) {
 test('a published stage is what pin(), current() and list() say', async ({ disk }) => {
   await using store = await openBundles(join(disk, 'store'))
   expect(store.current()).toBeNull()
+  await expect(store.verify()).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
   expect(() => store.pin()).toThrow(expect.objectContaining({ code: 'ERR_NO_GENERATION' }))
   const published = await publish(store, { 'main.mjs': 'export default 1', 'assets/deep/a.txt': 'a' })
   expect(published).toMatchObject({ number: 1, files: 2, bytes: 17, changed: true })

@@ -69,16 +69,21 @@ impl Writer<'_> {
         let keep = usize::try_from(config.keep).unwrap_or(usize::MAX);
         let now = clock::wall_millis();
         let history = &self.mirror.history;
-        let existing = history
-            .iter()
-            .rev()
-            .filter(|former| self.store.layout.pin(former.number).exists());
-        let kept = existing.take(keep).map(|former| former.number);
+        let mut kept = Vec::new();
+        for former in history.iter().rev() {
+            if kept.len() < keep
+                && fs::stat(&self.store.layout.pin(former.number))
+                    .optional()?
+                    .is_some()
+            {
+                kept.push(former.number);
+            }
+        }
         let graced = history
             .iter()
             .filter(|former| former.until.saturating_add(config.grace_ms) > now)
             .map(|former| former.number);
-        Ok(kept.chain(graced).chain(self.current).collect())
+        Ok(kept.into_iter().chain(graced).chain(self.current).collect())
     }
 
     /// Takes one generation out of sight. `false` if a reader holds it.
@@ -92,8 +97,7 @@ impl Writer<'_> {
         {
             return Ok(false);
         }
-        // A writer of an older protocol or a mutant may have moved it meanwhile; the lock is ours, so it cannot
-        // move again unseen.
+        // Nobody moves the pointer without the writer lock; a look costs less than a generation lost to somebody who does.
         if pointer::read(layout)? == Some(number) {
             return Ok(false);
         }

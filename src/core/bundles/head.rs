@@ -56,6 +56,13 @@ impl Head {
     }
 }
 
+pub(super) fn nothing_published(layout: &Layout) -> Error {
+    Error::new(
+        Code::NoGeneration,
+        format!("nothing has been published in '{}' yet", layout.root().display()),
+    )
+}
+
 pub(super) fn gone(number: u64) -> Error {
     Error::new(
         Code::GenerationGone,

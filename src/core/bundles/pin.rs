@@ -11,7 +11,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{fault, flock, fs};
 
-use super::head::{corrupt, gone};
+use super::head::{corrupt, gone, nothing_published};
 use super::lock::open_existing;
 use super::pointer;
 use super::store::Store;
@@ -70,13 +70,7 @@ pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
     let mut seen = None;
     loop {
         let Some(number) = pointer::read(&store.layout)? else {
-            return Err(Error::new(
-                Code::NoGeneration,
-                format!(
-                    "nothing has been published in '{}' yet",
-                    store.layout.root().display()
-                ),
-            ));
+            return Err(nothing_published(&store.layout));
         };
         if share(store, owner, number)? {
             return Ok(number);

@@ -224,12 +224,12 @@ fn own(layout: &Layout) -> Result<(String, File)> {
 
 /// Holds whatever is current; `None` where nothing is.
 fn hold_current(store: &Store) -> Result<Option<(u64, Hold)>> {
-    let mut last_error = None;
+    let mut failed_before = None;
     while let Some(number) = pointer::read(&store.layout)? {
         match Hold::take(store, number) {
             Ok(hold) => return Ok(Some((number, hold))),
-            Err(error) if last_error == Some(number) => return Err(error),
-            Err(_) => last_error = Some(number),
+            Err(error) if failed_before == Some(number) => return Err(error),
+            Err(_) => failed_before = Some(number),
         }
     }
     Ok(None)

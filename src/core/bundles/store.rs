@@ -9,7 +9,7 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::path::Root;
 use crate::core::sys::{fault, filesystem, fs, identity};
 
-use super::head::{Head, gone};
+use super::head::{Head, nothing_published};
 use super::layout::{DIRECTORIES, FORMAT, Layout, number_of};
 use super::lock::{FileLock, Patience};
 use super::manifest::{Manifest, Problem};
@@ -217,7 +217,7 @@ impl Store {
     pub fn verify(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
         let number = match number {
             Some(number) => number,
-            None => self.current()?.ok_or_else(|| gone(0))?,
+            None => self.current()?.ok_or_else(|| nothing_published(&self.layout))?,
         };
         let _hold = Hold::take(self, number)?;
         self.compare(number, cancel)

@@ -24,7 +24,8 @@ interface Channel {
 function channelTo(child: ChildProcess | Worker): Channel {
   if ('postMessage' in child) return portChannel(child)
   if (child.send === undefined) throw invalidArgument('child', child, "a worker, or a child process with an IPC channel (fork(), or spawn() with 'ipc' in stdio)")
-  return { send: (message) => void child.send(message), listen: (listener) => listening(child, listener) }
+  // With a callback a closed channel is no 'error' event: the child's exit is told below.
+  return { send: (message) => void child.send(message, () => {}), listen: (listener) => listening(child, listener) }
 }
 
 function portChannel(port: Worker | MessagePort): Channel {
@@ -39,6 +40,9 @@ function listening(emitter: Worker | ChildProcess | NodeJS.Process, listener: (m
 
 const is = <Kind extends Message['warmswap']>(message: unknown, kind: Kind): message is Extract<Message, { warmswap: Kind }> =>
   typeof message === 'object' && message !== null && (message as { warmswap?: unknown }).warmswap === kind
+
+/** An exit that was told before anybody listened. */
+const hasEnded = (child: ChildProcess | Worker): boolean => ('postMessage' in child ? child.threadId < 0 : child.exitCode !== null || child.signalCode !== null)
 
 /** Gives a child process the generation: it pins it and says so before this resolves; then the parent may release. */
 export async function handOver(child: ChildProcess | Worker, pin: Pin, options?: { timeoutMs?: number }): Promise<void> {
@@ -59,6 +63,7 @@ export async function handOver(child: ChildProcess | Worker, pin: Pin, options?:
       const ended = (): void => reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took generation ${number} over`))
       const emitter = child as NodeJS.EventEmitter
       emitter.once('exit', ended)
+      if (hasEnded(child)) ended()
       const timer = setTimeout(() => reject(new WarmswapError('ERR_TIMEOUT', `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`)), timeoutMs)
       ending.signal.addEventListener('abort', () => {
         stop()

@@ -37,7 +37,13 @@ export class PointerWatch implements Disposable {
   }
 
   #look(): void {
-    const generation = this.#current()
+    let generation: Generation | null
+    try {
+      generation = this.#current()
+    } catch {
+      // Somebody damaged or removed the store: the next look tells more, and whoever pins gets the error.
+      return
+    }
     if (generation === null || generation.number === this.#seen) return
     this.#seen = generation.number
     this.#listener(generation)
