@@ -1,5 +1,4 @@
 // The dev server's work as it is today: pkg/runtime/runtime.go and pkg/runtime/node/build.go of sst, in JavaScript.
-import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as esbuild from 'esbuild'
@@ -16,7 +15,10 @@ export async function createWay(project, { afterBuild }) {
       await rm(out, { recursive: true, force: true })
       await mkdir(out, { recursive: true })
       const result = await context.rebuild().catch((failure) => failure)
-      if (!existsSync(join(out, 'node_modules'))) await symlink(project.modules, join(out, 'node_modules'))
+      // Two builds at once make the same link: the second finds it there.
+      await symlink(project.modules, join(out, 'node_modules')).catch((error) => {
+        if (error.code !== 'EEXIST') throw error
+      })
       // Written even when esbuild had errors.
       await writeFile(join(out, 'resource.enc'), resources)
       built = result.errors.length === 0 || built
