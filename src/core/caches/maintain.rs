@@ -288,7 +288,7 @@ async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
         Err(failure) => return Err(failure),
     };
     let ranged = match store.read(&path, 2..5, &etag, meter).await {
-        Ok(bytes) => bytes == &b"234"[..],
+        Ok(bytes) => *bytes == *b"234",
         Err(failure) if matches!(failure.kind, Kind::RangeIgnored | Kind::Malformed) => false,
         Err(failure) => return Err(failure),
     };

@@ -290,7 +290,7 @@ mod tests {
             let work = async move {
                 late.meter.cancel.cancelled().await;
                 let may = late.may_commit();
-                drop(told.send(may));
+                told.send(may).expect("the test waits");
                 "work"
             };
             assert_eq!(call.race(work, |_| "deadline").await, "deadline");
@@ -320,9 +320,7 @@ mod tests {
         block_on(async {
             let call = run(Duration::from_mins(1));
             call.meter.cancel.cancel();
-            let ended = call
-                .race(async { std::future::pending().await }, |ended| Some(ended))
-                .await;
+            let ended = call.race(async { std::future::pending().await }, Some).await;
             assert_eq!(ended, Some(Ended::Aborted));
         });
     }

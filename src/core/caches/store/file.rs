@@ -62,8 +62,7 @@ impl Folder {
         let parent = target.parent().unwrap_or(&self.root);
         fs::create_directories(parent)?;
         let temporary = parent.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        let written = self
-            .fill(&temporary, body, meter)
+        let written = Self::fill(&temporary, body, meter)
             .and_then(|()| self.commit(&temporary, &target, path, condition, &meter.cancel));
         if written.is_err() {
             // The write's own failure is what the caller must hear.
@@ -72,7 +71,7 @@ impl Folder {
         written
     }
 
-    fn fill(&self, temporary: &Path, body: &Body, meter: &Meter) -> Answer<()> {
+    fn fill(temporary: &Path, body: &Body, meter: &Meter) -> Answer<()> {
         let mut file = fs::create_new(temporary, 0o644)?;
         match body {
             Body::Bytes(bytes) => {
