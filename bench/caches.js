@@ -8,14 +8,11 @@ import { createGunzip } from 'node:zlib'
 import * as tar from 'tar'
 import tarFs from 'tar-fs'
 import { pack, unpack } from '../dist/index.js'
-import { root } from '../scripts/lib/process.js'
-import { ensureInstalled } from '../scripts/lib/setup.js'
 import { inTurn, median } from './lib/measure.js'
 import { report } from './lib/report.js'
+import { tree } from './lib/trees.js'
 
-const tree = join(root, 'bench/trees/medium')
-ensureInstalled(tree)
-const source = join(tree, 'node_modules')
+const source = tree('medium')
 const work = mkdtempSync('/dev/shm/warmswap-bench-')
 const archive = join(work, 'tree.tar.zst')
 const gzipped = join(work, 'tree.tgz')
@@ -35,7 +32,7 @@ const into = (run) => ({ prepare: empty, run })
 async function extraction() {
   const fast = {
     ours: into(() => unpack(archive, out, { symlinks: 'verbatim', strict: true })),
-    'zstd | tar': into(() => shell(`zstd -qdc '${archive}' | tar -C '${out}' -xf -`)),
+    'zstd │ tar': into(() => shell(`zstd -qdc '${archive}' | tar -C '${out}' -xf -`)),
   }
   const slow = {
     'node-tar': into(() => tar.extract({ file: gzipped, cwd: out })),
@@ -44,7 +41,7 @@ async function extraction() {
   const times = { ...(await inTurn(fast, { rounds: 5 })), ...(await inTurn(slow, { rounds: 1, warmup: 0 })) }
   const ours = median(times.ours)
   const against = (peer, reach) => ({ what: 'unpack into tmpfs', ours: ms(ours), peer: `${peer} ${ms(median(times[peer]))}`, ratio: ours / median(times[peer]), reach })
-  return [against('zstd | tar', 0.6), against('node-tar', 0.06), against('tar-fs', 0.1)]
+  return [against('zstd │ tar', 0.6), against('node-tar', 0.06), against('tar-fs', 0.1)]
 }
 
 async function packing() {
@@ -52,14 +49,14 @@ async function packing() {
   const times = await inTurn(
     {
       ours: () => pack(source).pipeTo(Writable.toWeb(createWriteStream(packed))),
-      'tar | zstd -3 -T0': () => shell(`tar -C '${source}' -cf - . | zstd -q -3 -T0 > '${packed}'`),
+      'tar │ zstd -3 -T0': () => shell(`tar -C '${source}' -cf - . | zstd -q -3 -T0 > '${packed}'`),
       'tar -czf': () => shell(`tar -C '${source}' -czf '${packed}' .`),
     },
     { rounds: 3 },
   )
   const ours = median(times.ours)
   const against = (peer, reach) => ({ what: 'pack to tar.zst, level 3', ours: ms(ours), peer: `${peer} ${ms(median(times[peer]))}`, ratio: ours / median(times[peer]), reach })
-  return [against('tar | zstd -3 -T0', 0.9), against('tar -czf', 0.15)]
+  return [against('tar │ zstd -3 -T0', 0.9), against('tar -czf', 0.15)]
 }
 
 const ms = (value) => `${value.toFixed(0)} ms`
