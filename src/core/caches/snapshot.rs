@@ -381,13 +381,10 @@ impl Snapshot {
         let mut attempt = 1;
         loop {
             let body = Body::Bytes(bytes.clone());
-            let failure = match self
-                .store
-                .write(&key.pointer(), body, condition.clone(), &self.run.meter)
-                .await
-            {
-                Ok(_) => return Ok(()),
-                Err(failure) => failure,
+            let path = key.pointer();
+            let written = self.store.write(&path, body, condition.clone(), &self.run.meter);
+            let Err(failure) = written.await else {
+                return Ok(());
             };
             match failure.kind {
                 Kind::Conflict if attempt < CONFLICTS => attempt += 1,
