@@ -4,12 +4,15 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 
-/** The quick starts: every ```js block of the README, with the heading above it. */
+/** A configuration file or a program that watches for ever: their own suites run them. */
+const isNotAScript = /^\/\/ vite\.config|context\.watch\(\)/m
+
+/** The quick starts: every ```js block of the README that is a script, with the heading above it. */
 function quickStarts(): { heading: string; code: string }[] {
   const readme = readFileSync(join(repository, 'README.md'), 'utf8')
   return readme.split(/^## /m).flatMap((section) => {
     const heading = section.split('\n', 1)[0] as string
-    return [...section.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => ({ heading, code: code as string }))
+    return [...section.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => ({ heading, code: code as string })).filter(({ code }) => !isNotAScript.test(code))
   })
 }
 
