@@ -201,7 +201,7 @@ fn read_all(store: &Store, number: u64) -> Result<()> {
         }
         first = Some(line);
         // A slow reader now and then: across several publishes.
-        if index == 1 && identity::monotonic_micros() % 16 == 0 {
+        if index == 1 && identity::monotonic_micros().is_multiple_of(16) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }

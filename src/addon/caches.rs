@@ -131,6 +131,10 @@ pub struct NativePruneReport {
 }
 
 /// What a store can do.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts, named as in the contract"
+)]
 #[napi(object)]
 pub struct NativeAbilities {
     /// Conditions on PUT are honoured.

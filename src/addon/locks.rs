@@ -108,7 +108,9 @@ fn end_owner(id: EnvironmentId) {
         return;
     };
     waits.iter().for_each(Cancel::cancel);
-    held.values().for_each(|held| held.leave());
+    for held in held.values() {
+        held.leave();
+    }
 }
 
 impl Owner {

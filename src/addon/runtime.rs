@@ -7,7 +7,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::core::error::Result;
@@ -74,15 +73,6 @@ fn settle<T>(joined: std::result::Result<Result<T>, tokio::task::JoinError>) -> 
 /// Runs a synchronous call so that a panic becomes an error with our name on it.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> napi::Result<Reply<T>> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
-        .map(Reply)
-        .map_err(|panic| bug(panic.as_ref()))
-}
-
-/// Runs a future that needs no thread of its own so that a panic becomes an error with our name on it.
-pub(crate) async fn guarded_async<T>(work: impl Future<Output = Result<T>>) -> napi::Result<Reply<T>> {
-    AssertUnwindSafe(work)
-        .catch_unwind()
-        .await
         .map(Reply)
         .map_err(|panic| bug(panic.as_ref()))
 }

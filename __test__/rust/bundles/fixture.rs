@@ -10,7 +10,7 @@ use warmswap::core::sys::cancel::Cancel;
 
 /// A folder that is gone afterwards, on memory unless a disk is asked for.
 pub(crate) struct Fixture {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     root: PathBuf,
 }
 
@@ -25,7 +25,7 @@ impl Fixture {
         let folder = tempfile::tempdir_in(parent).expect("a temporary folder");
         Self {
             root: folder.path().join("store"),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -47,7 +47,7 @@ impl Fixture {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self._folder.path().join(name)
+        self.folder.path().join(name)
     }
 
     pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {

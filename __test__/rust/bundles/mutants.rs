@@ -18,6 +18,10 @@ fn kills(check: Check, mutant: &str) {
 }
 
 /// Stops the child at one of its system calls; `None` once it has fewer.
+#[expect(
+    clippy::zombie_processes,
+    reason = "waitpid has reaped a child that is not returned"
+)]
 fn stopped_at(fixture: &Fixture, arguments: &[&str], point: usize, mutant: &str) -> Option<Child> {
     let fault = format!("{point}:STOP");
     let child = fixture.spawn(

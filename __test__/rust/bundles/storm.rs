@@ -71,7 +71,9 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
         child.wait().expect("ended");
     }
     drop(sender);
-    lines.iter().for_each(|line| note(&line, &mut tally));
+    for line in &lines {
+        note(&line, &mut tally);
+    }
     tally
 }
 
@@ -83,7 +85,9 @@ fn stop_for_a_moment(child: &Child) {
 }
 
 fn count(lines: &mpsc::Receiver<String>, tally: &mut Tally) {
-    lines.try_iter().for_each(|line| note(&line, tally));
+    for line in lines.try_iter() {
+        note(&line, tally);
+    }
 }
 
 fn note(line: &str, tally: &mut Tally) {

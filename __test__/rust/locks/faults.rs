@@ -37,7 +37,7 @@ fn litter(arena: &Arena) -> Vec<String> {
                 .to_string_lossy()
                 .into_owned()
         })
-        .filter(|name| name.ends_with(".tmp") || name.ends_with(".tomb") || name == "key.lock")
+        .filter(|name| [".tmp", ".tomb"].iter().any(|ending| name.ends_with(ending)) || name == "key.lock")
         .collect()
 }
 
@@ -123,7 +123,7 @@ fn i21_a_sweep_leaves_no_litter_and_touches_nobody_alive() {
         Process::start(&["once", &arena.lock(), "auto"], &[("WARMSWAP_FAULT", &fault)]).reap();
     }
     let held = arena.acquire("auto", Duration::from_secs(5)).expect("the lock");
-    let two_minutes_ago = std::time::SystemTime::now() - Duration::from_secs(120);
+    let two_minutes_ago = std::time::SystemTime::now() - Duration::from_mins(2);
     for name in litter(&arena) {
         let file = std::fs::File::open(arena.locks().join(name)).expect("litter");
         file.set_modified(two_minutes_ago).expect("back-dated");

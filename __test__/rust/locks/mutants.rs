@@ -102,7 +102,7 @@ fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String
         &[("WARMSWAP_BOOT_ID", "another")],
     );
     living.line().expect("held");
-    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
     for path in [arena.lock(), format!("{}/owner.json", arena.lock())] {
         let file = std::fs::OpenOptions::new()
             .read(true)
@@ -302,7 +302,7 @@ fn i20a_two_kernels_share_a_directory() {
         );
         holder.line().expect("held");
         let mut waiter = Process::start(&["once", &arena.lock(), waiter_mode, "600"], &[]);
-        let early = waiter.line_within(Duration::from_millis(2000));
+        let early = waiter.line_within(Duration::from_secs(2));
         assert_eq!(
             early, None,
             "{holder_mode}: a living holder of another kernel was robbed"
