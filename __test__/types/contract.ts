@@ -17,9 +17,9 @@ type Holds<Ours extends Contract, Contract> = [Ours, Contract]
 // Only this library constructs its errors, so the constructor is not part of the contract: the instance is.
 type Constructed = 'WarmswapError'
 
-export type Root = Holds<typeof root, Pick<typeof contract, Exclude<keyof typeof contract & keyof typeof root, Constructed>>>
+export type Root = Holds<typeof root, Omit<typeof contract, Constructed>>
 export type ErrorOfRoot = Holds<root.WarmswapError, contract.WarmswapError>
 
 export type RaceKit = Holds<Pick<typeof raceKit, keyof typeof raceKitContract>, typeof raceKitContract>
 export type Matched = Holds<RaceMatchers<void>, Pick<Matchers<void>, 'toSettleWithin' | 'toAnswerEachOnce' | 'toNeverGoBackwards' | 'toLeakNothing'>>
-export type Vite = Holds<typeof vite, Pick<typeof contractVite, keyof typeof contractVite & keyof typeof vite>>
+export type Vite = Holds<typeof vite, typeof contractVite>
