@@ -6,10 +6,11 @@
 use std::io::{Write as _, stdout};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use warmswap::core::bundles::{
-    Durability, FileLock, From, Options, Patience, PublishOptions, Stage, Store, Writer, pin_current, release,
+    Durability, FileLock, From, Options, Patience, PublishOptions, Sealed, Stage, Store, Writer, pin_current,
+    release,
 };
 use warmswap::core::error::{Code, Error, Result};
 use warmswap::core::sys::cancel::Cancel;
@@ -88,6 +89,8 @@ fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
         "verify" => verify(&open(root)?),
         "write-loop" => write_loop(&open(root)?, Path::new(&rest[0])),
         "read-loop" => read_loop(&open(root)?, Path::new(&rest[0])),
+        "log-flips" => log_flips(&open(root)?, milliseconds(&rest[0])),
+        "log-pins" => log_pins(&open(root)?, milliseconds(&rest[0])),
         other => panic!("unknown command {other}"),
     }
 }
@@ -104,6 +107,10 @@ fn wait_until_told(ready: &str) {
 
 fn number(text: &str) -> u64 {
     text.parse().expect("a number")
+}
+
+fn milliseconds(text: &str) -> Duration {
+    Duration::from_millis(number(text))
 }
 
 fn open(root: &str) -> Result<Store> {
@@ -131,6 +138,18 @@ fn token() -> String {
 }
 
 fn publish(store: &Store, token: &str) -> Result<u64> {
+    publish_as(store, token, |writer, stage, sealed| {
+        let published = writer.publish(stage, sealed, &PublishOptions::default())?;
+        Ok(published.head.number)
+    })
+}
+
+/// Fills a stage; `flip` makes it current.
+fn publish_as(
+    store: &Store,
+    token: &str,
+    flip: impl FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<u64>,
+) -> Result<u64> {
     let cancel = Cancel::new();
     let stage = Stage::begin(store, From::Empty, None, &cancel)?;
     let text = format!("{token}\n").repeat(LINES);
@@ -139,11 +158,11 @@ fn publish(store: &Store, token: &str) -> Result<u64> {
     }
     stage.symlink("node_modules", "../../../../node_modules")?;
     let sealed = stage.seal(store, &[], &cancel)?;
-    let published = Writer::new(store, lock(store)?)?.publish(&stage, &sealed, &PublishOptions::default());
+    let published = flip(&mut Writer::new(store, lock(store)?)?, &stage, &sealed);
     if published.is_err() {
         stage.discard()?;
     }
-    Ok(published?.head.number)
+    published
 }
 
 fn collect(store: &Store) -> Result<()> {
@@ -291,6 +310,62 @@ fn read_loop(store: &Store, log: &Path) -> Result<()> {
         if reads.is_multiple_of(100) {
             say("reads 100");
         }
+    }
+    Ok(())
+}
+
+/// What `call` returned, and between which microseconds of the monotonic clock it ran.
+fn timed(call: impl FnOnce() -> Result<u64>) -> Result<String> {
+    let before = identity::monotonic_micros();
+    let number = call()?;
+    Ok(format!("{number} {before} {}", identity::monotonic_micros()))
+}
+
+/// Publishes, rolls back and collects; says of each that it was current from somewhere within an interval on.
+/// The clock is read under the writer lock, so that the intervals of all writers are one sequence.
+fn log_flips(store: &Store, length: Duration) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < length {
+        let mut flip = String::new();
+        let published = publish_as(store, &token(), |writer, stage, sealed| {
+            let mut number = 0;
+            flip = timed(|| {
+                number = writer
+                    .publish(stage, sealed, &PublishOptions::default())?
+                    .head
+                    .number;
+                Ok(number)
+            })?;
+            Ok(number)
+        })?;
+        say(&format!("flip {flip}"));
+        if published % 3 == 0 {
+            let mut writer = Writer::new(store, lock(store)?)?;
+            match timed(|| writer.rollback(published - 1).map(|_| published - 1)) {
+                Ok(flip) => say(&format!("flip {flip}")),
+                Err(error) if error.code == Code::GenerationGone => {}
+                Err(error) => return Err(error),
+            }
+        }
+        collect(store)?;
+    }
+    Ok(())
+}
+
+/// Pins again and again, each time before it lets go of the generation before, as a dev server does.
+fn log_pins(store: &Store, length: Duration) -> Result<()> {
+    let began = Instant::now();
+    let mut held = pin_current(store, OWNER)?;
+    while began.elapsed() < length {
+        let mut number = 0;
+        let pin = timed(|| {
+            number = pin_current(store, OWNER)?;
+            Ok(number)
+        })?;
+        say(&format!("pin {pin}"));
+        release(store, OWNER, held);
+        held = number;
+        std::thread::sleep(Duration::from_micros(100));
     }
     Ok(())
 }

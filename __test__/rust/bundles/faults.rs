@@ -12,7 +12,7 @@ struct Operation {
     leaves: &'static [u64],
 }
 
-const OPERATIONS: [Operation; 4] = [
+const OPERATIONS: [Operation; 5] = [
     Operation {
         name: "publish and collect",
         arguments: &["publish-and-collect"],
@@ -22,6 +22,11 @@ const OPERATIONS: [Operation; 4] = [
         name: "rollback",
         arguments: &["rollback", "1"],
         leaves: &[1, 2],
+    },
+    Operation {
+        name: "collect",
+        arguments: &["collect"],
+        leaves: &[3],
     },
     Operation {
         name: "open",
@@ -52,9 +57,14 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).expect("a log")
 }
 
-/// Something for each operation to do: an open finds a generation too many and a killed writer's stage.
+/// Something for each operation to do: a collection finds a generation beyond those that are kept and what a killed
+/// writer left; an open finds a generation too many and a killed writer's stage.
 fn prepared(operation: Operation) -> Fixture {
     let fixture = Fixture::with_two_generations();
+    if operation.name == "collect" {
+        assert!(fixture.child(&["publish"], &[]).succeeded);
+        fixture.child(&["publish"], &[("WARMSWAP_FAULT", "12:KILL")]);
+    }
     if operation.name == "open" {
         assert!(fixture.child(&["publish"], &[]).succeeded);
         assert!(fixture.child(&["rollback", "2"], &[]).succeeded);

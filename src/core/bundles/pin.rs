@@ -69,7 +69,7 @@ pub fn owner_ends(owner: Owner) {
 pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
     let mut seen = None;
     loop {
-        let Some(number) = pointer::read(&store.layout)? else {
+        let Some(number) = current(store)? else {
             return Err(nothing_published(&store.layout));
         };
         if share(store, owner, number)? {
@@ -98,6 +98,16 @@ pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
         }
         seen = Some(number);
     }
+}
+
+/// What the pointer says, and not what this process holds already: that may have been overtaken.
+fn current(store: &Store) -> Result<Option<u64>> {
+    if fault::mutant("held-before-pointer")
+        && let Some(key) = table().held.keys().find(|key| key.store == store.key)
+    {
+        return Ok(Some(key.number));
+    }
+    pointer::read(&store.layout)
 }
 
 /// Pins a generation by its number; `ERR_GENERATION_GONE` once it was collected.
