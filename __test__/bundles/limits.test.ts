@@ -1,6 +1,7 @@
 /** Bad input, full disks, foreign filesystems, stopped writers, many publishes (I6, I17, I18, I19, I21). */
 
 import { execFileSync, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -117,7 +118,70 @@ describe('I18: filesystems', () => {
       rmSync(folder, { recursive: true })
     }
   })
+
+  plain.skipIf(!overlay)(`a directory of an image layer cannot become a link: both ways out are named${overlay ? '' : ' (NOT RUN: cannot mount overlayfs here)'}`, async () => {
+    const folder = makeTemp('/dev/shm')
+    for (const name of ['lower', 'lower/dist', 'upper', 'work', 'merged']) mkdirSync(join(folder, name))
+    writeFileSync(join(folder, 'lower/dist/a'), 'baked')
+    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `redirect_dir=off,lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`, `${folder}/merged`])
+    try {
+      const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
+      await expect(openBundles(root, { link })).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringMatching(/remove it yourself, or leave the option link out/) })
+      expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
+      expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')
+      rmSync(link, { recursive: true })
+      await using store = await openBundles(root, { link })
+      expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')
+      expect(await store.verify()).toEqual({ ok: true, problems: [] })
+    } finally {
+      execFileSync('umount', [`${folder}/merged`])
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  plain('a stage from the current generation shares its blocks on btrfs', async ({ skip }) => {
+    await using disk = mountBtrfs()
+    if (disk === undefined) return skip('NOT RUN: needs mkfs.btrfs and a loop device')
+    await using store = await openBundles(join(disk.path, 'store'), { keep: 20 })
+    expect(store.capabilities).toEqual({ filesystem: 'btrfs', clone: true })
+    // Four times more than the image holds, were they copies.
+    const contents = randomBytes(64 * 2 ** 20)
+    await using first = await store.stage()
+    await first.write('large', contents)
+    await first.publish()
+    for (let copies = 0; copies < 15; copies += 1) {
+      await using stage = await store.stage({ from: 'current' })
+      await stage.write('small', String(copies))
+      await stage.publish()
+    }
+    expect(readdirSync(join(store.root, 'gens')).length).toBe(16)
+    expect(readFileSync(join(store.root, 'current/large')).equals(contents)).toBe(true)
+  })
 })
+
+interface Mounted extends AsyncDisposable {
+  readonly path: string
+}
+
+/** A small btrfs in a file; undefined where it cannot be made here. */
+function mountBtrfs(): Mounted | undefined {
+  const folder = makeTemp('/dev/shm')
+  const [image, path] = [join(folder, 'image'), join(folder, 'mount')]
+  mkdirSync(path)
+  const isDone = (command: string, ...args: string[]): boolean => spawnSync(command, args).status === 0
+  const remove = (): void => rmSync(folder, { recursive: true, force: true })
+  if (isDone('truncate', '-s', '256M', image) && isDone('mkfs.btrfs', '-q', '-f', image) && isDone('mount', '-o', 'loop', image, path)) {
+    return {
+      path,
+      [Symbol.asyncDispose]: async () => {
+        execFileSync('umount', [path])
+        remove()
+      },
+    }
+  }
+  remove()
+  return undefined
+}
 
 function canMountOverlay(): boolean {
   const folder = makeTemp('/dev/shm')
