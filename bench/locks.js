@@ -53,7 +53,9 @@ async function uncontended(parent, reach) {
 /** Starts a program and resolves once it has written a line. */
 async function started(command, args) {
   const process = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(createInterface({ input: process.stdout }), 'line')
+  await new Promise((resolve, reject) => {
+    createInterface({ input: process.stdout }).once('line', resolve).once('close', () => reject(new Error(`${command} ${args.join(' ')} has ended without a line`)))
+  })
   return process
 }
 
@@ -70,6 +72,8 @@ async function killedHolder(root) {
       },
     })
     took.push(performance.now() - killedAt)
+    // A holder that ended by itself, or was never met, has measured nothing.
+    if (lock.tookOverFrom?.pid !== holder.pid || holder.exitCode !== null) throw new Error(`the lock of pid ${holder.pid} was not taken over from a killed holder`)
     lock.release()
   }
   return took
