@@ -1,6 +1,6 @@
 /** The locks through the package, against real processes: each test carries the number of its invariant. */
 
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { lookup } from 'node:dns/promises'
 import { join } from 'node:path'
@@ -256,6 +256,31 @@ test('I7, I9: a late orphan cannot publish over its successor', async ({ memory 
     expect([late, readFileSync(to, 'utf8')]).toEqual(['ERR_FENCED', 'current'])
     second.release()
   }
+})
+
+test('I7: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const stopped = child('hold', path, { mode: 'lease', leaseTtlMs: 400 })
+  await stopped.line(/^held/)
+  stopped.signal('SIGSTOP')
+  const successor = await acquireLock(path, { mode: 'lease' })
+  stopped.say('release')
+  stopped.signal('SIGCONT')
+  expect(await stopped.line(/^released/)).toBe('released {"released":false,"reason":"lost"}')
+  await expect.poll(() => stopped.lines, { timeout: 10_000 }).toContain('lost')
+  successor.assertHeld()
+  expect(JSON.parse(readFileSync(join(path, 'owner.json'), 'utf8'))).toMatchObject({ token: successor.token })
+  expect(successor.release()).toEqual({ released: true })
+  stopped.signal('SIGKILL')
+})
+
+test.for(modes)('I12: two copies of the addon in one process exclude each other, in %s mode', async (mode, { memory }) => {
+  // A copy, since the dynamic linker knows a link for the same file.
+  const copy = join(memory, 'dist')
+  cpSync(join(repository, 'dist'), copy, { recursive: true })
+  const both = start(process.execPath, [join(repository, '__test__/processes/locks-two-copies.js'), join(copy, 'index.js'), join(memory, 'key.lock'), mode], { env: { NAPI_RS_NATIVE_LIBRARY_PATH: '' } })
+  expect(await both.ended, both.stderr()).toEqual({ code: 0, signal: null })
+  expect(both.lines).toEqual(['2 addons', 'busy', 'waiting', 'let in', 'busy', 'waiting', 'let in'])
 })
 
 test('generations grow also after the files were deleted', async ({ memory }) => {

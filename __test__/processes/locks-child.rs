@@ -8,6 +8,10 @@
 //! `locks-child hold <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, holds until killed.
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
 //! `locks-child many <lock> <auto|lease> <n>`: n waits on one lock at once; prints `waiting`, then `served <n>`.
+//! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
+//! `held <generation>`, holds until killed.
+//! `locks-child publish <lock> <generation> <from> <to> <sign>`: prints `waiting`; once the file `<sign>` is there
+//! publishes and prints `published` or the code of the error.
 //! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
 
 use std::fs::{File, OpenOptions};
@@ -52,10 +56,10 @@ fn main() {
         "hold" => {
             let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
             say(&format!("held {}", acquired.held.generation()));
-            loop {
-                std::thread::park();
-            }
+            hold_until_killed();
         }
+        "parent" => parent(rest),
+        "publish" => publish(rest),
         "once" => {
             fault::arm();
             let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
@@ -78,6 +82,41 @@ fn main() {
         }
         other => panic!("unknown verb {other}"),
     }
+}
+
+fn hold_until_killed() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn parent(rest: &[String]) {
+    let acquired = acquire(&rest[0], &request(&rest[1], None));
+    let generation = acquired.held.generation().to_string();
+    say(&format!("held {generation}"));
+    let program = std::env::current_exe().expect("this program");
+    let outlives_us = std::process::Command::new(program)
+        .args(["publish", &rest[0], &generation])
+        .args(&rest[2..])
+        .status();
+    outlives_us.expect("the child");
+    hold_until_killed();
+}
+
+fn publish(rest: &[String]) {
+    let [lock, generation, from, to, sign] = rest else {
+        panic!("publish <lock> <generation> <from> <to> <sign>");
+    };
+    say("waiting");
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !Path::new(sign).exists() {
+        assert!(Instant::now() < patience, "no sign within 30 s");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let lock = LockPath::parse(lock).expect("a lock path");
+    let generation = generation.parse().expect("a generation");
+    let published = locks::publish_fenced(&lock, generation, Path::new(from), Path::new(to));
+    say(published.map_or_else(|error| error.code.as_str(), |()| "published"));
 }
 
 fn many(rest: &[String]) {

@@ -10,6 +10,10 @@
 mod arena;
 #[path = "locks/faults.rs"]
 mod faults;
+#[path = "locks/fencing.rs"]
+mod fencing;
+#[path = "locks/identities.rs"]
+mod identities;
 #[path = "locks/mutants.rs"]
 mod mutants;
 #[path = "locks/storms.rs"]

@@ -21,7 +21,11 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+        Self::below(Path::new("/dev/shm"))
+    }
+
+    pub(crate) fn below(parent: &Path) -> Self {
+        let root = tempfile::tempdir_in(parent).expect("a temporary directory");
         Self { root }
     }
 
@@ -71,6 +75,18 @@ pub(crate) fn request(mode: &str) -> Request {
     }
 }
 
+/// The uid and gid of nobody.
+pub(crate) const NOBODY: u32 = 65534;
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// `__test__/processes/locks-child.rs`.
+pub(crate) fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_locks-child")
+}
+
 /// A child of ours, killed with this value.
 pub(crate) struct Process {
     child: Child,
@@ -79,9 +95,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_locks-child"))
-            .args(arguments)
-            .envs(environment.iter().copied())
+        let mut command = Command::new(program());
+        Self::spawn(command.args(arguments).envs(environment.iter().copied()))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

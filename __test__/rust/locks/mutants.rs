@@ -1,5 +1,6 @@
 //! Checks that hold, and seeded bugs that each of them must see: a check that cannot fail proves nothing.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,17 +10,15 @@ use crate::arena::{Arena, Process, eventually, is_stopped};
 use crate::storms::storm;
 
 /// Long enough for a loaded machine, far shorter than any window that is not under test.
-const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 /// How long somebody is watched who must not get in.
 const A_WHILE: Duration = Duration::from_millis(700);
 
-type Check = fn(&[(&str, &str)]) -> Result<(), String>;
-
-fn ensure(holds: bool, what: &str) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-fn assert_kills(check: Check, mutant: &str) {
+pub(crate) fn assert_kills(check: impl Fn(&[(&str, &str)]) -> Result<(), String>, mutant: &str) {
     check(&[]).expect("holds without the mutant");
     assert!(
         check(&[("WARMSWAP_MUTANT", mutant)]).is_err(),
@@ -154,12 +153,15 @@ fn late_release_touches_nothing(environment: &[(&str, &str)]) -> Result<(), Stri
     stopped.line().expect("held");
     stopped.signal(Signal::STOP);
     let successor = holder(&arena);
+    let inode = || std::fs::metadata(arena.lock()).map(|stat| stat.ino()).ok();
+    let its = inode();
     stopped.signal(Signal::CONT);
     stopped.line().expect("it has released what it had");
     let owner = std::fs::read_to_string(format!("{}/owner.json", arena.lock())).unwrap_or_default();
     successor.held.assert_held().map_err(|error| error.to_string())?;
+    // A deleted directory is made again by its holder: only its number tells.
     ensure(
-        owner.contains(successor.held.token()),
+        its.is_some() && inode() == its && owner.contains(successor.held.token()),
         "the successor's directory is gone",
     )
 }
@@ -202,7 +204,6 @@ fn i8_kills_no_inode_check() {
 
 /// The guard is one file for ever.
 fn guard_stays(environment: &[(&str, &str)]) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt as _;
     let arena = Arena::new();
     let inode = || {
         std::fs::metadata(arena.locks().join(".key.lock.guard"))

@@ -1,8 +1,10 @@
 //! Mutual exclusion and take-over while processes are killed at random.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::arena::{Arena, MODES, Process, seconds};
+use crate::arena::{Arena, MODES, NOBODY, Process, is_root, program, seconds};
 
 /// What a storm came to.
 #[derive(Debug)]
@@ -17,7 +19,17 @@ pub(crate) struct Outcome {
 
 /// Eight processes take the lock in turn while one of them is killed every 40 ms, six times in ten the holder.
 pub(crate) fn storm(modes: &[&str], seconds: f64, environment: &[(&str, &str)]) -> Outcome {
-    let arena = Arena::new();
+    storm_in(&Arena::new(), modes, seconds, &|arguments| {
+        Process::start(arguments, environment)
+    })
+}
+
+fn storm_in(
+    arena: &Arena,
+    modes: &[&str],
+    seconds: f64,
+    start_child: &dyn Fn(&[&str]) -> Process,
+) -> Outcome {
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let root = arena.path().to_string_lossy().into_owned();
     let lock = arena.lock();
@@ -28,7 +40,7 @@ pub(crate) fn storm(modes: &[&str], seconds: f64, environment: &[(&str, &str)]) 
             .as_secs_f64()
             .to_string();
         // A lease of 600 ms: a dead holder of another mode is waited for, and the storm goes on.
-        Process::start(&["storm", &lock, &root, mode, &left, "8", "600"], environment)
+        start_child(&["storm", &lock, &root, mode, &left, "8", "600"])
     };
     let mut processes: Vec<Process> = (0..8).map(start).collect();
     let mut kills = 0;
@@ -36,7 +48,7 @@ pub(crate) fn storm(modes: &[&str], seconds: f64, environment: &[(&str, &str)]) 
     while Instant::now() < until {
         std::thread::sleep(Duration::from_millis(40));
         turn += 1;
-        let holder = last_pid(&arena);
+        let holder = last_pid(arena);
         let target = processes
             .iter()
             .position(|process| turn % 10 < 6 && Some(process.pid()) == holder)
@@ -100,6 +112,32 @@ fn i1_mutual_exclusion_with_both_modes_on_one_directory() {
         outcome.acquisitions >= 1000 && outcome.kills >= 200,
         "{outcome:?}"
     );
+}
+
+/// Where temporary files are on most machines: a disk.
+#[test]
+fn i1_mutual_exclusion_on_a_disk() {
+    let arena = Arena::below(&std::env::temp_dir());
+    let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|arguments| {
+        Process::start(arguments, &[])
+    });
+    assert_exclusive("kernel, on a disk", &outcome);
+    assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
+}
+
+#[test]
+fn i1_mutual_exclusion_as_nobody() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can start a process of another user; the other storms ran as one");
+        return;
+    }
+    let arena = Arena::new();
+    std::os::unix::fs::chown(arena.path(), Some(NOBODY), Some(NOBODY)).expect("its folder");
+    let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|arguments| {
+        Process::spawn(Command::new(program()).args(arguments).uid(NOBODY).gid(NOBODY))
+    });
+    assert_exclusive("kernel, as nobody", &outcome);
+    assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! Who a holder is: reused pids, other pid namespaces, other boots.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::arena::{Arena, Process, eventually, program};
+use crate::mutants::{SOON, assert_kills, ensure};
+
+const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+
+/// Ends what `hold` has taken and reaps it, so that its pid is free.
+fn killed(mut holder: Process) -> u32 {
+    holder.kill();
+    holder.reap();
+    holder.pid()
+}
+
+/// A process that has this pid. Others of this machine start processes too, so that it takes several tries.
+fn reuse(pid: u32) -> Option<Process> {
+    for _ in 0..1000 {
+        std::fs::write(LAST_PID, (pid - 1).to_string()).ok()?;
+        let process = Process::spawn(Command::new("sleep").arg("60"));
+        if process.pid() == pid {
+            return Some(process);
+        }
+    }
+    None
+}
+
+/// I6b: another process with the holder's pid is not the holder.
+fn reused_pid_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = Arena::new();
+    let mut holder = Process::start(&["hold", &arena.lock(), "lease"], &[]);
+    holder.line().expect("held");
+    let _reused = reuse(killed(holder)).expect("a process with the pid of the dead holder");
+    let mut waiter = Process::start(&["once", &arena.lock(), "lease"], environment);
+    ensure(
+        waiter.line_within(SOON).is_some(),
+        "another process with the pid of the dead holder kept the lock",
+    )
+}
+
+#[test]
+fn i6_a_reused_pid_is_not_the_holder() {
+    let last = std::fs::read_to_string(LAST_PID).unwrap_or_default();
+    if std::fs::write(LAST_PID, last).is_err() {
+        eprintln!("SKIPPED: {LAST_PID} cannot be written, so that no pid can be chosen (needs root)");
+        return;
+    }
+    assert_kills(reused_pid_is_dead, "lock-pid-only-liveness");
+}
+
+/// `locks-child` in a pid namespace of its own, with the hostname of this one.
+fn in_other_namespace(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    let mut command = Command::new("unshare");
+    command.args(["-p", "-f", "--mount-proc", "--kill-child"]);
+    Process::spawn(
+        command
+            .arg(program())
+            .args(arguments)
+            .envs(environment.iter().copied()),
+    )
+}
+
+fn lacks_namespaces() -> bool {
+    let unshared = Command::new("unshare")
+        .args(["-p", "-f", "--mount-proc", "true"])
+        .status();
+    let lacks = !unshared.is_ok_and(|status| status.success());
+    if lacks {
+        eprintln!("SKIPPED: no pid namespace can be made here (needs unshare and root)");
+    }
+    lacks
+}
+
+/// I6c: a pid that is not there means nothing where the holder's pid namespace is another.
+fn other_namespace_robs_nobody(
+    environment: &[(&str, &str)],
+    holder_mode: &str,
+    waiter_mode: &str,
+) -> Result<(), String> {
+    const LEASE: &str = "1500";
+    let arena = Arena::new();
+    let mut holder = Process::start(&["hold", &arena.lock(), holder_mode, LEASE], &[]);
+    holder.line().expect("held");
+    let mut waiter = in_other_namespace(&["once", &arena.lock(), waiter_mode, LEASE], environment);
+    // Longer than the window of 2.25 s after which a silent holder is followed.
+    ensure(
+        waiter.line_within(Duration::from_secs(3)).is_none(),
+        "a living holder of another pid namespace was robbed",
+    )?;
+    eventually("its observation of a holder that it cannot verify", || {
+        arena.locks().join(".key.lock.observed").exists()
+    });
+    killed(holder);
+    ensure(
+        waiter.line_within(Duration::from_secs(23)).is_some(),
+        "ten times the window after its end nobody had followed the holder",
+    )
+}
+
+#[test]
+fn i6_a_waiter_in_another_pid_namespace_robs_nobody() {
+    if lacks_namespaces() {
+        return;
+    }
+    // Where both ask the kernel it knows: these are the pairs that have nothing but the record.
+    std::thread::scope(|scope| {
+        for (holder, waiter) in [("lease", "auto"), ("auto", "lease")] {
+            scope.spawn(move || other_namespace_robs_nobody(&[], holder, waiter).expect(waiter));
+        }
+        let check = |environment: &[(&str, &str)]| other_namespace_robs_nobody(environment, "lease", "lease");
+        assert_kills(check, "lock-blind-to-pid-namespaces");
+    });
+}
+
+#[test]
+fn i6_a_restarted_container_follows_itself() {
+    if lacks_namespaces() {
+        return;
+    }
+    let arena = Arena::new();
+    for _ in 0..3 {
+        // Each of them is pid 1 of its namespace.
+        let mut container = in_other_namespace(&["hold", &arena.lock(), "auto"], &[]);
+        assert!(container.line_within(SOON).is_some(), "its own pid kept the lock");
+        killed(container);
+    }
+}
+
+/// I6f: what held the guard before a reboot is dead, also where the disk has another number since.
+#[test]
+fn i6_a_reboot_ends_a_kernel_lock() {
+    let arena = Arena::new();
+    let before = [("WARMSWAP_BOOT_ID", "before")];
+    let mut holder = Process::start(&["hold", &arena.lock(), "auto"], &before);
+    holder.line().expect("held");
+    killed(holder);
+    for path in ["key.lock/owner.json", ".key.lock.lease/1.json"] {
+        let path = arena.locks().join(path);
+        let text = std::fs::read_to_string(&path).expect("the record");
+        let mut record: serde_json::Value = serde_json::from_str(&text).expect("the record");
+        assert!(record["guard"]["device"].is_u64(), "{record}");
+        record["guard"]["device"] = 1.into();
+        std::fs::write(path, format!("{record}\n")).expect("the record of another disk number");
+    }
+    let next = arena
+        .acquire("auto", SOON)
+        .expect("the lock of a machine that was booted anew");
+    next.held.release(None);
+}
