@@ -1,5 +1,6 @@
 /** Cells over worker threads that come, go and are terminated: child processes whose ends can be looked at. */
 
+import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
@@ -11,8 +12,8 @@ const stateModule = join(repository, 'dist/state.js')
 const program = (name: string): string => join(repository, '__test__/processes', name)
 
 /** Runs a program on the addon with mutants and returns the JSON of its last line. */
-async function run<T>(name: string, args: string[], mutant = 'none'): Promise<T & { stderr: string }> {
-  const child = start(process.execPath, ['--expose-gc', '--experimental-vm-modules', '--no-warnings=ExperimentalWarning', program(name), stateModule, ...args], { testing: true, env: { WARMSWAP_MUTANT: mutant } })
+async function run<T>(name: string, args: string[], mutant = 'none', env: Record<string, string> = {}): Promise<T & { stderr: string }> {
+  const child = start(process.execPath, ['--expose-gc', '--experimental-vm-modules', '--no-warnings=ExperimentalWarning', program(name), stateModule, ...args], { testing: true, env: { WARMSWAP_MUTANT: mutant, ...env } })
   const { code, signal } = await child.ended
   if (code !== 0) throw new Error(`${name} ended with ${signal ?? code}\n${child.lines.join('\n')}\n${child.stderr()}`)
   return { ...(JSON.parse(child.lines.at(-1) as string) as T), stderr: child.stderr() }
@@ -61,6 +62,27 @@ describe('R10: workers are terminated in mid-call', () => {
 
   test('the check sees waits that outlive their thread', async () => {
     expect((await terminate('3', 'state-wait-outlives-its-thread')).waiting).toBeGreaterThan(0)
+  })
+})
+
+// glibc refuses a mutex that was destroyed, on which libuv aborts; musl does not notice.
+const isGlibc = 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
+const hasCompiler = isGlibc && spawnSync('cc', ['--version']).status === 0
+
+describe.skipIf(!hasCompiler)('R10: workers are terminated while our threads settle their waits, slowly (needs glibc and cc)', () => {
+  /** With the window between the last use of a callback and its release made wide. */
+  const terminate = (disk: string, mutant?: string): Promise<{ terminated: number; stderr: string }> => {
+    const library = join(disk, 'slow-mutexes.so')
+    execFileSync('cc', ['-shared', '-fPIC', '-o', library, program('slow-mutexes.c'), '-ldl'])
+    return run('state-terminate-settling.mjs', ['20'], mutant, { LD_PRELOAD: library })
+  }
+
+  test('20 times with 100 waits each: nothing aborts, nothing is printed', async ({ disk }) => {
+    expect(await terminate(disk)).toEqual({ terminated: 20, stderr: '' })
+  })
+
+  test('the check sees a callback that is released beside the end of its environment', async ({ disk }) => {
+    await expect(terminate(disk, 'listener-released-outside-the-lock')).rejects.toThrow(/ended with SIG/)
   })
 })
 

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use napi::Env;
 use napi::bindgen_prelude::Uint8Array;
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Env, Status};
 use napi_derive::napi;
 
 use crate::core::caches::cache::Cache;
@@ -31,6 +30,7 @@ use super::archive::{self, NativeLimits};
 use super::cancel::{self, CancelToken};
 use super::environment;
 use super::error::Reply;
+use super::listener::Listener;
 use super::number;
 use super::runtime;
 
@@ -38,9 +38,6 @@ use super::runtime;
 const PROGRESS: Duration = Duration::from_millis(100);
 /// How long the end of an environment waits for its calls to tidy up.
 const TIDY_UP: Duration = Duration::from_millis(50);
-
-/// A listener that does not keep the process alive.
-type Listener<T> = ThreadsafeFunction<T, (), T, Status, false, true>;
 
 /// An opened cache.
 #[napi]
@@ -436,28 +433,24 @@ async fn attended<T>(
     tokio::pin!(work);
     loop {
         tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = ending.cancelled() => {
-                run.meter.cancel.cancel();
-                return work.await;
-            }
-            () = tokio::time::sleep(PROGRESS) => {
-                if let Some(listener) = &progress {
-                    let so_far = run.progress();
-                    listener.call(
-                        NativeProgress {
-                            stage: so_far.stage.as_str().to_owned(),
-                            files: number::number(so_far.files),
-                            bytes: number::number(so_far.bytes),
-                            total_bytes: so_far.total_bytes.map(number::number),
-                        },
-                        // A listener that is behind misses steps, not the end.
-                        ThreadsafeFunctionCallMode::NonBlocking,
-                    );
+                    biased;
+                    done = &mut work => return done,
+                    () = ending.cancelled() => {
+                        run.meter.cancel.cancel();
+                        return work.await;
+                    }
+                    () = tokio::time::sleep(PROGRESS) => {
+                        if let Some(listener) = &progress {
+                            let so_far = run.progress();
+                            listener.call(NativeProgress {
+                                    stage: so_far.stage.as_str().to_owned(),
+                                    files: number::number(so_far.files),
+                                    bytes: number::number(so_far.bytes),
+                                    total_bytes: so_far.total_bytes.map(number::number),
+        });
+                        }
+                    }
                 }
-            }
-        }
     }
 }
 
@@ -541,7 +534,7 @@ impl NativeCache {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
         runtime::runtime().spawn(async move {
             let report = snapshot(cache, options, cancel, progress, ending).await;
-            done.call(Reply(report), ThreadsafeFunctionCallMode::NonBlocking);
+            done.call(Reply(report));
         });
     }
 

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use napi::Env;
 use napi::bindgen_prelude::PromiseRaw;
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Env, Status};
 use napi_derive::napi;
 use serde_json::Value;
 
@@ -19,6 +18,7 @@ use crate::core::sys::cancel::Cancel;
 use super::cancel::{self, CancelToken};
 use super::environment::{self, EnvironmentId};
 use super::error::Reply;
+use super::listener::Listener;
 use super::number::{count, deadline, duration, number};
 use super::runtime;
 
@@ -72,9 +72,6 @@ pub struct NativeInspection {
     /// Milliseconds since it was taken.
     pub age_ms: Option<f64>,
 }
-
-// Weak: neither a wait's callback nor a held lock keeps the process alive; the promise of a wait does.
-type Listener = Arc<ThreadsafeFunction<NativeLockEvent, (), NativeLockEvent, Status, false, true>>;
 
 /// What one environment holds and waits for; `None` once it has ended.
 #[derive(Default)]
@@ -168,11 +165,11 @@ pub fn acquire_lock<'env>(
     env: &'env Env,
     path: String,
     options: NativeLockOptions,
-    listener: Listener,
+    #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
     token: Option<&CancelToken>,
 ) -> Promise<'env, NativeLock> {
     let owner = owner(env)?;
-    let cancel = cancel::of(token);
+    let (cancel, listener) = (cancel::of(token), Arc::new(listener));
     env.spawn_future(runtime::spawned(async move {
         let lock = LockPath::parse(&path)?;
         let deadline = deadline("timeoutMs", options.timeout_ms)?;
@@ -220,7 +217,7 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-fn wait_listener(listener: Listener) -> OnWait {
+fn wait_listener(listener: Arc<Listener<NativeLockEvent>>) -> OnWait {
     Box::new(move |info: WaitInfo| {
         let event = NativeLockEvent {
             kind: "wait".to_owned(),
@@ -229,11 +226,11 @@ fn wait_listener(listener: Listener) -> OnWait {
             liveness: info.liveness.as_str().to_owned(),
             reason: None,
         };
-        listener.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+        listener.call(event);
     })
 }
 
-fn lost_listener(listener: Listener) -> Box<dyn FnOnce(&str) + Send> {
+fn lost_listener(listener: Arc<Listener<NativeLockEvent>>) -> Box<dyn FnOnce(&str) + Send> {
     Box::new(move |reason: &str| {
         let event = NativeLockEvent {
             kind: "lost".to_owned(),
@@ -242,7 +239,7 @@ fn lost_listener(listener: Listener) -> Box<dyn FnOnce(&str) + Send> {
             liveness: "unknown".to_owned(),
             reason: Some(reason.to_owned()),
         };
-        listener.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+        listener.call(event);
     })
 }
 
@@ -252,11 +249,11 @@ pub fn wait_for_lock<'env>(
     env: &'env Env,
     path: String,
     options: NativeLockOptions,
-    listener: Listener,
+    #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
     token: Option<&CancelToken>,
 ) -> Promise<'env, bool> {
     let owner = owner(env)?;
-    let cancel = cancel::of(token);
+    let (cancel, listener) = (cancel::of(token), Arc::new(listener));
     env.spawn_future(runtime::spawned(async move {
         let lock = LockPath::parse(&path)?;
         let deadline = deadline("timeoutMs", options.timeout_ms)?;

@@ -9,6 +9,8 @@
 //! * What blocks runs on [`runtime`]'s threads, never in libuv's pool (4 threads, shared with `fs`).
 //! * What a worker thread holds is let go in its [`environment`]'s cleanup hook: `worker.terminate()` runs no
 //!   JavaScript.
+//! * A JavaScript function that another thread calls is a [`listener::Listener`], never a bare
+//!   `ThreadsafeFunction`, which must not be dropped while its environment ends.
 //! * No `Env`, object or function in anything that outlives the call.
 
 #![expect(
@@ -30,6 +32,7 @@ mod caches;
 mod cancel;
 mod environment;
 mod error;
+mod listener;
 mod locks;
 mod number;
 mod runtime;

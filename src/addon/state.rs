@@ -4,10 +4,8 @@ use std::sync::atomic::AtomicU64;
 
 use napi::Env;
 use napi::bindgen_prelude::{
-    ArrayBuffer, BigInt, BufferSlice, Function, JsValue as _, Unknown,
-    retain_current_module_for_unload_safety,
+    ArrayBuffer, BigInt, BufferSlice, JsValue as _, Unknown, retain_current_module_for_unload_safety,
 };
-use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use crate::core::error::{Error, Result};
@@ -17,6 +15,7 @@ use crate::core::sys::fault;
 
 use super::cancel::CancelToken;
 use super::error::Reply;
+use super::listener::Listener;
 use super::{environment, number, runtime};
 
 /// The `globalThis` of this thread's main realm, also when called from inside a vm context.
@@ -129,7 +128,7 @@ impl NativeCell {
         since: BigInt,
         timeout_ms: f64,
         token: &CancelToken,
-        settle: Function<'_, Reply<BigInt>, ()>,
+        settle: Listener<Reply<BigInt>>,
     ) -> napi::Result<Reply<()>> {
         let request = version_of("since", &since)
             .and_then(|since| Ok((since, number::deadline("options.timeoutMs", timeout_ms)?)));
@@ -137,17 +136,13 @@ impl NativeCell {
             Ok(request) => request,
             Err(refused) => return Ok(Reply(Err(refused))),
         };
-        let settle = settle
-            .build_threadsafe_function::<Result<u64>>()
-            .weak::<true>()
-            .build_callback(|context| Ok(Reply(context.value.map(BigInt::from))))?;
         let (cell, cancel, ended) = (self.cell, token.inner.clone(), environment::ended(env)?);
         runtime::runtime().spawn(async move {
             let outcome = tokio::select! {
                 outcome = cell.changed(since, deadline, &cancel) => outcome,
                 () = ended.cancelled(), if !fault::mutant("state-wait-outlives-its-thread") => Err(Cancel::error()),
             };
-            settle.call(outcome, ThreadsafeFunctionCallMode::NonBlocking);
+            settle.call(Reply(outcome.map(BigInt::from)));
         });
         Ok(Reply(Ok(())))
     }

@@ -170,7 +170,7 @@ export declare class Unpacker {
 }
 
 /** Takes a lock. */
-export declare function acquireLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
+export declare function acquireLock(path: string, options: NativeLockOptions, listener: (event: NativeLockEvent) => void, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
 
 /** Starts counting fault points; does nothing in a published build. */
 export declare function armFaults(): void
@@ -413,210 +413,6 @@ export interface NativeProblem {
   problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra'
 }
 
-/** Options of `publish`. */
-export interface NativePublishOptions {
-  /** Milliseconds. */
-  timeoutMs: number
-  /** Paths that must be in the stage. */
-  require: Array<string>
-  /** Publish only what differs. */
-  ifChanged: boolean
-  /** The number that must be current. */
-  expect?: number
-  /** What the stage was made from. */
-  fingerprint?: string
-  /** JSON text. */
-  meta?: string
-  /** Pin the result before anybody can collect it. */
-  pin: boolean
-}
-
-/** What a cell holds at one moment. */
-export interface NativeSnapshot {
-  /** Absent before the first write. */
-  bytes?: Buffer
-  /** 0 before the first write. */
-  version: bigint
-}
-
-/** How a compare-and-set ended. */
-export interface NativeSwap {
-  /** Whether the value was written. */
-  ok: boolean
-  /** The version that stands now. */
-  version: bigint
-}
-
-/** What a sweep found. */
-export interface NativeSwept {
-  /** Paths that are gone. */
-  removed: Array<string>
-  /** Lock directories whose holders are alive or unknown. */
-  held: Array<string>
-}
-
-/** How to unpack. */
-export interface NativeUnpackOptions {
-  /** 'if-empty', 'replace' or 'merge'. */
-  mode: string
-  /** 'contained', 'relative', 'verbatim' or 'reject'. */
-  symlinks: string
-  /** What is accepted at most. */
-  limits: NativeLimits
-  /** Milliseconds from now; `Infinity` is never. */
-  deadlineMs: number
-}
-
-/** How an unpack ended, in the words of `RestoreResult`. */
-export interface NativeUnpackResult {
-  /** 'restored' or why not. */
-  outcome: string
-  /** For people, if not restored. */
-  reason?: string
-  /** The error's code, if not restored. */
-  code?: string
-  /** Where it stopped, if not restored. */
-  stage?: string
-  /** How it was committed. */
-  commit?: string
-  /** Regular files. */
-  files: number
-  /** Their bytes. */
-  bytes: number
-  /** Bytes read from the source. */
-  compressedBytes: number
-  /** Entries that the target had already. */
-  skippedFiles: number
-  /** Milliseconds until everything was staged and verified. */
-  unpackMs: number
-  /** Milliseconds of the commit. */
-  commitMs: number
-}
-
-/** Opens a store. */
-export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
-
-/** Panics, to prove that a panic becomes an error; does nothing in a published build. */
-export declare function panicForTests(): Reply<void>
-
-/** Panics on a thread of ours; does nothing in a published build. */
-export declare function panicLaterForTests(): Promise<Reply<void>>
-
-/** Renames unless a later generation of the lock exists. */
-export declare function publishFenced(path: string, generation: number, from: string, to: string): Promise<Reply<void>>
-
-/** Prepares to pack a directory. */
-export declare function startPack(directory: string, options: NativePackOptions): Reply<Packer>
-
-/** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
-export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
-
-/** Sweeps what killed processes left in a directory of locks. */
-export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
-
-/** Waits until nobody holds a lock; `true` where a dead holder had left it. */
-export declare function waitForLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
-
-/** An opened cache. */
-export declare class NativeCache {
-  /** Restores. */
-  restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
-  /** Snapshots. */
-  snapshot(options: NativeSnapshotOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeSnapshotReport>>
-  /** Snapshots without keeping the process alive: the end is told to `done`, if anybody is left. */
-  snapshotDetached(options: NativeSnapshotOptions, token: CancelToken, done: (report: Reply<NativeSnapshotReport>) => void, progress?: ((progress: NativeProgress) => void) | undefined): void
-  /** What a key holds. */
-  inspect(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativeInspectReport>>
-  /** Removes what nobody needs. */
-  prune(key: string, keep: number, olderThanMs: number, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
-  /** Removes a key. */
-  remove(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
-  /** What the store can do; nothing where it cannot be reached. */
-  probe(budget: NativeBudget, token: CancelToken): Promise<Reply<NativeAbilities>>
-}
-
-/** What a store can do. */
-export interface NativeAbilities {
-  /** Conditions on PUT are honoured. */
-  conditionalPut: boolean
-  /** Conditions on completing a multipart upload are honoured. */
-  conditionalMultipart: boolean
-  /** Ranges are exact. */
-  ranged: boolean
-  /** We may write. */
-  writable: boolean
-}
-
-/** Time and patience of a call. */
-export interface NativeBudget {
-  /** The whole call. */
-  deadlineMs: number
-  /** Longest silence. */
-  idleMs: number
-  /** Least throughput; 0 is off. */
-  minBytesPerSecond: number
-  /** Tries of one request. */
-  attempts: number
-}
-
-/** What a key holds. */
-export interface NativeCacheInfo {
-  /** Name of the generation. */
-  generation: string
-  /** Files. */
-  files: number
-  /** Bytes of the files. */
-  bytes: number
-  /** Bytes in the store. */
-  compressedBytes: number
-  /** RFC 3339. */
-  createdAt: string
-  /** Who made it. */
-  producer: Record<string, string>
-}
-
-/** What the producer must have been. */
-export interface NativeExpect {
-  /** As Node names it. */
-  platform?: string
-  /** As Node names it. */
-  arch?: string
-  /** `glibc` or `musl`. */
-  libc?: string
-  /** What the snapshot was given. */
-  fingerprint?: string
-}
-
-/** What may become a generation. */
-export interface NativeGuard {
-  /** Fewest files. */
-  minFiles: number
-  /** Fewest bytes. */
-  minBytes: number
-  /** Largest share that may be missing. */
-  maxShrink: number
-  /** No limit to that. */
-  allowShrink: boolean
-}
-
-/** The end of an inspect or remove. */
-export interface NativeInspectReport {
-  /** How it ended. */
-  outcome: string
-  /** Why. */
-  reason?: string
-  /** What is there. */
-  info?: NativeCacheInfo
-}
-
-/** How an entry differs from the manifest. */
-export interface NativeProblem {
-  /** Where. */
-  path: string
-  /** `missing`, `size`, `hash`, `mode` or `extra`. */
-  problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra'
-}
-
 /** How far a call is. */
 export interface NativeProgress {
   /** What it does. */
@@ -829,17 +625,6 @@ export declare function openBundles(root: string, options: NativeBundleOptions, 
 /** Opens a cache; without a scheme it is disabled. */
 export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
 
-/** How to unpack. */
-export interface NativeUnpackOptions {
-  /** 'if-empty', 'replace' or 'merge'. */
-  mode: string
-  /** 'contained', 'relative', 'verbatim' or 'reject'. */
-  symlinks: string
-  /** What is accepted at most. */
-  limits: NativeLimits
-  /** Milliseconds from now; `Infinity` is never. */
-  deadlineMs: number
-}
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */
 export declare function panicForTests(): Reply<void>
 
@@ -859,4 +644,4 @@ export declare function startUnpack(source: string | undefined | null, target: s
 export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
 
 /** Waits until nobody holds a lock; `true` where a dead holder had left it. */
-export declare function waitForLock(path: string, options: NativeLockOptions, listener: Listener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+export declare function waitForLock(path: string, options: NativeLockOptions, listener: (event: NativeLockEvent) => void, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
