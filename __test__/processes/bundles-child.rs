@@ -57,6 +57,15 @@ fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             publish(&store, &token())?;
             collect(&store)
         }
+        // Many, by one process that has the store open all along.
+        "publish-many" => {
+            let store = open(root)?;
+            for _ in 0..number(&rest[0]) {
+                publish(&store, "the same")?;
+                collect(&store)?;
+            }
+            Ok(())
+        }
         "rollback" => {
             let store = open(root)?;
             fault::arm();

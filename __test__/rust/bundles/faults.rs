@@ -42,7 +42,10 @@ const OPERATIONS: [Operation; 5] = [
 
 /// How many system calls the operation makes.
 fn points(operation: Operation) -> usize {
-    let fixture = prepared(operation);
+    points_in(&prepared(operation), operation)
+}
+
+fn points_in(fixture: &Fixture, operation: Operation) -> usize {
     let log = fixture.path("points");
     let outcome = fixture.child(
         operation.arguments,
@@ -114,4 +117,15 @@ fn i6_a_full_disk_at_any_call_changes_nothing_a_reader_can_see() {
 #[test]
 fn an_interrupted_call_is_made_again() {
     sweep("EINTR");
+}
+
+#[test]
+fn i19_a_publish_makes_as_many_system_calls_after_5000_as_at_first() {
+    let fixture = Fixture::with_two_generations();
+    let at_first = points_in(&fixture, OPERATIONS[0]);
+    assert!(fixture.child(&["publish-many", "5000"], &[]).succeeded);
+    assert!(at_first > 0, "calls are counted");
+    #[expect(clippy::disallowed_methods, reason = "the log of the first count")]
+    std::fs::remove_file(fixture.path("points")).expect("a log");
+    assert_eq!(points_in(&fixture, OPERATIONS[0]), at_first);
 }
