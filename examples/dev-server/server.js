@@ -27,7 +27,7 @@ const server = createServer(async (request, response) => {
     if (pathname === '/__reboot') return json(response, 200, { rebooted: (await way.reboot()) ?? true })
     json(response, 200, { pid: process.pid, ...(await way.ask(pathname)) })
   } catch (error) {
-    json(response, 500, { code: error.code, message: error.message })
+    json(response, error.code === 'NO_ROUTE' ? 404 : 500, { code: error.code, message: error.message })
   }
 })
 server.listen(Number(values.port), '127.0.0.1', () => log({ event: 'ready', port: server.address().port, pid: process.pid }))
