@@ -152,23 +152,24 @@ describe.each(versions)('atomicOutDir() on Vite %s', (version, load) => {
     const publish = (): Promise<void> => new Promise((resolve) => (wake = resolve))
     const first = publish()
     const watcher = (await vite.build(config)) as Rolldown.RolldownWatcher
+    // Saved again until it is seen: chokidar 3, in Vite 6 and 7, drops a change within 50 ms of the one before.
+    const edit = async (text: string, seen: Promise<void>): Promise<void> => {
+      const save = (): void => app.write('src/main.js', text)
+      const again = setInterval(save, 250)
+      save()
+      await seen.finally(() => clearInterval(again))
+    }
     const failure = (): Promise<void> => new Promise((resolve) => watcher.on('event', ({ code }) => void (code === 'ERROR' && resolve())))
     try {
       await first
       expect(app.output()).toContain('one')
-      let next = publish()
-      app.write('src/main.js', 'console.log("two")')
-      await next
+      await edit('console.log("two")', publish())
       expect(app.output()).toContain('two')
 
-      const failed = failure()
-      app.write('src/main.js', 'console.log("three"')
-      await failed
+      await edit('console.log("three"', failure())
       expect(app.output()).toContain('two')
 
-      next = publish()
-      app.write('src/main.js', 'console.log("four")')
-      await next
+      await edit('console.log("four")', publish())
       expect(app.output()).toContain('four')
       expect(lstatSync(join(app.root, 'dist')).isSymbolicLink()).toBe(true)
     } finally {

@@ -40,6 +40,7 @@ const LATE_MS = 1000
 /** A tree whose archive has three parts, in a prefix of its own. */
 let prefixes = 0
 async function published(memory: string): Promise<{ store: ReturnType<FaultServer['store']>; tree: string; before: Record<string, string> }> {
+  server.fault = undefined
   const store = server.store(`p${(prefixes += 1)}`)
   const tree = makeTree(join(memory, 'tree'))
   writeFileSync(join(tree, 'noise'), noise(20 << 20))

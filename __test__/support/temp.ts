@@ -13,16 +13,31 @@ export function makeTemp(parent: string = tmpdir()): string {
   return mkdtempSync(join(parent, 'warmswap-test-'))
 }
 
+/**
+ * Removes a folder and everything in it. Node's own retries do not look again at what is in the folder, so what is written
+ * between its listing and its end would stay.
+ */
+export function removeTemp(path: string): void {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return rmSync(path, { recursive: true, force: true })
+    } catch (error) {
+      if (attempt === 50) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+    }
+  }
+}
+
 /** vitest's `test` with a folder on disk (`disk`) and one on tmpfs (`memory`). */
 export const test = base.extend<{ disk: string; memory: string }>({
   disk: async ({}, use) => {
     const path = makeTemp()
     await use(path)
-    rmSync(path, { recursive: true, force: true, maxRetries: 10 })
+    removeTemp(path)
   },
   memory: async ({}, use) => {
     const path = makeTemp('/dev/shm')
     await use(path)
-    rmSync(path, { recursive: true, force: true, maxRetries: 10 })
+    removeTemp(path)
   },
 })

@@ -24,9 +24,10 @@ use super::meter::Waiting;
 use super::ranges::pause;
 use super::{Failure, Kind, Meter};
 
-/// Connections that were unused this long are not used again: load balancers drop them silently after 60 s
-/// and more (nx#35739).
-const POOL_IDLE: Duration = Duration::from_secs(20);
+/// Connections that were unused this long are not used again: Node's servers close them after 5 s (a request
+/// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
+/// silently after 60 s and more (nx#35739).
+const POOL_IDLE: Duration = Duration::from_secs(4);
 
 static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(false));
 /// For credential endpoints: http://169.254.170.23 and its like are never behind a proxy.
