@@ -1,10 +1,12 @@
-//! Who a holder is: reused pids, other pid namespaces, other boots.
+//! Who a holder is: reused pids, other pid namespaces, other users, other boots.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::arena::{Arena, Process, eventually, program};
-use crate::mutants::{SOON, assert_kills, ensure};
+use crate::arena::{Arena, NOBODY, Process, eventually, is_root, program};
+use crate::mutants::{A_WHILE, SOON, assert_kills, ensure};
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
@@ -125,6 +127,45 @@ fn i6_a_restarted_container_follows_itself() {
         let mut container = in_other_namespace(&["hold", &arena.lock(), "auto"], &[]);
         assert!(container.line_within(SOON).is_some(), "its own pid kept the lock");
         killed(container);
+    }
+}
+
+/// I6e: a process that may not be signalled is there.
+fn another_users_holder_is_alive(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = Arena::new();
+    let mut holder = Process::start(&["hold", &arena.lock(), "lease"], &[]);
+    holder.line().expect("held");
+    for directory in [
+        arena.path(),
+        &arena.locks(),
+        &arena.locks().join(".key.lock.lease"),
+    ] {
+        let open_to_all = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(directory, open_to_all).expect("open to all");
+    }
+    let mut command = Command::new(program());
+    command
+        .args(["once", &arena.lock(), "lease"])
+        .uid(NOBODY)
+        .gid(NOBODY);
+    let mut waiter = Process::spawn(command.envs(environment.iter().copied()));
+    ensure(
+        waiter.line_within(A_WHILE).is_none(),
+        "a living holder of another user was robbed",
+    )?;
+    killed(holder);
+    ensure(
+        waiter.line_within(SOON).is_some(),
+        "a dead holder of another user kept the lock",
+    )
+}
+
+#[test]
+fn i6_a_holder_that_may_not_be_signalled_is_alive() {
+    if is_root() {
+        assert_kills(another_users_holder_is_alive, "lock-pid-only-liveness");
+    } else {
+        eprintln!("SKIPPED: only root can start a process of another user");
     }
 }
 

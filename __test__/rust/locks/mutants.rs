@@ -12,7 +12,7 @@ use crate::storms::storm;
 /// Long enough for a loaded machine, far shorter than any window that is not under test.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 /// How long somebody is watched who must not get in.
-const A_WHILE: Duration = Duration::from_millis(700);
+pub(crate) const A_WHILE: Duration = Duration::from_millis(700);
 
 pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
