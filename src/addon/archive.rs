@@ -145,6 +145,8 @@ pub fn start_pack(directory: String, options: NativePackOptions) -> napi::Result
             format,
             level,
             excludes: Excludes::new(preset(&options.preset), &options.exclude)?,
+            // Nobody asks a packed stream for its tree.
+            hash: false,
             cancel: cancel.clone(),
             progress: Arc::default(),
         };

@@ -87,16 +87,16 @@ impl FrameEncoder {
     }
 
     /// The bytes of one frame on the wire.
-    pub fn encode(&mut self, raw: Vec<u8>) -> io::Result<Frame> {
+    pub fn encode(&mut self, raw: &[u8]) -> io::Result<Frame> {
         let raw_bytes = raw.len();
         let mut crc = Crc::new();
         let bytes = match &mut self.0 {
-            Encoder::Zstd(compressor) => compressor.compress(&raw)?,
+            Encoder::Zstd(compressor) => compressor.compress(raw)?,
             Encoder::Gzip(level) => {
-                crc.update(&raw);
-                deflate(&raw, *level)?
+                crc.update(raw);
+                deflate(raw, *level)?
             }
-            Encoder::Plain => raw,
+            Encoder::Plain => raw.to_vec(),
         };
         Ok(Frame {
             bytes,

@@ -141,6 +141,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         format,
         level: options.packing.level.unwrap_or(DEFAULT_LEVEL),
         excludes: options.packing.excludes.clone(),
+        hash: true,
         cancel,
         progress,
     };

@@ -183,6 +183,23 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Resu
     Ok(filled)
 }
 
+/// Appends the first `size` bytes of a file without zeroing their room first: fewer at the end of the file, more if
+/// it has more and there is room.
+pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -> Result<usize> {
+    let start = bytes.len();
+    bytes.reserve(size);
+    while bytes.len() - start < size {
+        let at = (bytes.len() - start) as u64;
+        let count = fs::call("pread", path, || {
+            rustix::io::pread(file, rustix::buffer::spare_capacity(bytes), at)
+        })?;
+        if count == 0 {
+            break;
+        }
+    }
+    Ok(bytes.len() - start)
+}
+
 /// Whether something is mounted at exactly this directory, a bind mount of its own filesystem included.
 #[cfg(target_os = "linux")]
 pub fn is_mount_root(path: &Path) -> Result<bool> {

@@ -149,12 +149,7 @@ fn decode(
         let (_, mut reader) = codec::decoder(source, limits.max_window_log())?;
         loop {
             let mut chunk = recycled.try_recv().unwrap_or_default();
-            chunk.clear();
-            let count = reader
-                .by_ref()
-                .take(CHUNK_BYTES as u64)
-                .read_to_end(&mut chunk)
-                .map_err(Failure::of_read)?;
+            let count = fill(&mut reader, &mut chunk).map_err(Failure::of_read)?;
             let total = decoded.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
             limits.check_ratio(total, compressed.load(Ordering::Relaxed))?;
             if count == 0 || chunks.send(Ok(chunk)).is_err() {
@@ -166,6 +161,22 @@ fn decode(
         // Nobody listens after a failure of the parser itself.
         drop(chunks.send(Err(io::Error::from(failure))));
     }
+}
+
+/// Fills a chunk unless the stream ends. One that is used again is not zeroed again, as `read_to_end` would do.
+fn fill(reader: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    chunk.resize(CHUNK_BYTES, 0);
+    let mut filled = 0;
+    while filled < CHUNK_BYTES {
+        match reader.read(&mut chunk[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    chunk.truncate(filled);
+    Ok(filled)
 }
 
 struct Counted<'a, R> {

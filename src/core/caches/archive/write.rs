@@ -47,6 +47,8 @@ pub struct WriteOptions {
     pub level: i32,
     /// What is left out.
     pub excludes: Excludes,
+    /// Whether files are hashed, for the digest of [`WriteSummary::tree`].
+    pub hash: bool,
     /// Raised to stop.
     pub cancel: Cancel,
     /// Counted while it happens.
@@ -59,6 +61,7 @@ impl Default for WriteOptions {
             format: Format::TarZst,
             level: codec::DEFAULT_LEVEL,
             excludes: Excludes::default(),
+            hash: true,
             cancel: Cancel::new(),
             progress: Arc::default(),
         }
@@ -76,7 +79,7 @@ pub struct WriteSummary {
     pub compressed_bytes: u64,
     /// Compressed frames.
     pub frames: u64,
-    /// All entries with hashes and with what stat said of them; [`Tree::digest`] is the tree's.
+    /// All entries, with what stat said of them, and with hashes if they were asked for.
     pub tree: Tree,
     /// What is there but is not in the archive: what vanished meanwhile, sockets, live databases.
     pub skipped: Vec<Skipped>,
@@ -156,7 +159,7 @@ fn finish(
     tail.resize(tail.len() + 2 * BLOCK, 0);
     let mut encoder = FrameEncoder::new(options.format, options.level).map_err(Failure::of_read)?;
     for piece in tail.chunks(FRAME_BYTES) {
-        output.frame(&encoder.encode(piece.to_vec()).map_err(Failure::of_read)?)?;
+        output.frame(&encoder.encode(piece).map_err(Failure::of_read)?)?;
     }
     let end = output.envelope.tail();
     output.send(&end)?;
@@ -437,7 +440,9 @@ impl<'a> Plan<'a> {
             if count < wanted {
                 return Err(changed(path));
             }
-            hasher.update(&pieces.buffer[start..]);
+            if self.options.hash {
+                hasher.update(&pieces.buffer[start..]);
+            }
             offset += count as u64;
             if !pieces.cut() {
                 break;
@@ -567,6 +572,8 @@ struct Worker<'a> {
     plan: &'a Plan<'a>,
     way: Way,
     encoder: FrameEncoder,
+    /// The files of one frame. Kept: a new one would be 4 MiB of page faults for each frame.
+    raw: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
@@ -576,26 +583,32 @@ impl<'a> Worker<'a> {
             plan,
             way: Way::new(Directory::open(plan.directory)?),
             encoder: FrameEncoder::new(options.format, options.level).map_err(Failure::of_read)?,
+            raw: Vec::with_capacity(FRAME_BYTES),
         })
     }
 
     fn frame(&mut self, job: Job) -> Result<(Frame, Vec<Update>)> {
-        let mut updates = Vec::new();
-        let raw = match job {
-            Job::Bytes(raw) => raw,
-            Job::Files(range) => {
-                let mut raw = Vec::with_capacity(FRAME_BYTES);
-                for index in &self.plan.small[range] {
-                    self.plan.options.cancel.check()?;
-                    updates.push(Update {
-                        index: *index,
-                        read: self.small_file(*index, &mut raw)?,
-                    });
-                }
-                raw
-            }
+        let range = match job {
+            Job::Bytes(raw) => return Ok((self.encode(&raw)?, Vec::new())),
+            Job::Files(range) => range,
         };
-        Ok((self.encoder.encode(raw).map_err(Failure::of_read)?, updates))
+        let mut updates = Vec::with_capacity(range.len());
+        let mut raw = std::mem::take(&mut self.raw);
+        raw.clear();
+        for index in &self.plan.small[range] {
+            self.plan.options.cancel.check()?;
+            updates.push(Update {
+                index: *index,
+                read: self.small_file(*index, &mut raw)?,
+            });
+        }
+        let frame = self.encode(&raw)?;
+        self.raw = raw;
+        Ok((frame, updates))
+    }
+
+    fn encode(&mut self, raw: &[u8]) -> Result<Frame> {
+        self.encoder.encode(raw).map_err(Failure::of_read)
     }
 
     /// Appends a file. One that changes while it is read is read once more.
@@ -614,11 +627,16 @@ impl<'a> Worker<'a> {
             if size > FRAME_BYTES {
                 continue;
             }
-            raw.resize(data + size, 0);
-            let count = dir::read_at(&file, &mut raw[data..], 0, as_path(path))?;
+            let count = dir::append_from(&file, raw, size, as_path(path))?;
             let is_whole = count == size && fs::stat_file(&file, as_path(path))? == stat;
             if is_whole || fault::mutant("pack-torn-files") {
-                let hash = tree::hash(&raw[data..]);
+                // What the header promised, also where the seeded bug takes other bytes for whole.
+                raw.resize(data + size, 0);
+                let hash = if self.plan.options.hash {
+                    tree::hash(&raw[data..])
+                } else {
+                    Hash::default()
+                };
                 raw.resize(raw.len() + padding(stat.size), 0);
                 self.plan.options.progress.add(1, stat.size);
                 return Ok(Some(ReadFile::of(&stat, hash)));
