@@ -308,7 +308,9 @@ impl Attempt {
     }
 
     fn make_record(&self, n: u64, predecessor: Option<&Record>, guard: Option<&Guard>) -> Record {
-        let base = predecessor.map_or_else(clock::wall_millis, |record| record.base);
+        // Microseconds: on tmpfs a path is taken more than once a millisecond, and the first generation after the
+        // files were deleted must be greater than the last one before.
+        let base = predecessor.map_or_else(clock::wall_micros, |record| record.base);
         Record {
             created_at: clock::iso8601(),
             hostname: identity::hostname(),

@@ -18,6 +18,11 @@ pub fn wall_millis() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
+/// Microseconds since the epoch.
+pub fn wall_micros() -> u64 {
+    u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
