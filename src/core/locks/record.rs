@@ -86,7 +86,7 @@ pub struct Record {
     pub process: Identity,
     /// Number of the record.
     pub n: u64,
-    /// Wall-clock milliseconds of the first record of this row.
+    /// Wall-clock microseconds of the first record of this row.
     pub base: u64,
     /// `base + n`: grows with each taking, also after the files were deleted.
     pub generation: u64,
