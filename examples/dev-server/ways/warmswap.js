@@ -10,7 +10,10 @@ export async function createWay({ app, snapshot, log }) {
   const store = await openBundles(join(root, 'bundles'))
   let current
   let rebooting
-  let changing = Promise.resolve()
+  let last = Promise.resolve()
+
+  /** One swap after the other: a reboot that began before an edit must not put the older generation back. */
+  const inTurn = (work) => (last = last.catch(() => {}).then(work))
 
   /** Dependencies come from the snapshot, once, whoever starts first; the others wait for it. */
   async function prepare() {
@@ -63,10 +66,11 @@ export async function createWay({ app, snapshot, log }) {
     return { worker, generation }
   }
 
+  /** On the generation that is served: the store's current one can be the late build of another process. */
   async function restartWorker() {
     const old = current
-    current = await startWorker(store.pin())
-    await old?.worker.drain()
+    current = await startWorker(store.pin({ generation: old.generation }))
+    await old.worker.drain()
   }
 
   return {
@@ -79,10 +83,9 @@ export async function createWay({ app, snapshot, log }) {
         current = await startWorker(store.pin())
       })
     },
-    /** Edits that arrive while a build runs are served by one build after it. */
-    change: () => (changing = changing.catch(() => {}).then(change)),
+    change: () => inTurn(change),
     /** Any number of reboots at once is one reboot. */
-    reboot: () => (rebooting ??= restartWorker().finally(() => (rebooting = undefined))),
+    reboot: () => (rebooting ??= inTurn(restartWorker).finally(() => (rebooting = undefined))),
     ask: (path) => current.worker.ask(path),
     status: async () => ({ way: 'warmswap', generation: current.generation, generations: (await store.list()).map(({ number }) => number) }),
     close: async () => {
