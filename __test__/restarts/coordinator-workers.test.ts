@@ -160,6 +160,23 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(performance.now() - began).toBeLessThan(10_000)
     await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
+
+  test('a request that is called off is told to its worker; its late answer is no protocol error', async ({ store, open }) => {
+    await publishWorker(store, 'one', "if (request === 'facts') return calledOff; await new Promise((resolve) => signal.addEventListener('abort', resolve)); calledOff += 1; return 'late'", 'let calledOff = 0')
+    const coordinator = open(start)
+    const warnings: unknown[] = []
+    const note = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', note)
+    expect(await coordinator.dispatch('facts')).toBe(0)
+    const caller = new AbortController()
+    const [late, aborted] = [coordinator.dispatch('x', { timeoutMs: 50 }), coordinator.dispatch('x', { signal: caller.signal })]
+    await expect(late).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    caller.abort(new Error('called off'))
+    await expect(aborted).rejects.toThrow('called off')
+    await expect.poll(() => coordinator.dispatch('facts')).toBe(2)
+    process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
 })
 
 describe('processes', () => {
