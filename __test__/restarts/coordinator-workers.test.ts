@@ -257,6 +257,25 @@ describe('the queue', () => {
     sent[1]?.answer('of the living')
     expect(await answer).toBe('of the living')
   })
+
+  test('a worker whose end is never told: what it had goes on after its last deadline, and its generation is let go', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    let sends = 0
+    const coordinator = open(
+      async ({ incarnation }) => ({
+        exited: incarnation === 1 ? new Promise(() => {}) : Promise.resolve(),
+        send: () => ((sends += 1) === 1 ? new Promise(() => {}) : Promise.resolve(incarnation)),
+        stop: () => (incarnation === 1 ? new Promise(() => {}) : Promise.resolve()),
+      }),
+      { drainMs: 1 },
+    )
+    const answer = coordinator.dispatch('x', { replay: 'idempotent', timeoutMs: 50_000 })
+    await expect.poll(() => sends).toBe(1)
+    await publishWorker(store, 'two', echo)
+    await coordinator.reboot({ observed: 1, reason: 'test' })
+    expect(await answer).toBeGreaterThan(1)
+    expect(coordinator.status().lastError).toMatchObject({ code: 'ERR_TIMEOUT', message: expect.stringContaining('worker 1 was not gone') })
+  })
 })
 
 function isAlive(pid: number): boolean {
