@@ -14,7 +14,7 @@ export function generationFor(pin: Pin): Record<string, string> {
 /** For the life of this process. */
 let kept: Pin | undefined
 
-/** Pins the generation that the parent named; a thread is covered by its process's pin. */
+/** Pins the generation that the parent named. */
 export async function keepGeneration(): Promise<void> {
   const text = process.env[VARIABLE]
   if (text === undefined || kept !== undefined) return

@@ -4,7 +4,6 @@ import { isMainThread, parentPort } from 'node:worker_threads'
 import { WarmswapError } from '../errors.js'
 import { callback } from '../validate.js'
 import type { FromWorker, ToWorker } from './channel.js'
-import { keepGeneration } from './generation.js'
 import { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
 import { toRemote } from './remote-error.js'
@@ -68,6 +67,11 @@ export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<
   host.listen((message) => receive[message?.warmswap]?.(message as never))
   // Ready means that the generation stays even if the host dies now.
   void keepGeneration().then(() => host.say({ warmswap: 'ready' }))
+}
+
+/** A thread is covered by its process's pin, and so needs no addon. */
+async function keepGeneration(): Promise<void> {
+  if (isMainThread) await (await import('./generation.js')).keepGeneration()
 }
 
 async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, incarnation, request }: ToWorker & { warmswap: 'request' }, call: Call): Promise<void> {
