@@ -8,6 +8,7 @@ const entry = {
   vitest: 'src/js/vitest/index.ts',
   'race-point': 'src/js/vitest/race-point.ts',
   worker: 'src/js/restarts/worker.ts',
+  'process-guard': 'src/js/restarts/process-guard.ts',
   'race-keeper': 'src/js/vitest/keeper.ts',
   cli: 'src/js/cli/index.ts',
 }
