@@ -3,7 +3,7 @@
 //   --checks-only   only format, lints and types
 // Each capability is one folder of __test__ and one file of __test__/rust.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { attempt, root, run } from './lib/process.js'
 import { ensureInstalled, ensurePrograms } from './lib/setup.js'
 
@@ -18,6 +18,8 @@ process.env.CARGO_BUILD_TARGET ??= hostTarget()
 
 const timings = []
 const totals = { passed: 0, failed: 0, skipped: 0 }
+// Told once more at the end: a log is often kept by its tail only.
+const failures = []
 
 function phase(name, work) {
   console.log(`\n── ${name}`)
@@ -54,6 +56,8 @@ function cargoTests() {
     totals.failed += Number(failed)
     totals.skipped += Number(ignored)
   }
+  failures.push(...result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm).map(([, name]) => `core: ${name}`))
+  if (result.status !== 0 && failures.length === 0) failures.push('core: cargo test did not end well')
   if (result.status !== 0) totals.failed ||= 1
 }
 
@@ -66,13 +70,23 @@ function vitest(name) {
   const result = attempt('npx', ['vitest', 'run', `__test__/${name}/`, '--reporter=verbose', '--reporter=json', `--outputFile.json=${report}`], { stdio: ['ignore', 'inherit', 'inherit'] })
   if (!existsSync(report)) {
     totals.failed += 1
+    failures.push(`${name}: vitest wrote no report`)
     return
   }
-  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'))
+  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  failures.push(...failedTests(testResults))
   totals.passed += numPassedTests
   totals.skipped += numPendingTests + numTodoTests
   // A file that fails outside its tests counts too, and so does an error that vitest saw after them.
   totals.failed += numFailedTests || numFailedTestSuites || (result.status === 0 ? 0 : 1)
+}
+
+/** A file that fails outside its tests is named too. */
+function failedTests(files) {
+  return files.flatMap(({ name, status, message, assertionResults }) => {
+    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName }) => `${relative(root, name)}: ${fullName}`)
+    return status === 'failed' && failed.length === 0 ? [`${relative(root, name)}: ${message}`] : failed
+  })
 }
 
 phase('install', () => {
@@ -94,6 +108,7 @@ if (!flags.includes('--checks-only')) {
 
 console.log(`\n${timings.map(([name, seconds]) => `${name.padEnd(18)} ${seconds.toFixed(0).padStart(5)} s`).join('\n')}\n`)
 if (!flags.includes('--checks-only')) {
+  if (failures.length > 0) console.log(`failed:\n${failures.map((each) => `  ${each}`).join('\n')}\n`)
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
   process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0
 }
