@@ -9,9 +9,10 @@ import { now, sleep } from './clock.js'
 import { MARK, type ProcessFacts, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
 import { tellKeeper } from './keeper-client.js'
 import { LineReader, OutputTail } from './output.js'
-import { isFree, listenerOf } from './ports.js'
+import { staysTaken } from './ports.js'
 import type { Random } from './random.js'
 import { waitUntilReady } from './readiness.js'
+import { listenerOf } from './tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Instance, Interval, StartOptions } from './types.js'
 
@@ -217,7 +218,7 @@ export class ManagedInstance implements Instance {
   /** A port that somebody took while the instance was down is an error of the surroundings, not a finding. */
   async #requirePort(): Promise<void> {
     const number = this.options.port?.number
-    if (number === undefined || (await isFree(number))) return
+    if (number === undefined || !(await staysTaken(number))) return
     const pid = listenerOf(number)
     throw this.#failure('ERR_IO', `cannot start: port ${number} is taken${pid === undefined ? '' : ` by process ${pid}`}`)
   }
