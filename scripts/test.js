@@ -56,7 +56,7 @@ function cargoTests() {
     totals.failed += Number(failed)
     totals.skipped += Number(ignored)
   }
-  failures.push(...result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm).map(([, name]) => `core: ${name}`))
+  for (const [, name] of result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm)) failures.push(`core: ${name}`)
   if (result.status !== 0 && failures.length === 0) failures.push('core: cargo test did not end well')
   if (result.status !== 0) totals.failed ||= 1
 }
