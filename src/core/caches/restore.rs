@@ -21,6 +21,7 @@ use super::placing::{Placed, Placing};
 use super::pointer::{Pointer, Producer, hex};
 use super::run::{Ended, Run};
 use super::store::{Chunks, Failure, Kind, Listed, Store, download};
+use super::thread;
 use super::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
@@ -275,7 +276,7 @@ impl Restore {
         let generation = self.report.generation.clone().unwrap_or_default();
         let placing = Placing::new(&self.options, generation, pointer.as_ref(), &self.run);
         let looking = placing.clone();
-        let unchanged = tokio::task::spawn_blocking(move || looking.find_unchanged()).await;
+        let unchanged = thread::run("stat", move || looking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
@@ -315,7 +316,9 @@ impl Restore {
         };
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
-        let work = tokio::task::spawn_blocking(move || placing.place(source, counted).map_err(Broken::from));
+        let work = thread::run("restore", move || {
+            placing.place(source, counted).map_err(Broken::from)
+        });
         follow(work, &progress, &self.run).await.map_err(|broken| {
             // What ended the stream is the cause; what the decoder made of it is not.
             failure
