@@ -79,10 +79,11 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(await coordinator.dispatch('x')).toMatchObject({ version: 'two', incarnation: 2 })
   })
 
-  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open }) => {
-    await publishWorker(store, 'one', 'if (request.ms) await new Promise((resolve) => setTimeout(resolve, request.ms)); return { version, incarnation }')
-    const coordinator = open(start, { drainMs: 5_000 })
-    const long = coordinator.dispatch({ ms: 700 })
+  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open, disk }) => {
+    const gate = join(disk, 'gate')
+    await publishWorker(store, 'one', 'while (request.until && !existsSync(request.until)) await new Promise((resolve) => setTimeout(resolve, 5)); return { version, incarnation }', "import { existsSync } from 'node:fs'")
+    const coordinator = open(start, { drainMs: 60_000 })
+    const long = coordinator.dispatch({ until: gate })
     await coordinator.dispatch({})
     await publishWorker(store, 'two', echo)
     const during: string[] = []
@@ -93,6 +94,7 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(during, 'the old worker answers while the new one starts').toContain('one')
     expect(await coordinator.dispatch({})).toMatchObject({ version: 'two' })
     expect(coordinator.status().state).toBe('draining')
+    writeFileSync(gate, '')
     expect(await long).toEqual({ version: 'one', incarnation: 1 })
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
@@ -116,7 +118,7 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await coordinator.dispatch('warm')
     // The worker leaves while these are on their way: nothing tells the coordinator before the end of the worker.
     const leaving = coordinator.dispatch('leave')
-    const parked = [1, 2, 3].map((number) => coordinator.dispatch(`parked ${number}`, { replay: 'idempotent' }))
+    const parked = [1, 2, 3].map((number) => coordinator.dispatch(`parked ${number}`, { replay: 'idempotent', timeoutMs: 8_000 }))
     await expect(leaving).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
     expect(new Set(await Promise.all(parked))).toEqual(new Set([2]))
     const answeredBySecond = readFileSync(log, 'utf8').split('\n').filter((line) => line.startsWith('2 parked'))

@@ -6,12 +6,13 @@
  * trailing build: the flight that has not started yet.
  *
  * Over processes the build lock of the store decides who builds. It is a kernel lock: a killed builder frees it and
- * one waiter takes over. Who waits for it also watches what is published, because the holder may be building exactly
- * what is needed.
+ * one waiter takes over. Who waits for it also watches what is published and what fails, because the holder may be
+ * building exactly what is needed: a failure is shared by everybody whose change was in it.
  */
 
 import { type BundleStore, type Pin, type Stage, acquireBuildLock, buildFacts, publishAndPin, stamp } from '../bundles.js'
 import { WarmswapError, isWarmswapError } from '../errors.js'
+import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
 import { mutant } from '../mutant.js'
 import { deferred, pause, within } from './wait.js'
 
@@ -52,6 +53,8 @@ type Outcome =
   /** Somebody else published what was needed, or this flight was given up: look again. */
   | { kind: 'look-again' }
 
+const LOOK_AGAIN: Outcome = { kind: 'look-again' }
+
 /** One build that is due or running. */
 interface Flight {
   readonly run: BuildRun
@@ -69,11 +72,15 @@ export class Builds {
   /** In order: at most one that runs, then at most one that is due. */
   private readonly flights: Flight[] = []
   private closed: WarmswapError | undefined
+  /** The last failure that callers here were told of, or that was none of theirs. */
+  private seenFailure: string | undefined
 
   constructor(
     private readonly store: BundleStore,
     private readonly report: (error: unknown) => void,
-  ) {}
+  ) {
+    this.seenFailure = lastFailureId(store)
+  }
 
   get running(): boolean {
     return this.flights.some((flight) => flight.startedAt !== undefined)
@@ -136,29 +143,26 @@ export class Builds {
   }
 
   private async fly(flight: Flight): Promise<Outcome> {
-    const lock = await this.waitForTurn(flight)
-    if (!lock) return { kind: 'look-again' }
+    const turn = await this.waitForTurn(flight)
+    if ('kind' in turn) return turn
     try {
       return await this.buildAndPublish(flight)
     } finally {
-      lock.release()
+      turn.release()
     }
   }
 
-  /** The build lock, or nothing once the flight is no longer needed. */
-  private async waitForTurn(flight: Flight): Promise<{ release(): void } | undefined> {
+  /** The build lock, or what makes it unnecessary. */
+  private async waitForTurn(flight: Flight): Promise<{ release(): void } | Outcome> {
     const enough = new AbortController()
     const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
-    const looking = this.lookForPublished(flight, enough)
+    const looking = this.look(flight, enough)
     looking.catch(() => {})
     try {
       const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
-      // The holder may have published between the last look and the lock.
-      if (!signal.aborted && !this.isPublished(flight.needed)) return lock
-      lock.release()
-      return undefined
+      return await this.unlessElsewhere(lock, async () => (signal.aborted ? (await looking) ?? LOOK_AGAIN : this.elsewhere(flight)))
     } catch (error) {
-      if (signal.aborted) return undefined
+      if (signal.aborted) return (await looking) ?? LOOK_AGAIN
       throw error
     } finally {
       enough.abort()
@@ -166,10 +170,37 @@ export class Builds {
     }
   }
 
-  /** Raises `enough` once somebody else published what this flight is for, or nobody can tell. */
-  private async lookForPublished(flight: Flight, enough: AbortController): Promise<void> {
+  /** The holder may have ended between the last look and the lock. */
+  private async unlessElsewhere(lock: { release(): void }, look: () => Promise<Outcome | undefined>): Promise<{ release(): void } | Outcome> {
+    let outcome: Outcome | undefined
     try {
-      while (!enough.signal.aborted && !this.isPublished(flight.needed)) await pause(LOOK_MS, enough.signal)
+      outcome = await look()
+    } catch (error) {
+      lock.release()
+      throw error
+    }
+    if (!outcome) return lock
+    lock.release()
+    return outcome
+  }
+
+  /** What somebody else's build came to, if it was for this flight too. */
+  private elsewhere(flight: Flight): Outcome | undefined {
+    if (this.isPublished(flight.needed)) return LOOK_AGAIN
+    const failure = mutant('failed-builds-unshared') ? undefined : failureSince(this.store, this.seenFailure, flight.needed)
+    if (!failure) return undefined
+    this.seenFailure = failure.id
+    return { kind: 'failed', error: failure.error }
+  }
+
+  /** Raises `enough` with the first outcome elsewhere, or when nobody can tell. */
+  private async look(flight: Flight, enough: AbortController): Promise<Outcome | undefined> {
+    try {
+      for (; !enough.signal.aborted; await pause(LOOK_MS, enough.signal)) {
+        const outcome = this.elsewhere(flight)
+        if (outcome) return outcome
+      }
+      return undefined
     } finally {
       enough.abort()
     }
@@ -191,11 +222,21 @@ export class Builds {
       setImmediate(() => setImmediate(() => pin.release()))
       return { kind: 'published', generation: pin.generation.number }
     } catch (error) {
-      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return { kind: 'look-again' }
+      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return LOOK_AGAIN
+      this.tellOthers(startedAt, error)
       return { kind: 'failed', error }
     } finally {
       // An error of the clean-up must not replace the first one.
       await stage.discard().catch(this.report)
+    }
+  }
+
+  /** Where it cannot be written, each of them tries for itself. */
+  private tellOthers(startedAt: number, error: unknown): void {
+    try {
+      this.seenFailure = recordFailure(this.store, startedAt, error)
+    } catch (problem) {
+      this.report(problem)
     }
   }
 
