@@ -1,7 +1,7 @@
 //! Fault points and seeded mutants, in builds with the feature `testing` only; elsewhere every call here is
 //! an empty inline function.
 //!
-//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after [`arm`]
+//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|STALL|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after [`arm`]
 //!   (the first is 1). An optional third field `:<operation>` counts only points of that operation.
 //! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
 //! * `WARMSWAP_MUTANT=<name>`: turns a seeded bug on, so that a suite can prove that it would see it.
@@ -113,6 +113,11 @@ mod active {
         match what {
             "KILL" => signal_self(Signal::KILL),
             "STOP" => signal_self(Signal::STOP),
+            // As a network filesystem whose server does not answer.
+            "STALL" => {
+                std::thread::sleep(std::time::Duration::from_secs(6));
+                Ok(())
+            }
             "ENOSPC" => Err(rustix::io::Errno::NOSPC.into()),
             "EINTR" => Err(rustix::io::Errno::INTR.into()),
             "EACCES" => Err(rustix::io::Errno::ACCESS.into()),

@@ -177,33 +177,53 @@ pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
     Some(now - up + millis)
 }
 
-/// Whether no process of this machine has this pid, in whatever pid namespace it counts: only the first
-/// namespace sees them all, elsewhere the answer is `false`.
+/// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
+/// proven: only the first namespace sees them all, and only where /proc hides nothing (hidepid) and can be read.
 pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
-    if this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
+    let is_gone = |pid| test_kill_process(pid) == Err(Errno::SRCH);
+    let is_gone_here = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .is_some_and(is_gone);
+    if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
         return false;
     }
     let Ok(entries) = fs::read_directory(Path::new("/proc")) else {
         return false;
     };
-    entries
+    let processes: Vec<&str> = entries
         .iter()
         .filter_map(|entry| entry.name.to_str())
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .all(|name| !has_pid_in_some_namespace(name, pid))
+        .collect();
+    // Where others' processes are hidden the first one is.
+    processes.contains(&"1")
+        && processes
+            .iter()
+            .all(|name| has_pid_in_some_namespace(name, pid) == Some(false))
 }
 
-fn has_pid_in_some_namespace(process: &str, pid: u32) -> bool {
+fn is_zombie(pid: u32) -> bool {
+    process_stat(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X'))
+}
+
+/// `None` where nobody tells.
+fn has_pid_in_some_namespace(process: &str, pid: u32) -> Option<bool> {
     let path = PathBuf::from(format!("/proc/{process}/status"));
-    let Ok(text) = fs::read_capped(&path, 1 << 16) else {
-        // It ended while we looked.
-        return false;
+    let text = match fs::read_capped(&path, 1 << 16) {
+        Ok(text) => text,
+        Err(error) => {
+            let has_ended = [Errno::NOENT, Errno::SRCH]
+                .iter()
+                .any(|each| error.errno() == Some(each.raw_os_error()));
+            return has_ended.then_some(false);
+        }
     };
     let text = String::from_utf8_lossy(&text);
     let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
     let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
     let pids = field("NSpid:").unwrap_or(process);
-    !is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid))
+    Some(!is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid)))
 }
 
 /// The kernel's identity of this boot; `None` where the platform tells none.
