@@ -149,6 +149,7 @@ impl Cache {
             options,
             run: Arc::clone(&run),
             report: RestoreReport::new(RestoreOutcome::Error),
+            ticket: None,
         };
         let stage = Arc::clone(&run);
         let mut report = run
@@ -178,6 +179,7 @@ struct Restore {
     options: RestoreOptions,
     run: Arc<Run>,
     report: RestoreReport,
+    ticket: Option<Ticket>,
 }
 
 impl Restore {
@@ -188,8 +190,12 @@ impl Restore {
                 self.report.outcome = stop.outcome;
                 self.report.reason = Some(stop.reason);
                 self.report.stage = stop.stage.or_else(|| Some(self.run.stage()));
+                if stop.outcome == RestoreOutcome::Corrupt {
+                    self.ticket = self.ticket.take().map(Ticket::of_damaged);
+                }
             }
         }
+        self.report.ticket = self.ticket.map(|ticket| ticket.to_text());
         self.report
     }
 
@@ -224,7 +230,7 @@ impl Restore {
             match self.cache.look_up(&*self.store, &key, &self.run.meter).await {
                 Ok(found) => {
                     if index == 0 {
-                        self.report.ticket = Some(Ticket::new(&key, seen(&found)).to_text());
+                        self.ticket = Some(Ticket::new(&key, seen(&found)));
                     }
                     return Ok((key, found));
                 }
@@ -234,7 +240,7 @@ impl Restore {
                     ..
                 }) => {
                     if index == 0 {
-                        self.report.ticket = Some(Ticket::new(&key, Seen::Nothing).to_text());
+                        self.ticket = Some(Ticket::new(&key, Seen::Nothing));
                     }
                     missed.get_or_insert(reason);
                 }

@@ -32,7 +32,8 @@ const UPLOAD_CONCURRENCY: usize = 4;
 macro_rules! s3_options {
     ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
         /// What is known of a bucket. Absent credentials mean the chain: environment, profile, SSO, web
-        /// identity, process, container and EKS Pod Identity, IMDS.
+        /// identity, container and EKS Pod Identity, IMDS. (`credential_process` is not in it: OpenDAL runs no
+        /// programs.)
         #[derive(Clone, Default)]
         pub struct S3Options { $($(#[$doc])* pub $field: Option<String>,)+ }
 
@@ -175,6 +176,10 @@ impl S3 {
         }
         if let Some(key) = &options.kms_key_id {
             builder = builder.server_side_encryption_aws_kms_key_id(key);
+        }
+        if options.role_arn.is_some() {
+            // The chain asks STS past the operation's context, by what is installed for the process.
+            HttpTransporter::install_default(super::transport::for_sts());
         }
         let operator = Operator::new(builder)
             .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
