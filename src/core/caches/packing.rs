@@ -85,7 +85,7 @@ pub(super) async fn find_unchanged(
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
     let looking = tokio::task::spawn_blocking(move || {
         let known = stamp::read(&from).ok().flatten()?;
-        let scan = stamp::scan(&from, Some(&known), &excludes, &cancel).ok()?;
+        let scan = known.scan(&from, &excludes, &cancel).ok()?;
         if scan.tree.digest() != pointer.tree {
             return None;
         }
