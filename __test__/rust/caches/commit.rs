@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -495,4 +496,37 @@ fn i7_few_file_descriptors_are_enough() {
         .output()
         .expect("started");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "rename\n", "{output:?}");
+}
+
+/// As a user to whom permissions mean something.
+#[test]
+fn i8_directories_that_forbid_writing_are_merged_too() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can run a child as another user");
+        return;
+    }
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let (program, file) = (root.path().join("archive-child"), root.path().join("archive.tar"));
+    fs::copy(env!("CARGO_BIN_EXE_archive-child"), &program).expect("copied");
+    let read_only = |raw: Raw, name: &[u8]| {
+        raw.with(b'5', name, b"", b"", |block| {
+            block[100..108].copy_from_slice(b"0000555\0");
+        })
+    };
+    let raw = read_only(Raw::default().file("module/f", b"x"), b"module");
+    fs::write(&file, raw.end()).expect("write");
+    let target = root.path().join("target");
+    fill(&target);
+    run("chown", &["-R", "65534", text(root.path())]);
+    let output = Command::new(&program)
+        .args([&file, &target, Path::new("merge")])
+        .uid(65534)
+        .output()
+        .expect("started");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "merge\n", "{output:?}");
+    let mode = fs::metadata(target.join("module"))
+        .expect("stat")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o555);
 }

@@ -86,7 +86,7 @@ pub(super) async fn find_unchanged(
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
     let looking = thread::run("stat", move || {
         let known = stamp::read(&from).ok().flatten()?;
-        let scan = stamp::scan(&from, Some(&known), &excludes, &cancel).ok()?;
+        let scan = known.scan(&from, &excludes, &cancel).ok()?;
         if scan.tree.digest() != pointer.tree {
             return None;
         }

@@ -24,7 +24,7 @@ use crate::core::sys::fault;
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long a commit that began in time may run over the deadline before the call settles without it.
-const COMMIT_GRACE: Duration = Duration::from_millis(60);
+pub(super) const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
 /// How much time and patience a call has.
 #[derive(Debug, Clone, Copy)]

@@ -62,6 +62,17 @@ impl Limits {
         Ok(())
     }
 
+    /// What is kept of all entries until the end of the archive.
+    pub(super) fn check_memory(&self, bytes: u64) -> Result<()> {
+        if bytes > self.max_memory_bytes {
+            return Err(Failure::over_limit(format!(
+                "the names of the archive's entries take more than {} bytes (limits.maxMemoryBytes)",
+                self.max_memory_bytes
+            )));
+        }
+        Ok(())
+    }
+
     pub(super) fn check_file(&self, size: u64, path: &[u8]) -> Result<()> {
         if size > self.max_file_bytes {
             return Err(Failure::over_limit(format!(

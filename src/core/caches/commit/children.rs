@@ -17,7 +17,7 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Kind};
 
 use super::super::failure;
-use super::{is_errno, is_ours};
+use super::{is_errno, is_ours, rename_new};
 
 const MAGIC: &[u8] = b"warmswap-children 1\n";
 
@@ -105,7 +105,7 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<()> {
 fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> Result<()> {
     use rustix::io::Errno;
     let path = path.join(name);
-    let error = match from.rename_new(name, to, name, &path) {
+    let error = match rename_new(from, to, name, &path) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };

@@ -15,6 +15,7 @@
 mod children;
 mod merge;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::core::error::{Error, Optional as _};
+use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::{dir, flock, fs};
 
@@ -403,6 +405,27 @@ fn cannot_be_written(error: &Error) -> bool {
         error.kind(),
         Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
     )
+}
+
+/// Moves an entry to another directory. One that is itself a directory and forbids writing (0555: Go's module
+/// cache, Nix) cannot be moved by its own user, because its `..` changes: it is opened up for that moment.
+fn rename_new(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> crate::core::error::Result<()> {
+    let moved = from.rename_new(name, to, name, path);
+    if !moved
+        .as_ref()
+        .is_err_and(|error| is_errno(error, &[rustix::io::Errno::ACCESS]))
+    {
+        return moved;
+    }
+    let stat = from.stat(name, path)?;
+    if stat.kind != Kind::Directory || stat.mode & 0o200 != 0 {
+        return moved;
+    }
+    let directory = from.open_directory(name, path)?;
+    directory.set_own_mode(stat.mode | 0o700, path)?;
+    let moved = from.rename_new(name, to, name, path);
+    directory.set_own_mode(stat.mode, path)?;
+    moved
 }
 
 fn is_errno(error: &Error, any_of: &[rustix::io::Errno]) -> bool {

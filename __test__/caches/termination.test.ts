@@ -1,0 +1,19 @@
+/** I6: a thread or process that ends takes its calls with it: no abort of Node, nothing half done, nothing left. */
+
+import { join } from 'node:path'
+import { describe, expect } from 'vitest'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+import { test } from '../support/temp.js'
+
+describe('I6: worker threads are terminated', () => {
+  test('50 times in mid-restore and 50 times in mid-snapshot: the target is whole, its stage is gone, the key is whole', { timeout: 240_000 }, async ({ memory }) => {
+    const child = start(process.execPath, [join(repository, '__test__/processes/caches-terminate.mjs'), memory, '50'])
+    expect(await child.ended, child.stderr()).toEqual({ code: 0, signal: null })
+    const { untouched, kept, restored, last } = JSON.parse(child.lines.at(-1)!)
+    expect({ restored, last }).toEqual({ restored: 'restored', last: 'restored' })
+    // Half of the rounds cannot have finished.
+    expect(untouched).toBeGreaterThanOrEqual(25)
+    expect(kept).toBeGreaterThanOrEqual(25)
+  })
+})
