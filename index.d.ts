@@ -126,8 +126,10 @@ interface Pin extends Disposable {
 declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
   timeoutMs?: number;
 }): Promise<void>;
-/** In the child: the pin that the parent handed over. */
-declare function takeOver(): Promise<Pin>;
+/** In the child: the pin that the parent handed over. ERR_TIMEOUT if it hands none over in time (30 s), ERR_CLOSED if it goes before. */
+declare function takeOver(options?: {
+  timeoutMs?: number;
+}): Promise<Pin>;
 //#endregion
 //#region src/js/bundles/ignores.d.ts
 /** What watchers must not look at. */

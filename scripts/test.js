@@ -4,7 +4,7 @@
 // Each capability is one folder of __test__ and one file of __test__/rust.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { attempt, root, run } from './lib/process.js'
+import { attempt, hostTarget, root, run } from './lib/process.js'
 import { ensureInstalled, ensurePrograms } from './lib/setup.js'
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
@@ -26,11 +26,6 @@ function phase(name, work) {
   const started = performance.now()
   work()
   timings.push([name, (performance.now() - started) / 1000])
-}
-
-function hostTarget() {
-  const { stdout } = attempt('rustc', ['-vV'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
-  return /^host: (.+)$/m.exec(stdout)[1]
 }
 
 function checks() {
