@@ -651,7 +651,10 @@ interface BuildNeed {
   /** The stamp that change() gave for the change that the build must contain. */
   atLeast: number;
   signal?: AbortSignal;
-  /** A build that takes longer is hung: its signal is raised, and whoever else waits for it takes over. @default 300_000 */
+  /**
+   * How long this caller waits. A build that has run for the `timeoutMs` of the caller that began it is hung: its signal
+   * is raised, and whoever else waits for it takes over. @default 300_000
+   */
   timeoutMs?: number;
 }
 /** What a build is given. */

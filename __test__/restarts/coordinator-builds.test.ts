@@ -1,6 +1,6 @@
 /** I10 to I12: builds over processes, killed and hung builders, fences. */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BuildContext, type BundleStore, type Coordinator, openBundles, openCoordinator } from 'warmswap'
 import { afterEach, describe, expect } from 'vitest'
@@ -243,14 +243,40 @@ describe('builds of one process', () => {
     const { signal } = await hung.started
     const waiter = coordinator.build({ atLeast: stamp }, quick('taken over'))
     await expect(given).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
-    expect(signal.aborted).toBe(true)
+    // The build has as long as its caller, from its own beginning.
     const { pin, role } = await waiter
+    expect(signal.reason).toMatchObject({ code: 'ERR_TIMEOUT' })
     expect(role).toBe('ran')
     expect(textOf(pin.resolve('out.txt'))).toBe('taken over')
     pin.release()
     hung.finish('too late')
     await new Promise(setImmediate)
     expect(store.current()?.number).toBe(1)
+  })
+
+  test('a caller with little patience ends its own waiting, not the build of the others', async ({ coordinator }) => {
+    const stamp = coordinator.change()
+    const build = held()
+    const patient = coordinator.build({ atLeast: stamp }, build.run)
+    const { signal } = await build.started
+    await expect(coordinator.build({ atLeast: stamp, timeoutMs: 10 }, unused)).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    expect(signal.aborted).toBe(false)
+    build.finish('in its own time')
+    const { pin, role } = await patient
+    expect(role).toBe('ran')
+    pin.release()
+  })
+
+  test('closing waits until the stage and the build lock of what it gives up are gone', async ({ coordinator, store }) => {
+    const build = held()
+    const given = coordinator.build({ atLeast: coordinator.change() }, build.run)
+    given.catch(() => {})
+    await build.started
+    await coordinator[Symbol.asyncDispose]()
+    expect(['stage', 'owners'].map((folder) => readdirSync(join(store.root, folder)))).toEqual([[], []])
+    const other = openCoordinator(store, { start: unused })
+    ;(await other.build({ atLeast: other.change(), timeoutMs: 5_000 }, quick('at once'))).pin.release()
+    await other[Symbol.asyncDispose]()
   })
 
   test('a caller that gives up does not end the build of the others; the last one does', async ({ coordinator }) => {

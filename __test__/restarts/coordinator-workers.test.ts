@@ -160,6 +160,23 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(performance.now() - began).toBeLessThan(10_000)
     await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
+
+  test('a request that is called off is told to its worker; its late answer is no protocol error', async ({ store, open }) => {
+    await publishWorker(store, 'one', "if (request === 'facts') return calledOff; await new Promise((resolve) => signal.addEventListener('abort', resolve)); calledOff += 1; return 'late'", 'let calledOff = 0')
+    const coordinator = open(start)
+    const warnings: unknown[] = []
+    const note = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', note)
+    expect(await coordinator.dispatch('facts')).toBe(0)
+    const caller = new AbortController()
+    const [late, aborted] = [coordinator.dispatch('x', { timeoutMs: 50 }), coordinator.dispatch('x', { signal: caller.signal })]
+    await expect(late).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    caller.abort(new Error('called off'))
+    await expect(aborted).rejects.toThrow('called off')
+    await expect.poll(() => coordinator.dispatch('facts')).toBe(2)
+    process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
 })
 
 describe('processes', () => {
@@ -239,6 +256,25 @@ describe('the queue', () => {
     await wait(10)
     sent[1]?.answer('of the living')
     expect(await answer).toBe('of the living')
+  })
+
+  test('a worker whose end is never told: what it had goes on after its last deadline, and its generation is let go', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    let sends = 0
+    const coordinator = open(
+      async ({ incarnation }) => ({
+        exited: incarnation === 1 ? new Promise(() => {}) : Promise.resolve(),
+        send: () => ((sends += 1) === 1 ? new Promise(() => {}) : Promise.resolve(incarnation)),
+        stop: () => (incarnation === 1 ? new Promise(() => {}) : Promise.resolve()),
+      }),
+      { drainMs: 1 },
+    )
+    const answer = coordinator.dispatch('x', { replay: 'idempotent', timeoutMs: 50_000 })
+    await expect.poll(() => sends).toBe(1)
+    await publishWorker(store, 'two', echo)
+    await coordinator.reboot({ observed: 1, reason: 'test' })
+    expect(await answer).toBeGreaterThan(1)
+    expect(coordinator.status().lastError).toMatchObject({ code: 'ERR_TIMEOUT', message: expect.stringContaining('worker 1 was not gone') })
   })
 })
 

@@ -14,14 +14,17 @@ import { type BundleStore, type Pin, type Stage, acquireBuildLock, buildFacts, p
 import { WarmswapError, isWarmswapError } from '../errors.js'
 import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
 import { mutant } from '../mutant.js'
-import { deferred, pause, within } from './wait.js'
+import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
 
 /** What a build needs. */
 export interface BuildNeed {
   /** The stamp that change() gave for the change that the build must contain. */
   atLeast: number
   signal?: AbortSignal
-  /** A build that takes longer is hung: its signal is raised, and whoever else waits for it takes over. @default 300_000 */
+  /**
+   * How long this caller waits. A build that has run for the `timeoutMs` of the caller that began it is hung: its signal
+   * is raised, and whoever else waits for it takes over. @default 300_000
+   */
   timeoutMs?: number
 }
 
@@ -58,6 +61,8 @@ const LOOK_AGAIN: Outcome = { kind: 'look-again' }
 /** One build that is due or running. */
 interface Flight {
   readonly run: BuildRun
+  /** How long the build may run before it is hung. */
+  readonly limitMs: number
   readonly abandon: AbortController
   readonly outcome: Promise<Outcome>
   /** The latest change that somebody waits for in it. */
@@ -94,7 +99,7 @@ export class Builds {
       const pin = this.pinIfNewEnough(need.atLeast)
       if (pin) return { pin, role: waited ? 'joined' : 'reused' }
       const joinable = this.flights.find((flight) => mayJoin(flight, need.atLeast))
-      const flight = joinable ?? this.launch(run)
+      const flight = joinable ?? this.launch(run, need.timeoutMs)
       const outcome = await this.join(flight, need, until - performance.now())
       waited = true
       if (outcome.kind === 'failed') throw outcome.error
@@ -103,32 +108,31 @@ export class Builds {
     }
   }
 
-  /** Gives up all builds: those who wait for them get `reason`. */
-  close(reason: WarmswapError): void {
+  /** Gives up all builds: those who wait for them get `reason`. Resolves once their stages and the build lock are gone. */
+  async close(reason: WarmswapError): Promise<void> {
     this.closed = reason
     for (const flight of this.flights) flight.abandon.abort(reason)
+    await Promise.all(this.flights.map(({ outcome }) => outcome))
   }
 
   private async join(flight: Flight, need: BuildNeed, timeoutMs: number): Promise<Outcome> {
     flight.needed = Math.max(flight.needed, need.atLeast)
     flight.waiters += 1
-    const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `the build of '${this.store.root}' did not end in time; its signal was raised and the current generation is unchanged`, { path: this.store.root })
+    const late = (): WarmswapError => this.hung(timeoutMs)
     try {
       return await within(flight.outcome, { signal: need.signal, timeoutMs: Math.max(0, timeoutMs), late })
     } catch (error) {
-      // A build that outlasts the patience of one caller is hung for all of them: the others take over with their
-      // own. One that was only called off by a caller goes on for the others.
-      const hung = isWarmswapError(error) && error.code === 'ERR_TIMEOUT'
-      if (hung || flight.waiters === 1) flight.abandon.abort(error)
+      // It goes on for the others; that it hangs is seen by its own clock, not by the patience of who joined it.
+      if (flight.waiters === 1) flight.abandon.abort(error)
       throw error
     } finally {
       flight.waiters -= 1
     }
   }
 
-  private launch(run: BuildRun): Flight {
+  private launch(run: BuildRun, limitMs: number): Flight {
     const { promise, resolve } = deferred<Outcome>()
-    const flight: Flight = { run, abandon: new AbortController(), outcome: promise, needed: 0, startedAt: undefined, waiters: 0 }
+    const flight: Flight = { run, limitMs, abandon: new AbortController(), outcome: promise, needed: 0, startedAt: undefined, waiters: 0 }
     const previous = this.flights.at(-1)
     this.flights.push(flight)
     void (previous?.outcome ?? Promise.resolve())
@@ -215,7 +219,8 @@ export class Builds {
       flight.startedAt = startedAt
       const givenUp = deferred<never>()
       signal.addEventListener('abort', () => givenUp.reject(signal.reason), { once: true })
-      const meta = await Promise.race([flight.run({ stage, startedAt, signal }), givenUp.promise])
+      const clock = setTimeout(() => flight.abandon.abort(this.hung(flight.limitMs)), Math.min(flight.limitMs, LONGEST_TIMER_MS))
+      const meta = await Promise.race([flight.run({ stage, startedAt, signal }), givenUp.promise]).finally(() => clearTimeout(clock))
       signal.throwIfAborted()
       const { pin } = await publishAndPin(stage, meta === undefined ? {} : { meta })
       // Those who wait for it pin it before the next turn of the event loop.
@@ -229,6 +234,10 @@ export class Builds {
       // An error of the clean-up must not replace the first one.
       await stage.discard().catch(this.report)
     }
+  }
+
+  private hung(afterMs: number): WarmswapError {
+    return new WarmswapError('ERR_TIMEOUT', `the build of '${this.store.root}' did not end within ${Math.round(afterMs)} ms; the current generation is unchanged`, { path: this.store.root })
   }
 
   /** Where it cannot be written, each of them tries for itself. */

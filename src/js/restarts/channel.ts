@@ -53,6 +53,8 @@ export class Channel<Q, R> {
   /** Resolves when the worker calls serveRequests(); rejects if it ends before. */
   readonly ready: Deferred<void> = deferred()
   private readonly open = new Map<number, Open>()
+  /** Called off before they were answered: only their numbers are kept until they are. */
+  private readonly calledOff = new Set<number>()
   private next = 1
   private end: WarmswapError | undefined
 
@@ -97,6 +99,7 @@ export class Channel<Q, R> {
       reply.reject(begun ? error : notBegun(error))
     }
     this.open.clear()
+    this.calledOff.clear()
   }
 
   private begun(id: number): void {
@@ -104,18 +107,26 @@ export class Channel<Q, R> {
     if (open) open.begun = true
   }
 
+  /** Nobody waits for the answer, or for the rest of it, any more. */
   private cancel(id: number): void {
-    if (this.open.has(id) && !this.end) this.post({ warmswap: 'cancel', id })
+    if (!this.open.delete(id)) return
+    this.calledOff.add(id)
+    if (!this.end) this.post({ warmswap: 'cancel', id })
   }
 
   private answer(message: Saying): void {
+    const isLast = message.warmswap === 'reply' || message.warmswap === 'end'
+    if (this.calledOff.has(message.id)) {
+      if (isLast) this.calledOff.delete(message.id)
+      return
+    }
     const open = this.open.get(message.id)
     const inParts = message.warmswap === 'part' || message.warmswap === 'end'
     if (open?.incarnation !== message.incarnation || inParts !== (open.incoming !== undefined)) {
       process.emitWarning(`a worker answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`, { code: 'WARMSWAP_ANSWER_REFUSED' })
       return
     }
-    if (message.warmswap === 'reply' || message.warmswap === 'end') this.open.delete(message.id)
+    if (isLast) this.open.delete(message.id)
     this.take(message, open)
   }
 

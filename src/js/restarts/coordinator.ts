@@ -144,9 +144,10 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
 
   private async close(): Promise<void> {
     const closed = new WarmswapError('ERR_CLOSED', 'the coordinator was closed')
-    this.builds.close(closed)
+    const built = this.builds.close(closed)
     this.queue.rejectAll(closed)
     await this.workers.close()
+    await built
     this.queue.rejectAll(closed)
   }
 

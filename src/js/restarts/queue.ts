@@ -122,7 +122,7 @@ export class RequestQueue<Q, R> {
       this.release(request)
       if (mutant('queue-on-the-worker')) continue
       if (this.mayGoOn(request)) returned.push(request)
-      else request.settle({ error: exitedWhileBusy(answerer.incarnation) })
+      else request.settle({ error: request.deaths > LONGEST_ROW_OF_DEATHS ? killedTooMany(answerer.incarnation) : exitedWhileBusy(answerer.incarnation) })
     }
     return returned
   }
@@ -171,6 +171,10 @@ function isWorkerGone(error: unknown): boolean {
 
 function tooLate(incarnation: number): WarmswapError {
   return new WarmswapError('ERR_WORKER_EXITED', `worker ${incarnation} began to answer a request that was no longer its own`)
+}
+
+function killedTooMany(incarnation: number): WarmswapError {
+  return new WarmswapError('ERR_WORKER_EXITED', `${LONGEST_ROW_OF_DEATHS + 1} workers in a row ended while they had this request, the last one was ${incarnation}: it is not sent again`)
 }
 
 function exitedWhileBusy(incarnation: number): WarmswapError {

@@ -101,8 +101,11 @@ function overThread(): Host {
 
 function overProcess(): Host {
   if (!process.connected) throw notAWorker()
-  // Without it the process would outlive its host.
-  process.once('disconnect', () => process.exit(0))
+  // Without it the process, and what it started, would outlive its host.
+  process.once('disconnect', () => {
+    process.on('exit', killOwnGroup)
+    process.exit(0)
+  })
   return {
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
     say: (message) =>
@@ -114,6 +117,15 @@ function overProcess(): Host {
           reject(error)
         }
       }),
+  }
+}
+
+/** startProcess() made this process the leader of a group of its own. */
+function killOwnGroup(): void {
+  try {
+    process.kill(-process.pid, 'SIGKILL')
+  } catch {
+    // It was started in somebody else's group: by a fork() of one's own.
   }
 }
 

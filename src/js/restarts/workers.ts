@@ -231,6 +231,11 @@ export class Workers<Q, R> {
     await worker.handle.exited.catch(this.report.cleanUpFailed)
     // What it answered or did not begin is known to the queue one turn after its end.
     await new Promise(setImmediate)
+    this.letGo(worker)
+  }
+
+  /** It is gone, or as good as gone. */
+  private letGo(worker: Worker<Q, R>): void {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
     worker.pin.release()
@@ -256,7 +261,13 @@ export class Workers<Q, R> {
     }
     const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
     const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`)
-    await within(worker.handle.stop(deadlineMs).then(() => worker.handle.exited), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
+    try {
+      await within(worker.handle.stop(deadlineMs).then(() => worker.handle.exited), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
+    } catch (error) {
+      // Its end may never be told: what it had must not wait for that.
+      this.letGo(worker)
+      throw error
+    }
   }
 }
 
