@@ -134,6 +134,10 @@ pub struct NativePruneReport {
 )]
 #[napi(object)]
 pub struct NativeAbilities {
+    /// `probed`, or why nothing is known.
+    pub outcome: String,
+    /// For people.
+    pub reason: Option<String>,
     /// Conditions on PUT are honoured.
     pub conditional_put: bool,
     /// Conditions on completing a multipart upload are honoured.
@@ -621,6 +625,8 @@ impl NativeCache {
             let report = cache.probe(budget.read()?, cancel).await;
             let found = report.value;
             Ok(NativeAbilities {
+                outcome: found.map_or(report.outcome.as_str(), |_| "probed").to_owned(),
+                reason: report.reason,
                 conditional_put: found.is_some_and(|found| found.conditional_put),
                 conditional_multipart: found.is_some_and(|found| found.conditional_multipart),
                 ranged: found.is_some_and(|found| found.ranged),
