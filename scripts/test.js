@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { attempt, hostTarget, root, run } from './lib/process.js'
-import { ensureInstalled, ensurePrograms } from './lib/setup.js'
+import { ensureCrate, ensureInstalled, ensurePrograms, ensurePython } from './lib/setup.js'
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
@@ -86,8 +86,13 @@ function failedTests(files) {
 
 phase('install', () => {
   ensureInstalled()
-  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd' })
+  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd', openssl: 'openssl' })
   if (missing.length > 0) console.log(`warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`)
+  // The S3 servers of the caches' suite: here, so that no test waits for a compiler.
+  if (capabilities.includes('caches') && !flags.includes('--checks-only')) {
+    ensureCrate('s3s-fs', '0.14.1', 'binary')
+    ensurePython('moto', ['moto[s3,server]==5.2.*'])
+  }
 })
 phase('format and lints', checks)
 if (!flags.includes('--checks-only')) {
