@@ -10,7 +10,8 @@
 //!
 //! A stage lives in a directory `.warmswap-stage-…` beside the target, or in it where the parent cannot serve.
 //! Its owner holds a kernel lock on the file `owner` in it: who can take that lock knows that the owner is dead
-//! and sweeps, taking an unfinished 'children' commit back first.
+//! and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes them back,
+//! hold a kernel lock on the target directory: two at once would mix their trees.
 
 mod children;
 mod merge;
