@@ -388,3 +388,26 @@ fn i17_zeros_behind_gzip_data_are_padding_and_other_bytes_are_not() {
     let cut = &in_two[..in_two.len() - 4];
     assert_eq!(extract_error(cut).outcome, Outcome::Corrupt, "a cut trailer");
 }
+
+#[test]
+fn i16_names_of_255_bytes_survive_and_what_is_too_deep_is_left_out_and_told() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let longest = source.path().join("n".repeat(255)).join("é".repeat(127));
+    fs::create_dir_all(longest.parent().expect("a parent")).expect("mkdir");
+    fs::write(&longest, "long").expect("write");
+    let (bytes, summary) = pack(source.path());
+    assert_eq!(summary.skipped, []);
+    let (stage, result) = extract(&bytes, &ExtractOptions::default());
+    result.expect("extracted");
+    assert_same(&describe(stage.path()), &describe(source.path()), "long names");
+    fs::create_dir_all(source.path().join("d/".repeat(260))).expect("mkdir");
+    let (bytes, summary) = pack(source.path());
+    assert_eq!(summary.skipped.len(), 1, "{:?}", summary.skipped);
+    assert!(
+        summary.skipped[0].why.contains("too deep"),
+        "{:?}",
+        summary.skipped
+    );
+    // What is left can be restored: no archive of ours is refused by ourselves.
+    extract(&bytes, &ExtractOptions::default()).1.expect("extracted");
+}

@@ -416,7 +416,7 @@ fn i7_killed_or_failing_at_any_call_of_an_exchange() {
     strike_everywhere(
         root.path(),
         &root.path().join("target"),
-        &["KILL", "ENOSPC", "EACCES"],
+        &["KILL", "ENOSPC", "EACCES", "EROFS"],
         |target| {
             drop(fs::remove_dir_all(target));
             fill(target);
