@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { stat } from 'node:fs/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openCache } from 'warmswap'
 
 const [from, into, block] = process.argv.slice(2)
@@ -11,6 +12,8 @@ const cache = openCache('memory:')
 async function observe(call) {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
+  // The first of its ticks only starts the measuring; the last one must see what happened before it.
+  await sleep(10)
   let isRunning = true
   const calling = call().finally(() => (isRunning = false))
   const started = performance.now()
@@ -19,6 +22,7 @@ async function observe(call) {
   const wasRunning = isRunning
   if (block) execFileSync('sleep', ['0.6'])
   const { outcome, files } = await calling
+  await sleep(10)
   delay.disable()
   // Nanoseconds.
   return { outcome, files, statMs, wasRunning, p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 }

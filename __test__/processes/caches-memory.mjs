@@ -82,7 +82,7 @@ const verbs = {
     )
   },
   async unpack(archive, into) {
-    await measure({ [basename(archive)]: () => unpack(archive, into, PATIENT) }, dirname(into))
+    await measure({ [basename(archive)]: () => unpack(archive, into, { deadlineMs: PATIENT.deadlineMs }) }, dirname(into))
   },
 }
 

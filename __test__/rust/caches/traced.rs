@@ -1,4 +1,4 @@
-//! I14 as the kernel sees it: while a hostile archive is extracted, every name that a system call gets is one part of
+//! I14 and I25 as the kernel sees them: while a hostile archive is extracted, every name that a system call gets is one part of
 //! a path, below a directory that is open in the stage.
 
 use std::fs;
@@ -186,4 +186,39 @@ fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
         let names_canary = |line: &&str| line.contains("outside") && !line.contains("symlinkat(");
         assert_eq!(log.lines().find(names_canary), None, "{what}");
     }
+}
+
+/// Lines of a trace of everything that touches files or descriptors.
+fn calls(root: &Path, files: u32) -> usize {
+    let raw = (0..files).fold(Raw::default(), |raw, number| {
+        raw.file(&format!("{number}.js"), b"export default 1")
+    });
+    let (archive, log, target) = (
+        root.join("a.tar"),
+        root.join("log"),
+        root.join(format!("{files}")),
+    );
+    fs::write(&archive, raw.end()).expect("write");
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=%file,%desc", "-o"])
+        .arg(&log)
+        .arg(env!("CARGO_BIN_EXE_archive-child"))
+        .args([&archive, &target, Path::new("if-empty")])
+        .status()
+        .expect("started");
+    assert!(status.success());
+    // A call that another thread interrupts is told in two lines.
+    let log = fs::read_to_string(&log).expect("a log");
+    log.lines().filter(|line| !line.contains(" resumed>")).count()
+}
+
+#[test]
+fn i25_at_most_four_filesystem_calls_a_file() {
+    if !has_strace() {
+        return;
+    }
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let more = calls(root.path(), 2200) - calls(root.path(), 200);
+    // The rest are reads of the archive, 256 KiB each.
+    assert!(more < 4 * 2000 + 100, "{more} calls for 2000 files");
 }

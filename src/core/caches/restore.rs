@@ -20,7 +20,7 @@ use super::packing::follow;
 use super::placing::{Placed, Placing};
 use super::pointer::{Pointer, Producer, hex};
 use super::run::{Ended, Run};
-use super::store::{Chunks, Failure, Kind, Listed, Store, download};
+use super::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
 use super::thread;
 use super::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
@@ -308,7 +308,9 @@ impl Restore {
         let chunks = download(
             Arc::clone(&self.store),
             object,
-            self.options.concurrency,
+            self.options
+                .limits
+                .connections(self.options.concurrency, PART_BYTES),
             Arc::clone(&self.run.meter),
         );
         let failure = chunks.failure();

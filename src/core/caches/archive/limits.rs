@@ -52,6 +52,12 @@ impl Limits {
         room.ilog2().min(MAX_WINDOW_LOG)
     }
 
+    /// How many of the wanted connections may hold a part at once.
+    pub(in super::super) fn connections(&self, wanted: usize, part_bytes: u64) -> usize {
+        let fit = usize::try_from(self.max_memory_bytes / 2 / part_bytes).unwrap_or(usize::MAX);
+        wanted.min(fit).max(1)
+    }
+
     pub(super) fn check_entries(&self, entries: u64) -> Result<()> {
         if entries > self.max_files {
             return Err(Failure::over_limit(format!(

@@ -63,11 +63,14 @@ fn move_children(container: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what a commit that was killed has moved; a finished or never begun one is left alone.
+/// Whether a commit of this stage was begun and not finished.
+pub(super) fn is_unfinished(container: &Path) -> Result<bool> {
+    let is_there = |name| Ok(fs::stat(&container.join(name)).optional()?.is_some());
+    Ok(is_there("journal")? && !is_there("done")?)
+}
+
+/// Takes back what a commit that was killed has moved.
 pub(super) fn roll_back_unfinished(container: &Path, target: &Path) -> failure::Result<()> {
-    if fs::stat(&container.join("done")).optional()?.is_some() {
-        return Ok(());
-    }
     let Some(journal) = fs::read(&container.join("journal")).optional()? else {
         return Ok(());
     };
