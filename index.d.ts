@@ -126,8 +126,10 @@ interface Pin extends Disposable {
 declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
   timeoutMs?: number;
 }): Promise<void>;
-/** In the child: the pin that the parent handed over. */
-declare function takeOver(): Promise<Pin>;
+/** In the child: the pin that the parent handed over. ERR_TIMEOUT if it hands none over in time (30 s), ERR_CLOSED if it goes before. */
+declare function takeOver(options?: {
+  timeoutMs?: number;
+}): Promise<Pin>;
 //#endregion
 //#region src/js/bundles/ignores.d.ts
 /** What watchers must not look at. */
@@ -353,9 +355,9 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
 //#region src/js/cache-events.d.ts
 /** How one call ended. */
 interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune';
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
   key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned';
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
   reason?: string;
   ms: number;
   bytes: number;
@@ -480,12 +482,14 @@ interface Cache extends AsyncDisposable {
   }): Promise<{
     removed: string[];
     outcome: 'pruned' | RestoreOutcome;
+    reason?: string;
   }>;
   /** Removes the key and all its objects (a site was deleted). */
   remove(key: string, budget?: Budget): Promise<{
     outcome: 'removed' | RestoreOutcome;
+    reason?: string;
   }>;
-  /** Finds out what the store can do, with small objects that it removes again. */
+  /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
   probe(budget?: Budget): Promise<{
     conditionalPut: boolean;
     conditionalMultipart: boolean;
@@ -519,6 +523,7 @@ interface ErrorFacts {
   path?: string | undefined;
   syscall?: string | undefined;
   holder?: Holder | undefined;
+  outcome?: string | undefined;
   cause?: unknown;
 }
 /** The only error class of this library. Test with {@link isWarmswapError}, not with `instanceof`. */
@@ -533,6 +538,8 @@ declare class WarmswapError extends Error {
   readonly syscall?: string;
   /** Who holds the lock that was waited for. */
   readonly holder?: Holder;
+  /** How the call of a cache ended that was told to throw, or had no other way to say it. */
+  readonly outcome?: string;
   constructor(code: ErrorCode, message: string, facts?: ErrorFacts);
 }
 /** Brand check, true across realms, workers and duplicate copies of the package. */
