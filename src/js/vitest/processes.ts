@@ -182,7 +182,9 @@ export class ManagedInstance implements Instance {
     void incarnation.exited.then((how) => {
       this.#note(incarnation.ending ? 'ended' : 'ended by itself', { detail: how })
       // The kernel may give its number to somebody else now.
-      if (child.pid === undefined || isEmpty(child.pid)) incarnation.ended = true
+      if (child.pid !== undefined && !isEmpty(child.pid)) return
+      incarnation.ended = true
+      if (child.pid !== undefined) tellKeeper({ ended: child.pid })
     })
     this.#note('started', { at: started, detail: `pid ${child.pid}` })
     return incarnation
