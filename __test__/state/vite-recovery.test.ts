@@ -265,9 +265,36 @@ describe.each(modes)('$name', (mode) => {
     expect(await serve()).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
     await expect(importWithRecovery(old, ENTRY)).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
+
+  test('S10: requests are recovered after a restart as before it', async () => {
+    const fixture = await open({ ...mode, plugins: [applicationPlugin()] })
+    const url = await fixture.url()
+    const get = async (route: string): Promise<Answer> => (await fetch(`${url}/app/${route}`)).json() as Promise<Answer>
+    const before = await get('route-a')
+    await fixture.server.restart()
+    await get('route-a')
+    expect(await get('route-b')).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
+    expect(fixture.events.map(({ outcome }) => outcome)).toEqual(mode.silent ? [] : ['retry', 'recovered'])
+  })
 })
 
 describe.each(versions)('$name', (version) => {
+  test('listeners that throw, ours and the application\'s, break nothing of Vite\'s commit', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    onTestFinished(() => warn.mockRestore())
+    const fixture = await open({ version })
+    const { info } = fixture.ssr.logger
+    fixture.ssr.logger.info = (text, options) => {
+      if (text.includes('[warmswap]')) throw new Error('no terminal')
+      info(text, options)
+    }
+    using _ = onReoptimize(fixture.server, () => { throw new Error('deaf') })
+    await fixture.entry()
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    expect(answer).toMatchObject({ store: { user: 'ada' } })
+    await vi.waitFor(() => expect(warn.mock.calls.map(([message]) => String(message))).toEqual([expect.stringContaining('no terminal'), expect.stringContaining('deaf')]))
+  })
+
   test('S9: nothing of the plugins is in a build', async () => {
     const vite = await loadVite(version)
     const root = copyFixture('plain')
