@@ -273,6 +273,21 @@ describe.each(modes)('$name', (mode) => {
   })
 })
 
+describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, ssrLoadModule', (mode) => {
+  test('R1, S1, S7: requests over a re-optimization keep their context', async () => {
+    const plugin = applicationPlugin(new Calls(), async (server) => (await server.ssrLoadModule(ENTRY)) as Entry)
+    const fixture = await open({ ...mode, plugins: [plugin] })
+    const url = await fixture.url()
+    const get = async (route: string): Promise<Answer> => (await fetch(`${url}/app/${route}`)).json() as Promise<Answer>
+    const before = await get('route-a')
+    for (const answer of await Promise.all(Array.from({ length: 50 }, () => get('route-b')))) expect(answer).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
+    expect(fixture.events.some(({ outcome }) => outcome === 'recovered')).toBe(!mode.silent)
+    expect(fixture.events.filter(({ outcome }) => outcome === 'gave-up')).toEqual([])
+    const { routeShared, entryShared } = await get('route-b')
+    expect(routeShared).toBe(entryShared)
+  })
+})
+
 describe.each(versions)('$name', (version) => {
   test('listeners that throw, ours and the application\'s, break nothing of Vite\'s commit', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
