@@ -288,6 +288,20 @@ describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, ssr
   })
 })
 
+describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, the plugins added twice', (mode) => {
+  test('by a framework and by its user: the first is at work, and that is told', async () => {
+    const ignored: unknown[] = []
+    const second = warmswap({ recovery: { onEvent: (event) => ignored.push(event) } })
+    const fixture = await open({ ...mode, plugins: [second, applicationPlugin()] })
+    const get = async (route: string): Promise<Answer> => (await fetch(`${await fixture.url()}/app/${route}`)).json() as Promise<Answer>
+    await get('route-a')
+    expect((await get('route-b')).store).toEqual({ user: 'ada' })
+    expect([fixture.events.map(({ outcome }) => outcome), ignored]).toEqual([mode.silent ? [] : ['retry', 'recovered'], []])
+    const told = (text: string): number => fixture.log.filter((line) => line.includes(text)).length
+    expect([told('is there twice'), told('were discovered late') + told('was discovered late'), told('evaluated under two hashes')]).toEqual([1, 1, mode.silent ? 1 : 0])
+  })
+})
+
 describe.each(versions)('$name', (version) => {
   test('listeners that throw, ours and the application\'s, break nothing of Vite\'s commit', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
