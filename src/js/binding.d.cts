@@ -193,6 +193,10 @@ export declare function monotonicMicros(): number
 
 /** What a store can do. */
 export interface NativeAbilities {
+  /** `probed`, or why nothing is known. */
+  outcome: string
+  /** For people. */
+  reason?: string
   /** Conditions on PUT are honoured. */
   conditionalPut: boolean
   /** Conditions on completing a multipart upload are honoured. */
