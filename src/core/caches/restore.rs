@@ -20,7 +20,8 @@ use super::packing::follow;
 use super::placing::{Placed, Placing};
 use super::pointer::{Pointer, Producer, hex};
 use super::run::{Ended, Run};
-use super::store::{Chunks, Failure, Kind, Listed, Store, download};
+use super::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
+use super::thread;
 use super::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
@@ -302,7 +303,7 @@ impl Restore {
         let generation = self.report.generation.clone().unwrap_or_default();
         let placing = Placing::new(&self.options, generation, pointer.as_ref(), &self.run);
         let looking = placing.clone();
-        let unchanged = tokio::task::spawn_blocking(move || looking.find_unchanged()).await;
+        let unchanged = thread::run("stat", move || looking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
@@ -328,7 +329,9 @@ impl Restore {
         let chunks = download(
             Arc::clone(&self.store),
             object,
-            self.options.concurrency,
+            self.options
+                .limits
+                .connections(self.options.concurrency, PART_BYTES),
             Arc::clone(&self.run.meter),
         );
         let failure = chunks.failure();
@@ -342,7 +345,9 @@ impl Restore {
         };
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
-        let work = tokio::task::spawn_blocking(move || placing.place(source, counted).map_err(Broken::from));
+        let work = thread::run("restore", move || {
+            placing.place(source, counted).map_err(Broken::from)
+        });
         follow(work, &progress, &self.run).await.map_err(|broken| {
             // What ended the stream is the cause; what the decoder made of it is not.
             failure

@@ -487,23 +487,23 @@ impl Snapshot {
                 return Ok(SnapshotOutcome::Unchanged);
             }
         }
-        if !self.run.may_commit() {
-            return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
-        }
-        self.run.enter(Stage::Commit);
         let condition = if self.report.guarded {
             current.condition
         } else {
             Condition::Always
         };
+        let run = Arc::clone(&self.run);
+        let may_show = Arc::new(move || {
+            let may = run.may_commit();
+            if may {
+                run.enter(Stage::Commit);
+            }
+            may
+        });
+        let (path, body) = (self.options.key.as_str(), Body::Spool(Arc::clone(&packed.spool)));
         let etag = self
             .store
-            .write(
-                self.options.key.as_str(),
-                Body::Spool(Arc::clone(&packed.spool)),
-                condition,
-                &self.run.meter,
-            )
+            .write_if(path, body, condition, may_show, &self.run.meter)
             .await?;
         self.report.generation = Some(etag.trim_matches('"').to_owned());
         Ok(SnapshotOutcome::Uploaded)
