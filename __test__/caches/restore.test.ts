@@ -199,6 +199,7 @@ describe('I28: low trust does not write what high trust reads', () => {
     expect(await reader.remove('site')).toEqual({ outcome: 'disabled', reason: expect.stringContaining('read-only') })
     expect(digest(join(memory, 'store'))).toEqual(before)
     expect(await reader.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(await reader.probe()).toEqual({ conditionalPut: false, conditionalMultipart: false, ranged: false, writable: false })
   })
 })
 
@@ -397,6 +398,14 @@ describe('the face', () => {
     expect(cacheLocationFromEnv({ CACHE_S3_KEY: 'k' }, 'CACHE')).toEqual({ store: undefined, key: 'k' })
     expect(cacheLocationFromEnv({ CACHE_S3_BUCKET: ' ' }, 'CACHE').store).toBeUndefined()
     expect(() => cacheLocationFromEnv({}, 'not a prefix')).toThrow(/prefix/)
+  })
+
+  test('inspect and probe reject where the store cannot say, with the outcome', async () => {
+    const cache = openCache({ scheme: 's3', bucket: 'b', endpoint: 'http://127.0.0.1:1', accessKeyId: 'AKIA', secretAccessKey: 'secret' })
+    await expect(cache.inspect('a')).rejects.toMatchObject({ code: 'ERR_IO', outcome: 'unavailable' })
+    await expect(cache.probe()).rejects.toMatchObject({ code: 'ERR_IO', outcome: 'unavailable' })
+    const signal = AbortSignal.abort(new Error('mine'))
+    await expect(cache.probe({ signal })).rejects.toThrow('mine')
   })
 
   test('an aborted signal ends the call with the outcome aborted; strict throws its reason', async ({ memory }) => {
