@@ -16,6 +16,8 @@ import { report } from './lib/report.js'
 const PAIRS = 200
 const KILLS = 200
 const PEER_KILLS = 3
+const HAND_OVERS = 200
+const PEER_HAND_OVERS = 50
 const POLL_MS = 250
 const child = fileURLToPath(new URL('../__test__/processes/locks-child.js', import.meta.url))
 
@@ -98,7 +100,7 @@ async function killedHolderOfProper(root) {
 async function killedHolderOfFlock(root) {
   const file = join(root, 'flock')
   const took = []
-  for (let index = 0; index < 50; index += 1) {
+  for (let index = 0; index < KILLS; index += 1) {
     const holder = await started('flock', ['-o', file, 'sh', '-c', 'echo held; exec sleep 100'])
     const waiter = spawn('flock', [file, 'echo', 'got'], { stdio: ['ignore', 'pipe', 'inherit'] })
     await pause(20)
@@ -109,6 +111,71 @@ async function killedHolderOfFlock(root) {
     await once(waiter, 'close')
   }
   return took
+}
+
+/** The lines that two processes of one kind wrote until they ended. */
+async function linesOfTwo(command, args) {
+  const processes = [0, 1].map(() => spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }))
+  const lines = processes.map(async (process) => {
+    const read = []
+    for await (const line of createInterface({ input: process.stdout })) read.push(line)
+    return read
+  })
+  return await Promise.all(lines)
+}
+
+/** Milliseconds from the moment one process gives the lock back until the other one, which waits for it, has it. */
+async function handOver(command, args) {
+  const turns = (await linesOfTwo(command, args)).flatMap((lines, process) =>
+    lines.map((line) => {
+      const [, got, gave] = line.split(' ').map((word, index) => (index === 0 ? word : BigInt(word)))
+      return { process, got, gave }
+    }),
+  )
+  turns.sort((one, other) => (one.got < other.got ? -1 : 1))
+  return turns.slice(1).flatMap((turn, index) => (turn.process === turns[index].process ? [] : [Number(turn.got - turns[index].gave) / 1e6]))
+}
+
+const blockingFlock = (file) => `
+import fcntl, time
+for turn in range(${HAND_OVERS}):
+    with open('${file}', 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        got = time.monotonic_ns()
+        time.sleep(0.005)
+        gave = time.monotonic_ns()
+    print('turn', got, gave, flush=True)
+    time.sleep(0.003)
+`
+
+const alternatingPeer = (file) => `
+import lockfile from 'proper-lockfile'
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+for (let turn = 0; turn < ${PEER_HAND_OVERS}; turn += 1) {
+  const release = await lockfile.lock(${JSON.stringify(file)}, { retries: { retries: 1000, factor: 1, minTimeout: 50, maxTimeout: 50 } })
+  const got = process.hrtime.bigint()
+  await pause(5)
+  const gave = process.hrtime.bigint()
+  await release()
+  console.log('turn', String(got), String(gave))
+  await pause(3)
+}
+`
+
+/** How often the one got in that got in most, for each time of the one that got in least; and the longest wait. */
+async function fairness(root, waitersOfEach) {
+  const path = join(root, `fair-${waitersOfEach}.lock`)
+  const options = JSON.stringify({ seconds: 5, waiters: waitersOfEach, workMs: 1 })
+  const programs = Array.from({ length: 8 }, () => spawn(process.execPath, [child, 'loop', path, options], { stdio: ['ignore', 'pipe', 'inherit'] }))
+  const said = await Promise.all(
+    programs.map(async ({ stdout }) => {
+      let text = ''
+      for await (const chunk of stdout) text += chunk
+      return JSON.parse(text.slice('turns '.length))
+    }),
+  )
+  const turns = said.flatMap((each) => each.turns)
+  return { most: Math.max(...turns), least: Math.min(...turns), longest: Math.max(...said.map(({ longest }) => longest)) }
 }
 
 /** Milliseconds until all waiters have done 5 ms of work one after the other. */
@@ -156,7 +223,22 @@ if (existsSync('/dev/shm')) rows.unshift(await uncontended('/dev/shm', 0.5))
 
 const [ours, proper, flock] = [await killedHolder(root), await killedHolderOfProper(root), await killedHolderOfFlock(root)]
 rows.push({ what: 'next acquisition after SIGKILL of the holder', ours: shape(ours), peer: `proper-lockfile ${shape(proper)}`, ratio: median(ours) / median(proper), reach: 0.01 })
+for (const [what, took, reach] of [['p50', median(ours), 5], ['p99', quantile(ours, 0.99), 100], ['max', Math.max(...ours), 1000]]) {
+  rows.push({ what: `the same, ${what} against what is to be reached`, ours: text(took), peer: `${reach} ms`, ratio: took / reach, reach: 1 })
+}
 rows.push({ what: 'the same, against blocking flock(1) of util-linux', ours: text(median(ours)), peer: shape(flock), ratio: median(ours) / median(flock) })
+
+const handed = await handOver(process.execPath, [child, 'alternate', join(root, 'turns.lock'), JSON.stringify({ turns: HAND_OVERS })])
+writeFileSync(join(root, 'turns'), '')
+const handedByPeer = await handOver(process.execPath, ['--input-type=module', '-e', alternatingPeer(join(root, 'turns'))])
+const handedByKernel = await handOver('python3', ['-c', blockingFlock(join(root, 'turns-of-flock'))])
+rows.push({ what: 'hand-over between two processes', ours: shape(handed), peer: `proper-lockfile retrying each 50 ms: ${shape(handedByPeer)}`, ratio: median(handed) / median(handedByPeer) })
+rows.push({ what: 'the same, against blocking flock', ours: text(median(handed)), peer: shape(handedByKernel), ratio: median(handed) / median(handedByKernel) })
+
+for (const waiters of [1, 8]) {
+  const { most, least, longest } = await fairness(root, waiters)
+  rows.push({ what: `fairness of ${8 * waiters} waiters in 8 processes that loop: most / fewest turns`, ours: `${most} / ${least}, longest wait ${text(longest)}`, ratio: most / least, reach: 3 })
+}
 
 for (const waiters of [8, 64]) {
   const path = join(root, `convoy-${waiters}`)
@@ -167,10 +249,11 @@ for (const waiters of [8, 64]) {
   // 64 polling waiters take half a minute: eight show it.
   const polled = waiters === 8 ? await convoy(waiters, () => mkdirPolled(path)) : undefined
   rows.push({ what: `${waiters} waiters × 5 ms of work, all done`, ours: text(warmswap), peer: polled && `mkdir polled each ${POLL_MS} ms: ${text(polled)}`, ratio: polled && warmswap / polled })
+  if (waiters === 8) rows.push({ what: 'the same, against what is to be reached', ours: text(warmswap), peer: '240 ms', ratio: warmswap / 240, reach: 1 })
 }
 
 const { delay, threads, descriptors } = await crowd(root)
-rows.push({ what: 'event-loop delay p99 with 64 waiters', ours: text(delay) })
+rows.push({ what: 'event-loop delay p99 with 64 waiters', ours: text(delay), peer: 'to be reached: 20 ms', ratio: delay / 20, reach: 1 })
 rows.push({ what: 'threads and descriptors of 64 waiters', ours: `${threads} and ${descriptors}` })
 rmSync(root, { recursive: true })
 report('locks', rows, ['Next acquisition after SIGKILL of the holder, p50, logarithmic:', draw({ warmswap: ours, 'blocking flock': flock, 'proper-lockfile': proper })])

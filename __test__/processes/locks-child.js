@@ -15,11 +15,11 @@ const verbs = {
     say('held', lock.generation, lock.tookOverFrom?.pid ?? 'none')
     setInterval(() => {}, 1e6)
     process.stdin.on('data', (text) => {
-      const word = String(text).trim()
+      const [word, argument] = String(text).trim().split(' ')
       if (word === 'release') say('released', JSON.stringify(lock.release()))
       if (word === 'block') {
         say('blocking')
-        const until = performance.now() + 2500
+        const until = performance.now() + Number(argument)
         while (performance.now() < until);
         say('unblocked', lock.signal.aborted)
       }
@@ -62,6 +62,37 @@ const verbs = {
       },
     }, { onWait: () => say('waiting') })
     say('got', result.role, result.tookOverFrom?.pid ?? 'none')
+  },
+  // Takes and gives back for some seconds, as several waiters; then says how often each got in, and the longest wait.
+  async loop() {
+    const until = performance.now() + options.seconds * 1000
+    let longest = 0
+    const turn = async () => {
+      let turns = 0
+      while (performance.now() < until) {
+        const asked = performance.now()
+        const lock = await acquireLock(path)
+        longest = Math.max(longest, performance.now() - asked)
+        turns += 1
+        await new Promise((resolve) => setTimeout(resolve, options.workMs))
+        lock.release()
+      }
+      return turns
+    }
+    const turns = await Promise.all(Array.from({ length: options.waiters }, turn))
+    say('turns', JSON.stringify({ turns, longest }))
+  },
+  // Takes turns with another process of its kind, and says on the machine's monotonic clock when it got the lock and gave it back.
+  async alternate() {
+    for (let turn = 0; turn < options.turns; turn += 1) {
+      const lock = await acquireLock(path)
+      const got = process.hrtime.bigint()
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      const gave = process.hrtime.bigint()
+      lock.release()
+      say('turn', got, gave)
+      await new Promise((resolve) => setTimeout(resolve, 3))
+    }
   },
   async publish() {
     const answer = await publishFenced({ path, generation: options.generation }, options.from, options.to).then(() => 'published', (error) => error.code)

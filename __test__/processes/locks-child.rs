@@ -3,15 +3,19 @@
 //! `locks-child storm <lock> <arena> <auto|lease> <seconds> <max hold ms> [ttl ms]`: takes and gives back until
 //! the time is over. In each critical section it takes an independent kernel lock on `<arena>/overlap`: whoever
 //! finds that one busy has found two holders, and says so in `<arena>/overlaps`. Each taking appends its
-//! generation to `<arena>/log`.
+//! generation, its pid and the microseconds since its call to `<arena>/log`.
 //!
 //! `locks-child hold <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, holds until killed.
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
+//! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`.
 //! `locks-child many <lock> <auto|lease> <n>`: n waits on one lock at once; prints `waiting`, then `served <n>`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
 //! `locks-child publish <lock> <generation> <from> <to> <sign>`: prints `waiting`; once the file `<sign>` is there
 //! publishes and prints `published` or the code of the error.
+//! `locks-child lose <lock> <auto|lease> [ttl ms]`: takes, arms faults, prints `held`; looks each 20 ms until it is told
+//! of the loss, then prints `lost <longest look in ms>`.
+//! `locks-child beside <lock> <other lock> [ttl ms]`: takes both by lease, arms faults, prints `held`, holds until killed.
 //! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
 
 use std::fs::{File, OpenOptions};
@@ -20,6 +24,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
+use warmswap::core::error::Result;
 use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, Request};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
@@ -43,9 +48,24 @@ fn request(mode: &str, ttl: Option<&String>) -> Request {
 }
 
 fn acquire(path: &str, request: &Request) -> Acquired {
+    try_acquire(path, request, Deadline::NEVER).expect("the lock")
+}
+
+fn try_acquire(path: &str, request: &Request, deadline: Deadline) -> Result<Acquired> {
     let lock = LockPath::parse(path).expect("a lock path");
-    let waiting = locks::acquire(lock, request.clone(), Deadline::NEVER, Cancel::new(), None);
-    block_on(waiting).expect("the lock")
+    block_on(locks::acquire(
+        lock,
+        request.clone(),
+        deadline,
+        Cancel::new(),
+        None,
+    ))
+}
+
+fn timeout() -> Deadline {
+    std::env::var("TIMEOUT_MS").map_or(Deadline::NEVER, |text| {
+        Deadline::after(Duration::from_millis(text.parse().expect("milliseconds")))
+    })
 }
 
 fn main() {
@@ -62,7 +82,17 @@ fn main() {
         "publish" => publish(rest),
         "once" => {
             fault::arm();
-            let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
+            let begun = Instant::now();
+            let acquired = match try_acquire(&rest[0], &request(&rest[1], rest.get(2)), timeout()) {
+                Ok(acquired) => acquired,
+                Err(error) => {
+                    return say(&format!(
+                        "{} after {}",
+                        error.code.as_str(),
+                        begun.elapsed().as_millis()
+                    ));
+                }
+            };
             say(&format!("held {}", acquired.held.generation()));
             if let Ok(pause) = std::env::var("HOLD_MS") {
                 std::thread::sleep(Duration::from_millis(pause.parse().expect("milliseconds")));
@@ -71,6 +101,8 @@ fn main() {
             say("released");
         }
         "many" => many(rest),
+        "lose" => lose(rest),
+        "beside" => beside(rest),
         "sweep" => {
             fault::arm();
             let swept = locks::sweep(Path::new(&rest[0])).expect("swept");
@@ -88,6 +120,33 @@ fn hold_until_killed() -> ! {
     loop {
         std::thread::park();
     }
+}
+
+fn lose(rest: &[String]) {
+    let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
+    fault::arm();
+    say("held");
+    let (told, lost) = std::sync::mpsc::channel();
+    acquired.held.on_lost(Box::new(move |_| drop(told.send(()))));
+    let mut longest = Duration::ZERO;
+    while lost.recv_timeout(Duration::from_millis(20)).is_err() {
+        let begun = Instant::now();
+        drop(acquired.held.assert_held());
+        longest = longest.max(begun.elapsed());
+    }
+    say(&format!("lost {}", longest.as_millis()));
+    hold_until_killed();
+}
+
+fn beside(rest: &[String]) {
+    let request = request("lease", rest.get(2));
+    let _hangs = acquire(&rest[0], &request);
+    // The renewal that hangs is the next one, of the first lock: it is due first.
+    std::thread::sleep(Duration::from_millis(50));
+    let _healthy = acquire(&rest[1], &request);
+    fault::arm();
+    say("held");
+    hold_until_killed();
 }
 
 fn parent(rest: &[String]) {
@@ -144,10 +203,12 @@ fn storm(rest: &[String]) {
     let max_hold: u64 = max_hold.parse().expect("milliseconds");
     let mut seed = u64::from(std::process::id()) | 1;
     while Instant::now() < until {
+        let begun = Instant::now();
         let acquired = acquire(lock, &request);
         critical_section(
             Path::new(arena),
             acquired.held.generation(),
+            begun.elapsed(),
             random(&mut seed) % (max_hold * 1000 + 1),
         );
         acquired.held.release(None);
@@ -155,7 +216,7 @@ fn storm(rest: &[String]) {
 }
 
 /// Whoever is in here alone gets the independent lock at once.
-fn critical_section(arena: &Path, generation: u64, micros: u64) {
+fn critical_section(arena: &Path, generation: u64, waited: Duration, micros: u64) {
     let path = arena.join("overlap");
     let independent = OpenOptions::new()
         .create(true)
@@ -164,21 +225,21 @@ fn critical_section(arena: &Path, generation: u64, micros: u64) {
         .open(&path)
         .expect("the independent lock");
     if !flock::try_exclusive(&independent, &path).expect("flock") {
-        append(&arena.join("overlaps"), generation);
+        append(&arena.join("overlaps"), generation, waited);
     }
-    append(&arena.join("log"), generation);
+    append(&arena.join("log"), generation, waited);
     std::thread::sleep(Duration::from_micros(micros));
     drop(independent);
 }
 
-fn append(path: &Path, generation: u64) {
+fn append(path: &Path, generation: u64, waited: Duration) {
     let mut file: File = OpenOptions::new()
         .append(true)
         .create(true)
         .open(path)
         .expect("a log");
-    file.write_all(format!("{generation} {}\n", std::process::id()).as_bytes())
-        .expect("a line");
+    let line = format!("{generation} {} {}\n", std::process::id(), waited.as_micros());
+    file.write_all(line.as_bytes()).expect("a line");
 }
 
 /// xorshift: a storm needs no better.

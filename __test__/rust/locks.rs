@@ -8,13 +8,25 @@
 
 #[path = "locks/arena.rs"]
 mod arena;
+#[path = "locks/clocks.rs"]
+mod clocks;
+#[path = "locks/fairness.rs"]
+mod fairness;
 #[path = "locks/faults.rs"]
 mod faults;
 #[path = "locks/fencing.rs"]
 mod fencing;
+#[path = "locks/filesystems.rs"]
+mod filesystems;
+#[path = "locks/hostile.rs"]
+mod hostile;
 #[path = "locks/identities.rs"]
 mod identities;
 #[path = "locks/mutants.rs"]
 mod mutants;
+#[path = "locks/review.rs"]
+mod review;
 #[path = "locks/storms.rs"]
 mod storms;
+#[path = "locks/users.rs"]
+mod users;

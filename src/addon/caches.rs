@@ -255,6 +255,6 @@ impl NativeCache {
         token: &CancelToken,
     ) -> napi::Result<Reply<NativeAbilities>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        runtime::spawned(async move { Ok(cache.probe(budget.read()?, cancel).await.value.into()) }).await
+        runtime::spawned(async move { Ok(cache.probe(budget.read()?, cancel).await.into()) }).await
     }
 }

@@ -3,23 +3,26 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::PromiseRaw;
+use napi::bindgen_prelude::{Object, PromiseRaw};
 use napi_derive::napi;
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::locks::{
-    self, Acquired, Failure, Held, LockPath, ModeChoice, OnWait, Release, Request, WaitInfo,
+    self, Acquired, Failure, Held, LockPath, ModeChoice, OnWait, Queue, Release, Request, Wait, WaitInfo,
 };
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
 
 use super::cancel::{self, CancelToken};
 use super::environment::{self, EnvironmentId};
 use super::error::Reply;
 use super::listener::Listener;
 use super::number::{count, deadline, duration, number};
+use super::promise::promise;
 use super::runtime;
 
 /// How a lock is to be taken.
@@ -41,6 +44,9 @@ pub struct NativeLockOptions {
     /// `worker_threads.threadId`.
     pub thread_id: f64,
 }
+
+/// How long a filesystem may take to say what it is where a lock is tried once.
+const ONE_TRY: Duration = Duration::from_secs(1);
 
 /// What happens to a wait or to a lock.
 #[napi(object)]
@@ -167,26 +173,121 @@ pub fn acquire_lock<'env>(
     options: NativeLockOptions,
     #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
     token: Option<&CancelToken>,
-) -> Promise<'env, NativeLock> {
-    let owner = owner(env)?;
-    let (cancel, listener) = (cancel::of(token), Arc::new(listener));
-    env.spawn_future(runtime::spawned(async move {
-        let lock = LockPath::parse(&path)?;
-        let deadline = deadline("timeoutMs", options.timeout_ms)?;
-        let request = request(options)?;
-        owner.begin_wait(&cancel);
-        let on_wait = Some(wait_listener(Arc::clone(&listener)));
-        let acquired = locks::acquire(lock, request, deadline, cancel.clone(), on_wait).await;
-        owner.end_wait(&cancel);
-        let Acquired { held, waited_since } = acquired?;
-        owner.keep(&held)?;
+) -> napi::Result<Object<'env>> {
+    let (settle, promise) = promise(env)?;
+    let call = Call::new(env, token)?;
+    let listener = Arc::new(listener);
+    let on_wait = wait_listener(Arc::clone(&listener));
+    match asked(&path, options) {
+        Ok((lock, request, deadline)) => {
+            let ended = call.clone();
+            call.begin(Wait::for_lock(
+                lock,
+                request,
+                deadline,
+                Some(on_wait),
+                move |acquired| {
+                    ended.end();
+                    settle(acquired.and_then(|acquired| ended.keep(acquired, listener)));
+                },
+            ));
+        }
+        Err(error) => settle(Err(error)),
+    }
+    Ok(promise)
+}
+
+/// Waits until nobody holds a lock; `true` where a dead holder had left it.
+#[napi(ts_return_type = "Promise<Reply<boolean>>")]
+pub fn wait_for_lock<'env>(
+    env: &'env Env,
+    path: String,
+    options: NativeLockOptions,
+    #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
+    token: Option<&CancelToken>,
+) -> napi::Result<Object<'env>> {
+    let (settle, promise) = promise(env)?;
+    let call = Call::new(env, token)?;
+    let on_wait = wait_listener(Arc::new(listener));
+    match asked(&path, options) {
+        Ok((lock, request, deadline)) => {
+            let ended = call.clone();
+            call.begin(Wait::for_vacancy(
+                lock,
+                request,
+                deadline,
+                Some(on_wait),
+                move |orphaned| {
+                    ended.end();
+                    settle(orphaned);
+                },
+            ));
+        }
+        Err(error) => settle(Err(error)),
+    }
+    Ok(promise)
+}
+
+/// One call that waits, for one environment.
+#[derive(Clone)]
+struct Call {
+    owner: Arc<Owner>,
+    cancel: Cancel,
+}
+
+impl Call {
+    fn new(env: &Env, token: Option<&CancelToken>) -> napi::Result<Self> {
+        Ok(Self {
+            owner: owner(env)?,
+            cancel: cancel::of(token),
+        })
+    }
+
+    /// Waits until there is an answer, the token is raised or the environment ends.
+    fn begin(self, wait: Wait) {
+        self.owner.begin_wait(&self.cancel);
+        let place = wait.place();
+        self.cancel.on_raise(move || place.give_up());
+        let (lock, mode) = wait.what();
+        match Queue::known(&lock, mode) {
+            Ok(Some(queue)) => queue.enter(wait),
+            Ok(None) => runtime::detached(find_and_enter(lock, mode, wait)),
+            Err(error) => wait.fail(error),
+        }
+    }
+
+    fn end(&self) {
+        self.owner.end_wait(&self.cancel);
+    }
+
+    fn keep(&self, acquired: Acquired, listener: Arc<Listener<NativeLockEvent>>) -> Result<NativeLock> {
+        let Acquired { held, waited_since } = acquired;
+        self.owner.keep(&held)?;
         held.on_lost(lost_listener(listener));
         Ok(NativeLock {
             held,
-            owner,
+            owner: Arc::clone(&self.owner),
             waited_since,
         })
-    }))
+    }
+}
+
+/// A filesystem that does not answer holds a thread for work that blocks, but neither a deadline nor anybody else.
+async fn find_and_enter(lock: LockPath, mode: ModeChoice, wait: Wait) -> Result<()> {
+    // What was asked for one try is not over before it began: the filesystem may answer.
+    let patience = wait.deadline().remaining().map(|left| left.max(ONE_TRY));
+    let found = runtime::within(patience, runtime::step(move || Queue::find(&lock, mode))).await;
+    match found {
+        Some(Ok(queue)) => queue.enter(wait),
+        Some(Err(error)) => wait.fail(error),
+        None => wait.time_out(),
+    }
+    Ok(())
+}
+
+fn asked(path: &str, options: NativeLockOptions) -> Result<(LockPath, Request, Deadline)> {
+    let deadline = deadline("timeoutMs", options.timeout_ms)?;
+    Ok((LockPath::parse(path)?, request(options)?, deadline))
 }
 
 fn request(options: NativeLockOptions) -> Result<Request> {
@@ -213,7 +314,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn milliseconds(duration: std::time::Duration) -> f64 {
+fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
@@ -241,29 +342,6 @@ fn lost_listener(listener: Arc<Listener<NativeLockEvent>>) -> Box<dyn FnOnce(&st
         };
         listener.call(event);
     })
-}
-
-/// Waits until nobody holds a lock; `true` where a dead holder had left it.
-#[napi(ts_return_type = "Promise<Reply<boolean>>")]
-pub fn wait_for_lock<'env>(
-    env: &'env Env,
-    path: String,
-    options: NativeLockOptions,
-    #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
-    token: Option<&CancelToken>,
-) -> Promise<'env, bool> {
-    let owner = owner(env)?;
-    let (cancel, listener) = (cancel::of(token), Arc::new(listener));
-    env.spawn_future(runtime::spawned(async move {
-        let lock = LockPath::parse(&path)?;
-        let deadline = deadline("timeoutMs", options.timeout_ms)?;
-        let request = request(options)?;
-        owner.begin_wait(&cancel);
-        let on_wait = Some(wait_listener(listener));
-        let orphaned = locks::wait_for_vacancy(lock, request, deadline, cancel.clone(), on_wait).await;
-        owner.end_wait(&cancel);
-        orphaned
-    }))
 }
 
 /// What a sweep found.

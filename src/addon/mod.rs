@@ -35,6 +35,7 @@ mod error;
 mod listener;
 mod locks;
 mod number;
+mod promise;
 mod runtime;
 mod state;
 mod system;

@@ -16,7 +16,8 @@ pub(crate) const MODES: [&str; 2] = ["auto", "lease"];
 
 /// A folder with one lock, on memory: thousands of takings a second, and the same calls as on a disk.
 pub(crate) struct Arena {
-    pub(crate) root: tempfile::TempDir,
+    path: PathBuf,
+    _removed_with_it: Option<tempfile::TempDir>,
 }
 
 impl Arena {
@@ -26,11 +27,23 @@ impl Arena {
 
     pub(crate) fn below(parent: &Path) -> Self {
         let root = tempfile::tempdir_in(parent).expect("a temporary directory");
-        Self { root }
+        Self {
+            path: root.path().to_path_buf(),
+            _removed_with_it: Some(root),
+        }
+    }
+
+    /// One that somebody else removes.
+    pub(crate) fn at(path: &Path) -> Self {
+        std::fs::create_dir_all(path).expect("the arena");
+        Self {
+            path: path.to_path_buf(),
+            _removed_with_it: None,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.root.path()
+        &self.path
     }
 
     pub(crate) fn locks(&self) -> PathBuf {

@@ -72,6 +72,28 @@ fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     )
 }
 
+/// A number that was given back while the slow taker slept is linked once more, beside the one that is free.
+#[test]
+fn i1_a_number_that_was_given_back_is_not_taken_again() {
+    let arena = Arena::new();
+    let first = holder(&arena);
+    let generation = first.held.generation();
+    first.held.release(None);
+    let mut slow = start(
+        &["once", &arena.lock(), "lease"],
+        &[],
+        &[("WARMSWAP_FAULT", "1:STOP:link")],
+    );
+    eventually("the stop at its link", || is_stopped(slow.pid()));
+    holder(&arena).held.release(None);
+    slow.signal(Signal::CONT);
+    assert_eq!(slow.line(), Some(format!("held {}", generation + 2)));
+    assert_eq!(slow.line().as_deref(), Some("released"));
+    let names = std::fs::read_dir(arena.locks().join(".key.lock.lease")).expect("the records");
+    let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(names, ["3.free"]);
+}
+
 #[test]
 fn i1_kills_no_check_after_the_link() {
     assert_kills(slow_taker_stays_out, "lock-no-check-after-link");
@@ -230,11 +252,11 @@ fn reclaim_spares_a_successor(environment: &[(&str, &str)]) -> Result<(), String
     let mut dead = std::process::Command::new("true").spawn().expect("true");
     dead.wait().expect("reaped");
     write_legacy_lock(&arena.lock(), dead.id());
-    // The call that acts on the path after the look at its owner.
+    // The call that acts on the path after the look at its owner; the first of each kind prepares our own directory.
     let call = if environment.is_empty() {
-        "1:STOP:rename"
+        "2:STOP:rename"
     } else {
-        "1:STOP:openat"
+        "2:STOP:openat"
     };
     let mut waiter = start(
         &["once", &arena.lock(), "auto"],

@@ -19,16 +19,17 @@ pub(crate) struct Outcome {
 
 /// Eight processes take the lock in turn while one of them is killed every 40 ms, six times in ten the holder.
 pub(crate) fn storm(modes: &[&str], seconds: f64, environment: &[(&str, &str)]) -> Outcome {
-    storm_in(&Arena::new(), modes, seconds, &|arguments| {
+    storm_in(&Arena::new(), modes, seconds, &|_, arguments| {
         Process::start(arguments, environment)
     })
 }
 
-fn storm_in(
+/// `start_child` is told the mode and the arguments.
+pub(crate) fn storm_in(
     arena: &Arena,
     modes: &[&str],
     seconds: f64,
-    start_child: &dyn Fn(&[&str]) -> Process,
+    start_child: &dyn Fn(&str, &[&str]) -> Process,
 ) -> Outcome {
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let root = arena.path().to_string_lossy().into_owned();
@@ -40,7 +41,7 @@ fn storm_in(
             .as_secs_f64()
             .to_string();
         // A lease of 600 ms: a dead holder of another mode is waited for, and the storm goes on.
-        start_child(&["storm", &lock, &root, mode, &left, "8", "600"])
+        start_child(mode, &["storm", &lock, &root, mode, &left, "8", "600"])
     };
     let mut processes: Vec<Process> = (0..8).map(start).collect();
     let mut kills = 0;
@@ -75,7 +76,7 @@ fn last_pid(arena: &Arena) -> Option<u32> {
     text.lines().last()?.split(' ').nth(1)?.parse().ok()
 }
 
-fn assert_exclusive(name: &str, outcome: &Outcome) {
+pub(crate) fn assert_exclusive(name: &str, outcome: &Outcome) {
     eprintln!("{name}: {outcome:?}");
     assert_eq!(
         (outcome.overlaps, outcome.backwards, outcome.stuck),
@@ -118,7 +119,7 @@ fn i1_mutual_exclusion_with_both_modes_on_one_directory() {
 #[test]
 fn i1_mutual_exclusion_on_a_disk() {
     let arena = Arena::below(&std::env::temp_dir());
-    let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|arguments| {
+    let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|_, arguments| {
         Process::start(arguments, &[])
     });
     assert_exclusive("kernel, on a disk", &outcome);
@@ -133,17 +134,66 @@ fn i1_mutual_exclusion_as_nobody() {
     }
     let arena = Arena::new();
     std::os::unix::fs::chown(arena.path(), Some(NOBODY), Some(NOBODY)).expect("its folder");
-    let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|arguments| {
+    let outcome = storm_in(&arena, &["auto"], seconds(5.0, 60.0), &|_, arguments| {
         Process::spawn(Command::new(program()).args(arguments).uid(NOBODY).gid(NOBODY))
     });
     assert_exclusive("kernel, as nobody", &outcome);
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
+/// I20a: those who ask for a lease are of another kernel, which knows nothing of the others' processes and guard.
+#[test]
+fn i1_mutual_exclusion_of_two_kernels_on_one_directory() {
+    let outcome = storm_in(
+        &Arena::new(),
+        &["auto", "lease"],
+        seconds(8.0, 60.0),
+        &|mode, arguments| {
+            let is_other = mode == "lease";
+            Process::start(
+                arguments,
+                if is_other {
+                    &[("WARMSWAP_BOOT_ID", "another")]
+                } else {
+                    &[]
+                },
+            )
+        },
+    );
+    assert_exclusive("two kernels", &outcome);
+    assert!(outcome.acquisitions > 20 && outcome.kills > 20, "{outcome:?}");
+}
+
+/// I19: one process of a mkdir lock among four of ours.
+#[test]
+fn i19_no_overlap_with_a_process_of_a_mkdir_lock() {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/__test__/processes/mkdir-locks.js");
+    for version in ["v0", "liveness", "intents"] {
+        let arena = Arena::new();
+        let (root, time) = (arena.path().to_string_lossy().into_owned(), seconds(3.0, 30.0));
+        let options = serde_json::json!({ "seconds": time, "arena": root }).to_string();
+        let theirs =
+            Process::spawn(Command::new("node").args([program, version, "storm", &arena.lock(), &options]));
+        let time = time.to_string();
+        let ours = (0..4)
+            .map(|_| Process::start(&["storm", &arena.lock(), &root, "auto", &time, "4", "30000"], &[]));
+        let mut all: Vec<Process> = ours.chain([theirs]).collect();
+        all.iter_mut().for_each(Process::reap);
+        let turns = (arena.log("log").len(), arena.log("mkdir-log").len());
+        eprintln!("{version}: {turns:?} turns");
+        assert_eq!(
+            arena.log("overlaps"),
+            Vec::<u64>::new(),
+            "{version}: {turns:?} turns"
+        );
+        assert!(turns.0 > 20 && turns.1 > 0, "{version}: {turns:?} turns");
+    }
+}
+
 #[test]
 fn i1_four_waiters_on_one_orphan_get_it_one_after_the_other() {
     for mode in MODES {
-        let rounds = orphan_rounds(mode, 50, &[]);
+        let rounds = orphan_rounds(mode, 200, &[]);
         assert_eq!(rounds, 0, "{mode}: rounds with two holders");
     }
 }

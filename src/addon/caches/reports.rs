@@ -75,6 +75,10 @@ pub struct NativePruneReport {
 )]
 #[napi(object)]
 pub struct NativeAbilities {
+    /// `probed`, or why nothing is known.
+    pub outcome: String,
+    /// For people.
+    pub reason: Option<String>,
     /// Conditions on PUT are honoured.
     pub conditional_put: bool,
     /// Conditions on completing a multipart upload are honoured.
@@ -229,10 +233,12 @@ impl From<Report<Vec<String>>> for NativePruneReport {
     }
 }
 
-/// Where the store could not be reached it can nothing.
-impl From<Option<Abilities>> for NativeAbilities {
-    fn from(found: Option<Abilities>) -> Self {
+impl From<Report<Option<Abilities>>> for NativeAbilities {
+    fn from(report: Report<Option<Abilities>>) -> Self {
+        let found = report.value;
         Self {
+            outcome: found.map_or(report.outcome.as_str(), |_| "probed").to_owned(),
+            reason: report.reason,
             conditional_put: found.is_some_and(|found| found.conditional_put),
             conditional_multipart: found.is_some_and(|found| found.conditional_multipart),
             ranged: found.is_some_and(|found| found.ranged),

@@ -198,10 +198,14 @@ impl Run {
         match tokio::time::timeout(left, task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(failure)) => settle(Ended::Panicked(failure.to_string())),
-            Err(_) => settle(Ended::TimedOut(
-                "the commit began in time and is still running: it will be seen in full or not at all"
-                    .to_owned(),
-            )),
+            Err(_) => {
+                // A request that is under way is given up and not repeated; its last one may have been heard.
+                self.meter.cancel.cancel();
+                settle(Ended::TimedOut(
+                    "the commit began in time and did not end: it will be seen in full or not at all"
+                        .to_owned(),
+                ))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One taker on its way to the lock: each step looks at the truth, takes what is free, and otherwise says
 //! who is in the way and what to watch. Nothing here waits.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use super::directory::{self, Found};
 use super::guard::{Attempted, Guard, GuardFile};
 use super::held::{Claim, Held};
 use super::inspect::inspect;
-use super::numbered::{Numbered, Top};
-use super::observation;
+use super::numbered::{MAX_NUMBER, Numbered, Top};
+use super::observation::{self, Observer, Subject};
 use super::paths::LockPath;
 use super::record::{Contents, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
 use super::verdict::{self, Liveness, OWNERLESS_WINDOW, Standing};
 use super::{Goal, ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::filesystem::{self, Filesystem};
-use crate::core::sys::{clock, fault, fs, identity};
+use crate::core::sys::filesystem::Filesystem;
+use crate::core::sys::{clock, fs, identity};
 
 /// Why a step did not get the lock.
 #[derive(Debug, Clone)]
@@ -47,18 +48,19 @@ pub(super) struct Attempt {
     request: Arc<Request>,
     numbered: Numbered,
     filesystem: Filesystem,
+    device: u64,
     mode: Mode,
     /// Open, not locked: closing it would wake the other waiters.
     guard: Option<GuardFile>,
     /// Our record stands; another program's directory is in the way.
     claim: Option<Arc<Held>>,
+    observer: Observer,
 }
 
 impl Attempt {
-    /// Makes the parent directory and decides the mode by its filesystem, before any lock call.
+    /// Decides the mode by the filesystem, before any lock call.
     pub(super) fn new(lock: &LockPath, request: Arc<Request>) -> Result<Self> {
-        fs::create_directories(lock.parent())?;
-        let filesystem = filesystem::of(lock.parent())?;
+        let filesystem = lock.filesystem()?;
         let mode = match request.mode {
             ModeChoice::Lease => Mode::Lease,
             ModeChoice::Auto if !filesystem.trusted => Mode::Lease,
@@ -73,9 +75,11 @@ impl Attempt {
             request,
             numbered: Numbered::of(lock),
             filesystem,
+            device: fs::stat_followed(lock.parent())?.device,
             mode,
             guard: None,
             claim: None,
+            observer: Observer::default(),
         })
     }
 
@@ -83,44 +87,72 @@ impl Attempt {
         self.mode
     }
 
-    /// Goes on with the open guard of a taker that gave up.
+    /// Goes on with the open guard of a taker that gave up, and with what it has seen.
     pub(super) fn inherit(&mut self, earlier: &mut Self) {
         self.guard = earlier.guard.take();
+        self.observer = std::mem::take(&mut earlier.observer);
     }
 
     /// Looks once.
     pub(super) fn step(&mut self) -> Result<Step> {
+        match self.look() {
+            // Deleted while we were at it: by a user with all the locks, or our directory as litter.
+            Err(error) if error.is_not_found() => {
+                fs::create_directories(self.lock.parent())?;
+                self.look()
+            }
+            step => step,
+        }
+    }
+
+    fn look(&mut self) -> Result<Step> {
         match self.request.goal {
             Goal::Take => self.take(),
             Goal::Vacancy => self.look_for_vacancy(),
         }
     }
 
-    /// Takes the lock only to clear away what nobody living has.
+    /// Takes the lock only to clear away what nobody living has, and only when that can be cleared: a record of ours
+    /// would keep others out, and would be what we wait for at the next look.
     fn look_for_vacancy(&mut self) -> Result<Step> {
         let found = inspect(&self.lock)?;
-        match (found.holder, found.liveness) {
-            (Some(holder), Some(Liveness::Alive)) => {
-                let is_foreign = holder.format != OwnerFormat::Warmswap;
-                Ok(Step::Blocked(Box::new(Blocker {
-                    process: holder.pid,
-                    holder: Some(holder),
-                    liveness: Liveness::Alive,
-                    look_again: None,
-                    is_foreign,
-                })))
-            }
-            (Some(_), _) => Ok(match self.take()? {
-                Step::Taken(held) => {
-                    held.release(None);
-                    Step::Vacant {
-                        orphaned: held.took_over_from().is_some(),
-                    }
-                }
-                step => step,
-            }),
-            (None, _) => Ok(Step::Vacant { orphaned: false }),
+        let Some(holder) = found.holder else {
+            return Ok(Step::Vacant { orphaned: false });
+        };
+        let is_foreign = holder.format != OwnerFormat::Warmswap;
+        if found.liveness == Some(Liveness::Alive) {
+            return Ok(Step::Blocked(Box::new(Blocker {
+                process: holder.pid,
+                holder: Some(holder),
+                liveness: Liveness::Alive,
+                look_again: None,
+                is_foreign,
+            })));
         }
+        if is_foreign && let Some(blocker) = self.judge_foreign()? {
+            return Ok(Step::Blocked(Box::new(blocker)));
+        }
+        let step = self.take()?;
+        // Somebody has put another directory there.
+        drop(self.claim.take());
+        Ok(match step {
+            Step::Taken(held) => {
+                held.release(None);
+                Step::Vacant {
+                    orphaned: held.took_over_from().is_some(),
+                }
+            }
+            step => step,
+        })
+    }
+
+    /// Whether another program's directory keeps us out, asked without a record of ours.
+    fn judge_foreign(&mut self) -> Result<Option<Blocker>> {
+        let Some(found) = directory::look(&self.lock)? else {
+            return Ok(None);
+        };
+        let (standing, holder) = self.judge_directory(None, &found);
+        Ok(self.blocker(standing, holder, &found))
     }
 
     fn take(&mut self) -> Result<Step> {
@@ -174,7 +206,7 @@ impl Attempt {
         loop {
             let file = match self.guard.take() {
                 Some(file) => file,
-                None => GuardFile::open(&self.lock.guard())?,
+                None => GuardFile::open(&self.lock)?,
             };
             match file.attempt() {
                 Ok(Attempted::Locked(guard)) => return Ok(Locked::Yes(guard)),
@@ -193,8 +225,8 @@ impl Attempt {
 
     /// Who has the guard. Its record may not be there yet, or be given back already.
     fn describe_holder(&self) -> Result<Blocker> {
-        let record = self.numbered.top()?.and_then(|top| top.record);
-        let record = record.filter(|record| !record.released);
+        let top = self.numbered.top()?.filter(|top| !top.is_free);
+        let record = top.and_then(|top| top.record);
         let liveness = match &record {
             Some(record) => record.process.liveness(),
             None => Liveness::Unknown,
@@ -209,12 +241,15 @@ impl Attempt {
     }
 
     /// Whether the highest record keeps us out.
-    fn judge(&self, top: &Top, guard: Option<&Guard>) -> Result<Option<Blocker>> {
+    fn judge(&mut self, top: &Top, guard: Option<&Guard>) -> Result<Option<Blocker>> {
+        if top.is_free {
+            return Ok(None);
+        }
         let standing = verdict::of_record(top.record.as_deref(), guard.map(Guard::id));
         let Standing::Held { liveness, window } = standing else {
             return Ok(None);
         };
-        let Some(look_again) = self.window_left(window, &top.bytes)? else {
+        let Some(look_again) = self.window_left(window, Subject::Record, &top.bytes) else {
             return Ok(None);
         };
         let near = top.record.as_ref().filter(|record| record.process.is_near());
@@ -232,16 +267,22 @@ impl Attempt {
         clippy::option_option,
         reason = "the outer one is 'over', the inner one 'has an end'"
     )]
-    fn window_left(&self, window: Option<Duration>, evidence: &[u8]) -> Result<Option<Option<Duration>>> {
+    fn window_left(
+        &mut self,
+        window: Option<Duration>,
+        subject: Subject,
+        evidence: &[u8],
+    ) -> Option<Option<Duration>> {
         let Some(window) = window else {
-            return Ok(Some(None));
+            return Some(None);
         };
-        let unchanged = observation::unchanged_for(&self.lock, evidence)?;
-        Ok((unchanged < window).then(|| Some(window.saturating_sub(unchanged))))
+        let unchanged = self.observer.unchanged_for(&self.lock, subject, evidence);
+        (unchanged < window).then(|| Some(window.saturating_sub(unchanged)))
     }
 
     fn link_record(&mut self, top: Option<Top>, guard: Option<Guard>) -> Result<()> {
         let n = top.as_ref().map_or(0, |top| top.n) + 1;
+        let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);
         let record = self.make_record(n, predecessor.as_deref(), guard.as_ref());
         let prepared = self.lock.prepared(&record.token);
@@ -259,10 +300,15 @@ impl Attempt {
             lock: self.lock.clone(),
             record,
             guard,
+            is_orphan,
             predecessor,
             request: Arc::clone(&self.request),
+            device: self.device,
         };
         self.claim = Some(Held::start(claim));
+        if is_orphan {
+            observation::forget(&self.lock);
+        }
         Ok(())
     }
 
@@ -272,8 +318,11 @@ impl Attempt {
         prepared: &std::path::Path,
         guard: Option<&Guard>,
     ) -> Result<bool> {
-        directory::prepare(prepared, &record.to_bytes()?)?;
-        self.numbered.ensure_directory()?;
+        record.assert_has_room()?;
+        directory::prepare(&self.lock, prepared, &record.to_bytes()?)?;
+        if record.n == 1 {
+            self.numbered.ensure_directory(&self.lock.next(&record.token))?;
+        }
         if !self.numbered.link(&prepared.join("owner.json"), record.n)? {
             return Ok(false);
         }
@@ -284,33 +333,24 @@ impl Attempt {
         settled
     }
 
-    fn settle(&self, record: &Record, guard: Option<&Guard>) -> Result<bool> {
-        if !self.is_highest(record, guard)? {
-            return Ok(false);
-        }
-        self.numbered.remove_below(record.n)?;
-        observation::forget(&self.lock)?;
-        Ok(true)
-    }
-
     /// A slow taker can link a number whose owner has long been followed and removed, and a guard may have
     /// been deleted and made anew while we took it.
-    fn is_highest(&self, record: &Record, guard: Option<&Guard>) -> Result<bool> {
-        if fault::mutant("lock-no-check-after-link") {
-            return Ok(true);
-        }
+    fn settle(&self, record: &Record, guard: Option<&Guard>) -> Result<bool> {
         if let Some(guard) = guard
             && !guard.is_current()?
         {
             return Ok(false);
         }
-        Ok(self.numbered.numbers()?.into_iter().max() == Some(record.n))
+        self.numbered.settle(record.n, self.mode)
     }
 
     fn make_record(&self, n: u64, predecessor: Option<&Record>, guard: Option<&Guard>) -> Record {
         // Microseconds: on tmpfs a path is taken more than once a millisecond, and the first generation after the
         // files were deleted must be greater than the last one before.
-        let base = predecessor.map_or_else(clock::wall_micros, |record| record.base);
+        let base = predecessor
+            .map(|record| record.base)
+            .filter(|base| *base <= MAX_NUMBER);
+        let base = base.unwrap_or_else(clock::wall_micros);
         Record {
             created_at: clock::iso8601(),
             hostname: identity::hostname(),
@@ -336,46 +376,63 @@ impl Attempt {
             meta: self.request.metadata.clone(),
             progress: None,
             covers_children: self.request.covers_children,
-            released: false,
-            failure: None,
+            failure: predecessor.and_then(|record| record.failure.clone()),
         }
     }
 
     /// Makes the lock directory appear. What a dead predecessor of ours left is moved away; another program's
     /// is waited for while our record stands, so that only one of us looks at it.
-    fn publish(&self, claim: &Arc<Held>) -> Result<Published> {
+    fn publish(&mut self, claim: &Arc<Held>) -> Result<Published> {
         if claim.publish()? {
             return Ok(Published::Yes);
         }
         let Some(found) = directory::look(&self.lock)? else {
             return Ok(Published::Again);
         };
-        let (standing, holder) = self.judge_directory(claim, &found);
-        if let Standing::Held { liveness, window } = standing
-            && let Some(look_again) = self.window_left(window, &found.evidence)?
-        {
-            return Ok(Published::Blocked(Box::new(Blocker {
-                process: holder.pid,
-                holder: Some(holder),
-                liveness,
-                look_again,
-                is_foreign: true,
-            })));
+        let (standing, holder) = self.judge_directory(Some(claim), &found);
+        if let Some(blocker) = self.blocker(standing, holder.clone(), &found) {
+            return Ok(Published::Blocked(Box::new(blocker)));
         }
-        if directory::bury(&self.lock, &found, &self.lock.tombstone(claim.token()))? {
-            claim.note_orphan(holder);
-            observation::forget(&self.lock)?;
+        let is_ours = found.is_ours();
+        match directory::bury(&self.lock, &found) {
+            Ok(false) => {}
+            Ok(true) => {
+                claim.note_orphan(holder);
+                observation::forget(&self.lock);
+            }
+            // A sticky directory does not let go of another user's. Among ourselves it decides nothing, and whoever
+            // knows nothing else is kept out by it as well as by ours.
+            Err(error) if is_ours && error.kind() == Some(ErrorKind::PermissionDenied) => {
+                claim.note_orphan(holder);
+                return Ok(Published::Yes);
+            }
+            Err(error) => return Err(error),
         }
         Ok(Published::Again)
     }
 
-    fn judge_directory(&self, claim: &Held, found: &Found) -> (Standing, Holder) {
+    /// Who stands in the way, if what was found still keeps others out.
+    fn blocker(&mut self, standing: Standing, holder: Holder, found: &Found) -> Option<Blocker> {
+        let Standing::Held { liveness, window } = standing else {
+            return None;
+        };
+        let left = self.window_left(window, Subject::Directory, &found.evidence);
+        left.map(|look_again| Blocker {
+            process: holder.pid,
+            holder: Some(holder),
+            liveness,
+            look_again,
+            is_foreign: true,
+        })
+    }
+
+    fn judge_directory(&self, claim: Option<&Held>, found: &Found) -> (Standing, Holder) {
         match &found.contents {
             Some(Contents::Record(record)) => {
-                let standing = if claim.follows(record) {
+                let standing = if claim.is_some_and(|claim| claim.follows(record)) {
                     Standing::Dead
                 } else {
-                    verdict::of_record(Some(record), claim.guard_id())
+                    verdict::of_record(Some(record), claim.and_then(Held::guard_id))
                 };
                 (standing, record.holder())
             }

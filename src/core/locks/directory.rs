@@ -1,12 +1,20 @@
 //! The lock directory `K`, for everybody who only knows mkdir locks: it appears finished, with its owner, and
 //! leaves in one rename. Among ourselves it decides nothing.
+//!
+//! The directory of the last holder is kept as `.K.spare` and used again: on a busy ext4 mkdir and rmdir take
+//! 2.5 ms of journal, a rename 0.02 ms (bench locks).
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::paths::LockPath;
 use super::record::{self, Contents};
+use super::shared;
 use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::dir::Directory;
 use crate::core::sys::{fault, fs};
+
+const OWNER: &str = "owner.json";
 
 /// What is at the path of a lock.
 #[derive(Debug)]
@@ -19,6 +27,13 @@ pub(super) struct Found {
     pub(super) evidence: Vec<u8>,
 }
 
+impl Found {
+    /// Of a holder of this library.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.contents, Some(Contents::Record(_)))
+    }
+}
+
 /// Looks at the lock directory; `None` where there is none. A file or a link there is an error, not a lock.
 pub(super) fn look(lock: &LockPath) -> Result<Option<Found>> {
     let Some(stat) = fs::stat(lock.directory()).optional()? else {
@@ -28,7 +43,8 @@ pub(super) fn look(lock: &LockPath) -> Result<Option<Found>> {
         return Err(not_a_directory(lock.directory(), stat.kind));
     }
     let owner = lock.owner();
-    let touched = fs::stat(&owner).optional()?.map_or(0, |stat| stat.modified_ns);
+    // Also of a directory that another user keeps closed: what it says is then unreadable.
+    let touched = fs::stat(&owner).map_or(0, |stat| stat.modified_ns);
     let (bytes, contents) = record::read(&owner)?.unzip();
     let mut evidence = format!("{} {} {touched} ", stat.inode, stat.modified_ns).into_bytes();
     evidence.extend(bytes.iter().flatten());
@@ -55,9 +71,39 @@ fn not_a_directory(path: &Path, kind: fs::Kind) -> Error {
 }
 
 /// Makes a directory that is ready to be published.
-pub(super) fn prepare(prepared: &Path, owner: &[u8]) -> Result<()> {
-    fs::create_directory(prepared, 0o777)?;
-    fs::write_new(&prepared.join("owner.json"), owner, 0o644)
+pub(super) fn prepare(lock: &LockPath, prepared: &Path, owner: &[u8]) -> Result<()> {
+    let directory = match take_spare(lock, prepared) {
+        Some(directory) => directory,
+        None => {
+            shared::make_private_directory(prepared)?;
+            Directory::open(prepared)?
+        }
+    };
+    let path = prepared.join(OWNER);
+    let mut file = directory.create_new(OsStr::new(OWNER), 0o644, &path)?;
+    fs::write_all(&mut file, owner, &path)?;
+    fs::set_file_mode(&file, 0o644, &path)
+}
+
+/// The emptied spare under our own name; `None` where there is none that is a directory and lets itself be emptied.
+fn take_spare(lock: &LockPath, prepared: &Path) -> Option<Directory> {
+    fs::rename(&lock.spare(), prepared).ok()?;
+    let emptied = Directory::open(prepared).and_then(|directory| {
+        directory
+            .remove_file(OsStr::new(OWNER), &prepared.join(OWNER))
+            .optional()?;
+        Ok(directory)
+    });
+    // Another user's, or a link that somebody has planted: out of our way again.
+    emptied
+        .inspect_err(|_| drop(fs::rename(prepared, &lock.spare())))
+        .ok()
+}
+
+/// Moves our directory away: to be the next holder's, or where there is a spare already to where it is removed
+/// once the lock is free. `true` if it is there.
+pub(super) fn withdraw(lock: &LockPath, tombstone: &Path) -> bool {
+    fs::rename(lock.directory(), &lock.spare()).is_err() && fs::rename(lock.directory(), tombstone).is_ok()
 }
 
 /// Gives a prepared directory its name. `false` where there is something of that name: even an empty
@@ -66,7 +112,7 @@ pub(super) fn publish(lock: &LockPath, prepared: &Path) -> Result<bool> {
     match fs::rename_new(prepared, lock.directory()) {
         Ok(()) => Ok(true),
         Err(error) if error.is_exists() => Ok(false),
-        Err(error) if lacks_noreplace(&error) => publish_in_two_steps(lock, prepared),
+        Err(error) if shared::lacks_noreplace(&error) => publish_in_two_steps(lock, prepared),
         Err(error) => Err(error),
     }
 }
@@ -78,24 +124,16 @@ fn publish_in_two_steps(lock: &LockPath, prepared: &Path) -> Result<bool> {
         Err(error) if error.is_exists() => return Ok(false),
         Err(error) => return Err(error),
     }
-    fs::rename(&prepared.join("owner.json"), &lock.owner())?;
+    fs::rename(&prepared.join(OWNER), &lock.owner())?;
     fs::remove_directory(prepared)?;
     Ok(true)
 }
 
-fn lacks_noreplace(error: &Error) -> bool {
-    [
-        rustix::io::Errno::INVAL,
-        rustix::io::Errno::NOSYS,
-        rustix::io::Errno::NOTSUP,
-    ]
-    .iter()
-    .any(|each| error.errno() == Some(each.raw_os_error()))
-}
-
 /// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
 /// it is put back.
-pub(super) fn bury(lock: &LockPath, found: &Found, tombstone: &Path) -> Result<bool> {
+pub(super) fn bury(lock: &LockPath, found: &Found) -> Result<bool> {
+    // A name of its own for each: what cannot be emptied stays there.
+    let tombstone = &*lock.tombstone(&uuid::Uuid::new_v4().to_string());
     if fault::mutant("lock-check-then-remove") {
         return fs::remove_tree(lock.directory()).map(|()| true);
     }
@@ -106,10 +144,12 @@ pub(super) fn bury(lock: &LockPath, found: &Found, tombstone: &Path) -> Result<b
         // Swept by somebody who took it for litter.
         return Ok(true);
     };
-    let owner = record::read(&tombstone.join("owner.json"))?.map(|(bytes, _)| bytes);
+    let owner = record::read(&tombstone.join(OWNER))?.map(|(bytes, _)| bytes);
     if inode == found.inode && owner == found.owner {
-        // Out of the way is enough: what another user has made cannot be emptied by us, and is swept later.
-        drop(fs::remove_tree(tombstone));
+        if !found.is_ours() || fs::rename(tombstone, &lock.spare()).is_err() {
+            // Out of the way is enough: what another user has made cannot be emptied by us, and is swept later.
+            drop(fs::remove_tree(tombstone));
+        }
         return Ok(true);
     }
     // A mkdir lock has removed and taken it since we looked. If a third one is in by now, that is the race

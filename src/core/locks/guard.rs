@@ -3,11 +3,13 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
+use super::paths::LockPath;
 use super::record::GuardId;
+use super::shared;
 use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::{fault, flock, fs};
 
@@ -33,11 +35,16 @@ pub(super) enum Attempted {
 }
 
 impl GuardFile {
-    /// Opens the guard, and makes it where it is missing.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
+    /// that created the file (jj-vcs/jj#9736): it is another one that is locked.
+    pub(super) fn open(lock: &LockPath) -> Result<Self> {
+        let path = &*lock.guard();
         let file = match fs::open(path, OFlags::RDWR).optional()? {
             Some(file) => file,
-            None => Self::create(path)?,
+            None => {
+                shared::make_file(path, &lock.next(&uuid::Uuid::new_v4().to_string()))?;
+                fs::open(path, OFlags::RDWR)?
+            }
         };
         let stat = fs::stat_file(&file, path)?;
         if stat.kind != fs::Kind::File {
@@ -55,16 +62,6 @@ impl GuardFile {
                 inode: stat.inode,
             },
         })
-    }
-
-    /// Some filesystems do not exclude through the descriptor that created the file (jj-vcs/jj#9736): it is
-    /// closed, and the file opened again. Everybody may lock who may use the directory, whatever the umask.
-    fn create(path: &Path) -> Result<File> {
-        let created = fs::open_or_create(path, 0o666)?;
-        // Not the owner: somebody else has made it, and set its mode.
-        let _not_ours = fs::set_file_mode(&created, 0o666, path);
-        drop(created);
-        fs::open(path, OFlags::RDWR)
     }
 
     /// Takes the lock if it is free now.

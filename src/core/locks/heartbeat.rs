@@ -1,6 +1,7 @@
-//! The heartbeat thread: every third of its lease each held lock renews its record, in both modes. Native,
+//! The heartbeat threads: every third of its lease each held lock renews its record, in both modes. Native,
 //! because a JavaScript timer stands still in synchronous work, heap dumps and breakpoints.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -14,55 +15,74 @@ struct Kept {
 }
 
 #[derive(Default)]
+struct Beats {
+    kept: Vec<Kept>,
+    /// When the thread looks by itself; `None` while it sleeps without an end.
+    looks_at: Option<Instant>,
+}
+
+#[derive(Default)]
 struct Heartbeat {
-    kept: Mutex<Vec<Kept>>,
+    beats: Mutex<Beats>,
     changed: Condvar,
 }
 
-static HEARTBEAT: LazyLock<Arc<Heartbeat>> = LazyLock::new(|| {
-    let heartbeat = Arc::<Heartbeat>::default();
-    let thread = Arc::clone(&heartbeat);
-    std::thread::Builder::new()
-        .name("warmswap-beat".to_owned())
-        .spawn(move || thread.run())
-        .expect("the operating system gives one thread");
-    heartbeat
-});
+/// The thread of one device: a filesystem that hangs must not stop the renewals of the others.
+fn of_device(device: u64) -> Arc<Heartbeat> {
+    static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<Heartbeat>>>> = LazyLock::new(Mutex::default);
+    let mut by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+    let heartbeat = by_device.entry(device).or_insert_with(|| {
+        let heartbeat = Arc::<Heartbeat>::default();
+        let thread = Arc::clone(&heartbeat);
+        std::thread::Builder::new()
+            .name("warmswap-beat".to_owned())
+            .spawn(move || thread.run())
+            .expect("the operating system gives one thread");
+        heartbeat
+    });
+    Arc::clone(heartbeat)
+}
 
 /// Renews this lock from now on.
 pub(super) fn keep(held: &Arc<Held>) {
     if fault::mutant("lock-no-native-heartbeat") {
         return;
     }
-    let mut kept = HEARTBEAT.kept();
+    let heartbeat = of_device(held.device());
+    let mut beats = heartbeat.beats();
     let due = Instant::now() + held.ttl() / 3;
-    let is_earliest = kept.iter().all(|each| due < each.due);
-    kept.push(Kept {
+    beats.kept.push(Kept {
         token: held.token().to_owned(),
         held: Arc::downgrade(held),
         due,
     });
-    if is_earliest {
-        HEARTBEAT.changed.notify_one();
+    // The thread is not woken for a lock that is given back before the next look.
+    if beats.looks_at.is_none_or(|at| due < at) {
+        heartbeat.changed.notify_one();
     }
 }
 
 /// Renews this lock at once, because its record has news.
-pub(super) fn hurry(token: &str) {
-    for each in HEARTBEAT.kept().iter_mut().filter(|each| each.token == token) {
+pub(super) fn hurry(held: &Held) {
+    let heartbeat = of_device(held.device());
+    let mut beats = heartbeat.beats();
+    for each in beats.kept.iter_mut().filter(|each| each.token == held.token()) {
         each.due = Instant::now();
     }
-    HEARTBEAT.changed.notify_one();
+    heartbeat.changed.notify_one();
 }
 
 /// Renews this lock no longer.
-pub(super) fn forget(token: &str) {
-    HEARTBEAT.kept().retain(|each| each.token != token);
+pub(super) fn forget(held: &Held) {
+    of_device(held.device())
+        .beats()
+        .kept
+        .retain(|each| each.token != held.token());
 }
 
 impl Heartbeat {
-    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&self) {
@@ -75,33 +95,38 @@ impl Heartbeat {
     }
 
     fn wait_for_due(&self) -> Vec<Arc<Held>> {
-        let mut kept = self.kept();
+        let mut beats = self.beats();
         loop {
-            let now = Instant::now();
-            let due: Vec<_> = kept
-                .iter_mut()
-                .filter(|each| each.due <= now)
-                .filter_map(|each| {
-                    let held = each.held.upgrade()?;
-                    each.due = now + held.ttl() / 3;
-                    Some(held)
-                })
-                .collect();
+            let due = beats.take_due(Instant::now());
             if !due.is_empty() {
                 return due;
             }
-            kept.retain(|each| each.held.strong_count() > 0);
-            let next = kept.iter().map(|each| each.due).min();
-            kept = match next {
-                None => self.changed.wait(kept).unwrap_or_else(PoisonError::into_inner),
+            beats.looks_at = beats.kept.iter().map(|each| each.due).min();
+            beats = match beats.looks_at {
+                None => self.changed.wait(beats).unwrap_or_else(PoisonError::into_inner),
                 Some(next) => {
-                    let pause = next.saturating_duration_since(now);
+                    let pause = next.saturating_duration_since(Instant::now());
                     self.changed
-                        .wait_timeout(kept, pause)
+                        .wait_timeout(beats, pause)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0
                 }
             };
         }
+    }
+}
+
+impl Beats {
+    fn take_due(&mut self, now: Instant) -> Vec<Arc<Held>> {
+        self.kept.retain(|each| each.held.strong_count() > 0);
+        self.kept
+            .iter_mut()
+            .filter(|each| each.due <= now)
+            .filter_map(|each| {
+                let held = each.held.upgrade()?;
+                each.due = now + held.ttl() / 3;
+                Some(held)
+            })
+            .collect()
     }
 }

@@ -2,9 +2,9 @@
 //! it is lost.
 
 use std::os::fd::RawFd;
-use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::guard::Guard;
@@ -14,10 +14,7 @@ use super::record::{Contents, Failure, GuardId, Holder, Mode, Progress, Record};
 use super::{Request, directory, fence, heartbeat};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::identity::monotonic_micros;
-use crate::core::sys::{clock, fault, fs};
-
-/// Longest phase that is kept, in characters.
-const MAX_PHASE: usize = 512;
+use crate::core::sys::{fault, fs};
 
 const HELD: u8 = 0;
 const LOST: u8 = 1;
@@ -37,13 +34,20 @@ pub(super) struct Claim {
     pub(super) lock: LockPath,
     pub(super) record: Record,
     pub(super) guard: Option<Guard>,
+    /// The predecessor did not give it back.
+    pub(super) is_orphan: bool,
     pub(super) predecessor: Option<Box<Record>>,
     pub(super) request: Arc<Request>,
+    /// That its files are on: those of one are renewed by one thread.
+    pub(super) device: u64,
 }
 
 type OnLost = Box<dyn FnOnce(&str) + Send>;
 
 /// A lock that is held.
+///
+/// What decides whether it is held is never behind a lock that somebody has while a disk works: a filesystem that does
+/// not answer is the very case in which a lease ends and its holder has to be told.
 pub struct Held {
     lock: LockPath,
     numbered: Numbered,
@@ -52,22 +56,34 @@ pub struct Held {
     base: u64,
     mode: Mode,
     ttl: Duration,
+    device: u64,
     covers_children: bool,
+    /// A child may have the descriptor.
+    is_handed_out: AtomicBool,
+    predecessor: Option<Box<Record>>,
     inherited_failure: Option<Failure>,
     state: AtomicU8,
     /// Monotonic microseconds at which the last renewal that succeeded was begun.
     renewed_at: AtomicU64,
-    inner: Mutex<Inner>,
-    on_lost: Mutex<Option<OnLost>>,
+    loss: Mutex<Loss>,
+    took_over_from: Mutex<Option<Holder>>,
+    /// What the holder said last and the heartbeat has not written yet.
+    news: Mutex<Option<Progress>>,
+    /// Held over I/O.
+    files: Mutex<Files>,
 }
 
-struct Inner {
+#[derive(Default)]
+struct Loss {
+    because: String,
+    on_lost: Option<OnLost>,
+}
+
+/// What this holder has on disk.
+struct Files {
     record: Record,
     guard: Option<Guard>,
     is_published: bool,
-    predecessor: Option<Box<Record>>,
-    took_over_from: Option<Holder>,
-    lost_because: Option<String>,
 }
 
 impl Held {
@@ -77,10 +93,12 @@ impl Held {
             lock,
             record,
             guard,
+            is_orphan,
             predecessor,
             request,
+            device,
         } = claim;
-        let orphan = predecessor.as_ref().filter(|record| !record.released);
+        let orphan = predecessor.as_ref().filter(|_| is_orphan);
         let held = Arc::new(Self {
             numbered: Numbered::of(&lock),
             lock,
@@ -89,18 +107,20 @@ impl Held {
             base: record.base,
             mode: record.mode,
             ttl: request.lease_ttl,
+            device,
             covers_children: request.covers_children,
-            inherited_failure: predecessor.as_ref().and_then(|record| record.failure.clone()),
+            is_handed_out: AtomicBool::new(false),
+            inherited_failure: record.failure.clone(),
             state: AtomicU8::new(HELD),
             renewed_at: AtomicU64::new(monotonic_micros()),
-            on_lost: Mutex::default(),
-            inner: Mutex::new(Inner {
-                took_over_from: orphan.map(|record| record.holder()),
+            loss: Mutex::default(),
+            took_over_from: Mutex::new(orphan.map(|record| record.holder())),
+            predecessor,
+            news: Mutex::default(),
+            files: Mutex::new(Files {
                 record,
                 guard,
                 is_published: false,
-                predecessor,
-                lost_because: None,
             }),
         });
         heartbeat::keep(&held);
@@ -129,7 +149,7 @@ impl Held {
 
     /// The dead holder that was followed, if it did not give the lock back.
     pub fn took_over_from(&self) -> Option<Holder> {
-        self.inner().took_over_from.clone()
+        lock(&self.took_over_from).clone()
     }
 
     /// The last failed run, carried on from the lock's earlier holders.
@@ -144,43 +164,37 @@ impl Held {
             return Err(Error::argument("options.coverChildren", false, accepted));
         }
         self.assert_held()?;
-        let inner = self.inner();
-        let fd = inner.guard.as_ref().map(Guard::raw_fd);
+        let fd = lock(&self.files).guard.as_ref().map(Guard::raw_fd);
+        self.is_handed_out.store(true, Ordering::SeqCst);
         fd.ok_or_else(|| self.lost_error("it was released"))
     }
 
     /// Calls once when the lock is lost, at once if it is lost already.
     pub fn on_lost(&self, call: OnLost) {
-        let mut slot = self.on_lost.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state.load(Ordering::SeqCst) == LOST {
-            drop(slot);
-            call(&self.lost_reason());
-        } else {
-            *slot = Some(call);
+        let mut loss = lock(&self.loss);
+        if !self.is_lost() {
+            loss.on_lost = Some(call);
+            return;
         }
+        let because = loss.because.clone();
+        drop(loss);
+        call(&because);
     }
 
     /// `ERR_LOCK_LOST` unless the lock is held. Needs no system call but the clock.
     pub fn assert_held(&self) -> Result<()> {
+        self.expire();
         match self.state.load(Ordering::SeqCst) {
-            HELD if self.has_expired() => {
-                self.lose("its lease was not renewed in time");
-                Err(self.lost_error(&self.lost_reason()))
-            }
             HELD => Ok(()),
-            LOST => Err(self.lost_error(&self.lost_reason())),
+            LOST => Err(self.lost_error(&lock(&self.loss).because)),
             _ => Err(self.lost_error("it was released")),
         }
     }
 
     /// Tells waiters what is being done. Written by the heartbeat thread, soon.
     pub fn progress(&self, phase: &str) {
-        let phase = phase.chars().take(MAX_PHASE).collect();
-        self.inner().record.progress = Some(Progress {
-            phase,
-            at: clock::iso8601(),
-        });
-        heartbeat::hurry(&self.token);
+        *lock(&self.news) = Some(Progress::new(phase));
+        heartbeat::hurry(self);
     }
 
     /// Renames `from` to `to` unless a later generation exists.
@@ -191,30 +205,36 @@ impl Held {
 
     /// Gives the lock back. Doing it twice is fine.
     pub fn release(&self, failure: Option<Failure>) -> Release {
-        let mut inner = self.inner();
-        if self.has_expired() {
-            self.lose_in(&mut inner, "its lease was not renewed in time");
-        }
+        self.expire();
+        let files = match self.files.try_lock() {
+            Ok(files) => files,
+            // A renewal hangs, and the lock is lost: what there is to clear away is cleared when it has ended.
+            Err(TryLockError::WouldBlock) if self.is_lost() => return Release::Lost,
+            Err(TryLockError::WouldBlock) => lock(&self.files),
+            Err(TryLockError::Poisoned(files)) => files.into_inner(),
+        };
+        self.release_files(files, failure)
+    }
+
+    fn release_files(&self, mut files: MutexGuard<'_, Files>, failure: Option<Failure>) -> Release {
         if fault::mutant("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
-        if self.state.load(Ordering::SeqCst) == HELD && !self.is_still_ours() {
-            self.lose_in(&mut inner, "another holder has taken it");
-        }
+        self.look();
         let ended = match self.state.load(Ordering::SeqCst) {
             RELEASED => return Release::Released,
             LOST => Release::Lost,
             _ => Release::Released,
         };
         // Unlocking comes after the rename: a successor that is in could be robbed of its directory by it.
-        let tombstone = self.withdraw(&inner);
+        let tombstone = self.withdraw(&files);
         if ended == Release::Released {
             self.state.store(RELEASED, Ordering::SeqCst);
-            self.write_released(&mut inner, failure);
+            self.give_back(&mut files, failure);
         } else {
             self.remove_own_record();
         }
-        if let Some(guard) = inner.guard.take() {
+        if let Some(guard) = files.guard.take() {
             // Closing frees it too.
             drop(guard.release());
         }
@@ -222,26 +242,27 @@ impl Held {
             // What cannot be removed now is swept later.
             drop(fs::remove_tree(&tombstone));
         }
-        heartbeat::forget(&self.token);
-        self.on_lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        heartbeat::forget(self);
+        lock(&self.loss).on_lost = None;
         ended
     }
 
-    /// Ends our part when the environment ends: a lock that covers children stays with them.
+    /// Ends our part when the environment ends, or when nobody took what was taken: a lock whose descriptor a child may
+    /// have stays with it.
     pub fn leave(&self) {
-        if !self.covers_children {
+        if !self.is_handed_out.load(Ordering::SeqCst) {
             self.release(None);
             return;
         }
-        heartbeat::forget(&self.token);
-        if let Some(guard) = self.inner().guard.take() {
+        heartbeat::forget(self);
+        if let Some(guard) = lock(&self.files).guard.take() {
             guard.leave_to_children();
         }
     }
 
     /// Moves our lock directory away, if it is ours.
-    fn withdraw(&self, inner: &Inner) -> Option<std::path::PathBuf> {
-        if !inner.is_published {
+    fn withdraw(&self, files: &Files) -> Option<PathBuf> {
+        if !files.is_published {
             drop(fs::remove_tree(&self.lock.prepared(&self.token)));
             return None;
         }
@@ -249,18 +270,18 @@ impl Held {
             return None;
         }
         let tombstone = self.lock.tombstone(&self.token);
-        fs::rename(self.lock.directory(), &tombstone)
-            .ok()
-            .map(|()| tombstone)
+        directory::withdraw(&self.lock, &tombstone).then_some(tombstone)
     }
 
-    fn write_released(&self, inner: &mut Inner, failure: Option<Failure>) {
-        let was = inner.record.failure.take();
-        inner.record.released = true;
-        inner.record.failure = failure.or(was).or_else(|| self.inherited_failure.clone());
-        // A full disk takes no new record, but lets the old one go; the base is lost with it, and the next
-        // one starts at the wall clock, which is later.
-        if self.write(&inner.record).is_err() {
+    fn give_back(&self, files: &mut Files, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            files.record.failure = Some(failure.shortened());
+            // What a full disk does not take, nobody hears of; the lock is free all the same.
+            drop(self.write(&files.record));
+        }
+        // A disk that takes no new name may let the old one go; the base is lost with it, and the next one
+        // starts at the wall clock, which is later.
+        if self.numbered.free(self.n).is_err() {
             drop(self.numbered.remove(self.n));
         }
     }
@@ -283,7 +304,7 @@ impl Held {
     /// Whether our record is the highest that stands.
     pub(super) fn is_still_ours(&self) -> bool {
         match self.numbered.top() {
-            Ok(Some(top)) => top.record.is_some_and(|record| record.token == self.token),
+            Ok(Some(top)) => !top.is_free && top.record.is_some_and(|record| record.token == self.token),
             Ok(None) => false,
             // A disk that fails now and then has not given the lock to anybody else.
             Err(_) => true,
@@ -293,29 +314,20 @@ impl Held {
     /// One heartbeat: a changed record, and fresh times for those who go by them.
     pub(super) fn renew(&self) {
         let begun = monotonic_micros();
-        let mut inner = self.inner();
-        if self.state.load(Ordering::SeqCst) != HELD {
+        let mut files = lock(&self.files);
+        if !self.look() {
             return;
         }
-        if self.has_expired() {
-            return self.lose_in(&mut inner, "its lease was not renewed in time");
+        if let Some(news) = lock(&self.news).take() {
+            files.record.progress = Some(news);
         }
-        if !self.is_still_ours() {
-            return self.lose_in(
-                &mut inner,
-                "another holder has taken it, or its files were deleted",
-            );
-        }
-        inner.record.lease.seq += 1;
-        if self.write(&inner.record).is_err() {
+        files.record.lease.seq += 1;
+        // The second look: a successor that came between the first and the rename.
+        if self.write(&files.record).is_err() || !self.look() {
             return;
-        }
-        // A successor that came between look and rename.
-        if !self.is_still_ours() {
-            return self.lose_in(&mut inner, "another holder has taken it");
         }
         self.renewed_at.store(begun, Ordering::SeqCst);
-        if inner.is_published {
+        if files.is_published {
             drop(fs::touch(&self.lock.owner()));
             drop(fs::touch(self.lock.directory()));
         }
@@ -323,61 +335,67 @@ impl Held {
 
     /// Looks whether the lock is still ours, after something near it has changed.
     pub(super) fn check(&self) {
-        let mut inner = self.inner();
-        if self.state.load(Ordering::SeqCst) != HELD {
-            return;
-        }
-        if self.has_expired() {
-            return self.lose_in(&mut inner, "its lease was not renewed in time");
-        }
-        if !self.is_still_ours() {
-            return self.lose_in(
-                &mut inner,
-                "another holder has taken it, or its files were deleted",
-            );
-        }
-        if inner.is_published && matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found())
+        self.expire();
+        // A renewal is under way: it looks itself, and may hang.
+        let Ok(files) = self.files.try_lock() else { return };
+        if self.look()
+            && files.is_published
+            && matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found())
         {
-            self.publish_again(&mut inner);
+            self.publish_again(&files.record);
+        }
+    }
+
+    /// Whether the lock is held; one that is another's by now is lost.
+    fn look(&self) -> bool {
+        self.expire();
+        if self.is_held() && !self.is_still_ours() {
+            self.lose("another holder has taken it, or its files were deleted");
+        }
+        self.is_held()
+    }
+
+    /// By the clock alone.
+    pub(super) fn expire(&self) {
+        if self.is_held() && self.has_expired() {
+            self.lose("its lease was not renewed in time");
         }
     }
 
     /// Mkdir locks release by path, without a look at whose it is: our directory may be gone.
-    fn publish_again(&self, inner: &mut Inner) {
+    fn publish_again(&self, record: &Record) {
         let prepared = self.lock.prepared(&self.token);
-        let published = inner
-            .record
+        let published = record
             .to_bytes()
-            .and_then(|bytes| directory::prepare(&prepared, &bytes))
+            .and_then(|bytes| directory::prepare(&self.lock, &prepared, &bytes))
             .and_then(|()| directory::publish(&self.lock, &prepared));
         if !matches!(published, Ok(true)) {
             drop(fs::remove_tree(&prepared));
         }
         if matches!(published, Ok(false)) {
-            self.lose_in(inner, "its directory was removed and taken by another program");
+            self.lose("its directory was removed and taken by another program");
         }
     }
 
     /// Makes the lock directory appear; see [`directory::publish`].
     pub(super) fn publish(&self) -> Result<bool> {
-        let mut inner = self.inner();
+        let mut files = lock(&self.files);
         let prepared = self.lock.prepared(&self.token);
         let published = match directory::publish(&self.lock, &prepared) {
             // Somebody took it for litter while another program's directory was waited for.
             Err(error) if error.is_not_found() => {
-                directory::prepare(&prepared, &inner.record.to_bytes()?)?;
+                directory::prepare(&self.lock, &prepared, &files.record.to_bytes()?)?;
                 directory::publish(&self.lock, &prepared)?
             }
             published => published?,
         };
-        inner.is_published |= published;
+        files.is_published |= published;
         Ok(published)
     }
 
     /// Whether this record belongs to one that we or our predecessors have followed.
     pub(super) fn follows(&self, record: &Record) -> bool {
-        let inner = self.inner();
-        let is_predecessor = inner
+        let is_predecessor = self
             .predecessor
             .as_ref()
             .is_some_and(|known| known.token == record.token);
@@ -385,12 +403,12 @@ impl Held {
     }
 
     pub(super) fn guard_id(&self) -> Option<GuardId> {
-        self.inner().guard.as_ref().map(Guard::id)
+        lock(&self.files).guard.as_ref().map(Guard::id)
     }
 
     /// Remembers whose directory was in the way.
     pub(super) fn note_orphan(&self, holder: Holder) {
-        self.inner().took_over_from.get_or_insert(holder);
+        lock(&self.took_over_from).get_or_insert(holder);
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -399,6 +417,10 @@ impl Held {
 
     pub(super) fn is_held(&self) -> bool {
         self.state.load(Ordering::SeqCst) == HELD
+    }
+
+    pub(super) fn device(&self) -> u64 {
+        self.device
     }
 
     pub(super) fn ttl(&self) -> Duration {
@@ -425,26 +447,20 @@ impl Held {
     }
 
     fn lose(&self, why: &str) {
-        self.lose_in(&mut self.inner(), why);
-    }
-
-    fn lose_in(&self, inner: &mut Inner, why: &str) {
-        if self
+        let mut loss = lock(&self.loss);
+        let is_first = self
             .state
             .compare_exchange(HELD, LOST, Ordering::SeqCst, Ordering::SeqCst)
-            .is_err()
-        {
+            .is_ok();
+        if !is_first {
             return;
         }
-        inner.lost_because = Some(why.to_owned());
-        let call = self.on_lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        why.clone_into(&mut loss.because);
+        let call = loss.on_lost.take();
+        drop(loss);
         if let Some(call) = call {
             call(why);
         }
-    }
-
-    fn lost_reason(&self) -> String {
-        self.inner().lost_because.clone().unwrap_or_default()
     }
 
     fn lost_error(&self, why: &str) -> Error {
@@ -452,10 +468,10 @@ impl Held {
         let message = format!("the lock '{}' is not held any more: {why}", path.display());
         Error::new(Code::LockLost, message).at(path)
     }
+}
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Held {

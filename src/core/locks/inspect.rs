@@ -28,7 +28,7 @@ pub struct Inspection {
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
     let top = Numbered::of(lock).top()?;
     if let Some(top) = top
-        && !top.record.as_ref().is_some_and(|record| record.released)
+        && !top.is_free
     {
         let standing = verdict::of_record(top.record.as_deref(), None);
         let holder = top
@@ -65,7 +65,6 @@ impl Inspection {
 
     fn new(standing: Standing, holder: Holder) -> Self {
         let liveness = match standing {
-            Standing::Free => return Self::FREE,
             Standing::Dead => Liveness::Dead,
             Standing::Held { liveness, .. } => liveness,
         };

@@ -5,7 +5,8 @@
 //!
 //! * `K/owner.json`: what mkdir locks look at. The directory appears finished and leaves in one rename.
 //! * `.K.guard`: under flock in kernel mode. Made once, never unlinked or replaced by us.
-//! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts.
+//! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts. `<n>.free` once given back.
+//! * `.K.spare`: the directory of the last holder, for the next one.
 //! * `.K.observed`: since when something that nobody can verify has not changed.
 //! * `.K.<token>.tmp`, `.K.<token>.next.tmp`, `.K.<token>.tomb`: temporary, swept.
 //!
@@ -17,6 +18,11 @@
 //! removed and K is published without replacing anything. Another program's K is waited for while our record
 //! stands, so that only one of us looks at it.
 //!
+//! # Giving back
+//! K is moved to the spare (or, where there is one, to a tombstone), then `<n>.json` is renamed to `<n>.free`, then
+//! the guard is unlocked. Four renames, a link, two unlinks and one new file of a kilobyte are all that a taking and
+//! its release change on disk: no directory is made or removed, no file is replaced.
+//!
 //! # Modes
 //! *Kernel*, on filesystems of the allow list, decided by statfs before any lock call: first flock on the guard.
 //! It orders our takers and makes death visible at once: a record in kernel mode whose guard is the one we have
@@ -26,7 +32,8 @@
 //! beat in both modes, so that a container and its host can share a directory.
 //!
 //! # Waiting
-//! One thread ([`reactor`]) waits for all callers; the callers of one lock in one process stand in a queue
+//! One thread ([`reactor`]) waits for all callers, and takes for them what is free: a caller costs two changes of
+//! thread; the callers of one lock in one process stand in a queue
 //! ([`group`]) of which only the first tries. The guard is kept open, unlocked, while waiting: closing it would
 //! wake the waiters of all other processes.
 //!
@@ -61,14 +68,18 @@ mod observation;
 mod paths;
 mod reactor;
 mod record;
+mod shared;
 mod sweep;
 mod verdict;
 mod waiter;
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 pub use fence::publish_fenced;
 pub use held::{Held, Release};
@@ -82,10 +93,9 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 pub use crate::core::sys::identity::Liveness;
-use crate::core::sys::{filesystem, fs};
 
 use reactor::Mailbox;
-use waiter::{Outcome, Waiter, WaiterId};
+use waiter::{Answer, Outcome, Waiter, WaiterId};
 
 /// What a taker asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,7 +132,7 @@ pub struct Request {
     pub thread_id: u32,
     /// The lock lives on in children that have its descriptor.
     pub covers_children: bool,
-    /// Set by [`acquire`] and [`wait_for_vacancy`].
+    /// Set by [`Wait`].
     pub goal: Goal,
 }
 
@@ -165,85 +175,205 @@ pub async fn acquire(
     cancel: Cancel,
     on_wait: Option<OnWait>,
 ) -> Result<Acquired> {
-    match wait(lock, request, deadline, cancel, on_wait).await? {
-        Outcome::Acquired(acquired) => Ok(acquired),
-        Outcome::Vacant { .. } => unreachable!("only asked for by wait_for_vacancy"),
-    }
-}
-
-/// Waits until nobody holds the lock. Takes nothing from anybody living, but removes what a dead holder left:
-/// `true` where there was such a thing.
-///
-/// # Errors
-/// Those of [`acquire`].
-pub async fn wait_for_vacancy(
-    lock: LockPath,
-    request: Request,
-    deadline: Deadline,
-    cancel: Cancel,
-    on_wait: Option<OnWait>,
-) -> Result<bool> {
-    let request = Request {
-        goal: Goal::Vacancy,
-        ..request
-    };
-    match wait(lock, request, deadline, cancel, on_wait).await? {
-        Outcome::Vacant { orphaned } => Ok(orphaned),
-        Outcome::Acquired(_) => unreachable!("only asked for by acquire"),
-    }
-}
-
-async fn wait(
-    lock: LockPath,
-    request: Request,
-    deadline: Deadline,
-    cancel: Cancel,
-    on_wait: Option<OnWait>,
-) -> Result<Outcome> {
     cancel.check()?;
-    let mailbox = reactor_for(&lock, request.mode)?;
-    let (waiter, answer) = Waiter::new(lock, Arc::new(request), deadline, on_wait);
-    let mut place = Place {
-        mailbox: Some(Arc::clone(&mailbox)),
-        id: waiter.id,
-    };
-    mailbox.wait(waiter);
+    let (sender, answer) = oneshot::channel();
+    let wait = Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
+        drop(sender.send(acquired));
+    });
+    let _place = GivenBack(wait.place());
+    Queue::find(&wait.waiter.lock, wait.waiter.request.mode)?.enter(wait);
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Cancel::error()),
-        answer = answer => {
-            place.mailbox = None;
-            answer.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the thread that waits for locks has ended")))
-        }
+        answer = answer => answer.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the thread that waits for locks has ended")))
     }
 }
 
-/// A place in a queue; it is given back when the wait ends without an answer.
-struct Place {
-    mailbox: Option<Arc<Mailbox>>,
-    id: WaiterId,
+/// One call that has not entered a queue yet.
+pub struct Wait {
+    waiter: Waiter,
+    place: Place,
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(mailbox) = &self.mailbox {
+impl Wait {
+    /// For the lock. `answer` is called once, on another thread or by [`Place::give_up`].
+    pub fn for_lock(
+        lock: LockPath,
+        request: Request,
+        deadline: Deadline,
+        on_wait: Option<OnWait>,
+        answer: impl FnOnce(Result<Acquired>) + Send + 'static,
+    ) -> Self {
+        Self::new(lock, request, deadline, on_wait, |outcome| {
+            answer(outcome.map(|outcome| match outcome {
+                Outcome::Acquired(acquired) => acquired,
+                Outcome::Vacant { .. } => unreachable!("only asked for by for_vacancy"),
+            }));
+        })
+    }
+
+    /// Until nobody holds the lock. Takes nothing from anybody living, but removes what a dead holder left: `true`
+    /// where there was such a thing.
+    pub fn for_vacancy(
+        lock: LockPath,
+        request: Request,
+        deadline: Deadline,
+        on_wait: Option<OnWait>,
+        answer: impl FnOnce(Result<bool>) + Send + 'static,
+    ) -> Self {
+        let request = Request {
+            goal: Goal::Vacancy,
+            ..request
+        };
+        Self::new(lock, request, deadline, on_wait, |outcome| {
+            answer(outcome.map(|outcome| match outcome {
+                Outcome::Vacant { orphaned } => orphaned,
+                Outcome::Acquired(_) => unreachable!("only asked for by for_lock"),
+            }));
+        })
+    }
+
+    fn new(
+        lock: LockPath,
+        request: Request,
+        deadline: Deadline,
+        on_wait: Option<OnWait>,
+        receiver: impl FnOnce(Result<Outcome>) + Send + 'static,
+    ) -> Self {
+        let answer = Answer::new(Box::new(receiver));
+        let waiter = Waiter::new(lock, Arc::new(request), deadline, on_wait, answer.clone());
+        let place = Place {
+            id: waiter.id,
+            answer,
+            mailbox: Arc::default(),
+        };
+        Self { waiter, place }
+    }
+
+    /// For whoever may give up, also before there is a queue.
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// The lock, and how it is asked for: what [`Queue::find`] wants to know.
+    pub fn what(&self) -> (LockPath, ModeChoice) {
+        (self.waiter.lock.clone(), self.waiter.request.mode)
+    }
+
+    /// Until when.
+    pub fn deadline(&self) -> Deadline {
+        self.waiter.deadline()
+    }
+
+    /// Ends before it has begun.
+    pub fn fail(self, error: Error) {
+        self.waiter.fail(error);
+    }
+
+    /// Ends because the filesystem has not even said what it is.
+    pub fn time_out(self) {
+        self.waiter.time_out(None);
+    }
+}
+
+/// The thread that waits for the locks of one kind of filesystem: a network that hangs must not stop those who wait
+/// for a local lock.
+#[derive(Clone)]
+pub struct Queue(Arc<Mailbox>);
+
+/// Parent directories that were seen on trusted filesystems, so that their next caller need not ask on a thread of
+/// its own. What it decides is only which thread looks: the mode is decided anew with each taking.
+static LOCAL_PARENTS: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+/// More than any program has; one that makes them up begins anew.
+const MAX_LOCAL_PARENTS: usize = 1024;
+
+impl Queue {
+    /// Where it is known without a system call.
+    ///
+    /// # Errors
+    /// `ERR_IO` where the process has no descriptors left.
+    pub fn known(lock: &LockPath, mode: ModeChoice) -> Result<Option<Self>> {
+        if mode == ModeChoice::Lease {
+            return Self::remote().map(Some);
+        }
+        let parents = LOCAL_PARENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_local = parents.contains(lock.parent());
+        drop(parents);
+        is_local.then(Self::local).transpose()
+    }
+
+    /// Asks the filesystem.
+    ///
+    /// # Errors
+    /// Those of its calls.
+    pub fn find(lock: &LockPath, mode: ModeChoice) -> Result<Self> {
+        if let Some(queue) = Self::known(lock, mode)? {
+            return Ok(queue);
+        }
+        if !lock.filesystem()?.trusted {
+            return Self::remote();
+        }
+        let mut parents = LOCAL_PARENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if parents.len() >= MAX_LOCAL_PARENTS {
+            parents.clear();
+        }
+        parents.insert(lock.parent().to_path_buf());
+        drop(parents);
+        Self::local()
+    }
+
+    fn local() -> Result<Self> {
+        static LOCAL: LazyLock<Option<Arc<Mailbox>>> =
+            LazyLock::new(|| Mailbox::start("warmswap-locks").ok());
+        Self::started(&LOCAL)
+    }
+
+    fn remote() -> Result<Self> {
+        static REMOTE: LazyLock<Option<Arc<Mailbox>>> =
+            LazyLock::new(|| Mailbox::start("warmswap-leases").ok());
+        Self::started(&REMOTE)
+    }
+
+    fn started(mailbox: &Option<Arc<Mailbox>>) -> Result<Self> {
+        mailbox.clone().map(Self).ok_or_else(|| {
+            Error::new(
+                Code::Io,
+                "the thread that waits for locks could not be started: no descriptors left?",
+            )
+        })
+    }
+
+    /// Lets a call wait.
+    pub fn enter(self, wait: Wait) {
+        drop(wait.place.mailbox.set(Arc::clone(&self.0)));
+        self.0.wait(wait.waiter);
+    }
+}
+
+/// A place in a queue.
+#[derive(Clone)]
+pub struct Place {
+    id: WaiterId,
+    answer: Answer,
+    mailbox: Arc<OnceLock<Arc<Mailbox>>>,
+}
+
+impl Place {
+    /// Answers `ERR_ABORTED` at once, unless there is an answer already.
+    pub fn give_up(&self) {
+        if self.answer.give(Err(Cancel::error()))
+            && let Some(mailbox) = self.mailbox.get()
+        {
             mailbox.forget(self.id);
         }
     }
 }
 
-/// The thread for this lock's filesystem.
-fn reactor_for(lock: &LockPath, mode: ModeChoice) -> Result<Arc<Mailbox>> {
-    type Started = LazyLock<Option<Arc<Mailbox>>>;
-    static LOCAL: Started = LazyLock::new(|| Mailbox::start("warmswap-locks").ok());
-    static REMOTE: Started = LazyLock::new(|| Mailbox::start("warmswap-leases").ok());
-    fs::create_directories(lock.parent())?;
-    let is_local = mode != ModeChoice::Lease && filesystem::of(lock.parent())?.trusted;
-    let started = if is_local { &LOCAL } else { &REMOTE };
-    Option::clone(started).ok_or_else(|| {
-        Error::new(
-            Code::Io,
-            "the thread that waits for locks could not be started: no descriptors left?",
-        )
-    })
+/// A place that is given back when its future ends.
+struct GivenBack(Place);
+
+impl Drop for GivenBack {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
 }

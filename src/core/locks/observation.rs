@@ -1,6 +1,6 @@
 //! What nobody can verify is left when it has not changed for long enough, as seen from this machine, on a
-//! clock that stops in suspend. The first sight is kept on disk: else an orphan would outlive every waiter
-//! whose timeout is shorter than the window.
+//! clock that stops in suspend. Each waiter remembers its own first sight. It is kept on disk too: else an orphan
+//! would outlive every waiter whose timeout is shorter than the window.
 
 use std::time::Duration;
 
@@ -11,50 +11,106 @@ use crate::core::error::{Optional as _, Result};
 use crate::core::sys::identity::{monotonic_micros, this_process};
 use crate::core::sys::{fault, fs};
 
-/// `.K.observed`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// Sights that are kept on disk: those of so many boots and subjects at once.
+const MAX_SIGHTS: usize = 16;
+const MAX_BYTES: u64 = 8192;
+
+/// What is looked at. Each is seen for itself, so that who waits for the one does not disturb who waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Subject {
+    /// The highest record.
+    Record,
+    /// The lock directory.
+    Directory,
+}
+
+/// The first sight of something; `.K.observed` is a list of them. Every boot has a clock of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Observation {
+struct Sight {
+    subject: Subject,
     /// Of everything that a living holder would change.
     hash: String,
     /// Boot whose clock it is.
     boot_id: Option<String>,
-    /// Monotonic microseconds of the first sight.
+    /// Monotonic microseconds.
     since_micros: u64,
 }
 
-/// How long `evidence` has been seen unchanged on this machine, this look included.
-pub(super) fn unchanged_for(lock: &LockPath, evidence: &[u8]) -> Result<Duration> {
-    let now = monotonic_micros();
-    let hash = blake3::hash(evidence).to_hex().to_string();
-    let boot_id = this_process().boot_id.clone();
-    let path = lock.observed();
-    if fault::mutant("lock-wall-clock-staleness") {
-        return Ok(age_by_wall_clock(lock));
+impl Sight {
+    fn is_of_same_place(&self, other: &Self) -> bool {
+        self.subject == other.subject && self.boot_id == other.boot_id
     }
-    let known = fs::read_capped(&path, 4096).optional().ok().flatten();
-    let known = known.and_then(|bytes| serde_json::from_slice::<Observation>(&bytes).ok());
-    if let Some(known) = known
-        && known.hash == hash
-        && known.boot_id == boot_id
-        && known.since_micros <= now
-    {
-        return Ok(Duration::from_micros(now - known.since_micros));
+
+    fn is_of_same_thing(&self, other: &Self) -> bool {
+        self.is_of_same_place(other) && self.hash == other.hash
     }
-    let observation = Observation {
-        hash,
-        boot_id,
-        since_micros: now,
-    };
-    let bytes = serde_json::to_vec(&observation).unwrap_or_default();
+}
+
+/// What one waiter has seen.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    sights: Vec<Sight>,
+}
+
+impl Observer {
+    /// How long `evidence` has been seen unchanged on this machine, this look included.
+    pub(super) fn unchanged_for(&mut self, lock: &LockPath, subject: Subject, evidence: &[u8]) -> Duration {
+        if fault::mutant("lock-wall-clock-staleness") {
+            return age_by_wall_clock(lock);
+        }
+        let now = monotonic_micros();
+        let seen = Sight {
+            subject,
+            hash: blake3::hash(evidence).to_hex().to_string(),
+            boot_id: this_process().boot_id.clone(),
+            since_micros: now,
+        };
+        let on_disk = read(lock);
+        let first = on_disk
+            .iter()
+            .chain(&self.sights)
+            .filter(|sight| sight.is_of_same_thing(&seen) && sight.since_micros <= now)
+            .min_by_key(|sight| sight.since_micros)
+            .cloned()
+            .unwrap_or(seen);
+        if !on_disk.contains(&first) {
+            // Another user's in a sticky directory, a full disk: what we remember ourselves is enough for us.
+            drop(write(lock, on_disk, first.clone()));
+        }
+        self.sights.retain(|sight| !sight.is_of_same_place(&first));
+        let since = first.since_micros;
+        self.sights.push(first);
+        Duration::from_micros(now - since)
+    }
+}
+
+fn read(lock: &LockPath) -> Vec<Sight> {
+    let bytes = fs::read_capped(&lock.observed(), MAX_BYTES)
+        .optional()
+        .ok()
+        .flatten();
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
+/// Others' sights stay: their clocks cannot be compared with ours, and they wait for the same end.
+fn write(lock: &LockPath, mut sights: Vec<Sight>, first: Sight) -> Result<()> {
+    sights.retain(|sight| !sight.is_of_same_place(&first));
+    sights.push(first);
+    let oldest = sights.len().saturating_sub(MAX_SIGHTS);
+    let bytes = serde_json::to_vec(&sights[oldest..]).unwrap_or_default();
     let unique = uuid::Uuid::new_v4().to_string();
-    fs::replace(&path, &lock.next(&unique), &bytes, 0o666)?;
-    Ok(Duration::ZERO)
+    let next = lock.next(&unique);
+    fs::replace(&lock.observed(), &next, &bytes, 0o666).inspect_err(|_| drop(fs::remove_file(&next)))
 }
 
 /// Forgets what was seen.
-pub(super) fn forget(lock: &LockPath) -> Result<()> {
-    fs::remove_file(&lock.observed()).optional().map(drop)
+pub(super) fn forget(lock: &LockPath) {
+    // One that stays is of something that never comes again.
+    drop(fs::remove_file(&lock.observed()));
 }
 
 /// The seeded bug of nearly every peer.

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::filesystem::{self, Filesystem};
+use crate::core::sys::fs;
 use crate::core::sys::path::Root;
 
 /// Longest name of a lock: the longest neighbour, `.<name>.<uuid>.next.tmp`, must stay below 255 bytes.
@@ -55,6 +57,15 @@ impl LockPath {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
+    /// The filesystem it is on; makes the directory it is in.
+    pub(super) fn filesystem(&self) -> Result<Filesystem> {
+        if let Some(found) = filesystem::of(self.parent()).optional()? {
+            return Ok(found);
+        }
+        fs::create_directories(self.parent())?;
+        filesystem::of(self.parent())
+    }
+
     /// The owner record inside of it.
     pub(super) fn owner(&self) -> PathBuf {
         self.path.join("owner.json")
@@ -77,6 +88,11 @@ impl LockPath {
         self.neighbour(&format!("{token}.tmp"))
     }
 
+    /// The directory of the last holder, kept for the next one.
+    pub(super) fn spare(&self) -> PathBuf {
+        self.neighbour("spare")
+    }
+
     /// A lock directory on its way out.
     pub(super) fn tombstone(&self, token: &str) -> PathBuf {
         self.neighbour(&format!("{token}.tomb"))
@@ -95,7 +111,7 @@ impl LockPath {
 /// What a file beside lock directories is, told by its name alone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Neighbour<'name> {
-    /// The guard or the records of the lock of this name.
+    /// What the lock of this name keeps.
     OfLock(&'name str),
     /// Made by one taking, and not meant to stay.
     Temporary,
@@ -105,10 +121,8 @@ impl<'name> Neighbour<'name> {
     /// `None` where the name is none of ours.
     pub(super) fn parse(name: &'name str) -> Option<Self> {
         let name = name.strip_prefix('.')?;
-        if let Some(lock) = name
-            .strip_suffix(".guard")
-            .or_else(|| name.strip_suffix(".lease"))
-        {
+        let kept = [".guard", ".lease", ".spare"];
+        if let Some(lock) = kept.iter().find_map(|ending| name.strip_suffix(ending)) {
             return Some(Self::OfLock(lock));
         }
         let stem = name.strip_suffix(".tomb").or_else(|| name.strip_suffix(".tmp"))?;

@@ -18,6 +18,9 @@ use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
 
 /// The safety tick.
 const TICK: Duration = Duration::from_secs(1);
+/// A lock that is held for longer is watched: what happened to it before is seen when the watches are set. Most
+/// are given back sooner, and watches would make each of their own steps an event.
+const UNWATCHED: Duration = Duration::from_millis(20);
 
 enum Message {
     Wait(Box<Waiter>),
@@ -86,6 +89,14 @@ enum Watcher {
 struct Hold {
     held: Weak<Held>,
     watches: Vec<WatchId>,
+    /// When its watches are to be set, until they are.
+    watch_at: Option<Instant>,
+}
+
+impl Hold {
+    fn held(&self) -> Option<Arc<Held>> {
+        self.held.upgrade().filter(|held| held.is_held())
+    }
 }
 
 struct Reactor {
@@ -109,6 +120,7 @@ impl Reactor {
                 }
             }
             self.look_at_due_groups();
+            self.watch_due_holds();
             self.pause();
         }
     }
@@ -153,13 +165,21 @@ impl Reactor {
     /// Lets a group look until it has nobody left or has to wait; the watches are set before the last look,
     /// so that nothing falls in between.
     fn settle(&mut self, group: &mut Group) {
-        for held in group.look() {
-            self.watch_hold(&held);
-        }
+        self.look(group);
         while !group.is_empty() && self.watch_group(group) {
-            for held in group.look() {
-                self.watch_hold(&held);
-            }
+            self.look(group);
+        }
+    }
+
+    fn look(&mut self, group: &mut Group) {
+        let watch_at = Some(Instant::now() + UNWATCHED);
+        for held in group.look() {
+            let hold = Hold {
+                held: Arc::downgrade(&held),
+                watches: Vec::new(),
+                watch_at,
+            };
+            self.holds.insert(held.token().to_owned(), hold);
         }
     }
 
@@ -185,7 +205,22 @@ impl Reactor {
         is_new
     }
 
-    fn watch_hold(&mut self, held: &Arc<Held>) {
+    fn watch_due_holds(&mut self) {
+        let now = Instant::now();
+        let is_due = |hold: &Hold| hold.watch_at.is_some_and(|at| at <= now);
+        let due: Vec<Arc<Held>> = self
+            .holds
+            .values()
+            .filter(|hold| is_due(hold))
+            .filter_map(Hold::held)
+            .collect();
+        for held in due {
+            self.watch_hold(&held);
+            held.check();
+        }
+    }
+
+    fn watch_hold(&mut self, held: &Held) {
         let watcher = Watcher::Hold(held.token().to_owned());
         let lock = held.lock();
         let paths = [lock.records(), PathBuf::from(lock.directory())];
@@ -193,11 +228,10 @@ impl Reactor {
             .iter()
             .filter_map(|path| self.watch(path, Interest::Entries, &watcher))
             .collect();
-        let hold = Hold {
-            held: Arc::downgrade(held),
-            watches,
-        };
-        self.holds.insert(held.token().to_owned(), hold);
+        if let Some(hold) = self.holds.get_mut(held.token()) {
+            hold.watches = watches;
+            hold.watch_at = None;
+        }
     }
 
     fn watch(&mut self, path: &std::path::Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
@@ -256,7 +290,7 @@ impl Reactor {
         self.groups.values_mut().for_each(Group::look_soon);
         self.holds
             .values()
-            .filter_map(|hold| hold.held.upgrade())
+            .filter_map(Hold::held)
             .for_each(|held| held.check());
     }
 
@@ -269,7 +303,7 @@ impl Reactor {
                     }
                 }
                 Watcher::Hold(token) => {
-                    if let Some(held) = self.holds.get(&token).and_then(|hold| hold.held.upgrade()) {
+                    if let Some(held) = self.holds.get(&token).and_then(|hold| hold.held()) {
                         held.check();
                     }
                 }
@@ -278,19 +312,16 @@ impl Reactor {
     }
 
     fn expire_leases(&self) {
-        for held in self.holds.values().filter_map(|hold| hold.held.upgrade()) {
-            if held.lease_left() == Some(Duration::ZERO) {
-                held.check();
-            }
+        for held in self.holds.values().filter_map(Hold::held) {
+            held.expire();
         }
     }
 
     fn drop_ended_holds(&mut self) {
-        let is_over = |hold: &Hold| hold.held.upgrade().is_none_or(|held| !held.is_held());
         let over: Vec<String> = self
             .holds
             .iter()
-            .filter(|(_, hold)| is_over(hold))
+            .filter(|(_, hold)| hold.held().is_none())
             .map(|(token, _)| token.clone())
             .collect();
         for token in over {
@@ -306,12 +337,11 @@ impl Reactor {
         }
         let now = Instant::now();
         let groups = self.groups.values().map(|group| group.next_look(now));
-        let leases = self
-            .holds
-            .values()
-            .filter_map(|hold| hold.held.upgrade()?.lease_left());
+        let leases = self.holds.values().filter_map(|hold| hold.held()?.lease_left());
+        let watches = self.holds.values().filter_map(|hold| hold.watch_at);
         groups
             .chain(leases)
+            .chain(watches.map(|at| at.saturating_duration_since(now)))
             .min()
             .map_or(Some(TICK), |soonest| Some(soonest.min(TICK)))
     }

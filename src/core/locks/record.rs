@@ -6,13 +6,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
-use crate::core::sys::fs;
 use crate::core::sys::identity::Identity;
+use crate::core::sys::{clock, fs};
 
 /// Version of the format, field `v`. Version 1 is what mkdir locks write: no `v`, no way to prove a death.
 pub(super) const VERSION: u32 = 2;
 /// Longest record, in bytes.
 pub(super) const MAX_RECORD_BYTES: u64 = 65_536;
+/// Of them for the user's metadata: the rest is for what is told later.
+const MAX_METADATA_BYTES: usize = 32_768;
+/// Longest phase and longest message of a failure that are kept, in characters; JSON needs up to 6 bytes for one.
+const MAX_PHASE: usize = 512;
+const MAX_FAILURE: usize = 2048;
 
 /// How a lock is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +63,16 @@ pub struct Progress {
     pub phase: String,
     /// ISO 8601.
     pub at: String,
+}
+
+impl Progress {
+    /// Now.
+    pub(super) fn new(phase: &str) -> Self {
+        Self {
+            phase: phase.chars().take(MAX_PHASE).collect(),
+            at: clock::iso8601(),
+        }
+    }
 }
 
 /// A run that failed under this lock, kept for those who waited through it.
@@ -118,12 +133,19 @@ pub struct Record {
     /// Children may hold the lock on when the process is dead.
     #[serde(default, skip_serializing_if = "is_false")]
     pub covers_children: bool,
-    /// Given back: nobody holds the lock.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub released: bool,
     /// The last run that failed, if those who waited for it should hear of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+impl Failure {
+    /// A log of a build is too long to be shared; how it begins tells what failed.
+    pub(super) fn shortened(self) -> Self {
+        Self {
+            message: self.message.chars().take(MAX_FAILURE).collect(),
+            ..self
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -132,19 +154,23 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Record {
-    /// The bytes on disk: one line. `ERR_TOO_LARGE` where the user's metadata is too much.
+    /// The bytes on disk: one line.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes =
             serde_json::to_vec(self).map_err(|error| Error::new(Code::Format, error.to_string()))?;
         bytes.push(b'\n');
-        if bytes.len() as u64 > MAX_RECORD_BYTES {
-            let message = format!(
-                "the owner record would have {} bytes; at most {MAX_RECORD_BYTES} are read: make options.metadata smaller",
-                bytes.len()
-            );
-            return Err(Error::new(Code::TooLarge, message));
-        }
         Ok(bytes)
+    }
+
+    /// `ERR_TOO_LARGE` where the user's metadata leaves no room for what is told later.
+    pub(super) fn assert_has_room(&self) -> Result<()> {
+        let metadata = self.meta.as_ref().map_or(0, |meta| meta.to_string().len());
+        if metadata <= MAX_METADATA_BYTES {
+            return Ok(());
+        }
+        let message =
+            format!("options.metadata has {metadata} bytes as JSON; at most {MAX_METADATA_BYTES} are kept");
+        Err(Error::new(Code::TooLarge, message))
     }
 
     /// Who holds it, for people.

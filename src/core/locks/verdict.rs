@@ -16,8 +16,6 @@ pub(super) const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// What stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Nobody, or given back.
-    Free,
     /// Its holder has ended, and that is proven.
     Dead,
     /// It keeps others out.
@@ -43,14 +41,11 @@ pub(super) fn lease_window(ttl: Duration) -> Duration {
     ttl + ttl / 2
 }
 
-/// Of the highest record, for one who holds `guard` or none.
+/// Of a record that was not given back, for one who holds `guard` or none.
 pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> Standing {
     let Some(record) = record else {
         return Standing::unverifiable(lease_window(DEFAULT_LEASE));
     };
-    if record.released {
-        return Standing::Free;
-    }
     if is_freed_by_kernel(record, guard) {
         return Standing::Dead;
     }

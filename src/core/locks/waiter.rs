@@ -1,10 +1,8 @@
 //! One call that waits for a lock: until when, and whom it tells.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
 
 use super::attempt::Blocker;
 use super::group::Key;
@@ -41,13 +39,44 @@ pub(super) enum Outcome {
     Vacant { orphaned: bool },
 }
 
+/// Takes the answer of a wait, on any thread.
+pub(super) type Receiver = Box<dyn FnOnce(Result<Outcome>) + Send>;
+
+/// The answer of a wait: the first one that is given counts, by the reactor or by whoever gives up.
+#[derive(Clone)]
+pub(super) struct Answer(Arc<Mutex<Option<Receiver>>>);
+
+impl Answer {
+    pub(super) fn new(receiver: Receiver) -> Self {
+        Self(Arc::new(Mutex::new(Some(receiver))))
+    }
+
+    fn receiver(&self) -> Option<Receiver> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn is_given(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// `false` where there was one already. A lock that nobody takes any more is released by its drop.
+    pub(super) fn give(&self, outcome: Result<Outcome>) -> bool {
+        let receiver = self.receiver();
+        let is_first = receiver.is_some();
+        if let Some(receive) = receiver {
+            receive(outcome);
+        }
+        is_first
+    }
+}
+
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
     pub(super) lock: LockPath,
     pub(super) request: Arc<Request>,
     deadline: Deadline,
     is_single_try: bool,
-    answer: oneshot::Sender<Result<Outcome>>,
+    answer: Answer,
     on_wait: Option<OnWait>,
     since: Instant,
     told: Option<(Option<Holder>, Liveness, Instant)>,
@@ -60,10 +89,10 @@ impl Waiter {
         request: Arc<Request>,
         timeout: Deadline,
         on_wait: Option<OnWait>,
-    ) -> (Self, oneshot::Receiver<Result<Outcome>>) {
+        answer: Answer,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (answer, receiver) = oneshot::channel();
-        let waiter = Self {
+        Self {
             id: WaiterId(NEXT.fetch_add(1, Ordering::Relaxed)),
             lock,
             request,
@@ -74,12 +103,15 @@ impl Waiter {
             since: Instant::now(),
             told: None,
             first_generation: None,
-        };
-        (waiter, receiver)
+        }
     }
 
     pub(super) fn key(&self) -> Key {
         Key::new(&self.lock, &self.request)
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     pub(super) fn is_single_try(&self) -> bool {
@@ -88,7 +120,7 @@ impl Waiter {
 
     /// Nobody waits for the answer any more.
     pub(super) fn is_gone(&self) -> bool {
-        self.answer.is_closed()
+        self.answer.is_given()
     }
 
     pub(super) fn has_expired(&self) -> bool {
@@ -125,26 +157,34 @@ impl Waiter {
         }
     }
 
-    /// Hands the lock over. One that nobody takes any more is released by its drop.
+    /// Hands the lock over.
     pub(super) fn succeed(self, held: Arc<Held>) {
         let acquired = Acquired {
             held,
             waited_since: self.first_generation,
         };
-        drop(self.answer.send(Ok(Outcome::Acquired(acquired))));
+        self.answer.give(Ok(Outcome::Acquired(acquired)));
     }
 
     pub(super) fn find_vacant(self, orphaned: bool) {
-        drop(self.answer.send(Ok(Outcome::Vacant { orphaned })));
+        self.answer.give(Ok(Outcome::Vacant { orphaned }));
     }
 
     pub(super) fn fail(self, error: Error) {
-        drop(self.answer.send(Err(error)));
+        self.answer.give(Err(error));
     }
 
     pub(super) fn time_out(self, blocker: Option<&Blocker>) {
         let error = timed_out(&self.lock, self.since.elapsed(), blocker);
         self.fail(error);
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // Whoever was answered hears nothing of it; the others must not wait for a thread that is gone.
+        let error = Error::new(Code::Closed, "the thread that waits for locks has ended");
+        self.answer.give(Err(error));
     }
 }
 

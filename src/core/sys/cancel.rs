@@ -1,6 +1,7 @@
 //! Cancellation that reaches both threads that block and futures that wait.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,11 +9,23 @@ use tokio::sync::watch;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::deadline::Deadline;
 
+type Call = Box<dyn FnOnce() + Send>;
+
 /// A flag that is raised once and never lowered; clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Cancel {
     raised: Arc<watch::Sender<bool>>,
-    parked: Arc<(std::sync::Mutex<()>, std::sync::Condvar)>,
+    /// What is called when it is raised, and where threads sleep until then.
+    parked: Arc<(Mutex<Vec<Call>>, Condvar)>,
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Cancel")
+            .field(&self.is_cancelled())
+            .finish()
+    }
 }
 
 impl Default for Cancel {
@@ -33,13 +46,24 @@ impl Cancel {
     /// Raises the flag and wakes everybody who waits for it.
     pub fn cancel(&self) {
         self.raised.send_replace(true);
-        let guard = self
-            .parked
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let calls = std::mem::take(&mut *self.calls());
         self.parked.1.notify_all();
-        drop(guard);
+        calls.into_iter().for_each(|call| call());
+    }
+
+    /// Calls once when the flag is raised, at once if it is raised already.
+    pub fn on_raise(&self, call: impl FnOnce() + Send + 'static) {
+        let mut calls = self.calls();
+        if self.is_cancelled() {
+            drop(calls);
+            call();
+        } else {
+            calls.push(Box::new(call));
+        }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.parked.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether both are clones of one flag.
@@ -76,11 +100,7 @@ impl Cancel {
     /// Blocks this thread for at most `pause`, until the flag is raised or the deadline has passed.
     pub fn sleep(&self, pause: Duration, deadline: Deadline) {
         let pause = deadline.remaining().map_or(pause, |left| pause.min(left));
-        let guard = self
-            .parked
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let guard = self.calls();
         if !self.is_cancelled() {
             drop(self.parked.1.wait_timeout(guard, pause));
         }

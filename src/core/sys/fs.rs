@@ -262,7 +262,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads at most `limit` bytes of a file: a longer one is `ERR_TOO_LARGE`, whatever its size claims.
 pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-    let mut bytes = Vec::new();
+    // Room for a small file, or std reads it in ever larger pieces from 32 bytes on.
+    let mut bytes = Vec::with_capacity(4096);
     call("read", path, || Ok::<(), io::Error>(()))?;
     file.take(limit + 1).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() as u64 > limit {
@@ -388,6 +389,16 @@ pub fn touch(path: &Path) -> Result<()> {
     })
 }
 
+/// Sets both times of an open file to now, exactly: the kernel's own stamps are as coarse as its clock tick.
+pub fn touch_exactly(file: &File, path: &Path) -> Result<()> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    call("futimens", path, || rustix::fs::futimens(file, &times))
+}
+
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -400,11 +411,16 @@ pub struct Entry {
 /// The entries of a directory, in the filesystem's order.
 pub fn read_directory(path: &Path) -> Result<Vec<Entry>> {
     let directory = open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    read_open_directory(directory.as_fd(), path)
+    call("getdents", path, || Ok::<(), io::Error>(()))?;
+    list(rustix::fs::Dir::new(directory).at("getdents", path)?, path)
 }
 
 pub(super) fn read_open_directory(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>> {
     let listing = call("getdents", path, || rustix::fs::Dir::read_from(directory))?;
+    list(listing, path)
+}
+
+fn list(listing: rustix::fs::Dir, path: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in listing {
         let entry = entry.at("getdents", path)?;

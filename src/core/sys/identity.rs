@@ -177,33 +177,53 @@ pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
     Some(now - up + millis)
 }
 
-/// Whether no process of this machine has this pid, in whatever pid namespace it counts: only the first
-/// namespace sees them all, elsewhere the answer is `false`.
+/// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
+/// proven: only the first namespace sees them all, and only where /proc hides nothing (hidepid) and can be read.
 pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
-    if this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
+    let is_gone = |pid| test_kill_process(pid) == Err(Errno::SRCH);
+    let is_gone_here = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .is_some_and(is_gone);
+    if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
         return false;
     }
     let Ok(entries) = fs::read_directory(Path::new("/proc")) else {
         return false;
     };
-    entries
+    let processes: Vec<&str> = entries
         .iter()
         .filter_map(|entry| entry.name.to_str())
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .all(|name| !has_pid_in_some_namespace(name, pid))
+        .collect();
+    // Where others' processes are hidden the first one is.
+    processes.contains(&"1")
+        && processes
+            .iter()
+            .all(|name| has_pid_in_some_namespace(name, pid) == Some(false))
 }
 
-fn has_pid_in_some_namespace(process: &str, pid: u32) -> bool {
+fn is_zombie(pid: u32) -> bool {
+    process_stat(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X'))
+}
+
+/// `None` where nobody tells.
+fn has_pid_in_some_namespace(process: &str, pid: u32) -> Option<bool> {
     let path = PathBuf::from(format!("/proc/{process}/status"));
-    let Ok(text) = fs::read_capped(&path, 1 << 16) else {
-        // It ended while we looked.
-        return false;
+    let text = match fs::read_capped(&path, 1 << 16) {
+        Ok(text) => text,
+        Err(error) => {
+            let has_ended = [Errno::NOENT, Errno::SRCH]
+                .iter()
+                .any(|each| error.errno() == Some(each.raw_os_error()));
+            return has_ended.then_some(false);
+        }
     };
     let text = String::from_utf8_lossy(&text);
     let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
     let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
     let pids = field("NSpid:").unwrap_or(process);
-    !is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid))
+    Some(!is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid)))
 }
 
 /// The kernel's identity of this boot; `None` where the platform tells none.
@@ -248,15 +268,39 @@ pub fn monotonic_micros() -> u64 {
 
 /// The command line of this process, for people who ask who holds something.
 pub fn command() -> String {
-    let arguments: Vec<String> = std::env::args_os()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    arguments.join(" ")
+    without_options(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
+}
+
+/// Up to the first option behind the program's own words, as `node --inspect server.js dev`: records are for
+/// everybody to read, and options carry tokens.
+fn without_options(arguments: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut has_script = false;
+    for (index, argument) in arguments.enumerate() {
+        let is_option = argument.starts_with('-');
+        if has_script && is_option {
+            break;
+        }
+        has_script |= index > 0 && !is_option;
+        words.push(argument);
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_told_without_its_options() {
+        let told = |words: &str| without_options(words.split(' ').map(str::to_owned));
+        assert_eq!(
+            told("node --inspect server.js dev --token=x y"),
+            "node --inspect server.js dev"
+        );
+        assert_eq!(told("node lock run a -- curl -H x"), "node lock run a");
+        assert_eq!(told("eve"), "eve");
+    }
 
     #[test]
     fn this_process_is_alive_and_a_reaped_child_is_dead() {

@@ -1,0 +1,98 @@
+//! The wall clock is stepped while locks are held and waited for: it decides nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::arena::{Arena, MODES, Process, seconds};
+use crate::mutants::{assert_kills, ensure};
+
+const TWO_HOURS: i64 = 7200;
+const LEASE: &str = "600";
+
+/// The clock of every process that was started with its variable.
+struct Clock(PathBuf);
+
+impl Clock {
+    fn of(arena: &Arena) -> Self {
+        let clock = Self(arena.path().join("clock"));
+        clock.moved_by(0);
+        clock
+    }
+
+    fn moved_by(&self, seconds: i64) {
+        let next = self.0.with_extension("next");
+        std::fs::write(&next, seconds.to_string()).expect("the clock");
+        std::fs::rename(next, &self.0).expect("the clock");
+    }
+}
+
+/// I5c: neither the holder nor those who wait are impressed.
+fn stepped_clock_robs_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
+    for (holder_mode, waiter_mode) in [("auto", "auto"), ("lease", "lease"), ("auto", "lease")] {
+        let arena = Arena::new();
+        let clock = Clock::of(&arena);
+        let path = clock.0.to_string_lossy().into_owned();
+        let start = |arguments: &[&str], more: &[(&str, &str)]| {
+            Process::start(
+                arguments,
+                &[&[("WARMSWAP_CLOCK", &*path)], environment, more].concat(),
+            )
+        };
+        // Of another kernel, so that nothing but its record speaks for it.
+        let mut holder = start(
+            &["hold", &arena.lock(), holder_mode, LEASE],
+            &[("WARMSWAP_BOOT_ID", "another")],
+        );
+        holder.line().expect("held");
+        let mut waiter = start(&["once", &arena.lock(), waiter_mode, LEASE], &[]);
+        for step in [TWO_HOURS, -TWO_HOURS, 0] {
+            clock.moved_by(step);
+            ensure(
+                waiter
+                    .line_within(Duration::from_secs_f64(seconds(0.7, 20.0)))
+                    .is_none(),
+                &format!(
+                    "{waiter_mode} robbed a living {holder_mode} holder when the clock was moved by {step} s"
+                ),
+            )?;
+        }
+        holder.kill();
+        ensure(
+            waiter.line_within(Duration::from_secs(9)).is_some(),
+            &format!("{waiter_mode} never followed a dead {holder_mode} holder"),
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn i5_a_stepped_clock_robs_nobody() {
+    assert_kills(stepped_clock_robs_nobody, "lock-wall-clock-staleness");
+}
+
+#[test]
+fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let clock = Clock::of(&arena);
+        let path = clock.0.to_string_lossy().into_owned();
+        let held = arena.acquire(mode, Duration::from_secs(5)).expect("the lock");
+        for step in [TWO_HOURS, -TWO_HOURS] {
+            clock.moved_by(0);
+            let environment = [("WARMSWAP_CLOCK", &*path), ("TIMEOUT_MS", "400")];
+            let mut waiter = Process::start(&["once", &arena.lock(), mode], &environment);
+            clock.moved_by(step);
+            let answer = waiter.line().expect("an answer");
+            let waited: u64 = answer
+                .strip_prefix("ERR_LOCK_TIMEOUT after ")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_else(|| panic!("{mode}: {answer}"));
+            // 50 ms by the design; a machine with many builds on two cores needs more to start a thread.
+            assert!(
+                (399..900).contains(&waited),
+                "{mode}, {step} s: waited {waited} ms"
+            );
+        }
+        held.held.release(None);
+    }
+}

@@ -1,0 +1,159 @@
+//! Real filesystems other than those of the machine: layers of a container, a disk that is full.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::arena::{Arena, MODES, Process, is_root, seconds};
+use crate::mutants::SOON;
+use crate::storms::{assert_exclusive, storm_in};
+
+/// Something that is mounted until this value goes.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(arguments: &[&str], at: &Path) -> Self {
+        std::fs::create_dir_all(at).expect("a mount point");
+        let status = Command::new("mount").args(arguments).arg(at).status();
+        assert!(status.is_ok_and(|status| status.success()), "mount {arguments:?}");
+        Self(at.to_path_buf())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+fn lacks_mounts(what: &str) -> bool {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can mount {what}");
+    }
+    !is_root()
+}
+
+/// What a lock is like in a container: on top of a layer that has been there before.
+#[test]
+fn i1_i2_on_overlayfs() {
+    if lacks_mounts("an overlay") {
+        return;
+    }
+    let base = Arena::below(&std::env::temp_dir());
+    let part = |name: &str| {
+        let path = base.path().join(name);
+        std::fs::create_dir_all(&path).expect("a layer");
+        path.to_string_lossy().into_owned()
+    };
+    let lower = part("lower");
+    // The lock was taken and given back when the image was made: guard, record and spare are of a lower layer.
+    let baked = format!("{lower}/arena/locks/key.lock");
+    Process::start(&["once", &baked, "auto"], &[]).reap();
+    let options = format!(
+        "lowerdir={lower},upperdir={},workdir={}",
+        part("upper"),
+        part("work")
+    );
+    let merged = base.path().join("merged");
+    let _mounted = Mount::new(&["-t", "overlay", "overlay", "-o", &options], &merged);
+    let arena = Arena::at(&merged.join("arena"));
+    let before = arena.acquire("auto", SOON).expect("the lock of a lower layer");
+    before.held.release(None);
+    let record = std::fs::read_to_string(arena.locks().join(".key.lock.lease/2.free")).expect("its record");
+    assert!(
+        record.contains("\"fsType\":\"overlayfs\"") && record.contains("\"mode\":\"kernel\""),
+        "{record}"
+    );
+    for mode in MODES {
+        let mut holder = Process::start(&["hold", &arena.lock(), mode], &[]);
+        holder.line().expect("held");
+        let mut waiter = Process::start(&["once", &arena.lock(), mode], &[]);
+        assert!(
+            waiter.line_within(Duration::from_millis(200)).is_none(),
+            "{mode}: a living holder was robbed"
+        );
+        holder.kill();
+        assert!(
+            waiter.line_within(SOON).is_some(),
+            "{mode}: a killed holder blocks"
+        );
+        waiter.reap();
+    }
+    let outcome = storm_in(&arena, &["auto", "lease"], seconds(5.0, 60.0), &|_, arguments| {
+        Process::start(arguments, &[])
+    });
+    assert_exclusive("both modes, on overlayfs", &outcome);
+    assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
+}
+
+/// I22: a disk with no room left, and one that became read-only.
+#[test]
+fn i22_a_really_full_and_a_really_read_only_disk() {
+    if lacks_mounts("a small disk") {
+        return;
+    }
+    for mode in MODES {
+        let base = Arena::new();
+        let disk = base.path().join("disk");
+        let _mounted = Mount::new(&["-t", "tmpfs", "tmpfs", "-o", "size=64k,nr_inodes=64"], &disk);
+        let arena = Arena::at(&disk);
+        let holder = arena.acquire(mode, SOON).expect("the lock");
+        let other = disk.join("locks/other.lock");
+        fill(&disk.join("filler"));
+        let refused = once(&other, mode);
+        assert_eq!(refused, "ERR_IO after", "{mode}");
+        let left: Vec<_> = std::fs::read_dir(arena.locks())
+            .expect("the locks")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .filter(|name| name.contains("other") && !name.ends_with(".guard"))
+            .collect();
+        assert_eq!(
+            left,
+            Vec::<String>::new(),
+            "{mode}: something stays of a taking that failed"
+        );
+        holder.held.assert_held().expect("the holder is untouched");
+        assert_eq!(
+            holder.held.release(None),
+            warmswap::core::locks::Release::Released,
+            "{mode}: also given back on a full disk"
+        );
+        std::fs::remove_file(disk.join("filler")).expect("room");
+        arena
+            .acquire(mode, SOON)
+            .expect("the lock again")
+            .held
+            .release(None);
+
+        let remounted = Command::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(&disk)
+            .status();
+        assert!(remounted.is_ok_and(|status| status.success()));
+        assert_eq!(once(&other, mode), "ERR_IO after", "{mode}, read-only");
+    }
+}
+
+/// The first words of what a taker with a time of 2 s is told.
+fn once(lock: &Path, mode: &str) -> String {
+    let mut taker = Process::start(
+        &["once", &lock.to_string_lossy(), mode],
+        &[("TIMEOUT_MS", "2000")],
+    );
+    let answer = taker.line().expect("an answer");
+    answer
+        .rsplit_once(' ')
+        .map_or(answer.clone(), |(words, _)| words.to_owned())
+}
+
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut filler = std::fs::File::create(path).expect("a filler");
+    while filler.write_all(&[0; 4096]).is_ok() {}
+}

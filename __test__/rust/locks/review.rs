@@ -1,0 +1,333 @@
+//! What once went wrong: each of these hung, robbed or lied.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use warmswap::core::locks::{self, Held, LockPath, Queue, Request, Wait};
+use warmswap::core::sys::deadline::Deadline;
+
+use crate::arena::{Arena, MODES, NOBODY, Process, eventually, is_root, program, request};
+use crate::mutants::{A_WHILE, SOON, write_legacy_lock};
+
+/// A wait until nobody has the lock, in this process.
+fn wait_for_vacancy(arena: &Arena, request: Request) -> mpsc::Receiver<Result<bool, &'static str>> {
+    let (sender, answer) = mpsc::channel();
+    let lock = LockPath::parse(&arena.lock()).expect("a path");
+    let wait = Wait::for_vacancy(
+        lock.clone(),
+        request.clone(),
+        Deadline::NEVER,
+        None,
+        move |outcome| {
+            drop(sender.send(outcome.map_err(|error| error.code.as_str())));
+        },
+    );
+    Queue::find(&lock, request.mode).expect("a queue").enter(wait);
+    answer
+}
+
+#[test]
+fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
+    for mode in MODES {
+        let arena = Arena::new();
+        std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+        let vacant = wait_for_vacancy(&arena, request(mode));
+        assert!(
+            vacant.recv_timeout(A_WHILE).is_err(),
+            "{mode}: it waits for the directory"
+        );
+        let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("a look");
+        assert_eq!(
+            found.holder.and_then(|holder| holder.pid),
+            None,
+            "{mode}: who waits for vacancy is no holder"
+        );
+        std::fs::remove_dir(arena.lock()).expect("given back");
+        assert_eq!(vacant.recv_timeout(SOON), Ok(Ok(false)), "{mode}");
+        arena.acquire(mode, SOON).expect("the lock").held.release(None);
+
+        std::fs::create_dir(arena.lock()).expect("an ownerless directory");
+        let quick = Request {
+            foreign_stale: Duration::from_millis(300),
+            ..request(mode)
+        };
+        assert_eq!(
+            wait_for_vacancy(&arena, quick).recv_timeout(SOON),
+            Ok(Ok(true)),
+            "{mode}: its window is over"
+        );
+        assert!(!Path::new(&arena.lock()).exists());
+    }
+}
+
+/// Two machines on one directory: each has a clock of its own, and what the one has seen is not undone by the other.
+#[test]
+fn i20a_waiters_of_two_boots_follow_a_dead_lease() {
+    let arena = Arena::new();
+    let mut dead = Process::start(
+        &["hold", &arena.lock(), "lease", "600"],
+        &[("WARMSWAP_BOOT_ID", "third")],
+    );
+    dead.line().expect("held");
+    let start = |boot| {
+        Process::start(
+            &["once", &arena.lock(), "lease", "600"],
+            &[("WARMSWAP_BOOT_ID", boot)],
+        )
+    };
+    let mut waiters = [start("one"), start("two")];
+    dead.kill();
+    for waiter in &mut waiters {
+        assert!(
+            waiter.line_within(SOON).is_some(),
+            "they throw each other's first sight away"
+        );
+    }
+}
+
+/// Waiters for a record and for a directory write their sights to one file.
+#[test]
+fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
+    let arena = Arena::new();
+    std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+    let acquire = |stale: u64| {
+        let request = Request {
+            foreign_stale: Duration::from_millis(stale),
+            lease_ttl: Duration::from_millis(300),
+            ..request("lease")
+        };
+        let (sender, taken) = mpsc::channel();
+        let lock = LockPath::parse(&arena.lock()).expect("a path");
+        let wait = Wait::for_lock(
+            lock.clone(),
+            request.clone(),
+            Deadline::NEVER,
+            None,
+            move |taken| {
+                drop(sender.send(taken.is_ok()));
+            },
+        );
+        Queue::find(&lock, request.mode).expect("a queue").enter(wait);
+        taken
+    };
+    let first = acquire(1500);
+    eventually("its record", || {
+        arena.locks().join(".key.lock.lease/1.json").exists()
+    });
+    // Another process, which judges the living record of the first one: new with each of its heartbeats.
+    let mut other = Process::start(&["once", &arena.lock(), "lease", "300"], &[]);
+    assert_eq!(first.recv_timeout(SOON), Ok(true), "the window never ended");
+    assert!(other.line_within(SOON).is_some());
+}
+
+/// A filesystem that does not answer to a renewal: the holder is told by the clock alone.
+#[test]
+fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
+    let arena = Arena::new();
+    // Armed once it is held: the rename of the first renewal.
+    let environment = [("WARMSWAP_FAULT", "1:STALL:rename")];
+    let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
+    holder.line().expect("held");
+    let held_since = Instant::now();
+    let told = holder
+        .line_within(Duration::from_secs(3))
+        .expect("told before the renewal ends");
+    assert!(told.starts_with("lost"), "{told}");
+    assert!(
+        held_since.elapsed() < Duration::from_millis(2500),
+        "told after {:?}",
+        held_since.elapsed()
+    );
+    // Milliseconds that assert_held() took at most.
+    let longest: u64 = told
+        .rsplit(' ')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .expect("milliseconds");
+    assert!(longest < 500, "assert_held() blocked for {longest} ms");
+}
+
+/// Beside a lock whose renewal hangs, one on another filesystem is renewed.
+#[test]
+fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
+    let arena = Arena::new();
+    let elsewhere = Arena::below(&std::env::temp_dir());
+    let environment = [("WARMSWAP_FAULT", "1:STALL:rename")];
+    let lock = elsewhere.lock();
+    let mut holder = Process::start(&["beside", &arena.lock(), &lock, "600"], &environment);
+    holder.line().expect("held");
+    let mut waiter = Process::start(
+        &["once", &lock, "lease", "600"],
+        &[("WARMSWAP_BOOT_ID", "another")],
+    );
+    assert!(
+        waiter.line_within(Duration::from_millis(2500)).is_none(),
+        "the healthy lock was not renewed"
+    );
+}
+
+#[test]
+fn i19_a_hidden_holder_of_a_mkdir_lock_is_not_dead() {
+    let hides = Command::new("unshare")
+        .args(["-m", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc"])
+        .status();
+    if !is_root() || !hides.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: only root can mount a /proc that hides processes");
+        return;
+    }
+    for hidepid in ["hidepid=1", "hidepid=2"] {
+        let arena = Arena::new();
+        std::os::unix::fs::chown(arena.path(), Some(NOBODY), Some(NOBODY)).expect("its folder");
+        let holder = Process::spawn(Command::new("sleep").arg("60").uid(1).gid(1));
+        write_legacy_lock(&arena.lock(), holder.pid());
+        for directory in [arena.lock(), arena.locks().to_string_lossy().into_owned()] {
+            std::os::unix::fs::chown(directory, Some(NOBODY), Some(NOBODY)).expect("its folder");
+        }
+        let script = format!(
+            "mount -t proc -o {hidepid} proc /proc && exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$0\" \"$@\""
+        );
+        let mut waiter = Process::spawn(
+            Command::new("unshare")
+                .args(["-m", "sh", "-c", &script, program(), "once"])
+                .args([&*arena.lock(), "auto"])
+                .env("TIMEOUT_MS", "500"),
+        );
+        let answer = waiter.line().expect("an answer");
+        assert!(answer.starts_with("ERR_LOCK_TIMEOUT"), "{hidepid}: {answer}");
+    }
+}
+
+#[test]
+fn i15_a_try_with_cover_children_that_fails_leaves_nothing() {
+    let arena = Arena::new();
+    std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+    let covering = Request {
+        covers_children: true,
+        ..request("auto")
+    };
+    let lock = LockPath::parse(&arena.lock()).expect("a path");
+    let taken = futures::executor::block_on(locks::acquire(
+        lock.clone(),
+        covering,
+        Deadline::after(Duration::ZERO),
+        warmswap::core::sys::cancel::Cancel::new(),
+        None,
+    ));
+    assert!(taken.is_err());
+    std::fs::remove_dir(arena.lock()).expect("given back");
+    assert!(!locks::inspect(&lock).expect("a look").is_held);
+    arena.acquire("auto", SOON).expect("the lock").held.release(None);
+}
+
+#[test]
+fn i22_records_with_strange_numbers_are_no_records() {
+    for name in [
+        "01.json",
+        "+1.json",
+        "0.json",
+        "18446744073709551615.json",
+        "1.json.json",
+        "-1.free",
+    ] {
+        let arena = Arena::new();
+        let records = arena.locks().join(".key.lock.lease");
+        std::fs::create_dir_all(&records).expect("mkdir");
+        std::fs::write(records.join(name), "{}").expect("a record");
+        for mode in MODES {
+            let acquired = arena.acquire(mode, SOON).expect(name);
+            acquired.held.release(None);
+        }
+    }
+}
+
+fn progress_is_written(arena: &Arena, held: &Held, phase: &str) {
+    held.progress(phase);
+    eventually("the progress", || {
+        let owner = std::fs::read_to_string(arena.locks().join(".key.lock.lease/1.json")).unwrap_or_default();
+        owner.contains("\"progress\"")
+    });
+}
+
+#[test]
+fn i5_no_text_of_its_own_costs_a_holder_its_lock() {
+    let arena = Arena::new();
+    let room = Request {
+        metadata: Some(serde_json::json!("x".repeat(32_000))),
+        ..request("lease")
+    };
+    let acquire = |request: &Request| {
+        let lock = LockPath::parse(&arena.lock()).expect("a path");
+        futures::executor::block_on(locks::acquire(
+            lock,
+            request.clone(),
+            Deadline::after(SOON),
+            warmswap::core::sys::cancel::Cancel::new(),
+            None,
+        ))
+    };
+    let acquired = acquire(&room).expect("the lock");
+    progress_is_written(&arena, &acquired.held, &"\u{1}".repeat(5000));
+    let message = "\u{1}".repeat(200_000);
+    acquired.held.release(Some(locks::Failure {
+        generation: 1,
+        message,
+    }));
+    let next = acquire(&room).expect("the lock");
+    let inherited = next.held.inherited_failure().expect("the failure is shared");
+    assert_eq!(inherited.message.len(), 2048);
+    next.held.release(None);
+    let too_much = Request {
+        metadata: Some(serde_json::json!("x".repeat(33_000))),
+        ..request("lease")
+    };
+    let refused = acquire(&too_much).map(drop).expect_err("no room");
+    assert_eq!(refused.code.as_str(), "ERR_TOO_LARGE");
+}
+
+/// In a sticky directory nobody removes what another user's dead holder has left.
+#[test]
+fn i6_users_follow_each_other_in_a_sticky_directory() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can start processes of two users");
+        return;
+    }
+    for mode in MODES {
+        let arena = Arena::new();
+        std::fs::create_dir(arena.locks()).expect("the directory of the locks");
+        for (directory, bits) in [(arena.path().to_path_buf(), 0o777), (arena.locks(), 0o1777)] {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(bits);
+            std::fs::set_permissions(directory, permissions).expect("open to all");
+        }
+        let start = |user: u32, verb: &str| {
+            let mut command = Command::new("sh");
+            command.args([
+                "-c",
+                "umask 077; exec \"$0\" \"$@\"",
+                program(),
+                verb,
+                &arena.lock(),
+                mode,
+                "600",
+            ]);
+            Process::spawn(command.uid(user).gid(user))
+        };
+        for user in [1, NOBODY, 1] {
+            let mut once = start(user, "once");
+            assert!(
+                once.line_within(SOON).is_some(),
+                "{mode}, user {user}: not followed"
+            );
+            assert_eq!(once.line().as_deref(), Some("released"));
+            let mut killed = start(user, "hold");
+            assert!(
+                killed.line_within(SOON).is_some(),
+                "{mode}, user {user}: not taken again"
+            );
+            killed.kill();
+            killed.reap();
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What all users of a directory must be able to use, whatever the umask of the first of them: it gets its mode
+//! under a name of its own and appears finished, or a kill in between would shut the others out for ever.
+
+use std::path::Path;
+
+use crate::core::error::{Error, Result};
+use crate::core::sys::fs;
+
+/// Makes a directory with the permissions of the one it is in. Fine if it is there already.
+pub(super) fn make_directory(path: &Path, temporary: &Path) -> Result<()> {
+    make_private_directory(temporary)?;
+    let Err(error) = fs::rename_new(temporary, path) else {
+        return Ok(());
+    };
+    drop(fs::remove_directory(temporary));
+    if lacks_noreplace(&error) {
+        return or_exists(make_private_directory(path));
+    }
+    or_exists(Err(error))
+}
+
+fn or_exists(made: Result<()>) -> Result<()> {
+    match made {
+        Err(error) if error.is_exists() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a directory under a name that only we use, with the permissions of the one it is in.
+pub(super) fn make_private_directory(path: &Path) -> Result<()> {
+    fs::create_directory(path, 0o777)?;
+    fs::set_mode(path, mode_of_parent(path)?)
+}
+
+/// Without the sticky bit: whoever may use the lock follows other users' dead holders, and removes what they left.
+fn mode_of_parent(path: &Path) -> Result<u32> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    Ok(fs::stat_followed(parent)?.mode & 0o2777)
+}
+
+/// Makes an empty file that everybody may open who may use the directory. Fine if it is there already.
+pub(super) fn make_file(path: &Path, temporary: &Path) -> Result<()> {
+    let made = fs::write_new(temporary, b"", 0o666).and_then(|()| fs::link(temporary, path));
+    drop(fs::remove_file(temporary));
+    or_exists(made)
+}
+
+/// Whether the filesystem has no rename that refuses to replace (NFS, some FUSE).
+pub(super) fn lacks_noreplace(error: &Error) -> bool {
+    [
+        rustix::io::Errno::INVAL,
+        rustix::io::Errno::NOSYS,
+        rustix::io::Errno::NOTSUP,
+    ]
+    .iter()
+    .any(|each| error.errno() == Some(each.raw_os_error()))
+}
