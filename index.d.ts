@@ -126,8 +126,10 @@ interface Pin extends Disposable {
 declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
   timeoutMs?: number;
 }): Promise<void>;
-/** In the child: the pin that the parent handed over. */
-declare function takeOver(): Promise<Pin>;
+/** In the child: the pin that the parent handed over. ERR_TIMEOUT if it hands none over in time (30 s), ERR_CLOSED if it goes before. */
+declare function takeOver(options?: {
+  timeoutMs?: number;
+}): Promise<Pin>;
 //#endregion
 //#region src/js/bundles/ignores.d.ts
 /** What watchers must not look at. */
@@ -353,9 +355,9 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
 //#region src/js/cache-events.d.ts
 /** How one call ended. */
 interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune';
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
   key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned';
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
   reason?: string;
   ms: number;
   bytes: number;
@@ -480,12 +482,14 @@ interface Cache extends AsyncDisposable {
   }): Promise<{
     removed: string[];
     outcome: 'pruned' | RestoreOutcome;
+    reason?: string;
   }>;
   /** Removes the key and all its objects (a site was deleted). */
   remove(key: string, budget?: Budget): Promise<{
     outcome: 'removed' | RestoreOutcome;
+    reason?: string;
   }>;
-  /** Finds out what the store can do, with small objects that it removes again. */
+  /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
   probe(budget?: Budget): Promise<{
     conditionalPut: boolean;
     conditionalMultipart: boolean;
@@ -519,6 +523,7 @@ interface ErrorFacts {
   path?: string | undefined;
   syscall?: string | undefined;
   holder?: Holder | undefined;
+  outcome?: string | undefined;
   cause?: unknown;
 }
 /** The only error class of this library. Test with {@link isWarmswapError}, not with `instanceof`. */
@@ -533,6 +538,8 @@ declare class WarmswapError extends Error {
   readonly syscall?: string;
   /** Who holds the lock that was waited for. */
   readonly holder?: Holder;
+  /** How the call of a cache ended that was told to throw, or had no other way to say it. */
+  readonly outcome?: string;
   constructor(code: ErrorCode, message: string, facts?: ErrorFacts);
 }
 /** Brand check, true across realms, workers and duplicate copies of the package. */
@@ -649,7 +656,10 @@ interface BuildNeed {
   /** The stamp that change() gave for the change that the build must contain. */
   atLeast: number;
   signal?: AbortSignal;
-  /** A build that takes longer is hung: its signal is raised, and whoever else waits for it takes over. @default 300_000 */
+  /**
+   * How long this caller waits. A build that has run for the `timeoutMs` of the caller that began it is hung: its signal
+   * is raised, and whoever else waits for it takes over. @default 300_000
+   */
   timeoutMs?: number;
 }
 /** What a build is given. */
@@ -670,26 +680,23 @@ interface BuildResult {
 }
 //#endregion
 //#region src/js/restarts/queue.d.ts
-/**
- * Requests: they belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
- *
- * A request is answered once: by the worker it was last assigned to. What an earlier one still says is refused. A
- * worker says when it begins a request; one that it had not begun when it died goes to the next worker. One that it
- * had begun goes there only if the caller declared it idempotent.
- */
 /** How a request may be treated. */
 interface DispatchOptions {
   /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
   replay?: 'never' | 'idempotent';
-  /** @default 30_000 */
+  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
   timeoutMs?: number;
+  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
   signal?: AbortSignal;
 }
 //#endregion
 //#region src/js/restarts/handle.d.ts
 /** A running worker. */
 interface WorkerHandle<Q = unknown, R = unknown> {
-  /** Sends a request; resolves with the worker's reply. */
+  /**
+   * Sends a request; resolves with the worker's reply. One that comes in parts is an async iterable or a stream; it fails
+   * if the worker ends before its last part.
+   */
   send(request: Q, context: {
     incarnation: number;
     signal: AbortSignal;
@@ -724,7 +731,7 @@ interface CoordinatorOptions<Q, R> {
   start: Start<Q, R>;
   /** How many requests may wait for a worker. @default 1_000 */
   queueLimit?: number;
-  /** How long an old worker may finish what it has after its successor took over. @default 5_000 */
+  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
   drainMs?: number;
   /** How long `start` may take. @default 60_000 */
   startTimeoutMs?: number;
@@ -765,7 +772,9 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
   }): Promise<RebootResult>;
   /**
    * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
-   * that was to answer it.
+   * that was to answer it. An answer in parts is a ReadableStream of them, whatever the worker made it of: it is read
+   * as fast as its consumer reads, cancelling it stops the worker's source, and it fails with ERR_WORKER_EXITED when its
+   * worker ends, or when it has been replaced for `drainMs`.
    *
    * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
@@ -820,10 +829,17 @@ declare function startProcess<Q = unknown, R = unknown>(context: {
 //#endregion
 //#region src/js/restarts/serve.d.ts
 /** The worker's side: answers requests. */
-/** Answers one request. */
-type RequestHandler<Q, R> = (request: Q, context: {
+/** What is known of a request. */
+interface RequestContext {
   incarnation: number;
-}) => R | Promise<R>;
+  /** Raised when nobody waits for the answer any more. */
+  signal: AbortSignal;
+}
+/**
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts are
+ * taken as fast as the consumer reads them.
+ */
+type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
 /**
  * In a worker that startWorkerThread() or startProcess() started: answers requests, and tells the coordinator that the
  * worker is ready. Requests are handled side by side. When the coordinator stops the worker, it ends itself once it
@@ -834,4 +850,4 @@ type RequestHandler<Q, R> = (request: Q, context: {
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -1,13 +1,16 @@
-// Caches: a real node_modules on tmpfs, against GNU tar with zstd or gzip, node-tar and tar-fs; calls that find nothing new
-// against the first one; eight ranges against one connection of a far store.
+// Caches: real node_modules of three sizes on tmpfs and on a disk, against GNU tar with zstd or gzip, node-tar and tar-fs;
+// calls that find nothing new against the first one; eight ranges against one connection of a far store; what a call takes
+// of memory and of the event loop.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { createGunzip } from 'node:zlib'
 import * as tar from 'tar'
@@ -19,6 +22,7 @@ import { tree } from './lib/trees.js'
 
 const source = tree('medium')
 const work = mkdtempSync('/dev/shm/warmswap-bench-')
+const disk = mkdtempSync(join(tmpdir(), 'warmswap-bench-'))
 const archive = join(work, 'tree.tar.zst')
 const gzipped = join(work, 'tree.tgz')
 const out = join(work, 'out')
@@ -29,6 +33,10 @@ const PATIENT = { deadlineMs: 120_000 }
 const ONE_ROUND = { rounds: 1, warmup: 0 }
 /** What AWS says that one connection to S3 gives, and the latency of a first byte. */
 const FAR = { latencyMs: 60, bytesPerSecond: 90e6 }
+const MIB = 2 ** 20
+/** What the invariants allow. */
+const MOST_BYTES = 128 * MIB
+const LATEST_MS = 20
 
 function shell(script) {
   const { status, stderr } = spawnSync('bash', ['-c', `set -eo pipefail; ${script}`], { encoding: 'utf8' })
@@ -47,10 +55,10 @@ function must(result, outcome) {
 }
 
 /** A contestant that extracts into an empty folder. */
-const into = (run) => ({
+const into = (run, folder = out) => ({
   prepare: () => {
-    remove(out)
-    mkdirSync(out)
+    remove(folder)
+    mkdirSync(folder)
   },
   run,
 })
@@ -80,6 +88,61 @@ async function packing() {
   remove(packed)
   const what = 'pack to tar.zst, level 3'
   return [row(what, times, 'ours', 'tar │ zstd -3 -T0', 0.9), row(what, times, 'ours', 'tar -czf', 0.15)]
+}
+
+/** Both ways against tar and zstd, for a tree of another size or on another filesystem. */
+async function elsewhere(size, where, folder) {
+  const from = tree(size)
+  const packed = join(folder, 'tree.tar.zst')
+  const target = join(folder, 'out')
+  await write(pack(from), packed)
+  const { files } = must(await unpack(packed, target, { ...PATIENT, symlinks: 'verbatim' }), 'restored')
+  const times = await inTurn(
+    {
+      unpack: into(() => unpack(packed, target, { ...PATIENT, symlinks: 'verbatim', strict: true }), target),
+      'zstd │ tar': into(() => shell(`zstd -qdc '${packed}' | tar -C '${target}' -xf -`), target),
+      pack: () => write(pack(from), join(folder, 'again')),
+      'tar │ zstd -3 -T0': () => shell(`tar -C '${from}' -cf - . | zstd -q -3 -T0 > '${folder}/again'`),
+    },
+    { rounds: 3 },
+  )
+  for (const name of ['tree.tar.zst', 'out', 'again']) remove(join(folder, name))
+  const what = `${files} files, ${where}`
+  return [row(`unpack, ${what}`, times, 'unpack', 'zstd │ tar', 0.6), row(`pack, ${what}`, times, 'pack', 'tar │ zstd -3 -T0', 0.9)]
+}
+
+/** Peak memory over idle and delay of the event loop, in processes of their own: the tests' programs on the real tree. */
+async function footprint() {
+  const program = (name, ...args) => {
+    const path = fileURLToPath(new URL(`../__test__/processes/${name}`, import.meta.url))
+    return JSON.parse(execFileSync(process.execPath, ['--expose-gc', path, ...args], { encoding: 'utf8' }))
+  }
+  const scratch = join(work, 'footprint')
+  mkdirSync(join(scratch, 'live'), { recursive: true })
+  mkdirSync(join(scratch, 'restored'))
+  shell(`cp -a '${source}/.' '${scratch}/live/from'`)
+  const memory = program('caches-memory.mjs', 'tree', `file://${scratch}/store`, `${scratch}/live/from`, `${scratch}/restored/into`)
+  const loop = program('caches-event-loop.mjs', source, join(scratch, 'loop'))
+  remove(scratch)
+  return ['snapshot', 'restore'].flatMap((verb) => [
+    { what: `peak memory over idle, ${verb}`, ours: `${(must(memory[verb], verb === 'restore' ? 'restored' : 'uploaded').peak / MIB).toFixed(0)} MiB`, peer: `allowed ${MOST_BYTES / MIB} MiB`, ratio: memory[verb].peak / MOST_BYTES, reach: 1 },
+    { what: `event loop delay, p99, ${verb}`, ours: `${loop[verb].p99.toFixed(1)} ms (max ${loop[verb].max.toFixed(1)} ms)`, peer: `allowed ${LATEST_MS} ms`, ratio: loop[verb].p99 / LATEST_MS, reach: 1 },
+    { what: `four fs.stat at once, ${verb}`, ours: `${loop[verb].statMs.toFixed(1)} ms`, peer: `allowed ${LATEST_MS} ms`, ratio: loop[verb].statMs / LATEST_MS, reach: 1 },
+  ])
+}
+
+/** Bars of the ratios: ours / peer, with a line where both take the same time. */
+function plot(rows) {
+  const height = 26
+  const scale = 320
+  const bars = rows.map(({ what, peer, ratio, reach }, index) => {
+    const y = 30 + index * height
+    const width = Math.max(1, Math.min(ratio, 1.2) * scale).toFixed(1)
+    const text = `${what} against ${peer.replace(/ \d+ ms$/, '')}`
+    return `<text x="400" y="${y + 14}" text-anchor="end">${text}</text><rect x="408" y="${y}" width="${width}" height="18" fill="${reach === undefined ? '#777' : ratio <= reach ? '#2a9d5c' : '#c8553d'}"/><text x="${414 + Number(width)}" y="${y + 14}">${ratio.toFixed(2)}</text>`
+  })
+  const bottom = 30 + rows.length * height
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="860" height="${bottom + 10}" font-family="sans-serif" font-size="13">\n<text x="10" y="18">Time of warmswap / time of the peer: shorter is better, the line is 1</text>\n${bars.join('\n')}\n<line x1="${408 + scale}" x2="${408 + scale}" y1="26" y2="${bottom}" stroke="#333" stroke-dasharray="3"/>\n</svg>\n`
 }
 
 /** The stamp is written off the critical path. */
@@ -160,7 +223,7 @@ async function ranges() {
   const times = await inTurn(
     {
       '8 ranges': restore(8),
-      'one range at a time': restore(1),
+      'one connection': restore(1),
       'one GET, fetch and unpack': { prepare: () => remove(out), run: async () => must(await unpack((await fetch(`${endpoint}/bucket/noise.tar.zst`)).body, out, PATIENT), 'restored') },
     },
     { rounds: 3 },
@@ -168,7 +231,7 @@ async function ranges() {
   await cache.close()
   await far.terminate()
   const what = `restore of ${(statSync(object).size / 1e6).toFixed(0)} MB from a far store, 8 ranges at once`
-  return [row(what, times, '8 ranges', 'one range at a time', 0.25), row(what, times, '8 ranges', 'one GET, fetch and unpack', 0.25)]
+  return [row(what, times, '8 ranges', 'one connection', 0.25), row(what, times, '8 ranges', 'one GET, fetch and unpack')]
 }
 
 try {
@@ -180,10 +243,16 @@ try {
   rows.push(...(await snapshots()), ...(await restores()))
   for (const path of [live, store]) remove(path)
   rows.push(...(await ranges()))
+  rows.push(...(await elsewhere('small', 'tmpfs', work)), ...(await elsewhere('large', 'tmpfs', work)), ...(await elsewhere('medium', 'disk', disk)))
+  writeFileSync(fileURLToPath(new URL('caches.svg', import.meta.url)), plot(rows))
+  rows.push(...(await footprint()))
   report('caches', rows, [
     `The tree: bench/trees/medium/node_modules, ${files} files, ${(bytes / 1e6).toFixed(0)} MB. node-tar and tar-fs extract the same tree from a .tgz, as they have no zstd on every supported Node; those two and \`tar -czf\` run once.`,
-    `Snapshots and restores use a file: store on tmpfs. The far store answers after ${FAR.latencyMs} ms with ${FAR.bytesPerSecond / 1e6} MB/s a connection.`,
+    `Snapshots and restores use a file: store on tmpfs. The far store answers after ${FAR.latencyMs} ms with ${FAR.bytesPerSecond / 1e6} MB/s a connection; "one connection" is our own restore with \`concurrency: 1\`.`,
+    'Memory and event loop are those of a process that makes the call on the tree above, on tmpfs. The longer forms (4 GiB, 1 GiB in one file, 1 000 000 files) are in `npm run test:long`.',
+    '![time against the peers](caches.svg)',
   ])
 } finally {
   remove(work)
+  remove(disk)
 }

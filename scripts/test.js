@@ -3,9 +3,9 @@
 //   --checks-only   only format, lints and types
 // Each capability is one folder of __test__ and one file of __test__/rust.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { attempt, root, run } from './lib/process.js'
-import { ensureInstalled, ensurePrograms } from './lib/setup.js'
+import { join, relative } from 'node:path'
+import { attempt, hostTarget, root, run } from './lib/process.js'
+import { ensureCrate, ensureInstalled, ensurePrograms, ensurePython } from './lib/setup.js'
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
@@ -18,17 +18,14 @@ process.env.CARGO_BUILD_TARGET ??= hostTarget()
 
 const timings = []
 const totals = { passed: 0, failed: 0, skipped: 0 }
+// Told once more at the end: a log is often kept by its tail only.
+const failures = []
 
 function phase(name, work) {
   console.log(`\n── ${name}`)
   const started = performance.now()
   work()
   timings.push([name, (performance.now() - started) / 1000])
-}
-
-function hostTarget() {
-  const { stdout } = attempt('rustc', ['-vV'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
-  return /^host: (.+)$/m.exec(stdout)[1]
 }
 
 function checks() {
@@ -54,6 +51,8 @@ function cargoTests() {
     totals.failed += Number(failed)
     totals.skipped += Number(ignored)
   }
+  for (const [, name] of result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm)) failures.push(`core: ${name}`)
+  if (result.status !== 0 && failures.length === 0) failures.push('core: cargo test did not end well')
   if (result.status !== 0) totals.failed ||= 1
 }
 
@@ -66,19 +65,34 @@ function vitest(name) {
   const result = attempt('npx', ['vitest', 'run', `__test__/${name}/`, '--reporter=verbose', '--reporter=json', `--outputFile.json=${report}`], { stdio: ['ignore', 'inherit', 'inherit'] })
   if (!existsSync(report)) {
     totals.failed += 1
+    failures.push(`${name}: vitest wrote no report`)
     return
   }
-  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'))
+  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  failures.push(...failedTests(testResults))
   totals.passed += numPassedTests
   totals.skipped += numPendingTests + numTodoTests
   // A file that fails outside its tests counts too, and so does an error that vitest saw after them.
   totals.failed += numFailedTests || numFailedTestSuites || (result.status === 0 ? 0 : 1)
 }
 
+/** A file that fails outside its tests is named too. */
+function failedTests(files) {
+  return files.flatMap(({ name, status, message, assertionResults }) => {
+    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName }) => `${relative(root, name)}: ${fullName}`)
+    return status === 'failed' && failed.length === 0 ? [`${relative(root, name)}: ${message}`] : failed
+  })
+}
+
 phase('install', () => {
   ensureInstalled()
-  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd' })
+  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd', openssl: 'openssl' })
   if (missing.length > 0) console.log(`warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`)
+  // The S3 servers of the caches' suite: here, so that no test waits for a compiler.
+  if (capabilities.includes('caches') && !flags.includes('--checks-only')) {
+    ensureCrate('s3s-fs', '0.14.1', 'binary')
+    ensurePython('moto', ['moto[s3,server]==5.2.*'])
+  }
 })
 phase('format and lints', checks)
 if (!flags.includes('--checks-only')) {
@@ -94,6 +108,7 @@ if (!flags.includes('--checks-only')) {
 
 console.log(`\n${timings.map(([name, seconds]) => `${name.padEnd(18)} ${seconds.toFixed(0).padStart(5)} s`).join('\n')}\n`)
 if (!flags.includes('--checks-only')) {
+  if (failures.length > 0) console.log(`failed:\n${failures.map((each) => `  ${each}`).join('\n')}\n`)
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
   process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0
 }

@@ -60,22 +60,26 @@ describe('atomicOutdir of warmswap/esbuild', () => {
   })
 
   test('I6: a cancelled rebuild publishes nothing and deletes nothing', async ({ project }) => {
-    let slow = false
-    let reached = (): void => {}
+    let answer = async (): Promise<string> => 'one'
     const hold: esbuild.Plugin = {
       name: 'hold',
-      setup: (build) => build.onLoad({ filter: /main\.ts$/ }, () => {
-        reached()
-        return slow ? new Promise((resolve) => setTimeout(() => resolve({ contents: 'export const answer = "two"' }), 200)) : { contents: 'export const answer = "one"' }
-      }),
+      setup: (build) => build.onLoad({ filter: /main\.ts$/ }, async () => ({ contents: `export const answer = "${await answer()}"` })),
     }
     const context = await project.context({ plugins: [atomicOutdir({ store: project.store }), hold] })
     await context.rebuild()
-    slow = true
-    const loading = new Promise<void>((resolve) => (reached = resolve))
+    const [loading, gate] = [deferred(), deferred()]
+    answer = async () => {
+      loading.resolve()
+      await gate.promise
+      return 'two'
+    }
     const rebuild = context.rebuild().catch((error: esbuild.BuildFailure) => error.errors[0]?.text)
-    await loading
-    await context.cancel()
+    await loading.promise
+    const cancelled = context.cancel()
+    // Asked after the cancellation, so esbuild has read that when it answers.
+    await esbuild.transform('')
+    gate.resolve()
+    await cancelled
 
     expect(await rebuild).toContain('cancel')
     expect(project.read('main.js')).toContain('"one"')
@@ -118,13 +122,13 @@ describe('atomicOutdir of warmswap/esbuild', () => {
   })
 
   test('watch publishes each rebuild', async ({ project }) => {
-    const seen = deferred<string>()
-    project.store.watch(({ number }) => number === 2 && seen.resolve('two'))
+    const seen = [deferred(), deferred()]
+    project.store.watch(({ number }) => seen[number - 1]?.resolve())
     const context = await project.context()
     await context.watch()
-    await expect.poll(() => project.store.current()?.number).toBe(1)
+    await seen[0]?.promise
     project.write('main.ts', 'export const answer = "two"')
-    await seen.promise
+    await seen[1]?.promise
     expect(project.read('main.js')).toContain('"two"')
   })
 

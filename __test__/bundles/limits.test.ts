@@ -2,11 +2,10 @@
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
+import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
 import { describe, expect, test as plain } from 'vitest'
-import { type BundleStore, bundleIgnores, openBundles } from 'warmswap'
+import { type BundleStore, type Stage, bundleIgnores, openBundles } from 'warmswap'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { makeTemp, test } from '../support/temp.js'
@@ -17,6 +16,8 @@ async function publish(store: BundleStore, files: Record<string, string>): Promi
   return (await stage.publish()).number
 }
 
+const isRoot = process.getuid?.() === 0
+
 /** The current generation as it was, and nothing beside it. */
 async function expectUntouched(store: BundleStore, number: number): Promise<void> {
   expect(store.current()?.number).toBe(number)
@@ -25,33 +26,74 @@ async function expectUntouched(store: BundleStore, number: number): Promise<void
   for (const folder of ['owners', 'stage', 'trash']) expect(readdirSync(join(store.root, folder)), folder).toEqual([])
 }
 
+const longName = 'x'.repeat(256)
+const longPath = `${'d/'.repeat(2048)}x`
+
 describe('I17: no path leaves the stage', () => {
-  const cases = ['', '.', '..', '../x', 'a/../../x', '/abs', 'a//b', './a', 'a\0b', 'C:/x', 'a\\b', 'NUL', 'com1.txt', 'x'.repeat(256), `${'d/'.repeat(2048)}x`]
-  test.for(cases)('write(%j) is refused', async (path, { memory }) => {
+  // The table of Kubernetes' TestValidatePath (pkg/volume/util/atomic_writer_test.go), then what it leaves out. Names that
+  // begin with '..' are its own: here they are names like others.
+  const table: [path: string, why: string | null][] = [
+    ['i/am/well/behaved.txt', null],
+    ['keepyourheaddownandfollowtherules.txt', null],
+    ['a'.repeat(4097), '4096 bytes or more'],
+    ['a'.repeat(256), 'more than 255 bytes'],
+    ['/dev/null', 'absolute'],
+    ['..sneaky.txt', null],
+    ['hello/there/../../../../../../etc/passwd', "'..' part"],
+    ['hello/../etc/something', "'..' part"],
+    ['', 'empty'],
+    ['.', "'.' or '..'"],
+    ['..', "'..' part"],
+    ['../x', "'..' part"],
+    ['a//b', 'empty part'],
+    ['a/', 'empty part'],
+    ['./a', "'.' or '..'"],
+    ['a\0b', 'NUL'],
+    ['C:/x', 'drive letter'],
+    ['a\\b', 'backslash'],
+    ['NUL', 'Windows reserves'],
+    ['com1.txt', 'Windows reserves'],
+    [`deep/${longName}/x`, 'more than 255 bytes'],
+    [longPath, '4096 bytes or more'],
+    ['x'.repeat(255), null],
+    ['größe/日本.txt', null],
+  ]
+  test.for(table)('%j: %s', async ([path, why], { memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })
     await using stage = await store.stage()
-    await expect(stage.write(path, '')).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
-    await expect(stage.symlink(path, 'x')).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    const acts = [stage.write(path, ''), stage.symlink(path, 'x')]
+    for (const [result, act] of (await Promise.allSettled(acts)).map((settled, index) => [settled, index] as const)) {
+      if (why === null) expect(result.status, `act ${act}`).toBe('fulfilled')
+      else expect(result, `act ${act}`).toMatchObject({ status: 'rejected', reason: { code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(why) } })
+    }
     await stage.discard()
     await expectUntouched(store, 1)
   })
 
-  test('names that differ only by case, sockets, and a write through a link are refused', async ({ memory }) => {
+  test('whatever the parts are, a path is refused or lies in the stage', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
-    await publish(store, { a: '1' })
     await using stage = await store.stage()
-    await stage.write('Readme', '')
-    await stage.write('README', '')
-    await expect(stage.publish()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining("'README'") })
-    rmSync(join(stage.path, 'Readme'))
-    execFileSync('mkfifo', [join(stage.path, 'pipe')])
-    await expect(stage.publish()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining('pipe') })
-    symlinkSync(memory, join(stage.path, 'out'))
-    await expect(stage.write('out/escaped', 'x')).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    const parts = ['..', '.', '', '...', '..x', 'a', 'b', '/', '\\', '\0', ' ', 'C:', 'nul', 'CON.txt', 'ü', '\u202e', '%2e%2e', '~', '-', '\n', longName, 'link']
+    symlinkSync('/', join(stage.path, 'link'))
+    symlinkSync('../..', join(stage.path, 'a-link'))
+    let seed = 20_261_125
+    const random = (below: number): number => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
+      return Math.floor((seed / 2 ** 32) * below)
+    }
+    const accepted: string[] = []
+    for (let round = 0; round < 2000; round += 1) {
+      const path = Array.from({ length: 1 + random(4) }, () => parts[random(parts.length)]).join(random(4) === 0 ? '' : '/')
+      const result = await stage.write(path, '').then(() => 'written', (error: { code: string }) => error.code)
+      expect(['written', 'ERR_INVALID_ARGUMENT'], JSON.stringify(path)).toContain(result)
+      if (result === 'written') accepted.push(path)
+    }
+    expect(accepted.length).toBeGreaterThan(20)
+    for (const path of accepted) expect(isAbsolute(path) || path.split('/').some((part) => part === '..'), path).toBe(false)
     expect(readdirSync(memory)).toEqual(['store'])
-    await stage.discard()
-    await expectUntouched(store, 1)
+    expect(readdirSync(join(store.root, 'stage')).length).toBe(1)
+    expect(readdirSync(join(stage.path, '..'))).toEqual(['tree'])
   })
 
   test('deleting a generation never follows its links', async ({ memory }) => {
@@ -64,6 +106,19 @@ describe('I17: no path leaves the stage', () => {
     await publish(store, { a: '2' })
     await store.collect()
     expect(readFileSync(join(memory, 'precious'), 'utf8')).toBe('kept')
+  })
+
+  test('a link that holds its own store would be adopted into itself: refused, also through a link', async ({ memory }) => {
+    const dist = join(memory, 'dist')
+    mkdirSync(dist)
+    writeFileSync(join(dist, 'precious'), 'kept')
+    symlinkSync('dist', join(memory, 'alias'))
+    for (const [root, link] of [['dist/.store', 'dist'], ['alias/.store', 'dist'], ['dist', 'dist/x'], ['dist', 'alias/x']] as const) {
+      const message = expect.stringMatching(/link.*root/)
+      await expect(openBundles(join(memory, root), { link: join(memory, link) }), link).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message })
+    }
+    expect(readFileSync(join(dist, 'precious'), 'utf8')).toBe('kept')
+    expect(lstatSync(dist).isDirectory()).toBe(true)
   })
 
   test('roots, options and pins are checked', async ({ memory }) => {
@@ -86,6 +141,187 @@ describe('I17: no path leaves the stage', () => {
   })
 })
 
+describe('bad input: a code, a message with the value and the way out, the current generation as it was, nothing left', () => {
+  interface Bad {
+    what: string
+    act(stage: Stage, folder: string): Promise<unknown>
+    code: string
+    message: RegExp
+  }
+  const cases: Bad[] = [
+    { what: 'a name of 256 bytes', act: (stage) => stage.write(longName, ''), code: 'ERR_INVALID_ARGUMENT', message: /xxxx.*accepted is .*more than 255 bytes/ },
+    { what: 'a path of 4096 bytes', act: (stage) => stage.write(longPath, ''), code: 'ERR_INVALID_ARGUMENT', message: /d\/d\/.*4096 bytes or more/ },
+    { what: 'a reserved name', act: (stage) => stage.write('aux.js', ''), code: 'ERR_INVALID_ARGUMENT', message: /'aux\.js'.*Windows reserves/ },
+    {
+      what: 'names that differ only by case',
+      act: async (stage) => {
+        await stage.write('Readme', '')
+        await stage.write('README', '')
+        await stage.publish()
+      },
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /'README' and 'Readme'|'Readme' and 'README'.*differ by more than case/,
+    },
+    {
+      what: 'a write through a link',
+      act: async (stage, folder) => {
+        symlinkSync(folder, join(stage.path, 'out'))
+        await stage.write('out/escaped', 'x')
+      },
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /'out\/escaped'.*leads through no link/,
+    },
+    {
+      what: 'a pipe',
+      act: async (stage) => {
+        execFileSync('mkfifo', [join(stage.path, 'pipe')])
+        await stage.publish()
+      },
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /'pipe', a device, socket or pipe; accepted is a tree of files, directories and links/,
+    },
+    {
+      what: 'a name that is no UTF-8',
+      act: async (stage) => {
+        writeFileSync(Buffer.concat([Buffer.from(`${stage.path}/`), Buffer.from([0xff, 0xfe])]), '')
+        await stage.publish()
+      },
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /UTF-8/,
+    },
+    {
+      what: 'a path of 4096 bytes that a tool made',
+      act: async (stage) => {
+        execFileSync('python3', ['-c', `import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(20):\n  os.mkdir('d' * 250)\n  os.chdir('d' * 250)\nopen('x', 'w').close()`, stage.path])
+        await stage.publish()
+      },
+      code: 'ERR_',
+      message: /4096 bytes|too long.*shorten/,
+    },
+    { what: 'an empty stage', act: (stage) => stage.publish(), code: 'ERR_EMPTY_STAGE', message: /holds no file.*refused/ },
+    {
+      what: 'a stage of empty directories',
+      act: async (stage) => {
+        mkdirSync(join(stage.path, 'empty'))
+        await stage.publish()
+      },
+      code: 'ERR_EMPTY_STAGE',
+      message: /holds no file.*refused/,
+    },
+    {
+      what: 'a required file that is missing',
+      act: async (stage) => {
+        await stage.write('a', '')
+        await stage.publish({ require: ['a', 'main.mjs'] })
+      },
+      code: 'ERR_MISSING_ENTRY',
+      message: /'main\.mjs', named in require, is not in the stage/,
+    },
+    {
+      what: 'a required file that is a directory',
+      act: async (stage) => {
+        await stage.write('main.mjs/a', '')
+        await stage.publish({ require: ['main.mjs'] })
+      },
+      code: 'ERR_MISSING_ENTRY',
+      message: /'main\.mjs'/,
+    },
+    {
+      what: 'meta of more than a mebibyte',
+      act: async (stage) => {
+        await stage.write('a', '')
+        await stage.publish({ meta: 'x'.repeat(2 ** 20) })
+      },
+      code: 'ERR_TOO_LARGE',
+      message: /at most 1048576 fit/,
+    },
+    {
+      what: 'a stage that somebody removed',
+      act: async (stage) => {
+        rmSync(stage.path, { recursive: true })
+        await stage.publish()
+      },
+      code: 'ERR_STAGE_CLOSED',
+      message: /was removed by somebody/,
+    },
+  ]
+  test.for(cases)('$what: $code', async ({ act, code, message }, { disk }) => {
+    await using store = await openBundles(join(disk, 'store'))
+    await publish(store, { a: '1' })
+    await using stage = await store.stage()
+    const failure = await act(stage, disk).then(() => undefined, (error: unknown) => error)
+    expect(failure).toMatchObject({ code: expect.stringContaining(code), message: expect.stringMatching(message) })
+    expect(readdirSync(disk)).toEqual(['store'])
+    await stage.discard()
+    await expectUntouched(store, 1)
+  })
+
+  test('a foreign directory, a file and a future format at root', async ({ memory }) => {
+    const foreign = join(memory, 'foreign')
+    mkdirSync(foreign)
+    writeFileSync(join(foreign, 'notes.txt'), 'mine')
+    await expect(openBundles(foreign)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(/holds 'notes\.txt' and no FORMAT; accepted is an empty or missing directory/) })
+    expect(readdirSync(foreign)).toEqual(['notes.txt'])
+    await expect(openBundles(join(foreign, 'notes.txt'))).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(/notes\.txt'; accepted is a directory/) })
+
+    await using store = await openBundles(join(memory, 'store'))
+    await publish(store, { a: '1' })
+    writeFileSync(join(store.root, 'FORMAT'), 'warmswap bundles 2\n')
+    await expect(openBundles(store.root)).rejects.toMatchObject({ code: 'ERR_FORMAT', message: expect.stringMatching(/'warmswap bundles 2'.*knows 'warmswap bundles 1': use the version that made it, or another root/) })
+    writeFileSync(join(store.root, 'FORMAT'), 'warmswap bundles 1\n')
+    await expectUntouched(store, 1)
+  })
+
+  plain.skipIf(!isRoot)(`a read-only root: no new store, no stage, and readers work${isRoot ? '' : ' (NOT RUN: needs root to mount)'}`, async () => {
+    await using mounted = mountTmpfs('8m')
+    const root = join(mounted.path, 'store')
+    await using before = await openBundles(root)
+    await publish(before, { a: '1' })
+    await before.collect()
+    execFileSync('mount', ['-o', 'remount,ro', mounted.path])
+    const readOnly = { code: 'ERR_IO', message: expect.stringMatching(/Read-only file system.*put root where it can/) }
+    await expect(openBundles(join(mounted.path, 'new'))).rejects.toMatchObject(readOnly)
+    await using store = await openBundles(root)
+    await expect(store.stage()).rejects.toMatchObject(readOnly)
+    await expect(store.collect()).rejects.toMatchObject({ code: 'ERR_IO' })
+    using pin = store.pin()
+    expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('1')
+    execFileSync('mount', ['-o', 'remount,rw', mounted.path])
+    await expectUntouched(store, 1)
+  })
+})
+
+/** A publish is alone with its stage: what is written or discarded beside it must not reach what was hashed. */
+describe('I1: calls on one stage at the same time', () => {
+  const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`d${index % 10}/${index}`, 'x'.repeat(1000)]))
+
+  test('a discard beside a publish, as when a scope ends on a timeout', async ({ memory }) => {
+    await using store = await openBundles(join(memory, 'store'), { keep: 0 })
+    for (let round = 0; round < 10; round += 1) {
+      const stage = await store.stage()
+      await stage.writeAll(Object.entries(many).map(([path, text]) => ({ path: join(memory, path), contents: Buffer.from(text) })), memory)
+      const publishing = stage.publish()
+      await stage.discard()
+      expect((await publishing).files).toBe(500)
+      expect(await store.verify()).toEqual({ ok: true, problems: [] })
+    }
+  })
+
+  test('writes beside a publish', async ({ memory }) => {
+    await using store = await openBundles(join(memory, 'store'), { keep: 0 })
+    for (let round = 0; round < 10; round += 1) {
+      const stage = await store.stage()
+      const writes = Object.entries(many).map(([path, text]) => stage.write(path, text))
+      const publishing = stage.publish()
+      const late = ['d0/0', 'late'].map((path) => stage.write(path, 'late').then(() => 'written', (error: { code: string }) => error.code))
+      await Promise.all(writes)
+      expect((await publishing).files).toBe(500)
+      expect(await Promise.all(late)).toEqual(['ERR_STAGE_CLOSED', 'ERR_STAGE_CLOSED'])
+      expect(await store.verify()).toEqual({ ok: true, problems: [] })
+    }
+  })
+})
+
 describe('I18: filesystems', () => {
   test('what is not on the allow list is ERR_UNSUPPORTED with the way out, before any lock', async ({ memory }) => {
     const text = `import { openBundles } from 'warmswap'; await openBundles(${JSON.stringify(join(memory, 'store'))}).catch((error) => console.log(error.code, error.message))`
@@ -102,10 +338,14 @@ describe('I18: filesystems', () => {
     const baked = await openBundles(join(folder, 'lower/store'), { keep: 0 })
     await publish(baked, { a: '1' })
     await baked.close()
+    // What a build leaves that was killed when its layer was made.
+    mkdirSync(join(folder, 'lower/store/stage/orphan/tree'), { recursive: true })
+    writeFileSync(join(folder, 'lower/store/stage/orphan/tree/half'), 'half')
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`, `${folder}/merged`])
     try {
       await using store = await openBundles(join(folder, 'merged/store'))
       expect(store.capabilities.filesystem).toBe('overlayfs')
+      expect(readdirSync(join(store.root, 'stage'))).toEqual([])
       const pin = store.pin()
       expect(await publish(store, { a: '2' })).toBe(2)
       expect(await store.collect()).toMatchObject({ pinned: [1], kept: [2] })
@@ -163,6 +403,18 @@ interface Mounted extends AsyncDisposable {
   readonly path: string
 }
 
+function mountTmpfs(size: string): Mounted {
+  const path = makeTemp('/dev/shm')
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', path])
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      execFileSync('umount', [path])
+      rmSync(path, { recursive: true })
+    },
+  }
+}
+
 /** A small btrfs in a file; undefined where it cannot be made here. */
 function mountBtrfs(): Mounted | undefined {
   const folder = makeTemp('/dev/shm')
@@ -192,21 +444,30 @@ function canMountOverlay(): boolean {
   return mounted
 }
 
-const isRoot = process.getuid?.() === 0
-
 plain.skipIf(!isRoot)(`I6: a full disk leaves the current generation as it was${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`, async () => {
-  const folder = makeTemp('/dev/shm')
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder])
-  try {
-    await using store = await openBundles(join(folder, 'store'))
-    await publish(store, { a: 'x'.repeat(400_000) })
-    await expect(publish(store, { a: 'y'.repeat(3_000_000) })).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/No space left/) })
-    await expectUntouched(store, 1)
-    expect(await publish(store, { a: 'z' })).toBe(2)
-  } finally {
-    execFileSync('umount', [folder])
-    rmSync(folder, { recursive: true })
-  }
+  await using mounted = mountTmpfs('2m')
+  await using store = await openBundles(join(mounted.path, 'store'))
+  await publish(store, { a: 'x'.repeat(400_000) })
+  await expect(publish(store, { a: 'y'.repeat(3_000_000) })).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/No space left.*free space there/) })
+  await expectUntouched(store, 1)
+  expect(await publish(store, { a: 'z' })).toBe(2)
+})
+
+plain.skipIf(!isRoot)(`I6: after a reboot a store on a full disk opens for reading${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`, async () => {
+  await using mounted = mountTmpfs('1m')
+  const root = join(mounted.path, 'store')
+  const before = await openBundles(root)
+  await publish(before, { a: 'whole' })
+  await before.close()
+  const filler = openSync(join(mounted.path, 'filler'), 'w')
+  expect(() => {
+    for (;;) writeSync(filler, Buffer.alloc(4096, 1))
+  }).toThrow(/ENOSPC/)
+  closeSync(filler)
+  const text = `import { openBundles } from 'warmswap'; import { readFileSync } from 'node:fs'; const store = await openBundles(${JSON.stringify(root)}); console.log(readFileSync(store.pin().resolve('a'), 'utf8')); process.exit()`
+  const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, testing: true, env: { WARMSWAP_BOOT_ID: 'the next boot' } })
+  expect(await child.line(/./)).toBe('whole')
+  await child.ended
 })
 
 test('I6: an aborted publish changes nothing, and the stage can be published later', async ({ memory }) => {
@@ -238,7 +499,6 @@ describe('I21: no call waits for ever, none spins', () => {
     await using second = await openBundles(store.root)
     expect(second.current()?.number).toBe(1)
     const waiting = stage.publish()
-    await pause(20)
     holder.say('go')
     expect((await waiting).number).toBe(2)
     await holder.ended
@@ -321,6 +581,15 @@ plain.skipIf(!isRoot)(`as user nobody: everything, and reading what root publish
     expect(child.lines.slice(1)).toEqual(['1', 'ERR_IO'])
   } finally {
     rmSync(folder, { recursive: true })
+  }
+})
+
+test('bundleIgnores of a root with glob characters match what they name', async () => {
+  const { default: picomatch } = (await import('picomatch')) as { default: (patterns: string[]) => (path: string) => boolean }
+  for (const root of ['/app/.warmswap', '/home/me/[id]/app (copy)/a+b@c!{x,y}/.warmswap']) {
+    const isIgnored = picomatch(bundleIgnores(root))
+    for (const name of ['stage', 'stage/1/tree/a.js', 'gens/000001/tree/a.js', 'pins/000001', 'writer.lock', 'current.json.tmp']) expect(isIgnored(`${root}/${name}`), name).toBe(true)
+    expect(isIgnored(`${root}/current.json`)).toBe(false)
   }
 })
 

@@ -1,15 +1,48 @@
 /** Pins end with their holder, however it ends, and not before (I5, I16, I20). */
 
-import { fork } from 'node:child_process'
+import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
-import { describe, expect } from 'vitest'
+import { afterAll, describe, expect } from 'vitest'
 import { type BundleStore, handOver, openBundles } from 'warmswap'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
+
+/** A control group in which a process that takes more than 256 MiB is killed by the kernel; undefined where none can be made. */
+interface MemoryGroup {
+  join(pid: number): void
+  remove(): void
+}
+
+function makeMemoryGroup(): MemoryGroup | undefined {
+  const limit = String(256 * 2 ** 20)
+  const places = [
+    { parent: '/sys/fs/cgroup', limits: { 'memory.max': limit, 'memory.swap.max': '0' } },
+    { parent: '/sys/fs/cgroup/memory', limits: { 'memory.limit_in_bytes': limit, 'memory.swappiness': '0' } },
+  ]
+  for (const { parent, limits } of places) {
+    const folder = join(parent, `warmswap-test-${process.pid}`)
+    try {
+      mkdirSync(folder)
+    } catch {
+      continue
+    }
+    try {
+      for (const [name, value] of Object.entries(limits)) writeFileSync(join(folder, name), value, { flag: 'r+' })
+      return { join: (pid) => writeFileSync(join(folder, 'cgroup.procs'), String(pid)), remove: () => rmdirSync(folder) }
+    } catch {
+      rmdirSync(folder)
+    }
+  }
+  return undefined
+}
+
+const memoryGroup = makeMemoryGroup()
+afterAll(() => memoryGroup?.remove())
 
 const program = (name: string): string => join(repository, '__test__/processes', name)
 
@@ -45,6 +78,29 @@ describe('I5: a pin ends with its holder', () => {
     expect(await survives(store)).toBe(false)
     expect(existsSync(join(store.root, 'gens/000001'))).toBe(false)
     if (grandchild !== undefined) process.kill(grandchild)
+  })
+
+  test.skipIf(memoryGroup === undefined)(`killed for want of memory${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`, async ({ memory }) => {
+    await using store = await storeWithOne(memory)
+    const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, 'eat memory'])
+    await child.line(/^holding 1$/)
+    memoryGroup?.join(child.pid)
+    await publish(store, { a: '2' })
+    expect(await survives(store)).toBe(true)
+    child.say('eat')
+    expect(await child.ended).toEqual({ code: null, signal: 'SIGKILL' })
+    expect(await survives(store)).toBe(false)
+  })
+
+  test('out of heap', async ({ memory }) => {
+    await using store = await storeWithOne(memory)
+    const child = start(process.execPath, ['--max-old-space-size=32', program('bundles-holder.mjs'), store.root, 'eat heap'])
+    await child.line(/^holding 1$/)
+    await publish(store, { a: '2' })
+    child.say('eat')
+    await child.ended
+    expect(child.stderr()).toContain('out of memory')
+    expect(await survives(store)).toBe(false)
   })
 
   test('SIGSTOP keeps it', async ({ memory }) => {
@@ -113,6 +169,35 @@ describe('hand-over: the child pins before the parent lets go', () => {
     expect(await survives(store)).toBe(false)
   })
 
+  test('several generations to one child, in order', async ({ memory }) => {
+    await using store = await openBundles(join(memory, 'store'), { keep: 1 })
+    for (const text of ['1', '2']) await publish(store, { a: text })
+    const text = `import { takeOver } from 'warmswap'; const pins = [await takeOver(), await takeOver()]; console.log(pins.map((pin) => pin.generation.number).join()); process.exit()`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    const output = once(child.stdout?.setEncoding('utf8') as NodeJS.EventEmitter, 'data')
+    for (const generation of [2, 1]) {
+      using pin = store.pin({ generation })
+      await handOver(child, pin)
+    }
+    expect(await output).toEqual(['2,1\n'])
+  })
+
+  test('takeOver() does not wait for ever: ERR_TIMEOUT without an offer, ERR_CLOSED without a parent', async () => {
+    const text = `
+      import { takeOver } from 'warmswap'
+      const code = (error) => error.code
+      console.log(await takeOver({ timeoutMs: 20 }).catch(code))
+      const waiting = takeOver({ timeoutMs: Infinity }).catch(code)
+      process.send('waiting')
+      console.log(await waiting)`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    let output = ''
+    child.stdout?.setEncoding('utf8').on('data', (part: string) => (output += part))
+    child.on('message', (message) => message === 'waiting' && child.disconnect())
+    await once(child, 'close')
+    expect(output).toBe('ERR_TIMEOUT\nERR_CLOSED\n')
+  })
+
   test('a child that never calls takeOver() is ERR_TIMEOUT, one that ends is ERR_WORKER_EXITED', async ({ memory }) => {
     await using store = await storeWithOne(memory)
     using pin = store.pin()
@@ -127,30 +212,66 @@ describe('hand-over: the child pins before the parent lets go', () => {
 
 describe('I16: a module graph is of one generation', () => {
   const graph = (marker: string): Record<string, string> => ({
-    'main.mjs': `import { part } from './part.mjs'\nexport const load = async () => [part, (await import('./lazy.mjs')).lazy, (await import('./data.json', { with: { type: 'json' } })).default.marker]`,
+    'main.mjs': `
+      import { Worker } from 'node:worker_threads'
+      import { once } from 'node:events'
+      import { part } from './part.mjs'
+      export const load = async () => {
+        const [worker] = await once(new Worker(new URL('./worker.mjs', import.meta.url)), 'message')
+        const { default: data } = await import('./data.json', { with: { type: 'json' } })
+        const { common, fail } = await import('./lazy.mjs')
+        let stack = ''
+        try { fail() } catch (error) { stack = /source-\\w+\\.ts/.exec(error.stack)?.[0] ?? error.stack }
+        return { part, common, json: data.marker, worker, stack }
+      }`,
     'part.mjs': `export const part = '${marker}'`,
-    'lazy.mjs': `import { createRequire } from 'node:module'\nexport const lazy = createRequire(import.meta.url)('./common.cjs')`,
+    'lazy.mjs': `import { createRequire } from 'node:module'\nexport const common = createRequire(import.meta.url)('./common.cjs')\nexport { fail } from './fail.mjs'`,
     'common.cjs': `module.exports = '${marker}'`,
     'data.json': `{ "marker": "${marker}" }`,
+    'worker.mjs': `import { parentPort } from 'node:worker_threads'\nimport { part } from './part.mjs'\nconst { default: late } = await import('./late.mjs')\nparentPort.postMessage(part === late ? part : part + late)`,
+    'late.mjs': `export default '${marker}'`,
+    'fail.mjs': `export const fail = () => { throw new Error('on purpose') }\n//# sourceMappingURL=fail.mjs.map`,
+    'fail.mjs.map': JSON.stringify({ version: 3, sources: [`source-${marker}.ts`], names: [], mappings: 'AAAA' }),
   })
+  const whole = (marker: string): object => ({ part: marker, common: marker, json: marker, worker: marker, stack: `source-${marker}.ts` })
 
-  test('also for lazy chunks after three swaps, CommonJS and JSON', async ({ disk }) => {
+  test('lazy chunks, CommonJS, JSON, worker entries and source maps, all loaded after three swaps', async ({ disk }) => {
     await using store = await openBundles(join(disk, 'store'), { keep: 0 })
     await publish(store, graph('one'))
-    using pin = store.pin()
-    const first = await import(pin.url('main.mjs'))
+    const text = `
+      import { openBundles } from 'warmswap'
+      import { once } from 'node:events'
+      const store = await openBundles(${JSON.stringify(store.root)})
+      const { load } = await import(store.pin().url('main.mjs'))
+      console.log('loaded')
+      await once(process.stdin, 'data')
+      console.log(JSON.stringify(await load()))
+      const current = await import(store.pin().url('main.mjs'))
+      console.log(JSON.stringify(await current.load()))
+      process.exit()`
+    const child = start(process.execPath, ['--enable-source-maps', '--input-type=module', '-e', text], { cwd: repository })
+    await child.line(/^loaded$/)
     for (const marker of ['two', 'three', 'four']) await publish(store, graph(marker))
-    await store.collect()
-    expect(await first.load()).toEqual(['one', 'one', 'one'])
-    using last = store.pin()
-    expect(await (await import(last.url('main.mjs'))).load()).toEqual(['four', 'four', 'four'])
+    expect(await store.collect()).toMatchObject({ kept: [4], pinned: [1] })
+    child.say('go on')
+    expect(JSON.parse(await child.line(/^\{/))).toEqual(whole('one'))
+    expect(JSON.parse(await child.line(/^\{/))).toEqual(whole('four'))
+    await child.ended
   })
 
-  test('pin.url() refuses under --preserve-symlinks', async ({ disk }) => {
+  const preserving: { how: string; args?: string[]; env?: Record<string, string> }[] = [
+    { how: '--preserve-symlinks', args: ['--preserve-symlinks'] },
+    { how: '--preserve-symlinks-main', args: ['--preserve-symlinks-main'] },
+    { how: '--preserve-symlinks', env: { NODE_OPTIONS: '--preserve-symlinks' } },
+    { how: 'NODE_PRESERVE_SYMLINKS=1', env: { NODE_PRESERVE_SYMLINKS: '1' } },
+  ]
+  test.for(preserving)('pin.url() refuses under $how ($args, $env)', async ({ how, args = [], env = {} }, { disk }) => {
     await using store = await storeWithOne(disk)
-    const text = `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(store.root)}); try { store.pin().url('a') } catch (error) { console.log(error.code) }`
-    const child = start(process.execPath, ['--preserve-symlinks', '--input-type=module', '-e', text], { cwd: repository })
-    expect(await child.line(/^ERR_/)).toBe('ERR_UNSUPPORTED')
+    const text = `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(store.root)}); try { store.pin().url('a') } catch (error) { console.log(error.code, error.message) }`
+    const child = start(process.execPath, [...args, '--input-type=module', '-e', text], { cwd: repository, env })
+    const line = await child.line(/^ERR_/)
+    expect(line).toMatch(/^ERR_UNSUPPORTED .*pin\.resolve\(\)/)
+    expect(line).toContain(how)
     await child.ended
   })
 })
@@ -160,15 +281,14 @@ test('I20: the working directory of a running worker survives every swap', async
   await publish(store, { a: '1' })
   const pin = store.pin()
   const child = fork(program('bundles-tenant.mjs'), { cwd: pin.path, stdio: ['pipe', 'pipe', 'inherit', 'ipc'] })
-  const lines: string[] = []
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => lines.push(...text.split('\n').filter(Boolean)))
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  const answered = new Promise<string>((resolve) => lines.on('line', (line) => line.startsWith('{') && resolve(line)))
   await handOver(child, pin)
   pin.release()
   for (const text of ['2', '3', '4', '5', '6']) await publish(store, { a: text })
   await store.collect()
   child.stdin?.write('go\n')
-  await expect.poll(() => lines.find((line) => line.startsWith('{'))).toBeDefined()
-  const answer = JSON.parse(lines.find((line) => line.startsWith('{')) as string)
+  const answer = JSON.parse(await answered)
   expect(answer).toMatchObject({ cwd: pin.path, relative: '1', shell: pin.path })
   expect(readFileSync(join(store.root, 'current/a'), 'utf8')).toBe('6')
   child.kill()

@@ -1,6 +1,6 @@
 /** The contract of a store, call by call, through the built package. */
 
-import { readFileSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs'
+import { chmodSync, linkSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type BundleStore, openBundles } from 'warmswap'
@@ -137,4 +137,62 @@ test('watch tells of the last publish', async ({ disk }) => {
   for (const text of ['1', '2', '3']) await publish(store, { a: text })
   await told
   expect(seen.at(-1)).toBe(3)
+})
+
+test('I21: forty openers that want different settings and a loop of collections do not wait for each other', async ({ memory }) => {
+  const root = join(memory, 'store')
+  await using store = await openBundles(root)
+  await publish(store, { a: '1' })
+  let opening = true
+  const collecting = (async () => {
+    while (opening) await store.collect()
+  })()
+  // More than the addon has threads for what blocks (16, src/addon/runtime.rs).
+  const stores = await Promise.all(Array.from({ length: 40 }, (_, index) => openBundles(root, { keep: (index % 5) + 1 })))
+  opening = false
+  await collecting
+  for (const each of stores) await each.close()
+})
+
+test('a damaged head of an older generation: list() leaves it out, ensure() builds anew, verify() tells', async ({ memory }) => {
+  await using store = await openBundles(join(memory, 'store'), { keep: 3 })
+  const build = async (stage: { write(path: string, data: string): Promise<void> }) => await stage.write('a', 'built')
+  ;(await store.ensure(build, { fingerprint: 'one' })).release()
+  await publish(store, { a: '2' })
+  writeFileSync(join(store.root, 'pins/000001'), '')
+  expect((await store.list()).map(({ number }) => number)).toEqual([2])
+  await expect(store.verify(1)).rejects.toMatchObject({ code: 'ERR_GENERATION_CORRUPT' })
+  using pin = await store.ensure(build, { fingerprint: 'one' })
+  expect(pin.generation.number).toBe(3)
+})
+
+test("a user's own file beside a hard-linked one stays, and names may be as long as they are", async ({ disk }) => {
+  await using store = await openBundles(join(disk, 'store'))
+  await using stage = await store.stage()
+  const long = 'x'.repeat(255)
+  for (const name of ['a', 'a.warmswap-copy', long]) await stage.write(name, name)
+  for (const name of ['a', long]) linkSync(join(stage.path, name), join(disk, name))
+  const { path } = await stage.publish()
+  expect(readdirSync(path).sort()).toEqual(['a', 'a.warmswap-copy', long])
+  // Whoever rewrites the other name in place does not reach the generation.
+  writeFileSync(join(disk, 'a'), 'rewritten')
+  expect(readFileSync(join(path, 'a'), 'utf8')).toBe('a')
+  await expect(store.verify()).resolves.toEqual({ ok: true, problems: [] })
+})
+
+test('a copy of the current generation is unchanged under any umask', async ({ memory }) => {
+  await using store = await openBundles(join(memory, 'store'))
+  await using stage = await store.stage()
+  await stage.write('wide/a', '1')
+  chmodSync(join(stage.path, 'wide'), 0o775)
+  await stage.publish()
+  await using next = await store.stage({ from: 'current' })
+  expect(await next.publish({ ifChanged: true })).toMatchObject({ number: 1, changed: false })
+})
+
+test('I15: a publish whose link cannot be made is refused before anything is visible', async ({ disk }) => {
+  await using store = await openBundles(join(disk, 'store'), { link: join(disk, 'file/dist') })
+  writeFileSync(join(disk, 'file'), '')
+  await expect(publish(store, { a: '1' })).rejects.toMatchObject({ code: 'ERR_IO' })
+  expect(store.current()).toBeNull()
 })

@@ -1,34 +1,128 @@
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect } from 'vitest'
+import { beforeAll, afterAll, describe, expect } from 'vitest'
 import { start } from '../support/children.js'
+import { type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { repository } from '../support/paths.js'
+import { SECRET_ACCESS_KEY } from '../support/s3.js'
 import { test } from '../support/temp.js'
-import { digest, makeTree } from '../support/trees.js'
+import { digest, makeTree, noise } from '../support/trees.js'
 
-async function cli(...args: string[]): Promise<{ code: number | null; out: string }> {
-  const child = start(process.execPath, [join(repository, 'dist/cli.js'), 'cache', ...args])
+const program = join(repository, 'dist/cli.js')
+
+async function cli(args: string[], env: Record<string, string> = {}): Promise<{ code: number | null; out: string; errors: string }> {
+  const child = start(process.execPath, [program, 'cache', ...args], { env })
   const { code } = await child.ended
-  return { code, out: child.lines.join('\n') }
+  return { code, out: child.lines.join('\n'), errors: child.stderr() }
 }
 
-test('warmswap cache: exit code by outcome, --json in one line', async ({ memory }) => {
-  const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
-  const tree = makeTree(join(memory, 'tree'))
-  const into = join(memory, 'into')
-  expect((await cli('restore', into, ...store)).code).toBe(3)
-  const saved = await cli('save', tree, ...store, '--json')
-  expect(saved.code).toBe(0)
-  expect(JSON.parse(saved.out)).toMatchObject({ outcome: 'uploaded' })
-  expect(await cli('save', tree, ...store)).toMatchObject({ code: 0, out: expect.stringMatching(/^unchanged/) })
-  expect((await cli('restore', into, ...store)).code).toBe(0)
-  expect(digest(into)).toEqual(digest(tree))
-  expect(JSON.parse((await cli('inspect', ...store, '--json')).out)).toMatchObject({ outcome: 'found' })
-  expect((await cli('prune', ...store)).code).toBe(0)
-  expect(JSON.parse((await cli('probe', '--store', store[1]!, '--json')).out)).toMatchObject({ writable: true })
-  writeFileSync(join(memory, 'store/site/current.json'), 'nonsense')
-  expect((await cli('restore', into, ...store, '--mode', 'replace')).code).toBe(5)
-  expect((await cli('frobnicate', ...store)).code).toBe(2)
-  expect((await cli('restore', '/', ...store)).code).toBe(2)
-  expect((await cli('restore', into, '--key', 'site')).code).toBe(2)
+describe('a folder', () => {
+  test('exit code by outcome, --json in one line, reason and facts for people', async ({ memory }) => {
+    const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    expect((await cli(['restore', into, ...store])).code).toBe(3)
+    expect((await cli(['inspect', ...store])).code).toBe(3)
+    const saved = await cli(['save', tree, ...store, '--json'])
+    expect(saved.code).toBe(0)
+    expect(JSON.parse(saved.out)).toMatchObject({ outcome: 'uploaded' })
+    expect(await cli(['save', tree, ...store])).toMatchObject({ code: 0, out: expect.stringMatching(/^unchanged in \d+ ms\n {2}files/) })
+    expect((await cli(['restore', into, ...store])).code).toBe(0)
+    expect(digest(into)).toEqual(digest(tree))
+    writeFileSync(join(into, 'mine'), 'mine')
+    expect(await cli(['restore', into, ...store])).toMatchObject({ code: 6, out: expect.stringMatching(/^target-not-empty/) })
+    expect((await cli(['restore', into, ...store, '--mode', 'merge'])).code).toBe(0)
+    expect((await cli(['save', join(memory, 'absent'), ...store])).code).toBe(6)
+    const found = JSON.parse((await cli(['inspect', ...store, '--json'])).out)
+    expect(found).toMatchObject({ outcome: 'found', files: expect.any(Number), producer: { tool: 'warmswap' } })
+    expect(await cli(['prune', ...store])).toMatchObject({ code: 0, out: expect.stringMatching(/^pruned/) })
+    expect(JSON.parse((await cli(['probe', '--store', store[1]!, '--json'])).out)).toMatchObject({ outcome: 'probed', writable: true, ranged: true, conditionalPut: true })
+    expect((await cli(['save', tree, ...store, '--read-only'])).code).toBe(3)
+    writeFileSync(join(memory, 'store/site/current.json'), 'nonsense')
+    expect((await cli(['restore', into, ...store, '--mode', 'replace'])).code).toBe(5)
+    expect((await cli(['inspect', ...store])).code).toBe(5)
+  })
+
+  test('store, key and signature from the environment', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const env = { WARMSWAP_STORE: `file://${join(memory, 'store')}`, WARMSWAP_KEY: 'site', WARMSWAP_HMAC_KEY: 'a secret of 16 bytes or more' }
+    expect((await cli(['save', tree], env)).code).toBe(0)
+    expect((await cli(['restore', join(memory, 'into')], env)).code).toBe(0)
+    expect((await cli(['restore', join(memory, 'other')], { ...env, WARMSWAP_HMAC_KEY: 'another secret of 16 bytes' })).code).toBe(5)
+  })
+
+  test('wrong arguments are exit code 2, and what they say holds no secret', async ({ memory }) => {
+    const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
+    const into = join(memory, 'into')
+    const url = `s3://bucket/prefix?secretAccessKey=${encodeURIComponent(SECRET_ACCESS_KEY)}`
+    const wrong = [
+      ['frobnicate', ...store], [], ['restore', '/', ...store], ['restore', into, '--key', 'site'], ['restore', ...store], ['restore', into, '--store', store[1]!],
+      ['restore', into, 'another', ...store], ['inspect', into, ...store], ['save', into, ...store, '--preset', 'npm'], ['prune', ...store, '--keep', 'two'],
+      ['restore', into, '--store', url, '--key', 'site', '--bogus'], ['restore', into, '--store', url, '--key', 'site'], ['restore', into, '--store', 's3://bucket/%zz', '--key', 'site'],
+    ]
+    for (const args of wrong) {
+      const { code, out, errors } = await cli(args)
+      expect(code, args.join(' ')).toBe(2)
+      expect(errors, args.join(' ')).not.toContain('    at ')
+      for (const secret of [SECRET_ACCESS_KEY, encodeURIComponent(SECRET_ACCESS_KEY)]) expect(out + errors).not.toContain(secret)
+    }
+    expect(readdirSync(memory)).toEqual([])
+    expect((await cli(['--help'])).code).toBe(0)
+  })
+
+  test('a terminal sees a bar, and a pipe does not', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    for (let seed = 1; seed <= 40; seed += 1) writeFileSync(join(tree, `${seed}.bin`), noise(4 << 20, seed))
+    const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
+    const command = [process.execPath, program, 'cache', 'save', tree, ...store].map((word) => `'${word}'`).join(' ')
+    const terminal = start('script', ['-qefc', command, '/dev/null'])
+    expect(await terminal.ended).toMatchObject({ code: 0 })
+    expect(terminal.lines.join('\n')).toMatch(/\x1b\[K(pack|upload) +.*\d+ files, [\d.]+ MB/)
+    expect(terminal.lines.join('\n')).toMatch(/uploaded in \d+ ms/)
+    expect((await cli(['restore', join(memory, 'into'), ...store])).errors).toBe('')
+  })
+})
+
+describe('a store in trouble', () => {
+  let server: FaultServer
+  beforeAll(async () => {
+    server = await startFaultServer()
+  })
+  afterAll(() => server.stop())
+
+  const env = { AWS_ACCESS_KEY_ID: 'AKIA', AWS_SECRET_ACCESS_KEY: SECRET_ACCESS_KEY }
+  const at = (endpoint: string): string[] => ['--store', `s3://bucket/cli?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`, '--key', 'site']
+
+  test('a store that cannot be reached is exit code 4 for every command, and silence is 4 at the deadline', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    for (const args of [['restore', join(memory, 'into')], ['save', tree], ['inspect'], ['prune'], ['probe']]) {
+      const { code, out } = await cli([...args, ...at('http://127.0.0.1:1').slice(0, args[0] === 'probe' ? 2 : 4)], env)
+      expect(out, args[0]).toMatch(/^unavailable.*: /)
+      expect(code, args[0]).toBe(4)
+    }
+    server.fault = { when: () => true, what: 'stall-after-accept' }
+    for (const command of ['inspect', 'probe']) {
+      expect(await cli([command, ...at(server.endpoint).slice(0, command === 'probe' ? 2 : 4), '--deadline-ms', '500'], env)).toMatchObject({ code: 4, out: expect.stringMatching(/^timeout/) })
+    }
+    server.fault = { when: () => true, what: 'denied' }
+    expect((await cli(['inspect', ...at(server.endpoint)], env)).code).toBe(1)
+    server.fault = undefined
+  })
+
+  test.for([['SIGINT', 130], ['SIGTERM', 143]] as const)('%s in the middle of an upload aborts it: no part stays, the key is as it was', async ([name, code], { memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    writeFileSync(join(tree, 'noise'), noise(24 << 20))
+    const arrived = new Promise<void>((resolve) => {
+      server.fault = { when: ({ query }) => (query.get('partNumber') === '2' ? (resolve(), true) : false), what: 'stall-after-accept' }
+    })
+    const child = start(process.execPath, [program, 'cache', 'save', tree, ...at(server.endpoint)], { env })
+    await arrived
+    server.requests.length = 0
+    child.process.kill(name)
+    expect((await child.ended).code).toBe(code)
+    expect(child.lines[0]).toMatch(/^aborted/)
+    await expect.poll(() => server.requests.map(({ method }) => method), { timeout: 10_000 }).toContain('DELETE')
+    expect([...server.objects.keys()].filter((path) => path.startsWith('cli/site'))).toEqual([])
+    server.fault = undefined
+  })
 })

@@ -1,10 +1,10 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
+import { blackHole } from '../support/endpoints.js'
 import { type Fault, type FaultServer, startFaultServer } from '../support/fault-server.js'
-import { ACCESS_KEY_ID, SECRET_ACCESS_KEY } from '../support/s3.js'
+import { SECRET_ACCESS_KEY } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
 
@@ -30,7 +30,7 @@ afterEach(() => {
 const RESTORE_OUTCOMES = ['restored', 'unchanged', 'miss', 'disabled', 'timeout', 'aborted', 'corrupt', 'refused', 'incompatible', 'target-not-empty', 'busy', 'no-space', 'denied', 'unavailable', 'superseded', 'error']
 const SNAPSHOT_OUTCOMES = ['uploaded', 'unchanged', 'empty', 'shrunk', 'unstable', 'superseded', 'busy', 'too-large', 'disabled', 'corrupt', 'incompatible', 'timeout', 'aborted', 'denied', 'unavailable', 'no-space', 'error']
 
-const ALL: Fault['what'][] = ['stall-after-accept', 'stall-after-headers', 'trickle', 'reset-mid-body', 'ignore-range', 'wrong-content-range', 'short-range', 'short-body', 'slow-down', 'redirect', 'conflict', 'precondition', 'denied', 'swap-object', 'lose-answer', 'garbage']
+const ALL: Fault['what'][] = ['stall-after-accept', 'stall-after-headers', 'stall-mid-body', 'trickle', 'reset-mid-body', 'ignore-range', 'wrong-content-range', 'short-range', 'short-body', 'slow-down', 'redirect', 'conflict', 'precondition', 'denied', 'swap-object', 'lose-answer', 'garbage']
 const isPointer = ({ path }: { path: string }): boolean => path.endsWith('current.json')
 const isBlob = ({ path }: { path: string }): boolean => path.includes('/blobs/')
 const DEADLINE_MS = 1000
@@ -63,7 +63,7 @@ describe('I1, I2, I7: the fault matrix', () => {
   test('a restore resolves with a known outcome in time, and the target is whole or untouched', { timeout: 300_000 }, async ({ memory }) => {
     const { store, before } = await published(memory)
     const into = join(memory, 'into')
-    mkdirSync(into)
+    const mine = ownTree(into)
     const table: Record<string, string> = {}
     for (const [place, matches] of [['pointer', isPointer], ['blob', isBlob]] as const) {
       for (const what of ALL) {
@@ -78,8 +78,8 @@ describe('I1, I2, I7: the fault matrix', () => {
         expect(ms, `${place} ${what}: ${result.outcome}`).toBeLessThan(DEADLINE_MS + LATE_MS)
         expect(JSON.stringify(result)).not.toContain(SECRET_ACCESS_KEY)
         if (result.ok) expect(digest(into), `${place} ${what}`).toEqual(before)
-        else expect(readdirSync(into), `${place} ${what}`).toEqual([])
-        if (result.ok) openEmpty(into)
+        else expect(digest(into), `${place} ${what}`).toEqual(mine)
+        if (result.ok) ownTree(into)
       }
     }
     expect(table).toMatchObject({
@@ -91,6 +91,7 @@ describe('I1, I2, I7: the fault matrix', () => {
       'pointer redirect': 'unavailable',
       'blob stall-after-accept': 'timeout',
       'blob stall-after-headers': 'timeout',
+      'blob stall-mid-body': 'timeout',
       'blob trickle': 'timeout',
       'blob reset-mid-body': 'unavailable',
       'blob short-body': 'unavailable',
@@ -154,9 +155,45 @@ describe('I1, I2, I7: the fault matrix', () => {
   })
 })
 
-function openEmpty(directory: string): void {
-  for (const name of readdirSync(directory)) rmSync(join(directory, name), { recursive: true })
+/** A target that holds what the program has there already; its digest. */
+function ownTree(into: string): Record<string, string> {
+  rmSync(into, { recursive: true, force: true })
+  mkdirSync(into)
+  writeFileSync(join(into, 'mine'), 'mine')
+  return digest(into)
 }
+
+describe('I7: a connection that is reset', () => {
+  test('after any number of bytes, again and again: the target is as it was, and whole when the line is', async ({ memory }) => {
+    const { store, before } = await published(memory)
+    const into = join(memory, 'into')
+    const mine = ownTree(into)
+    for (const at of [0, 1, 511, 64 << 10, 1 << 20, (8 << 20) - 1]) {
+      server.fault = { when: isBlob, what: 'reset-mid-body', at }
+      expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' }), `${at}`).toMatchObject({ ok: false, outcome: 'unavailable', stage: 'download' })
+      expect(digest(into), `${at}`).toEqual(mine)
+    }
+    server.fault = undefined
+    expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' })).toMatchObject({ outcome: 'restored' })
+    expect(digest(into)).toEqual(before)
+  })
+})
+
+describe('I2: a store in a black hole, where no connection is ever made', () => {
+  test('both verbs time out, at the deadline or after idleMs, whichever is first', async ({ memory }) => {
+    const hole = await blackHole()
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache({ ...server.store('hole'), endpoint: hole.url })
+    for (const budget of [{ deadlineMs: DEADLINE_MS, idleMs: 60_000 }, { deadlineMs: 60_000, idleMs: DEADLINE_MS, attempts: 1 }]) {
+      const restored = await timed(() => cache.restore({ key: 'site', into: join(memory, 'into'), ...budget }))
+      expect(restored.result).toMatchObject({ outcome: 'timeout', stage: 'lookup' })
+      const saved = await timed(() => cache.snapshot({ key: 'site', from: tree, ...budget }))
+      expect(saved.result).toMatchObject({ outcome: 'timeout', uploadedBytes: 0 })
+      for (const { ms } of [restored, saved]) expect(ms).toBeLessThan(DEADLINE_MS + LATE_MS)
+    }
+    await hole.stop()
+  })
+})
 
 describe('I3: silence and slowness are told apart from the deadline', () => {
   test('a connection that is silent for idleMs ends the call long before its deadline', async ({ memory }) => {
@@ -175,75 +212,6 @@ describe('I3: silence and slowness are told apart from the deadline', () => {
     const { result, ms } = await timed(() => openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: 60_000, idleMs: 3000, minBytesPerSecond: 64 * 1024 }))
     expect(result).toMatchObject({ outcome: 'timeout', reason: expect.stringContaining('minBytesPerSecond') })
     expect(ms).toBeLessThan(8000)
-  })
-})
-
-describe('credentials have two seconds of their own', () => {
-  const NAMES = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN', 'AWS_PROFILE', 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE', 'AWS_EC2_METADATA_SERVICE_ENDPOINT', 'AWS_EC2_METADATA_DISABLED', 'AWS_SHARED_CREDENTIALS_FILE', 'AWS_CONFIG_FILE']
-  const kept = Object.fromEntries(NAMES.map((name) => [name, process.env[name]]))
-  afterEach(() => {
-    for (const [name, value] of Object.entries(kept)) {
-      if (value === undefined) delete process.env[name]
-      else process.env[name] = value
-    }
-  })
-  function withoutStatic(): Omit<ReturnType<FaultServer['store']>, 'accessKeyId' | 'secretAccessKey'> {
-    const { accessKeyId: _, secretAccessKey: __, ...store } = server.store('credentials')
-    for (const name of NAMES) delete process.env[name]
-    process.env.AWS_SHARED_CREDENTIALS_FILE = process.env.AWS_CONFIG_FILE = '/nonexistent'
-    return store
-  }
-  async function silent(): Promise<{ url: string; stop(): void }> {
-    const sockets: import('node:net').Socket[] = []
-    const listener = createServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1')
-    await new Promise((resolve) => listener.once('listening', resolve))
-    return {
-      url: `http://127.0.0.1:${(listener.address() as AddressInfo).port}`,
-      stop: () => {
-        for (const socket of sockets) socket.destroy()
-        listener.close()
-      },
-    }
-  }
-
-  test.for(['AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_EC2_METADATA_SERVICE_ENDPOINT'])('%s that never answers', async (name, { memory }) => {
-    const endpoint = await silent()
-    const store = withoutStatic()
-    process.env[name] = endpoint.url
-    if (name !== 'AWS_EC2_METADATA_SERVICE_ENDPOINT') process.env.AWS_EC2_METADATA_DISABLED = 'true'
-    const { result, ms } = await timed(() => openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: 60_000, idleMs: 30_000 }))
-    expect(result).toMatchObject({ outcome: 'timeout', stage: 'credentials', reason: expect.stringContaining('credentials') })
-    expect(ms).toBeLessThan(20_000)
-    endpoint.stop()
-  })
-
-  test('no credentials at all is denied, without a request to the store', async ({ memory }) => {
-    const store = withoutStatic()
-    process.env.AWS_EC2_METADATA_DISABLED = 'true'
-    const result = await openCache(store).restore({ key: 'site', into: join(memory, 'into') })
-    expect(result).toMatchObject({ outcome: 'denied', stage: 'credentials' })
-    expect(server.requests).toEqual([])
-  })
-
-  test('EKS Pod Identity: a container endpoint with a token file', async ({ memory }) => {
-    const store = withoutStatic()
-    const token = join(memory, 'token')
-    writeFileSync(token, 'the-token\n')
-    const asked: (string | undefined)[] = []
-    const { createServer: http } = await import('node:http')
-    const agent = http((request, response) => {
-      asked.push(request.headers.authorization)
-      response.end(JSON.stringify({ AccessKeyId: ACCESS_KEY_ID, SecretAccessKey: SECRET_ACCESS_KEY, Token: 'session', Expiration: new Date(Date.now() + 3_600_000).toISOString() }))
-    }).listen(0, '127.0.0.1')
-    await new Promise((resolve) => agent.once('listening', resolve))
-    process.env.AWS_CONTAINER_CREDENTIALS_FULL_URI = `http://127.0.0.1:${(agent.address() as AddressInfo).port}/v1/credentials`
-    process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE = token
-    process.env.AWS_EC2_METADATA_DISABLED = 'true'
-    const result = await openCache(store).restore({ key: 'site', into: join(memory, 'into') })
-    expect(result).toMatchObject({ outcome: 'miss' })
-    expect(asked).toEqual(['the-token'])
-    expect(server.requests[0]!.headers.authorization).toContain(`Credential=${ACCESS_KEY_ID}/`)
-    agent.close()
   })
 })
 

@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import * as tar from 'tar'
 import { describe, expect } from 'vitest'
 import { pack, unpack } from 'warmswap'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
 /** A tree with a large file, an empty one, a link and an empty directory. */
@@ -18,6 +20,15 @@ function sample(root: string): string {
   writeFileSync(join(tree, 'nothing'), '')
   symlinkSync('pkg/lib/index.js', join(tree, 'main.js'))
   return tree
+}
+
+/** Where a descriptor leads; nowhere if it was closed meanwhile. */
+function readlink(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
 }
 
 const same = (one: string, other: string): string => execFileSync('diff', ['-r', '--no-dereference', one, other], { encoding: 'utf8' })
@@ -66,11 +77,22 @@ describe('pack and unpack', () => {
     expect(existsSync(join(memory, 'out/pkg/large.bin'))).toBe(false)
   })
 
-  test('a stream that nobody reads packs nothing, and a cancelled one ends', async ({ memory }) => {
-    const stream = pack(join(memory, 'is not there'))
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    await stream.cancel()
+  test('a stream packs nothing before somebody reads: what is there then is what counts', async ({ memory }) => {
+    const tree = join(memory, 'is not there yet')
+    const stream = pack(tree)
+    await pack(sample(memory)).cancel()
+    mkdirSync(tree)
+    writeFileSync(join(tree, 'late'), 'late')
+    expect(await unpack(stream, join(memory, 'out'))).toMatchObject({ outcome: 'restored', files: 1 })
     await expect(pack(join(memory, 'is not there')).getReader().read()).rejects.toMatchObject({ code: 'ERR_IO' })
+  })
+
+  test('a cancelled stream ends, and lets go of the tree', async ({ memory }) => {
+    const reader = pack(sample(memory), { format: 'tar' }).getReader()
+    await reader.read()
+    await reader.cancel()
+    expect(await reader.read()).toEqual({ done: true, value: undefined })
+    await expect.poll(() => readdirSync('/proc/self/fd').filter((fd) => readlink(`/proc/self/fd/${fd}`).startsWith(memory)), { timeout: 10_000 }).toEqual([])
   })
 
   test('an abort errors the packed stream with its reason', async ({ memory }) => {
@@ -128,6 +150,39 @@ describe('outcomes', () => {
     await expect.poll(() => readdirSync(memory), { timeout: 10_000 }).toEqual([])
   })
 
+  test('the end of a call is the end of its source, also while the source is silent', async ({ memory }) => {
+    let cancelled = (_: unknown): void => {}
+    const told = new Promise((resolve) => (cancelled = resolve))
+    const silent = new ReadableStream<Uint8Array>({ cancel: cancelled })
+    expect((await unpack(silent, join(memory, 'out'), { deadlineMs: 100 })).outcome).toBe('timeout')
+    await told
+  })
+
+  test("a listener that throws is the program's bug to see, and does not end the call", async ({ memory }) => {
+    const seen = new Promise((resolve) => process.once('uncaughtException', resolve))
+    const before = process.listeners('uncaughtException').slice(0, -1)
+    for (const listener of before) process.off('uncaughtException', listener)
+    try {
+      const listener = (): void => {
+        throw new Error('a bug of the listener')
+      }
+      expect(await unpack(pack(sample(memory)), join(memory, 'out'), { onProgress: listener })).toMatchObject({ outcome: 'restored' })
+      expect(await seen).toMatchObject({ message: 'a bug of the listener' })
+    } finally {
+      for (const listener of before) process.on('uncaughtException', listener)
+    }
+  })
+
+  test('I12: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
+    const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'unpack-stream', join(memory, 'out'), '512'])
+    const { code } = await child.ended
+    expect(code, child.stderr()).toBe(0)
+    const [outcome, grownMiB] = child.lines[0]!.split(' ')
+    expect(outcome).toBe('restored')
+    // The queue to the decoder, some chunks in flight and garbage; every chunk of it would be 512.
+    expect(Number(grownMiB)).toBeLessThan(128)
+  })
+
   test('a source is pulled no faster than it is read', async ({ memory }) => {
     let pulled = 0
     const chunk = new Uint8Array(1 << 20)
@@ -149,7 +204,9 @@ describe('bad input is refused before anything is done', () => {
     const into = join(memory, 'out')
     const bad = (source: unknown, target: unknown, options?: unknown): Promise<unknown> => unpack(source as string, target as string, options as never)
     for (const target of ['/', homedir(), 'relative', '', 'a\0b', 7]) await expect(bad('/a', target), String(target)).rejects.toMatchObject(refused)
-    for (const source of ['relative', 7, null, {}]) await expect(bad(source, into), String(source)).rejects.toMatchObject(refused)
+    const locked = new ReadableStream()
+    locked.getReader()
+    for (const source of ['relative', 7, null, {}, locked]) await expect(bad(source, into), String(source)).rejects.toMatchObject(refused)
     for (const options of [{ mode: 'overwrite' }, { symlinks: 'follow' }, { deadlineMs: -1 }, { deadlineMs: NaN }, { limits: { maxBytes: 1.5 } }, { limits: { maxBytes: 1, maxFileBytes: 2 } }, { unknown: 1 }, { signal: 1 }]) {
       await expect(bad('/a', into, options), JSON.stringify(options)).rejects.toMatchObject(refused)
     }

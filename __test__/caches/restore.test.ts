@@ -1,8 +1,11 @@
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { getEventListeners } from 'node:events'
+import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cacheLocationFromEnv, isWarmswapError, openCache, type Cache, type CacheEvent } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree } from '../support/trees.js'
 
@@ -149,7 +152,7 @@ describe('I28: low trust does not write what high trust reads', () => {
     writeFileSync(join(tree, 'more'), 'more')
     expect(await reader.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'disabled', reason: expect.stringContaining('read-only') })
     expect(await reader.prune({ key: 'site', keep: 1, olderThanMs: 0 })).toMatchObject({ outcome: 'disabled' })
-    expect(await reader.remove('site')).toEqual({ outcome: 'disabled' })
+    expect(await reader.remove('site')).toEqual({ outcome: 'disabled', reason: expect.stringContaining('read-only') })
     expect(digest(join(memory, 'store'))).toEqual(before)
     expect(await reader.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
   })
@@ -235,6 +238,29 @@ describe('the face', () => {
       [() => cache.snapshot({ key: 'a', from: memory, level: 99 }), /options\.level/],
       [() => cache.prune({ key: 'a', keep: 0 }), /options\.keep/],
       [() => cache.inspect('blobs'), /key/],
+      [() => cache.restore({ key: 'é', into }), /options\.key/],
+      [() => cache.restore({ key: 'a'.repeat(513), into }), /options\.key/],
+      [() => cache.restore({ key: 'a', into: join(process.env.HOME!, '..') }), /options\.into/],
+      [() => cache.restore({ key: 'a', into: `${memory}\0x` }), /options\.into/],
+      [() => cache.restore({ key: 'a', into, concurrency: 65 }), /options\.concurrency/],
+      [() => cache.restore({ key: 'a', into, limits: { maxEntries: 1 } as never }), /options\.limits\.maxEntries/],
+      [() => cache.restore({ key: 'a', into, limits: { maxFiles: -1 } }), /options\.limits\.maxFiles/],
+      [() => cache.restore({ key: 'a', into, expect: { os: 'linux' } as never }), /options\.expect\.os/],
+      [() => cache.restore({ key: 'a', into, idleMs: 0 }), /options\.idleMs/],
+      [() => cache.restore({ key: 'a', into, deadlineMs: Infinity }), /options\.deadlineMs/],
+      [() => cache.restore({ key: 'a', into, attempts: 0 }), /options\.attempts/],
+      [() => cache.restore({ key: 'a', into, signal: {} as never }), /signal/],
+      [() => cache.restore({ key: 'a', into, onProgress: true as never }), /options\.onProgress/],
+      [() => cache.restore(undefined as never), /options\.key/],
+      [() => cache.restore(null as never), /options/],
+      [() => cache.snapshot({ key: 'a', from: memory, preset: 'npm' as never }), /options\.preset/],
+      [() => cache.snapshot({ key: 'a', from: memory, exclude: ['['] }), /exclude/],
+      [() => cache.snapshot({ key: 'a', from: memory, quietMs: -1 }), /options\.quietMs/],
+      [() => cache.snapshot({ key: 'a', from: memory, keepProcessAlive: 1 as never }), /options\.keepProcessAlive/],
+      [() => cache.snapshot({ key: 'a', from: memory, guard: { minFiles: 0.5 } }), /minFiles/],
+      [() => cache.remove('../a'), /key/],
+      [() => cache.remove('a', { deadlineMs: 0 }), /budget\.deadlineMs/],
+      [() => cache.probe({ idle: 1 } as never), /budget\.idle/],
     ]
     for (const [call, message] of wrong) {
       await expect(call(), String(call)).rejects.toSatisfy((error) => isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT' && message.test(error.message))
@@ -242,10 +268,35 @@ describe('the face', () => {
     expect(readdirSync(memory)).toEqual(['file'])
   })
 
+  test('a call that is refused leaves no listener on its signal', async () => {
+    const { signal } = new AbortController()
+    const cache = openCache('memory:')
+    for (const call of [() => cache.inspect('a', { signal, idleMs: 0 }), () => cache.remove('a', { signal, attempts: 0 }), () => cache.probe({ signal, deadlineMs: -1 }), () => cache.prune({ key: 'a', signal, deadlineMs: 0 })]) {
+      await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+      expect(getEventListeners(signal, 'abort')).toEqual([])
+    }
+  })
+
+  const isRoot = process.getuid?.() === 0
+  test.skipIf(!isRoot)(`I1: a user without a home restores too${isRoot ? '' : ' (NOT RUN: needs root to become such a user)'}`, async ({ memory }) => {
+    chmodSync(memory, 0o777)
+    await openCache(`file://${join(memory, 'store')}`).snapshot({ key: 'site', from: makeTree(join(memory, 'tree')) })
+    // The checkout can be in a folder that only root reads.
+    const installed = join(memory, 'node_modules/warmswap')
+    for (const part of ['dist', 'package.json']) cpSync(join(repository, part), join(installed, part), { recursive: true })
+    cpSync(join(repository, '__test__/processes/caches-calls.js'), join(memory, 'calls.mjs'))
+    const location = JSON.stringify({ scheme: 'file', path: join(memory, 'store') })
+    const withoutHome = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-u', 'HOME', '-u', 'NAPI_RS_NATIVE_LIBRARY_PATH']
+    const child = start('setpriv', [...withoutHome, process.execPath, join(memory, 'calls.mjs'), 'restore', location, join(memory, 'into')])
+    await child.ended
+    expect(child.lines.join('\n') + child.stderr()).toBe('restored')
+  })
+
   test('I24: wrong locations throw, and no message repeats a secret', () => {
     const secret = 'TOP+SECRET/VALUE'
     const wrong: unknown[] = [
       'ftp://x', 'nonsense', 's3://', 5, null, 'file:///x?unknown=1', 'file://host/x', `s3://user:${encodeURIComponent(secret)}@bucket`,
+      `s3://bucket?region=r&secretAccessKey=${encodeURIComponent(secret)}`, `s3://bucket?sessionToken=${encodeURIComponent(secret)}`, 's3://bucket/%zz', 'memory:%zz', 'file:///%zz', 'file:///a%2fb', 's3://b?region=a&region=b',
       { scheme: 's3', region: 'eu-west-1' }, { scheme: 's3', bucket: 'b', region: 'r', accessKeyId: secret }, { scheme: 's3', bucket: 'b', region: 'r', [`unknown`]: secret },
       { scheme: 's3', bucket: 'b', endpoint: `http://user:${secret}@host` }, { scheme: 's3', bucket: 'b', region: 'r', secretAccessKey: { secret } },
     ]
@@ -275,7 +326,7 @@ describe('the face', () => {
     expect(await cache.inspect('a')).toBeNull()
     expect(await cache.prune({ key: 'a' })).toEqual({ removed: [], outcome: 'disabled' })
     expect(await cache.remove('a')).toEqual({ outcome: 'disabled' })
-    expect(events.map(({ verb, outcome }) => `${verb} ${outcome}`)).toEqual(['restore disabled', 'snapshot disabled', 'prune disabled'])
+    expect(events.map(({ verb, outcome }) => `${verb} ${outcome}`)).toEqual(['restore disabled', 'snapshot disabled', 'prune disabled', 'remove disabled'])
   })
 
   test('cacheLocationFromEnv reads a record that need not be process.env', () => {

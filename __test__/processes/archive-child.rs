@@ -1,35 +1,94 @@
-//! Unpacks in a process that can be killed at any of its system calls: `archive-child <archive> <target> <mode>`.
-//! Prints the way of the commit, or the outcome of the failure.
+//! Calls on archives and caches in a process that can be killed at any of its system calls:
+//!
+//! * `archive-child <archive> <target> <mode>` unpacks; prints the way of the commit, or the outcome of the failure;
+//! * `archive-child snapshot <folder of the store> <tree>` prints the outcome.
 
 #![expect(clippy::print_stdout, reason = "what a test reads")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use warmswap::core::caches::archive::ExtractOptions;
+use warmswap::core::caches::archive::{ExtractOptions, Symlinks};
+use warmswap::core::caches::cache::Cache;
 use warmswap::core::caches::commit::{Gate, Mode};
+use warmswap::core::caches::exclude::Excludes;
+use warmswap::core::caches::guards::Guard;
+use warmswap::core::caches::key::Key;
+use warmswap::core::caches::outcome::Stage;
+use warmswap::core::caches::packing::Packing;
+use warmswap::core::caches::pointer::Producer;
+use warmswap::core::caches::run::{Budget, Run};
+use warmswap::core::caches::snapshot::SnapshotOptions;
+use warmswap::core::caches::store::Location;
 use warmswap::core::caches::unpack;
+use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::{fault, fs};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let [_, archive, target, mode] = arguments.as_slice() else {
-        panic!("archive-child <archive> <target> <mode>");
-    };
-    let mode = match mode.as_str() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["snapshot", store, tree] => snapshot(store, tree),
+        [archive, target, mode] => unpack(archive, target, mode),
+        _ => panic!("archive-child <archive> <target> <mode> | snapshot <store> <tree>"),
+    }
+}
+
+fn unpack(archive: &str, target: &str, mode: &str) {
+    let mode = match mode {
         "replace" => Mode::Replace,
         "merge" => Mode::Merge,
         _ => Mode::IfEmpty,
     };
     let source = fs::open_followed(Path::new(archive)).expect("the archive");
+    let options = ExtractOptions {
+        // Tests that trace hostile archives make every link that is asked for.
+        symlinks: if std::env::var_os("VERBATIM").is_some() {
+            Symlinks::Verbatim
+        } else {
+            Symlinks::Contained
+        },
+        ..ExtractOptions::default()
+    };
     fault::arm();
-    match unpack::unpack(
-        source,
-        Path::new(target),
-        mode,
-        &ExtractOptions::default(),
-        &Gate::new(),
-    ) {
+    match unpack::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
         Err((_, failure)) => println!("{}: {failure}", failure.outcome.as_str()),
     }
+}
+
+fn snapshot(store: &str, tree: &str) {
+    let cache = Cache::open(Some(&Location::File(PathBuf::from(store))), None, false).expect("a store");
+    let options = SnapshotOptions {
+        key: Key::parse("key", "site").expect("a key"),
+        from: PathBuf::from(tree),
+        ticket: None,
+        packing: Packing {
+            excludes: Excludes::default(),
+            level: None,
+            max_files: u64::MAX,
+            max_bytes: u64::MAX,
+        },
+        guard: Guard::default(),
+        quiet: Duration::ZERO,
+        producer: Producer::default(),
+    };
+    let budget = Budget {
+        deadline: Duration::from_secs(60),
+        idle: Duration::from_secs(30),
+        min_bytes_per_second: 0,
+        attempts: 3,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    fault::arm();
+    let report = runtime.block_on(cache.snapshot(options, Run::start(budget, Cancel::new(), Stage::Lookup)));
+    println!("{}", report.outcome.as_str());
 }

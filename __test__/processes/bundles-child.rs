@@ -4,9 +4,9 @@
 //! where the command arms them. A violation of an invariant is a line that begins with `VIOLATION`.
 
 use std::io::{Write as _, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use warmswap::core::bundles::{
     Durability, FileLock, From, Options, Patience, PublishOptions, Sealed, Stage, Store, Writer, pin_current,
@@ -51,11 +51,39 @@ fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             say(&format!("published {number}"));
             Ok(())
         }
+        "create-and-publish" => {
+            fault::arm();
+            publish(&open(root)?, &token()).map(drop)
+        }
+        "publish-after-the-link-went" => {
+            let store = open(root)?;
+            fs::remove_file(Path::new(&std::env::var_os("LINK").expect("a link")))?;
+            fault::arm();
+            publish(&store, &token()).map(drop)
+        }
         "publish-and-collect" => {
             let store = open(root)?;
             fault::arm();
             publish(&store, &token())?;
             collect(&store)
+        }
+        "publish-and-pin" => {
+            let store = open(root)?;
+            fault::arm();
+            publish_as(&store, &token(), |writer, stage, sealed| {
+                let pin_for = Some(OWNER);
+                let options = PublishOptions {
+                    pin_for,
+                    ..PublishOptions::default()
+                };
+                Ok(writer.publish(stage, sealed, &options)?.head.number)
+            })
+            .map(drop)
+        }
+        "publish-a-copy" => {
+            let store = open(root)?;
+            fault::arm();
+            publish_a_copy(&store)
         }
         // Many, by one process that has the store open all along.
         "publish-many" => {
@@ -90,16 +118,19 @@ fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
         "pin" => {
             let store = open(root)?;
             fault::arm();
-            check(&store, &mut Reader::default())
+            check(&store)
         }
         "hold" => hold(&open(root)?),
         // In-place writes into a stage that began as a copy, while the original is pinned.
         "rewrite-a-copy" => rewrite_a_copy(&open(root)?),
-        "verify" => verify(&open(root)?),
-        "write-loop" => write_loop(&open(root)?, Path::new(&rest[0])),
-        "read-loop" => read_loop(&open(root)?, Path::new(&rest[0])),
-        "log-flips" => log_flips(&open(root)?, milliseconds(&rest[0])),
-        "log-pins" => log_pins(&open(root)?, milliseconds(&rest[0])),
+        "hold-what-was-healed" => hold_what_was_healed(root),
+        "verify" => {
+            let store = open(root)?;
+            fault::arm();
+            verify(&store)
+        }
+        "write-loop" => write_loop(&open(root)?),
+        "read-loop" => read_loop(&open(root)?),
         other => panic!("unknown command {other}"),
     }
 }
@@ -118,10 +149,6 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-fn milliseconds(text: &str) -> Duration {
-    Duration::from_millis(number(text))
-}
-
 fn open(root: &str) -> Result<Store> {
     let durability = if std::env::var("DURABILITY").is_ok_and(|text| text == "power") {
         Durability::Power
@@ -130,6 +157,8 @@ fn open(root: &str) -> Result<Store> {
     };
     let options = Options {
         durability,
+        keep: std::env::var("KEEP").ok().map(|text| number(&text)),
+        link: std::env::var_os("LINK").map(PathBuf::from),
         ..Options::default()
     };
     Store::open(root, &options, &Patience::for_at_most(Duration::from_secs(20)))
@@ -174,33 +203,46 @@ fn publish_as(
     published
 }
 
+/// A stage that begins with the current generation's files, one of them written anew.
+fn publish_a_copy(store: &Store) -> Result<()> {
+    let cancel = Cancel::new();
+    let stage = Stage::begin(store, From::Current, None, &cancel)?;
+    let published = publish_anew(store, &stage, &cancel);
+    if published.is_err() {
+        stage.discard()?;
+    }
+    published
+}
+
+fn publish_anew(store: &Store, stage: &Stage, cancel: &Cancel) -> Result<()> {
+    let text = format!("{}\n", token()).repeat(LINES);
+    for path in FILES {
+        stage.write(path, text.as_bytes(), 0o644)?;
+    }
+    let sealed = stage.seal(store, &[], cancel)?;
+    let options = PublishOptions::default();
+    Writer::new(store, lock(store)?)?
+        .publish(stage, &sealed, &options)
+        .map(drop)
+}
+
 fn collect(store: &Store) -> Result<()> {
     Writer::new(store, lock(store)?)?.collect()?;
     store.sweep_trash()
 }
 
-#[derive(Default)]
-struct Reader {
-    last: u64,
+/// Pins, reads everything, and complains aloud about what no reader may ever see.
+fn check(store: &Store) -> Result<()> {
+    let number = pin_current(store, OWNER)?;
+    complain(number, read_all(store, number));
+    release(store, OWNER, number);
+    Ok(())
 }
 
-/// Pins, reads everything, and complains aloud about what no reader may ever see.
-fn check(store: &Store, reader: &mut Reader) -> Result<()> {
-    let number = match pin_current(store, OWNER) {
-        Ok(number) => number,
-        Err(error) if error.code == Code::NoGeneration && reader.last == 0 => return Ok(()),
-        Err(error) => {
-            say(&format!("VIOLATION pin: {error}"));
-            return Err(error);
-        }
-    };
-    reader.last = number;
-    let read = read_all(store, number);
-    release(store, OWNER, number);
+fn complain(number: u64, read: Result<()>) {
     if let Err(error) = read {
         say(&format!("VIOLATION generation {number}: {error}"));
     }
-    Ok(())
 }
 
 fn read_all(store: &Store, number: u64) -> Result<()> {
@@ -245,6 +287,15 @@ fn hold(store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// Somebody removes the lock file of a generation that this process holds, and an open makes it again: the pin that
+/// follows has to hold the new one.
+fn hold_what_was_healed(root: &str) -> Result<()> {
+    let store = open(root)?;
+    let number = pin_current(&store, OWNER)?;
+    fs::remove_file(&store.layout().pin(number))?;
+    hold(&open(root)?)
+}
+
 fn rewrite_a_copy(store: &Store) -> Result<()> {
     let number = pin_current(store, OWNER)?;
     let stage = Stage::begin(store, From::Current, None, &Cancel::new())?;
@@ -274,107 +325,63 @@ fn verify(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// Publishes, rolls back and collects for ever. The target of each rollback is announced in `log` before it
-/// happens, so that a reader that goes backwards knows whether it may.
-fn write_loop(store: &Store, log: &Path) -> Result<()> {
+/// What `call` returned, and between which microseconds of the monotonic clock it ran.
+fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
+    let before = identity::monotonic_micros();
+    let number = call()?;
+    say(&format!(
+        "{kind} {number} {before} {}",
+        identity::monotonic_micros()
+    ));
+    Ok(number)
+}
+
+/// What is current and when, said under the writer lock before anything is changed there: it tells what a writer did
+/// that was killed before it could say so.
+fn say_what_is_current(store: &Store) -> Result<()> {
+    let number = store.current()?.unwrap_or(0);
+    say(&format!("found {number} {0} {0}", identity::monotonic_micros()));
+    Ok(())
+}
+
+/// Publishes, rolls back and collects for ever; says of each that it was current from somewhere within an interval on.
+/// The clock is read under the writer lock, so that the intervals of all writers are one sequence.
+fn write_loop(store: &Store) -> Result<()> {
     loop {
-        let published = publish(store, &token())?;
-        if published % 2 == 0 {
-            collect(store)?;
-        }
-        if published % 11 == 0 {
-            announce(log, published - 1);
+        let published = publish_as(store, &token(), |writer, stage, sealed| {
+            say_what_is_current(store)?;
+            timed("flip", || {
+                let published = writer.publish(stage, sealed, &PublishOptions::default())?;
+                Ok(published.head.number)
+            })
+        })?;
+        if published % 3 == 0 {
+            let target = published - 1;
             let mut writer = Writer::new(store, lock(store)?)?;
-            match writer.rollback(published - 1) {
+            say_what_is_current(store)?;
+            match timed("flip", || writer.rollback(target).map(|head| head.number)) {
                 Err(error) if error.code != Code::GenerationGone => return Err(error),
                 _ => {}
             }
         }
-    }
-}
-
-fn announce(log: &Path, target: u64) {
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(log)
-        .expect("the log");
-    writeln!(file, "{target}").expect("the log");
-}
-
-fn is_announced(log: &Path, number: u64) -> bool {
-    let text = fs::read(log).unwrap_or_default();
-    text.split(|byte| *byte == b'\n')
-        .any(|line| line == number.to_string().as_bytes())
-}
-
-fn read_loop(store: &Store, log: &Path) -> Result<()> {
-    let mut reader = Reader::default();
-    for reads in 1_u64.. {
-        let highest = reader.last;
-        check(store, &mut reader)?;
-        if reader.last < highest && !is_announced(log, reader.last) {
-            say(&format!("VIOLATION backwards: {highest}, then {}", reader.last));
-        }
-        if reads.is_multiple_of(100) {
-            say("reads 100");
-        }
-    }
-    Ok(())
-}
-
-/// What `call` returned, and between which microseconds of the monotonic clock it ran.
-fn timed(call: impl FnOnce() -> Result<u64>) -> Result<String> {
-    let before = identity::monotonic_micros();
-    let number = call()?;
-    Ok(format!("{number} {before} {}", identity::monotonic_micros()))
-}
-
-/// Publishes, rolls back and collects; says of each that it was current from somewhere within an interval on.
-/// The clock is read under the writer lock, so that the intervals of all writers are one sequence.
-fn log_flips(store: &Store, length: Duration) -> Result<()> {
-    let began = Instant::now();
-    while began.elapsed() < length {
-        let mut flip = String::new();
-        let published = publish_as(store, &token(), |writer, stage, sealed| {
-            let mut number = 0;
-            flip = timed(|| {
-                number = writer
-                    .publish(stage, sealed, &PublishOptions::default())?
-                    .head
-                    .number;
-                Ok(number)
-            })?;
-            Ok(number)
-        })?;
-        say(&format!("flip {flip}"));
-        if published % 3 == 0 {
-            let mut writer = Writer::new(store, lock(store)?)?;
-            match timed(|| writer.rollback(published - 1).map(|_| published - 1)) {
-                Ok(flip) => say(&format!("flip {flip}")),
-                Err(error) if error.code == Code::GenerationGone => {}
-                Err(error) => return Err(error),
-            }
-        }
         collect(store)?;
     }
-    Ok(())
 }
 
-/// Pins again and again, each time before it lets go of the generation before, as a dev server does.
-fn log_pins(store: &Store, length: Duration) -> Result<()> {
-    let began = Instant::now();
-    let mut held = pin_current(store, OWNER)?;
-    while began.elapsed() < length {
-        let mut number = 0;
-        let pin = timed(|| {
-            number = pin_current(store, OWNER)?;
-            Ok(number)
-        })?;
-        say(&format!("pin {pin}"));
-        release(store, OWNER, held);
-        held = number;
-        std::thread::sleep(Duration::from_micros(100));
+/// Pins and reads for ever. Half of the time it pins again before it lets go of the generation before, as a dev server
+/// does, so that further pins of a held generation are among them.
+fn read_loop(store: &Store) -> Result<()> {
+    let mut held = None;
+    for reads in 1_u64.. {
+        let number = timed("pin", || pin_current(store, OWNER))?;
+        complain(number, read_all(store, number));
+        if let Some(before) = held.replace(number) {
+            release(store, OWNER, before);
+        }
+        if reads.is_multiple_of(2) {
+            release(store, OWNER, number);
+            held = None;
+        }
     }
     Ok(())
 }

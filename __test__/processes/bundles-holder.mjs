@@ -1,4 +1,5 @@
-// Pins the current generation of a store and ends, or does not, as its second argument says.
+// Pins the current generation of a store and ends, or does not, as its second argument says: 'eat memory' and 'eat heap'
+// take more and more of it once they are told to.
 import { spawn } from 'node:child_process'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { openBundles } from 'warmswap'
@@ -19,5 +20,11 @@ if (ending === 'leave a stage') {
 }
 say(`holding ${pin.generation.number}`)
 if (ending === 'exit' || ending === 'leave a grandchild') process.exit(0)
+if (ending.startsWith('eat')) {
+  process.stdin.once('data', () => {
+    const eaten = []
+    for (;;) eaten.push(ending === 'eat memory' ? Buffer.alloc(1 << 20, 1) : Array(1 << 16).fill(eaten.length))
+  })
+}
 if (ending === 'throw') setTimeout(() => { throw new Error('as asked') })
 setInterval(() => {}, 1000)

@@ -5,6 +5,7 @@
     bundles_reader.py collect <root>          collects once; prints {"removed", "pinned", "kept"}
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -58,13 +59,14 @@ def hold(root):
             descriptor = os.open(os.path.join(root, "pins", name), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             descriptor = None
+        locked = False
         if descriptor is not None:
             locked = lock(descriptor, fcntl.LOCK_SH)
             if locked and os.fstat(descriptor).st_nlink > 0 and current(root) == name:
                 return name, descriptor
             os.close(descriptor)
-        if seen == name and descriptor is None:
-            raise Damaged(f"generation {name} has no lock file")
+        if seen == name and not locked:
+            raise Damaged(f"generation {name} has no lock file, or one that is locked")
         seen = name
 
 
@@ -121,13 +123,15 @@ def read(root, seconds):
 
 
 def writer_lock(root, seconds=30):
-    descriptor = os.open(os.path.join(root, "writer.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = os.path.join(root, "writer.lock")
     until = time.monotonic() + seconds
-    while not lock(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() > until:
-            raise SystemExit("writer.lock was not free in time")
+    while time.monotonic() < until:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if lock(descriptor, fcntl.LOCK_EX) and os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+        os.close(descriptor)
         time.sleep(0.005)
-    return descriptor
+    raise SystemExit("writer.lock was not free in time")
 
 
 def staying(root):
@@ -186,6 +190,10 @@ def throw_away(root, path):
         os.rename(os.path.join(root, path), os.path.join(root, "trash", f"{os.path.basename(path)}-python-{time.monotonic_ns()}"))
     except FileNotFoundError:
         pass
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EACCES):
+            raise
+        shutil.rmtree(os.path.join(root, path), ignore_errors=True)
 
 
 def sweep_stages(root):

@@ -18,7 +18,10 @@ function readInputs() {
   return Object.fromEntries(readdirSync(input).map((file) => [file, Number(readFileSync(join(input, file), 'utf8'))]))
 }
 
-async function run({ stage, signal }, { slowMs = 0, hang = false } = {}) {
+/** What a build that waits for 'go' or 'fail' ends with. */
+let gate = () => {}
+
+async function run({ stage, signal }, { slowMs = 0, hang = false, gated = false } = {}) {
   note('begin')
   try {
     const seen = readInputs()
@@ -28,17 +31,29 @@ async function run({ stage, signal }, { slowMs = 0, hang = false } = {}) {
       say({ event: 'building' })
       await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
     }
+    if (gated) {
+      const failure = await new Promise((resolve) => {
+        gate = resolve
+        say({ event: 'building' })
+      })
+      if (failure) throw Object.assign(new SyntaxError(failure), { code: 'ERR_MINE' })
+    }
     await stage.write('seen.json', JSON.stringify(seen))
   } finally {
     note('end')
   }
 }
 
-async function change(options) {
+/** Writes an input; the stamp of that. */
+function write() {
   changes += 1
-  const mine = changes
-  writeFileSync(join(input, name), String(mine))
-  const atLeast = coordinator.change()
+  writeFileSync(join(input, name), String(changes))
+  return { mine: changes, atLeast: coordinator.change() }
+}
+
+let marked
+
+async function change(options, { mine, atLeast } = write()) {
   const { pin, role } = await coordinator.build({ atLeast }, (context) => run(context, options))
   const seen = JSON.parse(readFileSync(pin.resolve('seen.json'), 'utf8'))
   pin.release()
@@ -59,15 +74,29 @@ const commands = {
   async hang() {
     await change({ hang: true })
   },
-  async once() {
+  async gated() {
+    const { role } = await change({ gated: true })
+    say({ event: 'built', role })
+  },
+  async go() {
+    gate()
+  },
+  async fail({ message }) {
+    gate(message)
+  },
+  async mark() {
+    marked = write()
+    say({ event: 'marked' })
+  },
+  async once({ marked: isMarked }) {
     say({ event: 'waiting' })
-    const { role } = await change()
+    const { role } = await change({}, isMarked ? marked : undefined)
     say({ event: 'built', role, at: Number(process.hrtime.bigint() / 1000n) })
   },
   async faults() {
     const { createRequire } = await import('node:module')
     createRequire(import.meta.url)('../../dist/binding.cjs').armFaults()
-    await change({ slowMs: 100 })
+    await change({ gated: true })
     say({ event: 'survived' })
   },
   async end() {
@@ -79,6 +108,6 @@ const commands = {
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const { command, ...options } = JSON.parse(line)
-  commands[command](options).catch((error) => say({ event: 'error', code: error.code, message: error.message }))
+  commands[command](options).catch(({ name, code, message, stack }) => say({ event: 'error', name, code, message, stack, status: coordinator.status() }))
 })
 say({ event: 'ready' })

@@ -1,29 +1,43 @@
-// A module runner in a worker thread. Messages {type: 'call', id, url, name, args} import and call; all others are Vite's.
+// A thread with module runners in it: of several environments, and several of each. Messages to it:
+//   open {id, channel}           a runner on the channel of an environment
+//   close {id}, clearCache {id}
+//   call {id, call, url, name, args}   imports through that runner and calls the export, or reads it
+//   vite {channel, id?, payload} Vite's own, for one runner of the channel or for all of them
 import { parentPort, workerData } from 'node:worker_threads'
 
 const { ModuleRunner, ESModulesEvaluator } = await import(`${workerData.vite}/module-runner`)
-const runner = new ModuleRunner(
-  {
-    transport: {
-      connect({ onMessage, onDisconnection }) {
-        parentPort.on('message', (message) => message.type !== 'call' && onMessage(message))
-        parentPort.on('close', onDisconnection)
-      },
-      send: async (payload) => parentPort.postMessage(payload),
-    },
-    hmr: { logger: false },
-  },
-  new ESModulesEvaluator(),
-)
+const runners = new Map()
 
-parentPort.on('message', async ({ type, id, url, name, args }) => {
-  if (type !== 'call') return
-  try {
-    const module = await runner.import(url)
-    const member = module[name]
-    parentPort.postMessage({ type: 'called', id, value: typeof member === 'function' ? await member(...args) : member })
-  } catch (error) {
-    parentPort.postMessage({ type: 'called', id, error: { ...error, message: error.message } })
+function open({ id, channel }) {
+  const opened = { channel, onMessage() {} }
+  runners.set(id, opened)
+  const transport = {
+    connect: ({ onMessage }) => void (opened.onMessage = onMessage),
+    disconnect: () => void runners.delete(id),
+    send: async (payload) => parentPort.postMessage({ type: 'vite', channel, id, payload }),
   }
-})
+  opened.runner = new ModuleRunner({ transport, hmr: { logger: false } }, new ESModulesEvaluator())
+}
+
+async function call({ id, call, url, name, args }) {
+  try {
+    const member = (await runners.get(id).runner.import(url))[name]
+    parentPort.postMessage({ type: 'called', call, value: typeof member === 'function' ? await member(...args) : member })
+  } catch (error) {
+    parentPort.postMessage({ type: 'called', call, error: { ...error, message: error.message } })
+  }
+}
+
+function vite({ channel, id, payload }) {
+  for (const [each, opened] of runners) if (opened.channel === channel && (id === undefined || id === each)) opened.onMessage(payload)
+}
+
+const close = async ({ id }) => {
+  await runners.get(id)?.runner.close()
+  parentPort.postMessage({ type: 'closed', id })
+}
+const clearCache = ({ id }) => runners.get(id).runner.clearCache()
+
+const handlers = { open, call, vite, close, clearCache }
+parentPort.on('message', (message) => handlers[message.type](message))
 parentPort.postMessage({ type: 'ready' })

@@ -1,6 +1,6 @@
 /** I10 to I12: builds over processes, killed and hung builders, fences. */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BuildContext, type BundleStore, type Coordinator, openBundles, openCoordinator } from 'warmswap'
 import { afterEach, describe, expect } from 'vitest'
@@ -56,7 +56,8 @@ const test = base.extend<{ builders: Builders; store: BundleStore; coordinator: 
 })
 
 const tell = (child: Child, command: string, options = {}): void => child.say(JSON.stringify({ command, ...options }))
-const heard = async (child: Child, event: string): Promise<{ role?: string; at: number; missed: number }> => JSON.parse(await child.line(new RegExp(`"event":"${event}"`)))
+interface Heard { role?: string; at: number; missed: number; name: string; code: string; message: string; stack: string; status: { state: string; lastError?: object } }
+const heard = async (child: Child, event: string): Promise<Heard> => JSON.parse(await child.line(new RegExp(`"event":"${event}"`)))
 
 /** 4 processes change and build at once; what each of them was given must contain its change. */
 async function changesFromFour(builders: Builders, count: number): Promise<{ missed: number; builds: number; overlaps: number }> {
@@ -80,48 +81,105 @@ describe('builds over processes', () => {
     expect(builds).toBeLessThanOrEqual(401)
   })
 
+  /** All five have said what they need and wait for the build lock. */
+  async function allWait(waiters: Child[], event: string, options = {}): Promise<Promise<Heard>[]> {
+    const waiting = waiters.map((waiter) => heard(waiter, 'waiting'))
+    for (const waiter of waiters) tell(waiter, 'once', options)
+    await Promise.all(waiting)
+    return waiters.map((waiter) => heard(waiter, event))
+  }
+  const fiveBuilders = (builders: Builders): Promise<Child[]> => Promise.all(['1', '2', '3', '4', '5'].map((name) => builders.builder(name)))
+  const begun = (log: string[]): string[] => log.filter((line) => line.startsWith('begin'))
+  const micros = (): number => Number(process.hrtime.bigint() / 1000n)
+  // Named: 100 ms (bench/RESULTS.md has what was measured). Asserted: ten times that, because the machine may be busy.
+  const TAKEOVER_LIMIT_MICROS = 1_000_000
+
   test('I12: a builder that is killed while 5 wait is replaced by one of them', async ({ builders }) => {
-    const waiters = await Promise.all(['1', '2', '3', '4', '5'].map((name) => builders.builder(name)))
+    const waiters = await fiveBuilders(builders)
     for (let round = 0; round < 3; round += 1) {
       const builder = await builders.builder(`killed-${round}`)
       tell(builder, 'hang')
       await heard(builder, 'building')
-      const waiting = waiters.map((waiter) => heard(waiter, 'waiting'))
-      const built = waiters.map((waiter) => heard(waiter, 'built'))
-      for (const waiter of waiters) tell(waiter, 'once')
-      await Promise.all(waiting)
+      const built = await allWait(waiters, 'built')
       const before = builders.log().length
 
       builder.signal('SIGKILL')
       await builder.ended
-      const dead = Number(process.hrtime.bigint() / 1000n)
+      const dead = micros()
       const results = await Promise.all(built)
 
-      expect(builders.log().slice(before).filter((line) => line.startsWith('begin')), 'one takeover, whose build serves all').toHaveLength(1)
+      expect(begun(builders.log().slice(before)), 'one takeover, whose build serves all').toHaveLength(1)
       expect(results.filter(({ role }) => role === 'ran')).toHaveLength(1)
-      // Named: 100 ms. Asserted: ten times that, because the machine may be busy.
-      expect(Math.max(...results.map(({ at }) => at)) - dead).toBeLessThan(1_000_000)
+      expect(Math.max(...results.map(({ at }) => at)) - dead).toBeLessThan(TAKEOVER_LIMIT_MICROS)
     }
   })
 
-  test('I12: a builder that is killed at any system call of its build is replaced', async ({ builders }) => {
-    const waiter = await builders.builder('waiter')
-    const step = process.env.WARMSWAP_LONG === '1' ? 1 : 6
-    let killed = 0
-    for (let point = 1; ; point += step) {
+  test('I12: a builder that is killed at any system call of its build while 5 wait is replaced by one of them', { timeout: 240_000 }, async ({ builders }) => {
+    const waiters = await fiveBuilders(builders)
+    const step = process.env.WARMSWAP_LONG === '1' ? 1 : 4
+    let [killed, whileTheyWaited, survived] = [0, 0, false]
+    for (let point = 1; !survived; point += step) {
       const builder = await builders.builder(`at-${point}`, { WARMSWAP_FAULT: `${point}:KILL` })
+      const end = Promise.race([heard(builder, 'survived').then(() => true, () => false), builder.ended.then(() => false)])
+      const building = heard(builder, 'building').then(() => true, () => false)
       tell(builder, 'faults')
-      const survived = heard(builder, 'survived').then(() => true, () => false)
-      const built = heard(waiter, 'built')
-      tell(waiter, 'once')
-      await built
-      if (await survived) break
-      killed += 1
+      const before = builders.log().length
+      // Before its build has begun nobody can wait for it yet.
+      const waits = await building
+      const built = waits ? await allWait(waiters, 'built') : undefined
+      tell(builder, 'go')
+      survived = await end
+      const dead = micros()
+      const results = await Promise.all(built ?? (await allWait(waiters, 'built')))
+
+      if (!survived) killed += 1
+      if (survived || !waits) continue
+      whileTheyWaited += 1
+      expect(begun(builders.log().slice(before)).filter((line) => !line.includes('at-')), `killed at call ${point}: one build serves all`).toHaveLength(1)
+      expect(Math.max(...results.map(({ at }) => at)) - dead).toBeLessThan(TAKEOVER_LIMIT_MICROS)
     }
-    expect(killed).toBeGreaterThan(2)
+    expect(killed).toBeGreaterThan(4)
+    expect(whileTheyWaited, 'some of them in the publish').toBeGreaterThan(2)
     const store = await openBundles(builders.root)
     expect((await store.verify()).ok).toBe(true)
     await store.close()
+  })
+
+  test('a failed build is shared by all who wait for it in other processes; who tries again, or changed something later, builds', async ({ builders }) => {
+    const waiters = await fiveBuilders(builders)
+    const marked = waiters.map((waiter) => heard(waiter, 'marked'))
+    for (const waiter of waiters) tell(waiter, 'mark')
+    await Promise.all(marked)
+    const builder = await builders.builder('failing')
+    tell(builder, 'gated')
+    await heard(builder, 'building')
+    const errors = await allWait(waiters, 'error', { marked: true })
+    const failed = heard(builder, 'error')
+    tell(builder, 'fail', { message: 'syntax error on purpose' })
+    for (const error of await Promise.all([failed, ...errors])) {
+      expect(error).toMatchObject({ name: 'SyntaxError', code: 'ERR_MINE', message: 'syntax error on purpose', status: { state: 'failed', generation: null } })
+    }
+    expect((await Promise.all(errors)).map(({ stack }) => stack).filter((stack) => stack.includes(`in a build of process ${builder.pid}`))).toHaveLength(5)
+    expect(begun(builders.log()), 'not one build each').toEqual(['begin failing'])
+
+    const [first, second] = waiters as [Child, Child]
+    for (const [waiter, options] of [[first, { marked: true }], [second, {}]] as const) {
+      const built = heard(waiter, 'built')
+      tell(waiter, 'once', options)
+      expect((await built).role).toBe('ran')
+    }
+  })
+
+  test('a build that fails holds nothing of who changed something after it began: that one builds', async ({ builders }) => {
+    const [builder, later] = await Promise.all([builders.builder('failing'), builders.builder('later')])
+    tell(builder, 'gated')
+    await heard(builder, 'building')
+    const [built] = await allWait([later], 'built')
+    const failed = heard(builder, 'error')
+    tell(builder, 'fail', { message: 'on purpose' })
+    await failed
+    expect((await built)?.role).toBe('ran')
+    expect(begun(builders.log())).toEqual(['begin failing', 'begin later'])
   })
 })
 
@@ -185,14 +243,40 @@ describe('builds of one process', () => {
     const { signal } = await hung.started
     const waiter = coordinator.build({ atLeast: stamp }, quick('taken over'))
     await expect(given).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
-    expect(signal.aborted).toBe(true)
+    // The build has as long as its caller, from its own beginning.
     const { pin, role } = await waiter
+    expect(signal.reason).toMatchObject({ code: 'ERR_TIMEOUT' })
     expect(role).toBe('ran')
     expect(textOf(pin.resolve('out.txt'))).toBe('taken over')
     pin.release()
     hung.finish('too late')
     await new Promise(setImmediate)
     expect(store.current()?.number).toBe(1)
+  })
+
+  test('a caller with little patience ends its own waiting, not the build of the others', async ({ coordinator }) => {
+    const stamp = coordinator.change()
+    const build = held()
+    const patient = coordinator.build({ atLeast: stamp }, build.run)
+    const { signal } = await build.started
+    await expect(coordinator.build({ atLeast: stamp, timeoutMs: 10 }, unused)).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    expect(signal.aborted).toBe(false)
+    build.finish('in its own time')
+    const { pin, role } = await patient
+    expect(role).toBe('ran')
+    pin.release()
+  })
+
+  test('closing waits until the stage and the build lock of what it gives up are gone', async ({ coordinator, store }) => {
+    const build = held()
+    const given = coordinator.build({ atLeast: coordinator.change() }, build.run)
+    given.catch(() => {})
+    await build.started
+    await coordinator[Symbol.asyncDispose]()
+    expect(['stage', 'owners'].map((folder) => readdirSync(join(store.root, folder)))).toEqual([[], []])
+    const other = openCoordinator(store, { start: unused })
+    ;(await other.build({ atLeast: other.change(), timeoutMs: 5_000 }, quick('at once'))).pin.release()
+    await other[Symbol.asyncDispose]()
   })
 
   test('a caller that gives up does not end the build of the others; the last one does', async ({ coordinator }) => {

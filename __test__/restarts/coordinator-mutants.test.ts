@@ -9,6 +9,9 @@ const mutants: [mutant: string, file: string, name: string][] = [
   ['queue-on-the-worker', 'restarts/coordinator-workers', 'the next incarnation answers, once'],
   ['stop-before-build', 'restarts/coordinator-workers', 'build, swap, start, then drain'],
   ['accept-late-replies', 'restarts/coordinator-workers', 'of an incarnation that lost the request'],
+  ['stream-without-bounds', 'restarts/coordinator-streams', 'back-pressure'],
+  ['drain-without-streams', 'restarts/coordinator-streams', 'at the drain deadline'],
+  ['failed-builds-unshared', 'restarts/coordinator-builds', 'a failed build is shared'],
   ['fence-at-end', 'bundles/esbuild', 'I10'],
 ]
 

@@ -79,10 +79,11 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(await coordinator.dispatch('x')).toMatchObject({ version: 'two', incarnation: 2 })
   })
 
-  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open }) => {
-    await publishWorker(store, 'one', 'if (request.ms) await new Promise((resolve) => setTimeout(resolve, request.ms)); return { version, incarnation }')
-    const coordinator = open(start, { drainMs: 5_000 })
-    const long = coordinator.dispatch({ ms: 700 })
+  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open, disk }) => {
+    const gate = join(disk, 'gate')
+    await publishWorker(store, 'one', 'while (request.until && !existsSync(request.until)) await new Promise((resolve) => setTimeout(resolve, 5)); return { version, incarnation }', "import { existsSync } from 'node:fs'")
+    const coordinator = open(start, { drainMs: 60_000 })
+    const long = coordinator.dispatch({ until: gate })
     await coordinator.dispatch({})
     await publishWorker(store, 'two', echo)
     const during: string[] = []
@@ -93,6 +94,7 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(during, 'the old worker answers while the new one starts').toContain('one')
     expect(await coordinator.dispatch({})).toMatchObject({ version: 'two' })
     expect(coordinator.status().state).toBe('draining')
+    writeFileSync(gate, '')
     expect(await long).toEqual({ version: 'one', incarnation: 1 })
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
@@ -116,7 +118,7 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await coordinator.dispatch('warm')
     // The worker leaves while these are on their way: nothing tells the coordinator before the end of the worker.
     const leaving = coordinator.dispatch('leave')
-    const parked = [1, 2, 3].map((number) => coordinator.dispatch(`parked ${number}`, { replay: 'idempotent' }))
+    const parked = [1, 2, 3].map((number) => coordinator.dispatch(`parked ${number}`, { replay: 'idempotent', timeoutMs: 8_000 }))
     await expect(leaving).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
     expect(new Set(await Promise.all(parked))).toEqual(new Set([2]))
     const answeredBySecond = readFileSync(log, 'utf8').split('\n').filter((line) => line.startsWith('2 parked'))
@@ -157,6 +159,23 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await coordinator[Symbol.asyncDispose]()
     expect(performance.now() - began).toBeLessThan(10_000)
     await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  test('a request that is called off is told to its worker; its late answer is no protocol error', async ({ store, open }) => {
+    await publishWorker(store, 'one', "if (request === 'facts') return calledOff; await new Promise((resolve) => signal.addEventListener('abort', resolve)); calledOff += 1; return 'late'", 'let calledOff = 0')
+    const coordinator = open(start)
+    const warnings: unknown[] = []
+    const note = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', note)
+    expect(await coordinator.dispatch('facts')).toBe(0)
+    const caller = new AbortController()
+    const [late, aborted] = [coordinator.dispatch('x', { timeoutMs: 50 }), coordinator.dispatch('x', { signal: caller.signal })]
+    await expect(late).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+    caller.abort(new Error('called off'))
+    await expect(aborted).rejects.toThrow('called off')
+    await expect.poll(() => coordinator.dispatch('facts')).toBe(2)
+    process.off('warning', note)
+    expect(warnings).toEqual([])
   })
 })
 
@@ -237,6 +256,25 @@ describe('the queue', () => {
     await wait(10)
     sent[1]?.answer('of the living')
     expect(await answer).toBe('of the living')
+  })
+
+  test('a worker whose end is never told: what it had goes on after its last deadline, and its generation is let go', async ({ store, open }) => {
+    await publishWorker(store, 'one', echo)
+    let sends = 0
+    const coordinator = open(
+      async ({ incarnation }) => ({
+        exited: incarnation === 1 ? new Promise(() => {}) : Promise.resolve(),
+        send: () => ((sends += 1) === 1 ? new Promise(() => {}) : Promise.resolve(incarnation)),
+        stop: () => (incarnation === 1 ? new Promise(() => {}) : Promise.resolve()),
+      }),
+      { drainMs: 1 },
+    )
+    const answer = coordinator.dispatch('x', { replay: 'idempotent', timeoutMs: 50_000 })
+    await expect.poll(() => sends).toBe(1)
+    await publishWorker(store, 'two', echo)
+    await coordinator.reboot({ observed: 1, reason: 'test' })
+    expect(await answer).toBeGreaterThan(1)
+    expect(coordinator.status().lastError).toMatchObject({ code: 'ERR_TIMEOUT', message: expect.stringContaining('worker 1 was not gone') })
   })
 })
 

@@ -77,6 +77,13 @@ test('an answer of somebody else is not readiness', { timeout: 4000 }, async ({ 
   stranger.close()
 })
 
+test('a health endpoint that streams without end is an answer all the same', async ({ race }) => {
+  const program = `require('node:http').createServer((q, s) => { s.writeHead(200, { 'x-race-nonce': process.env.WARMSWAP_RACE_NONCE }); setInterval(() => s.write('data: x\\n\\n'), 5) }).listen(process.env.PORT)`
+  const port = await race.port()
+  const server = await race.start({ command: [node, '-e', program], port, ready: { http: `http://127.0.0.1:${port.number}/`, nonce: true } })
+  expect(server.ready.before).toBeGreaterThan(0)
+})
+
 test('a port that is taken while the instance is down: the error names who has it', async ({ race }) => {
   const { port, server } = await startServer(race)
   await server.stop()

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
+import http, { createServer } from 'node:http'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium as browsers } from 'playwright-core'
@@ -161,6 +163,65 @@ test('what is wrong with the test itself is not a finding', async ({ race }) => 
   await expect(sweep({ probes: [read, read] })).rejects.toThrow(/name/)
   await expect(sweep({ restart: async () => undefined })).rejects.toThrow(/what options.restart resolves with/)
   await expect(sweep({ pauses: 3 })).rejects.toThrow(/options.pauses/)
+})
+
+/** A restart that takes `ms` and restarts nothing. */
+const noRestart = (ms = 0) => async () => {
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  const now = Number(process.hrtime.bigint()) / 1e6
+  return { after: now, before: now }
+}
+const failing: Probe<object> = { name: 'bad', sideEffects: 'write', timeoutMs: 300, run: () => Promise.reject(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })) }
+const working: Probe<object> = { name: 'good', sideEffects: 'none', timeoutMs: 300, run: async () => ({}) }
+
+test('nothing tried is nothing shown: a sweep without time, a probe or a delay without a turn, a control that fails are not green', async ({ race }) => {
+  const empty = await race.sweep({ delays: [0, 50], budgetMs: 0, target: async () => ({}), restart: noRestart(), probes: [failing] })
+  expect(() => expect(empty).toSettleWithin(0)).toThrow(/'bad' was not tried at 0, 50 ms: the time was up/)
+  expect(String(empty)).toMatch(/bad: was not tried/)
+  const cut = await race.sweep({ delays: [0], repeats: 4, order: 'given', budgetMs: 200, target: async () => ({}), restart: noRestart(150), probes: [working, failing] })
+  expect(() => expect(cut).toSettleWithin(0)).toThrow(/'bad' was not tried at 0 ms/)
+  const rig = await race.sweep({ delays: [0], repeats: 1, target: async () => ({}), restart: noRestart(), probes: [working], control: { ...failing, name: 'control' } })
+  expect(() => expect(rig).toSettleWithin(0)).toThrow(/the control failed 1 of 1 times without a restart \(refused\)/)
+})
+
+test('a status of 400 and above is no good answer, unless the probe wants it', async ({ race }) => {
+  const get = async (): Promise<{ value: Response }> => ({ value: new Response('', { status: 404 }) })
+  const report = await race.sweep({ delays: [0], repeats: 1, target: async () => ({}), restart: noRestart(), probes: [{ ...working, run: get }, { ...working, name: 'wanted', status: 404, run: get }, { ...working, name: 'other', status: 200, run: get }] })
+  expect(Object.fromEntries(report.points.map(({ probe, outcomes }) => [probe, Object.keys(outcomes)[0]]))).toEqual({ good: 'server-error', wanted: 'ok', other: 'server-error' })
+})
+
+test("every probe has a socket of its own, through the user's own dispatcher, which stays", async ({ race }) => {
+  const server = createServer((request, response) => response.end(String(request.socket.remotePort))).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as { port: number }).port}`
+  await fetch(url).then((response) => response.text())
+  const scope = globalThis as Record<symbol, unknown>
+  const key = Symbol.for('undici.globalDispatcher.1')
+  const nodes = scope[key] as { dispatch(options: object, handler: unknown): boolean }
+  let through = 0
+  // As undici's ProxyAgent: cannot be made anew without what the user gave it.
+  class Users {
+    constructor(uri: string) {
+      if (!uri) throw new Error('Proxy URI is mandatory')
+    }
+    dispatch(options: object, handler: unknown): boolean {
+      through += 1
+      return nodes.dispatch(options, handler)
+    }
+  }
+  const users = (scope[key] = new Users('x'))
+  const agent = http.globalAgent
+  try {
+    const sockets: string[] = []
+    const probe: Probe<object> = { ...working, run: async (_, signal) => ({ value: sockets.push(await (await fetch(url, { signal })).text()) }) }
+    await race.sweep({ delays: [0], repeats: 5, target: async () => ({}), restart: noRestart(), probes: [probe] })
+    expect(new Set(sockets).size).toBe(5)
+    expect(through).toBe(5)
+    expect([scope[key] === users, http.globalAgent === agent]).toEqual([true, true])
+  } finally {
+    scope[key] = nodes
+    server.close()
+  }
 })
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync)

@@ -93,7 +93,10 @@ test('output: the last 64 KiB, lines over chunk borders', () => {
   expect(tail.toString()).toHaveLength(65_536)
   expect(tail.toString().trimEnd().endsWith('2999')).toBe(true)
   const lines = new LineReader()
-  expect([lines.push('REA'), lines.push('DY\r\nnext'), lines.push('\n')]).toEqual([[], ['READY'], ['next']])
+  const push = (text: string): string[] => lines.push(Buffer.from(text))
+  expect([push('REA'), push('DY\r\nnext'), push('\n')]).toEqual([[], ['READY'], ['next']])
+  const [begin, end] = [Buffer.from('bereit für\n').subarray(0, 9), Buffer.from('bereit für\n').subarray(9)]
+  expect([lines.push(begin), lines.push(end)], 'a chunk may end within a character').toEqual([[], ['bereit für']])
 })
 
 test('nothing that warmswap/vitest loads is the store or the addon, and warmswap/race-point loads nothing at all', () => {

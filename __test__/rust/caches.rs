@@ -9,11 +9,16 @@
 )]
 
 mod caches {
+    mod ambiguous;
     mod archive;
     mod commit;
     mod containment;
+    mod hostile;
     mod interoperability;
+    mod kills;
     mod mutants;
     mod mutation;
+    mod stamps;
     mod support;
+    mod traced;
 }

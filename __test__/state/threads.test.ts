@@ -1,7 +1,7 @@
 /** Cells over worker threads that come, go and are terminated: child processes whose ends can be looked at. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { start } from '../support/children.js'
@@ -31,22 +31,51 @@ describe('R9: eight workers, 10 000 increments each, and then they are gone', ()
   })
 })
 
-describe('R9: the image of the addon is never unloaded', () => {
-  /** The flags of an ELF image's dynamic section: DT_FLAGS_1 with DF_1_NODELETE. */
-  function isPinned(image: Buffer): boolean {
-    const DT_FLAGS_1 = Buffer.from('fbffff6f00000000', 'hex')
-    const DF_1_NODELETE = 8n
-    const at = image.indexOf(DT_FLAGS_1)
-    return at >= 0 && (image.readBigUInt64LE(at + DT_FLAGS_1.length) & DF_1_NODELETE) !== 0n
+// glibc unloads images, and refuses a mutex that was destroyed, on which libuv aborts; musl does neither.
+const isGlibc = 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
+const hasCompiler = isGlibc && spawnSync('cc', ['--version']).status === 0
+
+const compile = (disk: string, source: string): string => {
+  const output = join(disk, `${source}.so`)
+  execFileSync('cc', ['-shared', '-fPIC', '-o', output, program(source), '-ldl'])
+  return output
+}
+
+describe.skipIf(!hasCompiler)('R9: the image of the addon stays when the last worker that loaded it has gone (needs glibc and cc)', () => {
+  /** A copy of the addon whose ELF flags do not say `nodelete` (DT_FLAGS_1 with DF_1_NODELETE). */
+  function withoutFlag(disk: string): string {
+    const image = readFileSync(testingAddon)
+    const flags = image.indexOf(Buffer.from('fbffff6f00000000', 'hex')) + 8
+    expect(image.readBigUInt64LE(flags) & 8n).toBe(8n)
+    image.writeBigUInt64LE(image.readBigUInt64LE(flags) & ~8n, flags)
+    const copy = join(disk, 'unflagged.node')
+    writeFileSync(copy, image)
+    return copy
   }
 
-  test.skipIf(process.platform !== 'linux')('its ELF flags say so, and the check sees an image without them (Linux only: elsewhere napi-rs pins it when a cell is made)', ({ disk }) => {
-    const image = readFileSync(testingAddon)
-    expect(isPinned(image)).toBe(true)
-    const unpinned = join(disk, 'unpinned.node')
-    image.writeBigUInt64LE(1n, image.indexOf(Buffer.from('fbffff6f00000000', 'hex')) + 8)
-    writeFileSync(unpinned, image)
-    expect(isPinned(readFileSync(unpinned))).toBe(false)
+  /** Runs three workers one after the other on an image that is pinned in these ways. */
+  async function threeWorkers(disk: string, { flag, reference }: { flag: boolean; reference: boolean }): Promise<unknown> {
+    const env: Record<string, string> = { NAPI_RS_NATIVE_LIBRARY_PATH: flag ? testingAddon : withoutFlag(disk) }
+    if (!reference) env['LD_PRELOAD'] = compile(disk, 'unpinned.c')
+    const addon = join(disk, 'empty.node')
+    renameSync(compile(disk, 'empty-addon.c'), addon)
+    const child = start(process.execPath, [program('state-last-worker.mjs'), stateModule, addon], { env })
+    const { code } = await child.ended
+    expect([code, child.stderr()]).toEqual([0, ''])
+    return JSON.parse(child.lines.at(-1) as string)
+  }
+
+  const kept = { values: [1, 2, 3], mapped: [true, true, true] }
+  test.for([
+    { how: 'as it is built', flag: true, reference: true },
+    { how: 'by the linker flag alone', flag: true, reference: false },
+    { how: 'by the reference of retain_current_module_for_unload_safety alone', flag: false, reference: true },
+  ])('$how', async (pins, { disk }) => {
+    expect(await threeWorkers(disk, pins)).toEqual(kept)
+  })
+
+  test('the check sees an image without any pin: it is unloaded, and each worker counts from one', async ({ disk }) => {
+    expect(await threeWorkers(disk, { flag: false, reference: false })).toEqual({ values: [1, 1, 1], mapped: [false, false, false] })
   })
 })
 
@@ -65,16 +94,10 @@ describe('R10: workers are terminated in mid-call', () => {
   })
 })
 
-// glibc refuses a mutex that was destroyed, on which libuv aborts; musl does not notice.
-const isGlibc = 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
-const hasCompiler = isGlibc && spawnSync('cc', ['--version']).status === 0
-
 describe.skipIf(!hasCompiler)('R10: workers are terminated while our threads settle their waits, slowly (needs glibc and cc)', () => {
   /** With the window between the last use of a callback and its release made wide. */
   const terminate = (disk: string, mutant?: string): Promise<{ terminated: number; stderr: string }> => {
-    const library = join(disk, 'slow-mutexes.so')
-    execFileSync('cc', ['-shared', '-fPIC', '-o', library, program('slow-mutexes.c'), '-ldl'])
-    return run('state-terminate-settling.mjs', ['20'], mutant, { LD_PRELOAD: library })
+    return run('state-terminate-settling.mjs', ['20'], mutant, { LD_PRELOAD: compile(disk, 'slow-mutexes.c') })
   }
 
   test('20 times with 100 waits each: nothing aborts, nothing is printed', async ({ disk }) => {

@@ -2,10 +2,10 @@
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { resetState } from 'warmswap/state'
 import { mutatedPackage } from '../support/mutated-package.js'
-import { versions } from '../support/vite.js'
+import { modes } from '../support/vite.js'
 import { hopelessEnds, type Plugins, portableStateIsKept, recoveryIsGentle, redirectStaysHere, thereIsOneCopy, unsafeIsRefused } from '../support/vite-checks.js'
 
 afterEach(() => resetState())
@@ -19,10 +19,10 @@ const mutants = [
   { name: 'Location from the raw URL', check: redirectStaysHere, file: /^vite\.js$/, from: /function sameOriginLocation\(target\) \{/, to: 'function sameOriginLocation(target) {\nreturn target;' },
 ]
 
-const [version] = versions
-
-test.each(mutants)('killed: $name', async ({ name, check, ...change }) => {
-  const folder = mutatedPackage(name.replaceAll(' ', '-'), change)
-  const plugins = (await import(/* @vite-ignore */ pathToFileURL(join(folder, 'vite.js')).href)) as Plugins
-  await expect(check(plugins, version)).rejects.toThrow(/expected|for ever/)
+describe.each(modes.filter(({ runner, ignoreOutdatedRequests }) => runner === 'in-process' && !ignoreOutdatedRequests))('$name', (mode) => {
+  test.each(mutants)('killed: $name', async ({ name, check, ...change }) => {
+    const folder = mutatedPackage(name.replaceAll(' ', '-'), change)
+    const plugins = (await import(/* @vite-ignore */ pathToFileURL(join(folder, 'vite.js')).href)) as Plugins
+    await expect(check(plugins, mode)).rejects.toThrow(/expected|for ever/)
+  })
 })

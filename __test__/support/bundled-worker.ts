@@ -7,7 +7,7 @@ import { repository } from './paths.js'
 
 const warmswap = pathToFileURL(join(repository, 'dist/index.js')).href
 
-/** Publishes a generation whose `worker.mjs` serves requests with this handler body (`request`, `incarnation`, `version`). */
+/** Publishes a generation whose `worker.mjs` serves requests with this handler body (`request`, `incarnation`, `signal`, `version`). */
 export async function publishWorker(store: BundleStore, version: string, body: string, before = ''): Promise<Generation> {
   const stage = await store.stage()
   await stage.write(
@@ -17,7 +17,7 @@ import { appendFileSync } from 'node:fs'
 import { isMainThread, threadId } from 'node:worker_threads'
 const version = ${JSON.stringify(version)}
 ${before}
-serveRequests(async (request, { incarnation }) => { ${body} })
+serveRequests(async (request, { incarnation, signal }) => { ${body} })
 `,
   )
   return stage.publish()

@@ -13,8 +13,10 @@ import { ACCESS_KEY_ID, SECRET_ACCESS_KEY } from './s3.js'
 export interface Fault {
   when(request: { method: string; path: string; query: URLSearchParams; range: string | undefined; count: number }): boolean
   what:
-    | 'stall-after-accept' | 'stall-after-headers' | 'trickle' | 'reset-mid-body' | 'ignore-range' | 'wrong-content-range'
+    | 'stall-after-accept' | 'stall-after-headers' | 'stall-mid-body' | 'trickle' | 'reset-mid-body' | 'ignore-range' | 'wrong-content-range'
     | 'short-range' | 'short-body' | 'slow-down' | 'redirect' | 'conflict' | 'precondition' | 'denied' | 'swap-object' | 'lose-answer' | 'garbage'
+  /** After how many bytes of the body, for those in its middle; half of it if absent. */
+  at?: number
   /** How many times; for ever if absent. */
   times?: number
 }
@@ -184,14 +186,18 @@ export async function startFaultServer(): Promise<FaultServer> {
     response.writeHead(status, { ...headers, 'content-length': bytes.length })
     if (method === 'HEAD') return void response.end()
     response.flushHeaders()
+    const some = bytes.subarray(0, self.fault?.at ?? bytes.length >> 1)
     switch (what) {
       case 'stall-after-headers':
         return
+      case 'stall-mid-body':
+        response.write(some)
+        return
       case 'reset-mid-body':
-        response.write(bytes.subarray(0, bytes.length >> 1), () => request.socket.resetAndDestroy())
+        response.write(some, () => request.socket.resetAndDestroy())
         return
       case 'short-body':
-        response.write(bytes.subarray(0, bytes.length >> 1), () => request.socket.end())
+        response.write(some, () => request.socket.end())
         return
       case 'trickle': {
         let at = 0

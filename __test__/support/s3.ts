@@ -1,15 +1,16 @@
-/** S3 servers: moto (signatures, multipart, conditional writes) and s3rver (ignores conditions). */
+/** S3 servers: moto (multipart, conditional writes), s3s-fs (the same and signatures, from files, fast) and s3rver (ignores conditions). */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
 import { request } from 'node:http'
 import { createRequire } from 'node:module'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 // @ts-expect-error: a script without types
-import { ensurePython } from '../../scripts/lib/setup.js'
-import { makeTemp } from './temp.js'
+import { ensureCrate, ensurePython } from '../../scripts/lib/setup.js'
+import { makeTemp, removeTemp } from './temp.js'
 
 export interface S3Server {
   readonly endpoint: string
@@ -79,6 +80,41 @@ export async function startMoto(): Promise<S3Server> {
   await answers(endpoint, child)
   await createBucket(endpoint)
   return { endpoint, store: location(endpoint), stop: async () => void (child.kill('SIGKILL') && (await once(child, 'exit'))) }
+}
+
+/** The program of s3s-fs, or undefined where cargo or the crates are missing. */
+export function s3sProgram(): string | undefined {
+  return ensureCrate('s3s-fs', '0.14.1', 'binary') as string | undefined
+}
+
+/** Verifies signatures, keeps both kinds of conditions, and is fast: the main one. */
+export async function startS3s(): Promise<S3Server> {
+  const program = s3sProgram()
+  if (program === undefined) throw new Error('s3s-fs could not be installed: cargo or the crates are missing')
+  const root = makeTemp('/dev/shm')
+  mkdirSync(join(root, BUCKET))
+  const child = spawn(program, ['--host', '127.0.0.1', '--port', '0', '--access-key', ACCESS_KEY_ID, '--secret-key', SECRET_ACCESS_KEY, root], {
+    env: { ...process.env, RUST_LOG: 's3s_fs=info' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const endpoint = await new Promise<string>((resolve, reject) => {
+    let said = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      const [, url] = /running at (http:\/\/127\.0\.0\.1:\d+)/.exec(said) ?? []
+      if (url !== undefined) resolve(url)
+    })
+    child.once('exit', (code) => reject(new Error(`s3s-fs ended with code ${code}: ${said}`)))
+  })
+  return {
+    endpoint,
+    store: location(endpoint),
+    stop: async () => {
+      child.kill('SIGKILL')
+      await once(child, 'close')
+      removeTemp(root)
+    },
+  }
 }
 
 /** A store without conditions: If-Match and If-None-Match are ignored and the object is overwritten. */

@@ -4,11 +4,11 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } f
 import { createServer as createHttpServer, type Server } from 'node:http'
 import { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { DevEnvironment, EnvironmentOptions, InlineConfig, PluginOption, ViteDevServer } from 'vite'
+import type { DevEnvironment, EnvironmentOptions, InlineConfig, PluginOption, ResolvedConfig, ViteDevServer } from 'vite'
 import type { ModuleRunner } from 'vite/module-runner'
 import { repository } from './paths.js'
 import { makeTemp } from './temp.js'
-import { workerRunner, workerTransport, type FixtureWorker } from './vite-worker.js'
+import { RunnerThread } from './vite-worker.js'
 
 export type Vite = typeof import('vite')
 
@@ -20,6 +20,29 @@ export const versions = [
 ] as const
 export type Version = (typeof versions)[number]
 
+/** Where modules run, and whether Vite is told to serve what is outdated (Vite 6 does so anyway and has no such option). */
+export interface Mode {
+  readonly name: string
+  readonly version: Version
+  readonly runner: 'in-process' | 'worker thread'
+  readonly ignoreOutdatedRequests: boolean
+  /** A stale dependency is served as if it were the current one. */
+  readonly silent: boolean
+}
+
+/** Everything that the invariants have to hold in. */
+export const modes: readonly Mode[] = versions.flatMap((version) =>
+  (['in-process', 'worker thread'] as const).flatMap((runner) =>
+    (version.silent ? [false] : [false, true]).map((ignoreOutdatedRequests) => ({
+      name: `${version.name}, ${runner}${ignoreOutdatedRequests ? ', ignoreOutdatedRequests' : ''}`,
+      version,
+      runner,
+      ignoreOutdatedRequests,
+      silent: version.silent || ignoreOutdatedRequests,
+    })),
+  ),
+)
+
 export const loadVite = (version: Version): Promise<Vite> => import(version.package)
 
 export interface FixtureOptions {
@@ -28,13 +51,16 @@ export interface FixtureOptions {
   context: 'kept' | 'plain'
   plugins?: PluginOption[]
   /** Where the modules run. */
-  runner?: 'in-process' | 'worker thread'
+  runner?: Mode['runner']
   ignoreOutdatedRequests?: boolean
   /** Environments beside `ssr`. */
   environments?: Record<string, EnvironmentOptions>
   include?: string[]
+  exclude?: string[]
   /** Installs warmswap as a real directory instead of a link to the checkout. */
   installed?: boolean
+  /** Dependencies that bring a copy of warmswap of their own. */
+  copies?: string[]
   /** Listens itself, with a page and a web socket, instead of being a middleware. */
   page?: boolean
 }
@@ -47,36 +73,63 @@ export interface Answer {
   counter: number
   /** Differs after each initialisation of the state. */
   initialised: number
-  evaluations: { shared: number; entry: number }
+  evaluations: Evaluations
+}
+
+/** What functions of the fixture return crosses to another thread, where it runs in one. */
+type Crossing<T> = T | Promise<T>
+
+/** How often modules were evaluated in their thread. */
+export interface Evaluations {
+  shared: number
+  entry: number
+  accepting: number
 }
 
 /** src/entry.js. */
 export interface Entry {
-  context: object
-  counter: { value: number }
-  count(value: number): void | Promise<void>
+  /** Numbers of the objects that are kept: the same number is the same object. */
+  identity(): Crossing<{ context: number; counter: number }>
+  count(value: number): Crossing<void>
+  counted(): Crossing<number>
   handle(route: string): Promise<Answer>
-  hotData: { since: number }
+  /** Keeps this generation's handler, as a custom server does. */
+  keepHandler(): Crossing<void>
+  handleByKept(route: string): Promise<Answer>
+  hotSince(): Crossing<number>
+  evaluations(): Crossing<Evaluations>
+}
+
+/** src/chunk-entry.js. */
+export interface ChunkEntry {
+  handle(): Promise<{ store?: { user: string }; counter: number }>
+  count(value: number): Crossing<void>
+  hotSince(): Crossing<number>
 }
 
 export const ENTRY = '/src/entry.js'
+export const CHUNK_ENTRY = '/src/chunk-entry.js'
+
+export const runnerOf = (environment: DevEnvironment | undefined): ModuleRunner => (environment as unknown as { runner: ModuleRunner }).runner
 const fixtures = join(repository, '__test__/state/fixtures')
 
 /** A copy of the fixture as an installed application: its dependencies are real directories, because linked ones are never pre-bundled. */
-export function copyFixture(context: 'kept' | 'plain', { installed = false } = {}): string {
+export function copyFixture(context: 'kept' | 'plain', { installed = false, copies = [] as string[] } = {}): string {
   const root = makeTemp()
   cpSync(join(fixtures, 'app'), root, { recursive: true })
   cpSync(join(fixtures, 'packages'), join(root, 'node_modules'), { recursive: true })
   cpSync(join(root, `src/context-${context}.js`), join(root, 'src/context.js'))
   const home = join(root, 'node_modules/warmswap')
-  if (installed) {
-    mkdirSync(home)
-    cpSync(join(repository, 'package.json'), join(home, 'package.json'))
-    cpSync(join(repository, 'dist'), join(home, 'dist'), { recursive: true })
-  } else {
-    symlinkSync(repository, home)
-  }
+  if (installed) installPackage(home)
+  else symlinkSync(repository, home)
+  for (const name of copies) installPackage(join(root, 'node_modules', name, 'node_modules/warmswap'))
   return root
+}
+
+function installPackage(home: string): void {
+  mkdirSync(home, { recursive: true })
+  cpSync(join(repository, 'package.json'), join(home, 'package.json'))
+  cpSync(join(repository, 'dist'), join(home, 'dist'), { recursive: true })
 }
 
 export class Fixture {
@@ -86,14 +139,16 @@ export class Fixture {
   readonly reloads: Record<string, number> = {}
   readonly root: string
   readonly server: ViteDevServer
-  readonly worker: FixtureWorker | undefined
+  readonly #thread: RunnerThread | undefined
+  readonly #vite: Vite
   #http: Server | undefined
 
-  constructor(parts: { root: string; server: ViteDevServer; log: string[]; worker: FixtureWorker | undefined }) {
+  constructor(parts: { root: string; server: ViteDevServer; log: string[]; vite: Vite; thread: RunnerThread | undefined }) {
     this.root = parts.root
     this.server = parts.server
     this.log = parts.log
-    this.worker = parts.worker
+    this.#vite = parts.vite
+    this.#thread = parts.thread
     this.countReloads()
   }
 
@@ -101,9 +156,14 @@ export class Fixture {
     return this.server.environments.ssr as DevEnvironment
   }
 
-  /** The runner of `ssr`: Vite's own in this process, or one that talks to the worker. */
+  /** The runner of `ssr`: Vite's own in this process, or one that talks to the thread. */
   get runner(): ModuleRunner {
-    return this.worker === undefined ? (this.ssr as unknown as { runner: ModuleRunner }).runner : workerRunner(this.worker)
+    return runnerOf(this.ssr)
+  }
+
+  /** Another runner for the modules of an environment, in the same thread as its first. */
+  anotherRunner(environment: DevEnvironment = this.ssr): ModuleRunner {
+    return this.#thread === undefined ? this.#vite.createServerModuleRunner(environment) : this.#thread.openRunner((environment as unknown as { channel: number }).channel)
   }
 
   entry(): Promise<Entry> {
@@ -150,19 +210,20 @@ export class Fixture {
       await Promise.allSettled([...Object.values(optimized), ...Object.values(discovered)].map(({ processing }) => processing))
     }
     await this.server.close()
-    await this.worker?.terminate()
+    await this.#thread?.terminate()
     rmSync(this.root, { recursive: true, force: true })
   }
 }
 
 /** Starts a server on a copy of the fixture. The caller closes it. */
 export async function openFixture(options: FixtureOptions): Promise<Fixture> {
-  const { version, context, plugins = [], ignoreOutdatedRequests, environments = {}, include = ['dep-a'] } = options
+  const { version, context, plugins = [], ignoreOutdatedRequests, environments = {}, include = ['dep-a'], exclude = [] } = options
   const vite = await loadVite(version)
-  const root = copyFixture(context, { installed: options.installed === true })
+  const root = copyFixture(context, { installed: options.installed === true, copies: options.copies ?? [] })
   const log: string[] = []
-  const worker = options.runner === 'worker thread' ? await workerTransport(version.package) : undefined
-  const optimizeDeps = { noDiscovery: false, include, ...(ignoreOutdatedRequests === undefined ? {} : { ignoreOutdatedRequests }) }
+  const thread = options.runner === 'worker thread' ? await RunnerThread.start(version.package) : undefined
+  const dev = thread && { createEnvironment: (name: string, config: ResolvedConfig) => thread.environment(vite, name, config) }
+  const optimizeDeps = { noDiscovery: false, include, exclude, ...(ignoreOutdatedRequests ? { ignoreOutdatedRequests } : {}) }
   const keep = (text: string): void => void log.push(text)
   const base: InlineConfig = {
     root,
@@ -174,16 +235,16 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
       ssr: {
         resolve: { noExternal: true },
         optimizeDeps,
-        ...(worker && { dev: { createEnvironment: (name, config) => new vite.DevEnvironment(name, config, { hot: true, transport: worker.channel }) } }),
+        ...(dev && { dev }),
       },
-      ...environments,
+      ...Object.fromEntries(Object.entries(environments).map(([name, environment]) => [name, name === 'client' || !dev ? environment : { dev, ...environment }])),
     },
     plugins,
   }
   if (options.page) cpSync(join(fixtures, 'browser'), root, { recursive: true })
   const server = await vite.createServer(base)
   if (options.page) await server.listen()
-  return new Fixture({ root, server, log, worker })
+  return new Fixture({ root, server, log, vite, thread })
 }
 
 /** What the fixture's handlers were called with. */
@@ -205,8 +266,7 @@ export function applicationPlugin(calls = new Calls()): PluginOption {
         calls.methods.push(request.method ?? '')
         response.setHeader(`x-attempt-${calls.count}`, 'true')
         try {
-          const runner = (server.environments.ssr as unknown as { runner: ModuleRunner }).runner
-          const entry = await runner.import<Entry>(ENTRY)
+          const entry = await runnerOf(server.environments.ssr).import<Entry>(ENTRY)
           response.setHeader('content-type', 'application/json')
           response.end(JSON.stringify(await entry.handle(route)))
         } catch (error) {
@@ -233,12 +293,14 @@ interface Failing {
   reads?: boolean
   /** Sends the head before it fails. */
   sends?: boolean
+  /** What happens after the calls that fail. @default an answer */
+  then?: Error
   /** Whose dependency is stale. @default that of `ssr` */
   of?: () => DevEnvironment
 }
 
 /** Requests fail as Vite's runner does on a stale dependency. */
-export function failingPlugin(calls: Calls, { until = Infinity, isEven = false, reads = false, sends = false, of }: Failing = {}): PluginOption {
+export function failingPlugin(calls: Calls, { until = Infinity, isEven = false, reads = false, sends = false, then, of }: Failing = {}): PluginOption {
   return {
     name: 'fixture:failing',
     configureServer: (server) => () => {
@@ -248,6 +310,7 @@ export function failingPlugin(calls: Calls, { until = Infinity, isEven = false, 
         if (sends) await new Promise((written) => response.writeHead(200).write('half of an ', written))
         const fails = calls.count <= until && !(isEven && calls.count % 2 === 0)
         if (fails) return next(staleError(of?.() ?? (server.environments.ssr as DevEnvironment)))
+        if (then !== undefined) return next(then)
         response.end(`${request.method} ${request.url}`)
       })
     },

@@ -1,11 +1,15 @@
 // A worker thread as something that can be asked: requests in flight are counted, so that it can be drained.
 import { Worker } from 'node:worker_threads'
 
+/** How long a request that was begun may take once its worker has been followed. */
+const DRAIN_MS = 5000
+
 export class BundleWorker {
   #worker
   #waiting = new Map()
   #next = 0
   #idle = []
+  #ended
 
   constructor(workerData) {
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData })
@@ -13,18 +17,20 @@ export class BundleWorker {
       this.#worker.on('message', (message) => (message.ready ? resolve(message.paths) : this.#settle(message)))
       this.#worker.on('error', reject)
       this.#worker.on('exit', (code) => {
-        const error = Object.assign(new Error(`the worker ended with exit code ${code}`), { code: 'WORKER_EXITED' })
-        reject(error)
-        for (const { reject: rejectRequest } of this.#waiting.values()) rejectRequest(error)
+        this.#ended = Object.assign(new Error(`the worker ended with exit code ${code}`), { code: 'WORKER_EXITED' })
+        reject(this.#ended)
+        for (const { reject: rejectRequest } of this.#waiting.values()) rejectRequest(this.#ended)
         this.#waiting.clear()
         this.#wakeDrainers()
       })
     })
     this.ready.catch(() => {})
+    this.exited = new Promise((resolve) => this.#worker.once('exit', resolve))
   }
 
   async ask(path) {
     await this.ready
+    if (this.#ended) throw this.#ended
     const id = this.#next++
     return await new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
@@ -44,9 +50,13 @@ export class BundleWorker {
     if (this.#waiting.size === 0) for (const wake of this.#idle.splice(0)) wake()
   }
 
-  /** Resolves when nothing is in flight, then ends the thread. */
+  /** Ends the thread when nothing is in flight, or at the deadline: one request that hangs must not hold up the next swap. */
   async drain() {
-    if (this.#waiting.size > 0) await new Promise((resolve) => this.#idle.push(resolve))
+    if (this.#waiting.size > 0) {
+      let timer
+      await Promise.race([new Promise((resolve) => this.#idle.push(resolve)), new Promise((resolve) => (timer = setTimeout(resolve, DRAIN_MS)))])
+      clearTimeout(timer)
+    }
     await this.#worker.terminate()
   }
 

@@ -20,3 +20,9 @@ export function run(command, args, options = {}) {
 export function attempt(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options, env: { ...process.env, ...options.env } })
 }
+
+/** The target that the napi CLI builds for; everything else builds for it too, else Cargo keeps two copies of all dependencies. */
+export function hostTarget() {
+  const { stdout } = attempt('rustc', ['-vV'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+  return /^host: (.+)$/m.exec(stdout)[1]
+}

@@ -37,3 +37,15 @@ export function ensurePython(name, packages) {
   attempt('touch', [done])
   return join(home, 'bin')
 }
+
+/** The program of a crate, compiled once into .cache. Returns its path, or undefined if it cannot be made. */
+export function ensureCrate(name, version, features) {
+  const home = join(root, '.cache', `${name}-${version}`)
+  const program = join(home, 'bin', name)
+  if (existsSync(program)) return program
+  console.log(`warmswap: compiling ${name} ${version}`)
+  const target = join(home, 'target')
+  const made = attempt('cargo', ['install', name, '--version', version, '--features', features, '--locked', '--root', home, '--target-dir', target], { stdio: 'ignore' }).status === 0
+  rmSync(target, { recursive: true, force: true })
+  return made ? program : undefined
+}

@@ -161,7 +161,7 @@ export function pack(directory: string, options?: PackOptions): ReadableStream<U
 /** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
 export async function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult> {
   const path = typeof source === 'string' ? check.absolutePath('source', source) : undefined
-  const chunks = path === undefined ? iterate(source as ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) : undefined
+  if (path === undefined) checkStream(source)
   const target = restoreTarget('into', into)
   const given = check.options('options', options, ['mode', 'symlinks', 'limits', 'deadlineMs', 'signal', 'strict', 'onProgress'])
   const signal = check.signal('options.signal', given.signal)
@@ -177,15 +177,17 @@ export async function unpack(source: string | ReadableStream<Uint8Array> | Async
 
   const started = performance.now()
   const unpacker = unwrap(native.startUnpack(path, target, nativeOptions))
+  const chunks = path === undefined ? open(source as ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) : undefined
   const stop = (): void => unpacker.cancel()
   signal?.addEventListener('abort', stop, { once: true })
   if (signal?.aborted) stop()
   const stopShowing = showProgress(unpacker, given.onProgress)
   try {
-    const result = unpacker.result()
-    if (chunks) await feed(unpacker, chunks, result)
-    return settle(unwrap(await result), { strict, signal, started })
+    // Not waited for: a source that stalls would stall the call.
+    if (chunks) void feed(unpacker, chunks)
+    return settle(unwrap(await unpacker.result()), { strict, signal, started })
   } finally {
+    chunks?.giveUp()
     stopShowing()
     signal?.removeEventListener('abort', stop)
   }
@@ -216,41 +218,51 @@ function settle(ended: NativeResult, call: { strict: boolean; signal: AbortSigna
   }
 }
 
-function iterate(source: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): AsyncIterator<Uint8Array> {
-  const iterable = typeof source === 'object' && source !== null && Symbol.asyncIterator in source
-  if (!iterable) throw invalidArgument('source', source, 'an absolute path, a ReadableStream or an AsyncIterable of Uint8Array')
-  return source[Symbol.asyncIterator]()
+/** A source that is pulled: the next chunk, and the end of all interest, also while a chunk is waited for. */
+interface Chunks {
+  next(): Promise<{ done?: boolean; value?: unknown }>
+  giveUp(): void
 }
 
-/** Pulls the source as fast as the unpacker reads; the call's end stops it, also while the source stalls. */
-async function feed(unpacker: Unpacker, chunks: AsyncIterator<Uint8Array>, result: Promise<unknown>): Promise<void> {
-  const over = result.then(
-    () => undefined,
-    () => undefined,
-  )
+function checkStream(source: unknown): void {
+  const isStream = typeof source === 'object' && source !== null && (Symbol.asyncIterator in source || 'getReader' in source)
+  if (!isStream) throw invalidArgument('source', source, 'an absolute path, a ReadableStream or an AsyncIterable of Uint8Array')
+  if ('locked' in source && source.locked === true) throw invalidArgument('source', source, 'a stream that nobody else reads')
+}
+
+function open(source: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): Chunks {
+  const ignore = (): void => {}
+  if ('getReader' in source) {
+    const reader = source.getReader()
+    return { next: () => reader.read(), giveUp: () => void reader.cancel().catch(ignore) }
+  }
+  const iterator = source[Symbol.asyncIterator]()
+  return { next: () => iterator.next(), giveUp: () => void Promise.resolve(iterator.return?.()).catch(ignore) }
+}
+
+/** Pulls the source as fast as the unpacker reads, until one of them ends. */
+async function feed(unpacker: Unpacker, chunks: Chunks): Promise<void> {
   try {
     for (;;) {
-      const next = await Promise.race([chunks.next(), over])
-      if (next === undefined) break
-      if (next.done) return unpacker.end()
-      if (!(next.value instanceof Uint8Array)) throw invalidArgument("the source's chunk", next.value, 'a Uint8Array')
-      let wanted = unpacker.push(next.value)
+      const { done, value } = await chunks.next()
+      if (done) return unpacker.end()
+      if (!(value instanceof Uint8Array)) throw invalidArgument("the source's chunk", value, 'a Uint8Array')
+      let wanted = unpacker.push(value)
       if (wanted === WAIT) wanted = unwrap(await unpacker.drained())
-      if (wanted === STOP) break
+      if (wanted === STOP) return
     }
   } catch (error) {
     unpacker.fail(error instanceof Error ? error.message : String(error))
   }
-  // Not waited for: a source that stalls would stall the call.
-  Promise.resolve(chunks.return?.()).catch(() => {})
 }
 
 /** Asks now and then how far it is; keeps nothing alive. Returns what stops it. */
 function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress']): () => void {
   if (onProgress === undefined) return () => {}
+  const tell = guarded(onProgress)
   const show = (): void => {
     const [files, bytes] = unpacker.progress() as [number, number]
-    onProgress({ phase: 'unpack', files, bytes })
+    tell({ phase: 'unpack', files, bytes })
   }
   const timer = setInterval(show, PROGRESS_EVERY_MS)
   timer.unref()
@@ -260,11 +272,34 @@ function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress'
   }
 }
 
+/** A listener whose bug is the program's to see, not this call's to fail with. */
+export function guarded<T>(listener: (told: T) => void): (told: T) => void {
+  return (told) => {
+    try {
+      listener(told)
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
 /** A directory that may be replaced: not the root of everything, and nobody's home. */
 export function restoreTarget(name: string, value: unknown): string {
   const path = resolve(check.absolutePath(name, value))
-  if (path === '/' || path === homedir() || path === resolve(homedir(), '..')) throw invalidArgument(name, value, "a directory of its own, neither '/' nor a home directory")
+  const home = homeDirectory()
+  if (path === '/' || (home !== undefined && (path === home || path === resolve(home, '..')))) throw invalidArgument(name, value, "a directory of its own, neither '/' nor a home directory")
   return path
+}
+
+/** None for a user without an entry in the password file and without HOME, as pods have them. */
+function homeDirectory(): string | undefined {
+  try {
+    return homedir()
+  } catch {
+    return undefined
+  }
 }
 
 /** Checked limits, as the addon takes them. */

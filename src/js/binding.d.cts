@@ -49,7 +49,7 @@ export declare class NativeBundles {
   list(): Promise<Reply<Array<NativeGeneration>>>
   /** Compares a generation with its manifest. */
   verify(generation?: number | undefined | null): Promise<Reply<Array<NativeProblem>>>
-  /** Waits until no collection of this handle is at work. */
+  /** Ends the collections of this handle that wait for the lock, and waits until none is at work. */
   settled(): Promise<Reply<void>>
   /** Waits for the build lock. */
   buildLock(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBuildLock>>
@@ -139,8 +139,6 @@ export declare class NativeStage {
   publish(options: NativePublishOptions, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
   /** Removes it. */
   discard(): Promise<Reply<void>>
-  /** Lets go of the stage after it was published. */
-  close(): void
 }
 
 /** A directory on its way to a stream; starts with the first pull. */
@@ -195,6 +193,10 @@ export declare function monotonicMicros(): number
 
 /** What a store can do. */
 export interface NativeAbilities {
+  /** `probed`, or why nothing is known. */
+  outcome: string
+  /** For people. */
+  reason?: string
   /** Conditions on PUT are honoured. */
   conditionalPut: boolean
   /** Conditions on completing a multipart upload are honoured. */

@@ -1,13 +1,13 @@
 /** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
 
-import type { RestoreOutcome } from './archive.js'
+import { guarded, type RestoreOutcome } from './archive.js'
 import type { SnapshotOutcome } from './caches.js'
 
 /** How one call ended. */
 export interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune'
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove'
   key: string
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned'
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed'
   reason?: string
   ms: number
   bytes: number
@@ -19,20 +19,13 @@ export class CacheEvents {
   readonly #listener: ((event: CacheEvent) => void) | undefined
 
   constructor(listener: ((event: CacheEvent) => void) | undefined) {
-    this.#listener = listener
+    this.#listener = listener && guarded(listener)
   }
 
   emit(event: Omit<CacheEvent, 'reason'> & { reason: string | undefined }): void {
     const { reason, ...rest } = event
     const told: CacheEvent = reason === undefined ? rest : { ...rest, reason }
     if (process.env.WARMSWAP_LOG === '1') process.stderr.write(`${JSON.stringify({ warmswap: 'cache', at: new Date().toISOString(), ...told })}\n`)
-    try {
-      this.#listener?.(told)
-    } catch (error) {
-      // The listener's bug is the program's to see, not this call's to fail with.
-      queueMicrotask(() => {
-        throw error
-      })
-    }
+    this.#listener?.(told)
   }
 }

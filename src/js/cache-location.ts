@@ -50,6 +50,8 @@ export function parseStoreLocation(store: unknown): { scheme: string; options: R
   return { scheme: validate.string('store.scheme', scheme), options: given }
 }
 
+const SECRETS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
+
 function parseUrl(text: string): { scheme: string; options: Record<string, string> } {
   const refuse = (why: string): WarmswapError => new WarmswapError('ERR_INVALID_ARGUMENT', `store is not a location that is known (${why}); accepted are 'file:///absolute/folder', 's3://bucket/prefix?region=…&endpoint=…' and 'memory:name'`)
   let url: URL
@@ -59,23 +61,39 @@ function parseUrl(text: string): { scheme: string; options: Record<string, strin
     throw refuse('it is not a URL')
   }
   // They would end up in process lists and logs; objects and the environment keep them apart.
-  if (url.username !== '' || url.password !== '') throw refuse('it holds credentials; pass an object with accessKeyId and secretAccessKey')
+  const holdsCredentials = url.username !== '' || url.password !== '' || SECRETS.some((name) => url.searchParams.has(name))
+  if (holdsCredentials) throw refuse('it holds credentials; set them in the environment, or pass an object with accessKeyId and secretAccessKey')
   const query: Record<string, string> = {}
   for (const [name, value] of url.searchParams) {
-    if (name in query) throw refuse(`it names ${name} twice`)
+    if (Object.hasOwn(query, name)) throw refuse(`it names ${name} twice`)
     query[name] = value
+  }
+  const decoded = (part: string): string => {
+    try {
+      return decodeURIComponent(part)
+    } catch {
+      throw refuse("a '%' in it is not followed by two hexadecimal digits of UTF-8")
+    }
   }
   switch (url.protocol) {
     case 'file:':
       if (url.host !== '') throw refuse('it names a host')
       url.search = ''
-      return { scheme: 'file', options: { ...query, path: fileURLToPath(url) } }
+      return { scheme: 'file', options: { ...query, path: filePath(url, refuse) } }
     case 'memory:':
-      return { scheme: 'memory', options: { ...query, name: decodeURIComponent(url.pathname.replace(/^\/+/, '') || url.host) } }
+      return { scheme: 'memory', options: { ...query, name: decoded(url.pathname.replace(/^\/+/, '') || url.host) } }
     case 's3:':
       if (url.hostname === '') throw refuse('it names no bucket')
-      return { scheme: 's3', options: { ...query, bucket: url.hostname, prefix: decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, '') } }
+      return { scheme: 's3', options: { ...query, bucket: url.hostname, prefix: decoded(url.pathname).replace(/^\/+|\/+$/g, '') } }
     default:
       throw refuse(`its scheme is '${url.protocol.slice(0, -1)}'`)
+  }
+}
+
+function filePath(url: URL, refuse: (why: string) => WarmswapError): string {
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    throw refuse((error as Error).message)
   }
 }

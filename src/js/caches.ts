@@ -1,9 +1,9 @@
 /** Caches: a tree streamed to a store and back. Two verbs that are advisory: they resolve with an outcome. */
 
-import { limits, restoreTarget, type Limits, type Preset, type Progress, type RestoreOutcome, type RestoreResult } from './archive.js'
+import { guarded, limits, restoreTarget, type Limits, type Preset, type Progress, type RestoreOutcome, type RestoreResult } from './archive.js'
 import { CacheEvents, type CacheEvent } from './cache-events.js'
 import { parseStoreLocation, type StoreLocation } from './cache-location.js'
-import type { NativeBudget, NativeCache, NativeProgress, NativeRestoreReport, NativeSnapshotReport } from './binding.cjs'
+import type { NativeBudget, NativeCache, NativeProgress, NativePruneReport, NativeRestoreReport, NativeSnapshotReport } from './binding.cjs'
 import { WarmswapError, invalidArgument, type ErrorCode } from './errors.js'
 import { native, unwrap, type Failure } from './native.js'
 import * as validate from './validate.js'
@@ -109,10 +109,10 @@ export interface Cache extends AsyncDisposable {
   /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>
   /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */
-  prune(options: Budget & { key: string; keep?: number; olderThanMs?: number }): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome }>
+  prune(options: Budget & { key: string; keep?: number; olderThanMs?: number }): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }>
   /** Removes the key and all its objects (a site was deleted). */
-  remove(key: string, budget?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome }>
-  /** Finds out what the store can do, with small objects that it removes again. */
+  remove(key: string, budget?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }>
+  /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
   probe(budget?: Budget): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>
   /** Waits for the calls that run; later ones reject with ERR_CLOSED. */
   close(): Promise<void>
@@ -179,7 +179,7 @@ class OpenCache implements Cache {
     const report = await this.#call(given.signal, (token) => this.#handle.restore(native, token, progress))
     const result = restoreResult(report)
     this.#events.emit({ verb: 'restore', key: result.key ?? native.keys[0]!, outcome: result.outcome, reason: result.reason, ms: result.timings.total ?? 0, bytes: result.bytes, files: result.files })
-    if (strict && !result.ok) throw strictError('restore', result, given.signal)
+    if (strict && !result.ok) throw outcomeError('restore', result, given.signal)
     return result
   }
 
@@ -208,39 +208,53 @@ class OpenCache implements Cache {
     )
     const result = snapshotResult(report)
     this.#events.emit({ verb: 'snapshot', key: native.key, outcome: result.outcome, reason: result.reason, ms: result.timings.total ?? 0, bytes: result.bytes, files: result.files })
-    if (strict && !result.ok) throw strictError('snapshot', result, given.signal)
+    if (strict && !result.ok) throw outcomeError('snapshot', result, given.signal)
     return result
   }
 
   async inspect(key: string, options?: Budget): Promise<CacheInfo | null> {
     const given = validate.options('budget', options, BUDGET)
-    const report = await this.#call(given.signal, (token) => this.#handle.inspect(validate.string('key', key), budget('budget', given, 30_000), token))
+    const name = validate.string('key', key)
+    const time = budget('budget', given, 30_000)
+    const report = await this.#call(given.signal, (token) => this.#handle.inspect(name, time, token))
     if (report.outcome === 'miss' || report.outcome === 'disabled') return null
-    if (report.info === undefined) throw strictError('inspect', report, given.signal)
+    if (report.info === undefined) throw outcomeError('inspect', report, given.signal)
     const { producer, ...info } = report.info
     return { ...info, producer: Object.fromEntries(Object.entries(producer).filter(([, value]) => value !== '')) }
   }
 
-  async prune(options: Budget & { key: string; keep?: number; olderThanMs?: number }): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome }> {
+  async prune(options: Budget & { key: string; keep?: number; olderThanMs?: number }): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }> {
     const given = validate.options('options', options, [...BUDGET, 'key', 'keep', 'olderThanMs'])
     const key = validate.string('options.key', given.key)
     const keep = validate.wholeNumber('options.keep', given.keep ?? 2, 1)
     const olderThanMs = validate.milliseconds('options.olderThanMs', given.olderThanMs ?? 3_600_000)
-    const report = await this.#call(given.signal, (token) => this.#handle.prune(key, keep, olderThanMs, budget('options', given, 30_000), token))
-    const outcome = report.outcome as 'pruned' | RestoreOutcome
-    this.#events.emit({ verb: 'prune', key, outcome, reason: report.reason, ms: report.ms, bytes: report.bytes, files: report.removed.length })
-    return { removed: report.removed, outcome }
+    const time = budget('options', given, 30_000)
+    const report = await this.#call(given.signal, (token) => this.#handle.prune(key, keep, olderThanMs, time, token))
+    return { removed: report.removed, ...this.#tell('prune', key, report) }
   }
 
-  async remove(key: string, options?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome }> {
+  async remove(key: string, options?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }> {
     const given = validate.options('budget', options, BUDGET)
-    const report = await this.#call(given.signal, (token) => this.#handle.remove(validate.string('key', key), budget('budget', given, 30_000), token))
-    return { outcome: report.outcome as 'removed' | RestoreOutcome }
+    const name = validate.string('key', key)
+    const time = budget('budget', given, 30_000)
+    const report = await this.#call(given.signal, (token) => this.#handle.remove(name, time, token))
+    return this.#tell('remove', name, report)
+  }
+
+  /** One event of a call that removes; its result. */
+  #tell<Outcome extends CacheEvent['outcome']>(verb: 'prune' | 'remove', key: string, report: NativePruneReport): { outcome: Outcome; reason?: string } {
+    const { reason, ms, bytes, removed } = report
+    const outcome = report.outcome as Outcome
+    this.#events.emit({ verb, key, outcome, reason, ms, bytes, files: removed.length })
+    return reason === undefined ? { outcome } : { outcome, reason }
   }
 
   async probe(options?: Budget): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }> {
     const given = validate.options('budget', options, BUDGET)
-    return await this.#call(given.signal, (token) => this.#handle.probe(budget('budget', given, 30_000), token))
+    const time = budget('budget', given, 30_000)
+    const { outcome, reason, ...abilities } = await this.#call(given.signal, (token) => this.#handle.probe(time, token))
+    if (outcome !== 'probed' && outcome !== 'disabled') throw outcomeError('probe', reason === undefined ? { outcome } : { outcome, reason }, given.signal)
+    return abilities
   }
 
   async close(): Promise<void> {
@@ -283,7 +297,7 @@ function snapshotResult(report: NativeSnapshotReport): SnapshotResult {
   return { ...report, outcome, ok: outcome === 'uploaded' || outcome === 'unchanged', skipped, guard: report.guard as SnapshotResult['guard'], timings: Object.fromEntries(report.timings) }
 }
 
-const STRICT_CODES: Partial<Record<string, ErrorCode>> = {
+const OUTCOME_CODES: Partial<Record<string, ErrorCode>> = {
   timeout: 'ERR_TIMEOUT',
   aborted: 'ERR_ABORTED',
   miss: 'ERR_NO_GENERATION',
@@ -295,10 +309,10 @@ const STRICT_CODES: Partial<Record<string, ErrorCode>> = {
   incompatible: 'ERR_UNSUPPORTED',
 }
 
-function strictError(verb: string, result: { outcome: string; reason?: string }, signal: AbortSignal | undefined): unknown {
+function outcomeError(verb: string, result: { outcome: string; reason?: string }, signal: AbortSignal | undefined): unknown {
   if (result.outcome === 'aborted' && signal?.aborted) return signal.reason
-  const code = STRICT_CODES[result.outcome] ?? 'ERR_IO'
-  return new WarmswapError(code, `${verb} ended with '${result.outcome}'${result.reason === undefined ? '' : `: ${result.reason}`}`)
+  const code = OUTCOME_CODES[result.outcome] ?? 'ERR_IO'
+  return new WarmswapError(code, `${verb} ended with '${result.outcome}'${result.reason === undefined ? '' : `: ${result.reason}`}`, { outcome: result.outcome })
 }
 
 function expectation(value: unknown): { platform?: string; arch?: string; libc?: string; fingerprint?: string } {
@@ -341,16 +355,8 @@ function budget(name: string, given: Budget, deadlineMs: number): NativeBudget {
 function progressListener(listener: ((progress: Progress) => void) | undefined): ((progress: NativeProgress) => void) | undefined {
   if (listener === undefined) return undefined
   validate.callback('options.onProgress', listener)
-  return ({ stage, ...rest }) => {
-    // A listener that throws must not end the call it listens to.
-    try {
-      listener({ ...rest, phase: PHASES[stage] ?? 'lookup' })
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error
-      })
-    }
-  }
+  const tell = guarded(listener)
+  return ({ stage, ...rest }) => tell({ ...rest, phase: PHASES[stage] ?? 'lookup' })
 }
 
 /** The core's stages as the contract names them. */

@@ -44,6 +44,7 @@ export interface ErrorFacts {
   path?: string | undefined
   syscall?: string | undefined
   holder?: Holder | undefined
+  outcome?: string | undefined
   cause?: unknown
 }
 
@@ -59,6 +60,8 @@ export class WarmswapError extends Error {
   declare readonly syscall?: string
   /** Who holds the lock that was waited for. */
   declare readonly holder?: Holder
+  /** How the call of a cache ended that was told to throw, or had no other way to say it. */
+  declare readonly outcome?: string
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
@@ -67,6 +70,7 @@ export class WarmswapError extends Error {
     if (facts.path !== undefined) this.path = facts.path
     if (facts.syscall !== undefined) this.syscall = facts.syscall
     if (facts.holder !== undefined) this.holder = facts.holder
+    if (facts.outcome !== undefined) this.outcome = facts.outcome
     Object.defineProperty(this, BRAND, { value: true })
   }
 }

@@ -1,55 +1,116 @@
-//! A kill, an error or an interruption at every system call of every operation.
+//! A kill, an error or an interruption at every system call of every operation. Each operation runs as root, or whoever
+//! runs the tests, and those that change something also as nobody.
 
 use std::path::Path;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, User};
 
 #[derive(Clone, Copy)]
 struct Operation {
     name: &'static str,
     arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
     /// Which generations may be current after it was killed or failed.
     leaves: &'static [u64],
 }
 
-const OPERATIONS: [Operation; 5] = [
+const PLAIN: Operation = Operation {
+    name: "",
+    arguments: &[],
+    environment: &[],
+    leaves: &[2],
+};
+
+const OPERATIONS: [Operation; 10] = [
     Operation {
         name: "publish and collect",
         arguments: &["publish-and-collect"],
         leaves: &[2, 3],
+        ..PLAIN
+    },
+    Operation {
+        name: "publish and collect for power loss",
+        arguments: &["publish-and-collect"],
+        environment: &[("DURABILITY", "power")],
+        leaves: &[2, 3],
+    },
+    Operation {
+        name: "publish a copy of the current generation",
+        arguments: &["publish-a-copy"],
+        leaves: &[2, 3],
+        ..PLAIN
+    },
+    Operation {
+        name: "publish where somebody removed the link",
+        arguments: &["publish-after-the-link-went"],
+        leaves: &[2, 3],
+        ..PLAIN
+    },
+    Operation {
+        name: "publish with a pin",
+        arguments: &["publish-and-pin"],
+        leaves: &[2, 3],
+        ..PLAIN
     },
     Operation {
         name: "rollback",
         arguments: &["rollback", "1"],
         leaves: &[1, 2],
+        ..PLAIN
     },
     Operation {
         name: "collect",
         arguments: &["collect"],
         leaves: &[3],
+        ..PLAIN
     },
     Operation {
         name: "open",
         arguments: &["open"],
-        leaves: &[2],
+        ..PLAIN
+    },
+    Operation {
+        name: "open and adopt a directory as link",
+        arguments: &["open"],
+        leaves: &[2, 3],
+        ..PLAIN
     },
     Operation {
         name: "pin",
         arguments: &["pin"],
-        leaves: &[2],
+        ..PLAIN
     },
 ];
 
+impl Operation {
+    fn has_link(self) -> bool {
+        self.name.contains("link")
+    }
+
+    /// Whether it does nothing after its publish, so that its failure is that of the publish.
+    fn is_one_publish(self) -> bool {
+        ["publish with a pin", "publish where somebody removed the link"].contains(&self.name)
+    }
+
+    fn adopts(self) -> bool {
+        self.name.contains("adopt")
+    }
+
+    fn with<'a>(self, more: (&'a str, &'a str)) -> Vec<(&'a str, &'a str)> {
+        [self.environment, &[more]].concat()
+    }
+}
+
 /// How many system calls the operation makes.
 fn points(operation: Operation) -> usize {
-    points_in(&prepared(operation), operation)
+    points_in(&prepared(operation, User::Ours).expect("ours"), operation)
 }
 
 fn points_in(fixture: &Fixture, operation: Operation) -> usize {
     let log = fixture.path("points");
     let outcome = fixture.child(
         operation.arguments,
-        &[("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8"))],
+        &operation.with(("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8"))),
     );
     assert!(outcome.succeeded, "{}: {}", operation.name, outcome.output);
     read(&log).lines().count()
@@ -61,62 +122,105 @@ fn read(path: &Path) -> String {
 }
 
 /// Something for each operation to do: a collection finds a generation beyond those that are kept and what a killed
-/// writer left; an open finds a generation too many and a killed writer's stage.
-fn prepared(operation: Operation) -> Fixture {
-    let fixture = Fixture::with_two_generations();
+/// writer left; an open finds a generation too many and a killed writer's stage, or a directory to adopt.
+fn prepared(operation: Operation, user: User) -> Option<Fixture> {
+    let fixture = Fixture::of_user(Path::new("/dev/shm"), user)?;
+    let fixture = if operation.has_link() {
+        fixture.linked()
+    } else {
+        fixture
+    };
+    let publish = |environment: &[(&str, &str)]| fixture.child(&["publish"], environment).succeeded;
+    assert!(publish(&[]) && publish(&[]), "two generations");
     if operation.name == "collect" {
-        assert!(fixture.child(&["publish"], &[]).succeeded);
-        fixture.child(&["publish"], &[("WARMSWAP_FAULT", "12:KILL")]);
+        assert!(publish(&[]));
+        assert!(!publish(&[("WARMSWAP_FAULT", "12:KILL")]));
     }
     if operation.name == "open" {
-        assert!(fixture.child(&["publish"], &[]).succeeded);
+        assert!(publish(&[]));
         assert!(fixture.child(&["rollback", "2"], &[]).succeeded);
-        fixture.child(&["publish"], &[("WARMSWAP_FAULT", "12:KILL")]);
+        assert!(!publish(&[("WARMSWAP_FAULT", "12:KILL")]));
     }
-    fixture
+    if operation.adopts() {
+        remove_link(&fixture);
+        fixture.make_directory_in_place_of_link();
+    }
+    Some(fixture)
 }
 
-fn sweep(what: &str) {
-    for operation in OPERATIONS {
-        for point in 1..=points(operation) {
-            let context = format!("{what} at point {point} of {}", operation.name);
-            let fixture = prepared(operation);
-            let fault = format!("{point}:{what}");
-            let outcome = fixture.child(operation.arguments, &[("WARMSWAP_FAULT", &fault)]);
-            let current = fixture.assert_current_is_complete(&context);
-            assert!(
-                operation.leaves.contains(&current),
-                "{context}: generation {current} is current"
-            );
-            if what == "EINTR" {
-                assert!(outcome.succeeded, "{context}: {}", outcome.output);
-            }
-            // Without help: the next process just goes on.
-            let next = fixture.child(&["publish"], &[]);
-            assert!(next.succeeded, "{context}: then {}", next.output);
-            fixture.assert_no_leftovers(&context);
+#[expect(clippy::disallowed_methods, reason = "as a user does")]
+fn remove_link(fixture: &Fixture) {
+    std::fs::remove_file(fixture.path("dist")).expect("the link");
+}
+
+fn sweep(what: &str, user: User, operations: &[Operation]) {
+    // Keeps the copy of the child that nobody runs.
+    let _copy = Fixture::of_user(Path::new("/dev/shm"), user);
+    for operation in operations {
+        for point in 1..=points(*operation) {
+            let Some(fixture) = prepared(*operation, user) else {
+                return;
+            };
+            strike(&fixture, *operation, point, what);
         }
     }
 }
 
+fn strike(fixture: &Fixture, operation: Operation, point: usize, what: &str) {
+    let context = format!("{what} at point {point} of {}", operation.name);
+    let fault = format!("{point}:{what}");
+    let outcome = fixture.child(operation.arguments, &operation.with(("WARMSWAP_FAULT", &fault)));
+    // At no point is an adopted directory missing.
+    assert!(
+        !operation.adopts() || read(&fixture.path("dist/a.txt")).len() > 1,
+        "{context}: the link's content"
+    );
+    let current = fixture.assert_current_is_complete(&context);
+    assert!(
+        operation.leaves.contains(&current),
+        "{context}: generation {current} is current"
+    );
+    if operation.is_one_publish() && what != "KILL" {
+        let expected = if outcome.succeeded { 3 } else { 2 };
+        assert_eq!(current, expected, "{context}: {}", outcome.output);
+    }
+    if what == "EINTR" {
+        assert!(outcome.succeeded, "{context}: {}", outcome.output);
+    }
+    // Without help: the next process just goes on.
+    let next = fixture.child(&["publish"], operation.environment);
+    assert!(next.succeeded, "{context}: then {}", next.output);
+    fixture.assert_no_leftovers(&context);
+}
+
 #[test]
 fn i7_after_a_kill_at_any_call_the_next_open_and_publish_succeed_and_leave_nothing() {
-    sweep("KILL");
+    sweep("KILL", User::Ours, &OPERATIONS);
 }
 
 #[test]
 fn i6_an_io_error_at_any_call_changes_nothing_a_reader_can_see() {
-    sweep("EIO");
+    sweep("EIO", User::Ours, &OPERATIONS);
 }
 
 #[test]
 fn i6_a_full_disk_at_any_call_changes_nothing_a_reader_can_see() {
-    sweep("ENOSPC");
+    sweep("ENOSPC", User::Ours, &OPERATIONS);
+}
+
+/// Root may do what a mode forbids: a repair must not need that.
+#[test]
+fn i7_as_nobody_after_a_kill_at_any_call_the_next_open_and_publish_succeed_and_leave_nothing() {
+    let chosen: Vec<Operation> = OPERATIONS
+        .into_iter()
+        .filter(|operation| ["publish and collect", "rollback", "collect", "pin"].contains(&operation.name))
+        .collect();
+    sweep("KILL", User::Nobody, &chosen);
 }
 
 #[test]
 fn an_interrupted_call_is_made_again() {
-    sweep("EINTR");
+    sweep("EINTR", User::Ours, &OPERATIONS);
 }
 
 #[test]

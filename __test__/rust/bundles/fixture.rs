@@ -1,17 +1,34 @@
 //! A store in a temporary folder, and the child program that works on it.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use warmswap::core::bundles::{FileLock, Options, Patience, Store, Writer};
 use warmswap::core::sys::cancel::Cancel;
 
+/// Who runs the children.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum User {
+    Ours,
+    /// Root hides mistakes with permissions.
+    Nobody,
+}
+
+const NOBODY: u32 = 65_534;
+
 /// A folder that is gone afterwards, on memory unless a disk is asked for.
 pub(crate) struct Fixture {
     folder: tempfile::TempDir,
     root: PathBuf,
+    user: User,
+    /// The child where nobody may run it.
+    program: Option<Arc<tempfile::TempDir>>,
+    /// Whether the store is opened with the link `dist` beside it.
+    linked: bool,
 }
 
 /// What a child said and how it ended.
@@ -26,7 +43,41 @@ impl Fixture {
         Self {
             root: folder.path().join("store"),
             folder,
+            user: User::Ours,
+            program: None,
+            linked: false,
         }
+    }
+
+    /// `None`, aloud, where this process cannot become that user.
+    pub(crate) fn of_user(parent: &Path, user: User) -> Option<Self> {
+        if user == User::Ours {
+            return Some(Self::on(parent));
+        }
+        if !rustix::process::geteuid().is_root() {
+            not_run("as nobody: needs root");
+            return None;
+        }
+        let fixture = Self {
+            user,
+            program: Some(program_for_nobody()),
+            ..Self::on(parent)
+        };
+        std::os::unix::fs::chown(fixture.folder.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+        Some(fixture)
+    }
+
+    /// As a build does that knows nothing of us.
+    #[expect(clippy::disallowed_methods, reason = "a directory of a stranger")]
+    pub(crate) fn make_directory_in_place_of_link(&self) {
+        std::fs::create_dir_all(self.path("dist/assets")).expect("a directory");
+        for name in ["a.txt", "assets/b.txt"] {
+            std::fs::write(self.path("dist").join(name), "of a stranger").expect("a file");
+        }
+    }
+
+    pub(crate) fn linked(self) -> Self {
+        Self { linked: true, ..self }
     }
 
     pub(crate) fn in_memory() -> Self {
@@ -51,7 +102,19 @@ impl Fixture {
     }
 
     pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-        command(&self.root, arguments, environment)
+        let ours = PathBuf::from(env!("CARGO_BIN_EXE_bundles-child"));
+        let program = self
+            .program
+            .as_ref()
+            .map_or(ours, |copy| copy.path().join("child"));
+        let mut command = command_of(&program, &self.root, arguments, environment);
+        if self.user == User::Nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        if self.linked {
+            command.env("LINK", self.path("dist"));
+        }
+        command
     }
 
     /// Runs a child to its end.
@@ -129,11 +192,58 @@ impl Fixture {
         .into();
         expected.extend(names(&self.root).contains("fence").then(|| "fence".to_owned()));
         assert_eq!(names(&self.root), expected, "{context}");
+        if self.linked {
+            self.assert_link_alone(context);
+        }
+    }
+
+    /// The link leads to the current generation, and nothing of ours is beside it.
+    fn assert_link_alone(&self, context: &str) {
+        #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+        let target = std::fs::read_link(self.path("dist")).expect(context);
+        assert_eq!(target, Path::new("store/current"), "{context}");
+        let beside = names(self.folder.path());
+        let known = ["dist", "points", "store"];
+        assert!(
+            beside.iter().all(|name| known.contains(&name.as_str())),
+            "{context}: {beside:?}"
+        );
     }
 }
 
+/// The build may lie in a folder that only its owner may enter. One copy for all fixtures that live at the same time,
+/// made by another process: a file that this one had open for writing could not be run while a thread forks.
+fn program_for_nobody() -> Arc<tempfile::TempDir> {
+    static COPY: Mutex<Weak<tempfile::TempDir>> = Mutex::new(Weak::new());
+    let mut copy = COPY.lock().expect("not poisoned");
+    if let Some(copy) = copy.upgrade() {
+        return copy;
+    }
+    let folder = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .expect("a temporary folder");
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_bundles-child"))
+        .arg(folder.path().join("child"))
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy of the child");
+    let folder = Arc::new(folder);
+    *copy = Arc::downgrade(&folder);
+    folder
+}
+
 pub(crate) fn command(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bundles-child"));
+    command_of(
+        Path::new(env!("CARGO_BIN_EXE_bundles-child")),
+        root,
+        arguments,
+        environment,
+    )
+}
+
+fn command_of(program: &Path, root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
     command
         .arg(root)
         .args(arguments)
@@ -149,6 +259,11 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
         output: String::from_utf8_lossy(&output.stdout).into_owned(),
         succeeded: output.status.success(),
     }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+pub(crate) fn not_run(what: &str) {
+    eprintln!("NOT RUN: {what}");
 }
 
 pub(crate) fn names(directory: &Path) -> BTreeSet<String> {

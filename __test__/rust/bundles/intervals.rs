@@ -1,52 +1,97 @@
 //! I3: each pin returns a generation that was current at some instant between its call and its return, and no
-//! reader goes backwards without a rollback in between. Writers log each publish and rollback, readers each pin,
-//! all on `CLOCK_MONOTONIC`; the checker looks for instants that explain every reader's log.
+//! reader goes backwards without a rollback in between. Writers say each publish and rollback, readers each pin,
+//! all on `CLOCK_MONOTONIC`; the checker looks for instants that explain every reader's log. Kills do not blind it:
+//! what a killed writer did not say, the next one finds.
 //!
 //! A pin that leaves out only its second look at the pointer is not among the mutants, because it keeps this
 //! promise: the first look lies within the call, and the count of links under the lock refuses what was collected.
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
-
-use crate::fixture::Fixture;
-
-const WRITERS: usize = 2;
-const READERS: usize = 3;
-const MILLISECONDS: &str = "2500";
-
 /// One call: the generation, and the microseconds between which it ran.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Call {
-    number: u64,
-    before: u64,
-    after: u64,
+pub(crate) struct Call {
+    pub(crate) number: u64,
+    pub(crate) before: u64,
+    pub(crate) after: u64,
 }
 
-impl Call {
-    /// Of a line `<kind> <number> <before> <after>`.
-    fn parse(line: &str, kind: &str) -> Option<Self> {
-        let mut fields = line.strip_prefix(kind)?.split_ascii_whitespace();
+/// One line of a child.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Line {
+    /// What a writer found current, under the lock, before it changed anything.
+    Found(Call),
+    /// A publish or rollback.
+    Flip(Call),
+    Pin(Call),
+}
+
+impl Line {
+    /// Of `<kind> <number> <before> <after>`.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace();
+        let kind = match fields.next()? {
+            "found" => Self::Found,
+            "flip" => Self::Flip,
+            "pin" => Self::Pin,
+            _ => return None,
+        };
         let mut next = || fields.next()?.parse().ok();
-        Some(Self {
+        Some(kind(Call {
             number: next()?,
             before: next()?,
             after: next()?,
-        })
+        }))
     }
 }
 
-/// The first pin that no instant explains. `flips` are in order and do not overlap; the i-th is current from
-/// within its own interval until within that of the next.
-fn unexplained(flips: &[Call], pins: &[Call]) -> Option<Call> {
+/// The flips in order, from what the writers said in any order. `first` is what was current before them.
+pub(crate) fn sequence(first: u64, said: &[Line]) -> Vec<Call> {
+    let mut said: Vec<(bool, Call)> = said
+        .iter()
+        .filter_map(|line| match line {
+            Line::Found(call) => Some((false, *call)),
+            Line::Flip(call) => Some((true, *call)),
+            Line::Pin(_) => None,
+        })
+        .collect();
+    // Under the lock, so none overlaps another; a writer finds before it flips.
+    said.sort_by_key(|(is_flip, call)| (call.before, *is_flip));
+    let mut flips = vec![Call {
+        number: first,
+        before: 0,
+        after: 0,
+    }];
+    let mut found_before = 0;
+    for (is_flip, call) in said {
+        let known = flips[flips.len() - 1].number;
+        if is_flip {
+            flips.push(call);
+        } else if call.number != known {
+            // The writer before was killed between its flip and its line.
+            flips.push(Call {
+                before: found_before,
+                ..call
+            });
+        }
+        if !is_flip {
+            found_before = call.before;
+        }
+    }
+    flips
+}
+
+/// The first pin of one reader that no instant explains. `flips` are in order and do not overlap; the i-th is
+/// current from within its own interval until within that of the next.
+pub(crate) fn unexplained(flips: &[Call], pins: &[Call]) -> Option<Call> {
+    let until = |index: usize| flips.get(index + 1).map_or(u64::MAX, |next| next.after);
     // A reader never looks at an earlier state of the pointer than before; the earliest that fits leaves the
     // most to the pins that follow.
     let mut reached = 0;
     for pin in pins {
-        let fits = |index: usize| {
-            let until = flips.get(index + 1).map_or(u64::MAX, |next| next.after);
-            flips[index].number == pin.number && flips[index].before <= pin.after && pin.before <= until
-        };
-        match (reached..flips.len()).find(|index| fits(*index)) {
+        while reached < flips.len() && until(reached) < pin.before {
+            reached += 1;
+        }
+        let fits = |index: &usize| flips[*index].number == pin.number && flips[*index].before <= pin.after;
+        match (reached..flips.len()).find(fits) {
             Some(index) => reached = index,
             None => return Some(*pin),
         }
@@ -54,83 +99,16 @@ fn unexplained(flips: &[Call], pins: &[Call]) -> Option<Call> {
     None
 }
 
-/// Lets writers and readers run side by side.
-fn unexplained_pin_of_a_run(mutant: &str) -> Option<Call> {
-    let fixture = Fixture::in_memory();
-    assert!(fixture.child(&["publish"], &[]).succeeded);
-    let start = |command: &str| fixture.spawn(&[command, MILLISECONDS], &[("WARMSWAP_MUTANT", mutant)]);
-    let children: Vec<_> = (0..WRITERS + READERS)
-        .map(|index| start(if index < WRITERS { "log-flips" } else { "log-pins" }))
-        .collect();
-    // All pipes are read at the same time, else a child would wait for its reader.
-    let logs: Vec<String> = std::thread::scope(|scope| {
-        let readers: Vec<_> = children
-            .into_iter()
-            .map(|mut child| {
-                scope.spawn(move || {
-                    let mut log = String::new();
-                    child
-                        .stdout
-                        .take()
-                        .expect("piped")
-                        .read_to_string(&mut log)
-                        .expect("a log");
-                    assert!(child.wait().expect("ended").success(), "{log}");
-                    log
-                })
-            })
-            .collect();
-        readers
-            .into_iter()
-            .map(|reader| reader.join().expect("a log"))
-            .collect()
-    });
-    let calls = |log: &String, kind: &str| -> Vec<Call> {
-        log.lines().filter_map(|line| Call::parse(line, kind)).collect()
-    };
-    let first = Call {
-        number: 1,
-        before: 0,
-        after: 0,
-    };
-    let sequence: BTreeMap<u64, Call> = std::iter::once(first)
-        .chain(logs.iter().flat_map(|log| calls(log, "flip ")))
-        .map(|flip| (flip.before, flip))
-        .collect();
-    let flips: Vec<Call> = sequence.into_values().collect();
-    assert!(
-        flips.windows(2).all(|pair| pair[0].after <= pair[1].before),
-        "the writer lock lets one writer in at a time"
-    );
-    assert!(flips.len() > 10, "{} flips", flips.len());
-    assert!(
-        flips.windows(2).any(|pair| pair[1].number < pair[0].number),
-        "rollbacks are among them"
-    );
-    logs[WRITERS..].iter().find_map(|log| {
-        let pins = calls(log, "pin ");
-        assert!(!pins.is_empty(), "a reader pins");
-        unexplained(&flips, &pins)
-    })
-}
-
-#[test]
-fn i3_each_pin_was_current_between_its_call_and_its_return() {
-    assert_eq!(unexplained_pin_of_a_run(""), None);
-}
-
-#[test]
-fn i3_the_check_of_intervals_notices_a_pin_that_trusts_what_is_held() {
-    assert_ne!(unexplained_pin_of_a_run("held-before-pointer"), None);
+fn call((number, before, after): (u64, u64, u64)) -> Call {
+    Call {
+        number,
+        before,
+        after,
+    }
 }
 
 #[test]
 fn i3_the_check_of_intervals_fails_where_it_must() {
-    let call = |(number, before, after)| Call {
-        number,
-        before,
-        after,
-    };
     // 2 is rolled back to 1 at 50 to 60.
     let flips = [(1, 0, 0), (2, 10, 20), (1, 50, 60), (3, 80, 90)].map(call);
     let bad = |pins: &[(u64, u64, u64)]| {
@@ -160,4 +138,21 @@ fn i3_the_check_of_intervals_fails_where_it_must() {
         "backwards after the rollback"
     );
     assert_eq!(bad(&[(4, 0, 99)]), Some(4), "never current");
+}
+
+#[test]
+fn i3_what_a_killed_writer_did_not_say_is_found_by_the_next() {
+    let said = [
+        Line::Found(call((4, 50, 50))),
+        Line::Flip(call((2, 12, 14))),
+        Line::Found(call((1, 11, 11))),
+        // It published 4 and was killed: nothing says when.
+        Line::Found(call((2, 20, 20))),
+        Line::Flip(call((5, 51, 53))),
+        // It was killed before it published anything.
+        Line::Found(call((5, 60, 60))),
+        Line::Found(call((5, 70, 70))),
+    ];
+    let expected = [(1, 0, 0), (2, 12, 14), (4, 20, 50), (5, 51, 53)].map(call);
+    assert_eq!(sequence(1, &said), expected);
 }

@@ -6,7 +6,9 @@ use std::process::Child;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::fixture::{Fixture, names};
+use warmswap::core::bundles::FileLock;
+
+use crate::fixture::{Fixture, User, command, names, run};
 
 type Check = fn(&str) -> Result<(), String>;
 
@@ -18,16 +20,21 @@ fn kills(check: Check, mutant: &str) {
 }
 
 /// Stops the child at one of its system calls; `None` once it has fewer.
+fn stopped_at(fixture: &Fixture, arguments: &[&str], point: usize, mutant: &str) -> Option<Child> {
+    let fault = format!("{point}:STOP");
+    stopped(
+        fixture,
+        arguments,
+        &[("WARMSWAP_FAULT", &fault), ("WARMSWAP_MUTANT", mutant)],
+    )
+}
+
 #[expect(
     clippy::zombie_processes,
     reason = "waitpid has reaped a child that is not returned"
 )]
-fn stopped_at(fixture: &Fixture, arguments: &[&str], point: usize, mutant: &str) -> Option<Child> {
-    let fault = format!("{point}:STOP");
-    let child = fixture.spawn(
-        arguments,
-        &[("WARMSWAP_FAULT", &fault), ("WARMSWAP_MUTANT", mutant)],
-    );
+fn stopped(fixture: &Fixture, arguments: &[&str], environment: &[(&str, &str)]) -> Option<Child> {
+    let child = fixture.spawn(arguments, environment);
     let (_, status) = waitpid(Some(pid(&child)), WaitOptions::UNTRACED).expect("waitpid")?;
     status.stopped().then_some(child)
 }
@@ -67,8 +74,17 @@ fn pointer_is_complete_at_each_call(mutant: &str) -> Result<(), String> {
 
 /// I2: a generation that a process holds stays, whatever is published and collected meanwhile.
 fn a_held_generation_stays(mutant: &str) -> Result<(), String> {
+    stays_while_held("hold", mutant)
+}
+
+/// I2: also if its lock file was removed and made again while this process held it.
+fn what_was_healed_stays(mutant: &str) -> Result<(), String> {
+    stays_while_held("hold-what-was-healed", mutant)
+}
+
+fn stays_while_held(holding: &str, mutant: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
-    let mut holder = fixture.spawn(&["hold"], &[("WARMSWAP_MUTANT", mutant)]);
+    let mut holder = fixture.spawn(&[holding], &[("WARMSWAP_MUTANT", mutant)]);
     let mut lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "holding 2");
     for _ in 0..4 {
@@ -187,6 +203,160 @@ fn i2_a_held_generation_stays() {
         a_held_generation_stays("collect-without-lock").is_err(),
         "the mutant collect-without-lock was not noticed"
     );
+}
+
+#[test]
+fn i2_a_pin_does_not_trust_a_lock_file_that_was_removed() {
+    kills(what_was_healed_stays, "trust-removed-lock");
+}
+
+/// The store is made between another opener's look for `FORMAT` and its look for strangers' files.
+#[test]
+fn two_openers_of_a_new_store_do_not_take_each_other_for_strangers() {
+    let fixture = Fixture::in_memory();
+    #[expect(clippy::disallowed_methods, reason = "an empty root")]
+    std::fs::create_dir(fixture.root()).expect("a directory");
+    let second = stopped(&fixture, &["open"], &[("WARMSWAP_FAULT", "1:STOP:getdents")])
+        .expect("stopped before its look");
+    assert!(fixture.child(&["publish"], &[]).succeeded);
+    assert_eq!(go_on(second), "done\n");
+}
+
+/// What is current is verified, whatever is published and collected between its two steps.
+#[test]
+fn an_overtaken_verify_of_the_current_generation_starts_again() {
+    let fixture = Fixture::with_two_generations();
+    let verify = stopped(&fixture, &["verify"], &[("WARMSWAP_FAULT", "1:STOP:flock")])
+        .expect("stopped before its flock");
+    for _ in 0..3 {
+        assert!(fixture.child(&["publish-and-collect"], &[]).succeeded);
+    }
+    let output = go_on(verify);
+    assert!(output.contains("problems 0\n"), "{output}");
+}
+
+/// A lock on a file that somebody removed between its open and its flock excludes nobody: it is taken again.
+fn a_removed_writer_lock_is_taken_again(mutant: &str) -> Result<(), String> {
+    let fixture = Fixture::with_two_generations();
+    let (log, path) = (fixture.path("points"), fixture.root().join("writer.lock"));
+    let environment = [
+        ("WARMSWAP_FAULT", "1:STOP:flock"),
+        ("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8")),
+        ("WARMSWAP_MUTANT", mutant),
+    ];
+    let mut child = stopped(&fixture, &["collect"], &environment).expect("stopped before its flock");
+    #[expect(clippy::disallowed_methods, reason = "as `rm *.lock` does")]
+    std::fs::remove_file(&path).expect("the lock file");
+    let ours = FileLock::try_acquire(&path).expect("a lock").expect("free");
+    kill_process(pid(&child), Signal::CONT).expect("SIGCONT");
+    let tries = || read(&log).lines().count();
+    while child.try_wait().expect("wait").is_none() && tries() < 4 {
+        std::thread::yield_now();
+    }
+    let ended = child.try_wait().expect("wait");
+    drop(ours);
+    child.wait().expect("ended");
+    match ended {
+        None => Ok(()),
+        Some(_) => Err("it collected under a lock that we hold".to_owned()),
+    }
+}
+
+fn read(path: &Path) -> String {
+    #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn i1_a_removed_writer_lock_is_taken_again() {
+    kills(a_removed_writer_lock_is_taken_again, "trust-removed-lock");
+}
+
+/// I8: with durability 'power' a rollback flushes what was published without it, before the pointer moves.
+fn a_rollback_flushes_what_was_not(mutant: &str) -> Result<(), String> {
+    let fixture = Fixture::with_two_generations();
+    let log = fixture.path("points");
+    let environment = [
+        ("DURABILITY", "power"),
+        ("WARMSWAP_MUTANT", mutant),
+        ("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8")),
+    ];
+    assert!(fixture.child(&["rollback", "1"], &environment).succeeded);
+    let text = read(&log);
+    let at = |operation: &str, path: &str| {
+        let path = fixture.root().join(path);
+        text.lines().position(|line| {
+            line.contains(&format!(" {operation} ")) && line.ends_with(path.to_str().expect("UTF-8"))
+        })
+    };
+    let flipped = at("rename", "current").expect("the pointer moves");
+    match at("fsync", "gens/000001/tree/a.txt") {
+        Some(flushed) if flushed < flipped => Ok(()),
+        other => Err(format!("flushed at {other:?}, the pointer moved at {flipped}")),
+    }
+}
+
+#[test]
+fn i8_a_rollback_flushes_what_was_published_without() {
+    kills(a_rollback_flushes_what_was_not, "trust-unflushed");
+}
+
+/// What root left in a user's store, a generation and a killed writer's stage, cannot be removed by that user; it is out
+/// of sight and stops nobody.
+fn anothers_litter_stops_nobody(mutant: &str) -> Result<(), String> {
+    let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
+        return if mutant.is_empty() {
+            Ok(())
+        } else {
+            Err("not run".to_owned())
+        };
+    };
+    assert!(fixture.child(&["publish"], &[]).succeeded);
+    let root = |environment: &[(&str, &str)]| run(&mut command(fixture.root(), &["publish"], environment));
+    assert!(root(&[]).succeeded);
+    assert!(!root(&[("WARMSWAP_FAULT", "12:KILL")]).succeeded);
+    for arguments in [
+        &["publish-and-collect"][..],
+        &["publish-and-collect"],
+        &["publish-and-collect"],
+        &["open"],
+    ] {
+        let outcome = fixture.child(arguments, &[("WARMSWAP_MUTANT", mutant)]);
+        if !outcome.succeeded {
+            return Err(outcome.output);
+        }
+    }
+    assert!(
+        names(&fixture.root().join("gens")).contains("000002"),
+        "root's generation"
+    );
+    assert!(
+        !names(&fixture.root().join("pins")).contains("000002"),
+        "out of sight"
+    );
+    Ok(())
+}
+
+#[test]
+fn i4_anothers_litter_stops_nobody() {
+    kills(anothers_litter_stops_nobody, "anothers-litter-stops");
+}
+
+/// A program that runs in a generation can write any name there: that is damage like other damage.
+#[test]
+fn i9_a_name_that_is_no_utf8_does_not_keep_a_store_from_opening_after_a_reboot() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let fixture = Fixture::with_two_generations();
+    let name = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let path = fixture.root().join("gens/000002/tree").join(name);
+    #[expect(clippy::disallowed_methods, reason = "as a program does")]
+    std::fs::write(path, "").expect("a file");
+    let seen = fixture.child(&["verify"], &[]).output;
+    assert_eq!(seen, "current 2\nproblems 1\ndone\n");
+    let seen = fixture
+        .child(&["verify"], &[("WARMSWAP_BOOT_ID", "the next boot")])
+        .output;
+    assert_eq!(seen, "current 1\nproblems 0\ndone\n");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Writers, readers, rollbacks and collections under SIGKILL and SIGSTOP at random.
 //!
-//! `WARMSWAP_STORM_SECONDS` sets the length on each of the two filesystems (30).
+//! `npm run storm -- bundles --minutes 5` runs it for as long as one likes; `WARMSWAP_STORM_SECONDS` is what it sets:
+//! the length on each of the two filesystems (30). As user nobody it runs a third of that.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::mpsc;
 use std::thread;
@@ -11,45 +13,94 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, User};
+use crate::intervals::{Call, Line, sequence, unexplained};
 
 const WRITERS: usize = 2;
 const READERS: usize = 4;
 /// Between two kills: 30 seconds on each filesystem make more than 300 in all.
-const PAUSE: Duration = Duration::from_millis(80);
+const PAUSE: Duration = Duration::from_millis(60);
+
+/// A child from its start to its kill.
+type Life = usize;
 
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
-    reads: u64,
+    stops: u64,
+    /// What writers said of the pointer.
+    said: Vec<Line>,
+    pins: HashMap<Life, Vec<Call>>,
     violations: Vec<String>,
 }
 
-fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
-    fixture.child(&["publish"], &[]);
-    let (sender, lines) = mpsc::channel();
-    let log = fixture.path("rollbacks");
-    let start = |index: usize| {
-        let command = if index < WRITERS {
+impl Tally {
+    fn note(&mut self, life: Life, line: &str) {
+        match Line::parse(line) {
+            Some(Line::Pin(pin)) => self.pins.entry(life).or_default().push(pin),
+            Some(said) => self.said.push(said),
+            // The last line of a killed child is what it had written of it.
+            None if line.starts_with("VIOLATION") || line.starts_with("error") => {
+                self.violations.push(line.to_owned());
+            }
+            None => {}
+        }
+    }
+
+    fn reads(&self) -> usize {
+        self.pins.values().map(Vec::len).sum()
+    }
+
+    /// I3, over all readers' lives: pins that no instant explains.
+    fn unexplained(&self, first: u64) -> Vec<Call> {
+        let flips = sequence(first, &self.said);
+        self.pins
+            .values()
+            .filter_map(|pins| unexplained(&flips, pins))
+            .collect()
+    }
+}
+
+/// The children of a storm, each in its place.
+struct Crowd<'fixture> {
+    fixture: &'fixture Fixture,
+    mutant: &'fixture str,
+    sender: mpsc::Sender<(Life, String)>,
+    lives: Life,
+}
+
+impl Crowd<'_> {
+    fn start(&mut self, place: usize) -> Child {
+        let command = if place < WRITERS {
             "write-loop"
         } else {
             "read-loop"
         };
-        let mut child = fixture.spawn(
-            &[command, log.to_str().expect("UTF-8")],
-            &[("WARMSWAP_MUTANT", mutant)],
-        );
+        let mut child = self
+            .fixture
+            .spawn(&[command], &[("WARMSWAP_MUTANT", self.mutant)]);
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        let sender = sender.clone();
+        let (sender, life) = (self.sender.clone(), self.lives);
+        self.lives += 1;
         thread::spawn(move || {
             output
                 .lines()
                 .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
+                .try_for_each(|line| sender.send((life, line)))
         });
         child
+    }
+}
+
+fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
+    let (sender, lines) = mpsc::channel();
+    let mut crowd = Crowd {
+        fixture,
+        mutant,
+        sender,
+        lives: 0,
     };
-    let mut children: Vec<Child> = (0..WRITERS + READERS).map(start).collect();
+    let mut children: Vec<Child> = (0..WRITERS + READERS).map(|place| crowd.start(place)).collect();
     let began = Instant::now();
     let mut tally = Tally::default();
     let mut random = began.elapsed().subsec_nanos() | 1;
@@ -59,22 +110,22 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
         let victim = (random >> 8) as usize % children.len();
         if random.is_multiple_of(10) {
             stop_for_a_moment(&children[victim]);
+            tally.stops += 1;
         }
-        children[victim].kill().expect("SIGKILL");
-        children[victim].wait().expect("ended");
-        children[victim] = start(victim);
+        kill(&mut children[victim]);
+        children[victim] = crowd.start(victim);
         tally.kills += 1;
-        count(&lines, &mut tally);
+        lines.try_iter().for_each(|(life, line)| tally.note(life, &line));
     }
-    for child in &mut children {
-        child.kill().expect("SIGKILL");
-        child.wait().expect("ended");
-    }
-    drop(sender);
-    for line in &lines {
-        note(&line, &mut tally);
-    }
+    children.iter_mut().for_each(kill);
+    drop(crowd);
+    lines.iter().for_each(|(life, line)| tally.note(life, &line));
     tally
+}
+
+fn kill(child: &mut Child) {
+    child.kill().expect("SIGKILL");
+    child.wait().expect("ended");
 }
 
 fn stop_for_a_moment(child: &Child) {
@@ -84,20 +135,6 @@ fn stop_for_a_moment(child: &Child) {
     kill_process(pid, Signal::CONT).expect("SIGCONT");
 }
 
-fn count(lines: &mpsc::Receiver<String>, tally: &mut Tally) {
-    for line in lines.try_iter() {
-        note(&line, tally);
-    }
-}
-
-fn note(line: &str, tally: &mut Tally) {
-    if line.starts_with("VIOLATION") || line.starts_with("error") {
-        tally.violations.push(line.to_owned());
-    } else if line == "reads 100" {
-        tally.reads += 100;
-    }
-}
-
 fn seconds() -> u64 {
     std::env::var("WARMSWAP_STORM_SECONDS")
         .ok()
@@ -105,20 +142,25 @@ fn seconds() -> u64 {
         .unwrap_or(30)
 }
 
-fn run_on(parent: &Path) {
-    let fixture = Fixture::on(parent);
-    let tally = storm(&fixture, Duration::from_secs(seconds()), "");
+fn run_on(parent: &Path, user: User, seconds: u64) {
+    let Some(fixture) = Fixture::of_user(parent, user) else {
+        return;
+    };
+    assert!(fixture.child(&["publish"], &[]).succeeded);
+    let tally = storm(&fixture, Duration::from_secs(seconds), "");
     let published = fixture.assert_current_is_complete("after the storm");
     fixture.assert_no_leftovers("after the storm");
     writeln_summary(&format!(
-        "storm on {}: {} kills, {published} generations, {} reads",
+        "storm on {} as {user:?}: {} kills, {} of them while stopped, {published} generations, {} reads",
         parent.display(),
         tally.kills,
-        tally.reads
+        tally.stops,
+        tally.reads()
     ));
     assert_eq!(tally.violations, Vec::<String>::new());
-    assert!(tally.reads > 0, "the readers read");
-    let least = seconds() * 5;
+    assert_eq!(tally.unexplained(1), [], "pins of what was not current");
+    assert!(tally.reads() > 0, "the readers read");
+    let least = seconds * 5;
     assert!(tally.kills >= least, "{} kills, {least} expected", tally.kills);
 }
 
@@ -130,24 +172,49 @@ fn writeln_summary(line: &str) {
     println!("{line}");
 }
 
+fn memory() -> PathBuf {
+    PathBuf::from("/dev/shm")
+}
+
 #[test]
 fn i1_to_i4_a_storm_on_memory_leaves_nothing_missing_torn_mixed_or_backwards() {
-    run_on(Path::new("/dev/shm"));
+    run_on(&memory(), User::Ours, seconds());
 }
 
 #[test]
 fn i1_to_i4_a_storm_on_disk_leaves_nothing_missing_torn_mixed_or_backwards() {
-    run_on(&std::env::temp_dir());
+    run_on(&std::env::temp_dir(), User::Ours, seconds());
+}
+
+#[test]
+fn i1_to_i4_a_storm_of_nobody_on_memory_leaves_nothing_missing_torn_mixed_or_backwards() {
+    run_on(&memory(), User::Nobody, seconds() / 3);
+}
+
+#[test]
+fn i1_to_i4_a_storm_of_nobody_on_disk_leaves_nothing_missing_torn_mixed_or_backwards() {
+    run_on(&std::env::temp_dir(), User::Nobody, seconds() / 3);
 }
 
 /// The storm sees what it is there for.
 #[test]
 fn the_storm_notices_readers_without_a_lock_and_collectors_without_a_lock() {
     for mutant in ["no-reader-lock", "collect-without-lock"] {
-        let tally = storm(&Fixture::in_memory(), Duration::from_secs(15), mutant);
+        let fixture = Fixture::in_memory();
+        assert!(fixture.child(&["publish"], &[]).succeeded);
+        let tally = storm(&fixture, Duration::from_secs(15), mutant);
         assert!(
             !tally.violations.is_empty(),
-            "the storm did not notice {mutant}: {tally:?}"
+            "the storm did not notice {mutant}: {} reads",
+            tally.reads()
         );
     }
+}
+
+#[test]
+fn i3_the_storm_notices_a_pin_that_trusts_what_is_held() {
+    let fixture = Fixture::in_memory();
+    assert!(fixture.child(&["publish"], &[]).succeeded);
+    let tally = storm(&fixture, Duration::from_secs(5), "held-before-pointer");
+    assert_ne!(tally.unexplained(1), []);
 }

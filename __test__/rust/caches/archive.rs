@@ -365,3 +365,49 @@ fn a_live_sqlite_database_is_left_out_with_its_log() {
     assert_eq!(skipped, ["live.db", "live.db-shm", "live.db-wal"]);
     assert_eq!(summary.files, 2);
 }
+
+#[test]
+fn i17_zeros_behind_gzip_data_are_padding_and_other_bytes_are_not() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    random_tree(source.path(), &mut Random(11));
+    let (bytes, summary) = pack_as(source.path(), Format::TarGz);
+    let options = ExtractOptions::default();
+    let padded = [bytes.as_slice(), &[0; 10_000]].concat();
+    let extracted = extract(&padded, &options).1.expect("padded");
+    assert_eq!(extracted.files, summary.files);
+    for behind in [&b"x"[..], b"\0\0x", b"\x1f\x8b\x08 cut"] {
+        let bytes = [bytes.as_slice(), behind].concat();
+        assert_eq!(
+            extract_error(&bytes).outcome,
+            Outcome::Corrupt,
+            "{}",
+            behind.escape_ascii()
+        );
+    }
+    let in_two = pack_as(source.path(), Format::TarGz).0;
+    let cut = &in_two[..in_two.len() - 4];
+    assert_eq!(extract_error(cut).outcome, Outcome::Corrupt, "a cut trailer");
+}
+
+#[test]
+fn i16_names_of_255_bytes_survive_and_what_is_too_deep_is_left_out_and_told() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let longest = source.path().join("n".repeat(255)).join("é".repeat(127));
+    fs::create_dir_all(longest.parent().expect("a parent")).expect("mkdir");
+    fs::write(&longest, "long").expect("write");
+    let (bytes, summary) = pack(source.path());
+    assert_eq!(summary.skipped, []);
+    let (stage, result) = extract(&bytes, &ExtractOptions::default());
+    result.expect("extracted");
+    assert_same(&describe(stage.path()), &describe(source.path()), "long names");
+    fs::create_dir_all(source.path().join("d/".repeat(260))).expect("mkdir");
+    let (bytes, summary) = pack(source.path());
+    assert_eq!(summary.skipped.len(), 1, "{:?}", summary.skipped);
+    assert!(
+        summary.skipped[0].why.contains("too deep"),
+        "{:?}",
+        summary.skipped
+    );
+    // What is left can be restored: no archive of ours is refused by ourselves.
+    extract(&bytes, &ExtractOptions::default()).1.expect("extracted");
+}

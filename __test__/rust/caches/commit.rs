@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -415,7 +416,7 @@ fn i7_killed_or_failing_at_any_call_of_an_exchange() {
     strike_everywhere(
         root.path(),
         &root.path().join("target"),
-        &["KILL", "ENOSPC", "EACCES"],
+        &["KILL", "ENOSPC", "EACCES", "EROFS"],
         |target| {
             drop(fs::remove_dir_all(target));
             fill(target);
@@ -495,4 +496,101 @@ fn i7_few_file_descriptors_are_enough() {
         .output()
         .expect("started");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "rename\n", "{output:?}");
+}
+
+/// As a user to whom permissions mean something.
+#[test]
+fn i8_directories_that_forbid_writing_are_merged_too() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can run a child as another user");
+        return;
+    }
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let (program, file) = (root.path().join("archive-child"), root.path().join("archive.tar"));
+    fs::copy(env!("CARGO_BIN_EXE_archive-child"), &program).expect("copied");
+    let read_only = |raw: Raw, name: &[u8]| {
+        raw.with(b'5', name, b"", b"", |block| {
+            block[100..108].copy_from_slice(b"0000555\0");
+        })
+    };
+    let raw = read_only(Raw::default().file("module/f", b"x"), b"module");
+    fs::write(&file, raw.end()).expect("write");
+    let target = root.path().join("target");
+    fill(&target);
+    run("chown", &["-R", "65534", text(root.path())]);
+    let output = Command::new(&program)
+        .args([&file, &target, Path::new("merge")])
+        .uid(65534)
+        .output()
+        .expect("started");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "merge\n", "{output:?}");
+    let mode = fs::metadata(target.join("module"))
+        .expect("stat")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o555);
+}
+
+#[test]
+fn i7_two_commits_child_by_child_on_one_target_never_mix() {
+    with_own_mounts(|root| {
+        let target = root.join("mounted");
+        fs::create_dir(&target).expect("mkdir");
+        run("mount", &["-t", "tmpfs", "tmpfs", text(&target)]);
+        let archive_of = |name: &str| {
+            (0..40)
+                .fold(Raw::default(), |raw, number| {
+                    raw.file(&format!("{number}"), name.as_bytes())
+                })
+                .file(&format!("only-{name}"), name.as_bytes())
+                .end()
+        };
+        let archives = ["one", "two", "three"].map(archive_of);
+        for _ in 0..20 {
+            std::thread::scope(|scope| {
+                for archive in &archives {
+                    scope.spawn(|| {
+                        let options = ExtractOptions::default();
+                        unpack::unpack(archive.as_slice(), &target, Mode::Replace, &options, &Gate::new())
+                            .expect("restored");
+                    });
+                }
+            });
+            let whole: Vec<_> = fs::read_dir(&target)
+                .expect("readdir")
+                .map(|entry| entry.expect("entry").path())
+                .filter(|path| path.is_file())
+                .map(|path| fs::read_to_string(path).expect("read"))
+                .collect();
+            assert_eq!(whole.len(), 41, "{whole:?}");
+            assert!(whole.iter().all(|text| *text == whole[0]), "mixed: {whole:?}");
+        }
+    });
+}
+
+/// Each state that a removal can be cut off in leaves a stage that the next sweep removes and never takes back.
+#[test]
+fn i7_a_removal_that_is_cut_off_is_finished_by_the_next_sweep() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let (target, file) = (root.path().join("target"), root.path().join("archive.tar"));
+    fs::write(&file, archive()).expect("write");
+    fill(&target);
+    let count = calls(&file, &target, "replace");
+    // The removal of the old tree runs behind the answer, and may be cut off by the end of the process too.
+    for point in count.saturating_sub(12)..=count {
+        fs::remove_dir_all(&target).expect("rm");
+        fill(&target);
+        let output = child()
+            .args([&file, &target, Path::new("replace")])
+            .env("WARMSWAP_FAULT", format!("{point}:KILL"))
+            .output()
+            .expect("started");
+        let is_told = String::from_utf8_lossy(&output.stdout).contains("exchange");
+        commit::sweep(&target).expect("swept");
+        assert!(
+            !is_told || is_new(&target),
+            "killed at {point}: the restored tree is gone"
+        );
+        assert_eq!(litter(root.path()), Vec::<PathBuf>::new(), "killed at {point}");
+    }
 }

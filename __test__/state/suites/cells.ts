@@ -37,6 +37,29 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     expect(cell.read().value?.list).toEqual([1])
   })
 
+  test.each([
+    ['a Uint8Array', () => new Uint8Array([1, 2, 3])],
+    ['a Buffer', () => Buffer.from([1, 2, 3])],
+    ['a Float64Array', () => new Float64Array([1, 2, 3])],
+    ['an ArrayBuffer', () => new Uint8Array([1, 2, 3]).buffer],
+  ])('bytes are copies as well: %s', (_, make) => {
+    const cell = sharedCell<{ bytes: ArrayBufferView | ArrayBuffer }>(freshKey())
+    cell.write({ bytes: make() })
+    const read = (): number[] => {
+      const { bytes } = cell.read().value as { bytes: Uint8Array | ArrayBuffer }
+      return [...(bytes instanceof Uint8Array || bytes instanceof Float64Array ? bytes : new Uint8Array(bytes as ArrayBuffer))]
+    }
+    const spoil = (value: { bytes: ArrayBufferView | ArrayBuffer } | undefined): void => {
+      const { bytes } = value as { bytes: Uint8Array | ArrayBuffer }
+      new Uint8Array(bytes instanceof ArrayBuffer ? bytes : bytes.buffer).fill(255)
+    }
+    spoil(cell.read().value)
+    expect(read()).toEqual([1, 2, 3])
+    expect(() => cell.update((value) => { spoil(value); throw new Error('no') })).toThrow('no')
+    expect(read()).toEqual([1, 2, 3])
+    expect(cell.read().version).toBe(1n)
+  })
+
   test('compare-and-set writes onto the expected version only', () => {
     const cell = sharedCell<string>(freshKey())
     expect(cell.compareAndSet(0n, 'first')).toEqual({ ok: true, version: 1n })

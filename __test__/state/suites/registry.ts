@@ -143,14 +143,26 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
       expect(warnings).toEqual([expect.stringMatching(/'stuck'.*socket is stuck/s)])
     })
 
-    test('an initialiser that fails loses nothing: the old value stays, and is not disposed of twice', () => {
-      const dispose = vi.fn()
-      defineState('kept', () => 'old', { dispose })
-      const fail = (): string => { throw new Error('not yet') }
-      expect(() => defineState('kept', fail, { version: 2 })).toThrow('not yet')
+    const fail = (): string => { throw new Error('not yet') }
+
+    test('an initialiser that fails loses nothing: the old value stays', () => {
+      defineState('kept', () => 'old')
       expect(() => defineState('kept', fail, { version: 2 })).toThrow('not yet')
       expect(peekState('kept')).toBe('old')
-      expect(defineState('kept', () => 'new', { version: 2 })).toBe('new')
+      expect(defineState('kept', fail)).toBe('old')
+      expect(defineState('kept', fail, { version: 2, migrate: (old) => `${old}, migrated` })).toBe('old, migrated')
+    })
+
+    test.each(['at once', 'asynchronously'])('an old value that was disposed of %s is never handed out again, and is not disposed of twice', async (how) => {
+      const define = async (version: number, init: () => string): Promise<string> => (how === 'at once' ? defineState('closed', init, { version }) : defineStateAsync('closed', async () => init(), { version }))
+      const dispose = vi.fn()
+      defineState('closed', () => 'old', { dispose })
+      await expect(define(2, fail)).rejects.toThrow('not yet')
+      await expect(define(2, fail)).rejects.toThrow('not yet')
+      expect([hasState('closed'), peekState('closed'), listState()]).toEqual([false, undefined, []])
+      expect(dispose).toHaveBeenCalledExactlyOnceWith('old')
+      expect(await define(1, () => 'made anew')).toBe('made anew')
+      expect(await define(2, () => 'new')).toBe('new')
       expect(dispose).toHaveBeenCalledTimes(1)
     })
   })

@@ -63,7 +63,15 @@ export async function createWay({ app, snapshot, log }) {
     } finally {
       pin.release()
     }
+    void worker.exited.then(() => replaceCrashed(worker))
     return { worker, generation }
+  }
+
+  /** A worker that was followed or closed may end; one that is served from has crashed. */
+  async function replaceCrashed(worker) {
+    if (current?.worker !== worker) return
+    log({ event: 'worker-crashed', generation: current.generation })
+    await way.reboot().catch((error) => log({ event: 'reboot-failed', message: error.message }))
   }
 
   /** On the generation that is served: the store's current one can be the late build of another process. */
@@ -73,7 +81,7 @@ export async function createWay({ app, snapshot, log }) {
     await old.worker.drain()
   }
 
-  return {
+  const way = {
     /** Sources that do not compile are no reason not to start while there is a generation that works. */
     async start() {
       await prepare()
@@ -89,10 +97,13 @@ export async function createWay({ app, snapshot, log }) {
     ask: (path) => current.worker.ask(path),
     status: async () => ({ way: 'warmswap', generation: current.generation, generations: (await store.list()).map(({ number }) => number) }),
     close: async () => {
-      await current?.worker.terminate()
+      const last = current
+      current = undefined
+      await last?.worker.terminate()
       await store.close()
     },
   }
+  return way
 }
 
 async function isNonEmpty(directory) {

@@ -1,8 +1,10 @@
 //! Collecting: what nobody holds, keeps or waits for goes, and so does what killed processes left.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::Path;
 
-use crate::core::error::{Code, Optional, Result};
+use crate::core::error::{Error, Optional, Result};
 use crate::core::sys::fs;
 use crate::core::sys::{clock, fault, flock, identity};
 
@@ -53,10 +55,12 @@ impl Writer<'_> {
         for number in numbers {
             if staying.contains(&number) {
                 collected.kept.push(number);
-            } else if self.remove(number)? {
-                collected.removed.push(number);
-            } else {
-                collected.pinned.push(number);
+                continue;
+            }
+            match self.remove(number)? {
+                Fate::Removed => collected.removed.push(number),
+                Fate::Pinned => collected.pinned.push(number),
+                Fate::Left => {}
             }
         }
         collected.swept_stages = sweep_stages(layout)?;
@@ -86,8 +90,8 @@ impl Writer<'_> {
         Ok(kept.into_iter().chain(graced).chain(self.current).collect())
     }
 
-    /// Takes one generation out of sight. `false` if a reader holds it.
-    fn remove(&self, number: u64) -> Result<bool> {
+    /// Takes one generation out of sight.
+    fn remove(&self, number: u64) -> Result<Fate> {
         let layout = &self.store.layout;
         let path = layout.pin(number);
         let lock = open_existing(&path)?;
@@ -95,39 +99,60 @@ impl Writer<'_> {
             && !fault::mutant("collect-without-lock")
             && !flock::try_exclusive(file, &path)?
         {
-            return Ok(false);
+            return Ok(Fate::Pinned);
         }
         // Nobody moves the pointer without the writer lock; a look costs less than a generation lost to somebody who does.
         if pointer::read(layout)? == Some(number) {
-            return Ok(false);
+            return Ok(Fate::Pinned);
         }
         if fault::mutant("rename-before-unlink") {
-            throw_away(layout, number)?;
+            let fate = throw_generation_away(layout, number)?;
             fs::remove_file(&path).optional()?;
-            return Ok(true);
+            return Ok(fate);
         }
         // The lock file first: a generation without one is invisible, one that is half gone is not.
         fs::remove_file(&path).optional()?;
-        throw_away(layout, number)?;
-        Ok(true)
+        throw_generation_away(layout, number)
     }
 }
 
-/// Renames a generation into the trash, or removes it in place where it cannot be renamed: a directory of a
-/// lower layer of overlayfs answers EXDEV.
-fn throw_away(layout: &Layout, number: u64) -> Result<()> {
-    let generation = layout.generation(number);
+/// What became of a generation that nobody keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Removed,
+    /// A reader holds it.
+    Pinned,
+    /// Out of sight, and another user's: for that user, or root, to remove.
+    Left,
+}
+
+fn throw_generation_away(layout: &Layout, number: u64) -> Result<Fate> {
     let trash = layout.trash(&format!("{}-{}", name_of(number), identity::monotonic_micros()));
-    match fs::rename(&generation, &trash).optional() {
-        Err(error) if error.kind() == Some(std::io::ErrorKind::CrossesDevices) => {
-            fs::remove_tree(&generation)
+    let is_gone = throw_away(&layout.generation(number), &trash)?;
+    Ok(if is_gone { Fate::Removed } else { Fate::Left })
+}
+
+/// Renames a directory into the trash. Where it cannot be renamed, because it is in a lower layer of overlayfs (EXDEV)
+/// or another user's, it is removed in place; `false` if that may not be either.
+fn throw_away(directory: &Path, trash: &Path) -> Result<bool> {
+    match fs::rename(directory, trash).optional() {
+        Err(error) if error.kind() == Some(ErrorKind::CrossesDevices) || is_anothers(&error) => {
+            remove_ours(directory)
         }
-        // A mode of a foreign writer can forbid it.
-        Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
-            fs::remove_tree(&generation)
-        }
-        renamed => renamed.map(drop),
+        renamed => renamed.map(|_| true),
     }
+}
+
+/// Removes a tree, or leaves what is another user's: litter must not stop those who work on.
+pub(super) fn remove_ours(directory: &Path) -> Result<bool> {
+    match fs::remove_tree(directory) {
+        Err(error) if is_anothers(&error) && !fault::mutant("anothers-litter-stops") => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
+
+fn is_anothers(error: &Error) -> bool {
+    error.kind() == Some(ErrorKind::PermissionDenied)
 }
 
 /// Stages whose owner's lock can be had, and stages without an owner.
@@ -155,11 +180,13 @@ fn sweep_stages(layout: &Layout) -> Result<u64> {
     Ok(swept)
 }
 
-fn throw_stage_away(layout: &Layout, id: &OsStr) -> Result<bool> {
-    let trash = layout.trash(&format!("stage-{}", id.to_string_lossy()));
-    fs::rename(&layout.file("stage").join(id), &trash)
-        .optional()
-        .map(|found| found.is_some())
+/// Whether there was one that could be thrown away.
+pub(super) fn throw_stage_away(layout: &Layout, id: &OsStr) -> Result<bool> {
+    let stage = layout.file("stage").join(id);
+    if fs::stat(&stage).optional()?.is_none() {
+        return Ok(false);
+    }
+    throw_away(&stage, &layout.trash(&format!("stage-{}", id.to_string_lossy())))
 }
 
 impl Store {
@@ -174,12 +201,10 @@ impl Store {
             if which == Trash::Generations && entry.name.to_string_lossy().starts_with(ADOPTED) {
                 continue;
             }
-            match fs::remove_tree(&directory.join(&entry.name)) {
+            match remove_ours(&directory.join(&entry.name)) {
                 // Two processes empty it at once, and one of them finds a directory not empty yet.
-                Err(error)
-                    if error.code == Code::Io
-                        && error.kind() == Some(std::io::ErrorKind::DirectoryNotEmpty) => {}
-                removed => removed?,
+                Err(error) if error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {}
+                removed => drop(removed?),
             }
         }
         Ok(())

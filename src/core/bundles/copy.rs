@@ -1,5 +1,6 @@
 //! Copies of trees. Never by hard link: whoever rewrites a file in place would rewrite all its names.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::core::error::{Error, Result};
@@ -26,14 +27,11 @@ pub(super) fn contents(from: &Path, to: &Path, how: How, cancel: &Cancel) -> Res
         return move_contents(from, to, cancel);
     }
     let mut clone = how == How::Clone;
-    walk(from, "", &mut |relative, path, stat| {
+    walk(from, &mut |relative, path, stat| {
         cancel.check()?;
         let target = to.join(relative);
         match stat.kind {
-            Kind::Directory => match fs::create_directory(&target, stat.mode | 0o700) {
-                Err(error) if error.is_exists() && fs::stat(&target)?.kind == Kind::Directory => Ok(()),
-                made => made,
-            },
+            Kind::Directory => make_directory(&target, stat.mode | 0o700),
             Kind::Symlink => fs::symlink(&fs::read_link(path)?, &target),
             Kind::File if fault::mutant("hard-link-stage") => fs::link(path, &target),
             Kind::File => {
@@ -55,11 +53,25 @@ pub(super) fn contents(from: &Path, to: &Path, how: How, cancel: &Cancel) -> Res
     })
 }
 
+/// With exactly this mode, whatever the umask: else a copy of a generation would differ from it.
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    match fs::create_directory(path, mode) {
+        Err(error) if error.is_exists() && fs::stat(path)?.kind == Kind::Directory => Ok(()),
+        made => made.and_then(|()| fs::set_mode(path, mode)),
+    }
+}
+
 fn move_contents(from: &Path, to: &Path, cancel: &Cancel) -> Result<()> {
     for entry in fs::read_directory(from)? {
         cancel.check()?;
         match fs::rename_new(&from.join(&entry.name), &to.join(&entry.name)) {
-            Err(error) if error.kind() == Some(std::io::ErrorKind::CrossesDevices) => {
+            // Another filesystem, or one that knows no flags of rename (ZFS before 2.2).
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Some(ErrorKind::CrossesDevices | ErrorKind::InvalidInput)
+                ) =>
+            {
                 contents(from, to, How::Copy, cancel)?;
                 return fs::remove_contents(from);
             }

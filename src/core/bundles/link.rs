@@ -53,6 +53,35 @@ fn leads_to(store: &Store, link: &Path) -> Result<bool> {
     Ok(name == "current" && directory.as_deref() == Some(store.layout.root()))
 }
 
+/// Refuses a link that lies in the store, where it would be swept, or holds the store, which would be adopted into
+/// itself and moved away.
+pub(super) fn refuse_overlap(store: &Store) -> Result<()> {
+    let Some(link) = &store.link else {
+        return Ok(());
+    };
+    let (Some(parent), Some(name)) = (link.parent(), link.file_name()) else {
+        return Err(Error::argument(
+            "link",
+            format!("'{}'", link.display()),
+            "a path with a name",
+        ));
+    };
+    // What does not exist has no links to resolve.
+    let parent = fs::canonicalize(parent)
+        .optional()?
+        .unwrap_or_else(|| parent.to_path_buf());
+    let (link, root) = (parent.join(name), store.layout.root());
+    if link.starts_with(root) || root.starts_with(&link) {
+        return Err(Error::argument(
+            "link",
+            format!("'{}', and root '{}'", link.display(), root.display()),
+            "a path outside of root that does not hold root either",
+        )
+        .at(&link));
+    }
+    Ok(())
+}
+
 /// Whether opening has to change something at the link's path.
 pub(super) fn needs_adoption(store: &Store) -> Result<bool> {
     let Some(link) = &store.link else {
@@ -72,7 +101,11 @@ pub(super) fn check(store: &Store) -> Result<()> {
     };
     match look(store, link)? {
         Place::Directory => Err(Error::argument("link", format!("'{}', where somebody made a directory with files since the store was opened", link.display()), "a path with nothing or this store's own link; open the store again to adopt the directory, or remove it").at(link)),
-        _ => Ok(()),
+        Place::Nothing | Place::EmptyDirectory => {
+            // What follows the pointer is not undone, so that it can be made is tried before.
+            fs::remove_file(&make_beside(store, link)?)
+        }
+        Place::Ours => Ok(()),
     }
 }
 

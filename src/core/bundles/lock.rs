@@ -2,17 +2,17 @@
 //! that blocks in it cannot be woken by an abort, so both ways to wait here try again at short intervals.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use serde_json::json;
 
-use crate::core::error::{Code, Error, Result};
+use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::{flock, fs, identity};
+use crate::core::sys::{fault, flock, fs, identity};
 
 /// First and longest pause between two tries: a publish holds the lock for about a millisecond, and a waiter
 /// must notice a killed builder within 100 ms (I12).
@@ -21,7 +21,16 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 /// A held lock; dropping it lets go, and so does the kernel when the process dies.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+    writable: bool,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // A child between fork and exec has the descriptor too, and must not keep what is given back. Closing it comes next.
+        drop(flock::unlock(&self.file, &self.path));
+    }
 }
 
 /// How long to wait, and what ends the wait early.
@@ -46,13 +55,25 @@ impl Patience {
 impl FileLock {
     /// Takes the lock if it is free now.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        let mut file = fs::open_or_create(path, 0o644)?;
-        if !flock::try_exclusive(&file, path)? {
-            return Ok(None);
+        loop {
+            let (mut file, writable) = open(path)?;
+            if !flock::try_exclusive(&file, path)? {
+                return Ok(None);
+            }
+            // Somebody who removes lock files was faster: what is locked excludes nobody any more.
+            if !is_at(&file, path)? && !fault::mutant("trust-removed-lock") {
+                continue;
+            }
+            // For people and error messages only: that it cannot be written must not stop a writer.
+            drop(describe(&mut file, path));
+            let path = path.to_path_buf();
+            return Ok(Some(Self { file, path, writable }));
         }
-        // For people and error messages only: that it cannot be written must not stop a writer.
-        drop(describe(&mut file, path));
-        Ok(Some(Self { _file: file }))
+    }
+
+    /// Whether this user may write to the lock file, which stands for the store.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// Waits for the lock on this thread.
@@ -92,6 +113,25 @@ impl FileLock {
     }
 }
 
+/// Made for whoever the umask lets write. flock needs no right to write: a lock file that another user made can be
+/// taken as well.
+fn open(path: &Path) -> Result<(File, bool)> {
+    match fs::open_or_create(path, 0o666) {
+        Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
+            // The answer to who may not make it is the first one.
+            let file = fs::open(path, OFlags::RDONLY).map_err(|_| error)?;
+            Ok((file, false))
+        }
+        opened => opened.map(|file| (file, true)),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let ours = fs::stat_file(file, path)?;
+    let there = fs::stat(path).optional()?;
+    Ok(there.is_some_and(|there| (there.device, there.inode) == (ours.device, ours.inode)))
+}
+
 fn describe(file: &mut File, path: &Path) -> Result<()> {
     let body =
         json!({ "pid": std::process::id(), "command": identity::command(), "since": clock::iso8601() });
@@ -124,6 +164,5 @@ fn timed_out(path: &Path) -> Error {
 
 /// An open lock file of `pins/` or `owners/`; `None` where there is none.
 pub(super) fn open_existing(path: &Path) -> Result<Option<File>> {
-    use crate::core::error::Optional as _;
     fs::open(path, OFlags::RDONLY).optional()
 }

@@ -75,14 +75,14 @@ pub enum Problem {
 
 impl Manifest {
     /// Freezes a tree: takes write permission from its files, gives files that have another name outside an
-    /// inode of their own, and hashes everything.
-    pub(super) fn seal(tree: &Path, cancel: &Cancel) -> Result<Self> {
+    /// inode of their own, and hashes everything. `spare` is a name outside of the tree for the copies.
+    pub(super) fn seal(tree: &Path, spare: &Path, cancel: &Cancel) -> Result<Self> {
         let mut entries = Vec::new();
         let mut folded = HashMap::new();
-        walk(tree, "", &mut |relative, path, stat| {
+        walk(tree, &mut |relative, path, stat| {
             cancel.check()?;
             refuse_case_collision(&mut folded, relative)?;
-            entries.push(freeze(relative, path, stat)?);
+            entries.push(freeze(relative, path, stat, spare)?);
             Ok(())
         })?;
         Ok(Self::of(entries))
@@ -140,7 +140,15 @@ impl Manifest {
             .map(|entry| (entry.path.as_str(), entry))
             .collect();
         let mut problems = Vec::new();
-        walk(tree, "", &mut |relative, path, stat| {
+        if fs::stat(tree)?.kind != Kind::Directory {
+            problems.extend(
+                missing
+                    .into_keys()
+                    .map(|path| (path.to_owned(), Problem::Missing)),
+            );
+            return Ok(problems);
+        }
+        walk_all(tree, "", Names::Any, &mut |relative, path, stat| {
             cancel.check()?;
             match missing.remove(relative) {
                 None => problems.push((relative.to_owned(), Problem::Extra)),
@@ -172,28 +180,43 @@ fn difference(expected: &Entry, path: &Path, stat: &Stat) -> Result<Option<Probl
     })
 }
 
+/// Which names a walk accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Those that a generation can have; others are an error.
+    Ours,
+    /// All: what cannot be written down is told with replacement characters, which no manifest has.
+    Any,
+}
+
 /// Calls `visit` for each entry below `directory`, directories before what is in them, links as links.
-pub(super) fn walk(
+pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>) -> Result<()> {
+    walk_all(directory, "", Names::Ours, visit)
+}
+
+fn walk_all(
     directory: &Path,
     prefix: &str,
+    names: Names,
     visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
 ) -> Result<()> {
     for entry in fs::read_directory(directory)? {
         let path = directory.join(&entry.name);
-        let Some(name) = entry.name.to_str() else {
+        let name = entry.name.to_string_lossy();
+        if names == Names::Ours && entry.name.to_str().is_none() {
             return Err(Error::argument(
                 "the stage",
                 format!("holding '{}'", path.display()),
                 "a tree whose names are UTF-8",
             )
             .at(&path));
-        };
+        }
         let relative = if prefix.is_empty() {
-            name.to_owned()
+            name.into_owned()
         } else {
             format!("{prefix}/{name}")
         };
-        if relative.len() >= MAX_PATH_BYTES {
+        if names == Names::Ours && relative.len() >= MAX_PATH_BYTES {
             return Err(Error::argument(
                 "the stage",
                 format!("holding a path of {} bytes", relative.len()),
@@ -204,7 +227,7 @@ pub(super) fn walk(
         let stat = fs::stat(&path)?;
         visit(&relative, &path, &stat)?;
         if stat.kind == Kind::Directory {
-            walk(&path, &relative, visit)?;
+            walk_all(&path, &relative, names, visit)?;
         }
     }
     Ok(())
@@ -222,7 +245,7 @@ fn refuse_case_collision(folded: &mut HashMap<String, String>, relative: &str) -
     }
 }
 
-fn freeze(relative: &str, path: &Path, stat: &Stat) -> Result<Entry> {
+fn freeze(relative: &str, path: &Path, stat: &Stat, spare: &Path) -> Result<Entry> {
     let (mode, content) = match stat.kind {
         Kind::Directory => (stat.mode, Content::Directory),
         Kind::Symlink => (
@@ -234,7 +257,7 @@ fn freeze(relative: &str, path: &Path, stat: &Stat) -> Result<Entry> {
         Kind::File => {
             // Somebody who rewrites the other name in place, as esbuild and tsc do, would change this one.
             if stat.links > 1 {
-                own_inode(path, stat.mode)?;
+                own_inode(path, stat.mode, spare)?;
             }
             let mode = (stat.mode & KEPT_MODE) | 0o400;
             if stat.mode != mode {
@@ -259,13 +282,10 @@ fn freeze(relative: &str, path: &Path, stat: &Stat) -> Result<Entry> {
     })
 }
 
-fn own_inode(path: &Path, mode: u32) -> Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".warmswap-copy");
-    let copy = Path::new(&name);
-    fs::remove_file(copy).optional()?;
-    fs::copy_file(path, copy, mode)?;
-    fs::rename(copy, path)
+fn own_inode(path: &Path, mode: u32, spare: &Path) -> Result<()> {
+    fs::remove_file(spare).optional()?;
+    fs::copy_file(path, spare, mode)?;
+    fs::rename(spare, path)
 }
 
 fn link_text(path: &Path) -> Result<String> {

@@ -33,6 +33,7 @@
 //! * That root, or the owner of the files with some effort, does not write to a published file:
 //!   [`Store::verify`] tells.
 
+mod advice;
 mod collect;
 mod copy;
 mod head;
@@ -40,6 +41,7 @@ mod layout;
 mod link;
 mod lock;
 mod manifest;
+mod opening;
 mod pin;
 mod pointer;
 mod recover;
@@ -53,6 +55,7 @@ pub use head::Head;
 pub use layout::Layout;
 pub use lock::{FileLock, Patience};
 pub use manifest::Problem;
+pub use opening::Opening;
 pub use pin::{Owner, owner_ends, owner_starts, pin_current, pin_number, release};
 pub use stage::{From, Sealed, Stage};
 pub use store::{Durability, Options, Store};

@@ -4,7 +4,8 @@
 //! environment), so that a further pin of a held generation needs no lock call, and so that the end of one
 //! thread lets go of that thread's share only.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +30,7 @@ struct Key {
 #[derive(Debug)]
 struct Held {
     /// Under the shared lock; closing it lets go.
-    _file: File,
+    file: File,
     shares: HashMap<Owner, usize>,
 }
 
@@ -148,14 +149,32 @@ pub fn release(store: &Store, owner: Owner, number: u64) {
 /// A hold for the length of a Rust scope.
 #[derive(Debug)]
 pub(super) struct Hold {
-    _file: File,
+    file: File,
 }
 
 impl Hold {
+    /// Becomes a pin of this owner.
+    pub(super) fn keep(self, store: &Store, owner: Owner, number: u64) -> Result<()> {
+        insert(store, owner, number, self.file)
+    }
+
+    /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
+    pub(super) fn current(store: &Store) -> Result<Option<(u64, Self)>> {
+        let mut failed_before = None;
+        while let Some(number) = pointer::read(&store.layout)? {
+            match Self::take(store, number) {
+                Ok(hold) => return Ok(Some((number, hold))),
+                Err(error) if failed_before == Some(number) => return Err(error),
+                Err(_) => failed_before = Some(number),
+            }
+        }
+        Ok(None)
+    }
+
     /// Holds a generation that may or may not be current.
     pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(store, number)? {
-            Locked::Held(file) => Ok(Self { _file: file }),
+            Locked::Held(file) => Ok(Self { file }),
             Locked::Missing | Locked::Busy => Err(gone(number)),
         }
     }
@@ -167,14 +186,25 @@ fn share(store: &Store, owner: Owner, number: u64) -> Result<bool> {
     if table.ended.contains(&owner) {
         return Err(ended());
     }
-    let Some(held) = table.held.get_mut(&Key {
+    match table.held.get_mut(&Key {
         store: store.key,
         number,
-    }) else {
-        return Ok(false);
-    };
-    *held.shares.entry(owner).or_default() += 1;
-    Ok(true)
+    }) {
+        Some(held) if protects(held, store, number)? => {
+            *held.shares.entry(owner).or_default() += 1;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Whether collectors look at the file that is held. Not after somebody removed it, alone or with the whole store,
+/// and a new one has its name: the new store's root can even have the same inode.
+fn protects(held: &Held, store: &Store, number: u64) -> Result<bool> {
+    if fault::mutant("trust-removed-lock") {
+        return Ok(true);
+    }
+    Ok(fs::stat_file(&held.file, &store.layout.pin(number))?.links > 0)
 }
 
 fn insert(store: &Store, owner: Owner, number: u64, file: File) -> Result<()> {
@@ -182,17 +212,24 @@ fn insert(store: &Store, owner: Owner, number: u64, file: File) -> Result<()> {
     if table.ended.contains(&owner) {
         return Err(ended());
     }
-    // Another thread may have come first: then its descriptor stays and this one closes.
-    let held = table
-        .held
-        .entry(Key {
-            store: store.key,
-            number,
-        })
-        .or_insert_with(|| Held {
-            _file: file,
+    let key = Key {
+        store: store.key,
+        number,
+    };
+    let held = match table.held.entry(key) {
+        Entry::Vacant(vacant) => vacant.insert(Held {
+            file,
             shares: HashMap::new(),
-        });
+        }),
+        Entry::Occupied(occupied) => {
+            let held = occupied.into_mut();
+            // Another thread came first: its descriptor stays and this one closes.
+            if !protects(held, store, number)? {
+                held.file = file;
+            }
+            held
+        }
+    };
     *held.shares.entry(owner).or_default() += 1;
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Kind};
 
+use super::collect::remove_ours;
 use super::head::{Head, corrupt};
 use super::lock::open_existing;
 use super::manifest::Manifest;
@@ -48,7 +49,7 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
             continue;
         }
         fs::remove_file(&pin).optional()?;
-        fs::remove_tree(&store.layout.generation(number))?;
+        remove_ours(&store.layout.generation(number))?;
     }
     remember_boot(store)
 }

@@ -9,11 +9,11 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::path::Rel;
 use crate::core::sys::{durability, fault, flock, identity};
 
+use super::advice::advised;
 use super::copy::{self, How};
 use super::layout::Layout;
 use super::manifest::Manifest;
 use super::pin::Hold;
-use super::pointer;
 use super::store::Store;
 
 /// What a new stage begins with.
@@ -49,7 +49,7 @@ impl Stage {
     /// Makes a stage. `fence` is what [`Writer::issue_fence`](super::Writer::issue_fence) gave, if anything.
     pub fn begin(store: &Store, from: From, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
         let started_at = identity::monotonic_micros();
-        let (id, owner) = own(&store.layout)?;
+        let (id, owner) = advised(own(&store.layout))?;
         let stage = Self {
             id,
             layout: store.layout.clone(),
@@ -57,7 +57,7 @@ impl Stage {
             fence,
             _owner: owner,
         };
-        match stage.fill(store, from, cancel) {
+        match advised(stage.fill(store, from, cancel)) {
             Ok(()) => Ok(stage),
             Err(error) => {
                 drop(stage.discard());
@@ -72,7 +72,7 @@ impl Stage {
         if from == From::Empty {
             return Ok(());
         }
-        let Some((number, _hold)) = hold_current(store)? else {
+        let Some((number, _hold)) = Hold::current(store)? else {
             return Ok(());
         };
         copy::contents(&store.layout.tree(number), &self.tree(), How::Clone, cancel)
@@ -85,8 +85,10 @@ impl Stage {
 
     /// Writes one file, replacing one of that name, and makes the directories above it. Never through a link.
     pub fn write(&self, relative: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        let path = self.clear(relative)?;
-        fs::write_new(&path, bytes, mode)
+        advised(
+            self.clear(relative)
+                .and_then(|path| fs::write_new(&path, bytes, mode)),
+        )
     }
 
     /// Makes a link of any text.
@@ -98,8 +100,10 @@ impl Stage {
                 "a link target: not empty, without NUL",
             ));
         }
-        let path = self.clear(relative)?;
-        fs::symlink(Path::new(target), &path)
+        advised(
+            self.clear(relative)
+                .and_then(|path| fs::symlink(Path::new(target), &path)),
+        )
     }
 
     /// Takes over what is in a directory.
@@ -112,7 +116,15 @@ impl Stage {
             )
             .at(directory));
         }
-        copy::contents(directory, &self.tree(), how, cancel)
+        if self.layout.root().starts_with(fs::canonicalize(directory)?) {
+            return Err(Error::argument(
+                "directory",
+                format!("'{}', which holds the store", directory.display()),
+                "a directory that the store is not in: it would be copied into itself",
+            )
+            .at(directory));
+        }
+        advised(copy::contents(directory, &self.tree(), how, cancel))
     }
 
     /// Hashes and freezes everything. May be called again after more was written.
@@ -128,14 +140,18 @@ impl Stage {
             )
             .at(&tree));
         }
-        let manifest = Manifest::seal(&tree, cancel)?;
+        let manifest = advised(Manifest::seal(
+            &tree,
+            &self.layout.stage(&self.id).join("copy"),
+            cancel,
+        ))?;
         refuse_incomplete(&manifest, require)?;
         let sealed = Sealed { manifest };
         if !fault::mutant("pointer-before-manifest") {
-            self.write_manifest(&sealed)?;
+            advised(self.write_manifest(&sealed))?;
         }
         if store.flushes() {
-            durability::sync_tree(&self.layout.stage(&self.id))?;
+            advised(durability::sync_tree(&self.layout.stage(&self.id)))?;
         }
         Ok(sealed)
     }
@@ -220,17 +236,4 @@ fn own(layout: &Layout) -> Result<(String, File)> {
             return Ok((id, file));
         }
     }
-}
-
-/// Holds whatever is current; `None` where nothing is.
-fn hold_current(store: &Store) -> Result<Option<(u64, Hold)>> {
-    let mut failed_before = None;
-    while let Some(number) = pointer::read(&store.layout)? {
-        match Hold::take(store, number) {
-            Ok(hold) => return Ok(Some((number, hold))),
-            Err(error) if failed_before == Some(number) => return Err(error),
-            Err(_) => failed_before = Some(number),
-        }
-    }
-    Ok(None)
 }

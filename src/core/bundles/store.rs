@@ -6,17 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::path::Root;
-use crate::core::sys::{fault, filesystem, fs, identity};
+use crate::core::sys::{durability, fault, fs, identity};
 
 use super::head::{Head, nothing_published};
 use super::layout::{DIRECTORIES, FORMAT, Layout, number_of};
 use super::lock::{FileLock, Patience};
 use super::manifest::{Manifest, Problem};
+use super::opening::Opening;
 use super::pin::Hold;
 use super::pointer::{self, Mirror};
-use super::writer::Writer;
-use super::{link, recover};
 
 /// What a publish survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,83 +80,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store, making it where there is none, and repairs what killed processes left.
+    /// Opens a store, making it where there is none, and repairs what killed processes left. Waits on this thread.
     pub fn open(root: &str, options: &Options, patience: &Patience) -> Result<Self> {
-        let root = Root::parse("root", root)?;
-        let filesystem = trusted_filesystem(root.as_path())?;
-        let existing = check_format(root.as_path())?;
-        if !existing {
-            fs::create_directories(root.as_path())?;
-        }
-        let canonical = fs::canonicalize(root.as_path())?;
-        let stat = fs::stat(&canonical)?;
-        let store = Self {
-            key: (stat.device, stat.inode),
-            durability: options.durability,
-            link: options.link.clone(),
-            boot: boot(),
-            filesystem,
-            clone: fs::can_clone(&canonical),
-            layout: Layout::new(canonical),
-        };
-        store.prepare(existing, options, patience)?;
-        Ok(store)
-    }
-
-    fn prepare(&self, existing: bool, options: &Options, patience: &Patience) -> Result<()> {
-        let lock = match self.lock_for_open(existing, options, patience) {
-            // Another user's store, or one on a read-only mount: good for reading.
-            Err(error)
-                if existing
-                    && is_read_only(&error)
-                    && options.keep.is_none()
-                    && options.grace_ms.is_none()
-                    && options.link.is_none() =>
-            {
-                return recover::check_unwritable(self, &patience.cancel);
-            }
-            lock => lock?,
-        };
-        let Some(lock) = lock else {
-            return Ok(());
-        };
-        if !existing {
-            create(&self.layout)?;
-        }
-        configure(&self.layout, options)?;
-        recover::recover(self, &patience.cancel)?;
-        let mut writer = Writer::new(self, lock)?;
-        link::adopt(&mut writer, &patience.cancel)?;
-        writer.collect()?;
-        drop(writer);
-        self.empty_trash(super::collect::Trash::All)
-    }
-
-    /// The writer lock, or `None` where it is busy and nothing here has to be written: a writer that was
-    /// stopped must not keep readers from opening (I21).
-    fn lock_for_open(
-        &self,
-        existing: bool,
-        options: &Options,
-        patience: &Patience,
-    ) -> Result<Option<FileLock>> {
-        let path = self.layout.writer_lock();
-        if let Some(lock) = FileLock::try_acquire(&path)? {
-            return Ok(Some(lock));
-        }
-        let config = self.config()?;
-        let must_write = !existing
-            || options.keep.is_some_and(|keep| keep != config.keep)
-            || options
-                .grace_ms
-                .is_some_and(|grace_ms| grace_ms != config.grace_ms)
-            || !recover::is_sound(self)?
-            || link::needs_adoption(self)?;
-        if must_write {
-            FileLock::acquire(&path, patience).map(Some)
-        } else {
-            Ok(None)
-        }
+        let opening = Opening::begin(root, options)?;
+        let lock = opening
+            .waits_for()
+            .map(|path| FileLock::acquire(&path, patience))
+            .transpose()?;
+        opening.finish(lock, &patience.cancel)
     }
 
     /// The paths of this store.
@@ -206,7 +135,8 @@ impl Store {
         let mut heads = Vec::new();
         for number in numbers {
             match self.head(number) {
-                Err(error) if error.code == Code::GenerationGone => {}
+                // Collected meanwhile, or its head is damaged: verify() tells, and a collection removes it.
+                Err(error) if matches!(error.code, Code::GenerationGone | Code::GenerationCorrupt) => {}
                 head => heads.push(head?),
             }
         }
@@ -215,11 +145,10 @@ impl Store {
 
     /// Compares a generation with its manifest, byte for byte; without a number the current one.
     pub fn verify(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
-        let number = match number {
-            Some(number) => number,
-            None => self.current()?.ok_or_else(|| nothing_published(&self.layout))?,
+        let (number, _hold) = match number {
+            Some(number) => (number, Hold::take(self, number)?),
+            None => Hold::current(self)?.ok_or_else(|| nothing_published(&self.layout))?,
         };
-        let _hold = Hold::take(self, number)?;
         self.compare(number, cancel)
     }
 
@@ -237,7 +166,7 @@ impl Store {
 }
 
 /// In builds with the feature `testing`, `WARMSWAP_BOOT_ID` pretends a boot.
-fn boot() -> Option<String> {
+pub(super) fn boot() -> Option<String> {
     #[cfg(feature = "testing")]
     if let Ok(pretended) = std::env::var("WARMSWAP_BOOT_ID") {
         return Some(pretended);
@@ -245,31 +174,8 @@ fn boot() -> Option<String> {
     identity::boot_id()
 }
 
-/// The filesystem of what exists of `root`, decided before any lock call.
-fn trusted_filesystem(root: &Path) -> Result<&'static str> {
-    let mut existing = root;
-    while fs::stat_followed(existing).optional()?.is_none() {
-        existing = existing.parent().unwrap_or(Path::new("/"));
-    }
-    let found = filesystem::of(existing)?;
-    if found.trusted {
-        return Ok(found.name);
-    }
-    Err(Error::new(
-        Code::Unsupported,
-        format!(
-            "'{}' is on {} (statfs 0x{:x}), whose flock is not known to exclude between all processes that see it; \
-             put root on a local filesystem, such as a folder of os.tmpdir(), and pass the path you want as link",
-            root.display(),
-            found.name,
-            found.magic
-        ),
-    )
-    .at(root))
-}
-
 /// Whether there is a store of ours. A directory that holds anything else is left alone.
-fn check_format(root: &Path) -> Result<bool> {
+pub(super) fn check_format(root: &Path) -> Result<bool> {
     let path = root.join("FORMAT");
     match fs::read_capped(&path, 4096).optional() {
         Ok(Some(bytes)) if bytes == FORMAT.as_bytes() => Ok(true),
@@ -278,42 +184,67 @@ fn check_format(root: &Path) -> Result<bool> {
             format!("'{}' says '{}'; this version of warmswap knows '{}': use the version that made it, or another root", path.display(), String::from_utf8_lossy(&bytes).trim(), FORMAT.trim()),
         )
         .at(&path)),
-        Ok(None) => refuse_foreign(root).map(|()| false),
+        Ok(None) => match foreign_entry(root)? {
+            None => Ok(false),
+            // Another process made the store between the two looks.
+            Some(_) if fs::stat(&path).optional()?.is_some() => check_format(root),
+            Some(name) => Err(Error::argument(
+                "root",
+                format!("'{}', which holds '{name}' and no FORMAT", root.display()),
+                "an empty or missing directory, or a store of warmswap",
+            )
+            .at(root)),
+        },
         Err(error) if error.kind() == Some(std::io::ErrorKind::NotADirectory) => Err(Error::argument("root", format!("'{}'", root.display()), "a directory or a path where one can be made").at(root)),
         Err(error) => Err(error),
     }
 }
 
-fn refuse_foreign(root: &Path) -> Result<()> {
-    for entry in fs::read_directory(root).optional()?.unwrap_or_default() {
-        let name = entry.name.to_string_lossy();
-        // What a creation that was killed can have left.
-        if !DIRECTORIES.contains(&name.as_ref()) && !["writer.lock", "FORMAT.tmp"].contains(&name.as_ref()) {
-            return Err(Error::argument(
-                "root",
-                format!("'{}', which holds '{name}' and no FORMAT", root.display()),
-                "an empty or missing directory, or a store of warmswap",
-            )
-            .at(root));
+/// The first entry that is not what a creation that was killed can have left.
+fn foreign_entry(root: &Path) -> Result<Option<String>> {
+    let ours = |name: &str| DIRECTORIES.contains(&name) || ["writer.lock", "FORMAT.tmp"].contains(&name);
+    let entries = fs::read_directory(root).optional()?.unwrap_or_default();
+    Ok(entries
+        .iter()
+        .map(|entry| entry.name.to_string_lossy().into_owned())
+        .find(|name| !ours(name)))
+}
+
+/// `FORMAT` last: with it the store is complete.
+pub(super) fn create(layout: &Layout, made: usize) -> Result<()> {
+    for name in DIRECTORIES {
+        fs::create_directories(&layout.file(name))?;
+    }
+    replace_durably(layout, "FORMAT", FORMAT.as_bytes())?;
+    // Before anything else is written: power loss must not leave a directory that looks like a stranger's.
+    sync_made(layout.root(), made)
+}
+
+/// Flushes the root and the directories above it up to the one that was there before.
+fn sync_made(root: &Path, made: usize) -> Result<()> {
+    for directory in root.ancestors().take(made + 1) {
+        match durability::sync(directory) {
+            // One that we may write to and not read: POSIX has no way to flush it.
+            Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {}
+            synced => synced?,
         }
     }
     Ok(())
 }
 
-/// `FORMAT` last: with it the store is complete.
-fn create(layout: &Layout) -> Result<()> {
-    for name in DIRECTORIES {
-        fs::create_directories(&layout.file(name))?;
+/// What is written once and without which the generations are worth nothing: power loss must not leave it empty,
+/// whatever a publish promises.
+fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = layout.file(&format!("{name}.tmp"));
+    fs::remove_file(&temporary).optional()?;
+    fs::write_new(&temporary, bytes, 0o644)?;
+    if !fault::mutant("no-format-fsync") {
+        durability::sync(&temporary)?;
     }
-    fs::replace(
-        &layout.file("FORMAT"),
-        &layout.file("FORMAT.tmp"),
-        FORMAT.as_bytes(),
-        0o644,
-    )
+    fs::rename(&temporary, &layout.file(name))
 }
 
-fn configure(layout: &Layout, options: &Options) -> Result<()> {
+pub(super) fn configure(layout: &Layout, options: &Options) -> Result<()> {
     let path = layout.file("config.json");
     let bytes = fs::read_capped(&path, 65_536).optional()?;
     let known: Option<Config> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -327,14 +258,7 @@ fn configure(layout: &Layout, options: &Options) -> Result<()> {
     }
     let text = serde_json::to_vec(&wanted)
         .map_err(|error| Error::new(Code::Io, format!("serialize config.json: {error}")))?;
-    fs::replace(&path, &layout.file("config.json.tmp"), &text, 0o644)
-}
-
-fn is_read_only(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Some(std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied)
-    )
+    replace_durably(layout, "config.json", &text)
 }
 
 /// The generations that a directory of the store names, in order.

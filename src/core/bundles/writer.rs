@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{clock, durability, fault, fs};
 
+use super::advice::advised;
+use super::collect::throw_stage_away;
 use super::head::{Head, MAX_HEAD_BYTES, gone};
 use super::lock::FileLock;
 use super::pin::{self, Hold, Owner};
@@ -115,22 +117,34 @@ impl<'store> Writer<'store> {
     ) -> Result<Published> {
         self.refuse_late(stage, options)?;
         if let Some(head) = self.unchanged(sealed, options)? {
-            self.pin_for(options, head.number)?;
-            stage.discard()?;
+            self.flush_what_was_not(&head)?;
+            self.sync_root()?;
+            // Only out of sight: a large tree is removed by the next sweep, without the lock.
+            throw_stage_away(&stage.layout, stage.id.as_ref())?;
+            fs::remove_file(&stage.layout.owner(&stage.id)).optional()?;
+            if let Some(owner) = options.pin_for {
+                pin::pin_number(self.store, owner, head.number)?;
+            }
             return Ok(Published { head, changed: false });
         }
         let head = self.next_head(stage, sealed, options)?;
-        if let Err(error) = self.install(stage, sealed, &head) {
-            // Best effort: what stays is never current, so the next collection sweeps it.
-            drop(fs::remove_file(&self.store.layout.pin(head.number)));
-            drop(fs::rename(
-                &self.store.layout.generation(head.number),
-                &stage.layout.stage(&stage.id),
-            ));
-            return Err(error);
-        }
-        self.pin_for(options, head.number)?;
+        let hold = match self.install(stage, sealed, &head, options.pin_for.is_some()) {
+            Ok(hold) => hold,
+            Err(error) => {
+                // Best effort: what stays is never current, so the next collection sweeps it.
+                drop(fs::remove_file(&self.store.layout.pin(head.number)));
+                drop(fs::rename(
+                    &self.store.layout.generation(head.number),
+                    &stage.layout.stage(&stage.id),
+                ));
+                return advised(Err(error));
+            }
+        };
         // From here on the generation is current, whatever becomes of its traces.
+        if let (Some(owner), Some(hold)) = (options.pin_for, hold) {
+            // A thread that has ended meanwhile needs no pin.
+            drop(hold.keep(self.store, owner, head.number));
+        }
         drop(fs::remove_file(&stage.layout.owner(&stage.id)));
         self.after_flip()?;
         Ok(Published { head, changed: true })
@@ -149,9 +163,28 @@ impl<'store> Writer<'store> {
         }
         let head = self.store.head(number)?;
         link::check(self.store)?;
+        self.flush_what_was_not(&head)?;
         self.flip(&head)?;
         self.after_flip()?;
         Ok(head)
+    }
+
+    /// With durability 'power' the bytes of a generation are flushed before a pointer to it is acknowledged, also those
+    /// that were published without it.
+    fn flush_what_was_not(&self, head: &Head) -> Result<()> {
+        if !self.store.flushes() || head.durability == Durability::Power {
+            return Ok(());
+        }
+        if fault::mutant("trust-unflushed") {
+            return Ok(());
+        }
+        let layout = &self.store.layout;
+        durability::sync_tree(&layout.generation(head.number))?;
+        durability::sync(&layout.pin(head.number))?;
+        durability::sync(&layout.mirror())?;
+        ["pins", "gens"]
+            .iter()
+            .try_for_each(|name| durability::sync(&layout.file(name)))
     }
 
     fn refuse_late(&self, stage: &Stage, options: &PublishOptions) -> Result<()> {
@@ -180,8 +213,12 @@ impl<'store> Writer<'store> {
         let Some(number) = self.current.filter(|_| options.if_changed) else {
             return Ok(None);
         };
-        let head = self.store.head(number)?;
-        Ok((head.digest == sealed.manifest.digest).then_some(head))
+        match self.store.head(number) {
+            Ok(head) => Ok((head.digest == sealed.manifest.digest).then_some(head)),
+            // A generation whose head is lost is equal to none.
+            Err(error) if matches!(error.code, Code::GenerationGone | Code::GenerationCorrupt) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn next_head(&self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Head> {
@@ -213,8 +250,15 @@ impl<'store> Writer<'store> {
         })
     }
 
-    /// Lock file, generation, pointer: in this order, so that whoever reads the pointer finds the other two.
-    fn install(&mut self, stage: &Stage, sealed: &Sealed, head: &Head) -> Result<()> {
+    /// Lock file, generation, pointer: in this order, so that whoever reads the pointer finds the other two. What it
+    /// returns holds the generation for whoever wants a pin: taken before there is anything that could not be undone.
+    fn install(
+        &mut self,
+        stage: &Stage,
+        sealed: &Sealed,
+        head: &Head,
+        wants_pin: bool,
+    ) -> Result<Option<Hold>> {
         let layout = &self.store.layout;
         let text = serde_json::to_vec(head)
             .map_err(|error| Error::new(Code::Io, format!("serialize the head: {error}")))?;
@@ -228,18 +272,26 @@ impl<'store> Writer<'store> {
             ));
         }
         fs::write_new(&layout.pin(head.number), &text, 0o644)?;
+        let hold = wants_pin
+            .then(|| Hold::take(self.store, head.number))
+            .transpose()?;
         if fault::mutant("pointer-before-manifest") {
             fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
             self.flip(head)?;
-            return fs::write_new(
+            fs::write_new(
                 &self.store.layout.manifest(head.number),
                 &sealed.manifest.to_bytes()?,
                 0o444,
-            );
+            )?;
+            return Ok(hold);
         }
         if fault::mutant("flip-before-rename") {
             self.flip(head)?;
-            return fs::rename(&layout.stage(&stage.id), &layout.generation(head.number));
+            fs::rename(
+                &self.store.layout.stage(&stage.id),
+                &self.store.layout.generation(head.number),
+            )?;
+            return Ok(hold);
         }
         fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
         if self.store.flushes() {
@@ -248,7 +300,8 @@ impl<'store> Writer<'store> {
                 durability::sync(&layout.file(name))?;
             }
         }
-        self.flip(head)
+        self.flip(head)?;
+        Ok(hold)
     }
 
     /// Moves the pointer; everything that can fail for want of space comes before it.
@@ -279,21 +332,20 @@ impl<'store> Writer<'store> {
         if fault::mutant("collect-before-durable") {
             self.collect()?;
         }
-        if self.store.durability == Durability::Power && !fault::mutant("no-fsync") {
-            durability::sync(self.store.layout.root()).map_err(|error| Error {
-                message: format!(
-                    "the generation is current, but whether it survives power loss is not known: {error}"
-                ),
-                ..error
-            })?;
-        }
-        Ok(())
+        self.sync_root().map_err(|error| Error {
+            message: format!(
+                "the generation is current, but whether it survives power loss is not known: {error}"
+            ),
+            ..error
+        })
     }
 
-    fn pin_for(&self, options: &PublishOptions, number: u64) -> Result<()> {
-        options
-            .pin_for
-            .map_or(Ok(()), |owner| pin::pin_number(self.store, owner, number))
+    /// Flushes the pointer.
+    fn sync_root(&self) -> Result<()> {
+        if self.store.durability == Durability::Power && !fault::mutant("no-fsync") {
+            return durability::sync(self.store.layout.root());
+        }
+        Ok(())
     }
 }
 

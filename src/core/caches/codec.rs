@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
+use flate2::bufread::GzDecoder;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use zstd::zstd_safe::{CParameter, DParameter};
 
@@ -250,16 +251,61 @@ pub fn decoder<'a>(
     let whole = Cursor::new(start).chain(source);
     let reader: Box<dyn Read + 'a> = match format {
         Format::Tar => Box::new(whole),
-        Format::TarGz => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(
-            256 << 10,
-            whole,
-        ))),
+        Format::TarGz => Box::new(Members::new(BufReader::with_capacity(256 << 10, whole))),
         Format::TarZst => Box::new(
             zstd_decoder(BufReader::with_capacity(256 << 10, whole), max_window_log)
                 .map_err(Failure::of_read)?,
         ),
     };
     Ok((format, reader))
+}
+
+/// The members of a gzip file, one behind the other, and the zeros that tapes and block devices fill it up with.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Members<R> {
+    fn new(source: R) -> Self {
+        Self(Some(GzDecoder::new(source)))
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(mut member) = self.0.take() {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                self.0 = Some(member);
+                return Ok(count);
+            }
+            let mut source = member.into_inner();
+            if has_another_member(&mut source)? {
+                self.0 = Some(GzDecoder::new(source));
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn has_another_member(source: &mut impl BufRead) -> io::Result<bool> {
+    let mut is_padded = false;
+    loop {
+        let bytes = source.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        if !is_padded && bytes[0] != 0 {
+            return Ok(true);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "there are bytes behind the end of the gzip data",
+            ));
+        }
+        let count = bytes.len();
+        source.consume(count);
+        is_padded = true;
+    }
 }
 
 fn zstd_decoder<R: BufRead>(source: R, max_window_log: u32) -> io::Result<zstd::Decoder<'static, R>> {

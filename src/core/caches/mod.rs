@@ -33,6 +33,7 @@ pub mod run;
 pub mod snapshot;
 pub mod stamp;
 pub mod store;
+mod thread;
 pub mod ticket;
 pub mod tree;
 pub mod unpack;

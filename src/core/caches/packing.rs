@@ -19,6 +19,7 @@ use super::run::Run;
 use super::snapshot::{SnapshotOptions, Stop};
 use super::stamp;
 use super::store::{Answer, Chunks, Failure, Kind, Listed, Meter, Spool, Store, download};
+use super::thread;
 use super::tree::Tree;
 use crate::core::error::Error;
 use crate::core::sys::cancel::Cancel;
@@ -83,9 +84,9 @@ pub(super) async fn find_unchanged(
 ) -> Option<(u64, u64)> {
     let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
-    let looking = tokio::task::spawn_blocking(move || {
+    let looking = thread::run("stat", move || {
         let known = stamp::read(&from).ok().flatten()?;
-        let scan = stamp::scan(&from, Some(&known), &excludes, &cancel).ok()?;
+        let scan = known.scan(&from, &excludes, &cancel).ok()?;
         if scan.tree.digest() != pointer.tree {
             return None;
         }
@@ -109,16 +110,17 @@ pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Pa
     let (options, cancel) = (options.clone(), run.meter.cancel.clone());
     let progress = Arc::new(Progress::default());
     let counted = Arc::clone(&progress);
-    let packing = tokio::task::spawn_blocking(move || pack_here(&options, cancel, counted));
+    let packing = thread::run("pack", move || pack_here(&options, cancel, counted));
     follow(packing, &progress, run).await
 }
 
-/// Waits for blocking work and passes its progress on to the call.
+/// Waits for work on another thread and passes its progress on to the call.
 pub(super) async fn follow<T, E: From<Failure>>(
-    mut work: tokio::task::JoinHandle<Result<T, E>>,
+    work: impl Future<Output = Answer<Result<T, E>>>,
     progress: &Progress,
     run: &Run,
 ) -> Result<T, E> {
+    tokio::pin!(work);
     loop {
         match tokio::time::timeout(PROGRESS, &mut work).await {
             Ok(Ok(done)) => {
@@ -126,7 +128,7 @@ pub(super) async fn follow<T, E: From<Failure>>(
                 run.count(files, bytes);
                 return done;
             }
-            Ok(Err(failure)) => return Err(Failure::new(Kind::Local, failure.to_string()).into()),
+            Ok(Err(failure)) => return Err(failure.into()),
             Err(_) => {
                 let (files, bytes) = progress.so_far();
                 run.count(files, bytes);
@@ -225,15 +227,13 @@ pub(super) async fn hash_object(
         Arc::clone(meter),
     );
     let failure = chunks.failure();
-    let hashing = tokio::task::spawn_blocking(move || hash(chunks));
-    match hashing.await {
-        Ok(Ok(sha256)) => Ok(sha256),
-        Ok(Err(error)) => Err(failure
+    let hashed = thread::run("hash", move || hash(chunks)).await?;
+    hashed.map_err(|error| {
+        failure
             .get()
             .cloned()
-            .unwrap_or_else(|| Failure::new(Kind::Local, error.to_string()))),
-        Err(error) => Err(Failure::new(Kind::Local, error.to_string())),
-    }
+            .unwrap_or_else(|| Failure::new(Kind::Local, error.to_string()))
+    })
 }
 
 fn hash(mut chunks: Chunks) -> io::Result<String> {

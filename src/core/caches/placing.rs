@@ -58,12 +58,10 @@ impl Placing {
         let stamp = stamp::read(target).ok().flatten()?;
         let everything = Excludes::default();
         if stamp.generation == self.generation {
-            return stamp::is_unchanged(target, &stamp, &everything, cancel)
-                .is_ok_and(|is_unchanged| is_unchanged)
-                .then(|| stamp.tree.totals());
+            return stamp.find_unchanged(target, &everything, cancel).ok().flatten();
         }
         let promised = self.expected.as_ref()?.digest.as_ref()?;
-        let scan = stamp::scan(target, Some(&stamp), &everything, cancel).ok()?;
+        let scan = stamp.scan(target, &everything, cancel).ok()?;
         if scan.tree.digest() != *promised {
             return None;
         }
@@ -88,6 +86,7 @@ impl Placing {
         source.verify()?;
         cancel.check()?;
         self.run.enter(Stage::Commit);
+        let committed_ns = archive::now_ns();
         let committed = stage.commit(&self.run.gate)?;
         let placed = Placed {
             files: summary.files,
@@ -103,6 +102,7 @@ impl Placing {
                     &target,
                     &generation,
                     &summary.tree,
+                    committed_ns,
                     &cancel,
                 ));
             }

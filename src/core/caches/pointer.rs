@@ -124,7 +124,9 @@ impl Pointer {
             return Err(Refusal::Version(version));
         }
         let pointer: Self = serde_json::from_slice(bytes).map_err(malformed)?;
-        if pointer.sha256.len() != 64 || pointer.blob != format!("{}.tar.zst", pointer.sha256) {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_hash = pointer.sha256.len() == 64 && pointer.sha256.bytes().all(is_digit);
+        if !is_hash || pointer.blob != format!("{}.tar.zst", pointer.sha256) {
             return Err(Refusal::Malformed("the pointer names no blob of ours".to_owned()));
         }
         if let Some(secret) = secret {

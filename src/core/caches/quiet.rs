@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::run::Run;
-use super::store::{Failure, Kind};
+use super::store::Failure;
+use super::thread;
 use crate::core::error::{Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
@@ -18,11 +19,7 @@ const NAP: Duration = Duration::from_millis(100);
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
 pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> std::result::Result<(), Failure> {
     let (tree, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
-    let waiting = tokio::task::spawn_blocking(move || wait_here(&tree, pause, &cancel));
-    let waited = waiting
-        .await
-        .map_err(|failure| Failure::new(Kind::Local, failure.to_string()))?;
-    Ok(waited?)
+    Ok(thread::run("quiet", move || wait_here(&tree, pause, &cancel)).await??)
 }
 
 fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {

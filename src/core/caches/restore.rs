@@ -20,7 +20,8 @@ use super::packing::follow;
 use super::placing::{Placed, Placing};
 use super::pointer::{Pointer, Producer, hex};
 use super::run::{Ended, Run};
-use super::store::{Chunks, Failure, Kind, Listed, Store, download};
+use super::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
+use super::thread;
 use super::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
@@ -148,6 +149,7 @@ impl Cache {
             options,
             run: Arc::clone(&run),
             report: RestoreReport::new(RestoreOutcome::Error),
+            ticket: None,
         };
         let stage = Arc::clone(&run);
         let mut report = run
@@ -177,6 +179,7 @@ struct Restore {
     options: RestoreOptions,
     run: Arc<Run>,
     report: RestoreReport,
+    ticket: Option<Ticket>,
 }
 
 impl Restore {
@@ -187,8 +190,12 @@ impl Restore {
                 self.report.outcome = stop.outcome;
                 self.report.reason = Some(stop.reason);
                 self.report.stage = stop.stage.or_else(|| Some(self.run.stage()));
+                if stop.outcome == RestoreOutcome::Corrupt {
+                    self.ticket = self.ticket.take().map(Ticket::of_damaged);
+                }
             }
         }
+        self.report.ticket = self.ticket.map(|ticket| ticket.to_text());
         self.report
     }
 
@@ -223,7 +230,7 @@ impl Restore {
             match self.cache.look_up(&*self.store, &key, &self.run.meter).await {
                 Ok(found) => {
                     if index == 0 {
-                        self.report.ticket = Some(Ticket::new(&key, seen(&found)).to_text());
+                        self.ticket = Some(Ticket::new(&key, seen(&found)));
                     }
                     return Ok((key, found));
                 }
@@ -233,7 +240,7 @@ impl Restore {
                     ..
                 }) => {
                     if index == 0 {
-                        self.report.ticket = Some(Ticket::new(&key, Seen::Nothing).to_text());
+                        self.ticket = Some(Ticket::new(&key, Seen::Nothing));
                     }
                     missed.get_or_insert(reason);
                 }
@@ -275,7 +282,7 @@ impl Restore {
         let generation = self.report.generation.clone().unwrap_or_default();
         let placing = Placing::new(&self.options, generation, pointer.as_ref(), &self.run);
         let looking = placing.clone();
-        let unchanged = tokio::task::spawn_blocking(move || looking.find_unchanged()).await;
+        let unchanged = thread::run("stat", move || looking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
@@ -301,7 +308,9 @@ impl Restore {
         let chunks = download(
             Arc::clone(&self.store),
             object,
-            self.options.concurrency,
+            self.options
+                .limits
+                .connections(self.options.concurrency, PART_BYTES),
             Arc::clone(&self.run.meter),
         );
         let failure = chunks.failure();
@@ -315,7 +324,9 @@ impl Restore {
         };
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
-        let work = tokio::task::spawn_blocking(move || placing.place(source, counted).map_err(Broken::from));
+        let work = thread::run("restore", move || {
+            placing.place(source, counted).map_err(Broken::from)
+        });
         follow(work, &progress, &self.run).await.map_err(|broken| {
             // What ended the stream is the cause; what the decoder made of it is not.
             failure

@@ -24,7 +24,7 @@ use crate::core::sys::fault;
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long a commit that began in time may run over the deadline before the call settles without it.
-const COMMIT_GRACE: Duration = Duration::from_millis(60);
+pub(super) const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
 /// How much time and patience a call has.
 #[derive(Debug, Clone, Copy)]
@@ -198,10 +198,14 @@ impl Run {
         match tokio::time::timeout(left, task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(failure)) => settle(Ended::Panicked(failure.to_string())),
-            Err(_) => settle(Ended::TimedOut(
-                "the commit began in time and is still running: it will be seen in full or not at all"
-                    .to_owned(),
-            )),
+            Err(_) => {
+                // A request that is under way is given up and not repeated; its last one may have been heard.
+                self.meter.cancel.cancel();
+                settle(Ended::TimedOut(
+                    "the commit began in time and did not end: it will be seen in full or not at all"
+                        .to_owned(),
+                ))
+            }
         }
     }
 

@@ -101,6 +101,8 @@ struct Current {
     pointer: Option<Pointer>,
     object: Option<Listed>,
     condition: Condition,
+    /// Whether a restore found that the pointer's promise does not hold.
+    is_damaged: bool,
 }
 
 impl Cache {
@@ -177,6 +179,7 @@ impl Snapshot {
         self.run.enter(Stage::Pack);
         if let Some(pointer) = &current.pointer
             && let Some((files, bytes)) = packing::find_unchanged(&self.options, pointer, &self.run).await
+            && self.is_restorable(pointer, &current).await?
         {
             self.tell(files, bytes, Some(pointer));
             return Ok(SnapshotOutcome::Unchanged);
@@ -185,10 +188,9 @@ impl Snapshot {
         self.report.skipped.clone_from(&packed.skipped);
         self.report.compressed_bytes = packed.spool.size;
         self.tell(packed.files, packed.bytes, current.pointer.as_ref());
-        if let Some(pointer) = current
-            .pointer
-            .as_ref()
-            .filter(|pointer| pointer.tree == packed.digest)
+        if let Some(pointer) = &current.pointer
+            && pointer.tree == packed.digest
+            && self.is_restorable(pointer, &current).await?
         {
             self.report.compressed_bytes = pointer.size;
             packing::remember(&self.options, &pointer.generation, packed.tree);
@@ -239,15 +241,33 @@ impl Snapshot {
         let condition = match &self.options.ticket {
             Some(ticket) => match &ticket.seen {
                 Seen::Nothing => Condition::Absent,
-                Seen::Version(etag) => Condition::Version(etag.clone()),
+                Seen::Version(etag) | Seen::Damaged(etag) => Condition::Version(etag.clone()),
             },
             None => etag.map_or(Condition::Absent, Condition::Version),
         };
+        let is_damaged =
+            matches!(&self.options.ticket, Some(ticket) if matches!(ticket.seen, Seen::Damaged(_)));
         Ok(Current {
             pointer,
             object,
             condition,
+            is_damaged,
         })
+    }
+
+    /// Whether the current generation is worth keeping: no restore found it damaged, and its blob is there, which
+    /// a lifecycle rule may have removed. Else 'unchanged' would leave the key broken for ever.
+    async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Answer<bool> {
+        if current.is_damaged {
+            return Ok(false);
+        }
+        let path = self.options.key.blob(&pointer.sha256);
+        match self.store.stat(&path, &self.run.meter).await {
+            Ok(blob) => Ok(blob.size == pointer.size && blob.etag == pointer.etag),
+            // Without s3:ListBucket an object that is not there is 'denied'.
+            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => Ok(false),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> std::result::Result<(), Stop> {
@@ -421,23 +441,23 @@ impl Snapshot {
                 return Ok(SnapshotOutcome::Unchanged);
             }
         }
-        if !self.run.may_commit() {
-            return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
-        }
-        self.run.enter(Stage::Commit);
         let condition = if self.report.guarded {
             current.condition
         } else {
             Condition::Always
         };
+        let run = Arc::clone(&self.run);
+        let may_show = Arc::new(move || {
+            let may = run.may_commit();
+            if may {
+                run.enter(Stage::Commit);
+            }
+            may
+        });
+        let (path, body) = (self.options.key.as_str(), Body::Spool(Arc::clone(&packed.spool)));
         let etag = self
             .store
-            .write(
-                self.options.key.as_str(),
-                Body::Spool(Arc::clone(&packed.spool)),
-                condition,
-                &self.run.meter,
-            )
+            .write_if(path, body, condition, may_show, &self.run.meter)
             .await?;
         self.report.generation = Some(etag.trim_matches('"').to_owned());
         Ok(SnapshotOutcome::Uploaded)

@@ -10,6 +10,8 @@ pub enum Seen {
     Nothing,
     /// This version of the pointer, or of the one object.
     Version(String),
+    /// This version, and what it promises could not be restored: a snapshot must not find it unchanged.
+    Damaged(String),
 }
 
 /// A restore's view of its key; opaque to users.
@@ -29,11 +31,22 @@ impl Ticket {
         }
     }
 
+    /// The ticket of a restore that found what it saw to be damaged.
+    #[must_use]
+    pub fn of_damaged(self) -> Self {
+        let seen = match self.seen {
+            Seen::Version(etag) => Seen::Damaged(etag),
+            other => other,
+        };
+        Self { seen, ..self }
+    }
+
     /// The text that users carry. `:` is in no key.
     pub fn to_text(&self) -> String {
         match &self.seen {
             Seen::Nothing => format!("1:{}:-", self.key),
             Seen::Version(etag) => format!("1:{}:={etag}", self.key),
+            Seen::Damaged(etag) => format!("1:{}:!{etag}", self.key),
         }
     }
 
@@ -47,9 +60,10 @@ impl Ticket {
         if of != key.as_str() {
             return refuse("the ticket of a restore of the same key");
         }
-        let seen = match seen.strip_prefix('=') {
-            Some(etag) if !etag.is_empty() => Seen::Version(etag.to_owned()),
-            None if seen == "-" => Seen::Nothing,
+        let seen = match (seen.get(..1), seen.get(1..)) {
+            (Some("-"), Some("")) => Seen::Nothing,
+            (Some("="), Some(etag)) if !etag.is_empty() => Seen::Version(etag.to_owned()),
+            (Some("!"), Some(etag)) if !etag.is_empty() => Seen::Damaged(etag.to_owned()),
             _ => return refuse("the ticket of a restore's result"),
         };
         Ok(Self::new(key, seen))
@@ -60,7 +74,7 @@ impl Ticket {
         self.key == key.as_str()
             && match &self.seen {
                 Seen::Nothing => etag.is_none(),
-                Seen::Version(seen) => etag == Some(seen),
+                Seen::Version(seen) | Seen::Damaged(seen) => etag == Some(seen),
             }
     }
 }
@@ -73,7 +87,11 @@ mod tests {
     fn a_ticket_survives_its_text_and_fits_its_key_only() {
         let key = Key::parse("key", "site/a").expect("a key");
         let other = Key::parse("key", "site/b").expect("a key");
-        for seen in [Seen::Nothing, Seen::Version("\"a:b=-\"".to_owned())] {
+        for seen in [
+            Seen::Nothing,
+            Seen::Version("\"a:b=-\"".to_owned()),
+            Seen::Damaged("\"a:b=-\"".to_owned()),
+        ] {
             let ticket = Ticket::new(&key, seen);
             assert_eq!(
                 Ticket::parse(&ticket.to_text(), &key).expect("its own text"),
@@ -81,7 +99,17 @@ mod tests {
             );
             assert!(Ticket::parse(&ticket.to_text(), &other).is_err());
         }
-        for text in ["", "1", "1:site/a", "1:site/a:", "1:site/a:=", "2:site/a:-"] {
+        for text in [
+            "",
+            "1",
+            "1:site/a",
+            "1:site/a:",
+            "1:site/a:=",
+            "1:site/a:!",
+            "1:site/a:-x",
+            "1:site/a:é",
+            "2:site/a:-",
+        ] {
             assert!(Ticket::parse(text, &key).is_err(), "{text:?} must be refused");
         }
     }

@@ -1,6 +1,7 @@
-//! What a tree holds: paths, kinds, permission bits, sizes and hashes, in little memory (64 bytes and the path
-//! for each entry, so that a million of them fits the memory budget).
+//! What a tree holds: paths, kinds, permission bits, sizes and hashes, in little memory: 32 bytes and the path
+//! for each entry, 24 more where the filesystem was asked, so that a million of them fits the memory budget.
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -9,6 +10,9 @@ use crate::core::error::{Code, Error, Result};
 
 /// The first 128 bits of BLAKE3 over a file's bytes or a link's text.
 pub type Hash = [u8; 16];
+
+const MODE_BITS: u16 = 0o777;
+const KIND_SHIFT: u32 = 9;
 
 /// What an entry of a tree is. The numbers are those of the stamp and of the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +31,26 @@ pub enum NodeKind {
 pub struct Node {
     start: u32,
     length: u16,
-    /// What it is.
-    pub kind: NodeKind,
-    /// Permission bits (`0o777`).
-    pub mode: u16,
+    /// Permission bits, and the kind above them.
+    bits: u16,
     /// Bytes of a file, or of a link's text.
     pub size: u64,
-    /// Hash of a file's bytes or of a link's text; zeros until it is known, and for directories.
-    pub hash: Hash,
+}
+
+impl Node {
+    /// What it is.
+    pub fn kind(&self) -> NodeKind {
+        match self.bits >> KIND_SHIFT {
+            2 => NodeKind::Directory,
+            3 => NodeKind::Symlink,
+            _ => NodeKind::File,
+        }
+    }
+
+    /// Permission bits (`0o777`).
+    pub fn mode(&self) -> u16 {
+        self.bits & MODE_BITS
+    }
 }
 
 /// What stat says of an entry: as long as all three stay, its bytes are taken to be the same.
@@ -53,6 +69,8 @@ pub struct Facts {
 pub struct Tree {
     paths: Vec<u8>,
     nodes: Vec<Node>,
+    hashes: Vec<Hash>,
+    /// As long as the others, or empty where the filesystem was not asked.
     facts: Vec<Facts>,
     /// When the filesystem was asked for the facts, nanoseconds since the epoch: not later than the first answer.
     pub taken_ns: i64,
@@ -64,16 +82,9 @@ impl Tree {
         Self::default()
     }
 
-    /// Adds an entry. `facts` is all zeros where nobody asked the filesystem.
-    pub fn push(
-        &mut self,
-        path: &[u8],
-        kind: NodeKind,
-        mode: u32,
-        size: u64,
-        hash: Hash,
-        facts: Facts,
-    ) -> Result<()> {
+    /// Adds an entry of which nobody asked the filesystem. The hash is that of a file's bytes or of a link's
+    /// text; zeros until it is known, and for directories.
+    pub fn push(&mut self, path: &[u8], kind: NodeKind, mode: u32, size: u64, hash: Hash) -> Result<()> {
         let too_large = |_| {
             Error::new(
                 Code::TooLarge,
@@ -86,13 +97,30 @@ impl Tree {
         self.nodes.push(Node {
             start,
             length,
-            kind,
-            mode: (mode & 0o777) as u16,
+            bits: bits(kind, mode),
             size,
-            hash,
         });
+        self.hashes.push(hash);
+        Ok(())
+    }
+
+    /// Adds an entry as stat told it; its hash is not known yet.
+    pub(super) fn push_found(
+        &mut self,
+        path: &[u8],
+        kind: NodeKind,
+        mode: u32,
+        size: u64,
+        facts: Facts,
+    ) -> Result<()> {
+        self.push(path, kind, mode, size, Hash::default())?;
         self.facts.push(facts);
         Ok(())
+    }
+
+    /// What the entries take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.paths.len() + self.len() * (size_of::<Node>() + size_of::<Hash>())
     }
 
     /// How many entries there are.
@@ -110,19 +138,41 @@ impl Tree {
         &self.nodes
     }
 
-    /// An entry that can be changed.
-    pub(super) fn node_mut(&mut self, index: usize) -> &mut Node {
-        &mut self.nodes[index]
+    /// The hash of an entry.
+    pub fn hash(&self, index: usize) -> Hash {
+        self.hashes[index]
     }
 
-    /// What stat said of an entry.
+    pub(super) fn set_hash(&mut self, index: usize, hash: Hash) {
+        self.hashes[index] = hash;
+    }
+
+    /// Takes the hashes out, for who fills them in while others read the rest.
+    pub(super) fn take_hashes(&mut self) -> Vec<Hash> {
+        std::mem::take(&mut self.hashes)
+    }
+
+    /// Gives the hashes back.
+    pub(super) fn put_hashes(&mut self, hashes: Vec<Hash>) {
+        debug_assert_eq!(hashes.len(), self.nodes.len(), "one hash for each entry");
+        self.hashes = hashes;
+    }
+
+    /// What stat said of an entry; zeros where it was not asked.
     pub fn facts(&self, index: usize) -> Facts {
-        self.facts[index]
+        self.facts.get(index).copied().unwrap_or_default()
     }
 
-    /// What stat said of an entry, to be changed.
-    pub(super) fn facts_mut(&mut self, index: usize) -> &mut Facts {
-        &mut self.facts[index]
+    /// What an entry turned out to be.
+    pub(super) fn set(&mut self, index: usize, mode: u32, size: u64) {
+        let node = &mut self.nodes[index];
+        node.bits = bits(node.kind(), mode);
+        node.size = size;
+    }
+
+    /// What stat says of an entry by now.
+    pub(super) fn set_facts(&mut self, index: usize, facts: Facts) {
+        self.facts[index] = facts;
     }
 
     /// The path of an entry, relative to the tree, with `/` between its parts.
@@ -130,48 +180,70 @@ impl Tree {
         &self.paths[node.start as usize..node.start as usize + usize::from(node.length)]
     }
 
+    /// The path of the entry of this number.
+    pub(super) fn path_at(&self, index: u32) -> &[u8] {
+        self.path(&self.nodes[index as usize])
+    }
+
     /// Keeps the entries for which `keep` is true.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
-        let mut index = 0;
-        self.facts.retain(|_| {
-            index += 1;
-            keep(index - 1)
-        });
-        index = 0;
-        self.nodes.retain(|_| {
-            index += 1;
-            keep(index - 1)
-        });
+    pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        fn retain<T>(column: &mut Vec<T>, keep: &impl Fn(usize) -> bool) {
+            let mut index = 0;
+            column.retain(|_| {
+                index += 1;
+                keep(index - 1)
+            });
+        }
+        retain(&mut self.facts, &keep);
+        retain(&mut self.hashes, &keep);
+        retain(&mut self.nodes, &keep);
     }
 
     /// Files, and their bytes together.
     pub fn totals(&self) -> (u64, u64) {
         self.nodes
             .iter()
-            .filter(|node| node.kind == NodeKind::File)
+            .filter(|node| node.kind() == NodeKind::File)
             .fold((0, 0), |(files, bytes), node| (files + 1, bytes + node.size))
+    }
+
+    /// The numbers of the entries, sorted by what `compare` makes of their paths.
+    pub(super) fn sorted_by(&self, compare: impl Fn(&[u8], &[u8]) -> Ordering) -> Vec<u32> {
+        let mut order: Vec<u32> = (0_u32..).take(self.len()).collect();
+        order.sort_unstable_by(|one, other| compare(self.path_at(*one), self.path_at(*other)));
+        order
     }
 
     /// The digest of the tree, as 64 hexadecimal digits: BLAKE3 over the entries sorted by path. Two trees have
     /// the same one exactly when paths, kinds, permission bits, bytes and link texts are the same. Inodes,
     /// times, owners and whether files share an inode do not count.
     pub fn digest(&self) -> String {
-        let mut order: Vec<&Node> = self.nodes.iter().collect();
-        order.sort_unstable_by(|one, other| self.path(one).cmp(self.path(other)));
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"warmswap tree 1\n");
-        for node in order {
-            hasher.update(&[node.kind as u8]);
-            hasher.update(&node.mode.to_le_bytes());
+        for index in self.sorted_by(<[u8]>::cmp) {
+            let node = &self.nodes[index as usize];
+            hasher.update(&[node.kind() as u8]);
+            hasher.update(&node.mode().to_le_bytes());
             hasher.update(&u32::from(node.length).to_le_bytes());
             hasher.update(self.path(node));
-            if node.kind != NodeKind::Directory {
+            if node.kind() != NodeKind::Directory {
                 hasher.update(&node.size.to_le_bytes());
-                hasher.update(&node.hash);
+                hasher.update(&self.hashes[index as usize]);
             }
         }
         hasher.finalize().to_hex().to_string()
     }
+}
+
+fn bits(kind: NodeKind, mode: u32) -> u16 {
+    ((kind as u16) << KIND_SHIFT) | (mode as u16 & MODE_BITS)
+}
+
+/// The order of a walk: by name, each directory before what it holds. (`/` sorts before every byte that a name
+/// can have; by plain bytes `a-b` would stand between `a` and `a/c`.)
+pub(super) fn walk_order(one: &[u8], other: &[u8]) -> Ordering {
+    let below = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    one.iter().map(below).cmp(other.iter().map(below))
 }
 
 /// The hash of one entry's bytes.
@@ -198,7 +270,6 @@ mod tests {
     fn tree(entries: &[(&str, &str)]) -> Tree {
         let mut tree = Tree::new();
         for (path, text) in entries {
-            let facts = Facts::default();
             let bytes = text.as_bytes();
             tree.push(
                 path.as_bytes(),
@@ -206,11 +277,30 @@ mod tests {
                 0o644,
                 bytes.len() as u64,
                 hash(bytes),
-                facts,
             )
             .expect("a short path");
         }
         tree
+    }
+
+    #[test]
+    fn an_entry_takes_16_bytes_and_keeps_kind_and_mode() {
+        assert_eq!(size_of::<Node>(), 16);
+        for kind in [NodeKind::File, NodeKind::Directory, NodeKind::Symlink] {
+            let mut tree = Tree::new();
+            tree.push(b"x", kind, 0o100_641, 7, Hash::default())
+                .expect("a short path");
+            let node = tree.nodes()[0];
+            assert_eq!((node.kind(), node.mode(), node.size), (kind, 0o641, 7));
+        }
+    }
+
+    #[test]
+    fn a_walk_finishes_a_directory_before_its_next_neighbour() {
+        let tree = tree(&[("a-b", ""), ("a/c", ""), ("a", ""), ("a/b/c", "")]);
+        let order = tree.sorted_by(walk_order);
+        let paths: Vec<_> = order.iter().map(|index| tree.path_at(*index)).collect();
+        assert_eq!(paths, [&b"a"[..], b"a/b/c", b"a/c", b"a-b"]);
     }
 
     #[test]

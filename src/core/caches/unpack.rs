@@ -12,6 +12,7 @@ use crate::core::sys::deadline::Deadline;
 use super::archive::{self, ExtractOptions};
 use super::commit::{CommitWay, Gate, Mode, Stage};
 use super::failure::{Failure, Result};
+use super::run::COMMIT_GRACE;
 
 /// Which part of an unpack failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +142,22 @@ pub async fn unpack_within<S: Read + Send + 'static>(
     if gate.close() {
         return Err((Step::Write, over.into()));
     }
-    // The commit has begun, so what it did is the answer.
-    finished(work.await)
+    // The commit has begun, so what it did is the answer, unless a stalled disk keeps it.
+    let left = deadline
+        .remaining()
+        .unwrap_or(std::time::Duration::MAX)
+        .saturating_add(COMMIT_GRACE);
+    match tokio::time::timeout(left, work).await {
+        Ok(done) => finished(done),
+        Err(_) => Err((
+            Step::Commit,
+            Error::new(
+                Code::Timeout,
+                "the commit began in time and is still running: it will be seen in full or not at all",
+            )
+            .into(),
+        )),
+    }
 }
 
 async fn passed(deadline: Deadline) {

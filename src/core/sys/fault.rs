@@ -1,8 +1,9 @@
 //! Fault points and seeded mutants, in builds with the feature `testing` only; elsewhere every call here is
 //! an empty inline function.
 //!
-//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|STALL|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after [`arm`]
-//!   (the first is 1). An optional third field `:<operation>` counts only points of that operation.
+//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|STALL|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after
+//!   [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation. `HOLD`
+//!   keeps that one thread until somebody opens the FIFO `WARMSWAP_FAULT_FIFO` for writing and closes it.
 //! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
 //! * `WARMSWAP_MUTANT=<name>`: turns a seeded bug on, so that a suite can prove that it would see it.
 
@@ -109,6 +110,10 @@ mod active {
         Ok(())
     }
 
+    fn hold() -> io::Result<()> {
+        std::fs::read(std::env::var("WARMSWAP_FAULT_FIFO").unwrap_or_default()).map(drop)
+    }
+
     fn strike(what: &str) -> io::Result<()> {
         match what {
             "KILL" => signal_self(Signal::KILL),
@@ -118,6 +123,7 @@ mod active {
                 std::thread::sleep(std::time::Duration::from_secs(6));
                 Ok(())
             }
+            "HOLD" => hold(),
             "ENOSPC" => Err(rustix::io::Errno::NOSPC.into()),
             "EINTR" => Err(rustix::io::Errno::INTR.into()),
             "EACCES" => Err(rustix::io::Errno::ACCESS.into()),

@@ -389,6 +389,16 @@ pub fn touch(path: &Path) -> Result<()> {
     })
 }
 
+/// Sets both times of an open file to now, exactly: the kernel's own stamps are as coarse as its clock tick.
+pub fn touch_exactly(file: &File, path: &Path) -> Result<()> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    call("futimens", path, || rustix::fs::futimens(file, &times))
+}
+
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -280,15 +280,39 @@ pub fn boot_micros() -> u64 {
 
 /// The command line of this process, for people who ask who holds something.
 pub fn command() -> String {
-    let arguments: Vec<String> = std::env::args_os()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    arguments.join(" ")
+    without_options(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
+}
+
+/// Up to the first option behind the program's own words, as `node --inspect server.js dev`: records are for
+/// everybody to read, and options carry tokens.
+fn without_options(arguments: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut has_script = false;
+    for (index, argument) in arguments.enumerate() {
+        let is_option = argument.starts_with('-');
+        if has_script && is_option {
+            break;
+        }
+        has_script |= index > 0 && !is_option;
+        words.push(argument);
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_told_without_its_options() {
+        let told = |words: &str| without_options(words.split(' ').map(str::to_owned));
+        assert_eq!(
+            told("node --inspect server.js dev --token=x y"),
+            "node --inspect server.js dev"
+        );
+        assert_eq!(told("node lock run a -- curl -H x"), "node lock run a");
+        assert_eq!(told("eve"), "eve");
+    }
 
     #[test]
     fn this_process_is_alive_and_a_reaped_child_is_dead() {

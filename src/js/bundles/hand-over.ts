@@ -4,16 +4,30 @@
  */
 
 import type { ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { type MessagePort, type Worker, isMainThread, parentPort } from 'node:worker_threads'
 import { WarmswapError, invalidArgument } from '../errors.js'
 import * as check from '../validate.js'
 import type { Pin } from './contract.js'
 import { HeldPin } from './pin.js'
 import { openBundles } from './store.js'
+import { timerMs } from './wait.js'
 
-type Message = { warmswap: 'offer'; root: string; generation: number } | { warmswap: 'ask' } | { warmswap: 'taken'; generation: number } | { warmswap: 'refused'; generation: number; reason: string }
+/** `id` is of one hand-over: an offer is made twice when both sides are there at once, and a child can take several. */
+type Message =
+  | { warmswap: 'offer'; id: string; root: string; generation: number }
+  | { warmswap: 'ask' }
+  | { warmswap: 'taken'; id: string }
+  | { warmswap: 'refused'; id: string; reason: string }
+
+/** The offers that this thread has answered. */
+const answered = new Set<string>()
+
+type Offer = Extract<Message, { warmswap: 'offer' }>
 
 const DEFAULT_TIMEOUT_MS = 10_000
+/** A child may be there long before its parent has something to hand over. */
+const TAKE_OVER_TIMEOUT_MS = 30_000
 
 /** Either end of a child's channel. */
 interface Channel {
@@ -51,20 +65,21 @@ export async function handOver(child: ChildProcess | Worker, pin: Pin, options?:
   check.milliseconds('options.timeoutMs', timeoutMs)
   const channel = channelTo(child)
   const { number } = pin.generation
-  const offer = (): void => channel.send({ warmswap: 'offer', root: pin.root, generation: number })
+  const id = randomUUID()
+  const offer = (): void => channel.send({ warmswap: 'offer', id, root: pin.root, generation: number })
   const ending = new AbortController()
   try {
     await new Promise<void>((resolve, reject) => {
       const stop = channel.listen((message) => {
         if (is(message, 'ask')) offer()
-        if (is(message, 'taken') && message.generation === number) resolve()
-        if (is(message, 'refused') && message.generation === number) reject(new WarmswapError('ERR_GENERATION_GONE', `the child could not pin generation ${number}: ${message.reason}`))
+        if (is(message, 'taken') && message.id === id) resolve()
+        if (is(message, 'refused') && message.id === id) reject(new WarmswapError('ERR_GENERATION_GONE', `the child could not pin generation ${number}: ${message.reason}`))
       })
       const ended = (): void => reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took generation ${number} over`))
       const emitter = child as NodeJS.EventEmitter
       emitter.once('exit', ended)
       if (hasEnded(child)) ended()
-      const timer = setTimeout(() => reject(new WarmswapError('ERR_TIMEOUT', `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`)), timeoutMs)
+      const timer = setTimeout(() => reject(new WarmswapError('ERR_TIMEOUT', `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`)), timerMs(timeoutMs))
       ending.signal.addEventListener('abort', () => {
         stop()
         emitter.off('exit', ended)
@@ -77,30 +92,64 @@ export async function handOver(child: ChildProcess | Worker, pin: Pin, options?:
   }
 }
 
-/** In the child: the pin that the parent handed over. */
-export async function takeOver(): Promise<Pin> {
+/** In the child: the pin that the parent handed over. ERR_TIMEOUT if it hands none over in time (30 s), ERR_CLOSED if it goes before. */
+export async function takeOver(options?: { timeoutMs?: number }): Promise<Pin> {
+  const { timeoutMs = TAKE_OVER_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
+  check.milliseconds('options.timeoutMs', timeoutMs, { infinity: true })
   const channel = channelToParent()
-  const offer = await new Promise<Extract<Message, { warmswap: 'offer' }>>((resolve) => {
-    const stop = channel.listen((message) => {
-      if (!is(message, 'offer')) return
-      stop()
-      resolve(message)
-    })
-    channel.send({ warmswap: 'ask' })
-  })
+  const offer = await offered(channel, timeoutMs)
   try {
     const store = await openBundles(offer.root)
     const pin = store.pin({ generation: offer.generation })
-    channel.send({ warmswap: 'taken', generation: offer.generation })
+    channel.send({ warmswap: 'taken', id: offer.id })
     return pin
   } catch (error) {
-    channel.send({ warmswap: 'refused', generation: offer.generation, reason: (error as Error).message })
+    channel.send({ warmswap: 'refused', id: offer.id, reason: (error as Error).message })
     throw error
   }
 }
 
-function channelToParent(): Channel {
-  if (!isMainThread && parentPort !== null) return portChannel(parentPort)
+async function offered(channel: ParentChannel, timeoutMs: number): Promise<Offer> {
+  const ending = new AbortController()
+  try {
+    return await new Promise<Offer>((resolve, reject) => {
+      const stop = channel.listen((message) => {
+        if (!is(message, 'offer') || answered.has(message.id)) return
+        answered.add(message.id)
+        resolve(message)
+      })
+      const forget = channel.ends(() => reject(new WarmswapError('ERR_CLOSED', 'the parent went before it handed a generation over')))
+      const late = (): void => reject(new WarmswapError('ERR_TIMEOUT', `the parent handed no generation over within ${timeoutMs} ms; it has to call handOver()`))
+      const timer = timeoutMs === Infinity ? undefined : setTimeout(late, timerMs(timeoutMs))
+      ending.signal.addEventListener('abort', () => {
+        stop()
+        forget()
+        clearTimeout(timer)
+      })
+      channel.send({ warmswap: 'ask' })
+    })
+  } finally {
+    ending.abort()
+  }
+}
+
+interface ParentChannel extends Channel {
+  /** Calls once when the parent is gone. */
+  ends(listener: () => void): () => void
+}
+
+function channelToParent(): ParentChannel {
+  if (!isMainThread && parentPort !== null) return { ...portChannel(parentPort), ends: (listener) => once(parentPort as unknown as NodeJS.EventEmitter, 'close', listener) }
   if (process.send === undefined) throw new WarmswapError('ERR_UNSUPPORTED', 'takeOver() needs a parent: call it in a worker thread, or in a child process with an IPC channel')
-  return { send: (message) => void process.send?.(message), listen: (listener) => listening(process, listener) }
+  return {
+    // With a callback a closed channel is no 'error' event: that the parent is gone is told by 'disconnect'.
+    send: (message) => void process.send?.(message, undefined, undefined, () => {}),
+    listen: (listener) => listening(process, listener),
+    ends: (listener) => once(process, 'disconnect', listener),
+  }
+}
+
+function once(emitter: NodeJS.EventEmitter, event: string, listener: () => void): () => void {
+  emitter.once(event, listener)
+  return () => void emitter.off(event, listener)
 }

@@ -9,8 +9,11 @@ import * as check from '../validate.js'
  * among them: it is what to watch.
  */
 export function bundleIgnores(root: string): string[] {
-  const path = check.absolutePath('root', root).split(sep).join('/')
+  const path = escaped(check.absolutePath('root', root).split(sep).join('/'))
   // Each folder itself too: @parcel/watcher keeps a kernel watch on what only a pattern excludes, and cannot give it back
   // once a stage was renamed.
   return ['gens', 'pins', 'owners', 'stage', 'trash'].flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`]).concat(['*.lock', '*.tmp', 'fence', 'boot', 'config.json', 'FORMAT', 'current', 'current/**'].map((name) => `${path}/${name}`))
 }
+
+/** A project may lie in `/home/me/[id]/app (copy)`. */
+const escaped = (path: string): string => path.replace(/[*?[\]{}()!+@|\\]/g, '\\$&')

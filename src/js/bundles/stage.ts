@@ -76,9 +76,7 @@ export class OpenStage implements Stage {
       ...(fingerprint === undefined ? {} : { fingerprint: check.string('options.fingerprint', fingerprint) }),
       ...(meta === undefined ? {} : { meta: jsonOf('options.meta', meta) }),
     }
-    const facts = await abortable(signal, (token) => this.#native.publish(asked, token))
-    this.#native.close()
-    return facts
+    return await abortable(signal, (token) => this.#native.publish(asked, token))
   }
 
   async discard(): Promise<void> {

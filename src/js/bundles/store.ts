@@ -1,6 +1,6 @@
 /** An open store. */
 
-import { relative as relativePath, resolve as resolvePath, sep } from 'node:path'
+import { isAbsolute, relative as relativePath, resolve as resolvePath, sep } from 'node:path'
 import { abortable } from '../abort.js'
 import type { NativeBuildLock, NativeBundles } from '../binding.cjs'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
@@ -26,10 +26,13 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
   return new Store(unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS)))
 }
 
-/** The link inside its own store would be swept, or loop. */
+/** A link inside its own store would be swept; one that holds the store would be adopted into itself. */
 function outside(root: string, link: string): string {
-  const inside = relativePath(root, link)
-  if (inside === '' || !(inside === '..' || inside.startsWith(`..${sep}`))) throw invalidArgument('options.link', link, 'a path outside of root')
+  const holds = (folder: string, path: string): boolean => {
+    const way = relativePath(folder, path)
+    return !isAbsolute(way) && way !== '..' && !way.startsWith(`..${sep}`)
+  }
+  if (holds(root, link) || holds(link, root)) throw invalidArgument('options.link', link, `a path outside of root '${root}' that does not hold root either`)
   return resolvePath(link)
 }
 

@@ -17,3 +17,8 @@ export function waiting(options: WriteOptions): WaitOptions {
     signal: check.signal('options.signal', options.signal),
   }
 }
+
+/** Node runs a longer timer at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+export const timerMs = (milliseconds: number): number => Math.min(milliseconds, LONGEST_TIMER_MS)

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Progress } from '../archive.js'
 import { openCache, type Cache } from '../caches.js'
-import { invalidArgument } from '../errors.js'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
 
 const HELP = `Usage:
   warmswap cache save <directory> --store <url> --key <key>      a directory becomes the next generation of a key
@@ -27,7 +27,8 @@ const HELP = `Usage:
 A key is signed and verified with WARMSWAP_HMAC_KEY if that is set.
 
 Exit codes: 0 done or unchanged, 1 failed, 2 wrong arguments, 3 nothing there or disabled, 4 timeout or unavailable,
-5 corrupt, refused or incompatible, 6 not done on purpose (empty, shrunk, unstable, superseded, target-not-empty)`
+5 corrupt, refused or incompatible, 6 not done on purpose (empty, shrunk, unstable, superseded, target-not-empty, busy),
+128 + n ended by signal n, and nothing was changed`
 
 const EXIT: Record<string, number> = {
   restored: 0, uploaded: 0, unchanged: 0, pruned: 0, found: 0, probed: 0,
@@ -45,19 +46,48 @@ const OPTIONS = {
 
 export async function cache(args: string[]): Promise<number> {
   const { values, positionals } = parse(args)
-  const [command, directory] = positionals
+  const [command, directory, ...more] = positionals
   if (command === undefined || values.help) {
     ;(values.help ? console.log : console.error)(HELP)
     return values.help ? 0 : 2
   }
+  const superfluous = command === 'save' || command === 'snapshot' || command === 'restore' ? more[0] : directory
+  if (superfluous !== undefined) throw invalidArgument('the argument after the command', superfluous, "what 'warmswap cache --help' shows")
   const store = values.store ?? process.env.WARMSWAP_STORE
   if (store === undefined) throw invalidArgument('--store', undefined, 'the URL of a store, here or in WARMSWAP_STORE')
   const hmacKey = process.env.WARMSWAP_HMAC_KEY
   await using opened = openCache(store, { readOnly: values['read-only'] ?? false, ...(hmacKey === undefined ? {} : { hmacKey }) })
-  const result = await run(opened, command, directory, values)
+  const ending = endingSignals()
+  const result = await run(opened, command, directory, values, ending.signal).catch(outcomeOf)
   if (values.json) console.log(JSON.stringify(result))
   else console.log(describe(result))
+  if (result.outcome === 'aborted' && ending.code !== undefined) return ending.code
   return EXIT[result.outcome] ?? 1
+}
+
+/** A signal of the system aborts the call, which then tidies up: parts of an upload, the stage beside the target. */
+function endingSignals(): { signal: AbortSignal; readonly code: number | undefined } {
+  const controller = new AbortController()
+  let code: number | undefined
+  for (const [name, number] of [['SIGINT', 2], ['SIGTERM', 15]] as const) {
+    process.once(name, () => {
+      code = 128 + number
+      controller.abort()
+    })
+  }
+  return {
+    signal: controller.signal,
+    get code() {
+      return code
+    },
+  }
+}
+
+/** What inspect and probe throw where the store cannot say, as the other commands tell it. */
+function outcomeOf(error: unknown): Result {
+  if (error instanceof DOMException && error.name === 'AbortError') return { outcome: 'aborted' }
+  if (!isWarmswapError(error) || error.outcome === undefined) throw error
+  return { outcome: error.outcome, reason: error.message }
 }
 
 type Values = ReturnType<typeof parse>['values']
@@ -67,13 +97,14 @@ function parse(args: string[]) {
   try {
     return parseArgs({ args, options: OPTIONS, allowPositionals: true })
   } catch (error) {
-    throw invalidArgument('the command line', args.join(' '), `what 'warmswap cache --help' shows (${(error as Error).message})`)
+    // The line itself is not shown: it can hold a secret.
+    throw new WarmswapError('ERR_INVALID_ARGUMENT', `${(error as Error).message}; accepted is what 'warmswap cache --help' shows`)
   }
 }
 
-async function run(cache: Cache, command: string, directory: string | undefined, values: Values): Promise<Result> {
+async function run(cache: Cache, command: string, directory: string | undefined, values: Values, signal: AbortSignal): Promise<Result> {
   const deadlineMs = number('--deadline-ms', values['deadline-ms'])
-  const budget = deadlineMs === undefined ? {} : { deadlineMs }
+  const budget = { signal, ...(deadlineMs === undefined ? {} : { deadlineMs }) }
   switch (command) {
     case 'save':
     case 'snapshot': {

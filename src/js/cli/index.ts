@@ -31,7 +31,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     console.log(version())
     return 0
   }
-  const command = name === undefined ? undefined : commands[name]
+  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command === undefined) {
     const asked = name === undefined || name === '--help' || name === 'help'
     ;(asked ? console.log : console.error)(asked ? usage() : `warmswap: unknown command '${name}'\n${usage()}`)

@@ -75,6 +75,15 @@ async function sweep(directory: string): Promise<number> {
   return 0
 }
 
+/** What shells answer. */
+const CANNOT_START: Record<string, number> = { ENOENT: 127, EACCES: 126 }
+
+/** The record is for everybody to read, and options carry tokens. */
+function withoutOptions(command: string, args: string[]): string {
+  const first = args.findIndex((arg) => arg.startsWith('-'))
+  return [command, ...(first < 0 ? args : args.slice(0, first))].join(' ')
+}
+
 async function run(args: string[]): Promise<number> {
   const separator = args.indexOf('--')
   const [command, ...rest] = separator < 0 ? [] : args.slice(separator + 1)
@@ -82,7 +91,7 @@ async function run(args: string[]): Promise<number> {
   const path = resolve(args[0] as string)
   let told = ''
   const lock = await acquireLock(path, {
-    metadata: { command: [command, ...rest].join(' '), directory: dirname(path) },
+    metadata: { command: withoutOptions(command, rest), directory: dirname(path) },
     onWait({ holder, waitedMs }) {
       const text = `waiting for ${path}, held by ${describeHolder(holder)}`
       if (text !== told && waitedMs > 0) console.error(`warmswap: ${text}`)
@@ -92,11 +101,16 @@ async function run(args: string[]): Promise<number> {
   return await new Promise<number>((done, fail) => {
     const child = spawn(command, rest, { stdio: 'inherit', env: { ...process.env, ...lock.childEnv() } })
     const forward = (signal: NodeJS.Signals): void => void child.kill(signal)
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, forward)
+    for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, forward)
+    // A terminal sends its Ctrl-C to the whole group; a second one means 'at once' to many programs.
+    process.on('SIGINT', (signal) => process.stdin.isTTY || forward(signal))
     lock.signal.addEventListener('abort', () => child.kill('SIGTERM'))
-    child.on('error', (error) => {
+    child.on('error', (error: NodeJS.ErrnoException) => {
       lock.release()
-      fail(error)
+      const exitCode = CANNOT_START[error.code ?? '']
+      if (exitCode === undefined) return fail(error)
+      console.error(`warmswap: '${command}' cannot be started: ${error.code}`)
+      done(exitCode)
     })
     child.on('exit', (code, signal) => {
       lock.release()

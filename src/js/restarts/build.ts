@@ -6,21 +6,25 @@
  * trailing build: the flight that has not started yet.
  *
  * Over processes the build lock of the store decides who builds. It is a kernel lock: a killed builder frees it and
- * one waiter takes over. Who waits for it also watches what is published, because the holder may be building exactly
- * what is needed.
+ * one waiter takes over. Who waits for it also watches what is published and what fails, because the holder may be
+ * building exactly what is needed: a failure is shared by everybody whose change was in it.
  */
 
 import { type BundleStore, type Pin, type Stage, acquireBuildLock, buildFacts, publishAndPin, stamp } from '../bundles.js'
 import { WarmswapError, isWarmswapError } from '../errors.js'
+import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
 import { mutant } from '../mutant.js'
-import { deferred, pause, within } from './wait.js'
+import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
 
 /** What a build needs. */
 export interface BuildNeed {
   /** The stamp that change() gave for the change that the build must contain. */
   atLeast: number
   signal?: AbortSignal
-  /** A build that takes longer is hung: its signal is raised, and whoever else waits for it takes over. @default 300_000 */
+  /**
+   * How long this caller waits. A build that has run for the `timeoutMs` of the caller that began it is hung: its signal
+   * is raised, and whoever else waits for it takes over. @default 300_000
+   */
   timeoutMs?: number
 }
 
@@ -52,9 +56,13 @@ type Outcome =
   /** Somebody else published what was needed, or this flight was given up: look again. */
   | { kind: 'look-again' }
 
+const LOOK_AGAIN: Outcome = { kind: 'look-again' }
+
 /** One build that is due or running. */
 interface Flight {
   readonly run: BuildRun
+  /** How long the build may run before it is hung. */
+  readonly limitMs: number
   readonly abandon: AbortController
   readonly outcome: Promise<Outcome>
   /** The latest change that somebody waits for in it. */
@@ -69,11 +77,15 @@ export class Builds {
   /** In order: at most one that runs, then at most one that is due. */
   private readonly flights: Flight[] = []
   private closed: WarmswapError | undefined
+  /** The last failure that callers here were told of, or that was none of theirs. */
+  private seenFailure: string | undefined
 
   constructor(
     private readonly store: BundleStore,
     private readonly report: (error: unknown) => void,
-  ) {}
+  ) {
+    this.seenFailure = lastFailureId(store)
+  }
 
   get running(): boolean {
     return this.flights.some((flight) => flight.startedAt !== undefined)
@@ -87,7 +99,7 @@ export class Builds {
       const pin = this.pinIfNewEnough(need.atLeast)
       if (pin) return { pin, role: waited ? 'joined' : 'reused' }
       const joinable = this.flights.find((flight) => mayJoin(flight, need.atLeast))
-      const flight = joinable ?? this.launch(run)
+      const flight = joinable ?? this.launch(run, need.timeoutMs)
       const outcome = await this.join(flight, need, until - performance.now())
       waited = true
       if (outcome.kind === 'failed') throw outcome.error
@@ -96,32 +108,31 @@ export class Builds {
     }
   }
 
-  /** Gives up all builds: those who wait for them get `reason`. */
-  close(reason: WarmswapError): void {
+  /** Gives up all builds: those who wait for them get `reason`. Resolves once their stages and the build lock are gone. */
+  async close(reason: WarmswapError): Promise<void> {
     this.closed = reason
     for (const flight of this.flights) flight.abandon.abort(reason)
+    await Promise.all(this.flights.map(({ outcome }) => outcome))
   }
 
   private async join(flight: Flight, need: BuildNeed, timeoutMs: number): Promise<Outcome> {
     flight.needed = Math.max(flight.needed, need.atLeast)
     flight.waiters += 1
-    const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `the build of '${this.store.root}' did not end in time; its signal was raised and the current generation is unchanged`, { path: this.store.root })
+    const late = (): WarmswapError => this.hung(timeoutMs)
     try {
       return await within(flight.outcome, { signal: need.signal, timeoutMs: Math.max(0, timeoutMs), late })
     } catch (error) {
-      // A build that outlasts the patience of one caller is hung for all of them: the others take over with their
-      // own. One that was only called off by a caller goes on for the others.
-      const hung = isWarmswapError(error) && error.code === 'ERR_TIMEOUT'
-      if (hung || flight.waiters === 1) flight.abandon.abort(error)
+      // It goes on for the others; that it hangs is seen by its own clock, not by the patience of who joined it.
+      if (flight.waiters === 1) flight.abandon.abort(error)
       throw error
     } finally {
       flight.waiters -= 1
     }
   }
 
-  private launch(run: BuildRun): Flight {
+  private launch(run: BuildRun, limitMs: number): Flight {
     const { promise, resolve } = deferred<Outcome>()
-    const flight: Flight = { run, abandon: new AbortController(), outcome: promise, needed: 0, startedAt: undefined, waiters: 0 }
+    const flight: Flight = { run, limitMs, abandon: new AbortController(), outcome: promise, needed: 0, startedAt: undefined, waiters: 0 }
     const previous = this.flights.at(-1)
     this.flights.push(flight)
     void (previous?.outcome ?? Promise.resolve())
@@ -136,29 +147,26 @@ export class Builds {
   }
 
   private async fly(flight: Flight): Promise<Outcome> {
-    const lock = await this.waitForTurn(flight)
-    if (!lock) return { kind: 'look-again' }
+    const turn = await this.waitForTurn(flight)
+    if ('kind' in turn) return turn
     try {
       return await this.buildAndPublish(flight)
     } finally {
-      lock.release()
+      turn.release()
     }
   }
 
-  /** The build lock, or nothing once the flight is no longer needed. */
-  private async waitForTurn(flight: Flight): Promise<{ release(): void } | undefined> {
+  /** The build lock, or what makes it unnecessary. */
+  private async waitForTurn(flight: Flight): Promise<{ release(): void } | Outcome> {
     const enough = new AbortController()
     const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
-    const looking = this.lookForPublished(flight, enough)
+    const looking = this.look(flight, enough)
     looking.catch(() => {})
     try {
       const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
-      // The holder may have published between the last look and the lock.
-      if (!signal.aborted && !this.isPublished(flight.needed)) return lock
-      lock.release()
-      return undefined
+      return await this.unlessElsewhere(lock, async () => (signal.aborted ? (await looking) ?? LOOK_AGAIN : this.elsewhere(flight)))
     } catch (error) {
-      if (signal.aborted) return undefined
+      if (signal.aborted) return (await looking) ?? LOOK_AGAIN
       throw error
     } finally {
       enough.abort()
@@ -166,10 +174,37 @@ export class Builds {
     }
   }
 
-  /** Raises `enough` once somebody else published what this flight is for, or nobody can tell. */
-  private async lookForPublished(flight: Flight, enough: AbortController): Promise<void> {
+  /** The holder may have ended between the last look and the lock. */
+  private async unlessElsewhere(lock: { release(): void }, look: () => Promise<Outcome | undefined>): Promise<{ release(): void } | Outcome> {
+    let outcome: Outcome | undefined
     try {
-      while (!enough.signal.aborted && !this.isPublished(flight.needed)) await pause(LOOK_MS, enough.signal)
+      outcome = await look()
+    } catch (error) {
+      lock.release()
+      throw error
+    }
+    if (!outcome) return lock
+    lock.release()
+    return outcome
+  }
+
+  /** What somebody else's build came to, if it was for this flight too. */
+  private elsewhere(flight: Flight): Outcome | undefined {
+    if (this.isPublished(flight.needed)) return LOOK_AGAIN
+    const failure = mutant('failed-builds-unshared') ? undefined : failureSince(this.store, this.seenFailure, flight.needed)
+    if (!failure) return undefined
+    this.seenFailure = failure.id
+    return { kind: 'failed', error: failure.error }
+  }
+
+  /** Raises `enough` with the first outcome elsewhere, or when nobody can tell. */
+  private async look(flight: Flight, enough: AbortController): Promise<Outcome | undefined> {
+    try {
+      for (; !enough.signal.aborted; await pause(LOOK_MS, enough.signal)) {
+        const outcome = this.elsewhere(flight)
+        if (outcome) return outcome
+      }
+      return undefined
     } finally {
       enough.abort()
     }
@@ -184,18 +219,33 @@ export class Builds {
       flight.startedAt = startedAt
       const givenUp = deferred<never>()
       signal.addEventListener('abort', () => givenUp.reject(signal.reason), { once: true })
-      const meta = await Promise.race([flight.run({ stage, startedAt, signal }), givenUp.promise])
+      const clock = setTimeout(() => flight.abandon.abort(this.hung(flight.limitMs)), Math.min(flight.limitMs, LONGEST_TIMER_MS))
+      const meta = await Promise.race([flight.run({ stage, startedAt, signal }), givenUp.promise]).finally(() => clearTimeout(clock))
       signal.throwIfAborted()
       const { pin } = await publishAndPin(stage, meta === undefined ? {} : { meta })
       // Those who wait for it pin it before the next turn of the event loop.
       setImmediate(() => setImmediate(() => pin.release()))
       return { kind: 'published', generation: pin.generation.number }
     } catch (error) {
-      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return { kind: 'look-again' }
+      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return LOOK_AGAIN
+      this.tellOthers(startedAt, error)
       return { kind: 'failed', error }
     } finally {
       // An error of the clean-up must not replace the first one.
       await stage.discard().catch(this.report)
+    }
+  }
+
+  private hung(afterMs: number): WarmswapError {
+    return new WarmswapError('ERR_TIMEOUT', `the build of '${this.store.root}' did not end within ${Math.round(afterMs)} ms; the current generation is unchanged`, { path: this.store.root })
+  }
+
+  /** Where it cannot be written, each of them tries for itself. */
+  private tellOthers(startedAt: number, error: unknown): void {
+    try {
+      this.seenFailure = recordFailure(this.store, startedAt, error)
+    } catch (problem) {
+      this.report(problem)
     }
   }
 

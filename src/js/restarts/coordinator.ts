@@ -13,7 +13,7 @@ export interface CoordinatorOptions<Q, R> {
   start: Start<Q, R>
   /** How many requests may wait for a worker. @default 1_000 */
   queueLimit?: number
-  /** How long an old worker may finish what it has after its successor took over. @default 5_000 */
+  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
   drainMs?: number
   /** How long `start` may take. @default 60_000 */
   startTimeoutMs?: number
@@ -53,7 +53,9 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
   reboot(request: { observed: number | null; reason: string }): Promise<RebootResult>
   /**
    * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
-   * that was to answer it.
+   * that was to answer it. An answer in parts is a ReadableStream of them, whatever the worker made it of: it is read
+   * as fast as its consumer reads, cancelling it stops the worker's source, and it fails with ERR_WORKER_EXITED when its
+   * worker ends, or when it has been replaced for `drainMs`.
    *
    * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
@@ -142,9 +144,10 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
 
   private async close(): Promise<void> {
     const closed = new WarmswapError('ERR_CLOSED', 'the coordinator was closed')
-    this.builds.close(closed)
+    const built = this.builds.close(closed)
     this.queue.rejectAll(closed)
     await this.workers.close()
+    await built
     this.queue.rejectAll(closed)
   }
 

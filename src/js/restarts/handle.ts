@@ -4,7 +4,10 @@ import { WarmswapError } from '../errors.js'
 
 /** A running worker. */
 export interface WorkerHandle<Q = unknown, R = unknown> {
-  /** Sends a request; resolves with the worker's reply. */
+  /**
+   * Sends a request; resolves with the worker's reply. One that comes in parts is an async iterable or a stream; it fails
+   * if the worker ends before its last part.
+   */
   send(request: Q, context: { incarnation: number; signal: AbortSignal }): Promise<R>
   /** Resolves once the worker is gone, however it ended. */
   readonly exited: Promise<unknown>

@@ -52,7 +52,7 @@ export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin
 
   const handle: WorkerHandle<Q, R> = {
     exited,
-    send: (request, { incarnation }) => channel.send(request, incarnation),
+    send: (request, context) => channel.send(request, context),
     async stop(deadlineMs) {
       if (child.connected) channel.stop()
       const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `process ${child.pid} did not end within ${deadlineMs} ms`)

@@ -8,6 +8,7 @@
 
 import { WarmswapError } from '../errors.js'
 import { wasNotBegun } from './handle.js'
+import { LongAnswer } from './long-answer.js'
 import { mutant } from '../mutant.js'
 import { LONGEST_TIMER_MS } from './wait.js'
 
@@ -15,8 +16,9 @@ import { LONGEST_TIMER_MS } from './wait.js'
 export interface DispatchOptions {
   /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
   replay?: 'never' | 'idempotent'
-  /** @default 30_000 */
+  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
   timeoutMs?: number
+  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
   signal?: AbortSignal
 }
 
@@ -27,7 +29,7 @@ const LONGEST_ROW_OF_DEATHS = 10
 export interface Answerer<Q, R> {
   readonly incarnation: number
   readonly inFlight: Set<Request<Q, R>>
-  send(request: Q, signal: AbortSignal): Promise<R>
+  send(request: Q, signal: AbortSignal): Promise<R | LongAnswer>
 }
 
 /** One request until it is answered. */
@@ -35,7 +37,7 @@ export interface Request<Q, R> {
   readonly value: Q
   readonly idempotent: boolean
   readonly given: AbortController
-  settle(how: { value: R } | { error: unknown }): void
+  settle(how: { value: R | LongAnswer } | { error: unknown }): void
   settled: boolean
   answerer: Answerer<Q, R> | undefined
   deaths: number
@@ -74,7 +76,7 @@ export class RequestQueue<Q, R> {
           clearTimeout(timer)
           signal?.removeEventListener('abort', abort)
           this.forget(request)
-          if ('value' in how) resolve(how.value)
+          if ('value' in how) resolve(how.value instanceof LongAnswer ? (how.value.until(signal).stream as R) : how.value)
           else {
             request.given.abort(how.error)
             reject(how.error)
@@ -99,7 +101,11 @@ export class RequestQueue<Q, R> {
     // Only the worker that has the request now may answer it.
     const isTheirs = (): boolean => request.answerer === answerer || mutant('accept-late-replies')
     answerer.send(request.value, request.given.signal).then(
-      (value) => isTheirs() && request.settle({ value }),
+      (value) => {
+        if (isTheirs()) request.settle({ value })
+        // Nobody would read it, and its worker would wait for that.
+        else if (value instanceof LongAnswer) value.cut(tooLate(answerer.incarnation))
+      },
       (error) => isTheirs() && this.unanswered(request, error),
     )
   }
@@ -116,7 +122,7 @@ export class RequestQueue<Q, R> {
       this.release(request)
       if (mutant('queue-on-the-worker')) continue
       if (this.mayGoOn(request)) returned.push(request)
-      else request.settle({ error: exitedWhileBusy(answerer.incarnation) })
+      else request.settle({ error: request.deaths > LONGEST_ROW_OF_DEATHS ? killedTooMany(answerer.incarnation) : exitedWhileBusy(answerer.incarnation) })
     }
     return returned
   }
@@ -161,6 +167,14 @@ export class RequestQueue<Q, R> {
 
 function isWorkerGone(error: unknown): boolean {
   return error instanceof WarmswapError && error.code === 'ERR_WORKER_EXITED'
+}
+
+function tooLate(incarnation: number): WarmswapError {
+  return new WarmswapError('ERR_WORKER_EXITED', `worker ${incarnation} began to answer a request that was no longer its own`)
+}
+
+function killedTooMany(incarnation: number): WarmswapError {
+  return new WarmswapError('ERR_WORKER_EXITED', `${LONGEST_ROW_OF_DEATHS + 1} workers in a row ended while they had this request, the last one was ${incarnation}: it is not sent again`)
 }
 
 function exitedWhileBusy(incarnation: number): WarmswapError {

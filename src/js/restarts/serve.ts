@@ -3,11 +3,24 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
 import { WarmswapError } from '../errors.js'
 import { callback } from '../validate.js'
-import { type FromWorker, type ToWorker, toRemote } from './channel.js'
+import type { FromWorker, ToWorker } from './channel.js'
 import { keepGeneration } from './generation.js'
+import { Call } from './outgoing.js'
+import { type Parts, partsOf } from './parts.js'
+import { toRemote } from './remote-error.js'
 
-/** Answers one request. */
-export type RequestHandler<Q, R> = (request: Q, context: { incarnation: number }) => R | Promise<R>
+/** What is known of a request. */
+export interface RequestContext {
+  incarnation: number
+  /** Raised when nobody waits for the answer any more. */
+  signal: AbortSignal
+}
+
+/**
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts are
+ * taken as fast as the consumer reads them.
+ */
+export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>
 
 /** The way to the host. */
 interface Host {
@@ -31,36 +44,49 @@ export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<
   if (serving) throw new WarmswapError('ERR_REENTRANT', 'serveRequests() was already called in this worker; one handler answers all its requests')
   const host = isMainThread ? overProcess() : overThread()
   serving = true
-  let busy = 0
+  const calls = new Map<number, Call>()
   let stopping = false
   const leave = (): void => {
-    if (stopping && busy === 0) process.exit(0)
+    if (stopping && calls.size === 0) process.exit(0)
   }
 
-  host.listen(async (message) => {
-    if (message?.warmswap === 'stop') {
+  const receive: Record<ToWorker['warmswap'], (message: never) => void> = {
+    async request(message: ToWorker & { warmswap: 'request' }) {
+      const call = new Call()
+      calls.set(message.id, call)
+      await answer(host, handler, message, call)
+      calls.delete(message.id)
+      leave()
+    },
+    more: ({ id, count }: ToWorker & { warmswap: 'more' }) => calls.get(id)?.grant(count),
+    cancel: ({ id }: ToWorker & { warmswap: 'cancel' }) => calls.get(id)?.cancel(),
+    stop() {
       stopping = true
-      return leave()
-    }
-    if (message?.warmswap !== 'request') return
-    busy += 1
-    await answer(host, handler, message)
-    busy -= 1
-    leave()
-  })
+      leave()
+    },
+  }
+  host.listen((message) => receive[message?.warmswap]?.(message as never))
   // Ready means that the generation stays even if the host dies now.
   void keepGeneration().then(() => host.say({ warmswap: 'ready' }))
 }
 
-async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, incarnation, request }: ToWorker & { warmswap: 'request' }): Promise<void> {
+async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, incarnation, request }: ToWorker & { warmswap: 'request' }, call: Call): Promise<void> {
   // Said before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
   await host.say({ warmswap: 'begun', id })
   try {
-    const value = await handler(request as Q, { incarnation })
-    await host.say({ warmswap: 'reply', id, incarnation, value })
+    const value = await handler(request as Q, { incarnation, signal: call.signal })
+    const parts = partsOf(value)
+    if (parts) await answerInParts(host, { id, incarnation }, call, parts)
+    else await host.say({ warmswap: 'reply', id, incarnation, value })
   } catch (error) {
     await host.say({ warmswap: 'reply', id, incarnation, error: toRemote(error) })
   }
+}
+
+async function answerInParts(host: Host, request: { id: number; incarnation: number }, call: Call, parts: Parts): Promise<void> {
+  await host.say({ warmswap: 'stream', ...request })
+  const end = await call.pour(parts, (value) => host.say({ warmswap: 'part', ...request, value })).then(() => ({}), (error: unknown) => ({ error: toRemote(error) }))
+  await host.say({ warmswap: 'end', ...request, ...end })
 }
 
 function overThread(): Host {
@@ -75,8 +101,11 @@ function overThread(): Host {
 
 function overProcess(): Host {
   if (!process.connected) throw notAWorker()
-  // Without it the process would outlive its host.
-  process.once('disconnect', () => process.exit(0))
+  // Without it the process, and what it started, would outlive its host.
+  process.once('disconnect', () => {
+    process.on('exit', killOwnGroup)
+    process.exit(0)
+  })
   return {
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
     say: (message) =>
@@ -88,6 +117,15 @@ function overProcess(): Host {
           reject(error)
         }
       }),
+  }
+}
+
+/** startProcess() made this process the leader of a group of its own. */
+function killOwnGroup(): void {
+  try {
+    process.kill(-process.pid, 'SIGKILL')
+  } catch {
+    // It was started in somebody else's group: by a fork() of one's own.
   }
 }
 

@@ -44,7 +44,7 @@ export async function startWorkerThread<Q = unknown, R = unknown>(context: { pin
 
   const handle: WorkerHandle<Q, R> = {
     exited,
-    send: (request, { incarnation }) => channel.send(request, incarnation),
+    send: (request, context) => channel.send(request, context),
     async stop(deadlineMs) {
       channel.stop()
       const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `the thread did not end within ${deadlineMs} ms`)

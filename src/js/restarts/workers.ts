@@ -10,7 +10,9 @@
 import type { BundleStore, Pin } from '../bundles.js'
 import { WarmswapError, invalidArgument } from '../errors.js'
 import type { WorkerHandle } from './handle.js'
+import { LongAnswer } from './long-answer.js'
 import { mutant } from '../mutant.js'
+import { partsOf } from './parts.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'
 
@@ -47,6 +49,8 @@ interface Starting {
 
 class Worker<Q, R> implements Answerer<Q, R> {
   readonly inFlight = new Set<Request<Q, R>>()
+  /** Answers in parts, whose requests are settled already. */
+  readonly answers = new Set<LongAnswer>()
   readonly emptied: Deferred<void> = deferred()
   draining = false
 
@@ -56,13 +60,32 @@ class Worker<Q, R> implements Answerer<Q, R> {
     readonly handle: WorkerHandle<Q, R>,
   ) {}
 
-  async send(request: Q, signal: AbortSignal): Promise<R> {
+  get busy(): number {
+    return this.inFlight.size + (mutant('drain-without-streams') ? 0 : this.answers.size)
+  }
+
+  async send(request: Q, signal: AbortSignal): Promise<R | LongAnswer> {
     try {
-      return await this.handle.send(request, { incarnation: this.incarnation, signal })
+      const answer = await this.handle.send(request, { incarnation: this.incarnation, signal })
+      const parts = partsOf(answer)
+      return parts ? this.keep(new LongAnswer(parts)) : answer
     } finally {
       // After the queue has settled the request and taken it out of the set.
-      setImmediate(() => this.draining && this.inFlight.size === 0 && this.emptied.resolve())
+      setImmediate(() => this.tellIfEmpty())
     }
+  }
+
+  private keep(answer: LongAnswer): LongAnswer {
+    this.answers.add(answer)
+    void answer.ended.then(() => {
+      this.answers.delete(answer)
+      this.tellIfEmpty()
+    })
+    return answer
+  }
+
+  private tellIfEmpty(): void {
+    if (this.draining && this.busy === 0) this.emptied.resolve()
   }
 }
 
@@ -208,6 +231,11 @@ export class Workers<Q, R> {
     await worker.handle.exited.catch(this.report.cleanUpFailed)
     // What it answered or did not begin is known to the queue one turn after its end.
     await new Promise(setImmediate)
+    this.letGo(worker)
+  }
+
+  /** It is gone, or as good as gone. */
+  private letGo(worker: Worker<Q, R>): void {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
     worker.pin.release()
@@ -227,13 +255,19 @@ export class Workers<Q, R> {
     const { drainMs } = this.limits
     const started = performance.now()
     worker.draining = true
-    if (worker.inFlight.size > 0) {
-      const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} still had ${worker.inFlight.size} requests after ${drainMs} ms (drainMs)`)
-      await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch(() => {})
+    if (worker.busy > 0) {
+      const late = (): WarmswapError => new WarmswapError('ERR_WORKER_EXITED', `worker ${worker.incarnation} was replaced and had not finished its answer after ${drainMs} ms (drainMs)`)
+      await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch((error: unknown) => worker.answers.forEach((answer) => answer.cut(error)))
     }
     const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
     const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`)
-    await within(worker.handle.stop(deadlineMs).then(() => worker.handle.exited), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
+    try {
+      await within(worker.handle.stop(deadlineMs).then(() => worker.handle.exited), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
+    } catch (error) {
+      // Its end may never be told: what it had must not wait for that.
+      this.letGo(worker)
+      throw error
+    }
   }
 }
 

@@ -65,7 +65,8 @@ class NativeStore implements CellStore {
   }
 
   unpack(packed: unknown): unknown {
-    return deserialize(packed as Uint8Array)
+    // Of a copy: typed arrays and Buffers come out as views of what is read, and these bytes are read again.
+    return deserialize(new Uint8Array(packed as Uint8Array))
   }
 
   #version(): bigint {

@@ -40,7 +40,7 @@ export function attach(mainRealm: Realm): Root {
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T {
   const table = options?.scope === undefined ? isolate : tableOf(root, options.scope)
   const entry = table.entries.get(key)
-  if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION)) return hit<T>(entry, options)
+  if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION) && !entry.disposed) return hit<T>(entry, options)
   checkDefinition(key, init, options)
   const version = options?.version ?? DEFAULT_VERSION
   refuseIfStarting(table, key)
@@ -48,7 +48,7 @@ export function defineState<T>(key: string, init: () => T, options?: StateOption
   table.starting.set(key, start)
   try {
     void (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
-    const migrates = entry !== undefined && options?.migrate !== undefined
+    const migrates = entry !== undefined && entry.version !== version && options?.migrate !== undefined
     const value = migrates ? options.migrate!(entry.value as T, entry.version) : init()
     return store(table, key, value, version, options, migrates ? 'migrate' : 'define', callSite(defineState))
   } finally {
@@ -67,7 +67,7 @@ export async function defineStateAsync<T>(key: string, init: () => Promise<T>, o
   const version = options?.version ?? DEFAULT_VERSION
   for (;;) {
     const entry = table.entries.get(key)
-    if (entry !== undefined && entry.version === version) return hit<T>(entry, options)
+    if (entry !== undefined && entry.version === version && !entry.disposed) return hit<T>(entry, options)
     const starting = table.starting.get(key)
     if (starting === undefined) return startAsync(table, key, version, init, options, site)
     const joined = awaitedBy(key, starting)
@@ -85,7 +85,7 @@ function startAsync<T>(table: Table, key: string, version: string | number, init
       const disposed = entry && dispose(key, entry, options?.dispose as Entry['dispose'])
       // Without a pause where there is nothing to wait for: the initialiser begins in its caller's turn.
       if (disposed !== undefined) await disposed
-      const migrates = entry !== undefined && options?.migrate !== undefined
+      const migrates = entry !== undefined && entry.version !== version && options?.migrate !== undefined
       const value = migrates ? options.migrate!(entry.value as T, entry.version) : await init()
       return store(table, key, value, version, options, migrates ? 'migrate' : 'define', site)
     } finally {
@@ -142,7 +142,7 @@ export async function resetState(filter?: { prefix?: string }): Promise<void> {
 /** What is stored, in the order of definition: for debugging and leak hunting. */
 export function listState(): { key: string; version: string | number; generation: number; definedAt: string; definedBy?: string; kind: 'data' | 'code' }[] {
   return visibleTables(root).flatMap(({ entries }) =>
-    [...entries].map(([key, { version, generation, definedAt, definedBy, kind }]) => ({
+    [...entries].filter(([, { disposed }]) => !disposed).map(([key, { version, generation, definedAt, definedBy, kind }]) => ({
       key,
       version,
       generation,
@@ -205,7 +205,7 @@ function tell(event: StateChange): void {
 }
 
 function find(key: string): Table | undefined {
-  return visibleTables(root).find(({ entries }) => entries.has(key))
+  return visibleTables(root).find(({ entries }) => entries.get(key)?.disposed === false)
 }
 
 function findOrStarting(key: string): Table | undefined {

@@ -23,7 +23,7 @@ export interface Entry {
   kind: 'data' | 'code'
   /** From the latest definition: an earlier one would keep its whole module graph alive. */
   dispose: ((old: unknown) => void | Promise<void>) | undefined
-  /** The old value of a version bump whose initialiser failed: it is still there, and is not disposed again. */
+  /** The old value of a version bump whose initialiser failed: kept for the next migrate, and never handed out again. */
   disposed: boolean
 }
 

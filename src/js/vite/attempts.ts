@@ -8,7 +8,7 @@
 
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { DevEnvironment } from 'vite'
-import { isOptimizedFile, type OptimizerMetadata } from './optimizer.js'
+import { isOptimizedFile, type OptimizerMetadata, wasDeleted } from './optimizer.js'
 import { type StaleDep, type StaleKind, staleDepError } from './stale-error.js'
 
 /** What happened to a request or an import that met a stale dependency. */
@@ -42,8 +42,9 @@ export function staleIn(environments: Iterable<DevEnvironment>, error: unknown):
   const { id, kind, hash } = stale
   for (const environment of environments) {
     if (!isOptimizedFile(environment, id)) continue
-    // A file that is missing under the current hash is not stale: something else deleted it, and no retry brings it back.
-    if (kind === 'missing-chunk' && (hash === undefined || hash === environment.depsOptimizer?.metadata.browserHash)) return undefined
+    // A file that is missing under the current hash and that no commit deleted is not stale: no retry brings it back.
+    const isCurrent = hash === undefined || hash === environment.depsOptimizer?.metadata.browserHash
+    if (kind === 'missing-chunk' && isCurrent && !wasDeleted(environment, id)) return undefined
     return { environment, stale }
   }
   return undefined

@@ -3,7 +3,7 @@
 import type { DevEnvironment, Plugin, ViteDevServer } from 'vite'
 import { invalidArgument } from '../errors.js'
 import * as validate from '../validate.js'
-import { watchOptimizer } from './optimizer.js'
+import { reloadEnvironment, watchOptimizer } from './optimizer.js'
 
 /** When `from` is reloaded after a re-optimization, so is each of `to`. */
 export interface EnvironmentLink {
@@ -28,9 +28,9 @@ export function linkEnvironments(links: EnvironmentLink[]): Plugin {
       for (const from of new Set(links.map((link) => link.from))) {
         const environment = server.environments[from]
         if (environment === undefined) continue
-        const stop = watchOptimizer(environment, ({ reload }) => {
+        const stop = watchOptimizer(environment, ({ reload, reloadMissed }) => {
           // After Vite's own reload of `from`: who is reloaded first would fetch from it what is still old.
-          if (reload) setImmediate(() => passOn(server, links, from))
+          if (reload || reloadMissed) setImmediate(() => stops.has(environment) && passOn(server, links, from))
         })
         stops.set(environment, stop)
       }
@@ -76,8 +76,6 @@ function reachable(links: EnvironmentLink[], from: string): Set<string> {
 function passOn(server: ViteDevServer, links: EnvironmentLink[], from: string): void {
   for (const name of reachable(links, from)) {
     const environment = server.environments[name]
-    if (environment === undefined) continue
-    environment.moduleGraph.invalidateAll()
-    environment.hot.send({ type: 'full-reload', path: '*' })
+    if (environment !== undefined) reloadEnvironment(environment)
   }
 }

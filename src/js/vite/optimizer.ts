@@ -24,10 +24,16 @@ export interface OptimizerCommit {
   previous: OptimizerMetadata
   current: OptimizerMetadata
   reload: boolean
+  /**
+   * Vite does not reload, though a chunk was deleted that modules may import dynamically: Vite 8 looks at the static
+   * imports of a dependency only (measured on 8.3.8). What was evaluated before asks for the deleted file for ever.
+   */
+  reloadMissed: boolean
 }
 
 type Listener = (commit: OptimizerCommit) => void
 const listeners = new WeakMap<DepsOptimizer, Set<Listener>>()
+const deleted = new WeakMap<DepsOptimizer, Set<string>>()
 
 /** Calls the listener at each commit, before Vite sends the reload. The returned function ends that and, after the last listener, restores Vite's property. */
 export function watchOptimizer(environment: DevEnvironment, listener: Listener): () => void {
@@ -54,11 +60,51 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
       const previous = metadata
       metadata = next
       if (Object.keys(previous.optimized).length === 0) return
-      const commit = { environment, previous, current: next, reload: previous.browserHash !== next.browserHash }
-      for (const listener of [...own]) listener(commit)
+      const hasDeleted = noteDeleted(optimizer, previous, next)
+      const reload = previous.browserHash !== next.browserHash
+      const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
+      for (const listener of [...own]) guarded(listener)(commit)
     },
   })
   return own
+}
+
+/** This is in the middle of Vite's commit, which a listener must not break. */
+function guarded(listener: Listener): Listener {
+  return (commit) => {
+    try {
+      listener(commit)
+    } catch (error) {
+      process.emitWarning(`a listener to the re-optimization of '${commit.environment.name}' failed: ${String(error)}`, 'WarmswapWarning')
+    }
+  }
+}
+
+function filesOf({ optimized, discovered, chunks }: OptimizerMetadata): Set<string> {
+  return new Set([optimized, discovered, chunks].flatMap((table) => Object.values(table).map(({ file }) => file)))
+}
+
+/** Takes note of the chunks that this commit deleted; whether there are any. */
+function noteDeleted(optimizer: DepsOptimizer, previous: OptimizerMetadata, current: OptimizerMetadata): boolean {
+  const files = filesOf(current)
+  const gone = Object.values(previous.chunks).filter(({ file }) => !files.has(file))
+  const known = deleted.get(optimizer) ?? new Set()
+  deleted.set(optimizer, known)
+  for (const { file } of gone) known.add(file)
+  for (const file of files) known.delete(file)
+  return gone.length > 0
+}
+
+/** Whether a commit has deleted this file, which existed before. */
+export function wasDeleted(environment: DevEnvironment, id: string): boolean {
+  const { depsOptimizer } = environment
+  return depsOptimizer !== undefined && (deleted.get(depsOptimizer)?.has(fileOf(id)) ?? false)
+}
+
+/** What Vite does after a commit that changed a dependency which was in use. */
+export function reloadEnvironment(environment: DevEnvironment): void {
+  environment.moduleGraph.invalidateAll()
+  environment.hot.send({ type: 'full-reload', path: '*' })
 }
 
 function restore(optimizer: DepsOptimizer): void {

@@ -30,7 +30,18 @@ export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefine
   validate.oneOf('options.onUnsafe', onUnsafe, ['error-503', 'redirect-307'])
   validate.oneOf('options.reloadClient', reloadClient, ['never', 'if-client-reoptimized'])
   validate.callback('options.onEvent', onEvent)
-  return { maxAttempts, replay: replay.map((method: string) => method.toUpperCase()), onUnsafe, reloadClient, onEvent }
+  return { maxAttempts, replay: replay.map((method: string) => method.toUpperCase()), onUnsafe, reloadClient, onEvent: guarded(onEvent) }
+}
+
+/** What listens must not fail the request that it hears of. */
+function guarded(listener: Recovery['onEvent']): Recovery['onEvent'] {
+  return (event) => {
+    try {
+      listener(event)
+    } catch (error) {
+      process.emitWarning(`onEvent of staleDepRecovery failed at '${event.outcome}': ${String(error)}`, 'WarmswapWarning')
+    }
+  }
 }
 
 /** An environment in the care of the plugin. */

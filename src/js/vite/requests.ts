@@ -3,19 +3,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Connect, DevEnvironment, ViteDevServer } from 'vite'
 import { WarmswapError } from '../errors.js'
-import { Attempts, hopeless, staleIn } from './attempts.js'
+import { Attempts, hopeless, type StaleIn, staleIn } from './attempts.js'
+import type { OptimizerMetadata } from './optimizer.js'
 import type { Recovery } from './recovery-options.js'
 import { isWhole, redirect, refuse, remember, reset, type Untouched } from './replay.js'
 
 interface Served {
   untouched: Untouched
   attempts: Attempts
+  /** Another error than a stale dependency has passed. */
+  failed: boolean
 }
 
 export class Requests {
   readonly #server: ViteDevServer
   readonly #recovery: Recovery
   readonly #served = new WeakMap<IncomingMessage, Served>()
+  /** How often a client was sent back for a stale dependency, since the commit that it is stale by. */
+  readonly #redirects = new WeakMap<OptimizerMetadata, Map<string | undefined, number>>()
   #clientIsBehind = false
 
   constructor(server: ViteDevServer, recovery: Recovery) {
@@ -31,11 +36,15 @@ export class Requests {
 
   /** The middleware for errors, after the handlers. */
   readonly fail: Connect.ErrorHandleFunction = (error, request, response, next) => {
+    const served = this.#recall(request, response)
+    const { attempts, untouched } = served
     const failure = staleIn(this.#environments(), error)
-    if (failure === undefined) return next(error)
+    if (failure === undefined) {
+      served.failed = true
+      return next(error)
+    }
     // Half of an answer was sent: only a broken connection tells the client so.
     if (response.headersSent) return void response.destroy()
-    const { attempts, untouched } = this.#recall(request, response)
     if (!this.#recovery.replay.includes(request.method ?? '') || !isWhole(request)) {
       attempts.last = failure
       return this.#refuse(request, response, attempts)
@@ -44,7 +53,7 @@ export class Requests {
       const isFirst = attempts.last === undefined
       if (!(await attempts.another(failure))) throw this.#giveUp(attempts, request, error)
       this.#recovery.onEvent(attempts.event('retry'))
-      if (isFirst) response.once('finish', () => this.#finished(attempts))
+      if (isFirst) response.once('finish', () => this.#finished(served))
       reset(request, response, untouched)
       this.#server.middlewares(request, response, next)
     }
@@ -63,7 +72,7 @@ export class Requests {
   #recall(request: IncomingMessage, response: ServerResponse): Served {
     let served = this.#served.get(request)
     if (served === undefined) {
-      served = { untouched: remember(request, response), attempts: new Attempts(this.#recovery.maxAttempts) }
+      served = { untouched: remember(request, response), attempts: new Attempts(this.#recovery.maxAttempts), failed: false }
       this.#served.set(request, served)
     }
     return served
@@ -71,8 +80,18 @@ export class Requests {
 
   #refuse(request: IncomingMessage, response: ServerResponse, attempts: Attempts): void {
     this.#recovery.onEvent(attempts.event('gave-up'))
-    if (this.#recovery.onUnsafe === 'redirect-307' && isWhole(request) && redirect(request, response)) return
+    if (this.#recovery.onUnsafe === 'redirect-307' && isWhole(request) && this.#mayRedirect(attempts.last as StaleIn) && redirect(request, response)) return
     refuse(response, `A dependency was optimized anew while this ${request.method} was served. It was not repeated, because it may have had effects: send it again if it bears that.\n`)
+  }
+
+  /** A redirect is a new request, which knows nothing of attempts: what stays stale would go round for ever. */
+  #mayRedirect({ environment, stale }: StaleIn): boolean {
+    const metadata = environment.depsOptimizer?.metadata as OptimizerMetadata
+    const counts = this.#redirects.get(metadata) ?? new Map<string | undefined, number>()
+    this.#redirects.set(metadata, counts)
+    const count = counts.get(stale.id) ?? 0
+    counts.set(stale.id, count + 1)
+    return count + 1 < this.#recovery.maxAttempts
   }
 
   #giveUp(attempts: Attempts, request: IncomingMessage, cause: unknown): WarmswapError {
@@ -80,8 +99,8 @@ export class Requests {
     return new WarmswapError('ERR_NOT_READY', hopeless(attempts, `${request.method} ${request.url}`), { cause })
   }
 
-  #finished(attempts: Attempts): void {
-    if (attempts.exhausted) return
+  #finished({ attempts, failed }: Served): void {
+    if (attempts.exhausted || failed) return
     this.#recovery.onEvent(attempts.event('recovered'))
     if (this.#recovery.reloadClient === 'never' || !this.#clientIsBehind) return
     this.#clientIsBehind = false

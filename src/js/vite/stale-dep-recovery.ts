@@ -11,7 +11,7 @@
 
 import type { DevEnvironment, Plugin } from 'vite'
 import { LateDiscoveries } from './late-discovery.js'
-import { watchOptimizer } from './optimizer.js'
+import { reloadEnvironment, watchOptimizer } from './optimizer.js'
 import { careOf, checkRecoveryOptions, type StaleDepRecoveryOptions, takeCare } from './recovery-options.js'
 import { Requests } from './requests.js'
 import { SilentDuplicates } from './silent-duplicates.js'
@@ -36,6 +36,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
           const stop = watchOptimizer(environment, (commit) => {
             discoveries.note(commit)
             if (environment.name === 'client' && commit.reload) requests.clientWasReoptimized()
+            if (environment.config.consumer === 'server' && commit.reloadMissed) reloadEnvironment(environment)
           })
           stops.set(environment, stop)
         }

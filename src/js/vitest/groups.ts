@@ -90,7 +90,7 @@ export async function waitUntilEmpty(group: number, deadlineMs: number): Promise
 }
 
 /** Cheap, and true of most groups as soon as their leader has been reaped: only zombies make the walk through /proc necessary. */
-function isEmpty(group: number): boolean {
+export function isEmpty(group: number): boolean {
   try {
     process.kill(-group, 0)
     return false

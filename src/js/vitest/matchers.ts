@@ -11,7 +11,8 @@ import { samplesFor, supportedConfidence } from './statistics.js'
 
 export interface RaceMatchers<T = unknown> {
   /**
-   * Of a sweep's report: no probe (or not the one named) failed at `ms` or later. With a confidence c the samples must
+   * Of a sweep's report: every probe (or the one named) was tried at `ms` or later, none failed there, and the control
+   * worked without a restart. With a confidence c the samples must
    * also be enough to say 'it works in at least c of all cases' with confidence c: 0.95 takes 59.
    */
   toSettleWithin(ms: number, options?: { confidence?: number; probe?: string }): T
@@ -43,17 +44,27 @@ function toSettleWithin(received: unknown, ms: number, { confidence, probe }: { 
   if (confidence !== undefined && !(confidence > 0 && confidence < 1)) throw invalidArgument('options.confidence', confidence, 'a number between 0 and 1')
   const probes = Object.keys(received.edge)
   if (probe !== undefined && !probes.includes(probe)) throw invalidArgument('options.probe', probe, probes.map((each) => `'${each}'`).join(', '))
-  const problems = (probe === undefined ? probes : [probe]).flatMap((each) => problemsOf(received, each, ms, confidence))
+  const problems = [...brokenRig(received), ...(probe === undefined ? probes : [probe]).flatMap((each) => problemsOf(received, each, ms, confidence))]
   return {
     pass: problems.length === 0,
     message: () => `${problems.length === 0 ? `every sample at ${ms} ms or later was ok` : problems.join('\n')}\n${received.toString()}`,
   }
 }
 
+/** Where the control fails, what works after a restart says nothing. */
+function brokenRig({ facts: { controls } }: Report): string[] {
+  const bad = controls.filter(failed)
+  return bad.length === 0 ? [] : [`the control failed ${bad.length} of ${controls.length} times without a restart (${[...new Set(bad.map(({ outcome }) => outcome))].join(', ')})`]
+}
+
 function problemsOf({ facts }: Report, probe: string, ms: number, confidence: number | undefined): string[] {
   const beyond = facts.samples.filter((sample) => sample.probe === probe && sample.delayMs >= ms)
   const bad = beyond.filter(failed)
-  if (beyond.length === 0) return [`'${probe}' was not tried at ${ms} ms or later: add such a delay`]
+  const asked = facts.delays.filter((delay) => delay >= ms)
+  if (asked.length === 0 && beyond.length === 0) return [`'${probe}' was not tried at ${ms} ms or later: add such a delay`]
+  const untried = asked.filter((delay) => !beyond.some(({ delayMs }) => delayMs === delay))
+  // Nothing seen is nothing shown: a slow setup must not make a test green.
+  if (bad.length === 0 && untried.length > 0) return [`'${probe}' was not tried at ${untried.join(', ')} ms: the time was up; raise budgetMs or the test's timeout`]
   if (bad.length > 0) return [`'${probe}' failed ${bad.length} of ${beyond.length} times at ${ms} ms or later, last at ${Math.max(...bad.map(({ delayMs }) => delayMs))} ms (${[...new Set(bad.map(({ outcome }) => outcome))].join(', ')})`]
   if (confidence === undefined || beyond.length >= samplesFor(confidence)) return []
   return [`'${probe}' did not fail in ${beyond.length} samples at ${ms} ms or later, which supports a confidence of ${supportedConfidence(beyond.length)}; ${confidence} takes ${samplesFor(confidence)} samples: raise repeats or add delays`]

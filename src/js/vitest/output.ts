@@ -1,5 +1,7 @@
 /** The last 64 KiB of a stream: a server that logs for an hour must not fill the memory of its test. */
 
+import { StringDecoder } from 'node:string_decoder'
+
 const KEPT_BYTES = 64 * 1024
 
 export class OutputTail {
@@ -17,13 +19,14 @@ export class OutputTail {
   }
 }
 
-/** Splits chunks into lines; what is too long to be one is cut at 64 KiB. */
+/** Splits chunks into lines, also where one ends within a character; what is too long to be one is cut at 64 KiB. */
 export class LineReader {
+  readonly #decoder = new StringDecoder('utf8')
   #rest = ''
 
-  /** The lines that this text completes. */
-  push(text: string): string[] {
-    const lines = (this.#rest + text).split(/\r?\n/)
+  /** The lines that this chunk completes. */
+  push(chunk: Buffer): string[] {
+    const lines = (this.#rest + this.#decoder.write(chunk)).split(/\r?\n/)
     this.#rest = (lines.pop() as string).slice(-KEPT_BYTES)
     return lines
   }

@@ -8,12 +8,13 @@
  * gives it to one process and takes it back when that process ends, killed or not.
  */
 
-import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { type Server, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { WarmswapError } from '../errors.js'
-import { numbers } from './groups.js'
+import { sleep } from './clock.js'
 import type { Random } from './random.js'
+import { listeningPorts } from './tcp-table.js'
 import type { Port } from './types.js'
 
 /** Where Linux begins by default; what it really uses is read. */
@@ -47,11 +48,33 @@ export async function reservePort(random: Random): Promise<ReservedPort> {
   throw new WarmswapError('ERR_IO', `no port from ${first} to ${first + RANGE - 1} is free`)
 }
 
-/** Whether a server could listen there now, on any address of this machine. */
+/**
+ * Whether a server could listen there now, on any address of this machine. Where the kernel shows its table it is
+ * read, for to look must not be to bind: a socket that probes would itself be met by the server that is about to
+ * start, and any process that another thread is just starting holds a copy of it until its exec.
+ */
 export async function isFree(number: number): Promise<boolean> {
+  const listening = listeningPorts()
+  return listening === undefined ? await canBind(number) : !listening.has(number)
+}
+
+async function canBind(number: number): Promise<boolean> {
   for (const host of ['::', '0.0.0.0']) {
     const failure = await tryListen(number, host)
     if (failure === 'EADDRINUSE' || failure === 'EACCES') return false
+  }
+  return true
+}
+
+/** What a killed process listened on is free a moment after its end: who forked it a moment ago may hold a copy. */
+const SETTLE_MS = 500
+const SETTLE_POLL_MS = 10
+
+/** Whether it is taken, and not only on the way to being free. */
+export async function staysTaken(number: number): Promise<boolean> {
+  for (let waited = 0; waited < SETTLE_MS; waited += SETTLE_POLL_MS) {
+    if (await isFree(number)) return false
+    await sleep(SETTLE_POLL_MS)
   }
   return true
 }
@@ -103,50 +126,5 @@ function ephemeralStart(): number {
     return start > RANGE + 1024 ? start : DEFAULT_EPHEMERAL_START
   } catch {
     return DEFAULT_EPHEMERAL_START
-  }
-}
-
-/** The process that listens on a port, for messages; only Linux tells. */
-export function listenerOf(number: number): number | undefined {
-  const inodes = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => sockets(table).filter(({ port, listens }) => port === number && listens).map(({ inode }) => inode)))
-  return inodes.size === 0 ? undefined : ownerOf(inodes)
-}
-
-/** The process on this machine whose end of a connection has the port `local` and the other end `remote`. */
-export function peerOf(local: number, remote: number): number | undefined {
-  const inodes = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => sockets(table).filter((each) => each.port === local && each.remotePort === remote).map(({ inode }) => inode)))
-  return inodes.size === 0 ? undefined : ownerOf(inodes)
-}
-
-const TCP_LISTEN = '0A'
-
-function sockets(table: string): { port: number; remotePort: number; listens: boolean; inode: string }[] {
-  try {
-    const rows = readFileSync(table, 'utf8').trim().split('\n').slice(1)
-    return rows.map((row) => {
-      const [, local = '', remote = '', state, , , , , , inode = ''] = row.trim().split(/\s+/)
-      return { port: Number.parseInt(local.split(':')[1] ?? '', 16), remotePort: Number.parseInt(remote.split(':')[1] ?? '', 16), listens: state === TCP_LISTEN, inode }
-    })
-  } catch {
-    return []
-  }
-}
-
-function ownerOf(inodes: ReadonlySet<string>): number | undefined {
-  const links = new Set([...inodes].map((inode) => `socket:[${inode}]`))
-  return numbers('/proc').find((pid) => {
-    try {
-      return readdirSync(`/proc/${pid}/fd`).some((fd) => links.has(safeLink(`/proc/${pid}/fd/${fd}`)))
-    } catch {
-      return false
-    }
-  })
-}
-
-function safeLink(path: string): string {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return ''
   }
 }

@@ -1,7 +1,5 @@
 /** One probe of one target, and what its end means. */
 
-import http from 'node:http'
-import https from 'node:https'
 import { now } from './clock.js'
 import type { Outcome, Probe } from './types.js'
 
@@ -43,7 +41,7 @@ export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify
     // A probe that does not listen to its signal is left behind, not waited for.
     const timedOut = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
     const answer = await Promise.race([probe.run(target, signal), timedOut])
-    return { ...judge(answer, identify), sentAt, endedAt: now() }
+    return { ...judge(answer, probe.status, identify), sentAt, endedAt: now() }
   } catch (error) {
     outer.throwIfAborted()
     const outcome: Outcome = limit.signal.aborted ? 'hang' : classify(error)
@@ -53,12 +51,14 @@ export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify
   }
 }
 
-function judge({ nonce, value }: { nonce?: string; value?: unknown }, identify: Identify): { outcome: Outcome; detail: string | undefined } {
+function judge({ nonce, value }: { nonce?: string; value?: unknown }, wanted: number | undefined, identify: Identify): { outcome: Outcome; detail: string | undefined } {
   const status = statusOf(value)
   const who = nonce === undefined ? 'current' : identify(nonce)
   if (who === 'stranger') return { outcome: 'stranger', detail: `answered by '${nonce}', which no instance of this race is or was` }
   if (who === 'former') return { outcome: 'wrong-generation', detail: `answered by '${nonce}', which has been replaced` }
-  return status !== undefined && status >= 500 ? { outcome: 'server-error', detail: `status ${status}` } : { outcome: 'ok', detail: undefined }
+  // 404 too: a server that has not yet registered its routes is not ready.
+  const wrong = status !== undefined && (wanted === undefined ? status >= 400 : status !== wanted)
+  return wrong ? { outcome: 'server-error', detail: `status ${status}` } : { outcome: 'ok', detail: undefined }
 }
 
 /** A mistake in the probe's own code must not count as a failure of what it probes. */
@@ -85,21 +85,4 @@ function statusOf(value: unknown): number | undefined {
 function describeError(error: Error): string {
   const cause = error.cause instanceof Error ? ` (${error.cause.message})` : ''
   return `${error.message}${cause}`.slice(0, 200)
-}
-
-/** Where undici, Node's fetch, keeps its dispatcher; registered by it for just this: to be replaced. */
-const FETCH_DISPATCHER = Symbol.for('undici.globalDispatcher.1')
-
-/**
- * Makes fetch and http.globalAgent open new connections: a kept one leads to the predecessor, which is a race of its
- * own (cloudflare/workers-sdk#14641) and is asked for with `reuse`.
- */
-export function forgetConnections(): void {
-  const scope = globalThis as { [FETCH_DISPATCHER]?: { constructor: new () => object } }
-  if (scope[FETCH_DISPATCHER] !== undefined) {
-    const Dispatcher = scope[FETCH_DISPATCHER].constructor
-    scope[FETCH_DISPATCHER] = new Dispatcher() as { constructor: new () => object }
-  }
-  http.globalAgent = new http.Agent({ keepAlive: true, timeout: 5000 })
-  https.globalAgent = new https.Agent({ keepAlive: true, timeout: 5000 })
 }

@@ -6,12 +6,13 @@ import { WarmswapError, invalidArgument } from '../errors.js'
 import * as validate from '../validate.js'
 import { withCleanUpErrors } from './clean-up.js'
 import { now, sleep } from './clock.js'
-import { MARK, type ProcessFacts, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
+import { MARK, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
 import { tellKeeper } from './keeper-client.js'
 import { LineReader, OutputTail } from './output.js'
-import { isFree, listenerOf } from './ports.js'
+import { staysTaken } from './ports.js'
 import type { Random } from './random.js'
 import { waitUntilReady } from './readiness.js'
+import { listenerOf } from './tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Instance, Interval, StartOptions } from './types.js'
 
@@ -178,7 +179,11 @@ export class ManagedInstance implements Instance {
     if (child.pid !== undefined) tellKeeper({ group: child.pid })
     surroundings.onNonce(nonce, this)
     const incarnation: Incarnation = { number: this.#count, nonce, child, started, ending: false, ended: false, ...this.#watch(child) }
-    void incarnation.exited.then((how) => this.#note(incarnation.ending ? 'ended' : 'ended by itself', { detail: how }))
+    void incarnation.exited.then((how) => {
+      this.#note(incarnation.ending ? 'ended' : 'ended by itself', { detail: how })
+      // The kernel may give its number to somebody else now.
+      if (child.pid === undefined || isEmpty(child.pid)) incarnation.ended = true
+    })
     this.#note('started', { at: started, detail: `pid ${child.pid}` })
     return incarnation
   }
@@ -199,7 +204,7 @@ export class ManagedInstance implements Instance {
       stream?.on('data', (chunk: Buffer) => {
         tail.add(chunk)
         if (process.env.WARMSWAP_RACE_MIRROR) process.stderr.write(chunk)
-        for (const line of reader.push(chunk.toString('utf8'))) for (const listener of [...this.#lineListeners]) listener(line)
+        for (const line of reader.push(chunk)) for (const listener of [...this.#lineListeners]) listener(line)
       })
     }
     child.on('message', (message) => [...this.#messageListeners].forEach((listener) => listener(message)))
@@ -217,7 +222,7 @@ export class ManagedInstance implements Instance {
   /** A port that somebody took while the instance was down is an error of the surroundings, not a finding. */
   async #requirePort(): Promise<void> {
     const number = this.options.port?.number
-    if (number === undefined || (await isFree(number))) return
+    if (number === undefined || !(await staysTaken(number))) return
     const pid = listenerOf(number)
     throw this.#failure('ERR_IO', `cannot start: port ${number} is taken${pid === undefined ? '' : ` by process ${pid}`}`)
   }

@@ -10,12 +10,13 @@ import { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, ownedP
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
 import { tellKeeper } from './keeper-client.js'
-import { isFree, listenerOf, reservePort } from './ports.js'
+import { reservePort, staysTaken } from './ports.js'
 import { ManagedInstance, type Surroundings, checkStartOptions } from './processes.js'
 import { RacePoints } from './race-points.js'
 import { type Random, seeded } from './random.js'
 import { HttpRendezvous } from './rendezvous.js'
 import { runSweep } from './sweep.js'
+import { listenerOf } from './tcp-table.js'
 import { Timeline, type TimelineEvent } from './timeline.js'
 import type { Heartbeat, History, Instance, PointActions, Port, Race, Rendezvous, StartOptions, SweepOptions, SweepReport } from './types.js'
 
@@ -93,7 +94,7 @@ export class RunningRace implements Race {
   async port(): Promise<Port> {
     const port = await reservePort(this.#random)
     this.#ports.add(port.number)
-    // Looked at while it is still reserved: to look is to bind it, and the next holder must not meet that.
+    // Looked at while it is still reserved: the next holder's server would be taken for a leak.
     this.#portCleanUp.add(async () => {
       const taken = await this.#takenPorts([port.number])
       await port.release()
@@ -172,7 +173,7 @@ export class RunningRace implements Race {
     if (this.#instances.some(({ group }) => group !== undefined)) return []
     const taken: string[] = []
     for (const number of ports) {
-      if (!(await isFree(number))) taken.push(`port ${number} is taken by process ${listenerOf(number) ?? '(unknown)'} though no instance runs`)
+      if (await staysTaken(number)) taken.push(`port ${number} is taken by process ${listenerOf(number) ?? '(unknown)'} though no instance runs`)
     }
     return taken
   }

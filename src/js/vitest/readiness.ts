@@ -21,6 +21,8 @@ export interface Signs {
 const POLL_MS = { least: 5, most: 10 }
 /** A health answer that takes longer counts as not ready; the next attempt uses a new connection. */
 const ANSWER_LIMIT_MS = 1000
+/** What is longer is no answer of a health check. */
+const LONGEST_BODY = 64 * 1024
 
 export interface ReadinessOptions {
   ready: Ready
@@ -71,7 +73,7 @@ async function polled({ started, nonce, nonceFrom, random, signal, seen }: Readi
   for (;;) {
     signal.throwIfAborted()
     const asked = now()
-    const answer = await ask(url, signal)
+    const answer = await ask(url, { signal, needsBody: nonceFrom === 'json' })
     const problem = typeof answer === 'string' ? answer : problemOf(answer, identified ? nonce : undefined, nonceFrom)
     if (problem === undefined) return { after, before: now() }
     signal.throwIfAborted()
@@ -103,16 +105,24 @@ function nonceOf(body: string): string | undefined {
 }
 
 /** One request on a connection of its own: a kept one would still lead to the predecessor. */
-function ask(url: string, signal: AbortSignal): Promise<Answer | string> {
+function ask(url: string, { signal, needsBody }: { signal: AbortSignal; needsBody: boolean }): Promise<Answer | string> {
   return new Promise((resolve) => {
-    const request = (url.startsWith('https:') ? https : http).get(url, { agent: false, signal, timeout: ANSWER_LIMIT_MS }, (response) => {
+    const request = (url.startsWith('https:') ? https : http).get(url, { agent: false, signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]) }, (response) => {
       let body = ''
-      response.setEncoding('utf8').on('data', (text: string) => (body += text))
+      const answer = (): void => {
+        resolve({ status: response.statusCode ?? 0, nonce: headerOf(response.headers['x-race-nonce']), body })
+        // A health endpoint that streams has said enough.
+        request.destroy()
+      }
+      if (!needsBody) return answer()
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text
+        if (body.length > LONGEST_BODY) answer()
+      })
       response.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, nonce: headerOf(response.headers['x-race-nonce']), body }))
+      response.on('end', answer)
     })
-    request.on('timeout', () => request.destroy(new Error(`no answer within ${ANSWER_LIMIT_MS} ms`)))
-    request.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    request.on('error', (error: NodeJS.ErrnoException) => resolve(error.name === 'AbortError' ? `no answer within ${ANSWER_LIMIT_MS} ms` : (error.code ?? error.message)))
   })
 }
 

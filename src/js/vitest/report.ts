@@ -9,6 +9,9 @@ import type { TimelineEvent } from './timeline.js'
 import type { SweepPoint, SweepReport } from './types.js'
 
 export interface ReportFacts {
+  /** All that were asked for: the time may be up before a probe or a delay has had its turn. */
+  probes: string[]
+  delays: number[]
   samples: Sample[]
   controls: ProbeResult[]
   voided: number
@@ -32,8 +35,7 @@ export class Report implements SweepReport {
   constructor(readonly facts: ReportFacts) {
     this.points = pointsOf(facts.samples)
     this.command = facts.command
-    const probes = [...new Set(this.points.map(({ probe }) => probe))]
-    this.edge = Object.fromEntries(probes.map((name) => [name, edgeOf(this.points.filter(({ probe }) => probe === name))]))
+    this.edge = Object.fromEntries(facts.probes.map((name) => [name, edgeOf(this.points.filter(({ probe }) => probe === name))]))
   }
 
   async html(file: string): Promise<void> {
@@ -50,6 +52,7 @@ export class Report implements SweepReport {
   }
 
   #describeEdge(probe: string, { lastFailMs, firstOkMs }: Edge): string {
+    if (firstOkMs === null && lastFailMs === null) return 'was not tried'
     if (firstOkMs === null) return `still fails at ${lastFailMs} ms, the longest delay: try longer ones`
     const beyond = this.points.filter((point) => point.probe === probe && point.delayMs >= firstOkMs).reduce((sum, { n }) => sum + n, 0)
     const trust = `0 of ${beyond} failed there: works in at least ${(supportedConfidence(beyond) * 100).toFixed(1)} % with that confidence`

@@ -10,7 +10,8 @@ import { callback, milliseconds, oneOf, options as checkOptions, string, wholeNu
 import { invalidArgument } from '../errors.js'
 import { now, sleepUntil } from './clock.js'
 import { type Sample, edgeOf, nextDelay, pointsOf } from './edge.js'
-import { type Identify, type ProbeResult, forgetConnections, runProbe } from './probes.js'
+import { closeAfterUse, dropIdleSockets } from './fresh-sockets.js'
+import { type Identify, type ProbeResult, runProbe } from './probes.js'
 import { type Random, shuffled } from './random.js'
 import { Report } from './report.js'
 import type { Timeline, TimelineEvent } from './timeline.js'
@@ -81,6 +82,8 @@ class Sweep<T> {
     const turns = repeated.flatMap((delayMs) => this.#groups.map((probes) => ({ delayMs, probes })))
     const complete = (await this.#take(order === 'shuffled' ? shuffled(turns, this.surroundings.random) : turns)) && (await this.#findEdges())
     return new Report({
+      probes: this.options.probes.map(({ name }) => name),
+      delays,
       samples: this.#samples,
       controls: this.#controls,
       voided: this.#void,
@@ -133,16 +136,19 @@ class Sweep<T> {
   async #turn({ delayMs, probes }: Turn<T>): Promise<void> {
     const { signal, timeline, identify } = this.surroundings
     const targets: T[] = []
+    const fresh = probes.every(({ reuse }) => reuse !== true)
+    const restoreFetch = fresh ? closeAfterUse() : undefined
     try {
       for (const _ of probes) targets.push(await this.#warm())
       await this.#runControl()
       const ready = checkInterval(await this.options.restart(signal))
       timeline.record('driver', 'restart ready', { at: ready.after, until: ready.before })
-      if (probes.every(({ reuse }) => reuse !== true)) forgetConnections()
+      if (fresh) dropIdleSockets()
       await sleepUntil(ready.before + delayMs, signal)
       const results = await Promise.all(probes.map((probe, index) => runProbe(probe, targets[index] as T, identify, signal)))
       results.forEach((result, index) => this.#record(probes[index] as Probe<T>, delayMs, ready, result))
     } finally {
+      restoreFetch?.()
       for (const target of targets) await dispose(target)
     }
   }
@@ -217,9 +223,10 @@ function checkSweep<T>(given: SweepOptions<T>): void {
 }
 
 function checkProbe<T>(name: string, probe: Probe<T>): void {
-  const { name: label, sideEffects, timeoutMs, run } = checkOptions(name, probe, ['name', 'sideEffects', 'timeoutMs', 'reuse', 'run'])
+  const { name: label, sideEffects, timeoutMs, status, run } = checkOptions(name, probe, ['name', 'sideEffects', 'timeoutMs', 'reuse', 'status', 'run'])
   string(`${name}.name`, label)
   oneOf(`${name}.sideEffects`, sideEffects, ['none', 'activity', 'write'])
   milliseconds(`${name}.timeoutMs`, timeoutMs)
+  if (status !== undefined) wholeNumber(`${name}.status`, status, 100)
   callback(`${name}.run`, run)
 }

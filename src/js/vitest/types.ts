@@ -93,6 +93,12 @@ export interface Probe<T> {
   timeoutMs: number
   /** Keep the sockets that fetch and http.globalAgent hold from before the restart. @default false: fresh sockets */
   reuse?: boolean
+  /** The HTTP status that is right. @default any below 400 */
+  status?: number
+  /**
+   * Resolves with the answer: `value` may be or hold a `status`. Without the `nonce` that the instance was given
+   * (WARMSWAP_RACE_NONCE) a stranger or a predecessor passes for the instance.
+   */
   run(target: T, signal: AbortSignal): Promise<{ nonce?: string; value?: unknown }>
 }
 

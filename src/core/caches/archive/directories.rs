@@ -93,10 +93,14 @@ struct Named {
     modified_ns: i64,
 }
 
+/// What a directory takes in [`Made`] besides its path: its place in the table and the allocation.
+const TABLE_BYTES: usize = 96;
+
 /// The directories that this extraction made.
 pub(super) struct Made {
     way: Way,
     made: HashMap<Box<[u8]>, Option<Named>>,
+    path_bytes: usize,
 }
 
 impl Made {
@@ -104,7 +108,17 @@ impl Made {
         Self {
             way: Way::new(root),
             made: HashMap::new(),
+            path_bytes: 0,
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.made.len()
+    }
+
+    /// What the directories take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.path_bytes + self.made.len() * TABLE_BYTES
     }
 
     pub(super) fn clear_way(&mut self) {
@@ -113,11 +127,12 @@ impl Made {
 
     /// The directory at this path; it and what is above it is made if the archive has not named it yet.
     pub(super) fn enter(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
-        let made = &mut self.made;
+        let (made, path_bytes) = (&mut self.made, &mut self.path_bytes);
         self.way.to(path, |above, name, path| {
             let name = OsStr::from_bytes(name);
             if !made.contains_key(path) {
                 make(above, name, path)?;
+                *path_bytes += path.len();
                 made.insert(path.into(), None);
             }
             Ok(above.open_directory(name, as_path(path))?)
@@ -132,6 +147,7 @@ impl Made {
                 let (parent, name) = cut(path);
                 let parent = self.enter(parent)?;
                 make(&parent, OsStr::from_bytes(name), path)?;
+                self.path_bytes += path.len();
                 self.made.insert(path.into(), Some(named));
             }
             Some(known @ None) => *known = Some(named),

@@ -1,7 +1,6 @@
 //! From a stream to an empty directory. Three kinds of threads: one decodes, the caller's parses and makes
 //! directories, a few write files; links come last.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,11 +17,12 @@ use crate::core::sys::fs;
 
 use super::super::codec;
 use super::super::failure::{Failure, Outcome, Result};
-use super::super::tree::{self, Facts, Hash, NodeKind, Tree, as_path};
+use super::super::tree::{self, Hash, NodeKind, Tree, as_path};
 use super::directories::{Made, cut, twice};
 use super::files::{self, Batch, Writers};
+use super::hard_links::HardLinks;
+use super::links::Links;
 pub use super::links::Symlinks;
-use super::links::{Link, Links};
 use super::read::{self, Entry, EntryKind, Stream};
 use super::sparse::Sparse;
 use super::{LARGE_FILE, Limits, Progress};
@@ -98,8 +98,7 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
             umask,
             made: Made::new(root),
             tree: Tree::new(),
-            files: HashMap::new(),
-            hard_links: Vec::new(),
+            hard_links: HardLinks::default(),
             links: Links::default(),
             batch: Batch::default(),
             writers,
@@ -107,7 +106,7 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
             space_checked_at: None,
         };
         // The stream ends with this scope, and with it the decoder, which may be waiting to hand over a chunk.
-        let mut stream = Stream::new(chunks, spent);
+        let mut stream = Stream::new(chunks, spent, options.cancel.clone());
         let result = extraction.run(&mut stream);
         drop(stream);
         let result = extraction.writers.finish(result);
@@ -214,20 +213,13 @@ fn check_expected(options: &ExtractOptions, tree: &Tree, files: u64, bytes: u64)
     Ok(())
 }
 
-/// Names a path in little memory.
-fn key(path: &[u8]) -> Hash {
-    tree::hash(path)
-}
-
 struct Extraction<'a, 'scope> {
     options: &'a ExtractOptions,
     stage: &'a Path,
     umask: u32,
     made: Made,
     tree: Tree,
-    /// Regular files of this archive, as indices into the tree: the only things a hard link may name.
-    files: HashMap<Hash, u32>,
-    hard_links: Vec<(Vec<u8>, Vec<u8>)>,
+    hard_links: HardLinks,
     links: Links,
     batch: Batch,
     writers: Writers<'scope>,
@@ -249,16 +241,8 @@ impl Extraction<'_, '_> {
         self.make_hard_links()?;
         self.make_links()?;
         let tree = &mut self.tree;
-        self.made.finish(|path, mode| {
-            Ok(tree.push(
-                path,
-                NodeKind::Directory,
-                mode,
-                0,
-                Hash::default(),
-                Facts::default(),
-            )?)
-        })
+        self.made
+            .finish(|path, mode| Ok(tree.push(path, NodeKind::Directory, mode, 0, Hash::default())?))
     }
 
     fn entry(&mut self, stream: &mut Stream, entry: Entry) -> Result<()> {
@@ -272,7 +256,7 @@ impl Extraction<'_, '_> {
             // The target's own mode and time are not the archive's to set.
             return Ok(());
         }
-        self.options.limits.check_entries(self.tree.len() as u64 + 1)?;
+        self.check_entries()?;
         match kind {
             EntryKind::Directory => self.made.add(&path, mode, modified_ns),
             EntryKind::File(size) => {
@@ -289,26 +273,26 @@ impl Extraction<'_, '_> {
                 self.sparse_file(stream, &path, mode, modified_ns, &sparse)
             }
             EntryKind::Symlink(target) => {
-                let size = target.len() as u64;
-                self.tree.push(
-                    &path,
-                    NodeKind::Symlink,
-                    0o777,
-                    size,
-                    tree::hash(&target),
-                    Facts::default(),
-                )?;
-                self.links.add(
-                    Link {
-                        path,
-                        target,
-                        modified_ns,
-                    },
-                    self.options.symlinks,
-                )
+                let hash = tree::hash(&target);
+                let index = self.push(&path, NodeKind::Symlink, 0o777, target.len() as u64, hash)?;
+                self.links
+                    .add(index, &path, &target, modified_ns, self.options.symlinks)
             }
-            EntryKind::HardLink(target) => self.hard_link(path, target),
+            EntryKind::HardLink(target) => {
+                // Size, mode and hash are those of the file, once all files are known.
+                let index = self.push(&path, NodeKind::File, 0, 0, Hash::default())?;
+                self.hard_links.add(index, &target)
+            }
         }
+    }
+
+    /// Directories count too, also those that the archive does not name; and so do the names that are kept.
+    fn check_entries(&self) -> Result<()> {
+        let entries = self.tree.len() + self.made.len() + 1;
+        self.options.limits.check_entries(entries as u64)?;
+        self.options
+            .limits
+            .check_memory((self.tree.memory_bytes() + self.made.memory_bytes()) as u64)
     }
 
     /// Counts a file against the limits before the first byte of it is written.
@@ -339,15 +323,16 @@ impl Extraction<'_, '_> {
         Ok(())
     }
 
-    fn remember(&mut self, path: &[u8], mode: u32, size: u64, hash: Hash) -> Result<()> {
+    /// Takes note of an entry and returns its number.
+    fn push(&mut self, path: &[u8], kind: NodeKind, mode: u32, size: u64, hash: Hash) -> Result<u32> {
         let index =
             u32::try_from(self.tree.len()).map_err(|_| Failure::over_limit("more than 2^32 entries"))?;
-        if self.files.insert(key(path), index).is_some() {
-            return Err(twice(path));
-        }
-        Ok(self
-            .tree
-            .push(path, NodeKind::File, mode, size, hash, Facts::default())?)
+        self.tree.push(path, kind, mode, size, hash)?;
+        Ok(index)
+    }
+
+    fn remember(&mut self, path: &[u8], mode: u32, size: u64, hash: Hash) -> Result<()> {
+        self.push(path, NodeKind::File, mode, size, hash).map(drop)
     }
 
     /// The directory of a file. If descriptors have run out, those of waiting batches are given back first.
@@ -442,7 +427,7 @@ impl Extraction<'_, '_> {
         dir::set_size(&file, sparse.size, as_path(path))?;
         for (offset, length) in &sparse.pieces {
             let mut at = *offset;
-            hasher.hole_to(at);
+            hasher.hole_to(at, &self.options.cancel)?;
             stream.take(*length, |bytes| {
                 self.options.cancel.check()?;
                 hasher.bytes(bytes);
@@ -451,66 +436,59 @@ impl Extraction<'_, '_> {
                 Ok(())
             })?;
         }
-        hasher.hole_to(sparse.size);
+        hasher.hole_to(sparse.size, &self.options.cancel)?;
         stream.skip_padding(sparse.stored)?;
         files::seal(&file, path, mode, self.umask, modified_ns)?;
         self.options.progress.add(1, sparse.size);
         self.remember(path, mode, sparse.size, hasher.finish())
     }
 
-    fn hard_link(&mut self, path: Vec<u8>, target: Vec<u8>) -> Result<()> {
-        let Some(index) = self.files.get(&key(&target)) else {
-            return Err(Failure::refused(format!(
-                "the hard link '{}' names '{}', which is no file of this archive before it",
-                path.escape_ascii(),
-                target.escape_ascii()
-            )));
-        };
-        let node = self.tree.nodes()[*index as usize];
-        self.remember(&path, u32::from(node.mode), node.size, node.hash)?;
-        self.hard_links.push((path, target));
-        Ok(())
-    }
-
     /// In the archive's order, so that a link to a link works. The target is found in our own table and opened
     /// part by part below the stage; there is no symbolic link there yet.
     fn make_hard_links(&mut self) -> Result<()> {
-        for (path, target) in std::mem::take(&mut self.hard_links) {
+        for (index, first) in std::mem::take(&mut self.hard_links).resolve(&self.tree)? {
             self.options.cancel.check()?;
-            let (target_parent, target_name) = cut(&target);
-            let (parent, name) = cut(&path);
-            let from = self.made.enter(target_parent)?;
-            let to = self.made.enter(parent)?;
-            match to.link(
-                &from,
-                OsStr::from_bytes(target_name),
-                OsStr::from_bytes(name),
-                as_path(&path),
-            ) {
-                Ok(()) => {}
-                Err(error) if error.is_exists() => return Err(twice(&path)),
-                // Filesystems without hard links, and files with as many as they can have.
-                Err(_) => files::copy(&from, target_name, &to, name, &path)?,
-            }
+            let first = first as usize;
+            let (file, hash) = (self.tree.nodes()[first], self.tree.hash(first));
+            let path = self.tree.path_at(index).to_vec();
+            // Where it cannot be linked it is a copy, so it counts like one.
+            self.count(file.size, &path)?;
+            self.tree.set(index as usize, u32::from(file.mode()), file.size);
+            self.tree.set_hash(index as usize, hash);
+            self.make_hard_link(&path, &self.tree.path(&file).to_vec())?;
             self.options.progress.add(1, 0);
         }
         Ok(())
     }
 
+    fn make_hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let (target_parent, target_name) = cut(target);
+        let (parent, name) = cut(path);
+        let from = self.made.enter(target_parent)?;
+        let to = self.made.enter(parent)?;
+        let (existing, new) = (OsStr::from_bytes(target_name), OsStr::from_bytes(name));
+        match to.link(&from, existing, new, as_path(path)) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_exists() => Err(twice(path)),
+            // Filesystems without hard links, and files with as many as they can have.
+            Err(_) => files::copy(&from, target_name, &to, name, path, &self.options.cancel),
+        }
+    }
+
     fn make_links(&mut self) -> Result<()> {
         if self.options.symlinks == Symlinks::Contained {
-            self.links.check_contained()?;
+            self.links.check_contained(&self.tree, &self.options.cancel)?;
         }
-        for link in self.links.all() {
+        for link in self.links.all(&self.tree) {
             self.options.cancel.check()?;
-            let (parent, name) = cut(&link.path);
+            let (parent, name) = cut(link.path);
             let directory = self.made.enter(parent)?;
             let name = OsStr::from_bytes(name);
-            match directory.symlink(OsStr::from_bytes(&link.target), name, as_path(&link.path)) {
-                Err(error) if error.is_exists() => return Err(twice(&link.path)),
+            match directory.symlink(OsStr::from_bytes(link.target), name, as_path(link.path)) {
+                Err(error) if error.is_exists() => return Err(twice(link.path)),
                 result => result?,
             }
-            directory.set_modified(name, i128::from(link.modified_ns), as_path(&link.path))?;
+            directory.set_modified(name, i128::from(link.modified_ns), as_path(link.path))?;
         }
         Ok(())
     }

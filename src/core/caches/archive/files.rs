@@ -11,6 +11,7 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use crate::core::error::Error;
+use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::{dir, fs};
 
@@ -70,12 +71,14 @@ pub(super) fn copy(
     to: &Directory,
     name: &[u8],
     path: &[u8],
+    cancel: &Cancel,
 ) -> Result<()> {
     let mut source = from.open_file(OsStr::from_bytes(existing), as_path(path))?;
     let stat = fs::stat_file(&source, as_path(path))?;
     let mut file = create(to, name, stat.mode & 0o777)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
+        cancel.check()?;
         let count = source.read(&mut buffer).map_err(Failure::of_read)?;
         if count == 0 {
             break;
@@ -107,15 +110,17 @@ impl HoleHasher {
         self.at += bytes.len() as u64;
     }
 
-    pub(super) fn hole_to(&mut self, offset: u64) {
+    pub(super) fn hole_to(&mut self, offset: u64, cancel: &Cancel) -> Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while self.hasher.is_some() && self.at < offset {
+            cancel.check()?;
             let count = usize::try_from(offset - self.at)
                 .unwrap_or(ZEROS.len())
                 .min(ZEROS.len());
             self.bytes(&ZEROS[..count]);
         }
         self.at = offset;
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Hash {

@@ -33,7 +33,7 @@ impl Reader {
         let (parent, name) = cut(path);
         let (name, shown) = (OsStr::from_bytes(name), as_path(path));
         let directory = self.way.existing(parent)?;
-        if node.kind == NodeKind::Symlink {
+        if node.kind() == NodeKind::Symlink {
             return Ok(tree::hash(&directory.read_link(name, shown)?));
         }
         let file = directory.open_file(name, shown)?;

@@ -145,6 +145,10 @@ pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
     if is_posix && !prefix.is_empty() {
         path = [prefix, b"/", &path].concat();
     }
+    if block[124..136].iter().all(|byte| *byte == b' ') {
+        // Nothing to some readers, an error to GNU tar.
+        return Err(Failure::refused("an entry has a blank size"));
+    }
     let size = number(&block[124..136], "size")?;
     let modified = number(&block[136..148], "mtime")?;
     let mode = number(&block[100..108], "mode")?;

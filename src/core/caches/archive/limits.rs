@@ -52,11 +52,28 @@ impl Limits {
         room.ilog2().min(MAX_WINDOW_LOG)
     }
 
+    /// How many of the wanted connections may hold a part at once.
+    pub(in super::super) fn connections(&self, wanted: usize, part_bytes: u64) -> usize {
+        let fit = usize::try_from(self.max_memory_bytes / 2 / part_bytes).unwrap_or(usize::MAX);
+        wanted.min(fit).max(1)
+    }
+
     pub(super) fn check_entries(&self, entries: u64) -> Result<()> {
         if entries > self.max_files {
             return Err(Failure::over_limit(format!(
                 "the archive has more than {} entries (limits.maxFiles)",
                 self.max_files
+            )));
+        }
+        Ok(())
+    }
+
+    /// What is kept of all entries until the end of the archive.
+    pub(super) fn check_memory(&self, bytes: u64) -> Result<()> {
+        if bytes > self.max_memory_bytes {
+            return Err(Failure::over_limit(format!(
+                "the names of the archive's entries take more than {} bytes (limits.maxMemoryBytes)",
+                self.max_memory_bytes
             )));
         }
         Ok(())

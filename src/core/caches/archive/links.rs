@@ -1,13 +1,17 @@
 //! Whether symbolic links stay inside the tree: decided over the archive's own entries, never on disk.
 
-use std::collections::HashMap;
+use crate::core::sys::cancel::Cancel;
 
 use super::super::failure::{Failure, Result};
+use super::super::tree::Tree;
+use super::texts::{Text, Texts};
 
 /// Links on one way that are followed before it is a loop (Linux has 40).
 const MAX_FOLLOWED: usize = 40;
-/// Texts of all links together; they are kept until the end of the archive.
-const MAX_TEXT_BYTES: usize = 64 << 20;
+/// Parts of paths that are walked for all links together, and more for each of them: a hostile link leads through
+/// 40 others of 2000 parts each, what people link through a few.
+const PARTS: u64 = 1_000_000;
+const PARTS_OF_A_LINK: u64 = 64;
 
 /// Which symbolic links are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,63 +28,99 @@ pub enum Symlinks {
 }
 
 /// One symbolic link of the archive.
-pub(super) struct Link {
-    pub(super) path: Vec<u8>,
-    pub(super) target: Vec<u8>,
+pub(super) struct Link<'a> {
+    pub(super) path: &'a [u8],
+    pub(super) target: &'a [u8],
     pub(super) modified_ns: i64,
+}
+
+/// A link as it is kept: its path is that of the entry of this number.
+struct Kept {
+    index: u32,
+    target: Text,
+    modified_ns: i64,
 }
 
 /// The links of the archive; they are made after everything else, so that nothing is ever written through one.
 #[derive(Default)]
 pub(super) struct Links {
-    all: Vec<Link>,
-    text_bytes: usize,
+    all: Vec<Kept>,
+    targets: Texts,
 }
 
 impl Links {
-    pub(super) fn add(&mut self, link: Link, symlinks: Symlinks) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        index: u32,
+        path: &[u8],
+        target: &[u8],
+        modified_ns: i64,
+        symlinks: Symlinks,
+    ) -> Result<()> {
         let refuse = |why: &str| {
             Err(Failure::refused(format!(
                 "the link '{}' to '{}' {why}",
-                link.path.escape_ascii(),
-                link.target.escape_ascii()
+                path.escape_ascii(),
+                target.escape_ascii()
             )))
         };
         match symlinks {
             Symlinks::Reject => return refuse("is there, and symlinks is 'reject'"),
-            Symlinks::Contained | Symlinks::Relative if link.target.starts_with(b"/") => {
+            Symlinks::Contained | Symlinks::Relative if target.starts_with(b"/") => {
                 return refuse("is absolute; symlinks 'verbatim' would make it");
             }
             _ => {}
         }
-        self.text_bytes += link.path.len() + link.target.len();
-        if self.text_bytes > MAX_TEXT_BYTES {
-            return Err(Failure::over_limit(
-                "the links of the archive have more than 64 MiB of text",
-            ));
-        }
-        self.all.push(link);
+        self.all.push(Kept {
+            index,
+            target: self.targets.add(target)?,
+            modified_ns,
+        });
         Ok(())
     }
 
-    pub(super) fn all(&self) -> &[Link] {
-        &self.all
+    /// In the archive's order.
+    pub(super) fn all<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Link<'a>> {
+        self.all.iter().map(|kept| self.link(kept, tree))
+    }
+
+    fn link<'a>(&'a self, kept: &Kept, tree: &'a Tree) -> Link<'a> {
+        Link {
+            path: tree.path_at(kept.index),
+            target: self.targets.get(kept.target),
+            modified_ns: kept.modified_ns,
+        }
     }
 
     /// Refuses the archive if a link leaves the tree.
-    pub(super) fn check_contained(&self) -> Result<()> {
-        let table: HashMap<&[u8], &[u8]> = self
-            .all
-            .iter()
-            .map(|link| (link.path.as_slice(), link.target.as_slice()))
-            .collect();
-        let mut leaving = self.all.iter().filter(|link| leaves(link, &table));
-        let Some(first) = leaving.next() else {
+    pub(super) fn check_contained(&self, tree: &Tree, cancel: &Cancel) -> Result<()> {
+        let path_of = |kept: &Kept| tree.path_at(kept.index);
+        let mut by_path: Vec<&Kept> = self.all.iter().collect();
+        by_path.sort_unstable_by(|one, other| path_of(one).cmp(path_of(other)));
+        let target_of = |path: &[u8]| {
+            let at = by_path.binary_search_by(|kept| path_of(kept).cmp(path)).ok()?;
+            Some(self.targets.get(by_path[at].target))
+        };
+        let mut parts_left = PARTS + PARTS_OF_A_LINK * self.all.len() as u64;
+        let (mut first, mut leaving) = (None, 0);
+        for link in self.all(tree) {
+            cancel.check()?;
+            let Some(is_leaving) = leaves(link.path, link.target, target_of, &mut parts_left) else {
+                return Err(Failure::over_limit(
+                    "the links of the archive lead through too many others",
+                ));
+            };
+            if is_leaving {
+                leaving += 1;
+                first.get_or_insert(link);
+            }
+        }
+        let Some(first) = first else {
             return Ok(());
         };
         Err(Failure::refused(format!(
             "{} of {} links leave the tree, the first is '{}' to '{}'; symlinks 'relative' would make them",
-            leaving.count() + 1,
+            leaving,
             self.all.len(),
             first.path.escape_ascii(),
             first.target.escape_ascii()
@@ -90,24 +130,28 @@ impl Links {
 
 /// Whether a text would lead out of the tree if there were no other links.
 pub(super) fn leaves_by_text(path: &[u8], target: &[u8]) -> bool {
-    let link = Link {
-        path: path.to_vec(),
-        target: target.to_vec(),
-        modified_ns: 0,
-    };
-    target.starts_with(b"/") || leaves(&link, &HashMap::new())
+    let mut parts_left = PARTS;
+    target.starts_with(b"/") || leaves(path, target, |_| None, &mut parts_left).unwrap_or(true)
 }
 
 /// Walks a link as the kernel would: `a/..` is not where it started if `a` is itself a link.
-fn leaves(link: &Link, table: &HashMap<&[u8], &[u8]>) -> bool {
-    let (parent, _) = super::directories::cut(&link.path);
+/// `target_of` knows the links by their paths.
+/// `None` once `parts_left` is used up.
+fn leaves<'a>(
+    path: &[u8],
+    target: &'a [u8],
+    target_of: impl Fn(&[u8]) -> Option<&'a [u8]>,
+    parts_left: &mut u64,
+) -> Option<bool> {
+    let (parent, _) = super::directories::cut(path);
     let mut at: Vec<u8> = parent.to_vec();
-    let mut rest: Vec<&[u8]> = parts(&link.target);
+    let mut rest: Vec<&[u8]> = parts(target);
     let mut followed = 0;
     while let Some(part) = rest.pop() {
+        *parts_left = parts_left.checked_sub(1)?;
         match part {
             b"" | b"." => {}
-            b".." if at.is_empty() => return true,
+            b".." if at.is_empty() => return Some(true),
             b".." => at.truncate(super::directories::cut(&at).0.len()),
             name => {
                 let parent = at.len();
@@ -115,11 +159,11 @@ fn leaves(link: &Link, table: &HashMap<&[u8], &[u8]>) -> bool {
                     at.push(b'/');
                 }
                 at.extend_from_slice(name);
-                if let Some(target) = table.get(at.as_slice()) {
+                if let Some(target) = target_of(&at) {
                     followed += 1;
                     if followed > MAX_FOLLOWED {
                         // A loop leads nowhere.
-                        return false;
+                        return Some(false);
                     }
                     at.truncate(parent);
                     rest.extend(parts(target));
@@ -127,7 +171,7 @@ fn leaves(link: &Link, table: &HashMap<&[u8], &[u8]>) -> bool {
             }
         }
     }
-    false
+    Some(false)
 }
 
 /// The parts of a path, the first one last.
@@ -137,21 +181,20 @@ fn parts(path: &[u8]) -> Vec<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::tree::{Hash, NodeKind};
     use super::*;
 
     fn check(links: &[(&str, &str)]) -> bool {
-        let mut all = Links::default();
-        for (path, target) in links {
-            let link = Link {
-                path: path.as_bytes().to_vec(),
-                target: target.as_bytes().to_vec(),
-                modified_ns: 0,
-            };
-            if all.add(link, Symlinks::Contained).is_err() {
+        let (mut all, mut tree) = (Links::default(), Tree::new());
+        for (index, (path, target)) in (0_u32..).zip(links) {
+            let (path, target) = (path.as_bytes(), target.as_bytes());
+            tree.push(path, NodeKind::Symlink, 0o777, 0, Hash::default())
+                .expect("a short path");
+            if all.add(index, path, target, 0, Symlinks::Contained).is_err() {
                 return false;
             }
         }
-        all.check_contained().is_ok()
+        all.check_contained(&tree, &Cancel::new()).is_ok()
     }
 
     #[test]

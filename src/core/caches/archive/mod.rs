@@ -10,13 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 mod directories;
 mod extract;
 mod files;
+mod frames;
+mod hard_links;
 mod hash;
 pub(super) mod header;
 mod limits;
 mod links;
 mod pax;
 mod read;
+mod reading;
 mod sparse;
+mod tail;
+mod texts;
 mod walk;
 mod write;
 
@@ -24,6 +29,7 @@ pub use extract::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract};
 pub use hash::Reader;
 pub use limits::Limits;
 pub use walk::{Skipped, Walk, walk};
+pub(super) use walk::{Visit, facts_of, mode_of, now_ns, visit};
 pub use write::{WriteOptions, WriteSummary, write};
 
 /// Bytes of a tar block.

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
+use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
@@ -37,16 +38,22 @@ pub(super) enum EntryKind {
 pub(super) struct Stream {
     chunks: Receiver<std::io::Result<Vec<u8>>>,
     spent: Sender<Vec<u8>>,
+    cancel: Cancel,
     current: Vec<u8>,
     at: usize,
 }
 
 impl Stream {
-    /// `spent` takes buffers back.
-    pub(super) fn new(chunks: Receiver<std::io::Result<Vec<u8>>>, spent: Sender<Vec<u8>>) -> Self {
+    /// `spent` takes buffers back. Reading ends with an error once `cancel` is raised, whatever is read over.
+    pub(super) fn new(
+        chunks: Receiver<std::io::Result<Vec<u8>>>,
+        spent: Sender<Vec<u8>>,
+        cancel: Cancel,
+    ) -> Self {
         Self {
             chunks,
             spent,
+            cancel,
             current: Vec::new(),
             at: 0,
         }
@@ -55,6 +62,7 @@ impl Stream {
     /// At least one byte, or none at the end.
     fn available(&mut self) -> Result<&[u8]> {
         if self.at == self.current.len() {
+            self.cancel.check()?;
             let next = match self.chunks.recv() {
                 Ok(chunk) => chunk.map_err(Failure::of_read)?,
                 Err(_) => Vec::new(),
@@ -244,6 +252,9 @@ impl Extensions {
                 return Err(Failure::refused("a sparse file has no name or no size"));
             };
             header.path = name;
+            if header.path.ends_with(b"/") {
+                return Err(file_named_as_directory(&header.path));
+            }
             EntryKind::SparseFile(sparse::read_pax(stream, header.size, size)?)
         } else {
             kind(stream, &mut header, block)?
@@ -301,12 +312,16 @@ fn kind(stream: &mut Stream, header: &mut Header, block: &[u8; BLOCK]) -> Result
         )));
     }
     if has_data && ends_in_slash {
-        return Err(Failure::refused(format!(
-            "the file '{}' has a directory's name",
-            header.path.escape_ascii()
-        )));
+        return Err(file_named_as_directory(&header.path));
     }
     Ok(kind)
+}
+
+fn file_named_as_directory(path: &[u8]) -> Failure {
+    Failure::refused(format!(
+        "the file '{}' has a directory's name",
+        path.escape_ascii()
+    ))
 }
 
 fn link_text(header: &Header) -> Result<Vec<u8>> {

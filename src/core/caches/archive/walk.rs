@@ -1,6 +1,5 @@
 //! The entries of a directory, in one order for all machines: sorted by name, each directory before what it holds.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -14,7 +13,7 @@ use crate::core::sys::path::MAX_PATH_BYTES;
 
 use super::super::exclude::Excludes;
 use super::super::failure::Result;
-use super::super::tree::{Facts, Hash, NodeKind, Tree, as_path};
+use super::super::tree::{Facts, NodeKind, Tree, as_path};
 use super::limits::MAX_DEPTH;
 
 /// An entry that is not part of the tree, and why.
@@ -46,20 +45,39 @@ pub struct Walk {
     pub skipped: Vec<Skipped>,
 }
 
+/// Who is told what a walk comes by.
+pub(in super::super) trait Visit {
+    /// A file, directory or link. A link's permission bits say nothing.
+    fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()>;
+    /// Something that is not part of the tree.
+    fn skip(&mut self, path: &[u8], why: &'static str);
+}
+
 /// Reads a directory's names and stats, and no file. Never follows a link.
 pub fn walk(directory: &Path, excludes: &Excludes, cancel: &Cancel) -> Result<Walk> {
+    let mut found = Found::default();
+    found.walk.tree.taken_ns = now_ns();
+    visit(directory, excludes, cancel, &mut found)?;
+    Ok(found.finish())
+}
+
+/// Tells `visitor` the entries of a directory in [`super::super::tree::walk_order`].
+pub(in super::super) fn visit(
+    directory: &Path,
+    excludes: &Excludes,
+    cancel: &Cancel,
+    visitor: &mut dyn Visit,
+) -> Result<()> {
     let mut walker = Walker {
         excludes,
         cancel,
-        found: Walk::default(),
-        inodes: HashMap::new(),
+        visitor,
     };
-    walker.found.tree.taken_ns = now_ns();
-    walker.directory(&Directory::open(directory)?, &mut Vec::new(), 0)?;
-    Ok(walker.found)
+    walker.directory(&Directory::open(directory)?, &mut Vec::new(), 0)
 }
 
-fn now_ns() -> i64 {
+/// Nanoseconds since the epoch.
+pub(in super::super) fn now_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -67,9 +85,7 @@ fn now_ns() -> i64 {
 struct Walker<'a> {
     excludes: &'a Excludes,
     cancel: &'a Cancel,
-    found: Walk,
-    /// First entry of each inode that has several names.
-    inodes: HashMap<(u64, u64), u32>,
+    visitor: &'a mut dyn Visit,
 }
 
 impl Walker<'_> {
@@ -85,7 +101,7 @@ impl Walker<'_> {
             }
             path.extend_from_slice(entry.name.as_bytes());
             if live.iter().any(|name| name == entry.name.as_bytes()) {
-                self.skip(
+                self.visitor.skip(
                     path,
                     "a SQLite database that is being written (its -wal is not empty)",
                 );
@@ -99,67 +115,106 @@ impl Walker<'_> {
 
     fn entry(&mut self, directory: &Directory, name: &OsStr, path: &mut Vec<u8>, depth: usize) -> Result<()> {
         let Some(stat) = directory.stat(name, as_path(path)).optional()? else {
-            self.skip(path, "vanished");
+            self.visitor.skip(path, "vanished");
             return Ok(());
         };
         if path.len() >= MAX_PATH_BYTES || depth >= MAX_DEPTH {
-            self.skip(path, "its path is too long or too deep to be restored");
+            self.visitor
+                .skip(path, "its path is too long or too deep to be restored");
             return Ok(());
         }
         match stat.kind {
-            Kind::File => self.file(path, &stat),
-            Kind::Symlink => self.push(path, NodeKind::Symlink, &stat),
+            Kind::File => self.visitor.entry(path, NodeKind::File, &stat),
+            Kind::Symlink => self.visitor.entry(path, NodeKind::Symlink, &stat),
             Kind::Directory => {
                 let Some(below) = directory.open_directory(name, as_path(path)).optional()? else {
-                    self.skip(path, "vanished");
+                    self.visitor.skip(path, "vanished");
                     return Ok(());
                 };
-                self.push(path, NodeKind::Directory, &stat)?;
+                self.visitor.entry(path, NodeKind::Directory, &stat)?;
                 self.directory(&below, path, depth + 1)
             }
             Kind::Other => {
-                self.skip(path, "a device, socket or pipe");
+                self.visitor.skip(path, "a device, socket or pipe");
                 Ok(())
             }
         }
     }
+}
 
-    fn file(&mut self, path: &[u8], stat: &Stat) -> Result<()> {
+/// A [`Walk`] that grows.
+#[derive(Default)]
+struct Found {
+    walk: Walk,
+    /// The files that have several names: place of the device in `devices`, number of the entry. Compact, as
+    /// pnpm links every file of a tree.
+    named_twice: Vec<(u32, u32)>,
+    devices: Vec<u64>,
+}
+
+impl Visit for Found {
+    fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()> {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "Tree holds at most 2^32 entries, as each has a path"
         )]
-        let index = self.found.tree.len() as u32;
-        self.push(path, NodeKind::File, stat)?;
-        if stat.links > 1 {
-            let first = *self.inodes.entry((stat.device, stat.inode)).or_insert(index);
-            if first != index {
-                self.found.hard_links.push((index, first));
-            }
+        let index = self.walk.tree.len() as u32;
+        let size = if kind == NodeKind::Directory { 0 } else { stat.size };
+        self.walk
+            .tree
+            .push_found(path, kind, mode_of(kind, stat), size, facts_of(stat))?;
+        if kind == NodeKind::File && stat.links > 1 {
+            let device = self.device(stat.device);
+            self.named_twice.push((device, index));
         }
         Ok(())
     }
 
-    fn push(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()> {
-        let mode = if kind == NodeKind::Symlink {
-            0o777
-        } else {
-            stat.mode
-        };
-        let size = if kind == NodeKind::Directory { 0 } else { stat.size };
-        Ok(self
-            .found
-            .tree
-            .push(path, kind, mode, size, Hash::default(), facts(stat))?)
+    fn skip(&mut self, path: &[u8], why: &'static str) {
+        self.walk.skipped.push(Skipped::new(path, why));
+    }
+}
+
+impl Found {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a tree has a few mounts in it at most"
+    )]
+    fn device(&mut self, device: u64) -> u32 {
+        let known = self.devices.iter().position(|known| *known == device);
+        known.unwrap_or_else(|| {
+            self.devices.push(device);
+            self.devices.len() - 1
+        }) as u32
     }
 
-    fn skip(&mut self, path: &[u8], why: &'static str) {
-        self.found.skipped.push(Skipped::new(path, why));
+    /// Names of one inode stand together once they are sorted; the first of them is the file.
+    fn finish(mut self) -> Walk {
+        let tree = &self.walk.tree;
+        let inode = |(device, index): &(u32, u32)| (*device, tree.facts(*index as usize).inode);
+        self.named_twice
+            .sort_unstable_by_key(|named| (inode(named), named.1));
+        let names = self.named_twice.chunk_by(|one, other| inode(one) == inode(other));
+        let hard_links = &mut self.walk.hard_links;
+        for names in names {
+            hard_links.extend(names[1..].iter().map(|(_, index)| (*index, names[0].1)));
+        }
+        hard_links.sort_unstable();
+        self.walk
+    }
+}
+
+/// The permission bits that count.
+pub(in super::super) fn mode_of(kind: NodeKind, stat: &Stat) -> u32 {
+    if kind == NodeKind::Symlink {
+        0o777
+    } else {
+        stat.mode
     }
 }
 
 /// What of a stat tells that bytes have changed.
-pub(in super::super) fn facts(stat: &Stat) -> Facts {
+pub(in super::super) fn facts_of(stat: &Stat) -> Facts {
     let clamp = |time: i128| i64::try_from(time).unwrap_or(if time < 0 { i64::MIN } else { i64::MAX });
     Facts {
         inode: stat.inode,

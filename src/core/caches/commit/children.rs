@@ -17,7 +17,7 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Kind};
 
 use super::super::failure;
-use super::{is_errno, is_ours};
+use super::{is_errno, is_ours, rename_new};
 
 const MAGIC: &[u8] = b"warmswap-children 1\n";
 
@@ -63,11 +63,14 @@ fn move_children(container: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what a commit that was killed has moved; a finished or never begun one is left alone.
+/// Whether a commit of this stage was begun and not finished.
+pub(super) fn is_unfinished(container: &Path) -> Result<bool> {
+    let is_there = |name| Ok(fs::stat(&container.join(name)).optional()?.is_some());
+    Ok(is_there("journal")? && !is_there("done")?)
+}
+
+/// Takes back what a commit that was killed has moved.
 pub(super) fn roll_back_unfinished(container: &Path, target: &Path) -> failure::Result<()> {
-    if fs::stat(&container.join("done")).optional()?.is_some() {
-        return Ok(());
-    }
     let Some(journal) = fs::read(&container.join("journal")).optional()? else {
         return Ok(());
     };
@@ -105,7 +108,7 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<()> {
 fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> Result<()> {
     use rustix::io::Errno;
     let path = path.join(name);
-    let error = match from.rename_new(name, to, name, &path) {
+    let error = match rename_new(from, to, name, &path) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };

@@ -8,6 +8,7 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
 
 use super::super::failure;
+use super::rename_new;
 
 /// Moves what the target does not have. Returns how many entries it had already. On an error what was moved is
 /// moved back.
@@ -37,7 +38,7 @@ impl Merger {
     fn directory(&mut self, from: &Directory, to: &Directory, path: &mut PathBuf) -> Result<()> {
         for entry in from.entries(path)? {
             path.push(&entry.name);
-            match from.rename_new(&entry.name, to, &entry.name, path) {
+            match rename_new(from, to, &entry.name, path) {
                 Ok(()) => self.moved.push(path.clone()),
                 Err(error) if error.is_exists() => self.existing(from, to, &entry.name, path)?,
                 Err(error) => return Err(error),
@@ -76,9 +77,12 @@ impl Merger {
                 back = Some(back.as_ref().unwrap_or(from).open_directory(name, path)?);
                 here = Some(here.as_ref().unwrap_or(to).open_directory(name, path)?);
             }
-            here.as_ref()
-                .unwrap_or(to)
-                .rename_new(name, back.as_ref().unwrap_or(from), name, path)?;
+            rename_new(
+                here.as_ref().unwrap_or(to),
+                back.as_ref().unwrap_or(from),
+                name,
+                path,
+            )?;
         }
         Ok(())
     }

@@ -10,19 +10,23 @@
 //!
 //! A stage lives in a directory `.warmswap-stage-…` beside the target, or in it where the parent cannot serve.
 //! Its owner holds a kernel lock on the file `owner` in it: who can take that lock knows that the owner is dead
-//! and sweeps, taking an unfinished 'children' commit back first.
+//! and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes them back,
+//! hold a kernel lock on the target directory: two at once would mix their trees.
 
 mod children;
 mod merge;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::OFlags;
 use uuid::Uuid;
 
 use crate::core::error::{Error, Optional as _};
+use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::{dir, flock, fs};
 
@@ -31,6 +35,11 @@ use super::failure::{Failure, Outcome, Result};
 const PREFIX: &str = ".warmswap-stage-";
 /// A stage without a lock that can be asked for belongs to nobody after this time.
 const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
+/// So does one without an owner file: whoever makes a stage makes that file at once.
+const OWNERLESS_AFTER: Duration = Duration::from_mins(1);
+/// How long a commit child by child waits for another one on its target, and how often it looks.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
+const COMMIT_LOOK: Duration = Duration::from_millis(5);
 
 /// What may happen to a target that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -123,7 +132,7 @@ pub struct Leftovers {
 impl Drop for Leftovers {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next call on this target.
-        drop(fs::remove_tree(&self.container));
+        drop(remove_container(&self.container));
     }
 }
 
@@ -263,6 +272,11 @@ impl Stage {
     }
 
     fn children(&self) -> Result<(CommitWay, u64)> {
+        let _others = exclude_others(&self.target, COMMIT_PATIENCE)?;
+        // The one that was waited for may have filled it.
+        if self.mode == Mode::IfEmpty && matches!(look(&self.target)?, Standing::Full(_)) {
+            return Err(not_empty(&self.target));
+        }
         children::commit(&self.remains.container, &self.target)?;
         Ok((CommitWay::Children, 0))
     }
@@ -279,7 +293,7 @@ pub fn sweep(target: &Path) -> Result<usize> {
         .optional()?
         .is_some_and(|stat| stat.kind == Kind::Directory)
     {
-        swept += sweep_in(target, PREFIX, target)?;
+        swept += sweep_in(target, &prefix(target), target)?;
     }
     Ok(swept)
 }
@@ -296,9 +310,12 @@ fn sweep_in(directory: &Path, prefix: &str, target: &Path) -> Result<usize> {
 
 fn sweep_one(container: &Path, target: &Path) -> Result<bool> {
     let lock = container.join("owner");
-    let Some(owner) = fs::open(&lock, rustix::fs::OFlags::RDWR).optional()? else {
-        drop(fs::remove_directory(container));
-        return Ok(true);
+    let owner = match fs::open(&lock, OFlags::RDWR).optional() {
+        Ok(Some(owner)) => owner,
+        Ok(None) => return Ok(remove_ownerless(container)),
+        // Another user's: not ours to sweep, and no reason to fail.
+        Err(error) if cannot_be_written(&error) => return Ok(false),
+        Err(error) => return Err(error.into()),
     };
     let is_dead = match flock::try_exclusive(&owner, &lock) {
         Ok(is_free) => is_free,
@@ -308,9 +325,59 @@ fn sweep_one(container: &Path, target: &Path) -> Result<bool> {
     if !is_dead {
         return Ok(false);
     }
-    children::roll_back_unfinished(container, target)?;
-    fs::remove_tree(container)?;
+    if children::is_unfinished(container)? {
+        // A commit that is going on now has the target to itself.
+        let Ok(_others) = exclude_others(target, Duration::ZERO) else {
+            return Ok(false);
+        };
+        children::roll_back_unfinished(container, target)?;
+    }
+    remove_container(container)?;
     Ok(true)
+}
+
+/// Whether a stage without an owner file is gone now.
+fn remove_ownerless(container: &Path) -> bool {
+    let is_abandoned = || is_older(container, OWNERLESS_AFTER).unwrap_or(false);
+    fs::remove_directory(container).is_ok() || (is_abandoned() && fs::remove_tree(container).is_ok())
+}
+
+/// Removes a stage in an order that can be cut off anywhere: first the journal, without which nothing is taken back
+/// any more, and last the owner file, without which nobody would know that it is a dead one's.
+fn remove_container(container: &Path) -> crate::core::error::Result<()> {
+    for name in ["journal", "journal.new"] {
+        fs::remove_file(&container.join(name)).optional()?;
+    }
+    for name in ["old", "tree"] {
+        fs::remove_tree(&container.join(name))?;
+    }
+    for name in ["done", "owner"] {
+        fs::remove_file(&container.join(name)).optional()?;
+    }
+    fs::remove_directory(container).optional().map(drop)
+}
+
+/// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
+/// The lock is on the directory itself; `None` where the filesystem has no such lock.
+fn exclude_others(target: &Path, patience: Duration) -> Result<Option<File>> {
+    let directory = fs::open(target, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let since = Instant::now();
+    loop {
+        match flock::try_exclusive(&directory, target) {
+            Ok(true) => return Ok(Some(directory)),
+            Err(_) => return Ok(None),
+            Ok(false) if since.elapsed() >= patience => {
+                return Err(Failure {
+                    outcome: Outcome::Busy,
+                    error: Error::new(
+                        crate::core::error::Code::Io,
+                        format!("another call is committing to '{}'", target.display()),
+                    ),
+                });
+            }
+            Ok(false) => std::thread::sleep(COMMIT_LOOK),
+        }
+    }
 }
 
 fn is_older(path: &Path, age: Duration) -> Result<bool> {
@@ -403,6 +470,27 @@ fn cannot_be_written(error: &Error) -> bool {
         error.kind(),
         Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
     )
+}
+
+/// Moves an entry to another directory. One that is itself a directory and forbids writing (0555: Go's module
+/// cache, Nix) cannot be moved by its own user, because its `..` changes: it is opened up for that moment.
+fn rename_new(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> crate::core::error::Result<()> {
+    let moved = from.rename_new(name, to, name, path);
+    if !moved
+        .as_ref()
+        .is_err_and(|error| is_errno(error, &[rustix::io::Errno::ACCESS]))
+    {
+        return moved;
+    }
+    let stat = from.stat(name, path)?;
+    if stat.kind != Kind::Directory || stat.mode & 0o200 != 0 {
+        return moved;
+    }
+    let directory = from.open_directory(name, path)?;
+    directory.set_own_mode(stat.mode | 0o700, path)?;
+    let moved = from.rename_new(name, to, name, path);
+    directory.set_own_mode(stat.mode, path)?;
+    moved
 }
 
 fn is_errno(error: &Error, any_of: &[rustix::io::Errno]) -> bool {

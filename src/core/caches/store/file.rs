@@ -1,7 +1,8 @@
-//! A store in a folder: one file an object, written to a temporary neighbour and renamed, so that an object
-//! is visible only when it is complete. Conditions are checked under a kernel lock on `.warmswap-writers`
-//! in the store's root, which dies with its holder; writers on one machine exclude each other. Our own and
-//! not OpenDAL's, whose fs service has no conditional write.
+//! A store in a folder: one file an object, written to a temporary file and renamed, so that an object is
+//! visible only when it is complete. Conditions are checked under a kernel lock on `.warmswap-writers` in the
+//! store's root, which dies with its holder; writers on one machine exclude each other. A temporary file is
+//! locked for as long as it is filled: what can be locked is left of a killed writer, and the next one removes
+//! it. Our own and not OpenDAL's, whose fs service has no conditional write.
 
 use std::fs::File;
 use std::ops::Range;
@@ -16,7 +17,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use rustix::fs::OFlags;
 
-use super::{Answer, Body, Condition, Failure, Kind, Listed, Meter, Spool, Store};
+use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Spool, Store, unshown};
+use crate::core::caches::thread;
 use crate::core::error::{At, Optional};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
@@ -25,7 +27,7 @@ use crate::core::sys::{flock, fs};
 /// Large enough that system calls do not count, small enough for several in memory.
 const CHUNK_BYTES: u64 = 1024 * 1024;
 const LOCK_NAME: &str = ".warmswap-writers";
-const TEMPORARY_PREFIX: &str = ".warmswap-tmp-";
+const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
 
 /// Objects in a folder.
 #[derive(Clone)]
@@ -57,53 +59,37 @@ impl Folder {
         Ok((file, listed, full))
     }
 
-    fn put(&self, path: &str, body: &Body, condition: &Condition, meter: &Meter) -> Answer<String> {
+    fn put(&self, path: &str, write: &Write, meter: &Meter) -> Answer<String> {
         let target = self.root.join(path);
-        let parent = target.parent().unwrap_or(&self.root);
-        fs::create_directories(parent)?;
-        let temporary = parent.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        let written = Self::fill(&temporary, body, meter)
-            .and_then(|()| self.commit(&temporary, &target, path, condition, &meter.cancel));
-        if written.is_err() {
-            // The write's own failure is what the caller must hear.
-            drop(fs::remove_file(&temporary));
-        }
-        written
+        fs::create_directories(target.parent().unwrap_or(&self.root))?;
+        let mut temporary = self.temporary(&meter.cancel)?;
+        temporary.fill(&write.body, meter)?;
+        self.commit(&temporary, &target, path, write, &meter.cancel)
     }
 
-    fn fill(temporary: &Path, body: &Body, meter: &Meter) -> Answer<()> {
-        let mut file = fs::create_new(temporary, 0o644)?;
-        match body {
-            Body::Bytes(bytes) => {
-                fs::write_all(&mut file, bytes, temporary)?;
-                meter.sent(bytes.len());
-            }
-            Body::Spool(spool) => {
-                let mut offset = 0;
-                while offset < spool.size {
-                    meter.cancel.check()?;
-                    let end = (offset + CHUNK_BYTES).min(spool.size);
-                    let bytes = read_spool(spool, offset..end)?;
-                    fs::write_all(&mut file, &bytes, temporary)?;
-                    meter.sent(bytes.len());
-                    offset = end;
-                }
-            }
-        }
-        Ok(())
+    /// A new temporary file, locked. Those of killed writers go first: they are as large as objects.
+    fn temporary(&self, cancel: &Cancel) -> Answer<Temporary> {
+        let directory = self.root.join(TEMPORARY_DIRECTORY);
+        fs::create_directories(&directory)?;
+        let path = directory.join(uuid::Uuid::new_v4().simple().to_string());
+        let _writers = self.exclude_writers(cancel)?;
+        sweep(&directory)?;
+        let file = fs::create_new(&path, 0o644)?;
+        flock::try_exclusive(&file, &path)?;
+        Ok(Temporary { file, path })
     }
 
     fn commit(
         &self,
-        temporary: &Path,
+        temporary: &Temporary,
         target: &Path,
         path: &str,
-        condition: &Condition,
+        write: &Write,
         cancel: &Cancel,
     ) -> Answer<String> {
         let _writers = self.exclude_writers(cancel)?;
         let current = fs::stat(target).optional()?.map(|stat| listed(path, &stat).etag);
-        let holds = match condition {
+        let holds = match &write.condition {
             Condition::Always => true,
             Condition::Absent => current.is_none(),
             Condition::Version(wanted) => current.as_ref() == Some(wanted),
@@ -115,7 +101,13 @@ impl Folder {
             ));
         }
         cancel.check()?;
-        fs::rename(temporary, target)?;
+        // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
+        // that follow each other within a tick would be one version.
+        fs::touch_exactly(&temporary.file, &temporary.path)?;
+        if !(write.may_show)() {
+            return Err(unshown());
+        }
+        fs::rename(&temporary.path, target)?;
         Ok(listed(path, &fs::stat(target)?).etag)
     }
 
@@ -152,6 +144,65 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// What is to be written.
+struct Write {
+    body: Body,
+    condition: Condition,
+    may_show: MayShow,
+}
+
+/// A file that becomes an object or goes.
+struct Temporary {
+    /// Under flock until it is closed.
+    file: File,
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn fill(&mut self, body: &Body, meter: &Meter) -> Answer<()> {
+        match body {
+            Body::Bytes(bytes) => {
+                fs::write_all(&mut self.file, bytes, &self.path)?;
+                meter.sent(bytes.len());
+            }
+            Body::Spool(spool) => {
+                let mut offset = 0;
+                while offset < spool.size {
+                    meter.cancel.check()?;
+                    let end = (offset + CHUNK_BYTES).min(spool.size);
+                    let bytes = read_spool(spool, offset..end)?;
+                    fs::write_all(&mut self.file, &bytes, &self.path)?;
+                    meter.sent(bytes.len());
+                    offset = end;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Not there any more once it is an object; what cannot be removed is swept by the next writer.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+/// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
+fn sweep(directory: &Path) -> Answer<()> {
+    for entry in fs::read_directory(directory)? {
+        let path = directory.join(entry.name);
+        let Ok(file) = fs::open(&path, OFlags::RDONLY) else {
+            continue;
+        };
+        if flock::try_exclusive(&file, &path)? {
+            // Another user's may stay: it hinders nobody.
+            drop(fs::remove_file(&path));
+        }
+    }
+    Ok(())
 }
 
 fn listed(path: &str, stat: &fs::Stat) -> Listed {
@@ -253,15 +304,22 @@ impl Store for Folder {
         .boxed()
     }
 
-    fn write<'a>(
+    fn write_if<'a>(
         &'a self,
         path: &'a str,
         body: Body,
         condition: Condition,
+        may_show: MayShow,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<String>> {
         let (store, path, meter) = (self.clone(), path.to_owned(), Arc::clone(meter));
-        on_thread(move || store.put(&path, &body, &condition, &meter)).boxed()
+        let write = Write {
+            body,
+            condition,
+            may_show,
+        };
+        // A thread of its own: it waits for other writers.
+        async move { thread::run("write", move || store.put(&path, &write, &meter)).await? }.boxed()
     }
 
     fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {

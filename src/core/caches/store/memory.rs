@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::{Answer, Body, Condition, Failure, Kind, Listed, Meter, Store};
+use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Store, unshown};
 
 static NAMED: LazyLock<Mutex<HashMap<String, Memory>>> = LazyLock::new(Mutex::default);
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -139,11 +139,12 @@ impl Store for Memory {
         .boxed()
     }
 
-    fn write<'a>(
+    fn write_if<'a>(
         &'a self,
         path: &'a str,
         body: Body,
         condition: Condition,
+        may_show: MayShow,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<String>> {
         async move {
@@ -154,6 +155,9 @@ impl Store for Memory {
                 }
             };
             meter.sent(bytes.len());
+            if !may_show() {
+                return Err(unshown());
+            }
             self.put(path, bytes, &condition)
         }
         .boxed()

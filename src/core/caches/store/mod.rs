@@ -82,6 +82,15 @@ impl Body {
     }
 }
 
+/// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
+/// then, and the call may have ended.
+pub type MayShow = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// The failure of a write that may not be shown any more.
+fn unshown() -> Failure {
+    Failure::new(Kind::Cancelled, "the call has ended")
+}
+
 /// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
 pub trait Store: Send + Sync + 'static {
     /// Whether a [`Condition`] may be silently ignored, so that it must be probed.
@@ -107,6 +116,16 @@ pub trait Store: Send + Sync + 'static {
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>>;
 
+    /// Writes an object in one visible step, if it may be shown when that step comes, and says its version.
+    fn write_if<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        may_show: MayShow,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>>;
+
     /// Writes an object in one visible step and says its version.
     fn write<'a>(
         &'a self,
@@ -114,7 +133,9 @@ pub trait Store: Send + Sync + 'static {
         body: Body,
         condition: Condition,
         meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>>;
+    ) -> BoxFuture<'a, Answer<String>> {
+        self.write_if(path, body, condition, Arc::new(|| true), meter)
+    }
 
     /// Every object below a prefix that ends in `/`.
     fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>>;

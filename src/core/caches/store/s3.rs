@@ -16,7 +16,9 @@ use opendal::options::{ListOptions, ReadOptions, ReaderOptions, WriteOptions};
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
 
 use super::transport::{Exchange, Transport};
-use super::{Answer, Body, Condition, Failure, Kind, Listed, Meter, PART_BYTES, Spool, Store};
+use super::{
+    Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, PART_BYTES, Spool, Store, unshown,
+};
 use crate::core::error::{Error, Result};
 
 /// How long the credential chain may take: off AWS it ends in an address that never answers
@@ -30,7 +32,8 @@ const UPLOAD_CONCURRENCY: usize = 4;
 macro_rules! s3_options {
     ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
         /// What is known of a bucket. Absent credentials mean the chain: environment, profile, SSO, web
-        /// identity, process, container and EKS Pod Identity, IMDS.
+        /// identity, container and EKS Pod Identity, IMDS. (`credential_process` is not in it: OpenDAL runs no
+        /// programs.)
         #[derive(Clone, Default)]
         pub struct S3Options { $($(#[$doc])* pub $field: Option<String>,)+ }
 
@@ -173,6 +176,10 @@ impl S3 {
         }
         if let Some(key) = &options.kms_key_id {
             builder = builder.server_side_encryption_aws_kms_key_id(key);
+        }
+        if options.role_arn.is_some() {
+            // The chain asks STS past the operation's context, by what is installed for the process.
+            HttpTransporter::install_default(super::transport::for_sts());
         }
         let operator = Operator::new(builder)
             .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
@@ -373,17 +380,21 @@ impl Store for S3 {
         .boxed()
     }
 
-    fn write<'a>(
+    fn write_if<'a>(
         &'a self,
         path: &'a str,
         body: Body,
         condition: Condition,
+        may_show: MayShow,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<String>> {
         let options = Self::write_options(&condition);
         async move {
             let written = match body {
                 Body::Bytes(bytes) => {
+                    if !may_show() {
+                        return Err(unshown());
+                    }
                     self.run(meter, path, |operator| async move {
                         operator.write_options(path, bytes, options).await
                     })
@@ -393,6 +404,9 @@ impl Store for S3 {
                     let size = spool.size;
                     let bytes =
                         super::file::on_thread(move || super::file::read_spool(&spool, 0..size)).await?;
+                    if !may_show() {
+                        return Err(unshown());
+                    }
                     self.run(meter, path, |operator| async move {
                         operator.write_options(path, bytes, options).await
                     })
@@ -400,7 +414,7 @@ impl Store for S3 {
                 }
                 Body::Spool(spool) => {
                     self.run(meter, path, |operator| {
-                        upload(operator, path, spool, options, meter)
+                        upload(operator, path, spool, options, may_show, meter)
                     })
                     .await
                 }
@@ -454,6 +468,7 @@ async fn upload(
     path: &str,
     spool: Arc<Spool>,
     mut options: WriteOptions,
+    may_show: MayShow,
     meter: &Arc<Meter>,
 ) -> opendal::Result<opendal::Metadata> {
     options.concurrent = UPLOAD_CONCURRENCY;
@@ -470,18 +485,26 @@ async fn upload(
             writer.write(bytes).await?;
             offset = end;
         }
-        writer.close().await
+        // The parts are no object yet: closing the writer makes them one.
+        if may_show() {
+            writer.close().await
+        } else {
+            Err(ended())
+        }
     };
-    let cancelled = opendal::Error::new(ErrorKind::Unexpected, "the call has ended");
     let sent = tokio::select! {
         sent = sending => sent,
-        () = meter.cancel.cancelled() => Err(cancelled),
+        () = meter.cancel.cancelled() => Err(ended()),
     };
     if sent.is_err() {
         // What cannot be aborted now is left to the bucket's lifecycle rule.
         drop(tokio::time::timeout(ABORT, writer.abort()).await);
     }
     sent
+}
+
+fn ended() -> opendal::Error {
+    opendal::Error::new(ErrorKind::Unexpected, "the call has ended")
 }
 
 fn listed(path: &str, metadata: &opendal::Metadata) -> Listed {

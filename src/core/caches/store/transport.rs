@@ -8,6 +8,7 @@
 //!   memory, so a part can be repeated.
 //! * Status: kept in the [`Exchange`], because OpenDAL folds several into one kind of error.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -30,7 +31,7 @@ use super::{Failure, Kind, Meter};
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
 static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(false));
-/// For credential endpoints: http://169.254.170.23 and its like are never behind a proxy.
+/// For the credential endpoints of this machine.
 static DIRECT_CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(true));
 
 fn client(direct: bool) -> reqwest::Client {
@@ -42,6 +43,11 @@ fn client(direct: bool) -> reqwest::Client {
         .tcp_nodelay(true);
     let builder = if direct { builder.no_proxy() } else { builder };
     builder.build().expect("a client without options of the caller")
+}
+
+/// For a role that is assumed before the first request to the store.
+pub(super) fn for_sts() -> impl HttpTransport {
+    opendal_http_transport_reqwest::ReqwestTransport::new(CLIENT.clone())
 }
 
 /// What happened to the requests of one store operation.
@@ -161,7 +167,11 @@ impl Transport {
                 format!("the store's address is wrong: {error}"),
             )
         })?;
-        let client = if to_store { &*CLIENT } else { &*DIRECT_CLIENT };
+        let client = if !to_store && is_of_this_machine(&url) {
+            &*DIRECT_CLIENT
+        } else {
+            &*CLIENT
+        };
         let progress = Arc::new(Progress::default());
         if !body.is_empty() {
             // A stream has no length of its own, and S3 takes no chunked bodies.
@@ -240,6 +250,19 @@ impl Transport {
         wrapped
             .body(HttpBody::new(body, length))
             .expect("status and headers come from a response")
+    }
+}
+
+/// Metadata services and pod agents (169.254.169.254, 169.254.170.23, `[fd00:ec2::23]`) are never behind a proxy;
+/// STS and SSO, which are asked for credentials too, are on the internet like the store.
+fn is_of_this_machine(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Err(_) => host == "localhost",
     }
 }
 

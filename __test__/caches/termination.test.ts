@@ -1,0 +1,31 @@
+/** I6: a thread or process that ends takes its calls with it: no abort of Node, nothing half done, nothing left. */
+
+import { join } from 'node:path'
+import { describe, expect } from 'vitest'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+import { test } from '../support/temp.js'
+
+describe('I6: worker threads are terminated', () => {
+  test('50 times in mid-restore and 50 times in mid-snapshot: the target is whole, its stage is gone, the key is whole', { timeout: 240_000 }, async ({ memory }) => {
+    const child = start(process.execPath, [join(repository, '__test__/processes/caches-terminate.mjs'), memory, '50'])
+    expect(await child.ended, child.stderr()).toEqual({ code: 0, signal: null })
+    const { untouched, kept, restored, last } = JSON.parse(child.lines.at(-1)!)
+    expect({ restored, last }).toEqual({ restored: 'restored', last: 'restored' })
+    // Half of the rounds cannot have finished.
+    expect(untouched).toBeGreaterThanOrEqual(25)
+    expect(kept).toBeGreaterThanOrEqual(25)
+  })
+})
+
+describe('I6: an exit is not held up', () => {
+  test('by a hundred caches that were opened and never closed', async () => {
+    const script = "import('warmswap').then(({ openCache }) => { for (let index = 0; index < 100; index += 1) openCache('memory:'); console.log('main ends') })"
+    const child = start(process.execPath, ['-e', script], { cwd: join(repository, '__test__/processes') })
+    await child.line(/^main ends$/)
+    const ends = performance.now()
+    expect(await child.ended).toEqual({ code: 0, signal: null })
+    // 200 ms by the invariant, ten times that on a machine that does other things; one pause for each cache would be 5 s.
+    expect(performance.now() - ends).toBeLessThan(2000)
+  })
+})

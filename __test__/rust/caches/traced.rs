@@ -1,0 +1,224 @@
+//! I14 and I25 as the kernel sees them: while a hostile archive is extracted, every name that a system call gets is one part of
+//! a path, below a directory that is open in the stage.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::support::{Raw, describe, record};
+
+/// False, aloud, where there is no strace; in CI that is a failure.
+fn has_strace() -> bool {
+    let is_there = Command::new("strace").arg("-V").output().is_ok();
+    assert!(
+        is_there || std::env::var_os("CI").is_none(),
+        "strace must be installed in CI"
+    );
+    if !is_there {
+        eprintln!("SKIPPED: strace is not installed, so nothing is proven of system calls");
+    }
+    is_there
+}
+
+/// Archives that want out, and one that does not.
+fn archives(canary: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    let outside = canary.to_str().expect("text");
+    vec![
+        (
+            "innocent",
+            Raw::default()
+                .directory("d")
+                .file("d/f", b"data")
+                .file("large", &vec![7; 2 << 20])
+                .symlink("l", "d/f")
+                .hard_link("h", "d/f")
+                .end(),
+        ),
+        (
+            "an absolute path",
+            Raw::default().file(&format!("{outside}/x"), b"evil").end(),
+        ),
+        ("a path up", Raw::default().file("../outside/kept", b"evil").end()),
+        (
+            "a path up in pax",
+            Raw::default()
+                .pax(&record("path", "../outside/kept"))
+                .file("x", b"evil")
+                .end(),
+        ),
+        (
+            "through a link",
+            Raw::default().symlink("l", outside).file("l/kept", b"evil").end(),
+        ),
+        (
+            "mode through a link (RUSTSEC-2026-0067)",
+            Raw::default().symlink("l", outside).directory("l").end(),
+        ),
+        (
+            "through links to links",
+            Raw::default()
+                .symlink("a", "..")
+                .symlink("b", "a/outside")
+                .file("b/kept", b"evil")
+                .end(),
+        ),
+        (
+            "a hard link to outside",
+            Raw::default().hard_link("h", &format!("{outside}/kept")).end(),
+        ),
+        (
+            "a hard link through a link",
+            Raw::default()
+                .symlink("l", outside)
+                .hard_link("h", "l/kept")
+                .file("h", b"evil")
+                .end(),
+        ),
+        (
+            "a link in a directory's place",
+            Raw::default()
+                .directory("d")
+                .file("d/f", b"x")
+                .symlink("d", outside)
+                .file("d/kept", b"evil")
+                .end(),
+        ),
+        (
+            "a file, then a child of it",
+            Raw::default()
+                .symlink("f", outside)
+                .file("f", b"x")
+                .file("f/kept", b"evil")
+                .end(),
+        ),
+        (
+            "links alone",
+            Raw::default()
+                .symlink("up", "../../../../etc")
+                .symlink("kept", outside)
+                .directory("d")
+                .symlink("d/l", "../../outside/kept")
+                .end(),
+        ),
+        (
+            "a device",
+            Raw::default().with(b'4', b"disk", b"", b"", |_| {}).end(),
+        ),
+        (
+            "a pipe",
+            Raw::default().with(b'6', b"pipe", b"", b"", |_| {}).end(),
+        ),
+        (
+            "a neighbour whose name begins alike (CVE-2025-48387)",
+            Raw::default().file("../tree2/x", b"evil").end(),
+        ),
+    ]
+}
+
+/// The quoted names of a traced call, the text of a new symbolic link left out: that is data.
+fn names(line: &str) -> Vec<&str> {
+    let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+    if line.contains("symlinkat(") || line.contains("readlinkat(") {
+        return quoted
+            .into_iter()
+            .skip(usize::from(line.contains("symlinkat(")))
+            .take(1)
+            .collect();
+    }
+    quoted
+}
+
+/// A call that an archive can have a say in: not how much of the stage's disk is free, and not how std counts cores.
+fn is_of_archive(line: &str) -> bool {
+    !["statfs(", "\"/proc/self/", "\"/sys/fs/cgroup", "+++", "---"]
+        .iter()
+        .any(|other| line.contains(other))
+}
+
+#[test]
+fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
+    if !has_strace() {
+        return;
+    }
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let canary = root.path().join("outside");
+    fs::create_dir(&canary).expect("mkdir");
+    fs::write(canary.join("kept"), "kept").expect("write");
+    let before = describe(&canary);
+    for (what, bytes) in archives(&canary) {
+        let (archive, log) = (root.path().join("archive.tar"), root.path().join("log"));
+        fs::write(&archive, bytes).expect("write");
+        let target = root.path().join("target");
+        drop(fs::remove_dir_all(&target));
+        let output = Command::new("strace")
+            .args(["-f", "-qq", "-s", "9999", "-e", "trace=%file", "-o"])
+            .arg(&log)
+            .arg(env!("CARGO_BIN_EXE_archive-child"))
+            .args([&archive, &target, Path::new("if-empty")])
+            .env("VERBATIM", "1")
+            .output()
+            .expect("started");
+        assert!(output.status.success(), "{what}: {output:?}");
+        assert_eq!(describe(&canary), before, "{what}: the canary changed");
+        let log = fs::read_to_string(&log).expect("a log");
+        // From the opening of the stage to whatever names it as a whole again: its commit or its removal.
+        let is_whole = |line: &&str| line.contains("/.warmswap-stage-");
+        let extraction: Vec<&str> = log
+            .lines()
+            .skip_while(|line| !(line.contains("/tree\"") && line.contains("O_DIRECTORY")))
+            .skip(1)
+            .filter(|line| is_of_archive(line))
+            .take_while(|line| !is_whole(line) && !line.contains(target.to_str().expect("text")))
+            .collect();
+        assert!(!extraction.is_empty(), "{what}: nothing was traced\n{log}");
+        for line in extraction {
+            assert!(
+                !line.contains("AT_FDCWD"),
+                "{what}: not below a directory: {line}"
+            );
+            for name in names(line) {
+                assert!(
+                    !name.contains('/') && name != "..",
+                    "{what}: '{name}' is more than one part: {line}"
+                );
+            }
+        }
+        let names_canary = |line: &&str| line.contains("outside") && !line.contains("symlinkat(");
+        assert_eq!(log.lines().find(names_canary), None, "{what}");
+    }
+}
+
+/// Lines of a trace of everything that touches files or descriptors.
+fn calls(root: &Path, files: u32) -> usize {
+    let raw = (0..files).fold(Raw::default(), |raw, number| {
+        raw.file(&format!("{number}.js"), b"export default 1")
+    });
+    let (archive, log, target) = (
+        root.join("a.tar"),
+        root.join("log"),
+        root.join(format!("{files}")),
+    );
+    fs::write(&archive, raw.end()).expect("write");
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=%file,%desc", "-o"])
+        .arg(&log)
+        .arg(env!("CARGO_BIN_EXE_archive-child"))
+        .args([&archive, &target, Path::new("if-empty")])
+        .status()
+        .expect("started");
+    assert!(status.success());
+    // A call that another thread interrupts is told in two lines.
+    let log = fs::read_to_string(&log).expect("a log");
+    log.lines().filter(|line| !line.contains(" resumed>")).count()
+}
+
+#[test]
+fn i25_at_most_four_filesystem_calls_a_file() {
+    if !has_strace() {
+        return;
+    }
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let more = calls(root.path(), 2200) - calls(root.path(), 200);
+    // The rest are reads of the archive, 256 KiB each.
+    assert!(more < 4 * 2000 + 100, "{more} calls for 2000 files");
+}

@@ -1,0 +1,24 @@
+// The same with warmswap: staged beside /deno-dir, verified, put in place in one step, and never later than the deadline.
+import { openCache } from 'warmswap'
+import { BUCKET, CREDENTIALS } from '../server.js'
+
+export const name = 'warmswap'
+
+export async function createWay({ endpoint, prefix }) {
+  const cache = openCache({ scheme: 's3', bucket: BUCKET, prefix, endpoint, ...CREDENTIALS })
+  const tickets = new WeakMap()
+  return {
+    async restore(sandbox) {
+      const { outcome, ticket } = await cache.restore({ key: 'site', into: sandbox.denoDir, deadlineMs: 5_000, idleMs: 1_000 })
+      tickets.set(sandbox, ticket)
+      return outcome
+    },
+    async snapshot(sandbox) {
+      // The tree must have been at rest for a moment: that the repository is cloned says nothing about its modules.
+      const options = { from: sandbox.denoDir, preset: 'deno', quietMs: 100, deadlineMs: 30_000 }
+      // It replaces what this sandbox has seen, and nothing that another one published since.
+      return (await cache.snapshot({ key: 'site', ...options, ticket: tickets.get(sandbox) })).outcome
+    },
+    close: () => cache.close(),
+  }
+}

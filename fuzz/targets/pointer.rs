@@ -1,0 +1,23 @@
+//! Whatever stands in a pointer, reading it does not panic; what is accepted with a secret was signed with it.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use warmswap::core::caches::key::Key;
+use warmswap::core::caches::pointer::Pointer;
+use warmswap::core::caches::ticket::Ticket;
+
+fuzz_target!(|bytes: &[u8]| {
+    let key = Key::parse("key", "site/a").expect("a key");
+    if let Ok(pointer) = Pointer::read(bytes, &key, None) {
+        let again = Pointer::read(&pointer.to_bytes(&key, Some(b"secret")), &key, Some(b"secret"));
+        assert_eq!(again.map(|again| again.sha256), Ok(pointer.sha256));
+    }
+    assert!(
+        Pointer::read(bytes, &key, Some(b"another secret")).is_err(),
+        "nobody who does not know the secret can sign"
+    );
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(Ticket::parse(text, &key));
+        drop(Key::parse("key", text));
+    }
+});

@@ -1,0 +1,302 @@
+//! Bundles: `core/bundles` for JavaScript.
+
+mod collecting;
+mod shapes;
+mod stage;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use napi::Env;
+use napi::bindgen_prelude::PromiseRaw;
+use napi_derive::napi;
+
+use crate::core::bundles::{self, FileLock, From, Opening, Patience, Stage, Store, Writer};
+use crate::core::error::Result;
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::identity;
+
+use super::cancel::{self, CancelToken};
+use super::environment::{self, EnvironmentId};
+use super::error::Reply;
+use super::number::{count, deadline, number};
+use super::runtime;
+
+use collecting::{collect, collect_behind};
+use shapes::{
+    NativeBundleOptions, NativeCollected, NativeGeneration, NativeProblem, collected, describe, open_options,
+    problem,
+};
+use stage::NativeStage;
+
+struct Shared {
+    store: Store,
+    owner: EnvironmentId,
+    /// A collection waits for the lock: one is enough for all publishes before it.
+    collecting: AtomicBool,
+    /// Collections that have not ended.
+    behind: tokio::sync::watch::Sender<usize>,
+    /// Raised by `settled`: a collection that still waits for the lock leaves its work to the next one.
+    closing: Cancel,
+}
+
+/// An open store.
+#[napi]
+pub struct NativeBundles {
+    shared: Arc<Shared>,
+}
+
+/// The lock that one builder holds over all processes.
+#[napi]
+pub struct NativeBuildLock {
+    lock: Mutex<Option<FileLock>>,
+}
+
+type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
+
+/// Microseconds of this boot's monotonic clock.
+#[napi]
+pub fn monotonic_micros() -> f64 {
+    number(identity::monotonic_micros())
+}
+
+/// Opens a store.
+#[napi(ts_return_type = "Promise<Reply<NativeBundles>>")]
+pub fn open_bundles<'env>(
+    env: &'env Env,
+    root: String,
+    options: NativeBundleOptions,
+    timeout_ms: f64,
+    token: Option<&CancelToken>,
+) -> Promise<'env, NativeBundles> {
+    let owner = environment::id(env);
+    if bundles::owner_starts(owner) {
+        environment::on_exit(env, bundles::owner_ends)?;
+    }
+    let cancel = cancel::of(token);
+    env.spawn_future(runtime::spawned(async move {
+        let options = open_options(options)?;
+        let opening = runtime::step(move || Opening::begin(&root, &options)).await?;
+        let lock = match opening.waits_for() {
+            Some(path) => Some(acquired(&path, timeout_ms, &cancel).await?),
+            None => None,
+        };
+        let store = runtime::step(move || opening.finish(lock, &cancel)).await?;
+        Ok(NativeBundles {
+            shared: Arc::new(Shared {
+                store,
+                owner,
+                collecting: AtomicBool::new(false),
+                behind: tokio::sync::watch::Sender::new(0),
+                closing: Cancel::new(),
+            }),
+        })
+    }))
+}
+
+#[napi]
+impl NativeBundles {
+    /// The canonical root.
+    #[napi(getter)]
+    pub fn root(&self) -> String {
+        self.shared.store.layout().root().to_string_lossy().into_owned()
+    }
+
+    /// The filesystem's name.
+    #[napi(getter)]
+    pub fn filesystem(&self) -> String {
+        self.shared.store.filesystem.to_owned()
+    }
+
+    /// Whether copies share blocks.
+    #[napi(getter)]
+    pub fn clone_offered(&self) -> bool {
+        self.shared.store.clone
+    }
+
+    /// The number of the current generation; 0 is none.
+    #[napi(ts_return_type = "Reply<number>")]
+    pub fn current(&self) -> napi::Result<Reply<f64>> {
+        runtime::guarded(|| Ok(number(self.shared.store.current()?.unwrap_or(0))))
+    }
+
+    /// The facts of a generation.
+    #[napi(ts_return_type = "Reply<NativeGeneration>")]
+    pub fn head(&self, generation: f64) -> napi::Result<Reply<NativeGeneration>> {
+        runtime::guarded(|| {
+            let head = self.shared.store.head(count("generation", generation)?)?;
+            Ok(describe(&self.shared.store, head, None))
+        })
+    }
+
+    /// Pins the current generation, or the one of this number; returns its number.
+    #[napi(ts_return_type = "Reply<number>")]
+    pub fn pin(&self, generation: Option<f64>) -> napi::Result<Reply<f64>> {
+        runtime::guarded(|| {
+            let Shared { store, owner, .. } = self.shared.as_ref();
+            let Some(generation) = generation else {
+                return bundles::pin_current(store, *owner).map(number);
+            };
+            bundles::pin_number(store, *owner, count("generation", generation)?)?;
+            Ok(generation)
+        })
+    }
+
+    /// Gives a pin back.
+    #[napi]
+    pub fn release(&self, generation: f64) {
+        if let Ok(generation) = count("generation", generation) {
+            bundles::release(&self.shared.store, self.shared.owner, generation);
+        }
+    }
+
+    /// Makes a stage.
+    #[napi(ts_return_type = "Promise<Reply<NativeStage>>")]
+    pub fn stage<'env>(
+        &self,
+        env: &'env Env,
+        from_current: bool,
+        fenced: bool,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeStage> {
+        let shared = Arc::clone(&self.shared);
+        let cancel = cancel::of(token);
+        let from = if from_current { From::Current } else { From::Empty };
+        env.spawn_future(runtime::spawned(async move {
+            let lock = if fenced {
+                Some(writer_lock(&shared, timeout_ms, &cancel).await?)
+            } else {
+                None
+            };
+            runtime::step(move || {
+                let store = &shared.store;
+                let fence = lock
+                    .map(|lock| Writer::new(store, lock)?.issue_fence())
+                    .transpose()?;
+                let stage = Stage::begin(store, from, fence, &cancel)?;
+                Ok(NativeStage::new(Arc::clone(&shared), stage))
+            })
+            .await
+        }))
+    }
+
+    /// Makes an older generation current again.
+    #[napi(ts_return_type = "Promise<Reply<NativeGeneration>>")]
+    pub fn rollback<'env>(
+        &self,
+        env: &'env Env,
+        generation: f64,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeGeneration> {
+        let shared = Arc::clone(&self.shared);
+        let cancel = cancel::of(token);
+        env.spawn_future(runtime::spawned(async move {
+            let generation = count("generation", generation)?;
+            let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
+            let behind = Arc::clone(&shared);
+            let head = runtime::step(move || Writer::new(&shared.store, lock)?.rollback(generation)).await?;
+            collect_behind(&behind);
+            Ok(describe(&behind.store, head, None))
+        }))
+    }
+
+    /// Removes what has to go.
+    #[napi(ts_return_type = "Promise<Reply<NativeCollected>>")]
+    pub fn collect<'env>(
+        &self,
+        env: &'env Env,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeCollected> {
+        let shared = Arc::clone(&self.shared);
+        let cancel = cancel::of(token);
+        env.spawn_future(runtime::spawned(async move {
+            let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
+            runtime::step(move || collect(&shared.store, lock))
+                .await
+                .map(collected)
+        }))
+    }
+
+    /// The generations that are or were current.
+    #[napi(ts_return_type = "Promise<Reply<Array<NativeGeneration>>>")]
+    pub fn list<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeGeneration>> {
+        let shared = Arc::clone(&self.shared);
+        env.spawn_future(runtime::blocking(move || {
+            let heads = shared.store.list()?;
+            Ok(heads
+                .into_iter()
+                .map(|head| describe(&shared.store, head, None))
+                .collect())
+        }))
+    }
+
+    /// Compares a generation with its manifest.
+    #[napi(ts_return_type = "Promise<Reply<Array<NativeProblem>>>")]
+    pub fn verify<'env>(&self, env: &'env Env, generation: Option<f64>) -> Promise<'env, Vec<NativeProblem>> {
+        let shared = Arc::clone(&self.shared);
+        env.spawn_future(runtime::blocking(move || {
+            let generation = generation
+                .map(|generation| count("generation", generation))
+                .transpose()?;
+            let problems = shared.store.verify(generation, &Cancel::new())?;
+            Ok(problems.into_iter().map(problem).collect())
+        }))
+    }
+
+    /// Ends the collections of this handle that wait for the lock, and waits until none is at work.
+    #[napi(ts_return_type = "Promise<Reply<void>>")]
+    pub fn settled<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
+        let shared = Arc::clone(&self.shared);
+        env.spawn_future(runtime::spawned(async move {
+            shared.closing.cancel();
+            let mut running = shared.behind.subscribe();
+            // The sender lives as long as `shared`, so the wait can only end by the count.
+            drop(running.wait_for(|running| *running == 0).await);
+            Ok(())
+        }))
+    }
+
+    /// Waits for the build lock.
+    #[napi(ts_return_type = "Promise<Reply<NativeBuildLock>>")]
+    pub fn build_lock<'env>(
+        &self,
+        env: &'env Env,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeBuildLock> {
+        let path = self.shared.store.layout().build_lock();
+        let cancel = cancel::of(token);
+        env.spawn_future(runtime::spawned(async move {
+            let lock = acquired(&path, timeout_ms, &cancel).await?;
+            Ok(NativeBuildLock {
+                lock: Mutex::new(Some(lock)),
+            })
+        }))
+    }
+}
+
+#[napi]
+impl NativeBuildLock {
+    /// Lets go.
+    #[napi]
+    pub fn release(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+async fn writer_lock(shared: &Shared, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
+    acquired(&shared.store.layout().writer_lock(), timeout_ms, cancel).await
+}
+
+/// Waits for a lock without a thread of its own.
+async fn acquired(path: &Path, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
+    let patience = Patience {
+        deadline: deadline("timeoutMs", timeout_ms)?,
+        cancel: cancel.clone(),
+    };
+    FileLock::acquired(path, &patience).await
+}

@@ -1,0 +1,186 @@
+//! What JavaScript gives to the calls of `addon/caches.rs`.
+
+use std::path::PathBuf;
+
+use napi_derive::napi;
+
+use crate::core::caches::codec;
+use crate::core::caches::exclude::Excludes;
+use crate::core::caches::guards::Guard;
+use crate::core::caches::key::Key;
+use crate::core::caches::packing::Packing;
+use crate::core::caches::pointer::Producer;
+use crate::core::caches::restore::RestoreOptions;
+use crate::core::caches::run::Budget;
+use crate::core::caches::snapshot::SnapshotOptions;
+use crate::core::caches::ticket::Ticket;
+use crate::core::error::Result;
+
+use super::super::archive::{self, NativeLimits};
+use super::super::number;
+
+/// Time and patience of a call.
+#[napi(object)]
+pub struct NativeBudget {
+    /// The whole call.
+    pub deadline_ms: f64,
+    /// Longest silence.
+    pub idle_ms: f64,
+    /// Least throughput; 0 is off.
+    pub min_bytes_per_second: f64,
+    /// Tries of one request.
+    pub attempts: f64,
+}
+
+impl NativeBudget {
+    pub(super) fn read(&self) -> Result<Budget> {
+        Ok(Budget {
+            deadline: number::duration("deadlineMs", self.deadline_ms)?,
+            idle: number::duration("idleMs", self.idle_ms)?,
+            min_bytes_per_second: number::count("minBytesPerSecond", self.min_bytes_per_second)?,
+            attempts: u32::try_from(number::count("attempts", self.attempts)?).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// What the producer must have been.
+#[napi(object)]
+pub struct NativeExpect {
+    /// As Node names it.
+    pub platform: Option<String>,
+    /// As Node names it.
+    pub arch: Option<String>,
+    /// `glibc` or `musl`.
+    pub libc: Option<String>,
+    /// What the snapshot was given.
+    pub fingerprint: Option<String>,
+}
+
+/// What to restore.
+#[napi(object)]
+pub struct NativeRestoreOptions {
+    /// Tried in turn.
+    pub keys: Vec<String>,
+    /// Absolute.
+    pub into: String,
+    /// `if-empty`, `replace` or `merge`.
+    pub mode: String,
+    /// `contained`, `relative`, `verbatim` or `reject`.
+    pub symlinks: String,
+    /// What the producer must have been.
+    pub expect: NativeExpect,
+    /// What is accepted at most.
+    pub limits: NativeLimits,
+    /// Connections.
+    pub concurrency: f64,
+    /// Time and patience.
+    pub budget: NativeBudget,
+}
+
+impl NativeRestoreOptions {
+    pub(super) fn read(self) -> Result<(RestoreOptions, Budget)> {
+        let keys = self.keys.iter().enumerate().map(|(index, key)| {
+            let argument = if index == 0 {
+                "options.key".to_owned()
+            } else {
+                format!("options.fallbackKeys[{}]", index - 1)
+            };
+            Key::parse(&argument, key)
+        });
+        let text = Option::unwrap_or_default;
+        let options = RestoreOptions {
+            keys: keys.collect::<Result<_>>()?,
+            into: PathBuf::from(self.into),
+            mode: archive::mode(&self.mode),
+            symlinks: archive::symlinks(&self.symlinks),
+            expect: Producer {
+                platform: text(self.expect.platform),
+                arch: text(self.expect.arch),
+                libc: text(self.expect.libc),
+                fingerprint: text(self.expect.fingerprint),
+                ..Producer::default()
+            },
+            limits: archive::limits(&self.limits)?,
+            concurrency: usize::try_from(number::count("options.concurrency", self.concurrency)?)
+                .unwrap_or(1),
+        };
+        Ok((options, self.budget.read()?))
+    }
+}
+
+/// What may become a generation.
+#[napi(object)]
+pub struct NativeGuard {
+    /// Fewest files.
+    pub min_files: f64,
+    /// Fewest bytes.
+    pub min_bytes: f64,
+    /// Largest share that may be missing.
+    pub max_shrink: f64,
+    /// No limit to that.
+    pub allow_shrink: bool,
+}
+
+/// What to snapshot.
+#[napi(object)]
+pub struct NativeSnapshotOptions {
+    /// Its name.
+    pub key: String,
+    /// Absolute.
+    pub from: String,
+    /// Of a restore.
+    pub ticket: Option<String>,
+    /// Globs.
+    pub exclude: Vec<String>,
+    /// `deno`, `node_modules`, `vite` or `none`.
+    pub preset: String,
+    /// Recorded.
+    pub fingerprint: String,
+    /// What may become a generation.
+    pub guard: NativeGuard,
+    /// How long the tree must be unchanged.
+    pub quiet_ms: f64,
+    /// Of the compression.
+    pub level: Option<f64>,
+    /// What is packed at most.
+    pub limits: NativeLimits,
+    /// Time and patience.
+    pub budget: NativeBudget,
+}
+
+impl NativeSnapshotOptions {
+    pub(super) fn read(self) -> Result<(SnapshotOptions, Budget)> {
+        let key = Key::parse("options.key", &self.key)?;
+        let preset = archive::preset(&self.preset);
+        let limits = archive::limits(&self.limits)?;
+        let ticket = self.ticket.map(|text| Ticket::parse(&text, &key)).transpose()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "src/js checked that it is from -7 to 19"
+        )]
+        let level = self.level.map(|level| level as i32);
+        if let Some(level) = level {
+            codec::check_level(key.single_object().unwrap_or_default(), level)?;
+        }
+        let options = SnapshotOptions {
+            key,
+            from: PathBuf::from(self.from),
+            ticket,
+            packing: Packing {
+                excludes: Excludes::new(preset, &self.exclude)?,
+                level,
+                max_files: limits.max_files,
+                max_bytes: limits.max_bytes,
+            },
+            guard: Guard {
+                min_files: number::count("options.guard.minFiles", self.guard.min_files)?,
+                min_bytes: number::count("options.guard.minBytes", self.guard.min_bytes)?,
+                max_shrink: self.guard.max_shrink,
+                allow_shrink: self.guard.allow_shrink,
+            },
+            quiet: number::duration("options.quietMs", self.quiet_ms)?,
+            producer: Producer::of_this_machine(self.fingerprint),
+        };
+        Ok((options, self.budget.read()?))
+    }
+}

@@ -1,0 +1,184 @@
+//! Opening a store in two steps, with the wait for the writer lock between them: who opens must not sit on a thread
+//! that the holder of the lock needs.
+
+use std::path::{Path, PathBuf};
+
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::path::Root;
+use crate::core::sys::{filesystem, fs};
+
+use super::advice::advised;
+use super::collect::Trash;
+use super::layout::Layout;
+use super::lock::FileLock;
+use super::store::{Options, Store, boot, check_format, configure, create};
+use super::writer::Writer;
+use super::{link, recover};
+
+/// A store that is being opened.
+#[derive(Debug)]
+pub struct Opening {
+    store: Store,
+    options: Options,
+    /// For a new store, how many directories were made down to its root.
+    made: Option<usize>,
+    lock: Lock,
+}
+
+#[derive(Debug)]
+enum Lock {
+    Held(FileLock),
+    /// Somebody else has it, and there is something to write.
+    Wanted,
+    /// Somebody else has it, and nothing has to be written: a writer that was stopped must not keep readers from
+    /// opening (I21).
+    NotNeeded,
+    /// Another user's store, or one on a read-only mount: good for reading.
+    Refused,
+}
+
+impl Opening {
+    /// Looks at what is there, and takes the writer lock if it is free.
+    pub fn begin(root: &str, options: &Options) -> Result<Self> {
+        advised(Self::begin_at(root, options))
+    }
+
+    fn begin_at(root: &str, options: &Options) -> Result<Self> {
+        let root = Root::parse("root", root)?;
+        let above = existing_part(root.as_path())?;
+        let filesystem = trusted_filesystem(root.as_path(), above)?;
+        let existing = check_format(root.as_path())?;
+        if !existing {
+            fs::create_directories(root.as_path())?;
+        }
+        let canonical = fs::canonicalize(root.as_path())?;
+        let stat = fs::stat(&canonical)?;
+        let store = Store {
+            key: (stat.device, stat.inode),
+            durability: options.durability,
+            link: options.link.clone(),
+            boot: boot(),
+            filesystem,
+            clone: fs::can_clone(&canonical),
+            layout: Layout::new(canonical),
+        };
+        link::refuse_overlap(&store)?;
+        let below = root.as_path().strip_prefix(above);
+        let made = below.map_or(0, |made| made.components().count());
+        Ok(Self {
+            lock: lock_for(&store, existing, options)?,
+            store,
+            options: options.clone(),
+            made: (!existing).then_some(made),
+        })
+    }
+
+    /// The lock to wait for before [`finish`](Self::finish), if any.
+    pub fn waits_for(&self) -> Option<PathBuf> {
+        matches!(self.lock, Lock::Wanted).then(|| self.store.layout.writer_lock())
+    }
+
+    /// Makes, configures and repairs the store. `lock` is what [`waits_for`](Self::waits_for) asked for.
+    pub fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
+        advised(self.finish_with(lock, cancel))
+    }
+
+    fn finish_with(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
+        let Self {
+            store,
+            options,
+            made,
+            lock: found,
+        } = self;
+        let lock = match (found, lock) {
+            (Lock::Held(lock), _) | (_, Some(lock)) => lock,
+            (Lock::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
+            (Lock::Wanted | Lock::NotNeeded, None) => return Ok(store),
+        };
+        if let Some(made) = made {
+            create(&store.layout, made)?;
+        }
+        configure(&store.layout, &options)?;
+        let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
+        let mut writer = match writer {
+            // What verifies is served, also where nothing can be noted down.
+            Err(error) if made.is_none() && is_full(&error) => {
+                return recover::check_unwritable(&store, cancel).map(|()| store);
+            }
+            writer => writer?,
+        };
+        link::adopt(&mut writer, cancel)?;
+        writer.collect()?;
+        drop(writer);
+        store.empty_trash(Trash::All)?;
+        Ok(store)
+    }
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    )
+}
+
+fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {
+    match FileLock::try_acquire(&store.layout.writer_lock()) {
+        Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => Ok(Lock::Refused),
+        Ok(Some(lock)) => Ok(Lock::Held(lock)),
+        Ok(None) if must_write(store, existing, options)? => Ok(Lock::Wanted),
+        Ok(None) => Ok(Lock::NotNeeded),
+        Err(error) if existing && is_read_only(&error) && asks_for_nothing(options) => Ok(Lock::Refused),
+        Err(error) => Err(error),
+    }
+}
+
+fn must_write(store: &Store, existing: bool, options: &Options) -> Result<bool> {
+    let config = store.config()?;
+    Ok(!existing
+        || options.keep.is_some_and(|keep| keep != config.keep)
+        || options
+            .grace_ms
+            .is_some_and(|grace_ms| grace_ms != config.grace_ms)
+        || !recover::is_sound(store)?
+        || link::needs_adoption(store)?)
+}
+
+fn asks_for_nothing(options: &Options) -> bool {
+    options.keep.is_none() && options.grace_ms.is_none() && options.link.is_none()
+}
+
+fn is_read_only(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Some(std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied)
+    )
+}
+
+/// What exists of a path.
+fn existing_part(mut path: &Path) -> Result<&Path> {
+    while fs::stat_followed(path).optional()?.is_none() {
+        path = path.parent().unwrap_or(Path::new("/"));
+    }
+    Ok(path)
+}
+
+/// The filesystem of what exists of `root`, decided before any lock call.
+fn trusted_filesystem(root: &Path, existing: &Path) -> Result<&'static str> {
+    let found = filesystem::of(existing)?;
+    if found.trusted {
+        return Ok(found.name);
+    }
+    Err(Error::new(
+        Code::Unsupported,
+        format!(
+            "'{}' is on {} (statfs 0x{:x}), whose flock is not known to exclude between all processes that see it; \
+             put root on a local filesystem, such as a folder of os.tmpdir(), and pass the path you want as link",
+            root.display(),
+            found.name,
+            found.magic
+        ),
+    )
+    .at(root))
+}

@@ -1,0 +1,66 @@
+/**
+ * An answer that comes in parts, as the coordinator sees it: a stream for the caller, which ends by itself, by its
+ * consumer, or by a cut when its worker has no more time.
+ */
+
+import type { Parts } from './parts.js'
+import { deferred } from './wait.js'
+
+export class LongAnswer {
+  readonly stream: ReadableStream<unknown>
+  private controller!: ReadableStreamDefaultController<unknown>
+  private readonly end = deferred<void>()
+  private over = false
+
+  constructor(private readonly parts: Parts) {
+    this.stream = new ReadableStream<unknown>(
+      {
+        start: (controller) => void (this.controller = controller),
+        pull: () => this.pull(),
+        cancel: (reason) => this.finish(() => parts.stop(reason)),
+      },
+      // What is read ahead is the worker handle's affair.
+      { highWaterMark: 0 },
+    )
+  }
+
+  /** Resolves when there is nothing more to come. */
+  get ended(): Promise<void> {
+    return this.end.promise
+  }
+
+  /** Ends it with an error: nobody gets the rest. */
+  cut(error: unknown): void {
+    this.finish(() => {
+      this.controller.error(error)
+      this.parts.stop(error)
+    })
+  }
+
+  /** Cut when the signal is raised. */
+  until(signal: AbortSignal | undefined): this {
+    const abort = (): void => this.cut(signal?.reason)
+    if (signal?.aborted) abort()
+    signal?.addEventListener('abort', abort, { once: true })
+    void this.ended.then(() => signal?.removeEventListener('abort', abort))
+    return this
+  }
+
+  private async pull(): Promise<void> {
+    try {
+      const { done, value } = await this.parts.next()
+      if (this.over) return
+      if (done) this.finish(() => this.controller.close())
+      else this.controller.enqueue(value)
+    } catch (error) {
+      this.finish(() => this.controller.error(error))
+    }
+  }
+
+  private finish(how: () => void): void {
+    if (this.over) return
+    this.over = true
+    how()
+    this.end.resolve()
+  }
+}
