@@ -7,6 +7,8 @@ const entry = {
   esbuild: 'src/js/esbuild.ts',
   vitest: 'src/js/vitest/index.ts',
   'race-point': 'src/js/vitest/race-point.ts',
+  worker: 'src/js/restarts/worker.ts',
+  'process-guard': 'src/js/restarts/process-guard.ts',
   'race-keeper': 'src/js/vitest/keeper.ts',
   cli: 'src/js/cli/index.ts',
 }
@@ -28,7 +30,7 @@ export default defineConfig([
   // One file without chunks and without Node: bundlers and workerd take it as it is.
   { ...shared, entry: { 'state-portable': 'src/js/state/portable.ts' }, platform: 'neutral' as const, treeshake: { moduleSideEffects: false }, dts: false, sourcemap: true },
   // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
-  ...['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point'].map((name) => ({
+  ...['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker'].map((name) => ({
     ...shared,
     entry: { [name]: entry[name as keyof typeof entry] },
     dts: { emitDtsOnly: true },

@@ -2,9 +2,12 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { type BundleStore, type Coordinator, type CoordinatorOptions, type WorkerHandle, openBundles, openCoordinator, startProcess, startWorkerThread } from 'warmswap'
 import { describe, expect } from 'vitest'
 import { publishWorker } from '../support/bundled-worker.js'
+import { start as startChild } from '../support/children.js'
+import { repository } from '../support/paths.js'
 import { test as base } from '../support/temp.js'
 
 type Start = CoordinatorOptions<unknown, unknown>['start']
@@ -82,7 +85,7 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
   test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open, disk }) => {
     const gate = join(disk, 'gate')
     await publishWorker(store, 'one', 'while (request.until && !existsSync(request.until)) await new Promise((resolve) => setTimeout(resolve, 5)); return { version, incarnation }', "import { existsSync } from 'node:fs'")
-    const coordinator = open(start, { drainMs: 60_000 })
+    const coordinator = open(start, { drainMs: 5_000 })
     const long = coordinator.dispatch({ until: gate })
     await coordinator.dispatch({})
     await publishWorker(store, 'two', echo)
@@ -198,6 +201,41 @@ describe('processes', () => {
     process.kill(pid, 'SIGKILL')
     await expect.poll(() => isAlive(grandchild)).toBe(false)
   })
+})
+
+/** A process of its own that starts a worker process whose program is `body`; `ids` are written there by the worker. */
+const host = (root: string, body: string): string => `
+  import { openBundles, openCoordinator, startProcess } from ${JSON.stringify(pathToFileURL(join(repository, 'dist/index.js')).href)}
+  const store = await openBundles(${JSON.stringify(root)})
+  const stage = await store.stage()
+  await stage.write('worker.mjs', ${JSON.stringify(body)})
+  await stage.publish()
+  const coordinator = openCoordinator(store, { start: (context) => startProcess(context, 'worker.mjs') })
+  await coordinator.reboot({ observed: null, reason: 'test' })`
+
+describe('a host that is killed', () => {
+  for (const [when, last] of [
+    ['after its worker is ready', `import(${JSON.stringify(pathToFileURL(join(repository, 'dist/worker.js')).href)}).then(({ serveRequests }) => serveRequests(() => 1))`],
+    ['while its worker starts and is not ready', 'setInterval(() => {}, 1000)'],
+  ] as const) {
+    test(`${when}: neither the worker nor what it started is left`, async ({ disk }) => {
+      const ids = join(disk, 'ids')
+      const body = `import { spawn } from 'node:child_process'
+        import { writeFileSync } from 'node:fs'
+        const { pid } = spawn('sleep', ['600'], { stdio: 'ignore' })
+        ${last}
+        writeFileSync(${JSON.stringify(ids)}, JSON.stringify({ pids: [process.pid, pid], options: process.env.NODE_OPTIONS }))`
+      writeFileSync(join(disk, 'host.mjs'), host(join(disk, 'store'), body))
+      const owner = startChild(process.execPath, [join(disk, 'host.mjs')])
+      await expect.poll(() => existsSync(ids) && readFileSync(ids, 'utf8').endsWith('}'), { timeout: 20_000 }).toBe(true)
+      const { pids, options } = JSON.parse(readFileSync(ids, 'utf8')) as { pids: number[]; options?: string }
+      expect(pids.filter(isAlive)).toEqual(pids)
+      expect(options, 'the guard is not handed on to what it starts').toBe(process.env.NODE_OPTIONS)
+      owner.process.kill('SIGKILL')
+      await owner.ended
+      await expect.poll(() => pids.filter(isAlive), { timeout: 10_000 }).toEqual([])
+    })
+  }
 })
 
 describe('the queue', () => {

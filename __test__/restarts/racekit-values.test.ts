@@ -113,6 +113,18 @@ test('nothing that warmswap/vitest loads is the store or the addon, and warmswap
   expect(readFileSync(join(repository, 'dist/race-point.js'), 'utf8')).not.toMatch(/^import /m)
 })
 
+test("a worker's warmswap/worker loads neither the addon nor the rest of warmswap before it is asked to", () => {
+  const loaded = (entry: string, seen = new Set<string>()): Set<string> => {
+    if (seen.has(entry)) return seen
+    seen.add(entry)
+    for (const [, file] of readFileSync(join(repository, 'dist', entry), 'utf8').matchAll(/from "\.\/([^"]+)"/g)) loaded(file as string, seen)
+    return seen
+  }
+  const files = [...loaded('worker.js')]
+  expect(files).not.toContain('index.js')
+  expect(files.map((file) => readFileSync(join(repository, 'dist', file), 'utf8')).join('\n')).not.toMatch(/binding\.cjs|openBundles/)
+})
+
 test('racePoint does nothing without a race', () => {
   const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', "import { racePoint } from 'warmswap/race-point'; console.log(racePoint('x'))"], { cwd: repository, encoding: 'utf8', env: { ...process.env, WARMSWAP_RACE: undefined } })
   expect(stdout).toBe('undefined\n')

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { type BundleStore, type Generation } from 'warmswap'
 import { repository } from './paths.js'
 
-const warmswap = pathToFileURL(join(repository, 'dist/index.js')).href
+const warmswap = pathToFileURL(join(repository, 'dist/worker.js')).href
 
 /** Publishes a generation whose `worker.mjs` serves requests with this handler body (`request`, `incarnation`, `signal`, `version`). */
 export async function publishWorker(store: BundleStore, version: string, body: string, before = ''): Promise<Generation> {

@@ -30,7 +30,7 @@ async function warmswapWay(folder) {
   const run = async ({ stage }) => {
     const { outputFiles } = await esbuild.build({ ...options(project.entry), outdir: stage.path, write: false })
     await stage.writeAll(outputFiles, stage.path)
-    await stage.write('worker.mjs', `import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap'))}\nimport { handler } from './handler.mjs'\nserveRequests(handler)`)
+    await stage.write('worker.mjs', `import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}\nimport { handler } from './handler.mjs'\nserveRequests(handler)`)
   }
   return {
     edit: project.edit,

@@ -6,7 +6,7 @@ import { bundle } from '../build.js'
 
 /** What the worker runs: the handler of its own generation. */
 const worker = `
-import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap'))}
+import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}
 import { handler } from './handler.mjs'
 serveRequests((request) => handler(request))
 `

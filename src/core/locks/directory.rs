@@ -154,16 +154,8 @@ pub(super) fn bury(lock: &LockPath, found: &Found) -> Result<bool> {
     }
     // A mkdir lock has removed and taken it since we looked. If a third one is in by now, that is the race
     // of mkdir locks among themselves.
-    if fs::rename_new(tombstone, lock.directory()).is_err() {
+    if matches!(publish(lock, tombstone), Ok(false)) {
         drop(fs::remove_tree(tombstone));
     }
     Ok(false)
-}
-
-/// The token of the directory that stands.
-pub(super) fn token(lock: &LockPath) -> Result<Option<String>> {
-    Ok(match record::read(&lock.owner())? {
-        Some((_, Contents::Record(record))) => Some(record.token),
-        _ => None,
-    })
 }

@@ -34,6 +34,15 @@ pub(super) enum Attempted {
     Replaced,
 }
 
+/// Whether somebody has the guard, asked without waking those who wait for it: they hear of the end of writers.
+pub(super) fn is_busy(lock: &LockPath) -> Result<bool> {
+    let path = &*lock.guard();
+    let Some(file) = fs::open(path, OFlags::RDONLY).optional()? else {
+        return Ok(false);
+    };
+    flock::try_shared(&file, path).map(|is_free| !is_free)
+}
+
 impl GuardFile {
     /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
     /// that created the file (jj-vcs/jj#9736): it is another one that is locked.

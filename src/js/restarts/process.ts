@@ -2,12 +2,11 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import type { Pin } from '../bundles.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
+import { type Pin, handOver } from '../bundles.js'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
 import { milliseconds, options as checkedOptions, string } from '../validate.js'
 import { Channel } from './channel.js'
 import type { WorkerHandle } from './handle.js'
-import { generationFor } from './generation.js'
 import { READY_TIMEOUT_MS, becomeReady } from './ready.js'
 import { within } from './wait.js'
 
@@ -22,6 +21,13 @@ export interface ProcessOptions {
 
 /** Once the process is gone: how long until its messages have been read. They are in a pipe already. */
 const LAST_MESSAGES_MS = 1_000
+
+const GUARD = new URL('./process-guard.js', import.meta.url).href
+
+/** With the guard before its program. Not through execArgv: only fork() itself knows which of those a child must not have. */
+function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --import=${GUARD}`.trim() }
+}
 
 /** Groups that must not outlive this process. */
 const groups = new Set<number>()
@@ -42,13 +48,17 @@ export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin
   milliseconds('options.readyTimeoutMs', readyTimeoutMs)
   signal.throwIfAborted()
 
-  const child = fork(file, args, { cwd: pin.path, env: { ...process.env, ...env, ...generationFor(pin) }, detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...env }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const channel = new Channel<Q, R>((message) => {
     // A send that fails because the process is gone is settled by its end.
     child.send(message, () => {})
   })
   child.on('message', (message) => channel.receive(message))
   const exited = end(child, channel)
+  // Before it is ready it says that it has taken it; its end and its time are told by the channel.
+  handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
+    if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
+  })
 
   const handle: WorkerHandle<Q, R> = {
     exited,

@@ -1,10 +1,10 @@
 /** The worker's side: answers requests. */
 
 import { isMainThread, parentPort } from 'node:worker_threads'
+import type { Pin } from '../bundles.js'
 import { WarmswapError } from '../errors.js'
 import { callback } from '../validate.js'
 import type { FromWorker, ToWorker } from './channel.js'
-import { keepGeneration } from './generation.js'
 import { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
 import { toRemote } from './remote-error.js'
@@ -70,6 +70,14 @@ export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<
   void keepGeneration().then(() => host.say({ warmswap: 'ready' }))
 }
 
+/** For the life of this process. */
+const kept: Pin[] = []
+
+/** A thread is covered by its process's pin, and so needs no addon. */
+async function keepGeneration(): Promise<void> {
+  if (isMainThread) kept.push(await (await import('../bundles.js')).takeOver())
+}
+
 async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, incarnation, request }: ToWorker & { warmswap: 'request' }, call: Call): Promise<void> {
   // Said before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
   await host.say({ warmswap: 'begun', id })
@@ -101,11 +109,6 @@ function overThread(): Host {
 
 function overProcess(): Host {
   if (!process.connected) throw notAWorker()
-  // Without it the process, and what it started, would outlive its host.
-  process.once('disconnect', () => {
-    process.on('exit', killOwnGroup)
-    process.exit(0)
-  })
   return {
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
     say: (message) =>
@@ -117,15 +120,6 @@ function overProcess(): Host {
           reject(error)
         }
       }),
-  }
-}
-
-/** startProcess() made this process the leader of a group of its own. */
-function killOwnGroup(): void {
-  try {
-    process.kill(-process.pid, 'SIGKILL')
-  } catch {
-    // It was started in somebody else's group: by a fork() of one's own.
   }
 }
 
