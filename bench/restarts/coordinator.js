@@ -1,8 +1,11 @@
 // The coordinator against the loop that dev servers have: remove, rebuild, respawn.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { createInterface } from 'node:readline'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import * as esbuild from 'esbuild'
 import { openBundles, openCoordinator, startWorkerThread } from 'warmswap'
@@ -114,6 +117,51 @@ async function measure(way) {
   return { times, ...traffic }
 }
 
+const builder = fileURLToPath(new URL('../../__test__/processes/coordinator-builder.mjs', import.meta.url))
+const TAKEOVERS = Number(process.env.WARMSWAP_BENCH_TAKEOVERS ?? 20)
+
+/** A process that builds on command; `next` resolves with its next event of a name. */
+function startBuilder(folder, name) {
+  const child = spawn(process.execPath, [builder, join(folder, 'store'), join(folder, 'input'), join(folder, 'log'), name], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const lines = createInterface({ input: child.stdout })
+  const next = (event) =>
+    new Promise((resolve) => {
+      const listen = (line) => {
+        const fact = JSON.parse(line)
+        if (fact.event !== event) return
+        lines.off('line', listen)
+        resolve(fact)
+      }
+      lines.on('line', listen)
+    })
+  return { next, ready: next('ready'), tell: (command) => child.stdin.write(`${JSON.stringify({ command })}\n`), kill: () => child.kill('SIGKILL'), ended: once(child, 'exit') }
+}
+
+/** From the kernel's word that the builder is dead until the last of five waiters has its build, in ms. */
+async function takeovers(folder) {
+  mkdirSync(join(folder, 'input'), { recursive: true })
+  writeFileSync(join(folder, 'log'), '')
+  const waiters = [1, 2, 3, 4, 5].map((name) => startBuilder(folder, `waiter-${name}`))
+  await Promise.all(waiters.map(({ ready }) => ready))
+  const times = []
+  for (let round = 0; round < TAKEOVERS; round += 1) {
+    const killed = startBuilder(folder, `killed-${round}`)
+    await killed.ready
+    killed.tell('hang')
+    await killed.next('building')
+    const waiting = Promise.all(waiters.map(({ next }) => next('waiting')))
+    const built = Promise.all(waiters.map(({ next }) => next('built')))
+    for (const { tell } of waiters) tell('once')
+    await waiting
+    killed.kill()
+    await killed.ended
+    const dead = Number(process.hrtime.bigint() / 1000n)
+    times.push((Math.max(...(await built).map(({ at }) => at)) - dead) / 1000)
+  }
+  for (const { kill } of waiters) kill()
+  return times
+}
+
 export async function coordinatorRows() {
   const folder = mkdtempSync(join(tmpdir(), 'warmswap-bench-restarts-'))
   const [ours, theirs] = [await warmswapWay(join(folder, 'ours')), await todaysWay(join(folder, 'theirs'))]
@@ -125,11 +173,13 @@ export async function coordinatorRows() {
     }
     const turns = await inTurn({ dispatched: oneByOne(ours.request), posted: oneByOne(theirs.request) })
     const [dispatched, posted] = [turns.dispatched, turns.posted].map((times) => (median(times) * 1000) / calls)
+    const taken = await takeovers(join(folder, 'takeovers'))
     const ms = (value) => `${value.toFixed(1)} ms`
     return [
       { what: `edit to first answer of the new generation, p50 of ${EDITS}, against rm + rebuild + respawn`, ours: ms(median(mine.times)), peer: ms(median(peer.times)), ratio: median(mine.times) / median(peer.times) },
       { what: '… p99', ours: ms(quantile(mine.times, 0.99)), peer: ms(quantile(peer.times, 0.99)), ratio: quantile(mine.times, 0.99) / quantile(peer.times, 0.99) },
       { what: `requests lost per restart, one every 2 ms (${mine.sent} and ${peer.sent} sent)`, ours: (mine.lost / EDITS).toFixed(2), peer: (peer.lost / EDITS).toFixed(2) },
+      { what: `builder killed, 5 processes wait: until all have their build, p50 / max of ${TAKEOVERS}`, ours: `${ms(median(taken))} / ${ms(Math.max(...taken))}`, reach: '100 ms' },
       { what: 'dispatch() and its answer against a plain postMessage and its answer', ours: `${dispatched.toFixed(1)} µs`, peer: `${posted.toFixed(1)} µs`, ratio: dispatched / posted },
     ]
   } finally {

@@ -38,7 +38,7 @@ function series(points: SweepPoint[], edge: Edge | undefined, index: number, x: 
   const { colour, dash } = SERIES[index % SERIES.length] as (typeof SERIES)[number]
   // Probes often share a delay: a few pixels apart their intervals stay readable.
   const shift = index * 3
-  const marks = points.map(({ delayMs, pFail, n, interval: [low, high] }) => `<g stroke="${colour}" fill="${colour}"><line x1="${at(x(delayMs) + shift)}" x2="${at(x(delayMs) + shift)}" y1="${at(y(low))}" y2="${at(y(high))}" opacity=".55"/><circle cx="${at(x(delayMs) + shift)}" cy="${at(y(pFail))}" r="4"><title>${delayMs} ms: ${Math.round(pFail * n)} of ${n} failed, 95 % ${(low * 100).toFixed(0)}–${(high * 100).toFixed(0)} %</title></circle></g>`)
+  const marks = points.map(({ delayMs, pFail, n, interval: [low, high] }) => `<g stroke="${colour}" fill="${colour}"><line x1="${at(x(delayMs) + shift)}" x2="${at(x(delayMs) + shift)}" y1="${at(y(low))}" y2="${at(y(high))}" class="interval"/><circle cx="${at(x(delayMs) + shift)}" cy="${at(y(pFail))}" r="4"><title>${delayMs} ms: ${Math.round(pFail * n)} of ${n} failed, 95 % ${(low * 100).toFixed(0)}–${(high * 100).toFixed(0)} %</title></circle></g>`)
   const line = points.map(({ delayMs, pFail }) => `${at(x(delayMs) + shift)},${at(y(pFail))}`).join(' ')
   const legendY = HEIGHT + 22 * index + 8
   return `${band(edge, colour, x, y)}<polyline points="${line}" fill="none" stroke="${colour}" stroke-width="1.5" stroke-dasharray="${dash}"/>${marks.join('')}
@@ -47,7 +47,7 @@ function series(points: SweepPoint[], edge: Edge | undefined, index: number, x: 
 
 function band(edge: Edge | undefined, colour: string, x: (delay: number) => number, y: (share: number) => number): string {
   if (edge === undefined || edge.lastFailMs === null || edge.firstOkMs === null) return ''
-  return `<rect x="${at(x(edge.lastFailMs))}" y="${y(1)}" width="${at(Math.max(1, x(edge.firstOkMs) - x(edge.lastFailMs)))}" height="${at(y(0) - y(1))}" fill="${colour}" opacity=".15"><title>edge: ${edge.lastFailMs}–${edge.firstOkMs} ms</title></rect>`
+  return `<rect x="${at(x(edge.lastFailMs))}" y="${y(1)}" width="${at(Math.max(1, x(edge.firstOkMs) - x(edge.lastFailMs)))}" height="${at(y(0) - y(1))}" fill="${colour}" class="band"><title>edge: ${edge.lastFailMs}–${edge.firstOkMs} ms</title></rect>`
 }
 
 function edgeText(edge: Edge | undefined): string {

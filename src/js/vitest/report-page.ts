@@ -49,7 +49,7 @@ ${notes.map((note) => `<p class="note">${escape(note)}</p>`).join('\n')}
 <p class="legend">${Object.entries(OUTCOME_COLOURS).map(([outcome, colour]) => `<span><i style="background:${colour}"></i>${outcome}</span>`).join(' ')}</p>
 ${points.length === 0 ? '' : `<h2>p(fail | delay after ready)</h2>\n${failureChart(points, edge)}`}
 <h2>Time line</h2>
-<p class="note">One clock for all processes; light bars start up, dark bars are ready. Hold the pointer over anything for its time and detail.</p>
+<p class="note">One clock for all processes; a bar is faint while its process starts and solid once it is ready. Scroll sideways for the rest; hold the pointer over anything for its time and detail.</p>
 <div class="scroll">${timelineChart(events)}</div>
 ${points.length === 0 ? '' : `<h2>Points</h2>\n${table(points)}`}
 <script type="application/json" id="data">${JSON.stringify({ seed, command, points, edge, samples }).replaceAll('<', '\\u003c')}</script>
@@ -83,6 +83,8 @@ code{background:var(--panel);padding:.15rem .4rem;border-radius:4px;overflow-wra
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px;background:var(--panel)}
 svg{display:block;font:12px system-ui,sans-serif}svg text{fill:var(--text)}svg .soft{fill:var(--soft)}
 svg .grid{stroke:var(--line);stroke-width:1}svg .panel{fill:var(--panel)}svg .axis{stroke:var(--soft)}
+svg .interval{stroke-width:1.5;opacity:.6}svg .band{opacity:.15}
+@media (prefers-color-scheme:dark){svg .interval{opacity:.9}svg .band{opacity:.4}}
 table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .bar{display:inline-flex;width:120px;height:.8em;border-radius:2px;overflow:hidden;vertical-align:middle;margin-right:.5rem}.bar i{display:block;height:100%}
