@@ -123,12 +123,24 @@ fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
     assert!(other.line_within(SOON).is_some());
 }
 
+/// What a call waits for that a filesystem does not answer: nobody opens it.
+fn fifo(arena: &Arena) -> String {
+    let path = arena.path().join("fifo").to_string_lossy().into_owned();
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    path
+}
+
 /// A filesystem that does not answer to a renewal: the holder is told by the clock alone.
 #[test]
 fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     let arena = Arena::new();
     // Armed once it is held: the rename of the first renewal.
-    let environment = [("WARMSWAP_FAULT", "1:STALL:rename")];
+    let fifo = fifo(&arena);
+    let environment = [
+        ("WARMSWAP_FAULT", "1:HOLD:rename"),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+    ];
     let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
     holder.line().expect("held");
     let held_since = Instant::now();
@@ -155,7 +167,11 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
 fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
     let arena = Arena::new();
     let elsewhere = Arena::below(&std::env::temp_dir());
-    let environment = [("WARMSWAP_FAULT", "1:STALL:rename")];
+    let fifo = fifo(&arena);
+    let environment = [
+        ("WARMSWAP_FAULT", "1:HOLD:rename"),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+    ];
     let lock = elsewhere.lock();
     let mut holder = Process::start(&["beside", &arena.lock(), &lock, "600"], &environment);
     holder.line().expect("held");

@@ -72,12 +72,11 @@ fn not_a_directory(path: &Path, kind: fs::Kind) -> Error {
 
 /// Makes a directory that is ready to be published.
 pub(super) fn prepare(lock: &LockPath, prepared: &Path, owner: &[u8]) -> Result<()> {
-    let directory = match take_spare(lock, prepared) {
-        Some(directory) => directory,
-        None => {
-            shared::make_private_directory(prepared)?;
-            Directory::open(prepared)?
-        }
+    let directory = if let Some(spare) = take_spare(lock, prepared) {
+        spare
+    } else {
+        shared::make_private_directory(prepared)?;
+        Directory::open(prepared)?
     };
     let path = prepared.join(OWNER);
     let mut file = directory.create_new(OsStr::new(OWNER), 0o644, &path)?;

@@ -48,12 +48,11 @@ impl GuardFile {
     /// that created the file (jj-vcs/jj#9736): it is another one that is locked.
     pub(super) fn open(lock: &LockPath) -> Result<Self> {
         let path = &*lock.guard();
-        let file = match fs::open(path, OFlags::RDWR).optional()? {
-            Some(file) => file,
-            None => {
-                shared::make_file(path, &lock.next(&uuid::Uuid::new_v4().to_string()))?;
-                fs::open(path, OFlags::RDWR)?
-            }
+        let file = if let Some(file) = fs::open(path, OFlags::RDWR).optional()? {
+            file
+        } else {
+            shared::make_file(path, &lock.next(&uuid::Uuid::new_v4().to_string()))?;
+            fs::open(path, OFlags::RDWR)?
         };
         let stat = fs::stat_file(&file, path)?;
         if stat.kind != fs::Kind::File {

@@ -20,6 +20,7 @@ const HELD: u8 = 0;
 const LOST: u8 = 1;
 const RELEASED: u8 = 2;
 
+const FOLLOWED: &str = "another holder has taken it, or its files were deleted";
 const TAKEN_BY_ANOTHER: &str = "its directory was removed and taken by another program";
 
 /// Whose the lock directory is, as its holder sees it.
@@ -231,7 +232,15 @@ impl Held {
         if fault::mutant("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
-        self.look();
+        self.expire();
+        // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
+        if self.is_held()
+            && !self
+                .finds_its_record()
+                .unwrap_or_else(|error| is_kept_by_a_failure(&error))
+        {
+            self.lose(FOLLOWED);
+        }
         let standing = self.directory(&files);
         if standing == Directory::Anothers {
             self.lose(TAKEN_BY_ANOTHER);
@@ -247,7 +256,10 @@ impl Held {
             self.state.store(RELEASED, Ordering::SeqCst);
             self.give_back(&mut files, failure);
         } else {
-            self.remove_own_record();
+            // Lost by the clock, and nobody has followed yet.
+            if matches!(self.finds_its_record(), Ok(true)) {
+                self.give_back(&mut files, None);
+            }
         }
         if let Some(guard) = files.guard.take() {
             // Closing frees it too.
@@ -316,12 +328,10 @@ impl Held {
         }
     }
 
-    fn remove_own_record(&self) {
-        if let Ok(Some((_, Contents::Record(record)))) = record::read(&self.numbered.path(self.n))
-            && record.token == self.token
-        {
-            drop(self.numbered.remove(self.n));
-        }
+    /// Whether the record of our number is ours.
+    fn finds_its_record(&self) -> Result<bool> {
+        let found = record::read(&self.numbered.path(self.n))?;
+        Ok(matches!(found, Some((_, Contents::Record(record))) if record.token == self.token))
     }
 
     fn write(&self, record: &Record) -> Result<()> {
@@ -336,10 +346,7 @@ impl Held {
         match self.numbered.top() {
             Ok(Some(top)) => !top.is_free && top.record.is_some_and(|record| record.token == self.token),
             Ok(None) => false,
-            // A newer version has followed us.
-            Err(error) if error.code == Code::Format => false,
-            // A disk that fails now and then has not given the lock to anybody else.
-            Err(_) => true,
+            Err(error) => is_kept_by_a_failure(&error),
         }
     }
 
@@ -388,7 +395,7 @@ impl Held {
     fn look(&self) -> bool {
         self.expire();
         if self.is_held() && !self.is_still_ours() {
-            self.lose("another holder has taken it, or its files were deleted");
+            self.lose(FOLLOWED);
         }
         self.is_held()
     }
@@ -505,6 +512,11 @@ impl Held {
         let message = format!("the lock '{}' is not held any more: {why}", path.display());
         Error::new(Code::LockLost, message).at(path)
     }
+}
+
+/// A disk that fails now and then has not given the lock to anybody else; a newer version has followed us.
+fn is_kept_by_a_failure(error: &Error) -> bool {
+    error.code != Code::Format
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -328,7 +328,7 @@ impl Reactor {
                     }
                 }
                 Watcher::Hold(token) => {
-                    if let Some(held) = self.holds.get(&token).and_then(|hold| hold.held()) {
+                    if let Some(held) = self.holds.get(&token).and_then(Hold::held) {
                         held.check();
                     }
                 }
