@@ -3,6 +3,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { isAbsolute, join } from 'node:path'
 import { describe, expect, test as plain } from 'vitest'
 import { type BundleStore, type Stage, bundleIgnores, openBundles } from 'warmswap'
@@ -504,6 +505,21 @@ describe('I21: no call waits for ever, none spins', () => {
     await holder.ended
   })
 
+  test('a builder that does not end: ensure() of another ends in ERR_TIMEOUT with its holder', async ({ memory }) => {
+    await using store = await openBundles(join(memory, 'store'))
+    await publish(store, { a: '1' })
+    const holder = start('flock', [join(store.root, 'build.lock'), '-c', 'echo held; read line'])
+    await holder.line(/^held$/)
+    writeFileSync(join(store.root, 'build.lock'), JSON.stringify({ pid: holder.pid, command: 'flock', since: '2026-01-01T00:00:00.000Z' }))
+    const late = { code: 'ERR_TIMEOUT', retryable: true, holder: { pid: holder.pid } }
+    await expect(store.ensure(async (stage) => await stage.write('a', '2'), { fingerprint: 'x', timeoutMs: 50 })).rejects.toMatchObject(late)
+    expect(await publish(store, { a: '3' }), 'a publish needs no build lock').toBe(2)
+    holder.say('go')
+    await holder.ended
+    using built = await store.ensure(async (stage) => await stage.write('a', '2'), { fingerprint: 'x' })
+    expect(built.generation.number).toBe(3)
+  })
+
   test('a removed lock file is ERR_GENERATION_CORRUPT at once, and open() heals it', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })
@@ -584,8 +600,8 @@ plain.skipIf(!isRoot)(`as user nobody: everything, and reading what root publish
   }
 })
 
-test('bundleIgnores of a root with glob characters match what they name', async () => {
-  const { default: picomatch } = (await import('picomatch')) as { default: (patterns: string[]) => (path: string) => boolean }
+test('bundleIgnores of a root with glob characters match what they name', () => {
+  const picomatch = createRequire(import.meta.url)('picomatch') as (patterns: string[]) => (path: string) => boolean
   for (const root of ['/app/.warmswap', '/home/me/[id]/app (copy)/a+b@c!{x,y}/.warmswap']) {
     const isIgnored = picomatch(bundleIgnores(root))
     for (const name of ['stage', 'stage/1/tree/a.js', 'gens/000001/tree/a.js', 'pins/000001', 'writer.lock', 'current.json.tmp']) expect(isIgnored(`${root}/${name}`), name).toBe(true)

@@ -74,7 +74,7 @@ describe('I5: a pin ends with its holder', () => {
       expect(await survives(store)).toBe(true)
       child.process.kill(ending as NodeJS.Signals)
     }
-    await once(child.process, 'exit')
+    await child.ended
     expect(await survives(store)).toBe(false)
     expect(existsSync(join(store.root, 'gens/000001'))).toBe(false)
     if (grandchild !== undefined) process.kill(grandchild)
@@ -194,7 +194,7 @@ describe('hand-over: the child pins before the parent lets go', () => {
     let output = ''
     child.stdout?.setEncoding('utf8').on('data', (part: string) => (output += part))
     child.on('message', (message) => message === 'waiting' && child.disconnect())
-    await once(child, 'close')
+    await Promise.all([once(child, 'exit'), once(child.stdout as NodeJS.EventEmitter, 'end')])
     expect(output).toBe('ERR_TIMEOUT\nERR_CLOSED\n')
   })
 
@@ -217,7 +217,7 @@ describe('I16: a module graph is of one generation', () => {
       import { once } from 'node:events'
       import { part } from './part.mjs'
       export const load = async () => {
-        const [worker] = await once(new Worker(new URL('./worker.mjs', import.meta.url)), 'message')
+        const [worker] = await once(new Worker(new URL('./worker.mjs', import.meta.url), { execArgv: [] }), 'message')
         const { default: data } = await import('./data.json', { with: { type: 'json' } })
         const { common, fail } = await import('./lazy.mjs')
         let stack = ''

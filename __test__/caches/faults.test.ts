@@ -163,6 +163,33 @@ function ownTree(into: string): Record<string, string> {
   return digest(into)
 }
 
+describe('what a request that is repeated is answered counts, not what the first one failed with', () => {
+  test('a miss after a reset is a miss, so the fallback key is tried', async ({ memory }) => {
+    const { store } = await published(memory)
+    server.fault = { when: ({ path }) => path.endsWith('absent/current.json'), what: 'reset', times: 1 }
+    expect(await openCache(store).restore({ key: 'absent', fallbackKeys: ['site'], into: join(memory, 'into') })).toMatchObject({ outcome: 'restored', key: 'site', retries: 1 })
+  })
+
+  test('a blob that was written although its answer was lost is found there', async ({ memory }) => {
+    const { store, tree } = await published(memory)
+    writeFileSync(join(tree, 'noise'), noise(1 << 20, 7))
+    server.fault = { when: (request) => isBlob(request) && request.method === 'PUT', what: 'lose-answer', times: 1 }
+    expect(await openCache(store).snapshot({ key: 'site', from: tree, guard: { allowShrink: true } })).toMatchObject({ outcome: 'uploaded' })
+  })
+})
+
+describe('least privilege', () => {
+  test('a writer that may not delete, and may write below its key only, snapshots under conditions', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    for (const key of ['site/a', 'site/cache.tgz']) {
+      const store = server.store(`policy-${key.length}`)
+      const allowed = `${store.prefix}/site/`
+      server.fault = { when: ({ method, path }) => method === 'DELETE' || (method === 'PUT' && !path.startsWith(allowed)), what: 'denied' }
+      expect(await openCache(store).snapshot({ key, from: tree }), key).toMatchObject({ outcome: 'uploaded', guard: 'etag' })
+    }
+  })
+})
+
 describe('I7: a connection that is reset', () => {
   test('after any number of bytes, again and again: the target is as it was, and whole when the line is', async ({ memory }) => {
     const { store, before } = await published(memory)
@@ -231,6 +258,23 @@ describe('I10, I11: ranges', () => {
     server.fault = { when: (request) => isBlob(request) && (blobs += 1) === 3, what: 'swap-object', times: 1 }
     expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into'), concurrency: 1 })).toMatchObject({ outcome: 'superseded' })
     expect(names(memory)).toEqual(['tree'])
+  })
+})
+
+describe('I1: an abort in the middle of an upload in parts', () => {
+  test.for(['site.tar', 'site'])('%s: it ends as aborted, the parts are given up, and strict throws the reason', async (key, { memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    writeFileSync(join(tree, 'noise'), noise(20 << 20))
+    const store = server.store(`abort-${key}`)
+    for (const strict of [false, true]) {
+      const controller = new AbortController()
+      server.fault = { when: ({ query }) => (query.get('partNumber') === '2' && query.get('uploadId') !== null ? (controller.abort(new Error('mine')), true) : false), what: 'stall-after-accept' }
+      const running = openCache(store).snapshot({ key, from: tree, signal: controller.signal, strict })
+      if (strict) await expect(running).rejects.toThrow('mine')
+      else expect(await running).toMatchObject({ ok: false, outcome: 'aborted' })
+      await expect.poll(() => server.requests.filter(({ method }) => method === 'DELETE').length, { timeout: 10_000 }).toBeGreaterThan(0)
+      server.requests.length = 0
+    }
   })
 })
 

@@ -77,6 +77,21 @@ describe('pack and unpack', () => {
     expect(existsSync(join(memory, 'out/pkg/large.bin'))).toBe(false)
   })
 
+  test.for([
+    ['deno', ['npm/registry.npmjs.org/react/18.0.0/index.js', 'remote/https/deno.land/ab', 'gen/x.js'], ['v8_code_cache_v2', 'dep_analysis_cache_v2-wal', 'node_analysis_cache_v2-shm', 'npm/registry.npmjs.org/react/registry.json', 'node_compat_bin/deno']],
+    ['node_modules', ['react/index.js', 'react/.vite/kept.js'], ['.vite/deps/react.js', '.cache/babel/x', '.vite-temp/x', '.vitest/x']],
+    ['vite', ['deps/react.js', 'deps/_metadata.json'], ['deps_temp_1a2b/react.js', 'deps_ssr_temp_1/x.js', 'vitest/results.json']],
+  ] as const)('preset %s keeps what is a cache, and leaves out what is live, volatile or half-made', async ([preset, kept, left], { memory }) => {
+    const tree = join(memory, 'tree')
+    for (const path of [...kept, ...left]) {
+      mkdirSync(join(tree, path, '..'), { recursive: true })
+      writeFileSync(join(tree, path), path)
+    }
+    await unpack(pack(tree, { preset }), join(memory, 'out'), { strict: true })
+    const files = readdirSync(join(memory, 'out'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    expect(files.map((entry) => join(entry.parentPath, entry.name).slice(join(memory, 'out').length + 1)).sort()).toEqual([...kept].sort())
+  })
+
   test('a stream packs nothing before somebody reads: what is there then is what counts', async ({ memory }) => {
     const tree = join(memory, 'is not there yet')
     const stream = pack(tree)

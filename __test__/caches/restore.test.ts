@@ -7,7 +7,7 @@ import { describe, expect } from 'vitest'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
-import { digest, makeTree } from '../support/trees.js'
+import { digest, makeTree, noise } from '../support/trees.js'
 
 const stores: [string, (folder: string) => string][] = [
   ['memory', () => 'memory:'],
@@ -102,6 +102,37 @@ describe.each(stores)('a %s store', (_, location) => {
     expect(await cache.restore({ key: 'site', into, expect: { arch: process.arch, platform: process.platform, fingerprint: 'lock-1' } })).toMatchObject({ outcome: 'restored' })
   })
 
+  test('a tree that another lock file made too gets a pointer of its own, and its bytes are not sent again', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    writeFileSync(join(tree, 'noise'), noise(1 << 20))
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'site', from: tree, fingerprint: 'lock-1' })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into'), expect: { fingerprint: 'lock-2' } })).toMatchObject({ outcome: 'incompatible' })
+    const again = await cache.snapshot({ key: 'site', from: tree, fingerprint: 'lock-2' })
+    expect(again).toMatchObject({ outcome: 'uploaded' })
+    expect(again.uploadedBytes).toBeLessThan(4096)
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into'), expect: { fingerprint: 'lock-2' } })).toMatchObject({ outcome: 'restored' })
+    expect(await cache.snapshot({ key: 'site', from: tree, fingerprint: 'lock-2' })).toMatchObject({ outcome: 'unchanged' })
+    expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'unchanged' })
+  })
+
+  test('a fallback key is tried after one that nobody can use, and the first one is told if none can be', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'site', from: tree, fingerprint: 'lock-1' })
+    await cache.snapshot({ key: 'main', from: tree, fingerprint: 'lock-2' })
+    const calls = { key: 'site', into: join(memory, 'into'), expect: { fingerprint: 'lock-2' } }
+    expect(await cache.restore({ ...calls, fallbackKeys: ['absent'] })).toMatchObject({ outcome: 'incompatible', key: 'site', reason: expect.stringContaining('lock-1') })
+    expect(await cache.restore({ ...calls, fallbackKeys: ['absent', 'main'] })).toMatchObject({ outcome: 'restored', key: 'main' })
+  })
+
+  test('one object does not say what made it: with expect it is incompatible', async ({ memory }) => {
+    const cache = openCache(location(memory))
+    await cache.snapshot({ key: 'site.tgz', from: makeTree(join(memory, 'tree')) })
+    expect(await cache.restore({ key: 'site.tgz', into: join(memory, 'into'), expect: { platform: process.platform } })).toMatchObject({ outcome: 'incompatible', reason: expect.stringContaining('one object') })
+    expect(await cache.restore({ key: 'site.tgz', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+  })
+
   test('inspect, prune and remove', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache(location(memory))
@@ -143,6 +174,19 @@ describe('I28: low trust does not write what high trust reads', () => {
     expect(await signed.restore({ key: 'site-a', into })).toMatchObject({ outcome: 'restored' })
   })
 
+  test('a writer with another secret replaces nothing: the signed generation stays, until the key is removed', async ({ memory }) => {
+    const store = `file://${join(memory, 'store')}`
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const [right, wrong] = [openCache(store, { hmacKey: 'a secret of 16 bytes or more' }), openCache(store, { hmacKey: 'another secret of 16 bytes' })]
+    await right.snapshot({ key: 'site', from: tree })
+    writeFileSync(join(tree, 'more'), 'more')
+    expect(await wrong.snapshot({ key: 'site', from: tree })).toMatchObject({ ok: false, outcome: 'denied', reason: expect.stringContaining('sign') })
+    expect(await right.restore({ key: 'site', into })).toMatchObject({ outcome: 'restored' })
+    expect(await wrong.remove('site')).toEqual({ outcome: 'removed' })
+    expect(await wrong.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
+  })
+
   test('a read-only cache restores and never writes', async ({ memory }) => {
     const store = `file://${join(memory, 'store')}`
     const tree = makeTree(join(memory, 'tree'))
@@ -155,6 +199,7 @@ describe('I28: low trust does not write what high trust reads', () => {
     expect(await reader.remove('site')).toEqual({ outcome: 'disabled', reason: expect.stringContaining('read-only') })
     expect(digest(join(memory, 'store'))).toEqual(before)
     expect(await reader.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(await reader.probe()).toEqual({ conditionalPut: false, conditionalMultipart: false, ranged: false, writable: false })
   })
 })
 
@@ -197,6 +242,23 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
   })
   test('another number of files', async ({ memory }) => {
     expect(await broken(memory, (_, pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), files: 3 }))))).toMatchObject({ outcome: 'corrupt' })
+  })
+  test.for([
+    ['is not there any more, as after a lifecycle rule', (blob: string) => rmSync(blob), false],
+    ['is cut off', (blob: string) => rewrite(blob, (bytes) => bytes.subarray(0, -10)), false],
+    ['has another bit, and the ticket of the restore that found it', (blob: string, pointer: string) => inPlace(blob, (bytes) => ((bytes[bytes.length >> 1]! ^= 1), bytes))(pointer), true],
+  ] as const)('a blob that %s: the next snapshot of the same tree heals the key', async ([, harm, withTicket], { memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    await cache.snapshot({ key: 'site', from: tree })
+    const blobs = join(memory, 'store/site/blobs')
+    harm(join(blobs, readdirSync(blobs)[0]!), join(memory, 'store/site/current.json'))
+    const into = join(memory, 'into')
+    const broken = await cache.restore({ key: 'site', into })
+    expect(broken.ok).toBe(false)
+    expect(await cache.snapshot({ key: 'site', from: tree, ...(withTicket ? { ticket: broken.ticket! } : {}) })).toMatchObject({ outcome: 'uploaded' })
+    expect(await cache.restore({ key: 'site', into })).toMatchObject({ outcome: 'restored' })
+    expect(digest(into)).toEqual(digest(tree))
   })
   test('a pointer that is no pointer', async ({ memory }) => {
     expect(await broken(memory, (_, pointer) => writeFileSync(pointer, 'not JSON'))).toMatchObject({ outcome: 'corrupt', stage: 'lookup' })
@@ -336,6 +398,14 @@ describe('the face', () => {
     expect(cacheLocationFromEnv({ CACHE_S3_KEY: 'k' }, 'CACHE')).toEqual({ store: undefined, key: 'k' })
     expect(cacheLocationFromEnv({ CACHE_S3_BUCKET: ' ' }, 'CACHE').store).toBeUndefined()
     expect(() => cacheLocationFromEnv({}, 'not a prefix')).toThrow(/prefix/)
+  })
+
+  test('inspect and probe reject where the store cannot say, with the outcome', async () => {
+    const cache = openCache({ scheme: 's3', bucket: 'b', endpoint: 'http://127.0.0.1:1', accessKeyId: 'AKIA', secretAccessKey: 'secret' })
+    await expect(cache.inspect('a')).rejects.toMatchObject({ code: 'ERR_IO', outcome: 'unavailable' })
+    await expect(cache.probe()).rejects.toMatchObject({ code: 'ERR_IO', outcome: 'unavailable' })
+    const signal = AbortSignal.abort(new Error('mine'))
+    await expect(cache.probe({ signal })).rejects.toThrow('mine')
   })
 
   test('an aborted signal ends the call with the outcome aborted; strict throws its reason', async ({ memory }) => {

@@ -119,6 +119,16 @@ describe('I6: the process may exit', () => {
   })
   afterAll(() => server.stop())
 
+  test('a detached snapshot tells its end, and its progress, to a process that stays', async ({ memory }) => {
+    const phases = new Set<string>()
+    const tree = makeTree(join(memory, 'tree'))
+    const cache = openCache('memory:')
+    expect(await cache.snapshot({ key: 'site', from: tree, keepProcessAlive: false, quietMs: 400, onProgress: ({ phase }) => phases.add(phase) })).toMatchObject({ outcome: 'uploaded', files: 24 })
+    expect([...phases]).toContain('pack')
+    await expect(cache.snapshot({ key: 'site', from: join(memory, 'absent'), keepProcessAlive: false, strict: true })).rejects.toMatchObject({ code: 'ERR_EMPTY_STAGE', outcome: 'empty' })
+    await expect(cache.snapshot({ key: '../x', from: tree, keepProcessAlive: false })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+  })
+
   test('a detached snapshot does not keep Node alive, and leaves nothing at the key', async ({ memory }) => {
     server.fault = { when: ({ method }) => method === 'PUT', what: 'stall-after-accept' }
     const tree = makeTree(join(memory, 'tree'))

@@ -59,7 +59,7 @@ const checks = {
   async order(tree) {
     const { store, asked, stop } = await serve()
     await openCache(store).snapshot({ key: 'site', from: tree })
-    const puts = asked.filter((line) => line.startsWith('PUT') && line.includes('/site/'))
+    const puts = asked.filter((line) => line.startsWith('PUT') && /\/site\/(blobs\/|current.json)/.test(line))
     console.log(puts.map((line) => (line.includes('/blobs/') ? 'blob' : 'pointer')).join(' '))
     stop()
   },

@@ -48,6 +48,13 @@ const verbs = {
     say('held', child.pid)
     setInterval(() => {}, 1e6)
   },
+  // Holds, and starts programs without a pause: at any moment some child is between fork and exec.
+  async fork() {
+    const lock = await acquireLock(path, options)
+    say('held', lock.generation)
+    const next = () => spawn('true', { stdio: 'ignore' }).once('close', next)
+    for (let index = 0; index < 4; index += 1) next()
+  },
   async prewarm() {
     const value = `${path}.value`
     say('started')

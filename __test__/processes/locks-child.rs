@@ -7,7 +7,8 @@
 //!
 //! `locks-child hold <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, holds until killed.
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
-//! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`.
+//! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`; with TELL
+//! it prints `waiting` once it has to.
 //! `locks-child many <lock> <auto|lease> <n>`: n waits on one lock at once; prints `waiting`, then `served <n>`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
@@ -21,11 +22,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use warmswap::core::error::Result;
-use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, Request};
+use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, OnWait, Request, WaitInfo};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 use warmswap::core::sys::{fault, flock};
@@ -53,12 +55,21 @@ fn acquire(path: &str, request: &Request) -> Acquired {
 
 fn try_acquire(path: &str, request: &Request, deadline: Deadline) -> Result<Acquired> {
     let lock = LockPath::parse(path).expect("a lock path");
+    let on_wait: Option<OnWait> = std::env::var_os("TELL").map(|_| {
+        let is_told = AtomicBool::new(false);
+        let tell = move |_: WaitInfo| {
+            if !is_told.swap(true, Ordering::SeqCst) {
+                say("waiting");
+            }
+        };
+        Box::new(tell) as OnWait
+    });
     block_on(locks::acquire(
         lock,
         request.clone(),
         deadline,
         Cancel::new(),
-        None,
+        on_wait,
     ))
 }
 
@@ -127,7 +138,9 @@ fn lose(rest: &[String]) {
     fault::arm();
     say("held");
     let (told, lost) = std::sync::mpsc::channel();
-    acquired.held.on_lost(Box::new(move |_| drop(told.send(()))));
+    acquired.held.on_lost(Box::new(move |_| {
+        let _nobody_left = told.send(());
+    }));
     let mut longest = Duration::ZERO;
     while lost.recv_timeout(Duration::from_millis(20)).is_err() {
         let begun = Instant::now();

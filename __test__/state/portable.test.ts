@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { cellSuite } from './suites/cells.js'
-import { registrySuite } from './suites/registry.js'
+import { registrySuite, warningsOf } from './suites/registry.js'
 
 // Before the first import, as in a runtime that has no native addons.
 process.dlopen = undefined as never
@@ -12,9 +12,14 @@ const builds: Record<string, typeof import('warmswap/state')> = {
   'the native build without the addon': await import('warmswap/state'),
 }
 
-describe.each(Object.entries(builds))('R16: %s', (_, state) => {
+describe.each(Object.entries(builds))('R16: %s', (build, state) => {
   test('says what it is', () => {
     expect(state.stateBackend).toBe('js')
+  })
+
+  test('cells that do not reach other threads are told once where they were meant to', async () => {
+    const warnings = await warningsOf(() => [state.sharedCell('one'), state.sharedCell('two')])
+    expect(warnings).toEqual(build.startsWith('the native') ? [expect.stringMatching(/within each thread only.*could not be loaded/)] : [])
   })
 
   registrySuite(state)

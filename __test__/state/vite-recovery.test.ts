@@ -6,7 +6,7 @@ import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
 import { header, rawRequest } from '../support/raw-request.js'
 import { type Answer, applicationPlugin, Calls, CHUNK_ENTRY, type ChunkEntry, ENTRY, type Entry, copyFixture, failingPlugin, type Fixture, type FixtureOptions, loadVite, modes, openFixture, staleError, versions } from '../support/vite.js'
-import { hopelessEnds, recoveryIsGentle, redirectStaysHere, unsafeIsRefused } from '../support/vite-checks.js'
+import { hopelessEnds, recoveryIsGentle, redirectsEnd, redirectStaysHere, unsafeIsRefused } from '../support/vite-checks.js'
 
 const { default: warmswap, importWithRecovery, onReoptimize, resolveOptimizedId } = plugins
 
@@ -218,12 +218,7 @@ describe.each(modes)('$name', (mode) => {
 
   test('S5: a redirect never leaves the origin', () => redirectStaysHere(plugins, mode))
 
-  test('S5: redirects for what stays stale end', async () => {
-    const calls = new Calls()
-    const fixture = await open({ ...mode, recovery: { onUnsafe: 'redirect-307' }, plugins: [failingPlugin(calls)] })
-    expect((await fetch(await fixture.url(), { method: 'POST' })).status).toBe(503)
-    expect(calls.count).toBe(3)
-  })
+  test('S5: redirects for what stays stale end', () => redirectsEnd(plugins, mode))
 
   test('S5: a body that was read is not redirected', async () => {
     const fixture = await open({ ...mode, recovery: { onUnsafe: 'redirect-307' }, plugins: [failingPlugin(new Calls(), { reads: true })] })
@@ -265,9 +260,65 @@ describe.each(modes)('$name', (mode) => {
     expect(await serve()).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
     await expect(importWithRecovery(old, ENTRY)).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
+
+  test('S10: requests are recovered after a restart as before it', async () => {
+    const fixture = await open({ ...mode, plugins: [applicationPlugin()] })
+    const url = await fixture.url()
+    const get = async (route: string): Promise<Answer> => (await fetch(`${url}/app/${route}`)).json() as Promise<Answer>
+    const before = await get('route-a')
+    await fixture.server.restart()
+    await get('route-a')
+    expect(await get('route-b')).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
+    expect(fixture.events.map(({ outcome }) => outcome)).toEqual(mode.silent ? [] : ['retry', 'recovered'])
+  })
+})
+
+describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, ssrLoadModule', (mode) => {
+  test('R1, S1, S7: requests over a re-optimization keep their context', async () => {
+    const plugin = applicationPlugin(new Calls(), async (server) => (await server.ssrLoadModule(ENTRY)) as Entry)
+    const fixture = await open({ ...mode, plugins: [plugin] })
+    const url = await fixture.url()
+    const get = async (route: string): Promise<Answer> => (await fetch(`${url}/app/${route}`)).json() as Promise<Answer>
+    const before = await get('route-a')
+    for (const answer of await Promise.all(Array.from({ length: 50 }, () => get('route-b')))) expect(answer).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
+    expect(fixture.events.some(({ outcome }) => outcome === 'recovered')).toBe(!mode.silent)
+    expect(fixture.events.filter(({ outcome }) => outcome === 'gave-up')).toEqual([])
+    const { routeShared, entryShared } = await get('route-b')
+    expect(routeShared).toBe(entryShared)
+  })
+})
+
+describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, the plugins added twice', (mode) => {
+  test('by a framework and by its user: the first is at work, and that is told', async () => {
+    const ignored: unknown[] = []
+    const second = warmswap({ recovery: { onEvent: (event) => ignored.push(event) } })
+    const fixture = await open({ ...mode, plugins: [second, applicationPlugin()] })
+    const get = async (route: string): Promise<Answer> => (await fetch(`${await fixture.url()}/app/${route}`)).json() as Promise<Answer>
+    await get('route-a')
+    expect((await get('route-b')).store).toEqual({ user: 'ada' })
+    expect([fixture.events.map(({ outcome }) => outcome), ignored]).toEqual([mode.silent ? [] : ['retry', 'recovered'], []])
+    const told = (text: string): number => fixture.log.filter((line) => line.includes(text)).length
+    expect([told('is there twice'), told('were discovered late') + told('was discovered late'), told('evaluated under two hashes')]).toEqual([1, 1, mode.silent ? 1 : 0])
+  })
 })
 
 describe.each(versions)('$name', (version) => {
+  test('listeners that throw, ours and the application\'s, break nothing of Vite\'s commit', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    onTestFinished(() => warn.mockRestore())
+    const fixture = await open({ version })
+    const { info } = fixture.ssr.logger
+    fixture.ssr.logger.info = (text, options) => {
+      if (text.includes('[warmswap]')) throw new Error('no terminal')
+      info(text, options)
+    }
+    using _ = onReoptimize(fixture.server, () => { throw new Error('deaf') })
+    await fixture.entry()
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    expect(answer).toMatchObject({ store: { user: 'ada' } })
+    await vi.waitFor(() => expect(warn.mock.calls.map(([message]) => String(message))).toEqual([expect.stringContaining('no terminal'), expect.stringContaining('deaf')]))
+  })
+
   test('S9: nothing of the plugins is in a build', async () => {
     const vite = await loadVite(version)
     const root = copyFixture('plain')

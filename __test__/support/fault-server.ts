@@ -13,7 +13,7 @@ import { ACCESS_KEY_ID, SECRET_ACCESS_KEY } from './s3.js'
 export interface Fault {
   when(request: { method: string; path: string; query: URLSearchParams; range: string | undefined; count: number }): boolean
   what:
-    | 'stall-after-accept' | 'stall-after-headers' | 'stall-mid-body' | 'trickle' | 'reset-mid-body' | 'ignore-range' | 'wrong-content-range'
+    | 'stall-after-accept' | 'stall-after-headers' | 'stall-mid-body' | 'trickle' | 'reset' | 'reset-mid-body' | 'ignore-range' | 'wrong-content-range'
     | 'short-range' | 'short-body' | 'slow-down' | 'redirect' | 'conflict' | 'precondition' | 'denied' | 'swap-object' | 'lose-answer' | 'garbage'
   /** After how many bytes of the body, for those in its middle; half of it if absent. */
   at?: number
@@ -92,6 +92,7 @@ export async function startFaultServer(): Promise<FaultServer> {
     const what = strikes(method, path, url.searchParams, range)
     self.requests.push({ method, path, range, ifMatch: request.headers['if-match'], headers: request.headers })
     if (what === 'stall-after-accept') return
+    if (what === 'reset') return void request.socket.resetAndDestroy()
     const pieces: Buffer[] = []
     for await (const piece of request) pieces.push(piece as Buffer)
     const body = Buffer.concat(pieces)

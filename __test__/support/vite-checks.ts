@@ -121,3 +121,15 @@ export async function redirectStaysHere({ staleDepRecovery }: Plugins, mode: Mod
     }
   })
 }
+
+/** S5: a redirect is a new request, and what stays stale must not go round for ever. */
+export async function redirectsEnd({ staleDepRecovery }: Plugins, mode: Mode): Promise<void> {
+  const calls = new Calls()
+  await withFixture({ ...mode, context: 'kept', plugins: [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(calls)] }, async (fixture) => {
+    // The optimizer has committed its cold start: a commit in between counts anew.
+    await fixture.entry()
+    const response = await fetch(await fixture.url(), { method: 'POST' }).catch((error: Error) => Promise.reject(error.cause))
+    expect(response.status).toBe(503)
+    expect(calls.count).toBe(3)
+  })
+}

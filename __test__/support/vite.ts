@@ -256,7 +256,7 @@ export class Calls {
 }
 
 /** Serves /app/<route> through the fixture's entry. */
-export function applicationPlugin(calls = new Calls()): PluginOption {
+export function applicationPlugin(calls = new Calls(), load = (server: ViteDevServer): Promise<Entry> => runnerOf(server.environments.ssr).import<Entry>(ENTRY)): PluginOption {
   return {
     name: 'fixture:application',
     configureServer: (server) => () => {
@@ -266,7 +266,7 @@ export function applicationPlugin(calls = new Calls()): PluginOption {
         calls.methods.push(request.method ?? '')
         response.setHeader(`x-attempt-${calls.count}`, 'true')
         try {
-          const entry = await runnerOf(server.environments.ssr).import<Entry>(ENTRY)
+          const entry = await load(server)
           response.setHeader('content-type', 'application/json')
           response.end(JSON.stringify(await entry.handle(route)))
         } catch (error) {

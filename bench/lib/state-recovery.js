@@ -1,9 +1,8 @@
-// How long after the optimizer's commit a GET is answered that met a stale dependency, on the fixture of the tests with Vite's own in-process runner.
+// How long after the optimizer's commit GETs are answered that met a stale dependency, on the fixture of the tests with Vite's own in-process runner.
 import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createServer } from 'vite'
 import warmswap, { onReoptimize } from '../../dist/vite.js'
 import { root as repository } from '../../scripts/lib/process.js'
 
@@ -32,8 +31,9 @@ const application = {
   },
 }
 
-/** Milliseconds from the commit to the whole answer. */
-async function recoveredRequest() {
+/** Milliseconds from the commit to the last of the whole answers. */
+async function recoveredRequests({ vite, parallel }) {
+  const { createServer } = await import(vite)
   const root = copyFixture()
   const events = []
   const server = await createServer({
@@ -51,19 +51,21 @@ async function recoveredRequest() {
   await (await fetch(`${url}/route-a`)).json()
   let committed
   const subscription = onReoptimize(server, () => (committed = performance.now()))
-  const { store } = await (await fetch(`${url}/route-b`)).json()
+  const answers = await Promise.all(Array.from({ length: parallel }, async () => (await fetch(`${url}/route-b`)).json()))
   const took = performance.now() - committed
   subscription[Symbol.dispose]()
   http.closeAllConnections()
   http.close()
   await server.close()
   rmSync(root, { recursive: true, force: true })
-  if (store.user !== 'ada' || !events.includes('recovered')) throw new Error(`the request was not recovered: ${events.join(', ')}`)
+  // Vite 6 is silent: nothing has to be recovered there, and the context is kept by the registry.
+  if (answers.some(({ store }) => store?.user !== 'ada') || (vite !== 'vite6' && !events.includes('recovered'))) throw new Error(`requests were not recovered: ${events.join(', ')}`)
   return took
 }
 
-export async function recoveries(rounds = 12) {
+/** With this package as Vite (an alias of package.json) and so many GETs at once. */
+export async function recoveries(kind, rounds = 12) {
   const times = []
-  for (let round = 0; round < rounds; round += 1) times.push(await recoveredRequest())
+  for (let round = 0; round < rounds; round += 1) times.push(await recoveredRequests(kind))
   return times.slice(2)
 }

@@ -148,7 +148,7 @@ pub fn start_pack(directory: String, options: NativePackOptions) -> napi::Result
             // Nobody asks a packed stream for its tree.
             hash: false,
             cancel: cancel.clone(),
-            progress: Arc::default(),
+            ..WriteOptions::default()
         };
         let source = Arc::new(Mutex::new(Source::Ready(PathBuf::from(directory), options)));
         Ok(Packer { source, cancel })

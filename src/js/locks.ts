@@ -30,7 +30,7 @@ export interface LockOptions {
   leaseTtlMs?: number
   /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
   foreignStaleMs?: number
-  /** JSON that others see in {@link Holder}; the whole record has at most 64 KiB. */
+  /** JSON that others see in {@link Holder}; at most 32 KiB of it. */
   metadata?: Record<string, unknown>
   /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. @default false */
   coverChildren?: boolean

@@ -95,15 +95,20 @@ impl Disk {
     /// The power goes, and comes back.
     fn lose_power(&mut self) {
         if self.filesystem == Filesystem::Btrfs {
-            let copy = self.folder.path().join("copy");
-            assert!(succeeds(
-                "cp",
-                &[
-                    "--sparse=always",
-                    self.image.to_str().expect("UTF-8"),
-                    copy.to_str().expect("UTF-8")
-                ]
-            ));
+            let other = if self.image.ends_with("image") {
+                "copy"
+            } else {
+                "image"
+            };
+            let copy = self.folder.path().join(other);
+            let paths = [&self.image, &copy].map(|path| path.to_str().expect("UTF-8"));
+            // Of one instant: the kernel may write back while it is copied.
+            loop {
+                assert!(succeeds("cp", &["--sparse=always", paths[0], paths[1]]));
+                if succeeds("cmp", &["--quiet", paths[0], paths[1]]) {
+                    break;
+                }
+            }
             self.unmount();
             self.image = copy;
         } else {
@@ -116,7 +121,7 @@ impl Disk {
             );
             self.unmount();
         }
-        assert!(self.mount(), "mounted again");
+        assert!(self.mount(), "{:?} is mounted again", self.filesystem);
     }
 
     fn store(&self, name: &str) -> PathBuf {

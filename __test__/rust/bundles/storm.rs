@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use warmswap::core::sys::identity;
 
 use crate::fixture::{Fixture, User};
 use crate::intervals::{Call, Line, sequence, unexplained};
@@ -120,7 +121,19 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
     children.iter_mut().for_each(kill);
     drop(crowd);
     lines.iter().for_each(|(life, line)| tally.note(life, &line));
+    tally.said.push(found_at_the_end(fixture));
     tally
+}
+
+/// What the last writer did that was killed, as the next one would have found it.
+fn found_at_the_end(fixture: &Fixture) -> Line {
+    let number = fixture.open().current().expect("readlink").unwrap_or(0);
+    let now = identity::monotonic_micros();
+    Line::Found(Call {
+        number,
+        before: now,
+        after: now,
+    })
 }
 
 fn kill(child: &mut Child) {

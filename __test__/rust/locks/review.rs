@@ -22,7 +22,7 @@ fn wait_for_vacancy(arena: &Arena, request: Request) -> mpsc::Receiver<Result<bo
         Deadline::NEVER,
         None,
         move |outcome| {
-            drop(sender.send(outcome.map_err(|error| error.code.as_str())));
+            let _nobody_left = sender.send(outcome.map_err(|error| error.code.as_str()));
         },
     );
     Queue::find(&lock, request.mode).expect("a queue").enter(wait);
@@ -107,20 +107,28 @@ fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
             Deadline::NEVER,
             None,
             move |taken| {
-                drop(sender.send(taken.is_ok()));
+                let _nobody_left = sender.send(taken.is_ok());
             },
         );
         Queue::find(&lock, request.mode).expect("a queue").enter(wait);
         taken
     };
     let first = acquire(1500);
-    eventually("its record", || {
-        arena.locks().join(".key.lock.lease/1.json").exists()
+    eventually("its first sight", || {
+        arena.locks().join(".key.lock.observed").exists()
     });
-    // Another process, which judges the living record of the first one: new with each of its heartbeats.
+    // Another process with another patience.
     let mut other = Process::start(&["once", &arena.lock(), "lease", "300"], &[]);
     assert_eq!(first.recv_timeout(SOON), Ok(true), "the window never ended");
     assert!(other.line_within(SOON).is_some());
+}
+
+/// What a call waits for that a filesystem does not answer: nobody opens it.
+fn fifo(arena: &Arena) -> String {
+    let path = arena.path().join("fifo").to_string_lossy().into_owned();
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    path
 }
 
 /// A filesystem that does not answer to a renewal: the holder is told by the clock alone.
@@ -128,7 +136,11 @@ fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
 fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     let arena = Arena::new();
     // Armed once it is held: the rename of the first renewal.
-    let environment = [("WARMSWAP_FAULT", "1:STALL:rename")];
+    let fifo = fifo(&arena);
+    let environment = [
+        ("WARMSWAP_FAULT", "1:HOLD:rename"),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+    ];
     let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
     holder.line().expect("held");
     let held_since = Instant::now();
@@ -155,7 +167,11 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
 fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
     let arena = Arena::new();
     let elsewhere = Arena::below(&std::env::temp_dir());
-    let environment = [("WARMSWAP_FAULT", "1:STALL:rename")];
+    let fifo = fifo(&arena);
+    let environment = [
+        ("WARMSWAP_FAULT", "1:HOLD:rename"),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+    ];
     let lock = elsewhere.lock();
     let mut holder = Process::start(&["beside", &arena.lock(), &lock, "600"], &environment);
     holder.line().expect("held");
@@ -330,4 +346,157 @@ fn i6_users_follow_each_other_in_a_sticky_directory() {
             killed.reap();
         }
     }
+}
+
+/// Who waits for another program's directory has no record, so that it neither is taken for the holder nor keeps
+/// anybody out, also when it is stopped.
+#[test]
+fn i23_who_waits_for_a_mkdir_lock_is_not_its_holder() {
+    for mode in MODES {
+        let arena = Arena::new();
+        write_legacy_lock(&arena.lock(), std::process::id());
+        let mut waiter = Process::start(&["once", &arena.lock(), mode], &[("TELL", "1")]);
+        assert_eq!(waiter.line().as_deref(), Some("waiting"), "{mode}");
+        let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("a look");
+        let holder = found.holder.expect("a holder");
+        assert_eq!(
+            (holder.pid, holder.format),
+            (Some(std::process::id()), locks::OwnerFormat::OwnerJson)
+        );
+        waiter.signal(rustix::process::Signal::STOP);
+        std::fs::remove_dir_all(arena.lock()).expect("given back");
+        let next = arena
+            .acquire(mode, SOON)
+            .expect("the lock beside a stopped waiter");
+        next.held.release(None);
+        waiter.signal(rustix::process::Signal::CONT);
+        assert!(
+            waiter
+                .line_within(SOON)
+                .is_some_and(|line| line.starts_with("held"))
+        );
+    }
+}
+
+/// Callers that give up before an orphan's window is over heal it together.
+#[test]
+fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
+    for (mode, within) in [("auto", 200), ("lease", 200), ("auto", 0), ("lease", 0)] {
+        let arena = Arena::new();
+        std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+        let lock = LockPath::parse(&arena.lock()).expect("a path");
+        let request = Request {
+            foreign_stale: Duration::from_millis(1000),
+            ..request(mode)
+        };
+        let attempt = || {
+            let deadline = Deadline::after(Duration::from_millis(within));
+            let cancel = warmswap::core::sys::cancel::Cancel::new();
+            let taken = locks::acquire(lock.clone(), request.clone(), deadline, cancel, None);
+            futures::executor::block_on(taken).map(|acquired| acquired.held.release(None))
+        };
+        let begun = Instant::now();
+        eventually("the end of its window", || attempt().is_ok());
+        let took = begun.elapsed();
+        assert!(
+            (900..6000).contains(&took.as_millis()),
+            "{mode}, waits of {within} ms: {took:?}"
+        );
+    }
+}
+
+#[test]
+fn i21_a_sweep_spares_what_names_a_living_process_and_does_not_stop_at_what_is_odd() {
+    let arena = Arena::new();
+    let held = arena.acquire("auto", SOON).expect("the lock");
+    let owner = std::fs::read(Path::new(&arena.lock()).join("owner.json")).expect("its owner");
+    let prepared = |token: &str| arena.locks().join(format!(".other.{token}.tmp"));
+    let [living, nobodys] = [
+        "ba4c63ce-d572-4434-843e-e874296731e2",
+        "00000000-d572-4434-843e-e874296731e2",
+    ]
+    .map(prepared);
+    for directory in [&living, &nobodys] {
+        std::fs::create_dir(directory).expect("mkdir");
+    }
+    std::fs::write(living.join("owner.json"), owner).expect("its owner");
+    let two_minutes_ago = std::time::SystemTime::now() - Duration::from_mins(2);
+    for directory in [&living, &nobodys] {
+        let file = std::fs::File::open(directory).expect("a directory");
+        file.set_modified(two_minutes_ago).expect("back-dated");
+    }
+    // The guard of a lock whose path is a file.
+    std::fs::write(arena.locks().join(".a file.guard"), "").expect("a guard");
+    std::fs::write(arena.locks().join("a file"), "").expect("a file");
+    let swept = locks::sweep(&arena.locks()).expect("swept");
+    assert_eq!(swept.removed, std::slice::from_ref(&nobodys));
+    assert!(living.exists() && !nobodys.exists());
+    held.held.assert_held().expect("held");
+    held.held.release(None);
+}
+
+/// T27: another program clears the directory away and makes its own at once.
+#[test]
+fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let (told, lost) = mpsc::channel();
+        held.on_lost(Box::new(move |why| {
+            let _nobody_left = told.send(why.to_owned());
+        }));
+        std::fs::remove_dir_all(arena.lock()).expect("cleared away");
+        write_legacy_lock(&arena.lock(), std::process::id());
+        let why = lost.recv_timeout(SOON);
+        // Our own directory may have come in between: then the other one has failed to make its own.
+        let owner = std::fs::read_to_string(Path::new(&arena.lock()).join("owner.json")).expect("an owner");
+        assert!(why.is_ok() || owner.contains(held.token()), "{mode}: nobody told");
+        if why.is_ok() {
+            assert_eq!(held.release(None), locks::Release::Lost, "{mode}");
+            assert!(Path::new(&arena.lock()).exists(), "{mode}: it is another's");
+        }
+    }
+}
+
+/// Where the system gives no more threads that is an error of the call, and nothing stays of it.
+#[test]
+fn i22_a_process_without_threads_is_told_so() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can limit the threads of another user");
+        return;
+    }
+    const SOMEBODY: &str = "54321";
+    let arena = Arena::new();
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(arena.path(), open_to_all).expect("open to all");
+    let once = |threads: &str| {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            SOMEBODY,
+            "--regid",
+            SOMEBODY,
+            "--clear-groups",
+            "prlimit",
+        ]);
+        command.args([
+            &format!("--nproc={threads}"),
+            program(),
+            "once",
+            &arena.lock(),
+            "auto",
+        ]);
+        let mut child = Process::spawn(&mut command);
+        let line = child.line();
+        child.reap();
+        line.unwrap_or_default()
+    };
+    // The first thread is the program's own, the second the reactor's, the third the heartbeat's.
+    assert!(once("1").starts_with("ERR_IO"), "no reactor");
+    assert!(once("2").starts_with("ERR_IO"), "no heartbeat");
+    assert!(
+        !arena.locks().join(".key.lock.lease/1.json").exists(),
+        "taken without a heartbeat"
+    );
+    assert!(once("3").starts_with("held"), "enough");
 }

@@ -114,6 +114,14 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
       expect(listState()).toMatchObject([{ key: 'versioned', version: 2, generation: 2 }])
     })
 
+    test('a version of another type is another version', () => {
+      const dispose = vi.fn()
+      expect(defineState('typed', () => 'of a number', { version: 1, dispose })).toBe('of a number')
+      expect(defineState('typed', () => 'of a string', { version: '1' })).toBe('of a string')
+      expect(dispose).toHaveBeenCalledExactlyOnceWith('of a number')
+      expect(listState()).toMatchObject([{ version: '1', generation: 2 }])
+    })
+
     test('migrates where it can', () => {
       defineState('migrated', () => ({ count: 41 }))
       const init = vi.fn()

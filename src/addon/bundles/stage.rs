@@ -1,11 +1,14 @@
 //! Stages: written by many calls at once, published or discarded by one that is alone with them.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
+use futures::future::{MaybeDone, maybe_done};
 use napi::Env;
 use napi_derive::napi;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::addon::cancel::{self, CancelToken};
 use crate::addon::runtime;
@@ -77,17 +80,19 @@ impl NativeStage {
         options: NativePublishOptions,
         token: Option<&CancelToken>,
     ) -> Promise<'env, NativeGeneration> {
-        let (shared, stage) = (Arc::clone(&self.shared), Arc::clone(&self.stage));
-        let cancel = cancel::of(token);
-        env.spawn_future(runtime::spawned(publish(shared, stage, options, cancel)))
+        let (shared, cancel) = (Arc::clone(&self.shared), cancel::of(token));
+        let alone = queued(Arc::clone(&self.stage).write_owned());
+        env.spawn_future(runtime::spawned(async move {
+            publish(shared, turn(alone).await, options, cancel).await
+        }))
     }
 
     /// Removes it.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn discard<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
-        let stage = Arc::clone(&self.stage);
+        let alone = queued(Arc::clone(&self.stage).write_owned());
         env.spawn_future(runtime::spawned(async move {
-            let unpublished = stage.write_owned().await.take();
+            let unpublished = turn(alone).await.take();
             runtime::step(move || unpublished.map_or(Ok(()), |stage| stage.discard())).await
         }))
     }
@@ -108,12 +113,25 @@ impl NativeStage {
         env: &'env Env,
         work: impl FnOnce(&Stage) -> Result<()> + Send + 'static,
     ) -> Promise<'env, ()> {
-        let stage = Arc::clone(&self.stage);
+        let shared = queued(Arc::clone(&self.stage).read_owned());
         env.spawn_future(runtime::spawned(async move {
-            let stage = stage.read_owned().await;
+            let stage = turn(shared).await;
             runtime::step(move || work(open(stage.as_ref())?)).await
         }))
     }
+}
+
+/// A future that has its place in the queue now, on the caller's thread, and not when a task is first run: calls on a
+/// stage take effect in the order in which they were made.
+fn queued<F: Future>(place: F) -> Pin<Box<MaybeDone<F>>> {
+    let mut place = Box::pin(maybe_done(place));
+    let _is_ready = place.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    place
+}
+
+async fn turn<F: Future>(mut place: Pin<Box<MaybeDone<F>>>) -> F::Output {
+    place.as_mut().await;
+    place.as_mut().take_output().expect("it is done, and taken once")
 }
 
 fn open(stage: Option<&Stage>) -> Result<&Stage> {
@@ -127,11 +145,10 @@ fn open(stage: Option<&Stage>) -> Result<&Stage> {
 
 async fn publish(
     shared: Arc<Shared>,
-    stage: Arc<RwLock<Option<Stage>>>,
+    stage: OwnedRwLockWriteGuard<Option<Stage>>,
     options: NativePublishOptions,
     cancel: Cancel,
 ) -> Result<NativeGeneration> {
-    let stage = stage.write_owned().await;
     let timeout_ms = options.timeout_ms;
     let (sealing, token) = (Arc::clone(&shared), cancel.clone());
     let (mut stage, sealed, wanted) = runtime::step(move || {

@@ -114,13 +114,18 @@ impl Cache {
     }
 
     /// Whether the store tells a false condition; found out once with a small object.
-    pub(super) async fn honours_conditions(&self, store: &dyn Store, meter: &Arc<Meter>) -> Answer<bool> {
+    pub(super) async fn honours_conditions(
+        &self,
+        store: &dyn Store,
+        key: &Key,
+        meter: &Arc<Meter>,
+    ) -> Answer<bool> {
         if !store.conditions_are_uncertain() {
             return Ok(true);
         }
         let found = self
             .honours_conditions
-            .get_or_try_init(|| super::maintain::probe_conditions(store, meter))
+            .get_or_try_init(|| super::maintain::honours_conditions(store, key, meter))
             .await?;
         Ok(*found)
     }

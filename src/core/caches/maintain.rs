@@ -246,20 +246,78 @@ async fn remove_all(store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<
     Ok(())
 }
 
-fn probe_path() -> String {
-    format!(".warmswap-probe/{}", uuid::Uuid::new_v4().simple())
+/// A path for an object of a probe in this folder of the store.
+fn probe_path(folder: &str) -> String {
+    let name = format!(".warmswap-probe/{}", uuid::Uuid::new_v4().simple());
+    if folder.is_empty() {
+        name
+    } else {
+        format!("{folder}/{name}")
+    }
+}
+
+/// Where the policy of a writer of this key lets it write: below the key, or beside the one object.
+fn folder_of(key: &Key) -> &str {
+    match key.single_object() {
+        None => key.as_str(),
+        Some(_) => key.as_str().rsplit_once('/').map_or("", |(folder, _)| folder),
+    }
+}
+
+/// A version that no object has.
+fn stale() -> Condition {
+    Condition::Version("\"00000000000000000000000000000000\"".to_owned())
+}
+
+/// Whether the store honours the conditions of a writer of this key.
+pub(super) async fn honours_conditions(store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<bool> {
+    match probe_conditions(store, folder_of(key), meter).await {
+        // A policy so fine is of a store that has conditions: they are sent.
+        Err(failure) if failure.kind == Kind::Denied => Ok(true),
+        found => found,
+    }
+}
+
+/// The same for an object in several parts: the condition is on their completion.
+pub(super) async fn honours_in_parts(
+    store: &dyn Store,
+    key: &Key,
+    condition: &Condition,
+    meter: &Arc<Meter>,
+) -> Answer<bool> {
+    let path = probe_path(folder_of(key));
+    let body = Body::Bytes(Bytes::from_static(b"warmswap probe"));
+    match store.write(&path, body, Condition::Always, meter).await {
+        Err(failure) if failure.kind == Kind::Denied => return Ok(true),
+        written => written?,
+    };
+    let mistaken = match condition {
+        Condition::Version(_) => stale(),
+        Condition::Absent | Condition::Always => Condition::Absent,
+    };
+    let honoured = probe_multipart(store, &path, mistaken, meter).await;
+    tidy_up(store, &path, meter).await;
+    honoured
+}
+
+/// A writer may lack the right to delete: what stays is a few bytes.
+async fn tidy_up(store: &dyn Store, path: &str, meter: &Arc<Meter>) {
+    drop(store.delete(path, meter).await);
 }
 
 /// Whether a write that must not happen is refused.
-pub(super) async fn probe_conditions(store: &dyn Store, meter: &Arc<Meter>) -> Answer<bool> {
-    let path = probe_path();
+async fn probe_conditions(store: &dyn Store, folder: &str, meter: &Arc<Meter>) -> Answer<bool> {
+    let path = probe_path(folder);
     let body = || Body::Bytes(Bytes::from_static(b"warmswap probe"));
     store.write(&path, body(), Condition::Absent, meter).await?;
-    let honours_absent = was_refused(store.write(&path, body(), Condition::Absent, meter).await)?;
-    let stale = Condition::Version("\"00000000000000000000000000000000\"".to_owned());
-    let honours_version = was_refused(store.write(&path, body(), stale, meter).await)?;
-    store.delete(&path, meter).await?;
-    Ok(honours_absent && honours_version)
+    let honours = async {
+        let absent = was_refused(store.write(&path, body(), Condition::Absent, meter).await)?;
+        let version = was_refused(store.write(&path, body(), stale(), meter).await)?;
+        Ok(absent && version)
+    };
+    let honours = honours.await;
+    tidy_up(store, &path, meter).await;
+    honours
 }
 
 fn was_refused(written: Answer<String>) -> Answer<bool> {
@@ -273,7 +331,7 @@ fn was_refused(written: Answer<String>) -> Answer<bool> {
 }
 
 async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
-    let path = probe_path();
+    let path = probe_path("");
     let body = Body::Bytes(Bytes::from_static(b"0123456789"));
     let etag = match store.write(&path, body, Condition::Always, meter).await {
         Ok(etag) => etag,
@@ -292,9 +350,10 @@ async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
         Err(failure) if matches!(failure.kind, Kind::RangeIgnored | Kind::Malformed) => false,
         Err(failure) => return Err(failure),
     };
-    let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, meter).await?;
-    let conditional_multipart = probe_multipart(store, &path, meter).await?;
-    store.delete(&path, meter).await?;
+    let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, "", meter).await?;
+    let conditional_multipart = probe_multipart(store, &path, Condition::Absent, meter).await?
+        && probe_multipart(store, &path, stale(), meter).await?;
+    tidy_up(store, &path, meter).await;
     Ok(Abilities {
         conditional_put,
         conditional_multipart,
@@ -303,8 +362,13 @@ async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
     })
 }
 
-/// Two parts on top of an object that is there: must be refused at the end.
-async fn probe_multipart(store: &dyn Store, path: &str, meter: &Arc<Meter>) -> Answer<bool> {
+/// Two parts on top of an object that is there, under a condition that does not hold: must be refused at the end.
+async fn probe_multipart(
+    store: &dyn Store,
+    path: &str,
+    mistaken: Condition,
+    meter: &Arc<Meter>,
+) -> Answer<bool> {
     let size = PART_BYTES + 1;
     let file = crate::core::sys::fs::anonymous(&std::env::temp_dir()).map_err(Failure::from)?;
     file.set_len(size)
@@ -316,7 +380,7 @@ async fn probe_multipart(store: &dyn Store, path: &str, meter: &Arc<Meter>) -> A
     };
     was_refused(
         store
-            .write(path, Body::Spool(Arc::new(spool)), Condition::Absent, meter)
+            .write(path, Body::Spool(Arc::new(spool)), mistaken, meter)
             .await,
     )
 }

@@ -143,6 +143,8 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         format,
         level: options.packing.level.unwrap_or(DEFAULT_LEVEL),
         excludes: options.packing.excludes.clone(),
+        max_files: options.packing.max_files,
+        max_bytes: options.packing.max_bytes,
         hash: true,
         cancel,
         progress,
@@ -154,21 +156,6 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         path: &directory,
     };
     let summary = archive::write(&options.from, &mut sink, &writing)?;
-    let over = |what: &str, value: u64, most: u64| {
-        Stop(
-            SnapshotOutcome::TooLarge,
-            format!(
-                "the tree has {value} {what}, more than limits.max{} allows ({most})",
-                if what == "files" { "Files" } else { "Bytes" }
-            ),
-        )
-    };
-    if summary.files > options.packing.max_files {
-        return Err(over("files", summary.files, options.packing.max_files));
-    }
-    if summary.bytes > options.packing.max_bytes {
-        return Err(over("bytes", summary.bytes, options.packing.max_bytes));
-    }
     Ok(Packed {
         sha256: hex(&sink.hasher.finalize()),
         spool: Arc::new(Spool {

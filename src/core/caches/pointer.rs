@@ -30,6 +30,18 @@ pub struct Producer {
 }
 
 impl Producer {
+    /// Whether both are of the same kind of machine.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let machine = |producer: &Self| {
+            [
+                producer.platform.clone(),
+                producer.arch.clone(),
+                producer.libc.clone(),
+            ]
+        };
+        machine(self) == machine(other)
+    }
+
     /// This build on this machine, in Node's words.
     pub fn of_this_machine(fingerprint: String) -> Self {
         let platform = match std::env::consts::OS {

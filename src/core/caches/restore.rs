@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Limits, Progress, Symlinks};
-use super::cache::{Cache, Found, NotFound};
+use super::cache::{Cache, Found};
 use super::commit::Mode;
 use super::failure::{Failure as ArchiveFailure, Outcome};
 use super::key::Key;
@@ -102,6 +102,19 @@ pub(super) struct Stop {
     stage: Option<Stage>,
 }
 
+impl Stop {
+    /// Whether another key can be better: nothing is there, or nobody can use what is.
+    fn is_of_its_key(&self) -> bool {
+        matches!(
+            self.outcome,
+            RestoreOutcome::Miss
+                | RestoreOutcome::Corrupt
+                | RestoreOutcome::Incompatible
+                | RestoreOutcome::Refused
+        )
+    }
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         let stage = match failure.kind {
@@ -190,21 +203,46 @@ impl Restore {
                 self.report.outcome = stop.outcome;
                 self.report.reason = Some(stop.reason);
                 self.report.stage = stop.stage.or_else(|| Some(self.run.stage()));
-                if stop.outcome == RestoreOutcome::Corrupt {
-                    self.ticket = self.ticket.take().map(Ticket::of_damaged);
-                }
             }
         }
         self.report.ticket = self.ticket.map(|ticket| ticket.to_text());
         self.report
     }
 
+    /// The keys in turn, until one is restored or the world ends the call. What an unusable key was is told if no
+    /// later one is restored: it says more than that a fallback is not there.
     async fn attempt(&mut self) -> Result<RestoreOutcome, Stop> {
+        let mut first: Option<(Stop, RestoreReport)> = None;
+        for (index, key) in self.options.keys.clone().into_iter().enumerate() {
+            let mut stop = match self.attempt_key(&key, index == 0).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(stop) => stop,
+            };
+            stop.stage.get_or_insert_with(|| self.run.stage());
+            if index == 0 && stop.outcome == RestoreOutcome::Corrupt {
+                self.ticket = self.ticket.take().map(Ticket::of_damaged);
+            }
+            if !stop.is_of_its_key() {
+                return Err(stop);
+            }
+            let report = std::mem::replace(&mut self.report, RestoreReport::new(RestoreOutcome::Error));
+            match &first {
+                Some((told, _))
+                    if told.outcome != RestoreOutcome::Miss || stop.outcome == RestoreOutcome::Miss => {}
+                _ => first = Some((stop, report)),
+            }
+        }
+        let (stop, report) = first.expect("there is a first key");
+        self.report = report;
+        Err(stop)
+    }
+
+    async fn attempt_key(&mut self, key: &Key, is_first: bool) -> Result<RestoreOutcome, Stop> {
         let mut is_second = false;
         loop {
-            let (key, found) = self.look_up().await?;
+            let found = self.look_up(key, is_first).await?;
             self.report.key = Some(key.as_str().to_owned());
-            match self.take(&key, found).await {
+            match self.take(key, found).await {
                 // The object was replaced or pruned while it was read: once more from the pointer.
                 Err(failure) if is_gone(&failure) && !is_second => is_second = true,
                 Err(Broken::Transfer(failure)) => {
@@ -222,47 +260,30 @@ impl Restore {
         }
     }
 
-    /// The first key that is there. The ticket is always of the first key: a snapshot goes to that one.
-    async fn look_up(&mut self) -> Result<(Key, Found), Stop> {
+    /// What the key means now. The ticket is always of the first key: a snapshot goes to that one.
+    async fn look_up(&mut self, key: &Key, is_first: bool) -> Result<Found, Stop> {
         self.run.enter(Stage::Lookup);
-        let mut missed = None;
-        for (index, key) in self.options.keys.clone().into_iter().enumerate() {
-            match self.cache.look_up(&*self.store, &key, &self.run.meter).await {
-                Ok(found) => {
-                    if index == 0 {
-                        self.ticket = Some(Ticket::new(&key, seen(&found)));
-                    }
-                    return Ok((key, found));
-                }
-                Err(NotFound {
-                    outcome: RestoreOutcome::Miss,
-                    reason,
-                    ..
-                }) => {
-                    if index == 0 {
-                        self.ticket = Some(Ticket::new(&key, Seen::Nothing));
-                    }
-                    missed.get_or_insert(reason);
-                }
-                Err(not_found) => {
-                    return Err(Stop {
-                        outcome: not_found.outcome,
-                        reason: not_found.reason,
-                        stage: Some(not_found.stage),
-                    });
-                }
-            }
+        let found = self.cache.look_up(&*self.store, key, &self.run.meter).await;
+        let seen = match &found {
+            Ok(found) => Some(seen(found)),
+            Err(not_found) => (not_found.outcome == RestoreOutcome::Miss).then_some(Seen::Nothing),
+        };
+        if let Some(seen) = seen.filter(|_| is_first) {
+            self.ticket = Some(Ticket::new(key, seen));
         }
-        Err(Stop {
-            outcome: RestoreOutcome::Miss,
-            reason: missed.unwrap_or_default(),
-            stage: Some(Stage::Lookup),
+        found.map_err(|not_found| Stop {
+            outcome: not_found.outcome,
+            reason: not_found.reason,
+            stage: Some(not_found.stage),
         })
     }
 
     async fn take(&mut self, key: &Key, found: Found) -> Result<RestoreOutcome, Broken> {
         let (pointer, object) = match found {
-            Found::Single(object) => (None, object),
+            Found::Single(object) => {
+                self.check_unknown_producer()?;
+                (None, object)
+            }
             Found::Pointer(pointer, _) => {
                 self.check_producer(&pointer.producer)?;
                 let object = Listed {
@@ -332,6 +353,18 @@ impl Restore {
             failure
                 .get()
                 .map_or(broken, |failure| Broken::Transfer(failure.clone()))
+        })
+    }
+
+    /// One object says nothing of the machine that made it.
+    fn check_unknown_producer(&self) -> Result<(), Stop> {
+        if self.options.expect == Producer::default() {
+            return Ok(());
+        }
+        Err(Stop {
+            outcome: RestoreOutcome::Incompatible,
+            reason: "a key that is one object does not say what made it; with expect use a key without such an ending".to_owned(),
+            stage: Some(Stage::Lookup),
         })
     }
 

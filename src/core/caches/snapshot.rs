@@ -19,7 +19,7 @@ use super::packing::{self, Packed, Packing};
 use super::pointer::{Pointer, Producer, VERSION};
 use super::quiet;
 use super::run::{Ended, Run};
-use super::store::{self, Answer, Body, Condition, Failure, Kind, Listed, Spool, Store};
+use super::store::{self, Answer, Body, Condition, Failure, Kind, Listed, PART_BYTES, Spool, Store};
 use super::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
@@ -182,7 +182,7 @@ impl Snapshot {
             && self.is_restorable(pointer, &current).await?
         {
             self.tell(files, bytes, Some(pointer));
-            return Ok(SnapshotOutcome::Unchanged);
+            return self.keep(pointer, &current.condition).await;
         }
         let packed = packing::pack(&self.options, &self.run).await?;
         self.report.skipped.clone_from(&packed.skipped);
@@ -194,14 +194,11 @@ impl Snapshot {
         {
             self.report.compressed_bytes = pointer.size;
             packing::remember(&self.options, &pointer.generation, packed.tree);
-            return Ok(SnapshotOutcome::Unchanged);
+            return self.keep(pointer, &current.condition).await;
         }
         self.check_guards(&packed, &current)?;
         self.run.enter(Stage::Upload);
-        self.report.guarded = self
-            .cache
-            .honours_conditions(&*self.store, &self.run.meter)
-            .await?;
+        self.report.guarded = self.is_guarded(&packed, &current.condition).await?;
         match self.options.key.single_object() {
             Some(_) => self.put_object(packed, current).await,
             None => self.put_generation(packed, current).await,
@@ -225,8 +222,8 @@ impl Snapshot {
             Ok(Found::Single(object)) => (None, Some(object.clone()), Some(object.etag)),
             Err(not_found) => match (not_found.outcome, not_found.etag) {
                 (RestoreOutcome::Miss, _) => (None, None, None),
-                // Damaged or signed by somebody else: no use to anybody, so it is replaced.
-                (RestoreOutcome::Corrupt | RestoreOutcome::Refused, Some(etag)) => (None, None, Some(etag)),
+                // Damaged: no use to anybody, so it is replaced. What somebody else signed is theirs.
+                (RestoreOutcome::Corrupt, Some(etag)) => (None, None, Some(etag)),
                 (outcome, _) => return Err(Stop(same(outcome), not_found.reason)),
             },
         };
@@ -268,6 +265,55 @@ impl Snapshot {
             Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => Ok(false),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// The tree is what the current generation holds: nothing is sent. Made by another machine or for another lock
+    /// file it gets a pointer of its own to the same blob, else `expect` would never find it.
+    async fn keep(
+        &mut self,
+        current: &Pointer,
+        condition: &Condition,
+    ) -> std::result::Result<SnapshotOutcome, Stop> {
+        let producer = &self.options.producer;
+        let says_nothing = producer.fingerprint.is_empty();
+        if producer.is_like(&current.producer)
+            && (says_nothing || producer.fingerprint == current.producer.fingerprint)
+        {
+            return Ok(SnapshotOutcome::Unchanged);
+        }
+        let pointer = Pointer {
+            generation: uuid::Uuid::new_v4().simple().to_string(),
+            parent: Some(current.generation.clone()),
+            created: store::rfc3339(store::now_ms()),
+            producer: producer.clone(),
+            hmac: None,
+            ..current.clone()
+        };
+        self.report.guarded = self
+            .cache
+            .honours_conditions(&*self.store, &self.options.key, &self.run.meter)
+            .await?;
+        if !self.run.may_commit() {
+            return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
+        }
+        self.run.enter(Stage::Commit);
+        self.put_pointer(&pointer, condition).await?;
+        self.report.generation = Some(pointer.generation);
+        Ok(SnapshotOutcome::Uploaded)
+    }
+
+    /// Whether the store tells two writers of this key apart. An object in several parts is guarded by the condition
+    /// on their completion, which some stores ignore that honour it otherwise.
+    async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Answer<bool> {
+        let (key, meter) = (&self.options.key, &self.run.meter);
+        if !self.cache.honours_conditions(&*self.store, key, meter).await? {
+            return Ok(false);
+        }
+        let is_in_parts = key.single_object().is_some() && packed.spool.size > PART_BYTES;
+        if !is_in_parts || !self.store.conditions_are_uncertain() {
+            return Ok(true);
+        }
+        super::maintain::honours_in_parts(&*self.store, key, condition, meter).await
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> std::result::Result<(), Stop> {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::{self, Found};
-use super::guard::{Attempted, Guard, GuardFile};
+use super::guard::{self, Attempted, Guard, GuardFile};
+use super::heartbeat;
 use super::held::{Claim, Held};
 use super::inspect::inspect;
 use super::numbered::{MAX_NUMBER, Numbered, Top};
 use super::observation::{self, Observer, Subject};
 use super::paths::LockPath;
-use super::record::{Contents, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
+use super::record::{Contents, GuardId, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
 use super::verdict::{self, Liveness, OWNERLESS_WINDOW, Standing};
 use super::{Goal, ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
@@ -52,8 +53,6 @@ pub(super) struct Attempt {
     mode: Mode,
     /// Open, not locked: closing it would wake the other waiters.
     guard: Option<GuardFile>,
-    /// Our record stands; another program's directory is in the way.
-    claim: Option<Arc<Held>>,
     observer: Observer,
 }
 
@@ -70,15 +69,16 @@ impl Attempt {
         if mode == Mode::Lease && request.covers_children {
             return Err(needs_kernel_mode(lock, filesystem));
         }
+        let device = fs::stat_followed(lock.parent())?.device;
+        heartbeat::start(device)?;
         Ok(Self {
             lock: lock.clone(),
             request,
             numbered: Numbered::of(lock),
             filesystem,
-            device: fs::stat_followed(lock.parent())?.device,
+            device,
             mode,
             guard: None,
-            claim: None,
             observer: Observer::default(),
         })
     }
@@ -112,15 +112,14 @@ impl Attempt {
         }
     }
 
-    /// Takes the lock only to clear away what nobody living has, and only when that can be cleared: a record of ours
-    /// would keep others out, and would be what we wait for at the next look.
+    /// Takes the lock only to clear away what nobody living has.
     fn look_for_vacancy(&mut self) -> Result<Step> {
         let found = inspect(&self.lock)?;
         let Some(holder) = found.holder else {
             return Ok(Step::Vacant { orphaned: false });
         };
-        let is_foreign = holder.format != OwnerFormat::Warmswap;
         if found.liveness == Some(Liveness::Alive) {
+            let is_foreign = holder.format != OwnerFormat::Warmswap;
             return Ok(Step::Blocked(Box::new(Blocker {
                 process: holder.pid,
                 holder: Some(holder),
@@ -129,13 +128,7 @@ impl Attempt {
                 is_foreign,
             })));
         }
-        if is_foreign && let Some(blocker) = self.judge_foreign()? {
-            return Ok(Step::Blocked(Box::new(blocker)));
-        }
-        let step = self.take()?;
-        // Somebody has put another directory there.
-        drop(self.claim.take());
-        Ok(match step {
+        Ok(match self.take()? {
             Step::Taken(held) => {
                 held.release(None);
                 Step::Vacant {
@@ -146,45 +139,32 @@ impl Attempt {
         })
     }
 
-    /// Whether another program's directory keeps us out, asked without a record of ours.
-    fn judge_foreign(&mut self) -> Result<Option<Blocker>> {
-        let Some(found) = directory::look(&self.lock)? else {
-            return Ok(None);
-        };
-        let (standing, holder) = self.judge_directory(None, &found);
-        Ok(self.blocker(standing, holder, &found))
-    }
-
     fn take(&mut self) -> Result<Step> {
         loop {
-            if self.claim.as_ref().is_some_and(|claim| claim.is_lost()) {
-                self.claim = None;
-            }
-            if self.claim.is_none()
-                && let Some(blocker) = self.take_record()?
-            {
+            let claim = match self.take_record()? {
+                Took::Record(claim) => claim,
+                Took::Nothing => continue,
+                Took::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
+            };
+            if let Some(blocker) = self.publish(&claim)? {
+                // It came in between.
+                claim.release(None);
                 return Ok(Step::Blocked(Box::new(blocker)));
             }
-            let Some(claim) = self.claim.clone() else { continue };
-            match self.publish(&claim)? {
-                Published::Yes => {
-                    self.claim = None;
-                    return Ok(Step::Taken(claim));
-                }
-                Published::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
-                Published::Again => {}
+            if claim.took_over_from().is_some() {
+                observation::forget(&self.lock);
             }
+            return Ok(Step::Taken(claim));
         }
     }
 
-    /// Takes the next number if nobody stands in the way. Leaves `self.claim` empty where another taker was
-    /// faster: the caller tries again.
-    fn take_record(&mut self) -> Result<Option<Blocker>> {
+    /// Takes the next number if nobody stands in the way.
+    fn take_record(&mut self) -> Result<Took> {
         let guard = match self.mode {
             Mode::Lease => None,
             Mode::Kernel => match self.lock_guard()? {
                 Locked::Yes(guard) => Some(guard),
-                Locked::Busy => return self.describe_holder().map(Some),
+                Locked::Busy => return Ok(Took::Blocked(Box::new(self.describe_holder()?))),
                 Locked::Unsupported => {
                     self.mode = Mode::Lease;
                     None
@@ -192,14 +172,19 @@ impl Attempt {
             },
         };
         let top = self.numbered.top()?;
-        if let Some(top) = &top
-            && let Some(blocker) = self.judge(top, guard.as_ref())?
-        {
+        let blocker = match &top {
+            Some(top) => self.judge(top, guard.as_ref())?,
+            None => None,
+        };
+        let blocker = match blocker {
+            None => self.judge_standing_directory(top.as_ref(), guard.as_ref())?,
+            blocker => blocker,
+        };
+        if let Some(blocker) = blocker {
             self.guard = guard.map(Guard::unlock).transpose()?;
-            return Ok(Some(blocker));
+            return Ok(Took::Blocked(Box::new(blocker)));
         }
-        self.link_record(top, guard)?;
-        Ok(None)
+        Ok(self.link_record(top, guard)?.map_or(Took::Nothing, Took::Record))
     }
 
     fn lock_guard(&mut self) -> Result<Locked> {
@@ -223,18 +208,39 @@ impl Attempt {
         }
     }
 
+    /// Whether a directory keeps us out, asked before there is a record of ours: one that stood while we wait would keep
+    /// everybody out, be what others take for the holder, and stay if our process were stopped.
+    fn judge_standing_directory(
+        &mut self,
+        top: Option<&Top>,
+        guard: Option<&Guard>,
+    ) -> Result<Option<Blocker>> {
+        let Some(found) = directory::look(&self.lock)? else {
+            return Ok(None);
+        };
+        let followed = top.and_then(|top| top.record.as_deref());
+        let follows = |record: &Record| {
+            followed.is_some_and(|followed| {
+                followed.token == record.token || (followed.base == record.base && record.n <= followed.n)
+            })
+        };
+        let (standing, holder) = self.judge_directory(&found, follows, guard.map(Guard::id));
+        Ok(self.blocker(standing, holder, &found))
+    }
+
     /// Who has the guard. Its record may not be there yet, or be given back already.
     fn describe_holder(&self) -> Result<Blocker> {
-        let top = self.numbered.top()?.filter(|top| !top.is_free);
-        let record = top.and_then(|top| top.record);
-        let liveness = match &record {
-            Some(record) => record.process.liveness(),
-            None => Liveness::Unknown,
-        };
+        let found = inspect(&self.lock)?;
+        let liveness = found.liveness.unwrap_or(Liveness::Unknown);
         Ok(Blocker {
-            holder: record.map(|record| record.holder()),
+            // Its end is seen by the guard too, but not where the user's inotify instances are used up.
+            process: found
+                .holder
+                .as_ref()
+                .filter(|_| liveness == Liveness::Alive)
+                .and_then(|holder| holder.pid),
+            holder: found.holder,
             liveness,
-            process: None,
             look_again: None,
             is_foreign: false,
         })
@@ -244,6 +250,17 @@ impl Attempt {
     fn judge(&mut self, top: &Top, guard: Option<&Guard>) -> Result<Option<Blocker>> {
         if top.is_free {
             return Ok(None);
+        }
+        if let Some(record) = &top.record
+            && self.is_kept_by_children(record)?
+        {
+            return Ok(Some(Blocker {
+                holder: Some(record.holder()),
+                liveness: Liveness::Alive,
+                process: None,
+                look_again: None,
+                is_foreign: false,
+            }));
         }
         let standing = verdict::of_record(top.record.as_deref(), guard.map(Guard::id));
         let Standing::Held { liveness, window } = standing else {
@@ -260,6 +277,16 @@ impl Attempt {
             look_again,
             is_foreign: false,
         }))
+    }
+
+    /// Children that have the descriptor of a dead holder beat for nobody: also who takes by lease asks the guard, where
+    /// that can be trusted.
+    fn is_kept_by_children(&self, record: &Record) -> Result<bool> {
+        let is_asked = self.mode == Mode::Lease
+            && record.covers_children
+            && self.filesystem.trusted
+            && record.process.is_near();
+        Ok(is_asked && guard::is_busy(&self.lock)?)
     }
 
     /// `None` where the window is over; else what is left of it, if it has an end.
@@ -280,7 +307,8 @@ impl Attempt {
         (unchanged < window).then(|| Some(window.saturating_sub(unchanged)))
     }
 
-    fn link_record(&mut self, top: Option<Top>, guard: Option<Guard>) -> Result<()> {
+    /// `None` where another taker was faster.
+    fn link_record(&mut self, top: Option<Top>, guard: Option<Guard>) -> Result<Option<Arc<Held>>> {
         let n = top.as_ref().map_or(0, |top| top.n) + 1;
         let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);
@@ -294,7 +322,7 @@ impl Attempt {
         if !taken? {
             // The file stays open where it is still the guard, so that nobody is woken for nothing.
             self.guard = guard.map(Guard::unlock).transpose()?;
-            return Ok(());
+            return Ok(None);
         }
         let claim = Claim {
             lock: self.lock.clone(),
@@ -305,11 +333,7 @@ impl Attempt {
             request: Arc::clone(&self.request),
             device: self.device,
         };
-        self.claim = Some(Held::start(claim));
-        if is_orphan {
-            observation::forget(&self.lock);
-        }
-        Ok(())
+        Ok(Some(Held::start(claim)))
     }
 
     fn prepare_and_link(
@@ -380,35 +404,33 @@ impl Attempt {
         }
     }
 
-    /// Makes the lock directory appear. What a dead predecessor of ours left is moved away; another program's
-    /// is waited for while our record stands, so that only one of us looks at it.
-    fn publish(&mut self, claim: &Arc<Held>) -> Result<Published> {
-        if claim.publish()? {
-            return Ok(Published::Yes);
-        }
-        let Some(found) = directory::look(&self.lock)? else {
-            return Ok(Published::Again);
-        };
-        let (standing, holder) = self.judge_directory(Some(claim), &found);
-        if let Some(blocker) = self.blocker(standing, holder.clone(), &found) {
-            return Ok(Published::Blocked(Box::new(blocker)));
-        }
-        let is_ours = found.is_ours();
-        match directory::bury(&self.lock, &found) {
-            Ok(false) => {}
-            Ok(true) => {
-                claim.note_orphan(holder);
-                observation::forget(&self.lock);
+    /// Makes the lock directory appear. What a dead predecessor of ours left is moved away, and another program's if it
+    /// keeps nobody out. Who stands in the way where it does.
+    fn publish(&mut self, claim: &Arc<Held>) -> Result<Option<Blocker>> {
+        loop {
+            if claim.publish()? {
+                return Ok(None);
             }
-            // A sticky directory does not let go of another user's. Among ourselves it decides nothing, and whoever
-            // knows nothing else is kept out by it as well as by ours.
-            Err(error) if is_ours && error.kind() == Some(ErrorKind::PermissionDenied) => {
-                claim.note_orphan(holder);
-                return Ok(Published::Yes);
+            let Some(found) = directory::look(&self.lock)? else {
+                continue;
+            };
+            let follows = |record: &Record| claim.follows(record);
+            let (standing, holder) = self.judge_directory(&found, follows, claim.guard_id());
+            if let Some(blocker) = self.blocker(standing, holder.clone(), &found) {
+                return Ok(Some(blocker));
             }
-            Err(error) => return Err(error),
+            match directory::bury(&self.lock, &found) {
+                Ok(false) => {}
+                Ok(true) => claim.note_orphan(holder),
+                // A sticky directory does not let go of another user's. Among ourselves it decides nothing, and whoever
+                // knows nothing else is kept out by it as well as by ours.
+                Err(error) if found.is_ours() && error.kind() == Some(ErrorKind::PermissionDenied) => {
+                    claim.note_orphan(holder);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(Published::Again)
     }
 
     /// Who stands in the way, if what was found still keeps others out.
@@ -426,13 +448,19 @@ impl Attempt {
         })
     }
 
-    fn judge_directory(&self, claim: Option<&Held>, found: &Found) -> (Standing, Holder) {
+    /// `follows` says which records are of holders that the taker follows.
+    fn judge_directory(
+        &self,
+        found: &Found,
+        follows: impl Fn(&Record) -> bool,
+        guard: Option<GuardId>,
+    ) -> (Standing, Holder) {
         match &found.contents {
             Some(Contents::Record(record)) => {
-                let standing = if claim.is_some_and(|claim| claim.follows(record)) {
+                let standing = if follows(record) {
                     Standing::Dead
                 } else {
-                    verdict::of_record(Some(record), claim.and_then(Held::guard_id))
+                    verdict::of_record(Some(record), guard)
                 };
                 (standing, record.holder())
             }
@@ -452,16 +480,17 @@ impl Attempt {
     }
 }
 
+enum Took {
+    Record(Arc<Held>),
+    /// Another taker was faster.
+    Nothing,
+    Blocked(Box<Blocker>),
+}
+
 enum Locked {
     Yes(Guard),
     Busy,
     Unsupported,
-}
-
-enum Published {
-    Yes,
-    Blocked(Box<Blocker>),
-    Again,
 }
 
 fn held_unknown(window: Duration) -> Standing {

@@ -72,12 +72,11 @@ fn not_a_directory(path: &Path, kind: fs::Kind) -> Error {
 
 /// Makes a directory that is ready to be published.
 pub(super) fn prepare(lock: &LockPath, prepared: &Path, owner: &[u8]) -> Result<()> {
-    let directory = match take_spare(lock, prepared) {
-        Some(directory) => directory,
-        None => {
-            shared::make_private_directory(prepared)?;
-            Directory::open(prepared)?
-        }
+    let directory = if let Some(spare) = take_spare(lock, prepared) {
+        spare
+    } else {
+        shared::make_private_directory(prepared)?;
+        Directory::open(prepared)?
     };
     let path = prepared.join(OWNER);
     let mut file = directory.create_new(OsStr::new(OWNER), 0o644, &path)?;
@@ -154,16 +153,8 @@ pub(super) fn bury(lock: &LockPath, found: &Found) -> Result<bool> {
     }
     // A mkdir lock has removed and taken it since we looked. If a third one is in by now, that is the race
     // of mkdir locks among themselves.
-    if fs::rename_new(tombstone, lock.directory()).is_err() {
+    if matches!(publish(lock, tombstone), Ok(false)) {
         drop(fs::remove_tree(tombstone));
     }
     Ok(false)
-}
-
-/// The token of the directory that stands.
-pub(super) fn token(lock: &LockPath) -> Result<Option<String>> {
-    Ok(match record::read(&lock.owner())? {
-        Some((_, Contents::Record(record))) => Some(record.token),
-        _ => None,
-    })
 }

@@ -34,17 +34,25 @@ pub(super) enum Attempted {
     Replaced,
 }
 
+/// Whether somebody has the guard, asked without waking those who wait for it: they hear of the end of writers.
+pub(super) fn is_busy(lock: &LockPath) -> Result<bool> {
+    let path = &*lock.guard();
+    let Some(file) = fs::open(path, OFlags::RDONLY).optional()? else {
+        return Ok(false);
+    };
+    flock::try_shared(&file, path).map(|is_free| !is_free)
+}
+
 impl GuardFile {
     /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
     /// that created the file (jj-vcs/jj#9736): it is another one that is locked.
     pub(super) fn open(lock: &LockPath) -> Result<Self> {
         let path = &*lock.guard();
-        let file = match fs::open(path, OFlags::RDWR).optional()? {
-            Some(file) => file,
-            None => {
-                shared::make_file(path, &lock.next(&uuid::Uuid::new_v4().to_string()))?;
-                fs::open(path, OFlags::RDWR)?
-            }
+        let file = if let Some(file) = fs::open(path, OFlags::RDWR).optional()? {
+            file
+        } else {
+            shared::make_file(path, &lock.next(&uuid::Uuid::new_v4().to_string()))?;
+            fs::open(path, OFlags::RDWR)?
         };
         let stat = fs::stat_file(&file, path)?;
         if stat.kind != fs::Kind::File {

@@ -2,10 +2,12 @@
 //! because a JavaScript timer stands still in synchronous work, heap dumps and breakpoints.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::held::Held;
+use crate::core::error::{At as _, Result};
 use crate::core::sys::fault;
 
 struct Kept {
@@ -27,20 +29,31 @@ struct Heartbeat {
     changed: Condvar,
 }
 
-/// The thread of one device: a filesystem that hangs must not stop the renewals of the others.
-fn of_device(device: u64) -> Arc<Heartbeat> {
-    static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<Heartbeat>>>> = LazyLock::new(Mutex::default);
+/// The thread of each device: a filesystem that hangs must not stop the renewals of the others.
+static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<Heartbeat>>>> = LazyLock::new(Mutex::default);
+
+fn of_device(device: u64) -> Option<Arc<Heartbeat>> {
+    let by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+    by_device.get(&device).cloned()
+}
+
+/// Starts the thread of this device, before anything is taken that it has to renew.
+///
+/// # Errors
+/// `ERR_IO` where the process may have no more threads: the next call tries again.
+pub(super) fn start(device: u64) -> Result<()> {
     let mut by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    let heartbeat = by_device.entry(device).or_insert_with(|| {
-        let heartbeat = Arc::<Heartbeat>::default();
-        let thread = Arc::clone(&heartbeat);
-        std::thread::Builder::new()
-            .name("warmswap-beat".to_owned())
-            .spawn(move || thread.run())
-            .expect("the operating system gives one thread");
-        heartbeat
-    });
-    Arc::clone(heartbeat)
+    if by_device.contains_key(&device) {
+        return Ok(());
+    }
+    let heartbeat = Arc::<Heartbeat>::default();
+    let thread = Arc::clone(&heartbeat);
+    std::thread::Builder::new()
+        .name("warmswap-beat".to_owned())
+        .spawn(move || thread.run())
+        .at("clone", Path::new(""))?;
+    by_device.insert(device, heartbeat);
+    Ok(())
 }
 
 /// Renews this lock from now on.
@@ -48,7 +61,9 @@ pub(super) fn keep(held: &Arc<Held>) {
     if fault::mutant("lock-no-native-heartbeat") {
         return;
     }
-    let heartbeat = of_device(held.device());
+    let Some(heartbeat) = of_device(held.device()) else {
+        unreachable!("started before anything was taken");
+    };
     let mut beats = heartbeat.beats();
     let due = Instant::now() + held.ttl() / 3;
     beats.kept.push(Kept {
@@ -64,7 +79,9 @@ pub(super) fn keep(held: &Arc<Held>) {
 
 /// Renews this lock at once, because its record has news.
 pub(super) fn hurry(held: &Held) {
-    let heartbeat = of_device(held.device());
+    let Some(heartbeat) = of_device(held.device()) else {
+        return;
+    };
     let mut beats = heartbeat.beats();
     for each in beats.kept.iter_mut().filter(|each| each.token == held.token()) {
         each.due = Instant::now();
@@ -74,10 +91,10 @@ pub(super) fn hurry(held: &Held) {
 
 /// Renews this lock no longer.
 pub(super) fn forget(held: &Held) {
-    of_device(held.device())
-        .beats()
-        .kept
-        .retain(|each| each.token != held.token());
+    if let Some(heartbeat) = of_device(held.device()) {
+        let mut beats = heartbeat.beats();
+        beats.kept.retain(|each| each.token != held.token());
+    }
 }
 
 impl Heartbeat {

@@ -10,15 +10,27 @@ use std::time::Duration;
 use super::guard::Guard;
 use super::numbered::Numbered;
 use super::paths::LockPath;
-use super::record::{Contents, Failure, GuardId, Holder, Mode, Progress, Record};
+use super::record::{self, Contents, Failure, GuardId, Holder, Mode, Progress, Record};
 use super::{Request, directory, fence, heartbeat};
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::identity::monotonic_micros;
+use crate::core::sys::identity::boot_micros;
 use crate::core::sys::{fault, fs};
 
 const HELD: u8 = 0;
 const LOST: u8 = 1;
 const RELEASED: u8 = 2;
+
+const FOLLOWED: &str = "another holder has taken it, or its files were deleted";
+const TAKEN_BY_ANOTHER: &str = "its directory was removed and taken by another program";
+
+/// Whose the lock directory is, as its holder sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directory {
+    Ours,
+    Anothers,
+    Gone,
+    Unknown,
+}
 
 /// How a release ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +75,7 @@ pub struct Held {
     predecessor: Option<Box<Record>>,
     inherited_failure: Option<Failure>,
     state: AtomicU8,
-    /// Monotonic microseconds at which the last renewal that succeeded was begun.
+    /// Microseconds of the boot at which the last renewal that succeeded was begun.
     renewed_at: AtomicU64,
     loss: Mutex<Loss>,
     took_over_from: Mutex<Option<Holder>>,
@@ -112,7 +124,7 @@ impl Held {
             is_handed_out: AtomicBool::new(false),
             inherited_failure: record.failure.clone(),
             state: AtomicU8::new(HELD),
-            renewed_at: AtomicU64::new(monotonic_micros()),
+            renewed_at: AtomicU64::new(boot_micros()),
             loss: Mutex::default(),
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
             predecessor,
@@ -220,19 +232,34 @@ impl Held {
         if fault::mutant("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
-        self.look();
+        self.expire();
+        // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
+        if self.is_held()
+            && !self
+                .finds_its_record()
+                .unwrap_or_else(|error| is_kept_by_a_failure(&error))
+        {
+            self.lose(FOLLOWED);
+        }
+        let standing = self.directory(&files);
+        if standing == Directory::Anothers {
+            self.lose(TAKEN_BY_ANOTHER);
+        }
         let ended = match self.state.load(Ordering::SeqCst) {
             RELEASED => return Release::Released,
             LOST => Release::Lost,
             _ => Release::Released,
         };
         // Unlocking comes after the rename: a successor that is in could be robbed of its directory by it.
-        let tombstone = self.withdraw(&files);
+        let tombstone = self.withdraw(&files, standing);
         if ended == Release::Released {
             self.state.store(RELEASED, Ordering::SeqCst);
             self.give_back(&mut files, failure);
         } else {
-            self.remove_own_record();
+            // Lost by the clock, and nobody has followed yet.
+            if matches!(self.finds_its_record(), Ok(true)) {
+                self.give_back(&mut files, None);
+            }
         }
         if let Some(guard) = files.guard.take() {
             // Closing frees it too.
@@ -261,16 +288,31 @@ impl Held {
     }
 
     /// Moves our lock directory away, if it is ours.
-    fn withdraw(&self, files: &Files) -> Option<PathBuf> {
+    fn withdraw(&self, files: &Files, standing: Directory) -> Option<PathBuf> {
         if !files.is_published {
             drop(fs::remove_tree(&self.lock.prepared(&self.token)));
-            return None;
         }
-        if directory::token(&self.lock).ok().flatten().as_deref() != Some(&*self.token) {
+        if standing != Directory::Ours {
             return None;
         }
         let tombstone = self.lock.tombstone(&self.token);
         directory::withdraw(&self.lock, &tombstone).then_some(tombstone)
+    }
+
+    /// Whose the lock directory is.
+    fn directory(&self, files: &Files) -> Directory {
+        if !files.is_published {
+            return Directory::Unknown;
+        }
+        match record::read(&self.lock.owner()) {
+            Ok(Some((_, Contents::Record(record)))) if record.token == self.token => Directory::Ours,
+            Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => Directory::Anothers,
+            Ok(None) if matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found()) => {
+                Directory::Gone
+            }
+            // A broken owner says nothing, and one without is a mkdir lock between its two steps: the next look tells.
+            _ => Directory::Unknown,
+        }
     }
 
     fn give_back(&self, files: &mut Files, failure: Option<Failure>) {
@@ -286,12 +328,10 @@ impl Held {
         }
     }
 
-    fn remove_own_record(&self) {
-        if let Ok(Some((_, Contents::Record(record)))) = super::record::read(&self.numbered.path(self.n))
-            && record.token == self.token
-        {
-            drop(self.numbered.remove(self.n));
-        }
+    /// Whether the record of our number is ours.
+    fn finds_its_record(&self) -> Result<bool> {
+        let found = record::read(&self.numbered.path(self.n))?;
+        Ok(matches!(found, Some((_, Contents::Record(record))) if record.token == self.token))
     }
 
     fn write(&self, record: &Record) -> Result<()> {
@@ -306,14 +346,13 @@ impl Held {
         match self.numbered.top() {
             Ok(Some(top)) => !top.is_free && top.record.is_some_and(|record| record.token == self.token),
             Ok(None) => false,
-            // A disk that fails now and then has not given the lock to anybody else.
-            Err(_) => true,
+            Err(error) => is_kept_by_a_failure(&error),
         }
     }
 
     /// One heartbeat: a changed record, and fresh times for those who go by them.
     pub(super) fn renew(&self) {
-        let begun = monotonic_micros();
+        let begun = boot_micros();
         let mut files = lock(&self.files);
         if !self.look() {
             return;
@@ -327,9 +366,13 @@ impl Held {
             return;
         }
         self.renewed_at.store(begun, Ordering::SeqCst);
-        if files.is_published {
-            drop(fs::touch(&self.lock.owner()));
-            drop(fs::touch(self.lock.directory()));
+        match self.directory(&files) {
+            Directory::Ours => {
+                drop(fs::touch(&self.lock.owner()));
+                drop(fs::touch(self.lock.directory()));
+            }
+            Directory::Anothers => self.lose(TAKEN_BY_ANOTHER),
+            Directory::Gone | Directory::Unknown => {}
         }
     }
 
@@ -338,11 +381,13 @@ impl Held {
         self.expire();
         // A renewal is under way: it looks itself, and may hang.
         let Ok(files) = self.files.try_lock() else { return };
-        if self.look()
-            && files.is_published
-            && matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found())
-        {
-            self.publish_again(&files.record);
+        if !self.look() {
+            return;
+        }
+        match self.directory(&files) {
+            Directory::Gone => self.publish_again(&files.record),
+            Directory::Anothers => self.lose(TAKEN_BY_ANOTHER),
+            Directory::Ours | Directory::Unknown => {}
         }
     }
 
@@ -350,7 +395,7 @@ impl Held {
     fn look(&self) -> bool {
         self.expire();
         if self.is_held() && !self.is_still_ours() {
-            self.lose("another holder has taken it, or its files were deleted");
+            self.lose(FOLLOWED);
         }
         self.is_held()
     }
@@ -373,7 +418,7 @@ impl Held {
             drop(fs::remove_tree(&prepared));
         }
         if matches!(published, Ok(false)) {
-            self.lose("its directory was removed and taken by another program");
+            self.lose(TAKEN_BY_ANOTHER);
         }
     }
 
@@ -432,8 +477,7 @@ impl Held {
         if self.mode == Mode::Kernel {
             return None;
         }
-        let age =
-            Duration::from_micros(monotonic_micros().saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
+        let age = Duration::from_micros(boot_micros().saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
         Some(self.self_stop().saturating_sub(age))
     }
 
@@ -468,6 +512,11 @@ impl Held {
         let message = format!("the lock '{}' is not held any more: {why}", path.display());
         Error::new(Code::LockLost, message).at(path)
     }
+}
+
+/// A disk that fails now and then has not given the lock to anybody else; a newer version has followed us.
+fn is_kept_by_a_failure(error: &Error) -> bool {
+    error.code != Code::Format
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

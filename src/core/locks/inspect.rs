@@ -26,9 +26,12 @@ pub struct Inspection {
 
 /// Looks, takes nothing, deletes nothing.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
-    let top = Numbered::of(lock).top()?;
+    let top = Numbered::of(lock).top()?.filter(|top| !top.is_free);
+    let found = directory::look(lock)?;
+    // Another program's directory keeps also him out whose record stands.
+    let foreign = found.as_ref().filter(|found| !found.is_ours());
     if let Some(top) = top
-        && !top.is_free
+        && foreign.is_none()
     {
         let standing = verdict::of_record(top.record.as_deref(), None);
         let holder = top
@@ -36,7 +39,7 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
             .map_or_else(Holder::ownerless, |record| record.holder());
         return Ok(Inspection::new(standing, holder));
     }
-    let Some(found) = directory::look(lock)? else {
+    let Some(found) = found else {
         return Ok(Inspection::FREE);
     };
     let is_local = filesystem::of(lock.parent())

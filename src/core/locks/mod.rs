@@ -15,8 +15,8 @@
 //! stands: of several takers exactly one succeeds. n may be followed when it is absent, was given back, or its
 //! holder is dead by the [`verdict`]. After the link the record must be the highest, else the taker starts
 //! again: a slow one can link a number whose owner has long been followed and removed. Then lower records are
-//! removed and K is published without replacing anything. Another program's K is waited for while our record
-//! stands, so that only one of us looks at it.
+//! removed and K is published without replacing anything. Another program's K is waited for before there is a record
+//! of ours: the record of one who only waits would keep others out while its process is stopped.
 //!
 //! # Giving back
 //! K is moved to the spare (or, where there is one, to a tombstone), then `<n>.json` is renamed to `<n>.free`, then
@@ -323,24 +323,24 @@ impl Queue {
     }
 
     fn local() -> Result<Self> {
-        static LOCAL: LazyLock<Option<Arc<Mailbox>>> =
-            LazyLock::new(|| Mailbox::start("warmswap-locks").ok());
-        Self::started(&LOCAL)
+        static LOCAL: Mutex<Option<Arc<Mailbox>>> = Mutex::new(None);
+        Self::started(&LOCAL, "warmswap-locks")
     }
 
     fn remote() -> Result<Self> {
-        static REMOTE: LazyLock<Option<Arc<Mailbox>>> =
-            LazyLock::new(|| Mailbox::start("warmswap-leases").ok());
-        Self::started(&REMOTE)
+        static REMOTE: Mutex<Option<Arc<Mailbox>>> = Mutex::new(None);
+        Self::started(&REMOTE, "warmswap-leases")
     }
 
-    fn started(mailbox: &Option<Arc<Mailbox>>) -> Result<Self> {
-        mailbox.clone().map(Self).ok_or_else(|| {
-            Error::new(
-                Code::Io,
-                "the thread that waits for locks could not be started: no descriptors left?",
-            )
-        })
+    /// A process that had no thread or descriptor left may have some later.
+    fn started(mailbox: &Mutex<Option<Arc<Mailbox>>>, name: &str) -> Result<Self> {
+        let mut slot = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = slot.as_ref().filter(|mailbox| !mailbox.has_ended()) {
+            return Ok(Self(Arc::clone(running)));
+        }
+        let started = Mailbox::start(name)?;
+        *slot = Some(Arc::clone(&started));
+        Ok(Self(started))
     }
 
     /// Lets a call wait.

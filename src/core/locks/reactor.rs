@@ -6,14 +6,15 @@
 //! stop those who wait for a local lock.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::group::{Group, Key};
 use super::held::Held;
 use super::waiter::{Waiter, WaiterId};
-use crate::core::error::Result;
+use crate::core::error::{At as _, Result};
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
 
 /// The safety tick.
@@ -31,6 +32,18 @@ enum Message {
 pub(super) struct Mailbox {
     messages: Mutex<Vec<Message>>,
     waker: Arc<Waker>,
+    has_ended: AtomicBool,
+}
+
+/// Tells that the thread has ended, which only a bug of ours can make it do: who waits is answered, and the next caller
+/// starts another one.
+struct End(Arc<Mailbox>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::SeqCst);
+        drop(self.0.take());
+    }
 }
 
 impl Mailbox {
@@ -40,7 +53,9 @@ impl Mailbox {
         let mailbox = Arc::new(Self {
             messages: Mutex::default(),
             waker: events.waker(),
+            has_ended: AtomicBool::new(false),
         });
+        let end = End(Arc::clone(&mailbox));
         let mut reactor = Reactor {
             mailbox: Arc::clone(&mailbox),
             events,
@@ -51,9 +66,16 @@ impl Mailbox {
         };
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || reactor.run())
-            .expect("the operating system gives one thread");
+            .spawn(move || {
+                let _end = end;
+                reactor.run();
+            })
+            .at("clone", Path::new(""))?;
         Ok(mailbox)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
     }
 
     /// Lets somebody wait.
@@ -71,6 +93,9 @@ impl Mailbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(message);
+        if self.has_ended() {
+            drop(self.take());
+        }
         self.waker.wake();
     }
 
@@ -234,7 +259,7 @@ impl Reactor {
         }
     }
 
-    fn watch(&mut self, path: &std::path::Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
+    fn watch(&mut self, path: &Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
         let id = self.events.watch(path, interest)?;
         self.watchers.entry(id).or_default().insert(watcher.clone());
         Some(id)
@@ -303,7 +328,7 @@ impl Reactor {
                     }
                 }
                 Watcher::Hold(token) => {
-                    if let Some(held) = self.holds.get(&token).and_then(|hold| hold.held()) {
+                    if let Some(held) = self.holds.get(&token).and_then(Hold::held) {
                         held.check();
                     }
                 }

@@ -38,15 +38,22 @@ pub fn sweep(root: &Path) -> Result<Swept> {
             Some(Neighbour::OfLock(lock)) => {
                 locks.insert(lock.to_owned());
             }
-            Some(Neighbour::Temporary) => sweep_litter(&root.join(name), &mut swept)?,
-            None if is_lock_directory(&root.join(name))? => {
+            // One that cannot be swept is left; the others are not.
+            Some(Neighbour::Temporary) => drop(sweep_litter(&root.join(name), &mut swept)),
+            None if is_lock_directory(&root.join(name)).unwrap_or(false) => {
                 locks.insert(name.to_owned());
             }
             None => {}
         }
     }
     for name in locks {
-        sweep_lock(&LockPath::from_path(&root.join(name))?, &mut swept)?;
+        let Ok(lock) = LockPath::from_path(&root.join(name)) else {
+            continue;
+        };
+        if sweep_lock(&lock, &mut swept).is_err() {
+            // Whose format is newer, or whose directory is closed to us: not ours to clear.
+            swept.held.push(lock.directory().to_path_buf());
+        }
     }
     Ok(swept)
 }
@@ -88,22 +95,66 @@ fn sweep_lock(lock: &LockPath, swept: &mut Swept) -> Result<()> {
 }
 
 fn sweep_litter(path: &Path, swept: &mut Swept) -> Result<()> {
-    let Some(stat) = fs::stat(path).optional()? else {
+    // A tombstone names whom it buries, not who is at it.
+    let names_its_maker = path.extension().is_none_or(|extension| extension != "tomb");
+    let Some(before) = Litter::look(path, names_its_maker)? else {
         return Ok(());
     };
-    let record = if stat.kind == fs::Kind::Directory {
-        path.join("owner.json")
-    } else {
-        path.to_path_buf()
-    };
-    // A tombstone names whom it buries, not who is at it: only its age tells.
-    let is_tombstone = path.extension().is_some_and(|extension| extension == "tomb");
-    let is_of_the_dead = !is_tombstone
-        && matches!(record::read(&record), Ok(Some((_, Contents::Record(record)))) if record.process.liveness() == Liveness::Dead);
-    let age = i128::from(clock::wall_millis()) - stat.modified_ns / 1_000_000;
-    if is_of_the_dead || age >= i128::try_from(LITTER_AGE.as_millis()).unwrap_or(i128::MAX) {
-        fs::remove_tree(path)?;
-        swept.removed.push(path.to_path_buf());
+    if !before.may_go() {
+        return Ok(());
     }
+    // Out of the way first: whose it is may be about to give it the name of the lock.
+    let aside = path.with_file_name(format!(".swept.{}.tomb", uuid::Uuid::new_v4()));
+    if fs::rename(path, &aside).optional()?.is_none() {
+        return Ok(());
+    }
+    if Litter::look(&aside, names_its_maker)?.is_some_and(|now| now != before) {
+        // Somebody is at it after all.
+        drop(fs::rename_new(&aside, path));
+        return Ok(());
+    }
+    fs::remove_tree(&aside)?;
+    swept.removed.push(path.to_path_buf());
     Ok(())
+}
+
+/// What may be litter.
+#[derive(PartialEq)]
+struct Litter {
+    inode: u64,
+    modified_ns: i128,
+    /// Of the process that it names; `None` where it names none.
+    liveness: Option<Liveness>,
+}
+
+impl Litter {
+    fn look(path: &Path, names_its_maker: bool) -> Result<Option<Self>> {
+        let Some(stat) = fs::stat(path).optional()? else {
+            return Ok(None);
+        };
+        let record = if stat.kind == fs::Kind::Directory {
+            path.join("owner.json")
+        } else {
+            path.to_path_buf()
+        };
+        let liveness = match record::read(&record) {
+            Ok(Some((_, Contents::Record(record)))) if names_its_maker => Some(record.process.liveness()),
+            _ => None,
+        };
+        Ok(Some(Self {
+            inode: stat.inode,
+            modified_ns: stat.modified_ns,
+            liveness,
+        }))
+    }
+
+    fn may_go(&self) -> bool {
+        let age = i128::from(clock::wall_millis()) - self.modified_ns / 1_000_000;
+        let is_old = age >= i128::try_from(LITTER_AGE.as_millis()).unwrap_or(i128::MAX);
+        match self.liveness {
+            Some(Liveness::Alive) => false,
+            Some(Liveness::Dead) => true,
+            Some(Liveness::Unknown) | None => is_old,
+        }
+    }
 }

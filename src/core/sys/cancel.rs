@@ -48,7 +48,9 @@ impl Cancel {
         self.raised.send_replace(true);
         let calls = std::mem::take(&mut *self.calls());
         self.parked.1.notify_all();
-        calls.into_iter().for_each(|call| call());
+        for call in calls {
+            call();
+        }
     }
 
     /// Calls once when the flag is raised, at once if it is raised already.

@@ -1,7 +1,7 @@
 //! Fault points and seeded mutants, in builds with the feature `testing` only; elsewhere every call here is
 //! an empty inline function.
 //!
-//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|STALL|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after
+//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after
 //!   [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation. `HOLD`
 //!   keeps that one thread until somebody opens the FIFO `WARMSWAP_FAULT_FIFO` for writing and closes it.
 //! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
@@ -118,11 +118,6 @@ mod active {
         match what {
             "KILL" => signal_self(Signal::KILL),
             "STOP" => signal_self(Signal::STOP),
-            // As a network filesystem whose server does not answer.
-            "STALL" => {
-                std::thread::sleep(std::time::Duration::from_secs(6));
-                Ok(())
-            }
             "HOLD" => hold(),
             "ENOSPC" => Err(rustix::io::Errno::NOSPC.into()),
             "EINTR" => Err(rustix::io::Errno::INTR.into()),

@@ -266,6 +266,18 @@ pub fn monotonic_micros() -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
 }
 
+/// Microseconds of this boot, suspend included: by it a holder judges itself, since others may have followed it while
+/// this machine slept.
+pub fn boot_micros() -> u64 {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    // There it counts sleep (clock_gettime(3) of macOS).
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(clock);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
+}
+
 /// The command line of this process, for people who ask who holds something.
 pub fn command() -> String {
     without_options(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))

@@ -4,15 +4,15 @@
  */
 
 import { loadBinding } from '../load.js'
-import { attachCells } from './cells.js'
+import { attachCells, type CellStore } from './cells.js'
 import { nativeCells } from './cells-native.js'
 import { portableCells } from './cells-portable.js'
 import { attach } from './registry.js'
-import type { Realm } from './root.js'
+import { type Realm, type Root, warnOnce } from './root.js'
 
-const binding = tryBinding()
+const { binding, failure } = tryBinding()
 const root = attach((binding?.mainRealm() ?? globalThis) as unknown as Realm)
-attachCells(binding === undefined ? portableCells(root) : nativeCells(binding))
+attachCells(binding === undefined ? ownCells(root) : nativeCells(binding))
 
 /** 'native' where the addon was loaded, else 'js'. */
 export const stateBackend: 'native' | 'js' = binding === undefined ? 'js' : 'native'
@@ -20,10 +20,19 @@ export const stateBackend: 'native' | 'js' = binding === undefined ? 'js' : 'nat
 export { type SharedCell, sharedCell } from './cells.js'
 export { type StateOptions, defineState, defineStateAsync, dropState, hasState, listState, onStateChange, peekState, replaceState, resetState } from './registry.js'
 
-function tryBinding(): ReturnType<typeof loadBinding> | undefined {
+function tryBinding(): { binding?: ReturnType<typeof loadBinding>; failure?: unknown } {
   try {
-    return loadBinding()
-  } catch {
-    return undefined
+    return { binding: loadBinding() }
+  } catch (error) {
+    return { failure: error }
+  }
+}
+
+/** Each thread has cells of its own here, and their compare-and-set succeeds in every one: who opens one has to know. */
+function ownCells(root: Root): (key: string) => CellStore {
+  const open = portableCells(root)
+  return (key) => {
+    warnOnce(root, 'cells', `shared cells are shared within each thread only, because the addon was not loaded: ${failure instanceof Error ? failure.message : String(failure)}`)
+    return open(key)
   }
 }

@@ -109,8 +109,9 @@ function announceCopy(root: Root): void {
   warnOnce(
     root,
     'copies',
-    `two copies of warmswap are loaded in this thread (${[...root.copies].join(' and ')}). They share their state, but one of them is ` +
-      `superfluous: keep 'warmswap' external and out of pre-bundling (stableState() of warmswap/vite does both), or run 'npm dedupe'.`,
+    `two copies of warmswap are loaded in this thread (${[...root.copies].join(' and ')}). They share their state, but not their cells, ` +
+      `where each has an addon of its own. One of them is superfluous: keep 'warmswap' external and out of pre-bundling (stableState() of ` +
+      `warmswap/vite does both), or run 'npm dedupe'.`,
   )
 }
 

@@ -21,11 +21,18 @@ export function onReoptimize(server: ViteDevServer, listener: (event: Reoptimize
   if (typeof server?.environments !== 'object') throw invalidArgument('server', server, 'a ViteDevServer of Vite 6 or later')
   validate.callback('listener', listener)
   let open = true
+  const tell = (event: ReoptimizeEvent): void => {
+    try {
+      listener(event)
+    } catch (error) {
+      process.emitWarning(`a listener of onReoptimize failed at '${event.environment}': ${String(error)}`, 'WarmswapWarning')
+    }
+  }
   const stops = Object.values(server.environments).map((environment) =>
     watchOptimizer(environment, ({ current, reload }) => {
       // Vite sends the reload in the same turn as the commit.
       setImmediate(() => {
-        if (open) listener({ environment: environment.name, browserHash: current.browserHash, reload })
+        if (open) tell({ environment: environment.name, browserHash: current.browserHash, reload })
       })
     }),
   )

@@ -53,7 +53,7 @@ export class Requests {
       const isFirst = attempts.last === undefined
       if (!(await attempts.another(failure))) throw this.#giveUp(attempts, request, error)
       this.#recovery.onEvent(attempts.event('retry'))
-      if (isFirst) response.once('finish', () => this.#finished(served))
+      if (isFirst) response.once('finish', () => this.#finished(served, response))
       reset(request, response, untouched)
       this.#server.middlewares(request, response, next)
     }
@@ -99,8 +99,8 @@ export class Requests {
     return new WarmswapError('ERR_NOT_READY', hopeless(attempts, `${request.method} ${request.url}`), { cause })
   }
 
-  #finished({ attempts, failed }: Served): void {
-    if (attempts.exhausted || failed) return
+  #finished({ attempts, failed }: Served, { statusCode }: ServerResponse): void {
+    if (attempts.exhausted || failed || statusCode >= 500) return
     this.#recovery.onEvent(attempts.event('recovered'))
     if (this.#recovery.reloadClient === 'never' || !this.#clientIsBehind) return
     this.#clientIsBehind = false

@@ -16,6 +16,9 @@ import { careOf, checkRecoveryOptions, type StaleDepRecoveryOptions, takeCare } 
 import { Requests } from './requests.js'
 import { SilentDuplicates } from './silent-duplicates.js'
 
+/** Environments whose ids are looked at: by one plugin, also where a framework and its user have both added it. */
+const looked = new WeakSet<DevEnvironment>()
+
 /** Recovers from stale pre-bundles in all server environments, tells of silent duplicates, and names what was discovered late. */
 export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
   const recovery = checkRecoveryOptions(options)
@@ -29,6 +32,9 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
     configureServer: {
       order: 'post',
       handler(server) {
+        if (Object.values(server.environments).some((environment) => careOf(environment) !== undefined)) {
+          return server.config.logger.warn('[warmswap] staleDepRecovery is there twice: only the first, with its options, is at work.')
+        }
         const requests = new Requests(server, recovery)
         for (const environment of Object.values(server.environments)) {
           takeCare(environment, recovery)
@@ -49,12 +55,13 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
       const environment = this.environment as DevEnvironment
       if (environment.config.consumer !== 'server') return
       // Made here: @cloudflare/vite-plugin evaluates the entry within its own configureServer, before ours.
-      const seen = duplicates.get(environment) ?? new SilentDuplicates(environment)
-      duplicates.set(environment, seen)
-      seen.look(id)
+      if (!looked.has(environment)) duplicates.set(environment, new SilentDuplicates(environment))
+      looked.add(environment)
+      duplicates.get(environment)?.look(id)
     },
     buildEnd() {
       const environment = this.environment as DevEnvironment
+      if (!stops.has(environment)) return
       careOf(environment)?.closed.abort()
       stops.get(environment)?.()
     },

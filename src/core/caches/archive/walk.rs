@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::core::error::Optional as _;
+use crate::core::error::{Code, Error, Optional as _};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::Directory;
-use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
 
 use super::super::exclude::Excludes;
@@ -73,7 +73,20 @@ pub(in super::super) fn visit(
         cancel,
         visitor,
     };
-    walker.directory(&Directory::open(directory)?, &mut Vec::new(), 0)
+    let root = Directory::open(directory).map_err(|error| explain(directory, error))?;
+    walker.directory(&root, &mut Vec::new(), 0)
+}
+
+/// A link as root is not followed, like any other; the kernel only says that it is no directory.
+fn explain(directory: &Path, error: Error) -> Error {
+    if fs::stat(directory).is_ok_and(|stat| stat.kind == Kind::Symlink) {
+        let shown = directory.display();
+        return Error::new(
+            Code::Io,
+            format!("'{shown}' is a symbolic link; give the directory that it leads to"),
+        );
+    }
+    error
 }
 
 /// Nanoseconds since the epoch.

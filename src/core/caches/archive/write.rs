@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::core::error::{Code, Error};
 use crate::core::sys::cancel::Cancel;
 
 use super::super::codec::{self, Envelope, Format, Frame};
@@ -30,6 +31,10 @@ pub struct WriteOptions {
     pub level: i32,
     /// What is left out.
     pub excludes: Excludes,
+    /// Most files of the tree; one with more is not begun.
+    pub max_files: u64,
+    /// Most bytes of its files.
+    pub max_bytes: u64,
     /// Whether files are hashed, for the digest of [`WriteSummary::tree`].
     pub hash: bool,
     /// Raised to stop.
@@ -44,6 +49,8 @@ impl Default for WriteOptions {
             format: Format::TarZst,
             level: codec::DEFAULT_LEVEL,
             excludes: Excludes::default(),
+            max_files: u64::MAX,
+            max_bytes: u64::MAX,
             hash: true,
             cancel: Cancel::new(),
             progress: Arc::default(),
@@ -74,6 +81,7 @@ pub struct WriteSummary {
 /// changes while it is read, twice in a row, ends it with the outcome 'unstable'.
 pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> Result<WriteSummary> {
     let mut walk = walk::walk(directory, &options.excludes, &options.cancel)?;
+    check_size(&walk.tree, options)?;
     let mut output = Output {
         sink,
         envelope: Envelope::new(options.format),
@@ -85,6 +93,21 @@ pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> 
     Plan::new(directory, &walk, options)?.run(&mut output, &mut learned)?;
     let gone = learned.apply(&mut walk.tree);
     finish(directory, walk, gone, options, output)
+}
+
+/// Before anything is written: a cache that never evicts can have more bytes than the disk that takes its archive.
+fn check_size(tree: &Tree, options: &WriteOptions) -> Result<()> {
+    let (files, bytes) = tree.totals();
+    for (what, limit, value, most) in [
+        ("files", "maxFiles", files, options.max_files),
+        ("bytes", "maxBytes", bytes, options.max_bytes),
+    ] {
+        if value > most {
+            let message = format!("the tree has {value} {what}, more than limits.{limit} allows ({most})");
+            return Err(Error::new(Code::TooLarge, message).into());
+        }
+    }
+    Ok(())
 }
 
 /// The entries that need no file to be read come last.

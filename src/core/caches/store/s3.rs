@@ -258,6 +258,10 @@ fn authority(options: &S3Options, bucket: &str, region: &str, path_style: bool) 
 }
 
 fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
+    // The last status is then that of tidying up.
+    if exchange.is_cancelled() {
+        return Failure::new(Kind::Cancelled, "the call has ended");
+    }
     if let Some(failure) = exchange.failure() {
         return Failure::new(failure.kind, format!("'{path}': {}", failure.message));
     }

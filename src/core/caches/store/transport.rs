@@ -89,6 +89,15 @@ impl Exchange {
             .clone()
     }
 
+    fn forget_failure(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the caller has given up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.meter.cancel.is_cancelled()
+    }
+
     fn fail(&self, kind: Kind, message: String) -> Error {
         let error = Error::new(ErrorKind::Unexpected, message.clone());
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::new(kind, message));
@@ -151,6 +160,8 @@ impl HttpTransport for Transport {
                 return Ok(self.wrap(response, request.method() == Method::HEAD));
             }
             exchange.meter.retried();
+            // What the next attempt is answered counts, not what this one failed with.
+            exchange.forget_failure();
             tokio::time::sleep(pause(attempt)).await;
             attempt += 1;
         }
