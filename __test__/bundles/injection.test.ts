@@ -120,7 +120,7 @@ function canTrace(): boolean {
 const report: string[] = []
 afterAll(() => console.log(report.join('\n')))
 
-describe.skipIf(!traces)(`I6, I7 from outside${traces ? '' : ' (NOT RUN: needs strace and the right to trace)'}, ${isLong ? 'every pair' : `${SAMPLE} of the 12 to 324 strikes of each operation; all in test:long`}`, () => {
+describe.skipIf(!traces)(`I6, I7 from outside${traces ? '' : ' (NOT RUN: needs strace and the right to trace)'}, ${isLong ? 'every pair' : `${SAMPLE} of the 12 to 472 strikes of each operation; all in test:long`}`, () => {
   test.for(Object.keys(operations) as Operation[])('%s: struck at its file calls, the next open and publish succeed and leave nothing', { timeout: 600_000 }, async (operation, { memory }) => {
     const recorded = await prepare(memory, operation)
     const pairs = pairsOf(await trace(recorded, operation, ['-e', 'trace=%file,%desc']), recorded)

@@ -113,8 +113,10 @@ describe('I17: no path leaves the stage', () => {
     const dist = join(memory, 'dist')
     mkdirSync(dist)
     writeFileSync(join(dist, 'precious'), 'kept')
+    mkdirSync(join(memory, 'store'))
     symlinkSync('dist', join(memory, 'alias'))
-    for (const [root, link] of [['dist/.store', 'dist'], ['alias/.store', 'dist'], ['dist', 'dist/x'], ['dist', 'alias/x']] as const) {
+    symlinkSync('store', join(memory, 'other'))
+    for (const [root, link] of [['dist/.store', 'dist'], ['alias/.store', 'dist'], ['store', 'store/x'], ['store', 'other/x']] as const) {
       const message = expect.stringMatching(/link.*root/)
       await expect(openBundles(join(memory, root), { link: join(memory, link) }), link).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message })
     }
