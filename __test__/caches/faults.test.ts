@@ -178,6 +178,16 @@ describe('what a request that is repeated is answered counts, not what the first
   })
 })
 
+describe('one object whose write was not answered', () => {
+  test('is found to be there: nobody else is said to have won', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const store = server.store('lost')
+    server.fault = { when: ({ method, path }) => method === 'PUT' && path.endsWith('site.tar'), what: 'lose-answer', times: 1 }
+    expect(await openCache(store).snapshot({ key: 'site.tar', from: tree })).toMatchObject({ outcome: 'uploaded' })
+    expect(await openCache(store).restore({ key: 'site.tar', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+  })
+})
+
 describe('least privilege', () => {
   test('a writer that may not delete, and may write below its key only, snapshots under conditions', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type CacheEvent, openCache } from 'warmswap'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
@@ -34,6 +34,15 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     expect(await cache.snapshot({ key: 'site', from: half })).toMatchObject({ ok: false, outcome: 'shrunk', uploadedBytes: 0 })
     expect((await cache.inspect('site'))!.files).toBe(64)
     expect(await cache.snapshot({ key: 'site', from: half, guard: { allowShrink: true } })).toMatchObject({ outcome: 'uploaded' })
+  })
+
+  test('links that lead out of the tree are told when they are packed, not when the restore refuses them', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    symlinkSync('../packages/name', join(tree, 'name'))
+    const cache = openCache('memory:')
+    expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ ok: true, outcome: 'uploaded', reason: expect.stringMatching(/^1 symbolic link.*'relative'/) })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ ok: false, outcome: 'refused' })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into'), symlinks: 'relative' })).toMatchObject({ outcome: 'restored' })
   })
 
   test('limits: a tree over them is too large', async ({ memory }) => {

@@ -34,6 +34,7 @@ export type SnapshotOutcome =
 export interface SnapshotResult {
   ok: boolean
   outcome: SnapshotOutcome
+  /** For people: why it is not ok; or what a restore of it will need, such as `symlinks: 'relative'`. */
   reason?: string
   generation?: string
   files: number

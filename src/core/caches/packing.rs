@@ -54,6 +54,8 @@ pub(super) struct Packed {
     pub(super) digest: String,
     pub(super) tree: Tree,
     pub(super) skipped: Vec<(String, String)>,
+    /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
+    pub(super) leaving_links: u64,
 }
 
 impl From<ArchiveFailure> for Stop {
@@ -170,6 +172,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         window_log: FRAME_BYTES.ilog2(),
         digest: summary.tree.digest(),
         tree: summary.tree,
+        leaving_links: summary.leaving_links,
         skipped: summary
             .skipped
             .into_iter()

@@ -186,6 +186,12 @@ impl Snapshot {
         }
         let packed = packing::pack(&self.options, &self.run).await?;
         self.report.skipped.clone_from(&packed.skipped);
+        self.report.reason = (packed.leaving_links > 0).then(|| {
+            format!(
+                "{} symbolic links lead out of the tree: a restore refuses it unless its symlinks are 'relative' or 'verbatim'",
+                packed.leaving_links
+            )
+        });
         self.report.compressed_bytes = packed.spool.size;
         self.tell(packed.files, packed.bytes, current.pointer.as_ref());
         if let Some(pointer) = &current.pointer
@@ -501,12 +507,32 @@ impl Snapshot {
             may
         });
         let (path, body) = (self.options.key.as_str(), Body::Spool(Arc::clone(&packed.spool)));
-        let etag = self
+        let written = self
             .store
             .write_if(path, body, condition, may_show, &self.run.meter)
-            .await?;
+            .await;
+        let etag = match written {
+            Ok(etag) => etag,
+            // The answer to a write that did happen can be lost, and its repetition then fails.
+            Err(failure) => self.find_written(&packed, &failure).await.ok_or(failure)?,
+        };
         self.report.generation = Some(etag.trim_matches('"').to_owned());
         Ok(SnapshotOutcome::Uploaded)
+    }
+
+    /// The version of the one object, if it is what was written although the write failed.
+    async fn find_written(&self, packed: &Packed, failure: &Failure) -> Option<String> {
+        if !matches!(
+            failure.kind,
+            Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled
+        ) {
+            return None;
+        }
+        let meter = &self.run.meter;
+        let object = self.store.stat(self.options.key.as_str(), meter).await.ok()?;
+        let (size, etag) = (object.size, object.etag.clone());
+        let sha256 = packing::hash_object(&self.store, object, meter).await.ok()?;
+        (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
     }
 }
 
