@@ -407,10 +407,10 @@ fn content(root: &Path) -> String {
         }
     }
     found.sort();
-    if found.is_empty() {
-        "nothing".to_owned()
-    } else {
-        found.join(" ")
+    match found.len() {
+        0 => "nothing".to_owned(),
+        1..=8 => found.join(" "),
+        count => format!("{count} entries"),
     }
 }
 
