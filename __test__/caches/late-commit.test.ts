@@ -5,7 +5,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { openCache } from 'warmswap'
 import { describe, expect } from 'vitest'
 import { start } from '../support/children.js'
@@ -25,7 +25,8 @@ async function prepare(memory: string): Promise<{ store: string; target: string 
 }
 
 function reset(target: string): void {
-  rmSync(target, { recursive: true, force: true })
+  // With the stamp that lies beside it.
+  rmSync(dirname(target), { recursive: true, force: true })
   writeFileSync(join(makeTree(target), 'old'), 'old')
 }
 

@@ -1,7 +1,7 @@
 // Peak memory of cache calls, in a process of their own: prints one line of JSON with bytes over idle for each call.
 //   caches-memory.mjs tree <store> <from> <into> [hoard]   snapshot, restore, both again over what has not changed
 //   caches-memory.mjs unpack <archive> <into>
-import { readFileSync, readdirSync, rmSync, writeFileSync, mkdirSync, mkdtempSync, watch } from 'node:fs'
+import { readFileSync, readdirSync, writeFileSync, mkdirSync, mkdtempSync, watch } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { openCache, unpack } from 'warmswap'
@@ -21,7 +21,7 @@ async function settled() {
   }
 }
 
-/** Threads, allocator and code are there before idle is measured. */
+/** Threads, allocator and code are there before idle is measured. The folder stays: stamps are written behind calls. */
 async function warmUp(directory) {
   const scratch = mkdtempSync(join(directory, 'warm-'))
   const from = join(scratch, 'from')
@@ -32,7 +32,6 @@ async function warmUp(directory) {
   await cache.restore({ key: 'warm', into: join(scratch, 'into') })
   await stampOf(join(scratch, 'into'))
   await cache.close()
-  rmSync(scratch, { recursive: true })
 }
 
 /** The stamp is written behind the call; it counts too. */

@@ -407,10 +407,10 @@ fn content(root: &Path) -> String {
         }
     }
     found.sort();
-    if found.is_empty() {
-        "nothing".to_owned()
-    } else {
-        found.join(" ")
+    match found.len() {
+        0 => "nothing".to_owned(),
+        1..=8 => found.join(" "),
+        count => format!("{count} entries"),
     }
 }
 
@@ -463,6 +463,7 @@ fn table() -> PathBuf {
 #[test]
 fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() {
     let mut text = String::from("archive | warmswap | GNU tar | bsdtar | Python\n");
+    let mut guessed = Vec::new();
     for (what, bytes) in cases() {
         let peers: Vec<Option<String>> = PEERS.iter().map(|(_, command)| theirs(command, &bytes)).collect();
         let ours = ours(&bytes);
@@ -470,8 +471,8 @@ fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() 
             unreachable!("three peers");
         };
         let is_refused = ours == Outcome::Refused.as_str() || ours == Outcome::Corrupt.as_str();
-        if let (false, Some(gnu)) = (is_refused, gnu) {
-            assert_eq!(&ours, gnu, "{what}: neither refused nor as GNU tar reads it");
+        if !is_refused && gnu.as_ref().is_some_and(|gnu| *gnu != ours) {
+            guessed.push(what);
         }
         let shown = |peer: &Option<String>| peer.clone().unwrap_or_else(|| "not installed".to_owned());
         writeln!(
@@ -486,6 +487,11 @@ fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() 
     if std::env::var_os("WARMSWAP_WRITE_TABLE").is_some() {
         fs::write(table(), &text).expect("write");
     }
+    assert_eq!(
+        guessed,
+        Vec::<&str>::new(),
+        "neither refused nor as GNU tar reads it"
+    );
     // Other versions of the three may differ; what we make of an archive may not.
     let column = |text: &str| -> Vec<String> {
         let of_line = |line: &str| line.split(" | ").take(2).collect::<Vec<_>>().join(" | ");

@@ -1,8 +1,8 @@
 //! The calls of one environment on its caches: stopped when it ends, and waited for a moment.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use napi::Env;
 
@@ -10,7 +10,8 @@ use crate::core::sys::cancel::Cancel;
 
 use super::super::environment::{self, EnvironmentId};
 
-/// Long enough that an abandoned multipart upload is told to the store, short enough that nobody waits for an exit.
+/// Long enough that an abandoned multipart upload is told to the store and that napi has settled the promises of the
+/// calls, which it must not do when their environment is gone; short enough that nobody waits for an exit.
 const TIDY_UP: Duration = Duration::from_millis(50);
 
 static ALL: LazyLock<Mutex<HashMap<EnvironmentId, Arc<Calls>>>> = LazyLock::new(Mutex::default);
@@ -20,8 +21,14 @@ static ALL: LazyLock<Mutex<HashMap<EnvironmentId, Arc<Calls>>>> = LazyLock::new(
 pub(super) struct Calls {
     /// Raised when the environment ends: its calls stop, and nobody is left to be told.
     pub(super) ending: Cancel,
-    running: Mutex<usize>,
-    idle: Condvar,
+    activity: Mutex<Activity>,
+}
+
+#[derive(Default)]
+struct Activity {
+    running: usize,
+    /// When a call ended last.
+    ended: Option<Instant>,
 }
 
 /// One call that runs.
@@ -48,23 +55,30 @@ impl Calls {
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> Running {
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.activity().running += 1;
         Running(Arc::clone(self))
     }
 
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops the calls. Nobody waits where none runs and none has ended just now.
     fn end(&self) {
         self.ending.cancel();
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(
-            self.idle
-                .wait_timeout_while(running, TIDY_UP, |running| *running > 0),
-        );
+        let activity = self.activity();
+        let is_busy = activity.running > 0 || activity.ended.is_some_and(|ended| ended.elapsed() < TIDY_UP);
+        drop(activity);
+        if is_busy {
+            std::thread::sleep(TIDY_UP);
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.idle.notify_all();
+        let mut activity = self.0.activity();
+        activity.running -= 1;
+        activity.ended = Some(Instant::now());
     }
 }

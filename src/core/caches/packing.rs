@@ -87,7 +87,13 @@ pub(super) async fn find_unchanged(
     let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
     let looking = thread::run("stat", move || {
-        let known = stamp::read(&from).ok().flatten()?;
+        let mut known = stamp::read(&from).ok().flatten()?;
+        if known.generation == pointer.generation {
+            if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
+                return Some(totals);
+            }
+            known = stamp::read(&from).ok().flatten()?;
+        }
         let scan = known.scan(&from, &excludes, &cancel).ok()?;
         if scan.tree.digest() != pointer.tree {
             return None;

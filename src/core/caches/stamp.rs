@@ -60,8 +60,8 @@ pub fn path_of(target: &Path) -> Result<PathBuf> {
 
 /// Takes a stamp of a target that was restored: one stat for each entry of `tree`, which has the hashes. The call
 /// has answered by now and its caller may be editing: only what certainly did not change since `committed_ns`, a
-/// moment before the commit, has the restored hash; what may have is read again. An entry that is not as it was
-/// restored is left out and so counts as changed.
+/// moment before the commit, is trusted; what may have is read again. An entry that is not as it was restored, or
+/// not there any more, is in the stamp with facts that no entry has, and so counts as changed.
 pub fn write_restored(
     target: &Path,
     generation: &str,
@@ -80,6 +80,9 @@ pub fn write_restored(
         writer: StampWriter::begin(&path_of(target)?, generation, archive::now_ns())?,
     };
     archive::visit(target, &Excludes::default(), cancel, &mut stamping)?;
+    while let Some(index) = stamping.order.next() {
+        stamping.changed(index)?;
+    }
     Ok(stamping.writer.finish()?)
 }
 
@@ -96,11 +99,13 @@ impl Visit for Stamping<'_> {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> failure::Result<()> {
         let tree = self.tree;
         let is_before = |index: &u32| walk_order(tree.path_at(*index), path).is_lt();
-        while self.order.next_if(is_before).is_some() {}
-        let Some(index) = self.order.next_if(|index| tree.path_at(*index) == path) else {
+        while let Some(gone) = self.order.next_if(is_before) {
+            self.changed(gone)?;
+        }
+        let Some(number) = self.order.next_if(|index| tree.path_at(*index) == path) else {
             return Ok(());
         };
-        let (index, found) = (index as usize, Record::found(path, kind, stat));
+        let (index, found) = (number as usize, Record::found(path, kind, stat));
         let restored = tree.nodes()[index];
         let looks_same =
             (restored.kind(), restored.mode(), restored.size) == (found.kind, found.mode, found.size);
@@ -113,11 +118,27 @@ impl Visit for Stamping<'_> {
                     .is_ok_and(|hash| hash == tree.hash(index)))
         {
             self.writer.add(&found, tree.hash(index))?;
+            return Ok(());
         }
-        Ok(())
+        self.changed(number)
     }
 
     fn skip(&mut self, _path: &[u8], _why: &'static str) {}
+}
+
+impl Stamping<'_> {
+    /// An entry that is not what was restored: no facts are those of anything.
+    fn changed(&mut self, index: u32) -> failure::Result<()> {
+        let node = self.tree.nodes()[index as usize];
+        let record = Record {
+            path: self.tree.path(&node),
+            kind: node.kind(),
+            mode: node.mode(),
+            size: node.size,
+            facts: Facts::default(),
+        };
+        Ok(self.writer.add(&record, self.tree.hash(index as usize))?)
+    }
 }
 
 /// Writes a stamp of a tree whose nodes have hashes and facts, in the order of a walk, as a pack or a scan

@@ -236,7 +236,7 @@ impl Tree {
 }
 
 fn bits(kind: NodeKind, mode: u32) -> u16 {
-    ((kind as u16) << KIND_SHIFT) | (mode as u16 & MODE_BITS)
+    ((kind as u16) << KIND_SHIFT) | (mode & 0o777) as u16
 }
 
 /// The order of a walk: by name, each directory before what it holds. (`/` sorts before every byte that a name

@@ -292,6 +292,7 @@ fn kind(stream: &mut Stream, header: &mut Header, block: &[u8; BLOCK]) -> Result
         flag::FILE | flag::OLD_FILE | flag::CONTIGUOUS => EntryKind::File(header.size),
         flag::DIRECTORY => EntryKind::Directory,
         flag::SYMLINK => EntryKind::Symlink(link_text(header)?),
+        flag::LINK if header.link.ends_with(b"/") => return Err(file_named_as_directory(&header.link)),
         flag::LINK => EntryKind::HardLink(normalize(&header.link)?),
         flag::GNU_SPARSE if header.is_gnu => {
             EntryKind::SparseFile(sparse::read_gnu(stream, header.size, block)?)
