@@ -304,16 +304,20 @@ fn parse(bytes: &[u8]) -> Result<Contents> {
     struct Versioned {
         v: u32,
     }
-    if let Ok(Versioned { v }) = serde_json::from_slice(bytes)
-        && v > VERSION
-    {
+    // Once for what is nearly always there: a record is read three times a taking.
+    let record = serde_json::from_slice::<Record>(bytes).ok();
+    let version = match &record {
+        Some(record) => Some(record.v),
+        None => serde_json::from_slice(bytes).ok().map(|Versioned { v }| v),
+    };
+    if let Some(v) = version.filter(|v| *v > VERSION) {
         let message = format!(
             "the lock is held in format {v}; this version of warmswap knows formats up to {VERSION}: update it"
         );
         return Err(Error::new(Code::Format, message));
     }
-    if let Ok(record) = serde_json::from_slice::<Record>(bytes) {
-        return Ok(Contents::Record(Box::new(record)));
-    }
-    Ok(serde_json::from_slice(bytes).map_or(Contents::Unreadable, Contents::Foreign))
+    Ok(match record {
+        Some(record) => Contents::Record(Box::new(record)),
+        None => serde_json::from_slice(bytes).map_or(Contents::Unreadable, Contents::Foreign),
+    })
 }
