@@ -399,6 +399,7 @@ type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable
 interface SnapshotResult {
   ok: boolean;
   outcome: SnapshotOutcome;
+  /** For people: why it is not ok; or what a restore of it will need, such as `symlinks: 'relative'`. */
   reason?: string;
   generation?: string;
   files: number;
