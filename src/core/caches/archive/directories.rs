@@ -99,7 +99,7 @@ const TABLE_BYTES: usize = 96;
 /// The directories that this extraction made.
 pub(super) struct Made {
     way: Way,
-    made: HashMap<Box<[u8]>, Option<Named>>,
+    table: HashMap<Box<[u8]>, Option<Named>>,
     path_bytes: usize,
 }
 
@@ -107,18 +107,18 @@ impl Made {
     pub(super) fn new(root: Directory) -> Self {
         Self {
             way: Way::new(root),
-            made: HashMap::new(),
+            table: HashMap::new(),
             path_bytes: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.made.len()
+        self.table.len()
     }
 
     /// What the directories take.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.path_bytes + self.made.len() * TABLE_BYTES
+        self.path_bytes + self.table.len() * TABLE_BYTES
     }
 
     pub(super) fn clear_way(&mut self) {
@@ -127,13 +127,13 @@ impl Made {
 
     /// The directory at this path; it and what is above it is made if the archive has not named it yet.
     pub(super) fn enter(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
-        let (made, path_bytes) = (&mut self.made, &mut self.path_bytes);
+        let (table, path_bytes) = (&mut self.table, &mut self.path_bytes);
         self.way.to(path, |above, name, path| {
             let name = OsStr::from_bytes(name);
-            if !made.contains_key(path) {
+            if !table.contains_key(path) {
                 make(above, name, path)?;
                 *path_bytes += path.len();
-                made.insert(path.into(), None);
+                table.insert(path.into(), None);
             }
             Ok(above.open_directory(name, as_path(path))?)
         })
@@ -142,13 +142,13 @@ impl Made {
     /// Makes a directory that the archive names.
     pub(super) fn add(&mut self, path: &[u8], mode: u32, modified_ns: i64) -> Result<()> {
         let named = Named { mode, modified_ns };
-        match self.made.get_mut(path) {
+        match self.table.get_mut(path) {
             None => {
                 let (parent, name) = cut(path);
                 let parent = self.enter(parent)?;
                 make(&parent, OsStr::from_bytes(name), path)?;
                 self.path_bytes += path.len();
-                self.made.insert(path.into(), Some(named));
+                self.table.insert(path.into(), Some(named));
             }
             Some(known @ None) => *known = Some(named),
             Some(Some(known)) if *known == named => {}
@@ -165,7 +165,7 @@ impl Made {
     /// Sets modes and times, the deepest first: whatever is made in a directory changes its time, and its own
     /// mode may forbid it.
     pub(super) fn finish(&mut self, mut each: impl FnMut(&[u8], u32) -> Result<()>) -> Result<()> {
-        let mut all: Vec<_> = self.made.drain().collect();
+        let mut all: Vec<_> = self.table.drain().collect();
         all.sort_unstable_by(|one, other| other.0.cmp(&one.0));
         for (path, named) in all {
             let directory = self.way.existing(&path)?;

@@ -455,7 +455,8 @@ impl Extraction<'_, '_> {
             self.count(file.size, &path)?;
             self.tree.set(index as usize, u32::from(file.mode()), file.size);
             self.tree.set_hash(index as usize, hash);
-            self.make_hard_link(&path, &self.tree.path(&file).to_vec())?;
+            let target = self.tree.path(&file).to_vec();
+            self.make_hard_link(&path, &target)?;
             self.options.progress.add(1, 0);
         }
         Ok(())
