@@ -13,7 +13,7 @@ use crate::arena::{Arena, MODES, NOBODY, Process, eventually, is_root, program, 
 use crate::mutants::{A_WHILE, SOON, write_legacy_lock};
 
 /// A wait until nobody has the lock, in this process.
-fn wait_for_vacancy(arena: &Arena, request: Request) -> mpsc::Receiver<Result<bool, &'static str>> {
+fn wait_for_vacancy(arena: &Arena, request: &Request) -> mpsc::Receiver<Result<bool, &'static str>> {
     let (sender, answer) = mpsc::channel();
     let lock = LockPath::parse(&arena.lock()).expect("a path");
     let wait = Wait::for_vacancy(
@@ -34,7 +34,7 @@ fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
     for mode in MODES {
         let arena = Arena::new();
         std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
-        let vacant = wait_for_vacancy(&arena, request(mode));
+        let vacant = wait_for_vacancy(&arena, &request(mode));
         assert!(
             vacant.recv_timeout(A_WHILE).is_err(),
             "{mode}: it waits for the directory"
@@ -55,7 +55,7 @@ fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
             ..request(mode)
         };
         assert_eq!(
-            wait_for_vacancy(&arena, quick).recv_timeout(SOON),
+            wait_for_vacancy(&arena, &quick).recv_timeout(SOON),
             Ok(Ok(true)),
             "{mode}: its window is over"
         );
@@ -386,7 +386,7 @@ fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
         std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
         let lock = LockPath::parse(&arena.lock()).expect("a path");
         let request = Request {
-            foreign_stale: Duration::from_millis(1000),
+            foreign_stale: Duration::from_secs(1),
             ..request(mode)
         };
         let attempt = || {
@@ -458,6 +458,9 @@ fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
     }
 }
 
+/// A user who has no other process.
+const SOMEBODY: &str = "54321";
+
 /// Where the system gives no more threads that is an error of the call, and nothing stays of it.
 #[test]
 fn i22_a_process_without_threads_is_told_so() {
@@ -465,7 +468,6 @@ fn i22_a_process_without_threads_is_told_so() {
         eprintln!("SKIPPED: only root can limit the threads of another user");
         return;
     }
-    const SOMEBODY: &str = "54321";
     let arena = Arena::new();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(arena.path(), open_to_all).expect("open to all");
