@@ -23,9 +23,6 @@ use super::store::{self, Answer, Body, Condition, Failure, Kind, Listed, PART_BY
 use super::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
-/// How often a conditional write that met another one is repeated.
-const CONFLICTS: u32 = 3;
-
 /// What to snapshot and when not to.
 #[derive(Debug, Clone)]
 pub struct SnapshotOptions {
@@ -450,26 +447,21 @@ impl Snapshot {
         } else {
             Condition::Always
         };
-        let mut attempt = 1;
-        loop {
-            let body = Body::Bytes(bytes.clone());
-            let path = key.pointer();
-            let written = self.store.write(&path, body, condition.clone(), &self.run.meter);
-            let Err(failure) = written.await else {
-                return Ok(());
-            };
-            match failure.kind {
-                Kind::Conflict if attempt < CONFLICTS => attempt += 1,
-                Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled => {
-                    // The answer to a write that did happen can be lost, and its repetition then fails.
-                    if self.is_current(pointer).await {
-                        return Ok(());
-                    }
-                    return Err(failure.into());
-                }
-                _ => return Err(failure.into()),
-            }
+        let path = key.pointer();
+        let written = self
+            .store
+            .write(&path, Body::Bytes(bytes), condition, &self.run.meter)
+            .await;
+        let Err(failure) = written else { return Ok(()) };
+        // The answer to a write that did happen can be lost, and its repetition then fails.
+        let is_uncertain = matches!(
+            failure.kind,
+            Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled
+        );
+        if is_uncertain && self.is_current(pointer).await {
+            return Ok(());
         }
+        Err(failure.into())
     }
 
     async fn is_current(&self, pointer: &Pointer) -> bool {
