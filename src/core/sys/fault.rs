@@ -31,7 +31,7 @@ pub fn point(_operation: &str, _path: &std::path::Path) -> std::io::Result<()> {
 
 #[cfg(feature = "testing")]
 mod active {
-    use std::io::{self, Read as _, Write as _};
+    use std::io::{self, Write as _};
     use std::path::Path;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -112,8 +112,8 @@ mod active {
 
     fn hold() -> io::Result<()> {
         let fifo = std::env::var("WARMSWAP_FAULT_FIFO").unwrap_or_default();
-        let mut writer = std::fs::OpenOptions::new().read(true).open(fifo)?;
-        writer.read_to_end(&mut Vec::new()).map(drop)
+        let writer = std::fs::OpenOptions::new().read(true).open(fifo)?;
+        io::copy(&mut io::BufReader::new(writer), &mut io::sink()).map(drop)
     }
 
     fn strike(what: &str) -> io::Result<()> {
