@@ -78,7 +78,7 @@ fn snapshot(store: &str, tree: &str) {
         producer: Producer::default(),
     };
     let budget = Budget {
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
         idle: Duration::from_secs(30),
         min_bytes_per_second: 0,
         attempts: 3,
