@@ -148,9 +148,9 @@ impl Disk {
     }
 
     /// A stranger makes a file in a directory and flushes both.
+    #[expect(clippy::disallowed_methods, reason = "the stranger's")]
     fn let_a_stranger_flush(&self) {
         let folder = self.mount_point().join("stranger");
-        #[expect(clippy::disallowed_methods, reason = "the stranger's")]
         std::fs::create_dir_all(&folder).expect("a directory");
         let mut file = std::fs::File::create(folder.join("file")).expect("a file");
         std::io::Write::write_all(&mut file, b"stranger").expect("write");
@@ -304,9 +304,9 @@ fn crash_all_at(filesystem: Filesystem, scenario: Scenario, when: When) {
     // The last one is not struck.
     let points: Vec<usize> = (1..=scenario.points().len() + 1).collect();
     let root = |disk: &Disk, point: usize| disk.store(&format!("store-{point}"));
-    points
-        .iter()
-        .for_each(|point| scenario.prepare(&root(&disk, *point)));
+    for point in &points {
+        scenario.prepare(&root(&disk, *point));
+    }
     disk.flush();
     let publish = |point: &usize| {
         let fault = format!("{point}:KILL");
@@ -351,9 +351,9 @@ fn crash_each(filesystem: Filesystem, scenario: Scenario) {
 
 #[test]
 fn i8_power_never_loses_an_acknowledged_publish_at_once() {
-    FILESYSTEMS
-        .iter()
-        .for_each(|filesystem| crash_each(*filesystem, POWER));
+    for filesystem in FILESYSTEMS {
+        crash_each(filesystem, POWER);
+    }
 }
 
 #[test]
@@ -367,9 +367,9 @@ fn i8_power_never_loses_an_acknowledged_publish_after_others_flushed() {
 
 #[test]
 fn i8_the_first_publish_of_a_store_survives_and_a_half_made_store_is_no_strangers() {
-    FILESYSTEMS
-        .iter()
-        .for_each(|filesystem| crash_each(*filesystem, FRESH));
+    for filesystem in FILESYSTEMS {
+        crash_each(filesystem, FRESH);
+    }
 }
 
 #[test]

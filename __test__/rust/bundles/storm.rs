@@ -116,11 +116,15 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
         kill(&mut children[victim]);
         children[victim] = crowd.start(victim);
         tally.kills += 1;
-        lines.try_iter().for_each(|(life, line)| tally.note(life, &line));
+        for (life, line) in lines.try_iter() {
+            tally.note(life, &line);
+        }
     }
     children.iter_mut().for_each(kill);
     drop(crowd);
-    lines.iter().for_each(|(life, line)| tally.note(life, &line));
+    for (life, line) in &lines {
+        tally.note(life, &line);
+    }
     tally.said.push(found_at_the_end(fixture));
     tally
 }

@@ -52,7 +52,7 @@ fn i13_names_are_kept_within_the_memory() {
 
 #[test]
 fn i13_hard_links_count_as_the_files_that_they_may_become() {
-    let linked = (0..10).fold(Raw::default().file("f", &[7; 1 << 20]), |raw, number| {
+    let linked = (0..10).fold(Raw::default().file("f", &vec![7; 1 << 20]), |raw, number| {
         raw.hard_link(&format!("h{number}"), "f")
     });
     let limits = Limits {
