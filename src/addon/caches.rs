@@ -27,7 +27,6 @@ use super::error::Reply;
 use super::listener::Listener;
 use super::number;
 use super::runtime;
-use calls::Calls;
 use options::{NativeBudget, NativeRestoreOptions, NativeSnapshotOptions};
 use reports::{
     NativeAbilities, NativeInspectReport, NativeProgress, NativePruneReport, NativeRestoreReport,
@@ -40,7 +39,7 @@ const PROGRESS: Duration = Duration::from_millis(100);
 #[napi]
 pub struct NativeCache {
     inner: Cache,
-    calls: Arc<Calls>,
+    ending: Cancel,
 }
 
 /// Opens a cache; without a scheme it is disabled.
@@ -52,7 +51,7 @@ pub fn open_cache(
     hmac_key: Option<Uint8Array>,
     read_only: bool,
 ) -> napi::Result<Reply<NativeCache>> {
-    let calls = Calls::of(env)?;
+    let ending = calls::ending(env)?;
     runtime::guarded(|| {
         let options: BTreeMap<String, String> = options.into_iter().collect();
         let location = scheme
@@ -60,7 +59,7 @@ pub fn open_cache(
             .transpose()?;
         let secret = hmac_key.map(|key| key.to_vec());
         let inner = Cache::open(location.as_ref(), secret, read_only)?;
-        Ok(NativeCache { inner, calls })
+        Ok(NativeCache { inner, ending })
     })
 }
 
@@ -69,15 +68,14 @@ async fn attended<T>(
     work: impl Future<Output = T>,
     run: Arc<Run>,
     progress: Option<Listener<NativeProgress>>,
-    calls: Arc<Calls>,
+    ending: Cancel,
 ) -> T {
-    let _running = calls.begin();
     tokio::pin!(work);
     loop {
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = calls.ending.cancelled() => {
+            () = ending.cancelled() => {
                 run.meter.cancel.cancel();
                 return work.await;
             }
@@ -95,7 +93,7 @@ async fn restore(
     options: NativeRestoreOptions,
     cancel: Cancel,
     progress: Option<Listener<NativeProgress>>,
-    calls: Arc<Calls>,
+    ending: Cancel,
 ) -> Result<NativeRestoreReport> {
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
@@ -110,7 +108,7 @@ async fn restore(
         ));
     }
     let work = cache.restore(options, Arc::clone(&run));
-    Ok(attended(work, run, progress, calls).await.into())
+    Ok(attended(work, run, progress, ending).await.into())
 }
 
 async fn snapshot(
@@ -118,12 +116,12 @@ async fn snapshot(
     options: NativeSnapshotOptions,
     cancel: Cancel,
     progress: Option<Listener<NativeProgress>>,
-    calls: Arc<Calls>,
+    ending: Cancel,
 ) -> Result<NativeSnapshotReport> {
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
     let work = cache.snapshot(options, Arc::clone(&run));
-    Ok(attended(work, run, progress, calls).await.into())
+    Ok(attended(work, run, progress, ending).await.into())
 }
 
 #[napi]
@@ -138,12 +136,8 @@ impl NativeCache {
             Listener<NativeProgress>,
         >,
     ) -> napi::Result<Reply<NativeRestoreReport>> {
-        let (cache, cancel, calls) = (
-            self.inner.clone(),
-            cancel::of(Some(token)),
-            Arc::clone(&self.calls),
-        );
-        runtime::spawned(restore(cache, options, cancel, progress, calls)).await
+        let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
+        runtime::spawned(restore(cache, options, cancel, progress, ending)).await
     }
 
     /// Snapshots.
@@ -156,12 +150,8 @@ impl NativeCache {
             Listener<NativeProgress>,
         >,
     ) -> napi::Result<Reply<NativeSnapshotReport>> {
-        let (cache, cancel, calls) = (
-            self.inner.clone(),
-            cancel::of(Some(token)),
-            Arc::clone(&self.calls),
-        );
-        runtime::spawned(snapshot(cache, options, cancel, progress, calls)).await
+        let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
+        runtime::spawned(snapshot(cache, options, cancel, progress, ending)).await
     }
 
     /// Snapshots without keeping the process alive: the end is told to `done`, if anybody is left.
@@ -177,13 +167,9 @@ impl NativeCache {
             Listener<NativeProgress>,
         >,
     ) {
-        let (cache, cancel, calls) = (
-            self.inner.clone(),
-            cancel::of(Some(token)),
-            Arc::clone(&self.calls),
-        );
+        let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
         runtime::runtime().spawn(async move {
-            let report = snapshot(cache, options, cancel, progress, calls).await;
+            let report = snapshot(cache, options, cancel, progress, ending).await;
             done.call(Reply(report));
         });
     }
