@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use napi::bindgen_prelude::Uint8Array;
+use napi::Env;
+use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -55,11 +56,13 @@ enum Source {
 impl Packer {
     /// The next bytes, or nothing at the end.
     #[napi(ts_return_type = "Promise<Reply<Uint8Array | null>>")]
-    pub async fn next(&self) -> napi::Result<Reply<Option<Uint8Array>>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<Option<Uint8Array>>>> {
         let source = Arc::clone(&self.source);
-        runtime::spawned(async move { pull(&mut *source.lock().await).await.transpose() })
-            .await
-            .map(|reply| Reply(reply.0.map(|bytes| bytes.map(Uint8Array::from))))
+        env.spawn_future(async move {
+            runtime::spawned(async move { pull(&mut *source.lock().await).await.transpose() })
+                .await
+                .map(|reply| Reply(reply.0.map(|bytes| bytes.map(Uint8Array::from))))
+        })
     }
 
     /// Stops packing.
@@ -288,9 +291,9 @@ impl Unpacker {
 
     /// Resolves when there is room (0) or nobody reads any more (2).
     #[napi(ts_return_type = "Promise<Reply<number>>")]
-    pub async fn drained(&self) -> napi::Result<Reply<u8>> {
+    pub fn drained<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<u8>>> {
         let feed = self.feed.clone();
-        runtime::spawned(async move { Ok(step(feed.drained().await)) }).await
+        env.spawn_future(runtime::spawned(async move { Ok(step(feed.drained().await)) }))
     }
 
     /// There are no more bytes.
@@ -320,9 +323,9 @@ impl Unpacker {
 
     /// How it ended; can be asked once.
     #[napi(ts_return_type = "Promise<Reply<NativeUnpackResult>>")]
-    pub async fn result(&self) -> napi::Result<Reply<NativeUnpackResult>> {
+    pub fn result<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<NativeUnpackResult>>> {
         let result = Arc::clone(&self.result);
-        runtime::spawned(async move {
+        env.spawn_future(runtime::spawned(async move {
             let receiver = result.lock().await.take();
             match receiver {
                 Some(receiver) => receiver
@@ -333,8 +336,7 @@ impl Unpacker {
                     "the result was asked for already",
                 )),
             }
-        })
-        .await
+        }))
     }
 }
 

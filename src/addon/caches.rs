@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::Uint8Array;
+use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 
 use crate::core::caches::cache::Cache;
@@ -128,30 +128,36 @@ async fn snapshot(
 impl NativeCache {
     /// Restores.
     #[napi(ts_return_type = "Promise<Reply<NativeRestoreReport>>")]
-    pub async fn restore(
+    pub fn restore<'env>(
         &self,
+        env: &'env Env,
         options: NativeRestoreOptions,
         token: &CancelToken,
         #[napi(ts_arg_type = "((progress: NativeProgress) => void) | undefined")] progress: Option<
             Listener<NativeProgress>,
         >,
-    ) -> napi::Result<Reply<NativeRestoreReport>> {
+    ) -> napi::Result<PromiseRaw<'env, Reply<NativeRestoreReport>>> {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
-        runtime::spawned(restore(cache, options, cancel, progress, ending)).await
+        env.spawn_future(runtime::spawned(restore(
+            cache, options, cancel, progress, ending,
+        )))
     }
 
     /// Snapshots.
     #[napi(ts_return_type = "Promise<Reply<NativeSnapshotReport>>")]
-    pub async fn snapshot(
+    pub fn snapshot<'env>(
         &self,
+        env: &'env Env,
         options: NativeSnapshotOptions,
         token: &CancelToken,
         #[napi(ts_arg_type = "((progress: NativeProgress) => void) | undefined")] progress: Option<
             Listener<NativeProgress>,
         >,
-    ) -> napi::Result<Reply<NativeSnapshotReport>> {
+    ) -> napi::Result<PromiseRaw<'env, Reply<NativeSnapshotReport>>> {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
-        runtime::spawned(snapshot(cache, options, cancel, progress, ending)).await
+        env.spawn_future(runtime::spawned(snapshot(
+            cache, options, cancel, progress, ending,
+        )))
     }
 
     /// Snapshots without keeping the process alive: the end is told to `done`, if anybody is left.
@@ -176,50 +182,51 @@ impl NativeCache {
 
     /// What a key holds.
     #[napi(ts_return_type = "Promise<Reply<NativeInspectReport>>")]
-    pub async fn inspect(
+    pub fn inspect<'env>(
         &self,
+        env: &'env Env,
         key: String,
         budget: NativeBudget,
         token: &CancelToken,
-    ) -> napi::Result<Reply<NativeInspectReport>> {
+    ) -> napi::Result<PromiseRaw<'env, Reply<NativeInspectReport>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        runtime::spawned(async move {
+        env.spawn_future(runtime::spawned(async move {
             let (key, budget) = (Key::parse("key", &key)?, budget.read()?);
             Ok(cache.inspect(key, budget, cancel).await.into())
-        })
-        .await
+        }))
     }
 
     /// Removes what nobody needs.
     #[napi(ts_return_type = "Promise<Reply<NativePruneReport>>")]
-    pub async fn prune(
+    pub fn prune<'env>(
         &self,
+        env: &'env Env,
         key: String,
         keep: f64,
         older_than_ms: f64,
         budget: NativeBudget,
         token: &CancelToken,
-    ) -> napi::Result<Reply<NativePruneReport>> {
+    ) -> napi::Result<PromiseRaw<'env, Reply<NativePruneReport>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        runtime::spawned(async move {
+        env.spawn_future(runtime::spawned(async move {
             let (key, budget) = (Key::parse("options.key", &key)?, budget.read()?);
             let keep = number::count("options.keep", keep)?;
             let older_than = number::duration("options.olderThanMs", older_than_ms)?;
             Ok(cache.prune(key, keep, older_than, budget, cancel).await.into())
-        })
-        .await
+        }))
     }
 
     /// Removes a key.
     #[napi(ts_return_type = "Promise<Reply<NativePruneReport>>")]
-    pub async fn remove(
+    pub fn remove<'env>(
         &self,
+        env: &'env Env,
         key: String,
         budget: NativeBudget,
         token: &CancelToken,
-    ) -> napi::Result<Reply<NativePruneReport>> {
+    ) -> napi::Result<PromiseRaw<'env, Reply<NativePruneReport>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        runtime::spawned(async move {
+        env.spawn_future(runtime::spawned(async move {
             let (key, budget) = (Key::parse("key", &key)?, budget.read()?);
             let report = cache.remove(key, budget, cancel).await;
             let gone = Report {
@@ -229,18 +236,20 @@ impl NativeCache {
                 ms: report.ms,
             };
             Ok(gone.into())
-        })
-        .await
+        }))
     }
 
     /// What the store can do; nothing where it cannot be reached.
     #[napi(ts_return_type = "Promise<Reply<NativeAbilities>>")]
-    pub async fn probe(
+    pub fn probe<'env>(
         &self,
+        env: &'env Env,
         budget: NativeBudget,
         token: &CancelToken,
-    ) -> napi::Result<Reply<NativeAbilities>> {
+    ) -> napi::Result<PromiseRaw<'env, Reply<NativeAbilities>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        runtime::spawned(async move { Ok(cache.probe(budget.read()?, cancel).await.into()) }).await
+        env.spawn_future(runtime::spawned(async move {
+            Ok(cache.probe(budget.read()?, cancel).await.into())
+        }))
     }
 }

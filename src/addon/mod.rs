@@ -11,6 +11,9 @@
 //!   JavaScript.
 //! * A JavaScript function that another thread calls is a [`listener::Listener`], never a bare
 //!   `ThreadsafeFunction`, which must not be dropped while its environment ends.
+//! * No `async fn` with `&self` or a class as argument: napi looks at both on another thread, when a worker that was
+//!   terminated may have freed them (heap corruption in 3 of 4 runs of `caches-terminate`). What a call needs it takes
+//!   before it returns its promise (`Env::spawn_future`).
 //! * No `Env`, object or function in anything that outlives the call.
 
 #![expect(
