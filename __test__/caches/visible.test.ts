@@ -23,7 +23,7 @@ async function startStalledUpload(memory: string, options: { deadlineMs: number;
   const cache = openCache(server.store('p'))
   expect(await cache.snapshot({ key: 'cache.tar', from: makeLarge(join(memory, 'one'), 1) })).toMatchObject({ outcome: 'uploaded' })
   const before = server.objects.get('p/cache.tar')!.bytes
-  server.fault = { when: ({ query }) => query.get('partNumber') === '2', what: 'stall-after-accept' }
+  server.fault = { when: ({ path, query }) => path === 'p/cache.tar' && query.get('partNumber') === '2', what: 'stall-after-accept' }
   const other = makeLarge(join(memory, 'other'), 2)
   return { server, before, result: cache.snapshot({ key: 'cache.tar', from: other, idleMs: 60_000, minBytesPerSecond: 0, ...options }) }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use warmswap::core::locks::{self, Held, LockPath, Queue, Request, Wait};
 use warmswap::core::sys::deadline::Deadline;
+use warmswap::core::sys::flock;
 
-use crate::arena::{Arena, MODES, NOBODY, Process, eventually, is_root, program, request};
+use crate::arena::{Arena, MODES, NOBODY, Process, eventually, is_root, is_stopped, program, request};
 use crate::mutants::{A_WHILE, SOON, write_legacy_lock};
 
 /// A wait until nobody has the lock, in this process.
@@ -348,6 +349,21 @@ fn i6_users_follow_each_other_in_a_sticky_directory() {
     }
 }
 
+/// In the middle of a look a waiter has the guard, as whoever is stopped in a taking: that one does keep others out.
+fn stop_between_looks(waiter: &Process, arena: &Arena) {
+    let guard = Path::new(&arena.lock()).with_file_name(".key.lock.guard");
+    loop {
+        waiter.signal(rustix::process::Signal::STOP);
+        eventually("the stop of the waiter", || is_stopped(waiter.pid()));
+        let is_free = std::fs::File::open(&guard)
+            .map_or(true, |file| flock::try_exclusive(&file, &guard).expect("flock"));
+        if is_free {
+            return;
+        }
+        waiter.signal(rustix::process::Signal::CONT);
+    }
+}
+
 /// Who waits for another program's directory has no record, so that it neither is taken for the holder nor keeps
 /// anybody out, also when it is stopped.
 #[test]
@@ -363,7 +379,7 @@ fn i23_who_waits_for_a_mkdir_lock_is_not_its_holder() {
             (holder.pid, holder.format),
             (Some(std::process::id()), locks::OwnerFormat::OwnerJson)
         );
-        waiter.signal(rustix::process::Signal::STOP);
+        stop_between_looks(&waiter, &arena);
         std::fs::remove_dir_all(arena.lock()).expect("given back");
         let next = arena
             .acquire(mode, SOON)
