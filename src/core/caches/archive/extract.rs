@@ -107,7 +107,9 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
         };
         // The stream ends with this scope, and with it the decoder, which may be waiting to hand over a chunk.
         let mut stream = Stream::new(chunks, spent, options.cancel.clone());
-        let result = extraction.run(&mut stream);
+        let result = extraction
+            .run(&mut stream)
+            .map_err(|failure| damage_or(failure, &mut stream));
         drop(stream);
         let result = extraction.writers.finish(result);
         result?;
@@ -122,6 +124,15 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
             tree,
         })
     })
+}
+
+/// What makes no sense was written so, or is what a flipped bit made of it: the checksum that tells stands at the end of
+/// the frame. No further than one frame of ours is read for it.
+fn damage_or(failure: Failure, stream: &mut Stream) -> Failure {
+    if !matches!(failure.outcome, Outcome::Refused | Outcome::TooLarge) {
+        return failure;
+    }
+    stream.damage_within(codec::FRAME_BYTES).unwrap_or(failure)
 }
 
 /// The bits that the process's umask, or the directory's default ACL, takes away.

@@ -6,7 +6,7 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
-use super::super::failure::{Failure, Result};
+use super::super::failure::{Failure, Outcome, Result};
 use super::header::{self, Header, flag};
 use super::limits::{self, MAX_META_BYTES, MAX_TRAILING_ZEROS};
 use super::pax::{self, Records};
@@ -73,6 +73,21 @@ impl Stream {
             self.at = 0;
         }
         Ok(&self.current[self.at..])
+    }
+
+    /// The damage that the decoder finds in the next `size` bytes.
+    pub(super) fn damage_within(&mut self, size: usize) -> Option<Failure> {
+        let mut left = size;
+        while left > 0 {
+            let count = match self.available() {
+                Ok([]) => return None,
+                Ok(available) => available.len(),
+                Err(failure) => return (failure.outcome == Outcome::Corrupt).then_some(failure),
+            };
+            self.at += count;
+            left = left.saturating_sub(count);
+        }
+        None
     }
 
     /// Hands out the next `size` bytes, piece by piece.
