@@ -9,10 +9,10 @@
 //! the long form takes all.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::fixture::{Outcome, command, not_run, run};
+use crate::fixture::{Outcome, command, not_run, run, start};
 
 /// `_IOR('X', 125, u32)` of ext4 and xfs, with the flag NOLOGFLUSH.
 const SHUTDOWN: &str = "import fcntl,os,sys,struct; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
@@ -42,10 +42,15 @@ struct Disk {
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .output()
-        .is_ok_and(|output| output.status.success())
+    start(
+        Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )
+    .and_then(|mut child| child.wait())
+    .is_ok_and(|status| status.success())
 }
 
 impl Disk {
@@ -397,11 +402,16 @@ fn loses(filesystem: Filesystem, scenario: Scenario, mutant: &str, when: When) -
     Some(!(seen.contains(scenario.published()) && seen.contains("problems 0\n")))
 }
 
-/// Without these the tests above could pass on a machine that loses nothing. Each is seen on all three filesystems.
+/// Without these the tests above could pass on a machine that loses nothing. On btrfs a flush of the root alone is one of
+/// everything.
 #[test]
 fn i8_the_crash_notices_a_missing_flush() {
     for filesystem in FILESYSTEMS {
-        for mutant in ["no-fsync", "only-root-fsync"] {
+        let mutants: &[&str] = match filesystem {
+            Filesystem::Btrfs => &["no-fsync"],
+            Filesystem::Ext4 | Filesystem::Xfs => &["no-fsync", "only-root-fsync"],
+        };
+        for mutant in mutants {
             let seen = loses(filesystem, POWER, mutant, When::AtOnce);
             assert_ne!(seen, Some(false), "{mutant} on {filesystem:?}");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use warmswap::core::bundles::{FileLock, Options, Patience, Store, Writer};
@@ -19,6 +19,23 @@ pub(crate) enum User {
 }
 
 const NOBODY: u32 = 65_534;
+
+/// Between its fork and its exec a child has copies of our descriptors, and so of the locks that this process holds while
+/// it looks at a store. So each start shares this, and whoever locks in this process has it alone: a copy that outlives
+/// its look keeps a generation from being collected.
+static STARTS: RwLock<()> = RwLock::new(());
+
+/// Starts a program; it has executed when this returns.
+pub(crate) fn start(command: &mut Command) -> std::io::Result<Child> {
+    let _shared = STARTS.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Runs `look` while nobody starts a program.
+fn without_starts<T>(look: impl FnOnce() -> T) -> T {
+    let _alone = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+    look()
+}
 
 /// A folder that is gone afterwards, on memory unless a disk is asked for.
 pub(crate) struct Fixture {
@@ -123,13 +140,10 @@ impl Fixture {
     }
 
     pub(crate) fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
-        self.command(arguments, environment)
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the child")
+        start(self.command(arguments, environment).stdin(Stdio::piped())).expect("the child")
     }
 
-    pub(crate) fn open(&self) -> Store {
+    fn open(&self) -> Store {
         Store::open(
             self.root.to_str().expect("UTF-8"),
             &Options::default(),
@@ -138,29 +152,39 @@ impl Fixture {
         .expect("open")
     }
 
+    /// The number of the current generation, 0 where there is none.
+    pub(crate) fn current(&self) -> u64 {
+        without_starts(|| self.open().current().expect("readlink").unwrap_or(0))
+    }
+
     /// The current generation is complete, byte for byte.
     pub(crate) fn assert_current_is_complete(&self, context: &str) -> u64 {
-        let store = self.open();
-        let problems = store
-            .verify(None, &Cancel::new())
-            .unwrap_or_else(|error| panic!("{context}: {error}"));
-        assert_eq!(problems, [], "{context}");
-        store.current().expect("readlink").expect("a generation")
+        without_starts(|| {
+            let store = self.open();
+            let problems = store
+                .verify(None, &Cancel::new())
+                .unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(problems, [], "{context}");
+            store.current().expect("readlink").expect("a generation")
+        })
+    }
+
+    fn collect(&self) {
+        without_starts(|| {
+            let store = self.open();
+            let patience = Patience::for_at_most(Duration::from_secs(20));
+            let lock = FileLock::acquire(&store.layout().writer_lock(), &patience).expect("lock");
+            Writer::new(&store, lock)
+                .expect("writer")
+                .collect()
+                .expect("collect");
+            store.sweep_trash().expect("sweep");
+        });
     }
 
     /// After a collection nothing is there but the current generation and those that are kept.
     pub(crate) fn assert_no_leftovers(&self, context: &str) {
-        let store = self.open();
-        let lock = FileLock::acquire(
-            &store.layout().writer_lock(),
-            &Patience::for_at_most(Duration::from_secs(20)),
-        )
-        .expect("lock");
-        Writer::new(&store, lock)
-            .expect("writer")
-            .collect()
-            .expect("collect");
-        store.sweep_trash().expect("sweep");
+        self.collect();
         for folder in ["owners", "stage", "trash"] {
             assert_eq!(
                 names(&self.root.join(folder)),
@@ -223,10 +247,12 @@ fn program_for_nobody() -> Arc<tempfile::TempDir> {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir()
         .expect("a temporary folder");
-    let copied = Command::new("cp")
-        .arg(env!("CARGO_BIN_EXE_bundles-child"))
-        .arg(folder.path().join("child"))
-        .status();
+    let copied = start(
+        Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_bundles-child"))
+            .arg(folder.path().join("child")),
+    )
+    .and_then(|mut child| child.wait());
     assert!(copied.is_ok_and(|status| status.success()), "a copy of the child");
     let folder = Arc::new(folder);
     *copy = Arc::downgrade(&folder);
@@ -254,7 +280,8 @@ fn command_of(program: &Path, root: &Path, arguments: &[&str], environment: &[(&
 }
 
 pub(crate) fn run(command: &mut Command) -> Outcome {
-    let output = command.output().expect("the child runs");
+    let child = start(command).expect("the child runs");
+    let output = child.wait_with_output().expect("the child ends");
     Outcome {
         output: String::from_utf8_lossy(&output.stdout).into_owned(),
         succeeded: output.status.success(),

@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::core::error::Result;
+use crate::core::sys::filesystem;
 use crate::core::sys::fs::{self, Kind};
 
-/// Flushes one file's or directory's data and metadata.
+/// Flushes one file's or directory's data and metadata; on btrfs the whole filesystem's. What fsync leaves there after a
+/// directory was renamed is a log that Linux up to 6.18 cannot always replay: the tree checker refuses the directory's two
+/// names, and nothing can be mounted ("Failed to recover log tree", seen in 8 of 12 power losses with 40 stores).
 pub fn sync(path: &Path) -> Result<()> {
     let file = fs::open(path, OFlags::RDONLY)?;
+    #[cfg(target_os = "linux")]
+    if filesystem::of(path)?.name == "btrfs" {
+        return fs::call("syncfs", path, || rustix::fs::syncfs(&file));
+    }
     fs::call("fsync", path, || rustix::fs::fsync(&file))
 }
 
