@@ -2,7 +2,7 @@
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, cpSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join } from 'node:path'
 import { describe, expect, test as plain } from 'vitest'
@@ -59,6 +59,20 @@ describe('I17: no path leaves the stage', () => {
     ['x'.repeat(255), null],
     ['größe/日本.txt', null],
   ]
+  test('one name that is written and linked at the same time: nobody fails, and one of them stays', async ({ memory }) => {
+    await using store = await openBundles(join(memory, 'store'))
+    await using stage = await store.stage()
+    const names = Array.from({ length: 200 }, (_, index) => `name-${index}`)
+    await Promise.all(names.flatMap((name) => [stage.write(name, 'one'), stage.symlink(name, 'two'), stage.write(name, 'three')]))
+    await stage.publish()
+    using pin = store.pin()
+    for (const name of names) {
+      const path = pin.resolve(name)
+      const content = lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path, 'utf8')
+      expect(['one', 'two', 'three']).toContain(content)
+    }
+  })
+
   test.for(table)('%j: %s', async ([path, why], { memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })
@@ -577,6 +591,8 @@ plain.skipIf(!isRoot)(`as user nobody: everything, and reading what root publish
   try {
     await using store = await openBundles(join(folder, 'of-root'))
     await publish(store, { a: '1' })
+    // The checkout can be in a folder that only root reads.
+    for (const part of ['dist', 'package.json']) cpSync(join(repository, part), join(folder, 'node_modules/warmswap', part), { recursive: true })
     const text = `
       import { openBundles } from 'warmswap'
       import { readFileSync } from 'node:fs'
@@ -591,7 +607,7 @@ plain.skipIf(!isRoot)(`as user nobody: everything, and reading what root publish
       console.log(readFileSync(roots.pin().resolve('a'), 'utf8'))
       const stage = await roots.stage().catch((error) => console.log(error.code))
     `
-    const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, uid: 65_534 })
+    const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: folder, uid: 65_534 })
     const ended = await child.ended
     expect(child.stderr()).toBe('')
     expect(ended.code).toBe(0)

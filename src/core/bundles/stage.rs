@@ -85,10 +85,7 @@ impl Stage {
 
     /// Writes one file, replacing one of that name, and makes the directories above it. Never through a link.
     pub fn write(&self, relative: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        advised(
-            self.clear(relative)
-                .and_then(|path| fs::write_new(&path, bytes, mode)),
-        )
+        advised(self.put(relative, |path| fs::write_new(path, bytes, mode)))
     }
 
     /// Makes a link of any text.
@@ -100,10 +97,7 @@ impl Stage {
                 "a link target: not empty, without NUL",
             ));
         }
-        advised(
-            self.clear(relative)
-                .and_then(|path| fs::symlink(Path::new(target), &path)),
-        )
+        advised(self.put(relative, |path| fs::symlink(Path::new(target), path)))
     }
 
     /// Takes over what is in a directory.
@@ -168,6 +162,16 @@ impl Stage {
         // The lock file last: without it a half-removed stage would be nobody's.
         fs::remove_tree(&self.layout.stage(&self.id))?;
         fs::remove_file(&self.layout.owner(&self.id)).optional().map(drop)
+    }
+
+    /// Makes a new entry, also while others of this process make one of that name: one of them stays.
+    fn put(&self, relative: &str, make: impl Fn(&Path) -> Result<()>) -> Result<()> {
+        loop {
+            match make(&self.clear(relative)?) {
+                Err(error) if error.is_exists() => {}
+                made => return made,
+            }
+        }
     }
 
     /// The path of a new entry: its parents made and none of them a link, and nothing in its place.
