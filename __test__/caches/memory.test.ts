@@ -11,6 +11,7 @@ import { createGzip } from 'node:zlib'
 import { describe, expect } from 'vitest'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
+import { startS3s } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { noise } from '../support/trees.js'
 
@@ -62,8 +63,8 @@ function emptyFiles(root: string, count: number): void {
 const OUTCOMES = { snapshot: 'uploaded', restore: 'restored', restoreUnchanged: 'unchanged', snapshotUnchanged: 'unchanged' }
 
 /** All four calls on a tree; none may take more than the limit. */
-async function expectBounded(folder: string, limit = LIMIT): Promise<void> {
-  const measured = await measure('tree', `file://${join(folder, 'store')}`, join(folder, 'live/from'), join(folder, 'restored/into'))
+async function expectBounded(folder: string, limit = LIMIT, store = `file://${join(folder, 'store')}`): Promise<void> {
+  const measured = await measure('tree', store, join(folder, 'live/from'), join(folder, 'restored/into'))
   for (const [call, outcome] of Object.entries(OUTCOMES)) {
     expect(measured[call], call).toMatchObject({ outcome })
     expect(measured[call]!.peak, `${call}: bytes over idle`).toBeLessThan(limit)
@@ -77,6 +78,17 @@ describe('I12: peak memory over idle', () => {
     await expectBounded(disk)
     const { restore } = await measure('tree', `file://${join(disk, 'store')}`, join(disk, 'live/from'), join(disk, 'restored/again'), 'hoard')
     expect(restore!.peak, 'the control').toBeGreaterThan(500 * MIB)
+  })
+
+  test('one file of 256 MiB in S3', { timeout: 300_000 }, async ({ disk }) => {
+    noiseFile(join(disk, 'live/from/one'), 256 * MIB, noise(16 * MIB))
+    mkdirSync(join(disk, 'restored'))
+    const server = await startS3s()
+    try {
+      await expectBounded(disk, LIMIT, JSON.stringify(server.store('memory')))
+    } finally {
+      await server.stop()
+    }
   })
 
   test('100 000 empty files take a tenth of what a million may', { timeout: 300_000 }, async ({ memory }) => {

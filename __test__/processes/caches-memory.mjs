@@ -1,5 +1,6 @@
 // Peak memory of cache calls, in a process of their own: prints one line of JSON with bytes over idle for each call.
-//   caches-memory.mjs tree <store> <from> <into> [hoard]   snapshot, restore, both again over what has not changed
+//   caches-memory.mjs tree <store> <from> <into> [hoard]   snapshot, restore, both again over what has not changed;
+//                                                          <store> is a URL or a location as JSON
 //   caches-memory.mjs unpack <archive> <into>
 import { readFileSync, readdirSync, writeFileSync, mkdirSync, mkdtempSync, watch } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -60,7 +61,7 @@ async function measure(calls, directory) {
 
 const verbs = {
   async tree(store, from, into, hoard) {
-    const cache = openCache(store)
+    const cache = openCache(store.startsWith('{') ? JSON.parse(store) : store)
     const hoarded = []
     const stamped = async (result, target) => {
       await stampOf(target)

@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use rustix::fs::OFlags;
 
+use super::part::PartBuffer;
 use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Spool, Store, unshown};
 use crate::core::caches::thread;
 use crate::core::error::{At, Optional};
@@ -233,10 +234,13 @@ pub(super) fn read_spool(spool: &Spool, range: Range<u64>) -> Answer<Bytes> {
 }
 
 fn read_range(file: &File, range: &Range<u64>, path: &Path) -> Answer<Bytes> {
-    let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; size];
+    let mut bytes = vec![0; length(range)];
     file.read_exact_at(&mut bytes, range.start).at("pread", path)?;
     Ok(Bytes::from(bytes))
+}
+
+fn length(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
 }
 
 impl Store for Folder {
@@ -265,7 +269,8 @@ impl Store for Folder {
                     format!("'{path}' has no bytes {range:?}"),
                 ));
             }
-            let bytes = read_range(&file, &range, &full)?;
+            let part = PartBuffer::new(length(&range))?;
+            let bytes = part.fill(|room| file.read_exact_at(room, range.start).at("pread", &full))?;
             meter.received(bytes.len());
             Ok(bytes)
         })

@@ -9,6 +9,7 @@ mod file;
 mod location;
 mod memory;
 mod meter;
+mod part;
 mod ranges;
 mod s3;
 mod transport;

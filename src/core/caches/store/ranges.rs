@@ -2,7 +2,8 @@
 //! in order to a thread that reads it as a stream.
 //!
 //! Parallel because one connection to S3 gives 85 to 90 MB/s (AWS, "optimizing-performance-design-patterns");
-//! parts of 8 MiB because smaller ones cost a round trip each. At most `concurrency` parts are in memory.
+//! parts of 8 MiB because smaller ones cost a round trip each. At most `concurrency` parts and the one that is being
+//! read are in memory.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -11,17 +12,20 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Answer, Failure, Kind, Listed, Meter, Store};
 
 /// Bytes of one part.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Bytes, and the room that they take until they are read.
+type Part = (Bytes, Option<OwnedSemaphorePermit>);
+
 /// The bytes of an object in order, for a thread that blocks.
 pub struct Chunks {
-    parts: mpsc::Receiver<Bytes>,
-    current: Bytes,
+    parts: mpsc::Receiver<Part>,
+    current: Part,
     failure: Arc<OnceLock<Failure>>,
 }
 
@@ -34,7 +38,9 @@ impl Chunks {
 
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
+        while self.current.0.is_empty() {
+            // What was read goes before the next one is waited for.
+            self.current = Part::default();
             match self.parts.blocking_recv() {
                 Some(part) => self.current = part,
                 None => {
@@ -45,16 +51,18 @@ impl Read for Chunks {
                 }
             }
         }
-        let size = buffer.len().min(self.current.len());
-        self.current.copy_to_slice(&mut buffer[..size]);
+        let (bytes, _) = &mut self.current;
+        let size = buffer.len().min(bytes.len());
+        bytes.copy_to_slice(&mut buffer[..size]);
         Ok(size)
     }
 }
 
 /// Starts to read an object. The reading ends when the [`Chunks`] are dropped or the call is cancelled.
 pub fn download(store: Arc<dyn Store>, object: Listed, concurrency: usize, meter: Arc<Meter>) -> Chunks {
-    // One part waits for the reader; the others wait inside the planner.
-    let (sender, parts) = mpsc::channel(1);
+    // Room for all parts that there may be: a planner that waits to hand one over would let the others' connections idle.
+    let concurrency = concurrency.max(1);
+    let (sender, parts) = mpsc::channel(concurrency + 1);
     let failure = Arc::new(OnceLock::new());
     let told = Arc::clone(&failure);
     tokio::spawn(async move {
@@ -72,7 +80,7 @@ pub fn download(store: Arc<dyn Store>, object: Listed, concurrency: usize, meter
     });
     Chunks {
         parts,
-        current: Bytes::new(),
+        current: Part::default(),
         failure,
     }
 }
@@ -82,22 +90,34 @@ async fn pump(
     object: Listed,
     concurrency: usize,
     meter: Arc<Meter>,
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Part>,
 ) -> Answer<()> {
     let mut delivered = 0;
+    let rooms = Arc::new(Semaphore::new(concurrency + 1));
+    let read = |range| {
+        let (rooms, store, object, meter) = (Arc::clone(&rooms), &*store, &object, &meter);
+        async move {
+            // Given in the order of the parts, so that the one that is read next never waits for a later one.
+            let room = rooms.acquire_owned().await.ok();
+            Ok((read_part(store, object, range, meter).await?, room))
+        }
+    };
     let mut parts = futures::stream::iter(split(object.size))
-        .map(|range| read_part(&*store, &object, range, &meter))
-        .buffered(concurrency.max(1));
+        .map(read)
+        .buffered(concurrency);
     while let Some(part) = parts.next().await {
-        let part = match part {
+        let part: Part = match part {
             // A server without ranges: one stream from the start, without what was delivered already.
-            Err(failure) if failure.kind == Kind::RangeIgnored => {
+            Err(Failure {
+                kind: Kind::RangeIgnored,
+                ..
+            }) => {
                 drop(parts);
                 return pump_stream(&*store, &object, delivered, &meter, &sender).await;
             }
             part => part?,
         };
-        delivered += part.len() as u64;
+        delivered += part.0.len() as u64;
         if sender.send(part).await.is_err() {
             return Ok(());
         }
@@ -157,7 +177,7 @@ async fn pump_stream(
     object: &Listed,
     mut skip: u64,
     meter: &Arc<Meter>,
-    sender: &mpsc::Sender<Bytes>,
+    sender: &mpsc::Sender<Part>,
 ) -> Answer<()> {
     let (_, mut chunks) = store.stream(&object.path, Some(&object.etag), meter).await?;
     let mut left = object.size;
@@ -170,7 +190,7 @@ async fn pump_stream(
         let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
         skip -= skipped as u64;
         chunk.advance(skipped);
-        if !chunk.is_empty() && sender.send(chunk).await.is_err() {
+        if !chunk.is_empty() && sender.send((chunk, None)).await.is_err() {
             return Ok(());
         }
     }

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use opendal::options::{ListOptions, ReadOptions, ReaderOptions, WriteOptions};
+use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
 
+use super::part::PartBuffer;
 use super::transport::{Exchange, Transport};
 use super::{
     Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, PART_BYTES, Spool, Store, unshown,
@@ -334,16 +335,26 @@ impl Store for S3 {
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<Bytes>> {
         let if_match = (!crate::core::sys::fault::mutant("no-if-match-on-ranges")).then(|| etag.to_owned());
-        let options = ReadOptions {
-            range: range.into(),
+        let options = ReaderOptions {
             if_match,
-            ..ReadOptions::default()
+            ..ReaderOptions::default()
         };
+        let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         async move {
+            let mut part = PartBuffer::new(size)?;
             let read = self.run(meter, path, |operator| async move {
-                operator.read_options(path, options).await
+                let reader = operator.reader_options(path, options).await?;
+                let mut chunks = reader.into_stream(range).await?;
+                // As it comes: what a store sends beyond the range is neither kept nor waited for.
+                while let Some(mut chunk) = chunks.try_next().await? {
+                    if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(part.into_bytes()))
             });
-            Ok(read.await?.to_bytes())
+            let too_long = || Failure::new(Kind::Malformed, format!("more than {size} bytes of '{path}'"));
+            read.await?.ok_or_else(too_long)
         }
         .boxed()
     }
