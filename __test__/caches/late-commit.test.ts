@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openCache } from 'warmswap'
 import { describe, expect } from 'vitest'
@@ -30,7 +30,7 @@ function reset(target: string): void {
   writeFileSync(join(makeTree(target), 'old'), 'old')
 }
 
-/** Which listing of a directory is the commit's look at its target: the last one before the exchange. */
+/** Which listing of the target is the commit's look at it: the last one before the exchange. */
 async function lookBeforeCommit(memory: string, store: string, target: string): Promise<number> {
   const log = join(memory, 'log')
   const child = start(process.execPath, [program, 'late-restore', store, target], { testing: true, env: { DEADLINE_MS: '60000', WARMSWAP_FAULT_LOG: log } })
@@ -39,7 +39,9 @@ async function lookBeforeCommit(memory: string, store: string, target: string): 
   const lines = readFileSync(log, 'utf8').split('\n')
   const commit = lines.findIndex((line) => / renameat2 .*\/target$/.test(line))
   expect(commit).toBeGreaterThan(0)
-  return lines.slice(0, commit).filter((line) => line.split(' ')[1] === 'getdents').length
+  const looks = lines.slice(0, commit).filter((line) => / getdents .*\/target$/.test(line)).length
+  expect(looks).toBeGreaterThan(0)
+  return looks
 }
 
 /** The target's content after a restore that was held over its deadline. */
@@ -52,11 +54,11 @@ async function restoreLate(memory: string, mutant: string): Promise<{ before: ob
   execFileSync('mkfifo', [fifo])
   const child = start(process.execPath, [program, 'late-restore', store, target], {
     testing: true,
-    env: { DEADLINE_MS: '3000', WARMSWAP_FAULT: `${look}:HOLD:getdents`, WARMSWAP_FAULT_FIFO: fifo, WARMSWAP_MUTANT: mutant },
+    env: { DEADLINE_MS: '3000', WARMSWAP_FAULT: `${look}:HOLD:getdents:/target`, WARMSWAP_FAULT_FIFO: fifo, WARMSWAP_MUTANT: mutant },
   })
   await child.line(/^timeout$/)
-  // Lets the worker go on. This opening waits for the worker's own, which it has made long before.
-  closeSync(openSync(fifo, 'w'))
+  // Lets the worker go on. ENXIO if it was never held.
+  closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK))
   await child.line(/^the worker has ended$/)
   expect(await child.ended).toEqual({ code: 0, signal: null })
   return { before, after: digest(target) }

@@ -2,8 +2,9 @@
 //! an empty inline function.
 //!
 //! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after
-//!   [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation. `HOLD`
-//!   keeps that one thread until somebody opens the FIFO `WARMSWAP_FAULT_FIFO` for writing and closes it.
+//!   [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation, a fourth
+//!   one `:<end of the path>` only those on such a path: the order of points of several threads is nobody's promise.
+//!   `HOLD` keeps that one thread until somebody opens the FIFO `WARMSWAP_FAULT_FIFO` for writing and closes it.
 //! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
 //! * `WARMSWAP_MUTANT=<name>`: turns a seeded bug on, so that a suite can prove that it would see it.
 
@@ -52,16 +53,24 @@ mod active {
         at: u64,
         what: String,
         operation: Option<String>,
+        path_end: Option<String>,
     }
 
     impl Plan {
         fn parse(text: &str) -> Option<Self> {
-            let mut fields = text.splitn(3, ':');
+            let mut fields = text.splitn(4, ':');
             Some(Self {
                 at: fields.next()?.parse().ok()?,
                 what: fields.next()?.to_owned(),
                 operation: fields.next().map(str::to_owned),
+                path_end: fields.next().map(str::to_owned),
             })
+        }
+
+        fn counts(&self, operation: &str, path: &Path) -> bool {
+            let is_operation = |wanted: &str| wanted == operation;
+            let is_path = |end: &str| path.as_os_str().as_encoded_bytes().ends_with(end.as_bytes());
+            self.operation.as_deref().is_none_or(is_operation) && self.path_end.as_deref().is_none_or(is_path)
         }
     }
 
@@ -80,12 +89,7 @@ mod active {
         if !ARMED.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Some(plan) = PLAN.as_ref()
-            && plan
-                .operation
-                .as_deref()
-                .is_some_and(|wanted| wanted != operation)
-        {
+        if PLAN.as_ref().is_some_and(|plan| !plan.counts(operation, path)) {
             return Ok(());
         }
         let number = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
