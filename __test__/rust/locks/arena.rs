@@ -100,6 +100,24 @@ pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_locks-child")
 }
 
+/// Whether other users can run our program: only root can start it for them, and they must reach it, which they do not
+/// in a clone below root's home. Says aloud what is missing.
+pub(crate) fn can_run_as_others() -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let may_enter = |folder: &Path| {
+        folder
+            .metadata()
+            .is_ok_and(|data| data.permissions().mode() & 0o1 != 0)
+    };
+    let is_reachable = Path::new(program()).ancestors().skip(1).all(may_enter);
+    if !is_root() {
+        eprintln!("SKIPPED: only root can start a process of another user");
+    } else if !is_reachable {
+        eprintln!("SKIPPED: other users may not enter the folder of {}", program());
+    }
+    is_root() && is_reachable
+}
+
 /// A child of ours, killed with this value.
 pub(crate) struct Process {
     child: Child,
