@@ -18,7 +18,7 @@ process.env.CARGO_BUILD_TARGET ??= hostTarget()
 
 const timings = []
 const totals = { passed: 0, failed: 0, skipped: 0 }
-// Told once more at the end: a log is often kept by its tail only.
+// Told once more at the end, with the reason: a log is often kept by its tail only.
 const failures = []
 
 function phase(name, work) {
@@ -51,7 +51,7 @@ function cargoTests() {
     totals.failed += Number(failed)
     totals.skipped += Number(ignored)
   }
-  for (const [, name] of result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm)) failures.push(`core: ${name}`)
+  for (const [, name] of result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm)) failures.push(`core: ${name}${reason(panicOf(result.stdout, name))}`)
   if (result.status !== 0 && failures.length === 0) failures.push('core: cargo test did not end well')
   if (result.status !== 0) totals.failed ||= 1
 }
@@ -76,10 +76,22 @@ function vitest(name) {
   totals.failed += numFailedTests || numFailedTestSuites || (result.status === 0 ? 0 : 1)
 }
 
+/** What a Rust test said when it failed. */
+function panicOf(output, name) {
+  const [, said = ''] = output.split(`---- ${name} stdout ----\n`)
+  return said.split(/\n---- |\nfailures:/)[0]
+}
+
+/** The first lines of a message, indented. */
+function reason(message) {
+  const lines = message.trim().split('\n').slice(0, 8)
+  return lines.map((line) => `\n      ${line.slice(0, 400)}`).join('')
+}
+
 /** A file that fails outside its tests is named too. */
 function failedTests(files) {
   return files.flatMap(({ name, status, message, assertionResults }) => {
-    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName }) => `${relative(root, name)}: ${fullName}`)
+    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName, failureMessages }) => `${relative(root, name)}: ${fullName}${reason(failureMessages.join('\n'))}`)
     return status === 'failed' && failed.length === 0 ? [`${relative(root, name)}: ${message}`] : failed
   })
 }
