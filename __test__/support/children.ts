@@ -1,8 +1,14 @@
-/** Real child processes: they say when they are ready, and are killed with everything they started. */
+/**
+ * Real child processes that are talked with. What a test started is killed when it is over, and who is left behind by one
+ * that had ended is a failure of the test. For servers that are restarted, and for kills at a swept moment or at a race
+ * point, there is `race` of warmswap/vitest.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { afterEach, beforeEach } from 'vitest'
+import { type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from '../../src/js/vitest/groups.js'
 import { testingAddon } from './paths.js'
 
 export interface Child {
@@ -26,6 +32,32 @@ export interface ChildOptions {
   /** Load the addon with fault points and mutants. */
   testing?: boolean
   uid?: number
+}
+
+/** Those of the test that runs; what a beforeAll starts is its suite's to end. */
+let ofTest: Set<Child> | undefined
+
+beforeEach(() => {
+  ofTest = new Set()
+})
+
+afterEach(async () => {
+  const children = [...(ofTest ?? [])]
+  ofTest = undefined
+  const outlived = (await Promise.all(children.map(end))).flat()
+  if (outlived.length > 0) throw new Error(`left behind, and killed now: ${nameProcesses(outlived)}`)
+})
+
+/** For who is just ending, and for what SIGKILL takes. */
+const END_MS = 5000
+
+/** Kills its group. Resolves with who outlived it. */
+async function end({ pid, process: { exitCode, signalCode } }: Child): Promise<ProcessFacts[]> {
+  const hadEnded = exitCode !== null || signalCode !== null
+  const outlived = hadEnded ? await waitUntilEmpty(pid, END_MS) : []
+  signalGroup(pid, 'SIGKILL')
+  await waitUntilEmpty(pid, END_MS)
+  return outlived
 }
 
 /** Starts a program in a process group of its own. */
@@ -57,7 +89,7 @@ export function start(command: string, args: string[] = [], options: ChildOption
     for (const { pattern, reject } of waiting.splice(0)) reject(new Error(`the child ended (${signal ?? code}) before it wrote ${pattern}\n${lines.join('\n')}\n${stderr}`))
     return { code: code as number | null, signal: signal as NodeJS.Signals | null }
   })
-  return {
+  const started: Child = {
     process: child,
     pid: child.pid as number,
     lines,
@@ -70,12 +102,10 @@ export function start(command: string, args: string[] = [], options: ChildOption
         settle()
       }),
     say: (text) => void child.stdin.write(`${text}\n`),
-    signal: (name) => {
-      try {
-        process.kill(-(child.pid as number), name)
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-      }
-    },
+    signal: (name) => signalGroup(child.pid as number, name),
   }
+  const tracked = ofTest?.add(started)
+  // The kernel may give the number of an empty group to somebody else.
+  child.once('exit', () => isEmpty(started.pid) && tracked?.delete(started))
+  return started
 }
