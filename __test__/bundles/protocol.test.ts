@@ -7,7 +7,7 @@ import { type BundleStore, openBundles } from 'warmswap'
 import { describe, expect } from 'vitest'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
-import { test as base } from '../support/temp.js'
+import { test } from '../support/stores.js'
 
 const program = join(repository, '__test__/processes/bundles_reader.py')
 const hasPython = ((): boolean => {
@@ -18,14 +18,6 @@ const hasPython = ((): boolean => {
   }
 })()
 if (!hasPython) console.warn('skipped: python3 is not installed, so the protocol is not tried from another language')
-
-const test = base.extend<{ store: BundleStore }>({
-  store: async ({ memory }, use) => {
-    const store = await openBundles(join(memory, 'store'))
-    await use(store)
-    await store.close()
-  },
-})
 
 async function publish(store: BundleStore, version: number): Promise<void> {
   const stage = await store.stage()

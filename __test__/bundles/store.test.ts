@@ -3,14 +3,9 @@
 import { chmodSync, linkSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { type BundleStore, openBundles } from 'warmswap'
+import { openBundles } from 'warmswap'
+import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
-
-async function publish(store: BundleStore, files: Record<string, string>) {
-  await using stage = await store.stage()
-  for (const [path, text] of Object.entries(files)) await stage.write(path, text)
-  return await stage.publish()
-}
 
 test('a published stage is what pin(), current() and list() say', async ({ disk }) => {
   await using store = await openBundles(join(disk, 'store'))

@@ -2,20 +2,13 @@
 
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type BuildContext, type BundleStore, type Coordinator, openBundles, openCoordinator } from 'warmswap'
-import { afterEach, describe, expect } from 'vitest'
+import { type BuildContext, type Coordinator, openBundles, openCoordinator } from 'warmswap'
+import { describe, expect } from 'vitest'
 import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
-import { test as base } from '../support/temp.js'
+import { test as base } from '../support/coordinators.js'
 
 const program = join(repository, '__test__/processes/coordinator-builder.mjs')
-const children: Child[] = []
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.signal('SIGKILL')
-    await child.ended
-  }
-})
 
 interface Builders {
   root: string
@@ -23,9 +16,9 @@ interface Builders {
   log(): string[]
 }
 
-const test = base.extend<{ builders: Builders; store: BundleStore; coordinator: Coordinator }>({
+const test = base.extend<{ builders: Builders; coordinator: Coordinator }>({
   builders: async ({ memory }, use) => {
-    const root = join(memory, 'store')
+    const root = join(memory, 'builders')
     const input = join(memory, 'input')
     const log = join(memory, 'builds.log')
     mkdirSync(input)
@@ -36,23 +29,13 @@ const test = base.extend<{ builders: Builders; store: BundleStore; coordinator: 
       root,
       async builder(name, env = {}) {
         const child = start(process.execPath, [program, root, input, log, name], { env, testing: true })
-        children.push(child)
         await child.line(/ready/)
         return child
       },
       log: () => readFileSync(log, 'utf8').trim().split('\n').filter(Boolean),
     })
   },
-  store: async ({ memory }, use) => {
-    const store = await openBundles(join(memory, 'own'))
-    await use(store)
-    await store.close()
-  },
-  coordinator: async ({ store }, use) => {
-    const coordinator = openCoordinator(store, { start: () => Promise.reject(new Error('not used')) })
-    await use(coordinator)
-    await coordinator[Symbol.asyncDispose]()
-  },
+  coordinator: async ({ open }, use) => use(open(() => Promise.reject(new Error('not used')))),
 })
 
 const tell = (child: Child, command: string, options = {}): void => child.say(JSON.stringify({ command, ...options }))

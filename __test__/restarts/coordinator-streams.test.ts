@@ -2,15 +2,10 @@
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type BundleStore, type Coordinator, type CoordinatorOptions, openBundles, openCoordinator, startProcess, startWorkerThread } from 'warmswap'
 import { describe, expect } from 'vitest'
-import { publishWorker } from '../support/bundled-worker.js'
-import { test as base } from '../support/temp.js'
+import { child, publishWorker, test, thread } from '../support/coordinators.js'
 
-type Start = CoordinatorOptions<unknown, unknown>['start']
 type Numbers = ReadableStream<number>
-const thread: Start = (context) => startWorkerThread(context, 'worker.mjs')
-const child: Start = (context) => startProcess(context, 'worker.mjs')
 
 /** What the host asks for ahead of the consumer (src/js/restarts/incoming.ts). */
 const WINDOW = 16
@@ -33,23 +28,6 @@ const source = `
     }
   })()`
 const counters = 'let produced = 0; const ended = []'
-
-const test = base.extend<{ store: BundleStore; open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, any> }>({
-  store: async ({ memory }, use) => {
-    const store = await openBundles(join(memory, 'store'))
-    await use(store)
-    await store.close()
-  },
-  open: async ({ store }, use) => {
-    const opened: Coordinator[] = []
-    await use((start, options) => {
-      const coordinator = openCoordinator<unknown, any>(store, { start, ...options })
-      opened.push(coordinator as Coordinator)
-      return coordinator
-    })
-    for (const coordinator of opened) await coordinator[Symbol.asyncDispose]()
-  },
-})
 
 async function collect<T>(stream: ReadableStream<T>): Promise<{ parts: T[]; error?: unknown }> {
   const parts: T[] = []

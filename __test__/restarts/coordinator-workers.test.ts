@@ -3,36 +3,14 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type BundleStore, type Coordinator, type CoordinatorOptions, type WorkerHandle, openBundles, openCoordinator, startProcess, startWorkerThread } from 'warmswap'
+import { type WorkerHandle, startProcess, startWorkerThread } from 'warmswap'
 import { describe, expect } from 'vitest'
-import { publishWorker } from '../support/bundled-worker.js'
-import { start as startChild } from '../support/children.js'
+import { test as raceTest } from 'warmswap/vitest'
+import { isAlive } from '../support/alive.js'
+import { child, publishWorker, test, thread } from '../support/coordinators.js'
 import { repository } from '../support/paths.js'
-import { test as base } from '../support/temp.js'
-
-type Start = CoordinatorOptions<unknown, unknown>['start']
-const thread: Start = (context) => startWorkerThread(context, 'worker.mjs')
-const child: Start = (context) => startProcess(context, 'worker.mjs')
-
-const test = base.extend<{ store: BundleStore; open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, any> }>({
-  store: async ({ memory }, use) => {
-    const store = await openBundles(join(memory, 'store'))
-    await use(store)
-    await store.close()
-  },
-  open: async ({ store }, use) => {
-    const opened: Coordinator[] = []
-    await use((start, options) => {
-      const coordinator = openCoordinator<unknown, any>(store, { start, ...options })
-      opened.push(coordinator as Coordinator)
-      return coordinator
-    })
-    for (const coordinator of opened) await coordinator[Symbol.asyncDispose]()
-  },
-})
 
 const echo = 'return { version, incarnation, request }'
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe.each([['threads', thread], ['processes', child]] as const)('workers that are %s', (_name, start) => {
   test('dispatch starts a worker, and answers cross', async ({ store, open }) => {
@@ -153,11 +131,12 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(coordinator.status().lastError).toBeDefined()
   })
 
-  test('a worker that ignores stop is killed at the deadline', async ({ store, open }) => {
-    await publishWorker(store, 'deaf', "if (request === 'deafen') setTimeout(() => { for (;;); }, 10); return version")
+  test('a worker that ignores stop is killed at the deadline', async ({ store, open, disk }) => {
+    const deaf = join(disk, 'deaf')
+    await publishWorker(store, 'deaf', `if (request === 'deafen') setImmediate(() => { appendFileSync(${JSON.stringify(deaf)}, ''); for (;;); }); return version`)
     const coordinator = open(start, { drainMs: 10 })
     await coordinator.dispatch('deafen')
-    await wait(50)
+    await expect.poll(() => existsSync(deaf)).toBe(true)
     const began = performance.now()
     await coordinator[Symbol.asyncDispose]()
     expect(performance.now() - began).toBeLessThan(10_000)
@@ -203,7 +182,7 @@ describe('processes', () => {
   })
 })
 
-/** A process of its own that starts a worker process whose program is `body`; `ids` are written there by the worker. */
+/** A process of its own that starts a worker process whose program is `body`. */
 const host = (root: string, body: string): string => `
   import { openBundles, openCoordinator, startProcess } from ${JSON.stringify(pathToFileURL(join(repository, 'dist/index.js')).href)}
   const store = await openBundles(${JSON.stringify(root)})
@@ -218,22 +197,20 @@ describe('a host that is killed', () => {
     ['after its worker is ready', `import(${JSON.stringify(pathToFileURL(join(repository, 'dist/worker.js')).href)}).then(({ serveRequests }) => serveRequests(() => 1))`],
     ['while its worker starts and is not ready', 'setInterval(() => {}, 1000)'],
   ] as const) {
-    test(`${when}: neither the worker nor what it started is left`, async ({ disk }) => {
-      const ids = join(disk, 'ids')
+    raceTest(`${when}: neither the worker nor what it started is left`, async ({ race, tempRoot }) => {
       const body = `import { spawn } from 'node:child_process'
-        import { writeFileSync } from 'node:fs'
         const { pid } = spawn('sleep', ['600'], { stdio: 'ignore' })
         ${last}
-        writeFileSync(${JSON.stringify(ids)}, JSON.stringify({ pids: [process.pid, pid], options: process.env.NODE_OPTIONS }))`
-      writeFileSync(join(disk, 'host.mjs'), host(join(disk, 'store'), body))
-      const owner = startChild(process.execPath, [join(disk, 'host.mjs')])
-      await expect.poll(() => existsSync(ids) && readFileSync(ids, 'utf8').endsWith('}'), { timeout: 20_000 }).toBe(true)
-      const { pids, options } = JSON.parse(readFileSync(ids, 'utf8')) as { pids: number[]; options?: string }
+        console.log(JSON.stringify({ pids: [process.pid, pid], options: process.env.NODE_OPTIONS }))`
+      writeFileSync(join(tempRoot, 'host.mjs'), host(join(tempRoot, 'store'), body))
+      const owner = await race.start({ command: [process.execPath, join(tempRoot, 'host.mjs')], ready: { line: /^\{/ } })
+      const { pids, options } = JSON.parse(owner.output.stdout) as { pids: number[]; options?: string }
       expect(pids.filter(isAlive)).toEqual(pids)
       expect(options, 'the guard is not handed on to what it starts').toBe(process.env.NODE_OPTIONS)
-      owner.process.kill('SIGKILL')
-      await owner.ended
-      await expect.poll(() => pids.filter(isAlive), { timeout: 10_000 }).toEqual([])
+      // The host alone: its worker leads a group of its own.
+      process.kill(owner.pid, 'SIGKILL')
+      await expect.poll(() => race, { timeout: 10_000 }).toLeakNothing()
+      expect(pids.filter(isAlive)).toEqual([])
     })
   }
 })
@@ -291,7 +268,7 @@ describe('the queue', () => {
     sent[0]?.leave()
     await expect.poll(() => sent.length).toBe(2)
     sent[0]?.answer('of the dead')
-    await wait(10)
+    await new Promise(setImmediate)
     sent[1]?.answer('of the living')
     expect(await answer).toBe('of the living')
   })
@@ -315,12 +292,3 @@ describe('the queue', () => {
     expect(coordinator.status().lastError).toMatchObject({ code: 'ERR_TIMEOUT', message: expect.stringContaining('worker 1 was not gone') })
   })
 })
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
-  } catch {
-    return false
-  }
-}

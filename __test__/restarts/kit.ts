@@ -25,13 +25,3 @@ export async function startServer(race: Race, env: Record<string, string> = {}):
   const server = await race.start({ command: [process.execPath, serverProgram], env, port, ready: { http: `http://127.0.0.1:${port.number}/health`, nonce: true } })
   return { port, server }
 }
-
-/** Whether a process is alive; a zombie is. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}

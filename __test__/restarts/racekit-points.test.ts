@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import { test } from 'warmswap/vitest'
-import { ask, isAlive, startServer } from './kit.js'
+import { isAlive } from '../support/alive.js'
+import { ask, startServer } from './kit.js'
 
 test('hold: the process waits at the n-th hit until it is released', async ({ race }) => {
   const { port } = await startServer(race)

@@ -3,7 +3,8 @@ import { createServer as createTcpServer } from 'node:net'
 import { once } from 'node:events'
 import { expect } from 'vitest'
 import { type Instance, test } from 'warmswap/vitest'
-import { ask, isAlive, serverProgram, startServer } from './kit.js'
+import { isAlive } from '../support/alive.js'
+import { ask, serverProgram, startServer } from './kit.js'
 
 const node = process.execPath
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type Race, test } from 'warmswap/vitest'
 import { repository } from '../support/paths.js'
-import { isAlive } from './kit.js'
+import { isAlive } from '../support/alive.js'
 import type { Traces } from './fixtures/traces.js'
 
 const fixtures = join(repository, '__test__/restarts/fixtures')
