@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
+import { folderWith } from '../support/readme.js'
 
 /** A configuration file, or a program that goes on for ever: their own suites run them. */
 const isNotAScript = /^\/\/ (vite\.config|server)\.js|context\.watch\(\)/m
@@ -21,15 +22,7 @@ test('each capability has a quick start', () => {
 })
 
 test.each(quickStarts().filter(({ code }) => !isNotAScript.test(code)))('the quick start of $heading runs as it stands in the README', ({ code }) => {
-  // Inside the repository, so that 'warmswap' is this package.
-  mkdirSync(join(repository, 'build'), { recursive: true })
-  const folder = mkdtempSync(join(repository, 'build/readme-'))
-  try {
-    writeFileSync(join(folder, 'quick-start.mjs'), code)
-    const result = spawnSync(process.execPath, ['quick-start.mjs'], { cwd: folder, encoding: 'utf8', timeout: 60_000 })
-    expect(`${result.stderr}${result.signal ?? ''}`).toBe('')
-    expect(result.status).toBe(0)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  const result = spawnSync(process.execPath, ['program.mjs'], { cwd: folderWith(code), encoding: 'utf8', timeout: 60_000 })
+  expect(`${result.stderr}${result.signal ?? ''}`).toBe('')
+  expect(result.status).toBe(0)
 })
