@@ -3,34 +3,41 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
-import { start } from '../support/children.js'
-import { repository } from '../support/paths.js'
-import { test } from '../support/temp.js'
+import { type Race, test } from 'warmswap/vitest'
+import { isAlive } from '../support/alive.js'
+import { repository, testingAddon } from '../support/paths.js'
 
 const program = join(repository, '__test__/processes/coordinator-restarts.mjs')
 const restarts = Number(process.env.WARMSWAP_RESTARTS ?? 50)
 
-async function run(memory: string, count: number, requests: number): Promise<{ sent: number; answered: number; exited: number; other: string[]; wrongId: number; backwards: number; carriedOut: Map<number, number> }> {
-  const log = join(memory, 'work.log')
+interface Outcomes {
+  sent: number
+  answered: number
+  exited: number
+  other: string[]
+  wrongId: number
+  backwards: number
+}
+
+/** With how often each request was carried out. */
+async function run(race: Race, folder: string, requests: number): Promise<Outcomes & { carriedOut: Map<number, number> }> {
+  const log = join(folder, 'work.log')
   writeFileSync(log, '')
-  const child = start(process.execPath, [program, join(memory, 'store'), log, String(count), String(requests)], { testing: true })
-  try {
-    const result = JSON.parse(await child.line(/^\{"sent"/))
-    await child.ended
-    const carriedOut = new Map<number, number>()
-    for (const line of readFileSync(log, 'utf8').split('\n').filter(Boolean)) {
-      const id = Number(line.split(' ')[0])
-      carriedOut.set(id, (carriedOut.get(id) ?? 0) + 1)
-    }
-    return { ...result, carriedOut }
-  } finally {
-    child.signal('SIGKILL')
+  const host = await race.start({ command: [process.execPath, program, join(folder, 'store'), log, String(restarts), String(requests)], env: { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon }, ready: { line: /^\{"sent"/ } })
+  const [outcomes = ''] = /^\{"sent".*/m.exec(host.output.stdout) ?? []
+  await expect.poll(() => isAlive(host.pid), { timeout: 10_000 }).toBe(false)
+  await expect(race, 'no worker of any restart').toLeakNothing()
+  const carriedOut = new Map<number, number>()
+  for (const line of readFileSync(log, 'utf8').split('\n').filter(Boolean)) {
+    const id = Number(line.split(' ')[0])
+    carriedOut.set(id, (carriedOut.get(id) ?? 0) + 1)
   }
+  return { ...(JSON.parse(outcomes) as Outcomes), carriedOut }
 }
 
 describe('requests over restarts', () => {
-  test(`I14: ${restarts * 10} numbered requests over ${restarts} restarts (graceful, SIGKILL, SIGSTOP, publish)`, { timeout: 240_000 }, async ({ memory }) => {
-    const { sent, answered, exited, other, wrongId, backwards, carriedOut } = await run(memory, restarts, restarts * 10)
+  test(`I14: ${restarts * 10} numbered requests over ${restarts} restarts (graceful, SIGKILL, SIGSTOP, publish)`, { timeout: 240_000 }, async ({ race, tempRoot }) => {
+    const { sent, answered, exited, other, wrongId, backwards, carriedOut } = await run(race, tempRoot, restarts * 10)
     expect(other).toEqual([])
     expect({ wrongId, backwards }).toEqual({ wrongId: 0, backwards: 0 })
     expect(answered + exited).toBe(sent)

@@ -4,9 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect } from 'vitest'
-import { start } from '../support/children.js'
+import { test } from 'warmswap/vitest'
 import { repository } from '../support/paths.js'
-import { test } from '../support/temp.js'
 
 const folder = join(repository, 'examples/reload-server')
 const load = (name: string): Promise<Record<string, any>> => import(pathToFileURL(join(folder, name)).href)
@@ -24,23 +23,18 @@ describe('examples/reload-server', () => {
     expect(await swallowedRequest((await load('ways/warmswap.js')).createWay)).toEqual({ reboot: expect.stringMatching(/^(started|joined)$/), answers: ['revision 1', 'revision 1', 'revision 1'] })
   })
 
-  test('the server reloads on an edit, and an edit that does not build leaves the old one answering', async ({ disk }) => {
-    mkdirSync(join(disk, 'src'))
-    const edit = (text: string): void => writeFileSync(join(disk, 'src/handler.ts'), text)
+  test('the server reloads on an edit, and an edit that does not build leaves the old one answering', async ({ race, tempRoot }) => {
+    mkdirSync(join(tempRoot, 'src'))
+    const edit = (text: string): void => writeFileSync(join(tempRoot, 'src/handler.ts'), text)
     edit("export const handler = (url: string): string => 'one ' + url")
-    const server = start(process.execPath, [join(folder, 'server.js'), disk])
-    try {
-      const url = await server.line(/^http/)
-      const ask = async (): Promise<string> => (await fetch(`${url}/path`)).text()
-      expect(await ask()).toBe('one /path\n')
-      edit("export const handler = (url: string): string => 'two ' + url")
-      await expect.poll(ask, { timeout: 20_000 }).toBe('two /path\n')
-      edit('export const handler = (')
-      await expect.poll(() => server.stderr(), { timeout: 20_000 }).toContain('not reloaded')
-      expect(await ask()).toBe('two /path\n')
-    } finally {
-      server.signal('SIGKILL')
-      await server.ended
-    }
+    const server = await race.start({ command: [process.execPath, join(folder, 'server.js'), tempRoot], ready: { line: /^http/ } })
+    const [url] = /^http.*/m.exec(server.output.stdout) ?? []
+    const ask = async (): Promise<string> => (await fetch(`${url}/path`)).text()
+    expect(await ask()).toBe('one /path\n')
+    edit("export const handler = (url: string): string => 'two ' + url")
+    await expect.poll(ask, { timeout: 20_000 }).toBe('two /path\n')
+    edit('export const handler = (')
+    await expect.poll(() => server.output.stderr, { timeout: 20_000 }).toContain('not reloaded')
+    expect(await ask()).toBe('two /path\n')
   })
 })
