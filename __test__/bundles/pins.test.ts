@@ -7,9 +7,12 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
 import { afterAll, describe, expect } from 'vitest'
-import { type BundleStore, handOver, openBundles } from 'warmswap'
+import { type BundleStore, type Generation, handOver, openBundles } from 'warmswap'
+import { test as raceTest } from 'warmswap/vitest'
 import { start } from '../support/children.js'
+import { SWEEP_MS, sweepKills } from '../support/kills.js'
 import { repository } from '../support/paths.js'
+import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
 /** A control group in which a process that takes more than 256 MiB is killed by the kernel; undefined where none can be made. */
@@ -46,12 +49,6 @@ afterAll(() => memoryGroup?.remove())
 
 const program = (name: string): string => join(repository, '__test__/processes', name)
 
-async function publish(store: BundleStore, files: Record<string, string>): Promise<number> {
-  await using stage = await store.stage()
-  for (const [path, text] of Object.entries(files)) await stage.write(path, text)
-  return (await stage.publish()).number
-}
-
 /** Whether generation 1 survives a collection, once another one is current. */
 async function survives(store: BundleStore): Promise<boolean> {
   return (await store.collect()).pinned.includes(1)
@@ -64,16 +61,24 @@ async function storeWithOne(folder: string): Promise<BundleStore> {
 }
 
 describe('I5: a pin ends with its holder', () => {
-  test.for(['exit', 'throw', 'SIGTERM', 'SIGKILL', 'leave a grandchild'])('%s', async (ending, { memory }) => {
+  raceTest.for(['stop', 'kill'] as const)('%s() at a swept moment: held until its end, and not after it', { timeout: SWEEP_MS }, async (end, { race, tempRoot }) => {
+    await using store = await storeWithOne(tempRoot)
+    const holder = await race.start({ command: [process.execPath, program('bundles-holder.mjs'), store.root, 'stay'], ready: { line: /^holding/ } })
+    await sweepKills(race, `a pin, ${end}`, () => holder.restart('kill'), async () => {
+      const { number } = store.current() as Generation
+      await publish(store, { a: 'next' })
+      expect((await store.collect()).pinned, 'while it lives').toEqual([number])
+      await holder[end]()
+      expect((await store.collect()).pinned, 'after its end').toEqual([])
+    })
+  })
+
+  test.for(['exit', 'throw', 'leave a grandchild'])('%s', async (ending, { memory }) => {
     await using store = await storeWithOne(memory)
     const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, ending])
     const grandchild = ending === 'leave a grandchild' ? Number((await child.line(/^grandchild/)).split(' ')[1]) : undefined
     await child.line(/^holding 1$/)
     await publish(store, { a: '2' })
-    if (ending.startsWith('SIG')) {
-      expect(await survives(store)).toBe(true)
-      child.process.kill(ending as NodeJS.Signals)
-    }
     await child.ended
     expect(await survives(store)).toBe(false)
     expect(existsSync(join(store.root, 'gens/000001'))).toBe(false)

@@ -139,9 +139,13 @@ describe('I6: the process may exit', () => {
   })
 
   test('a detached snapshot does not keep Node alive, and leaves nothing at the key', async ({ memory }) => {
-    server.fault = { when: ({ method }) => method === 'PUT', what: 'stall-after-accept' }
+    const uploads = new Promise<void>((resolve) => {
+      server.fault = { when: ({ method }) => method === 'PUT' && (resolve(), true), what: 'stall-after-accept' }
+    })
     const tree = makeTree(join(memory, 'tree'))
     const child = start(process.execPath, [program, 'detached', JSON.stringify(server.store('exit')), tree])
+    await uploads
+    child.say('end')
     await child.line(/^main ends/)
     const ends = performance.now()
     expect(await child.ended).toMatchObject({ signal: null })

@@ -1,10 +1,12 @@
 // The moment an object becomes visible: not after the call has settled, and nothing else of a write is left.
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
 import { describe, expect } from 'vitest'
-import { start } from '../support/children.js'
+import { type Instance, type Interval, test as raceTest } from 'warmswap/vitest'
+import { now } from '../../src/js/vitest/clock.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
+import { SWEEP_MS, sweepKills } from '../support/kills.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { noise } from '../support/trees.js'
@@ -54,32 +56,37 @@ describe('I4: a key that is one object', () => {
   })
 })
 
-test('I7: what a killed writer left in a folder store goes with the next write', { timeout: 120_000 }, async ({ memory }) => {
-  const tree = join(memory, 'tree')
-  const store = join(memory, 'store')
-  mkdirSync(tree)
-  writeFileSync(join(tree, 'large'), noise(64 << 20))
-  const temporaries = (): string[] => {
-    try {
-      return readdirSync(join(store, '.warmswap-tmp'))
-    } catch {
-      return []
+raceTest('I7: a writer that is killed at a swept moment of its write leaves a folder store whole, and its litter goes with the next write', { timeout: SWEEP_MS }, async ({ race, tempRoot }) => {
+  const [store, tree, into, other] = ['store', 'tree', 'into', 'other'].map((name) => join(tempRoot, name)) as [string, string, string, string]
+  const large = noise(32 << 20)
+  for (const folder of [tree, other]) mkdirSync(folder)
+  writeFileSync(join(tree, 'large'), large)
+  const cache = openCache(`file://${store}`)
+  await cache.snapshot({ key: 'cache.tar', from: tree })
+  const temporaries = (): string[] => readdirSync(join(store, '.warmswap-tmp'))
+  let writer: Instance
+  let inTheMiddle = 0
+  const write = async (): Promise<Interval> => {
+    writer = await race.start({ command: [process.execPath, program, 'write for ever', `file://${store}`, tree], ready: { line: /^writing$/ } })
+    for (let after = writer.ready.after; ; await new Promise(setImmediate)) {
+      const looked = now()
+      if (temporaries().length > 0) return { after, before: now() }
+      after = looked
     }
   }
-  await expect
-    .poll(
-      async () => {
-        const child = start(process.execPath, [program, 'snapshot', `file://${store}`, tree])
-        while (child.process.exitCode === null && temporaries().length === 0) await new Promise(setImmediate)
-        child.signal('SIGKILL')
-        await child.ended
-        return temporaries()
-      },
-      { timeout: 100_000 },
-    )
-    .toHaveLength(1)
-  expect(await openCache(`file://${store}`).snapshot({ key: 'other', from: tree })).toMatchObject({ outcome: 'uploaded' })
-  expect(temporaries()).toEqual([])
+  await sweepKills(race, 'a write', write, async () => {
+    await writer.kill()
+    inTheMiddle += temporaries().length
+    expect(await cache.restore({ key: 'cache.tar', into })).toMatchObject({ outcome: 'restored' })
+    expect(readFileSync(join(into, 'large')).equals(large)).toBe(true)
+    rmSync(into, { recursive: true })
+    // What is as it was is not written.
+    writeFileSync(join(other, 'after'), `${writer.pid}`)
+    expect(await cache.snapshot({ key: 'other.tar', from: other })).toMatchObject({ outcome: 'uploaded' })
+    expect(temporaries()).toEqual([])
+  })
+  console.log(`${inTheMiddle} of the kills were in the middle of a write`)
+  expect(inTheMiddle).toBeGreaterThan(0)
 })
 
 test('I22: two objects of one size that follow each other at once are two versions', async ({ memory }) => {

@@ -1,7 +1,8 @@
 // Checks of caches in a process of their own, with faults or mutants of the testing addon: prints one word.
-import { readdirSync } from 'node:fs'
+import { once } from 'node:events'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { openCache } from 'warmswap'
 import { serve } from './caches-server.js'
 
@@ -23,10 +24,21 @@ const checks = {
     while (stages().length > 0) await new Promise((resolve) => setImmediate(resolve))
     console.log('the worker has ended')
   },
+  /** Ends when it is told to: the snapshot is under way then. */
   async detached(store, from) {
     void openCache(parse(store)).snapshot({ key: 'site', from, keepProcessAlive: false })
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await once(process.stdin, 'data')
+    process.stdin.destroy()
     console.log('main ends')
+  },
+  /** One snapshot after the other, each of another tree, until it is killed. */
+  async 'write for ever'(store, from) {
+    const cache = openCache(parse(store))
+    console.log('writing')
+    for (let round = 0; ; round += 1) {
+      writeFileSync(join(from, 'round'), `${process.pid} ${round}`)
+      await cache.snapshot({ key: 'cache.tar', from })
+    }
   },
   async shrink(full, half) {
     const cache = openCache('memory:')

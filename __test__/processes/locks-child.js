@@ -32,7 +32,11 @@ const verbs = {
   },
   // Only a pending wait keeps this process alive.
   async wait() {
-    const pending = acquireLock(path, { ...options, onWait: () => say('waiting') })
+    const onWait = () => {
+      say('waiting')
+      setTimeout(() => say('still waiting'), 100).unref()
+    }
+    const pending = acquireLock(path, { ...options, onWait })
     const lock = await pending
     say('acquired', lock.tookOverFrom?.pid ?? 'none')
     lock.release()

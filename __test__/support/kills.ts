@@ -1,0 +1,30 @@
+/** Processes that are killed at a swept moment, with the race kit. */
+
+import { expect } from 'vitest'
+import type { Interval, Race } from 'warmswap/vitest'
+
+/** Milliseconds after ready: at once, and from then on. */
+const DELAYS = [0, 3, 10, 30]
+/** Of each delay. 24 samples without a failure are what a confidence of 0.9 takes, 120 are 0.97. */
+const REPEATS = process.env.WARMSWAP_LONG === '1' ? 30 : 6
+/** A check that hangs is told from one that is slow on a busy machine. */
+const CHECK_MS = 20_000
+
+/** For the test's own limit: the sweep gets 60 % of it, which takes a machine that is twenty times slower. */
+export const SWEEP_MS = process.env.WARMSWAP_LONG === '1' ? 1_200_000 : 240_000
+
+/**
+ * Starts a process again and again, and at each delay after it was ready calls `check`, which kills it and rejects where
+ * something is wrong then. Prints p(fail | delay) with n and interval, and expects that none failed.
+ */
+export async function sweepKills(race: Race, name: string, restart: () => Promise<Interval>, check: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const report = await race.sweep({
+    delays: DELAYS,
+    repeats: REPEATS,
+    target: async () => undefined,
+    restart,
+    probes: [{ name, sideEffects: 'write', timeoutMs: CHECK_MS, run: async (_, signal) => ({ value: await check(signal) }) }],
+  })
+  console.log(String(report))
+  expect(report).toSettleWithin(0, { confidence: 0.9 })
+}
