@@ -103,6 +103,7 @@ test('outcomes: refused, reset, hang, stranger and an old incarnation are told a
   })
   const found = Object.fromEntries(report.points.map(({ probe, outcomes }) => [probe, Object.keys(outcomes)[0]]))
   expect(found).toEqual({ good: 'ok', refused: 'refused', reset: 'reset', hang: 'hang', stranger: 'stranger', old: 'wrong-generation', declared: 'wrong-generation', error: 'server-error' })
+  expect(String(report), 'and what the last one said').toMatch(/^declared failed last, at 0 ms, with: old key$/m)
 })
 
 test('each sample has a target of its own, and probes with side effects have restarts of their own', async ({ race }) => {

@@ -77,6 +77,13 @@ export class Report implements SweepReport {
       ...(controls.length > 0 ? [bad === 0 ? `control: ${controls.length} of ${controls.length} ok without a restart` : `control failed ${bad} of ${controls.length} times without a restart: not all of this is the restart's doing`] : []),
       ...(voided > 0 ? [`${voided} samples void: their target could not be warmed`] : []),
       ...(complete ? [] : [`the time was up before every edge was known to ${edgeMs} ms`]),
+      ...this.facts.probes.flatMap((probe) => this.#lastFailure(probe)),
     ]
+  }
+
+  /** 'server-error' says that something is wrong, and only this what. */
+  #lastFailure(name: string): string[] {
+    const last = this.facts.samples.findLast((sample) => sample.probe === name && failed(sample))
+    return last?.detail === undefined ? [] : [`${name} failed last, at ${last.delayMs} ms, with: ${last.detail}`]
   }
 }
