@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 
@@ -18,10 +18,6 @@ interface Page {
 async function serve(example: string, options: { node?: string; env?: Record<string, string> } = {}): Promise<{ child: Child; get(path: string): Promise<{ status: number; page: Page }> }> {
   const cwd = join(repository, 'examples', example)
   const child = start(options.node ?? process.execPath, ['server.js'], { cwd, env: options.env ?? {} })
-  onTestFinished(async () => {
-    child.signal('SIGKILL')
-    await child.ended
-  })
   const url = (await child.line(/^ready /)).replace('ready ', '').replace(/\/$/, '')
   return {
     child,
