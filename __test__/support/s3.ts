@@ -5,11 +5,12 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { request } from 'node:http'
 import { createRequire } from 'node:module'
-import { type AddressInfo, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 // @ts-expect-error: a script without types
 import { ensureCrate, ensurePython } from '../../scripts/lib/setup.js'
+import { reservePort } from '../../src/js/vitest/ports.js'
 import { makeTemp, removeTemp } from './temp.js'
 
 export interface S3Server {
@@ -24,15 +25,6 @@ export const ACCESS_KEY_ID = 'AKIAWARMSWAPTEST'
 export const SECRET_ACCESS_KEY = 'warmswap/secret+must+never+be+told'
 
 const BUCKET = 'warmswap-test'
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 function location(endpoint: string): S3Server['store'] {
   return (prefix = '') => ({ scheme: 's3', bucket: BUCKET, prefix, endpoint, region: 'us-east-1', accessKeyId: ACCESS_KEY_ID, secretAccessKey: SECRET_ACCESS_KEY })
@@ -74,12 +66,16 @@ export function motoPrograms(): string | undefined {
 export async function startMoto(): Promise<S3Server> {
   const programs = motoPrograms()
   if (programs === undefined) throw new Error('moto could not be installed: python3-venv or PyPI is missing')
-  const port = await freePort()
-  const child = spawn(join(programs, 'python'), [join(programs, 'moto_server'), '-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
-  const endpoint = `http://127.0.0.1:${port}`
+  const port = await reservePort(Math.random)
+  const child = spawn(join(programs, 'python'), [join(programs, 'moto_server'), '-H', '127.0.0.1', '-p', String(port.number)], { stdio: 'ignore' })
+  const endpoint = `http://127.0.0.1:${port.number}`
   await answers(endpoint, child)
   await createBucket(endpoint)
-  return { endpoint, store: location(endpoint), stop: async () => void (child.kill('SIGKILL') && (await once(child, 'exit'))) }
+  const stop = async (): Promise<void> => {
+    if (child.kill('SIGKILL')) await once(child, 'exit')
+    await port.release()
+  }
+  return { endpoint, store: location(endpoint), stop }
 }
 
 /** The program of s3s-fs, or undefined where cargo or the crates are missing. */
