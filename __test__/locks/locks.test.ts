@@ -159,8 +159,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(threads()).toBeLessThan(before.threads + 16)
     expect(delay.percentile(50) / 1e6).toBeLessThan(200)
     lock.release()
-    for (const each of [one, ...many]) void each.lock.then((taken) => taken.release())
-    await Promise.all([one, ...many].map((each) => each.lock))
+    await Promise.all([one, ...many].map(async (each) => (await each.lock).release()))
   })
 
   test('I14: waiting keeps the process alive, holding does not', async ({ memory }) => {
