@@ -43,6 +43,8 @@ pub struct NativeLockOptions {
     pub cover_children: bool,
     /// `worker_threads.threadId`.
     pub thread_id: f64,
+    /// Names the call in its events.
+    pub call: f64,
 }
 
 /// How long a filesystem may take to say what it is where a lock is tried once.
@@ -51,6 +53,8 @@ const ONE_TRY: Duration = Duration::from_secs(1);
 /// What happens to a wait or to a lock.
 #[napi(object)]
 pub struct NativeLockEvent {
+    /// Which call it is of.
+    pub call: f64,
     /// `lost` comes once, and nothing after it.
     #[napi(ts_type = "'wait' | 'lost'")]
     pub kind: String,
@@ -77,6 +81,25 @@ pub struct NativeInspection {
     pub liveness: Option<String>,
     /// Milliseconds since it was taken.
     pub age_ms: Option<f64>,
+}
+
+/// Hears what happens to the waits and locks of many calls.
+#[napi]
+pub struct LockListener {
+    listener: Arc<Listener<NativeLockEvent>>,
+}
+
+#[napi]
+impl LockListener {
+    /// Calls a function with each event.
+    #[napi(constructor)]
+    pub fn new(
+        #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
+    ) -> Self {
+        Self {
+            listener: Arc::new(listener),
+        }
+    }
 }
 
 /// What one environment holds and waits for; `None` once it has ended.
@@ -171,16 +194,15 @@ pub fn acquire_lock<'env>(
     env: &'env Env,
     path: String,
     options: NativeLockOptions,
-    #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
+    listener: &LockListener,
     token: Option<&CancelToken>,
 ) -> napi::Result<Object<'env>> {
     let (settle, promise) = promise(env)?;
-    let call = Call::new(env, token)?;
-    let listener = Arc::new(listener);
-    let on_wait = wait_listener(Arc::clone(&listener));
+    let call = Call::new(env, listener, options.call, token)?;
     match asked(&path, options) {
         Ok((lock, request, deadline)) => {
             let ended = call.clone();
+            let on_wait = call.wait_listener();
             call.begin(Wait::for_lock(
                 lock,
                 request,
@@ -188,7 +210,7 @@ pub fn acquire_lock<'env>(
                 Some(on_wait),
                 move |acquired| {
                     ended.end();
-                    settle(acquired.and_then(|acquired| ended.keep(acquired, listener)));
+                    settle(acquired.and_then(|acquired| ended.keep(acquired)));
                 },
             ));
         }
@@ -203,15 +225,15 @@ pub fn wait_for_lock<'env>(
     env: &'env Env,
     path: String,
     options: NativeLockOptions,
-    #[napi(ts_arg_type = "(event: NativeLockEvent) => void")] listener: Listener<NativeLockEvent>,
+    listener: &LockListener,
     token: Option<&CancelToken>,
 ) -> napi::Result<Object<'env>> {
     let (settle, promise) = promise(env)?;
-    let call = Call::new(env, token)?;
-    let on_wait = wait_listener(Arc::new(listener));
+    let call = Call::new(env, listener, options.call, token)?;
     match asked(&path, options) {
         Ok((lock, request, deadline)) => {
             let ended = call.clone();
+            let on_wait = call.wait_listener();
             call.begin(Wait::for_vacancy(
                 lock,
                 request,
@@ -233,13 +255,22 @@ pub fn wait_for_lock<'env>(
 struct Call {
     owner: Arc<Owner>,
     cancel: Cancel,
+    listener: Arc<Listener<NativeLockEvent>>,
+    number: f64,
 }
 
 impl Call {
-    fn new(env: &Env, token: Option<&CancelToken>) -> napi::Result<Self> {
+    fn new(
+        env: &Env,
+        listener: &LockListener,
+        number: f64,
+        token: Option<&CancelToken>,
+    ) -> napi::Result<Self> {
         Ok(Self {
             owner: owner(env)?,
             cancel: cancel::of(token),
+            listener: Arc::clone(&listener.listener),
+            number,
         })
     }
 
@@ -260,14 +291,42 @@ impl Call {
         self.owner.end_wait(&self.cancel);
     }
 
-    fn keep(&self, acquired: Acquired, listener: Arc<Listener<NativeLockEvent>>) -> Result<NativeLock> {
+    fn keep(&self, acquired: Acquired) -> Result<NativeLock> {
         let Acquired { held, waited_since } = acquired;
         self.owner.keep(&held)?;
-        held.on_lost(lost_listener(listener));
+        held.on_lost(self.lost_listener());
         Ok(NativeLock {
             held,
             owner: Arc::clone(&self.owner),
             waited_since,
+        })
+    }
+
+    fn wait_listener(&self) -> OnWait {
+        let (listener, call) = (Arc::clone(&self.listener), self.number);
+        Box::new(move |info: WaitInfo| {
+            listener.call(NativeLockEvent {
+                call,
+                kind: "wait".to_owned(),
+                waited_ms: milliseconds(info.waited),
+                holder: info.holder.as_ref().map(json),
+                liveness: info.liveness.as_str().to_owned(),
+                reason: None,
+            });
+        })
+    }
+
+    fn lost_listener(&self) -> Box<dyn FnOnce(&str) + Send> {
+        let (listener, call) = (Arc::clone(&self.listener), self.number);
+        Box::new(move |reason: &str| {
+            listener.call(NativeLockEvent {
+                call,
+                kind: "lost".to_owned(),
+                waited_ms: 0.0,
+                holder: None,
+                liveness: "unknown".to_owned(),
+                reason: Some(reason.to_owned()),
+            });
         })
     }
 }
@@ -316,32 +375,6 @@ fn json(value: &impl serde::Serialize) -> String {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
-}
-
-fn wait_listener(listener: Arc<Listener<NativeLockEvent>>) -> OnWait {
-    Box::new(move |info: WaitInfo| {
-        let event = NativeLockEvent {
-            kind: "wait".to_owned(),
-            waited_ms: milliseconds(info.waited),
-            holder: info.holder.as_ref().map(json),
-            liveness: info.liveness.as_str().to_owned(),
-            reason: None,
-        };
-        listener.call(event);
-    })
-}
-
-fn lost_listener(listener: Arc<Listener<NativeLockEvent>>) -> Box<dyn FnOnce(&str) + Send> {
-    Box::new(move |reason: &str| {
-        let event = NativeLockEvent {
-            kind: "lost".to_owned(),
-            waited_ms: 0.0,
-            holder: None,
-            liveness: "unknown".to_owned(),
-            reason: Some(reason.to_owned()),
-        };
-        listener.call(event);
-    })
 }
 
 /// What a sweep found.

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.CancelToken = nativeBinding.CancelToken
+module.exports.LockListener = nativeBinding.LockListener
 module.exports.NativeBuildLock = nativeBinding.NativeBuildLock
 module.exports.NativeBundles = nativeBinding.NativeBundles
 module.exports.NativeCache = nativeBinding.NativeCache

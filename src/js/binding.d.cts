@@ -17,6 +17,12 @@ export declare class CancelToken {
   cancel(): void
 }
 
+/** Hears what happens to the waits and locks of many calls. */
+export declare class LockListener {
+  /** Calls a function with each event. */
+  constructor(listener: (event: NativeLockEvent) => void)
+}
+
 /** The lock that one builder holds over all processes. */
 export declare class NativeBuildLock {
   /** Lets go. */
@@ -168,7 +174,7 @@ export declare class Unpacker {
 }
 
 /** Takes a lock. */
-export declare function acquireLock(path: string, options: NativeLockOptions, listener: (event: NativeLockEvent) => void, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
+export declare function acquireLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
 
 /** Starts counting fault points; does nothing in a published build. */
 export declare function armFaults(): void
@@ -365,6 +371,8 @@ export interface NativeLimits {
 
 /** What happens to a wait or to a lock. */
 export interface NativeLockEvent {
+  /** Which call it is of. */
+  call: number
   /** `lost` comes once, and nothing after it. */
   kind: 'wait' | 'lost'
   /** Milliseconds since the call. */
@@ -393,6 +401,8 @@ export interface NativeLockOptions {
   coverChildren: boolean
   /** `worker_threads.threadId`. */
   threadId: number
+  /** Names the call in its events. */
+  call: number
 }
 
 /** How to pack. */
@@ -646,4 +656,4 @@ export declare function startUnpack(source: string | undefined | null, target: s
 export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
 
 /** Waits until nobody holds a lock; `true` where a dead holder had left it. */
-export declare function waitForLock(path: string, options: NativeLockOptions, listener: (event: NativeLockEvent) => void, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

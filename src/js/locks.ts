@@ -2,9 +2,9 @@
 
 import { threadId } from 'node:worker_threads'
 import { abortable } from './abort.js'
-import type { NativeLock, NativeLockEvent, NativeLockOptions } from './binding.cjs'
+import type { CancelToken, LockListener, NativeLock, NativeLockEvent, NativeLockOptions } from './binding.cjs'
 import { WarmswapError, invalidArgument, isWarmswapError } from './errors.js'
-import { native, unwrap } from './native.js'
+import { type Failure, native, unwrap } from './native.js'
 import * as validate from './validate.js'
 
 /** Who holds a lock. */
@@ -74,7 +74,7 @@ type Facts = Parameters<NonNullable<LockOptions['onWait']>>[0]
 /** Options that were checked, in the addon's form. */
 interface Checked {
   path: string
-  native: NativeLockOptions
+  native: Omit<NativeLockOptions, 'call'>
   signal: AbortSignal | undefined
   onWait: ((facts: Facts) => void) | undefined
 }
@@ -84,7 +84,7 @@ export function checkLockOptions(path: unknown, value: LockOptions | undefined, 
   const known = [...OPTION_NAMES, ...more] as unknown as (keyof LockOptions & string)[]
   const options = validate.options<LockOptions>(name, value, known)
   if (options.onWait !== undefined) validate.callback(`${name}.onWait`, options.onWait)
-  const checked: NativeLockOptions = {
+  const checked: Checked['native'] = {
     mode: validate.oneOf(`${name}.mode`, options.mode ?? 'auto', ['auto', 'kernel', 'lease']),
     timeoutMs: validate.milliseconds(`${name}.timeoutMs`, options.timeoutMs ?? Infinity, { infinity: true }),
     leaseTtlMs: atLeast(`${name}.leaseTtlMs`, options.leaseTtlMs ?? 30_000, 100),
@@ -126,27 +126,82 @@ export interface AcquiredLock {
 
 /** Takes the lock with options that were checked. */
 export async function acquireChecked(checked: Checked): Promise<AcquiredLock> {
-  const lost = new AbortController()
-  const tell = waitTeller(checked)
-  const listen = (event: NativeLockEvent): void => {
-    if (event.kind === 'wait') tell(event)
-    else lost.abort(new WarmswapError('ERR_LOCK_LOST', `the lock '${checked.path}' is not held any more: ${event.reason}`, { path: checked.path }))
+  const call = new Call(checked)
+  try {
+    const taken = await call.run((options, token) => native.acquireLock(checked.path, options, listener(), token))
+    return { lock: new HeldLock(checked.path, taken, call), native: taken }
+  } catch (error) {
+    call.end()
+    throw error
   }
-  const taken = await abortable(checked.signal, (token) => native.acquireLock(checked.path, checked.native, listen, token))
-  return { lock: new HeldLock(checked.path, taken, lost.signal), native: taken }
 }
 
-/** What happens with the news of a wait. */
-function waitTeller({ path, onWait }: Checked): (event: NativeLockEvent) => void {
-  let isWarned = false
-  return ({ waitedMs, holder, liveness }) => {
+/** Calls that wait or hold, by the number that the addon names them with. */
+const calls = new Map<number, Call>()
+let lastCall = 0
+let theListener: LockListener | undefined
+
+/** Hears of all calls: a native function for each of them would cost more than an uncontended lock. */
+function listener(): LockListener {
+  theListener ??= new native.LockListener((event) => calls.get(event.call)?.hear(event))
+  return theListener
+}
+
+/** One call: what the addon tells of its wait, and of the lock that it got. */
+class Call {
+  readonly #number = ++lastCall
+  readonly #checked: Checked
+  #isWarned = false
+  #loss: WarmswapError | undefined
+  /** Made for who asks for the signal: few do. */
+  #lost: AbortController | undefined
+
+  constructor(checked: Checked) {
+    this.#checked = checked
+    calls.set(this.#number, this)
+  }
+
+  /** Runs the native call, with a token where there is a signal that can raise it. */
+  async run<T>(start: (options: NativeLockOptions, token?: CancelToken) => Promise<T | Failure>): Promise<T> {
+    const options = { ...this.#checked.native, call: this.#number }
+    const { signal } = this.#checked
+    return signal === undefined ? unwrap(await start(options)) : await abortable(signal, (token) => start(options, token))
+  }
+
+  hear(event: NativeLockEvent): void {
+    if (event.kind === 'wait') this.#tell(event)
+    else this.#lose(event)
+  }
+
+  get signal(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController()
+      if (this.#loss !== undefined) this.#lost.abort(this.#loss)
+    }
+    return this.#lost.signal
+  }
+
+  /** Nothing will be heard any more. */
+  end(): void {
+    calls.delete(this.#number)
+  }
+
+  #tell({ waitedMs, holder, liveness }: NativeLockEvent): void {
+    const { path, onWait } = this.#checked
     const facts: Facts = { path, waitedMs, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness }
     if (onWait !== undefined) {
       callUser(onWait, facts)
-    } else if (waitedMs >= WARN_AFTER_MS && !isWarned) {
-      isWarned = true
+    } else if (waitedMs >= WARN_AFTER_MS && !this.#isWarned) {
+      this.#isWarned = true
       process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')
     }
+  }
+
+  #lose({ reason }: NativeLockEvent): void {
+    const { path } = this.#checked
+    this.#loss = new WarmswapError('ERR_LOCK_LOST', `the lock '${path}' is not held any more: ${reason}`, { path })
+    this.#lost?.abort(this.#loss)
+    this.end()
   }
 }
 
@@ -177,17 +232,21 @@ class HeldLock implements Lock {
   readonly generation: number
   readonly mode: 'kernel' | 'lease'
   readonly tookOverFrom: Holder | null
-  readonly signal: AbortSignal
   readonly #native: NativeLock
+  readonly #call: Call
 
-  constructor(path: string, taken: NativeLock, signal: AbortSignal) {
+  constructor(path: string, taken: NativeLock, call: Call) {
     this.path = path
     this.token = taken.token
     this.generation = taken.generation
     this.mode = taken.mode
     this.tookOverFrom = taken.tookOverFrom == null ? null : (JSON.parse(taken.tookOverFrom) as Holder)
-    this.signal = signal
     this.#native = taken
+    this.#call = call
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal
   }
 
   assertHeld(): void {
@@ -211,7 +270,10 @@ class HeldLock implements Lock {
   }
 
   release(): { released: boolean; reason?: 'lost' } {
-    return unwrap(this.#native.release()) ? { released: true } : { released: false, reason: 'lost' }
+    const isReleased = unwrap(this.#native.release())
+    // Of one that was lost the signal is still to hear.
+    if (isReleased) this.#call.end()
+    return isReleased ? { released: true } : { released: false, reason: 'lost' }
   }
 
   [Symbol.dispose](): void {
@@ -264,8 +326,13 @@ export async function inspectLock(path: string): Promise<{ path: string; held: b
 export async function waitForLock(path: string, options?: LockOptions): Promise<{ waitedMs: number; orphaned: boolean }> {
   const checked = checkLockOptions(path, options)
   const started = performance.now()
-  const orphaned = await abortable(checked.signal, (token) => native.waitForLock(checked.path, checked.native, waitTeller(checked), token))
-  return { waitedMs: performance.now() - started, orphaned }
+  const call = new Call(checked)
+  try {
+    const orphaned = await call.run((options, token) => native.waitForLock(checked.path, options, listener(), token))
+    return { waitedMs: performance.now() - started, orphaned }
+  } finally {
+    call.end()
+  }
 }
 
 /** Removes what killed processes left in a directory of locks; never touches what a living one has. */
