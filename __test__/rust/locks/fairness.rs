@@ -40,7 +40,8 @@ fn loop_on_one_lock(mode: &str, time: f64) -> Shares {
 #[test]
 fn i18_rough_fairness_between_processes_that_loop() {
     for mode in MODES {
-        let shares = loop_on_one_lock(mode, seconds(4.0, 20.0));
+        // The ten seconds of the invariant: in four, one of eight runs beside two busy loops came to 3.1.
+        let shares = loop_on_one_lock(mode, seconds(10.0, 20.0));
         let Shares {
             fewest,
             most,
