@@ -203,14 +203,12 @@ fn octal(field: &[u8]) -> Option<i64> {
     })
 }
 
+/// Two's complement in all bytes behind the first, which tells the sign; of any width (`mode` has 8 bytes, `size` 12).
 fn base_256(field: &[u8]) -> Option<i64> {
-    let fill = if field[0] == 0xff { 0xff } else { 0 };
-    let (high, low) = field[1..].split_at(field.len() - 9);
-    if !high.iter().all(|byte| *byte == fill) {
-        return None;
-    }
-    let value = i64::from_be_bytes(low.try_into().ok()?);
-    ((value < 0) == (fill == 0xff)).then_some(value)
+    let sign = if field[0] == 0xff { -1 } else { 0 };
+    field[1..].iter().try_fold(sign, |value: i64, byte| {
+        value.checked_mul(256)?.checked_add(i64::from(*byte))
+    })
 }
 
 #[cfg(test)]
@@ -257,6 +255,10 @@ mod tests {
             Some(256)
         );
         assert_eq!(number(&[0xff; 12], "mtime").ok(), Some(-1));
+        // Found by fuzzing: a mode in base 256 was a panic.
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 1, 0xa4], "mode").ok(), Some(0o644));
+        assert_eq!(number(&[0xff; 8], "mode").ok(), Some(-1));
+        assert!(number(&[0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0], "mtime").is_err());
         assert!(number(b"12x4567\0", "mode").is_err());
         assert!(number(&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], "size").is_err());
     }
