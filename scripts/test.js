@@ -98,7 +98,7 @@ function failedTests(files) {
 
 phase('install', () => {
   ensureInstalled()
-  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd', openssl: 'openssl' })
+  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd', pigz: 'pigz', openssl: 'openssl' })
   if (missing.length > 0) console.log(`warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`)
   // The S3 servers of the caches' suite: here, so that no test waits for a compiler.
   if (capabilities.includes('caches') && !flags.includes('--checks-only')) {

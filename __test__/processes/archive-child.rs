@@ -1,6 +1,8 @@
 //! Calls on archives and caches in a process that can be killed at any of its system calls:
 //!
 //! * `archive-child <archive> <target> <mode>` unpacks; prints the way of the commit, or the outcome of the failure;
+//! * `archive-child pack <tree> <archive>` prints how many files and the tree's digest, then what was skipped, or the
+//!   outcome of the failure;
 //! * `archive-child snapshot <folder of the store> <tree>` prints the outcome.
 
 #![expect(clippy::print_stdout, reason = "what a test reads")]
@@ -8,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use warmswap::core::caches::archive::{ExtractOptions, Symlinks};
+use warmswap::core::caches::archive::{self, ExtractOptions, Skipped, Symlinks, WriteOptions};
 use warmswap::core::caches::cache::Cache;
 use warmswap::core::caches::commit::{Gate, Mode};
 use warmswap::core::caches::exclude::Excludes;
@@ -32,9 +34,10 @@ fn main() {
         .collect::<Vec<_>>()
         .as_slice()
     {
+        ["pack", tree, archive] => pack(tree, archive),
         ["snapshot", store, tree] => snapshot(store, tree),
         [archive, target, mode] => unpack(archive, target, mode),
-        _ => panic!("archive-child <archive> <target> <mode> | snapshot <store> <tree>"),
+        _ => panic!("what archive-child takes is in its first lines"),
     }
 }
 
@@ -58,6 +61,20 @@ fn unpack(archive: &str, target: &str, mode: &str) {
     match unpack::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
         Err((_, failure)) => println!("{}: {failure}", failure.outcome.as_str()),
+    }
+}
+
+fn pack(tree: &str, into: &str) {
+    let mut sink = fs::create_new(Path::new(into), 0o600).expect("the archive");
+    fault::arm();
+    match archive::write(Path::new(tree), &mut sink, &WriteOptions::default()) {
+        Ok(summary) => {
+            println!("packed {} {}", summary.files, summary.tree.digest());
+            for Skipped { path, why } in &summary.skipped {
+                println!("{path}: {why}");
+            }
+        }
+        Err(failure) => println!("{}", failure.outcome.as_str()),
     }
 }
 

@@ -1,13 +1,16 @@
 //! I9, I13, I16: what is packed is what is extracted; what is damaged, cut or too large is not.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use warmswap::core::caches::archive::{Expected, ExtractOptions, Limits};
 use warmswap::core::caches::codec::Format;
 use warmswap::core::caches::failure::Outcome;
 
 use super::support::{
-    Random, Raw, assert_same, describe, extract, extract_error, pack, pack_as, random_tree,
+    Held, Random, Raw, assert_same, describe, extract, extract_error, pack, pack_as, random_tree,
 };
 
 /// `WARMSWAP_LONG=1` runs the longer forms.
@@ -345,6 +348,149 @@ fn i20_a_file_that_changes_while_it_is_packed_fails_the_pack() {
         result.map(|summary| summary.files).expect_err("torn").outcome,
         Outcome::Unstable
     );
+}
+
+/// Where a packer of small files is held: before it opens 'victim', before it reads it, and before it looks whether it
+/// is what it was.
+const MOMENTS: [&str; 3] = [
+    "1:HOLD:openat:victim",
+    "1:HOLD:pread:victim",
+    "2:HOLD:fstat:victim",
+];
+
+fn open(path: &Path) -> fs::File {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).open(path).expect("open")
+}
+
+/// A directory `tree` with three small files of 3000 bytes. They are old, so that their times tell of each change,
+/// however coarse the clock is.
+fn small_files() -> tempfile::TempDir {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let tree = root.path().join("tree");
+    fs::create_dir(&tree).expect("mkdir");
+    for name in ["before", "victim", "zombie"] {
+        let path = tree.join(name);
+        fs::write(&path, name.repeat(500)).expect("write");
+        let old = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        open(&path).set_modified(old).expect("utimes");
+    }
+    root
+}
+
+/// Further names of 'victim', of which that is the first.
+fn small_files_with_links() -> tempfile::TempDir {
+    let root = small_files();
+    let tree = root.path().join("tree");
+    for name in ["w", "x"] {
+        fs::hard_link(tree.join("victim"), tree.join(name)).expect("link");
+    }
+    root
+}
+
+fn grow(path: &Path) {
+    open(path).write_all_at(b"more", 3000).expect("write");
+}
+
+fn shrink(path: &Path) {
+    open(path).set_len(7).expect("truncate");
+}
+
+fn overwrite(path: &Path) {
+    open(path).write_all_at(b"OTHER", 1000).expect("write");
+}
+
+fn replace(path: &Path) {
+    let new = path.with_extension("new");
+    fs::write(&new, "another inode").expect("write");
+    fs::rename(&new, path).expect("rename");
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).expect("unlink");
+}
+
+fn describe_tree(root: &tempfile::TempDir) -> String {
+    describe(&root.path().join("tree"))
+}
+
+/// Packs in a child that is held at `moment` while `change` happens to 'victim'. What it says, and how many such points
+/// it came by.
+fn pack_while(root: &tempfile::TempDir, moment: &str, change: fn(&Path)) -> (String, usize) {
+    let (tree, archive) = (root.path().join("tree"), root.path().join("archive"));
+    let held = Held::start(&[Path::new("pack"), &tree, &archive], moment);
+    change(&tree.join("victim"));
+    held.release()
+}
+
+/// The archive holds this tree, and what the packer said of it is true.
+fn assert_packed(root: &tempfile::TempDir, wanted: &str, said: &str, skipped: &str, what: &str) {
+    assert!(said.starts_with("packed "), "{what}: {said}");
+    let bytes = fs::read(root.path().join("archive")).expect("an archive");
+    let options = ExtractOptions {
+        hash: true,
+        ..ExtractOptions::default()
+    };
+    let (stage, result) = extract(&bytes, &options);
+    let extracted = result.unwrap_or_else(|failure| panic!("{what}: {failure}"));
+    assert_same(&describe(stage.path()), wanted, what);
+    let (files, digest) = (extracted.files, extracted.tree.digest());
+    assert_eq!(said, format!("packed {files} {digest}\n{skipped}"), "{what}");
+}
+
+#[test]
+fn i20_a_small_file_that_changes_while_it_is_packed_is_read_once_more() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("it grows", grow),
+        ("it shrinks", shrink),
+        ("it gets other bytes", overwrite),
+        ("it becomes another inode", replace),
+    ];
+    for (what, change) in changes {
+        for moment in MOMENTS {
+            let root = small_files();
+            let (said, _) = pack_while(&root, moment, change);
+            let wanted = describe_tree(&root);
+            assert_packed(&root, &wanted, &said, "", &format!("{what} at {moment}"));
+        }
+    }
+}
+
+#[test]
+fn i20_a_small_file_that_changes_in_both_reads_fails_the_pack() {
+    let root = small_files();
+    // Larger than a small file can be: the second read is torn too, and nobody need change it meanwhile.
+    let (said, looks) = pack_while(&root, "2:HOLD:fstat:victim", |path| {
+        open(path).set_len(5 << 20).expect("truncate");
+    });
+    assert_eq!(said, "unstable\n");
+    assert_eq!(
+        looks, 3,
+        "two looks for the first read, and one for the only other"
+    );
+}
+
+#[test]
+fn i20_a_small_file_that_vanishes_while_it_is_packed_is_left_out_and_told() {
+    for moment in MOMENTS {
+        let root = small_files();
+        let (said, _) = pack_while(&root, moment, remove);
+        assert_packed(&root, &describe_tree(&root), &said, "victim: vanished\n", moment);
+    }
+}
+
+#[test]
+fn i20_a_hard_link_whose_first_name_vanishes_before_it_is_read_fails_the_pack() {
+    for moment in MOMENTS {
+        let (said, _) = pack_while(&small_files_with_links(), moment, remove);
+        assert!(said.starts_with("unstable"), "{moment}: {said}");
+    }
+    // Once its file is read the name is in the archive: it was there when that began.
+    let root = small_files_with_links();
+    let wanted = describe_tree(&root);
+    let (said, _) = pack_while(&root, "1:HOLD:openat:zombie", remove);
+    assert_packed(&root, &wanted, &said, "", "after it was read");
 }
 
 #[test]

@@ -9,8 +9,13 @@ use warmswap::core::caches::codec::Format;
 
 use super::support::{Random, assert_same, describe, extract, pack_as, random_tree};
 
+/// False, aloud, where there is no such program; in CI that is a failure.
 fn has(program: &str) -> bool {
     let is_there = Command::new(program).arg("--version").output().is_ok();
+    assert!(
+        is_there || std::env::var_os("CI").is_none(),
+        "{program} must be installed in CI"
+    );
     if !is_there {
         eprintln!("SKIPPED: {program} is not installed");
     }

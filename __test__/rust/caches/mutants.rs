@@ -53,6 +53,15 @@ fn a_packer_that_takes_torn_files_is_killed() {
         "pack-torn-files",
         "archive::i20_a_file_that_changes_while_it_is_packed_fails_the_pack",
     );
+    // Small files are read elsewhere.
+    is_killed_by(
+        "pack-torn-files",
+        "archive::i20_a_small_file_that_changes_while_it_is_packed_is_read_once_more",
+    );
+    is_killed_by(
+        "pack-torn-files",
+        "archive::i20_a_small_file_that_changes_in_both_reads_fails_the_pack",
+    );
 }
 
 #[test]

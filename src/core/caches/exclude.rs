@@ -7,7 +7,14 @@ use crate::core::error::{Error, Result};
 use super::tree;
 
 /// Names that are ours (stages and stamps): never part of a tree.
-pub const OWN_PREFIX: &[u8] = b".warmswap-";
+pub(super) const OWN_PREFIX: &[u8] = b".warmswap-";
+/// What mkfs puts into the root of every ext4.
+const OF_THE_FILESYSTEM: &[u8] = b"lost+found";
+
+/// Whether this name in a tree's root is never part of it: ours, or the filesystem's.
+pub(super) fn is_no_content(name: &[u8]) -> bool {
+    name.starts_with(OWN_PREFIX) || name == OF_THE_FILESYSTEM
+}
 
 /// A known kind of tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +83,7 @@ impl Excludes {
 
     /// Whether this relative path is left out.
     pub fn matches(&self, path: &[u8]) -> bool {
-        path.starts_with(OWN_PREFIX) || self.set.is_match(tree::as_path(path))
+        is_no_content(path) || self.set.is_match(tree::as_path(path))
     }
 }
 

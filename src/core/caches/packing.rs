@@ -110,7 +110,7 @@ pub(super) async fn find_unchanged(
 /// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
 pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
     let (from, generation) = (options.from.clone(), generation.to_owned());
-    std::thread::spawn(move || drop(stamp::write(&from, &generation, &tree)));
+    thread::detach("stamp", move || drop(stamp::write(&from, &generation, &tree)));
 }
 
 /// Packs the tree of a snapshot on a thread of its own.

@@ -12,6 +12,7 @@ use super::pointer::Pointer;
 use super::restore::{RestoreOptions, Source};
 use super::run::Run;
 use super::stamp;
+use super::thread;
 
 /// What a restore wrote.
 pub(super) struct Placed {
@@ -96,7 +97,7 @@ impl Placing {
         };
         // Neither the stamp nor the old tree's removal is waited for: the tree is there.
         let (target, generation, mode) = (self.options.into, self.generation, self.options.mode);
-        std::thread::spawn(move || {
+        thread::detach("settle", move || {
             if mode != commit::Mode::Merge {
                 drop(stamp::write_restored(
                     &target,

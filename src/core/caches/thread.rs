@@ -23,6 +23,12 @@ pub(super) fn start<T: Send + 'static>(
     Ok(done)
 }
 
+/// Runs `work` on a thread of its own, and nobody waits for it: what a call does when it is done already. Where there
+/// is no thread to be had it is left undone.
+pub(super) fn detach(name: &str, work: impl FnOnce() + Send + 'static) {
+    drop(start(name, work));
+}
+
 /// Runs `work` on a thread of its own and waits for it.
 pub(super) async fn run<T: Send + 'static>(
     name: &str,

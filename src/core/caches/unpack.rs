@@ -13,6 +13,7 @@ use super::archive::{self, ExtractOptions};
 use super::commit::{CommitWay, Gate, Mode, Stage};
 use super::failure::{Failure, Result};
 use super::run::COMMIT_GRACE;
+use super::thread;
 
 /// Which part of an unpack failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub fn unpack(
     let committed = stage.commit(gate).map_err(|failure| (Step::Commit, failure))?;
     let commit_ms = milliseconds(committing);
     // Removing the old tree can take longer than all the rest.
-    std::thread::spawn(move || drop(committed.leftovers));
+    thread::detach("settle", move || drop(committed.leftovers));
     Ok(Unpacked {
         files: extracted.files,
         bytes: extracted.bytes,

@@ -10,19 +10,24 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Kind};
 
+use super::super::exclude::is_no_content;
 use super::super::failure;
-use super::{is_errno, is_ours, rename_new};
+use super::{is_errno, rename_new};
 
 const MAGIC: &[u8] = b"warmswap-children 1\n";
 
-/// Puts the children of `container/tree` in the place of those of `target`, or changes nothing.
-pub(super) fn commit(container: &Path, target: &Path) -> failure::Result<()> {
+/// The old children that could not be put back, because somebody has made them anew. Nobody sweeps these.
+const KEPT: &str = ".warmswap-kept-";
+
+/// Puts the children of `container/tree` into `target`, in the place of its own if it `replaces` them, or changes
+/// nothing.
+pub(super) fn commit(container: &Path, target: &Path, replaces: bool) -> failure::Result<()> {
     let tree = container.join("tree");
     let mut journal = MAGIC.to_vec();
     for entry in fs::read_directory(&tree)? {
@@ -36,10 +41,17 @@ pub(super) fn commit(container: &Path, target: &Path) -> failure::Result<()> {
         &journal,
         0o600,
     )?;
-    let moved =
-        move_children(container, target).and_then(|()| fs::write_new(&container.join("done"), b"", 0o600));
-    if let Err(error) = moved {
-        roll_back(container, target, &journal)?;
+    let moved = move_children(container, target, replaces)
+        .and_then(|()| fs::write_new(&container.join("done"), b"", 0o600));
+    if let Err(mut error) = moved {
+        if let Some(kept) = roll_back(container, target, &journal)? {
+            error.message = format!(
+                "{}; what was made anew in '{}' meanwhile stays, and what it had replaced is in '{}'",
+                error.message,
+                target.display(),
+                kept.display()
+            );
+        }
         // A second attempt starts afresh.
         fs::remove_file(&container.join("journal"))?;
         fs::remove_tree(&container.join("old"))?;
@@ -48,17 +60,22 @@ pub(super) fn commit(container: &Path, target: &Path) -> failure::Result<()> {
     Ok(())
 }
 
-fn move_children(container: &Path, target: &Path) -> Result<()> {
+fn move_children(container: &Path, target: &Path, replaces: bool) -> Result<()> {
     let old = Directory::open(&container.join("old"))?;
     let here = Directory::open(target)?;
-    for entry in here.entries(target)? {
-        if !is_ours(entry.name.as_bytes()) {
-            move_entry(&here, &old, &entry.name, target)?;
+    let leaving = if replaces {
+        here.entries(target)?
+    } else {
+        Vec::new()
+    };
+    for entry in leaving {
+        if !is_no_content(entry.name.as_bytes()) {
+            move_entry(&here, &old, &entry.name, target, Taken::Refused)?;
         }
     }
     let tree = Directory::open(&container.join("tree"))?;
     for entry in tree.entries(target)? {
-        move_entry(&tree, &here, &entry.name, target)?;
+        move_entry(&tree, &here, &entry.name, target, Taken::Refused)?;
     }
     Ok(())
 }
@@ -78,14 +95,14 @@ pub(super) fn roll_back_unfinished(container: &Path, target: &Path) -> failure::
     Ok(())
 }
 
-fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<()> {
+/// Moves everything back. Says where those old children are now whose places were taken.
+fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<Option<PathBuf>> {
     let Some(names) = journal.strip_prefix(MAGIC) else {
         return Err(Error::new(
             crate::core::error::Code::Format,
             format!("the journal in '{}' is of another version", container.display()),
         ));
     };
-    let old = Directory::open(&container.join("old"))?;
     let tree = Directory::open(&container.join("tree"))?;
     let here = Directory::open(target)?;
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
@@ -94,18 +111,40 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<()> {
         let is_in =
             tree.stat(name, target).optional()?.is_none() && here.stat(name, target).optional()?.is_some();
         if is_in {
-            move_entry(&here, &tree, name, target)?;
+            move_entry(&here, &tree, name, target, Taken::Refused)?;
         }
     }
+    // What could not be put back is kept already, by one who was killed right after that.
+    let Some(old) = Directory::open(&container.join("old")).optional()? else {
+        return Ok(None);
+    };
+    let mut is_whole = true;
     for entry in old.entries(target)? {
-        move_entry(&old, &here, &entry.name, target)?;
+        match move_entry(&old, &here, &entry.name, target, Taken::Filled) {
+            Err(error) if error.is_exists() => is_whole = false,
+            moved => moved?,
+        }
     }
-    Ok(())
+    if is_whole {
+        return Ok(None);
+    }
+    let kept = container.with_file_name(format!("{KEPT}{}", uuid::Uuid::new_v4().simple()));
+    fs::rename(&container.join("old"), &kept)?;
+    Ok(Some(kept))
+}
+
+/// What a directory is moved to whose name is taken by another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Nothing: somebody has made that one.
+    Refused,
+    /// Into it: its own move may have been cut off between two of its children.
+    Filled,
 }
 
 /// Moves an entry. A directory of an overlay's lower layer cannot be renamed (EXDEV): its children are moved
-/// one by one, also into what an earlier attempt has begun.
-fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> Result<()> {
+/// one by one. Names that are taken are told at the end.
+fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path, taken: Taken) -> Result<()> {
     use rustix::io::Errno;
     let path = path.join(name);
     let error = match rename_new(from, to, name, &path) {
@@ -113,18 +152,27 @@ fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> Re
         Err(error) => error,
     };
     let stat = from.stat(name, &path)?;
-    let is_begun = error.is_exists() || is_errno(&error, &[Errno::NOTEMPTY]);
-    if stat.kind != Kind::Directory || !(is_begun || is_errno(&error, &[Errno::XDEV])) {
+    let fills = taken == Taken::Filled && (error.is_exists() || is_errno(&error, &[Errno::NOTEMPTY]));
+    if stat.kind != Kind::Directory || !(fills || is_errno(&error, &[Errno::XDEV])) {
         return Err(error);
     }
     match to.make_directory(name, 0o700, &path) {
-        Err(error) if !error.is_exists() => return Err(error),
-        _ => {}
+        Err(error) if fills && error.is_exists() => {
+            if to.stat(name, &path)?.kind != Kind::Directory {
+                return Err(error);
+            }
+        }
+        made => made?,
     }
     let (source, sink) = (from.open_directory(name, &path)?, to.open_directory(name, &path)?);
+    let mut refused = Ok(());
     for entry in source.entries(&path)? {
-        move_entry(&source, &sink, &entry.name, &path)?;
+        match move_entry(&source, &sink, &entry.name, &path, taken) {
+            Err(error) if error.is_exists() => refused = Err(error),
+            moved => moved?,
+        }
     }
+    refused?;
     sink.set_own_mode(stat.mode, &path)?;
     sink.set_own_modified(stat.modified_ns, &path)?;
     from.remove_directory(name, &path)

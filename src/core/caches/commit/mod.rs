@@ -11,7 +11,9 @@
 //! A stage lives in a directory `.warmswap-stage-…` beside the target, or in it where the parent cannot serve.
 //! Its owner holds a kernel lock on the file `owner` in it: who can take that lock knows that the owner is dead
 //! and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes them back,
-//! hold a kernel lock on the target directory: two at once would mix their trees.
+//! hold a kernel lock on the target directory: two at once would mix their trees. It is taken before the gate, as it
+//! can be waited for. Only mode 'replace' moves anything out of a target. What somebody makes in it anew while it is
+//! out is not overwritten when the commit is taken back: the old one is then kept as `.warmswap-kept-…`.
 
 mod children;
 mod merge;
@@ -30,6 +32,7 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::{dir, flock, fs};
 
+use super::exclude::is_no_content;
 use super::failure::{Failure, Outcome, Result};
 
 const PREFIX: &str = ".warmswap-stage-";
@@ -127,12 +130,16 @@ pub struct Leftovers {
     container: PathBuf,
     #[expect(dead_code, reason = "held for its lock")]
     owner: File,
+    /// A commit could not be taken back (a disk that fails): the old tree is in it, and the next call tries again.
+    is_needed: bool,
 }
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by the next call on this target.
-        drop(remove_container(&self.container));
+        if !self.is_needed {
+            // What cannot be removed now is swept by the next call on this target.
+            drop(remove_container(&self.container));
+        }
     }
 }
 
@@ -151,6 +158,12 @@ enum Standing {
     Absent,
     Empty(Stat),
     Full(Stat),
+}
+
+/// The target under our lock, where it is there and its filesystem has locks.
+struct Place {
+    standing: Standing,
+    others: Option<File>,
 }
 
 impl Stage {
@@ -204,11 +217,8 @@ impl Stage {
     }
 
     /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
-    pub fn commit(self, gate: &Gate) -> Result<Committed> {
-        let mut standing = look(&self.target)?;
-        if matches!((&standing, self.mode), (Standing::Full(_), Mode::IfEmpty)) {
-            return Err(not_empty(&self.target));
-        }
+    pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
+        let mut place = self.occupy(COMMIT_PATIENCE)?;
         if !gate.pass() && !crate::core::sys::fault::mutant("commit-after-deadline") {
             return Err(Failure {
                 outcome: Outcome::Timeout,
@@ -220,14 +230,15 @@ impl Stage {
         }
         // Somebody may make, fill or remove the target between the look and the rename.
         for _ in 0..3 {
-            match self.attempt(&standing) {
+            match self.attempt(&place.standing) {
                 Err(failure)
                     if failure.outcome == Outcome::TargetNotEmpty || failure.error.is_not_found() =>
                 {
                     if self.mode == Mode::IfEmpty && failure.outcome == Outcome::TargetNotEmpty {
                         return Err(failure);
                     }
-                    standing = look(&self.target)?;
+                    drop(place.others.take());
+                    place = self.occupy(Duration::ZERO)?;
                 }
                 Ok((way, kept)) => {
                     return Ok(Committed {
@@ -248,7 +259,20 @@ impl Stage {
         })
     }
 
-    fn attempt(&self, standing: &Standing) -> Result<(CommitWay, u64)> {
+    /// Keeps other commits off the target and looks at it: the one that was waited for may have filled it.
+    fn occupy(&self, patience: Duration) -> Result<Place> {
+        let others = match look(&self.target)? {
+            Standing::Absent => None,
+            Standing::Empty(_) | Standing::Full(_) => exclude_others(&self.target, patience)?,
+        };
+        let standing = look(&self.target)?;
+        if matches!((&standing, self.mode), (Standing::Full(_), Mode::IfEmpty)) {
+            return Err(not_empty(&self.target));
+        }
+        Ok(Place { standing, others })
+    }
+
+    fn attempt(&mut self, standing: &Standing) -> Result<(CommitWay, u64)> {
         let result = match (standing, self.mode) {
             (Standing::Full(_), Mode::Merge) => {
                 return merge::merge(&self.tree, &self.target).map(|kept| (CommitWay::Merge, kept));
@@ -271,14 +295,17 @@ impl Stage {
         }
     }
 
-    fn children(&self) -> Result<(CommitWay, u64)> {
-        let _others = exclude_others(&self.target, COMMIT_PATIENCE)?;
-        // The one that was waited for may have filled it.
-        if self.mode == Mode::IfEmpty && matches!(look(&self.target)?, Standing::Full(_)) {
+    fn children(&mut self) -> Result<(CommitWay, u64)> {
+        let container = &self.remains.container;
+        let Err(failure) = children::commit(container, &self.target, self.mode == Mode::Replace) else {
+            return Ok((CommitWay::Children, 0));
+        };
+        // Its journal goes when everything is taken back.
+        self.remains.is_needed = children::is_unfinished(container).unwrap_or(true);
+        if self.mode != Mode::Replace && failure.error.is_exists() && !self.remains.is_needed {
             return Err(not_empty(&self.target));
         }
-        children::commit(&self.remains.container, &self.target)?;
-        Ok((CommitWay::Children, 0))
+        Err(failure)
     }
 }
 
@@ -358,9 +385,11 @@ fn remove_container(container: &Path) -> crate::core::error::Result<()> {
 }
 
 /// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
-/// The lock is on the directory itself; `None` where the filesystem has no such lock.
+/// The lock is on the directory itself; `None` where that is gone, or the filesystem has no such lock.
 fn exclude_others(target: &Path, patience: Duration) -> Result<Option<File>> {
-    let directory = fs::open(target, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let Some(directory) = fs::open(target, OFlags::RDONLY | OFlags::DIRECTORY).optional()? else {
+        return Ok(None);
+    };
     let since = Instant::now();
     loop {
         match flock::try_exclusive(&directory, target) {
@@ -409,7 +438,11 @@ fn container_in(directory: &Path, target: &Path) -> crate::core::error::Result<L
         // Where there are no locks (an error) the stage is swept by its age.
         let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
         if is_held && fs::stat(&lock).optional()?.is_some() {
-            return Ok(Leftovers { container, owner });
+            return Ok(Leftovers {
+                container,
+                owner,
+                is_needed: false,
+            });
         }
     }
     let message = format!(
@@ -438,17 +471,12 @@ fn look(target: &Path) -> Result<Standing> {
     }
     let is_full = fs::read_directory(target)?
         .iter()
-        .any(|entry| !is_ours(entry.name.as_encoded_bytes()));
+        .any(|entry| !is_no_content(entry.name.as_encoded_bytes()));
     Ok(if is_full {
         Standing::Full(stat)
     } else {
         Standing::Empty(stat)
     })
-}
-
-/// Names in a target that are not its content: ours, and what mkfs puts into every ext4.
-fn is_ours(name: &[u8]) -> bool {
-    name.starts_with(super::exclude::OWN_PREFIX) || name == b"lost+found"
 }
 
 fn not_empty(target: &Path) -> Failure {
