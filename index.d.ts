@@ -419,7 +419,7 @@ interface SnapshotResult {
 /** Where a tree goes and what is accepted. */
 interface RestoreOptions extends Budget {
   key: string;
-  /** Tried in turn where `key` is a miss. */
+  /** Tried in turn where nothing is under `key`, or nothing that can be used. */
   fallbackKeys?: string[];
   /** Absolute; made if it is absent. */
   into: string;
@@ -449,7 +449,7 @@ interface SnapshotOptions extends Budget {
   /** Globs of what stays out. */
   exclude?: string[];
   preset?: Preset;
-  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. */
+  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. At most 512 bytes. */
   fingerprint?: string;
   guard?: {
     /** @default 1 */minFiles?: number; /** @default 1 */

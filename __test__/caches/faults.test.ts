@@ -1,8 +1,8 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
-import { blackHole } from '../support/endpoints.js'
+import { blackHole, heldLine } from '../support/endpoints.js'
 import { type Fault, type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { SECRET_ACCESS_KEY } from '../support/s3.js'
 import { test } from '../support/temp.js'
@@ -188,6 +188,47 @@ describe('one object whose write was not answered', () => {
   })
 })
 
+describe('I21: a prune beside a snapshot', () => {
+  test('does not take the old blob that the snapshot has found there and is about to point to', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const store = server.store('prune')
+    const cache = openCache(store)
+    const snapshot = async (text: string) => {
+      writeFileSync(join(tree, 'text'), text)
+      utimesSync(join(tree, 'text'), 1, 1)
+      expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
+    }
+    for (const text of ['one', 'two']) await snapshot(text)
+    const ours = [...server.objects].filter(([path]) => path.startsWith(`${store.prefix}/`)).map(([, object]) => object)
+    for (const object of ours) object.modified = new Date(Date.now() - 7_200_000)
+    const line = await heldLine(server.endpoint)
+    // The prune has its list, and asks for what it is about to remove.
+    const arrived = line.hold(({ method, url }) => method !== 'GET' && url!.includes('/blobs/'))
+    const pruning = openCache({ ...store, endpoint: line.url }).prune({ key: 'site', keep: 1 })
+    const release = await arrived
+    await snapshot('one')
+    release()
+    expect(await pruning).toEqual({ removed: [], outcome: 'pruned' })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(digest(join(memory, 'into'))).toEqual(digest(tree))
+    await line.stop()
+  })
+})
+
+describe('I22: a restore that timed out', () => {
+  test('tells what it saw, so that the snapshot after it replaces nothing that was published meanwhile', async ({ memory }) => {
+    const { store, tree } = await published(memory)
+    server.fault = { when: isBlob, what: 'stall-after-accept' }
+    const { outcome, ticket } = await openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: DEADLINE_MS })
+    expect({ outcome, ticket }).toEqual({ outcome: 'timeout', ticket: expect.any(String) })
+    server.fault = undefined
+    writeFileSync(join(tree, 'theirs'), 'theirs')
+    expect(await openCache(store).snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
+    writeFileSync(join(tree, 'mine'), 'mine')
+    expect(await openCache(store).snapshot({ key: 'site', from: tree, ticket: ticket! })).toMatchObject({ outcome: 'superseded' })
+  })
+})
+
 describe('least privilege', () => {
   test('a writer that may not delete, and may write below its key only, snapshots under conditions', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
@@ -197,6 +238,33 @@ describe('least privilege', () => {
       server.fault = { when: ({ method, path }) => method === 'DELETE' || (method === 'PUT' && !path.startsWith(allowed)), what: 'denied' }
       expect(await openCache(store).snapshot({ key, from: tree }), key).toMatchObject({ outcome: 'uploaded', guard: 'etag' })
     }
+  })
+
+  test('what its probes have left is removed with the key, by one who may', async ({ memory }) => {
+    const store = server.store('probes')
+    const left = (): string[] => [...server.objects.keys()].filter((path) => path.startsWith(store.prefix))
+    server.fault = { when: ({ method }) => method === 'DELETE', what: 'denied' }
+    await openCache(store).snapshot({ key: 'site', from: makeTree(join(memory, 'tree')) })
+    expect(left()).toContainEqual(expect.stringContaining('/.warmswap-probe/'))
+    server.fault = undefined
+    // A young one may be of a probe that goes on.
+    expect(await openCache(store).remove('site')).toEqual({ outcome: 'removed' })
+    expect(left()).toHaveLength(1)
+    for (const path of left()) server.objects.get(path)!.modified = new Date(Date.now() - 7_200_000)
+    expect(await openCache(store).remove('site')).toEqual({ outcome: 'removed' })
+    expect(left()).toEqual([])
+  })
+})
+
+describe('what a bucket asks for is sent', () => {
+  test('server-side encryption and its key with each object and each upload in parts', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    writeFileSync(join(tree, 'noise'), noise(9 << 20))
+    const encryption = { serverSideEncryption: 'aws:kms', kmsKeyId: 'key-1' }
+    expect(await openCache({ ...server.store('encrypted'), ...encryption }).snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
+    const makes = server.requests.filter(({ method, path, query }) => (method === 'PUT' && isPointer({ path })) || (method === 'POST' && query.has('uploads')))
+    expect(makes.length).toBeGreaterThanOrEqual(2)
+    for (const { headers } of makes) expect(headers).toMatchObject({ 'x-amz-server-side-encryption': 'aws:kms', 'x-amz-server-side-encryption-aws-kms-key-id': 'key-1' })
   })
 })
 
@@ -266,7 +334,11 @@ describe('I10, I11: ranges', () => {
     const { store } = await published(memory)
     let blobs = 0
     server.fault = { when: (request) => isBlob(request) && (blobs += 1) === 3, what: 'swap-object', times: 1 }
-    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into'), concurrency: 1 })).toMatchObject({ outcome: 'superseded' })
+    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into'), concurrency: 1 })).toMatchObject({ outcome: 'corrupt', reason: expect.any(String) })
+    expect(names(memory)).toEqual(['tree'])
+    // And one that is another version each time it is asked for.
+    server.fault = { when: isBlob, what: 'swap-object' }
+    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'superseded' })
     expect(names(memory)).toEqual(['tree'])
   })
 })
@@ -289,6 +361,33 @@ describe('I1: an abort in the middle of an upload in parts', () => {
 })
 
 describe('I4: AbortSignal and deadline stop the work', () => {
+  test('nothing is removed after a prune and a remove were called off', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const store = server.store('called-off')
+    const cache = openCache(store)
+    for (const text of ['one', 'two', 'three']) {
+      writeFileSync(join(tree, 'text'), text)
+      expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
+    }
+    const blobs = (): string[] => [...server.objects.keys()].filter((path) => path.startsWith(`${store.prefix}/site/blobs/`))
+    expect(blobs()).toHaveLength(3)
+    for (const verb of ['prune', 'remove'] as const) {
+      const line = await heldLine(server.endpoint)
+      const [held, controller] = [openCache({ ...store, endpoint: line.url }), new AbortController()]
+      const { signal } = controller
+      const arrived = line.hold(({ url }) => url!.includes('list-type'))
+      const running = verb === 'prune' ? held.prune({ key: 'site', keep: 1, olderThanMs: 0, signal }) : held.remove('site', { signal })
+      const release = await arrived
+      controller.abort()
+      expect(await running).toMatchObject({ outcome: 'aborted' })
+      release()
+      // The list has its answer when another request has gone the same way, and what would follow it is then on its way too.
+      for (let round = 0; round < 3; round += 1) await held.inspect('other')
+      expect(blobs()).toHaveLength(3)
+      await line.stop()
+    }
+  })
+
   test('nothing is asked of the store, and nothing is left, after the call has settled', async ({ memory }) => {
     const { store } = await published(memory)
     server.bytesPerSecond = 1 << 20

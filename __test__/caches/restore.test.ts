@@ -1,9 +1,10 @@
 import { getEventListeners } from 'node:events'
-import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cacheLocationFromEnv, isWarmswapError, openCache, type Cache, type CacheEvent } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { damage, flipSeekTable, rewrite } from '../support/blobs.js'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
@@ -80,6 +81,21 @@ describe.each(stores)('a %s store', (_, location) => {
     expect(readFileSync(join(into, 'mine'), 'utf8')).toBe('mine')
     expect(await cache.restore({ key: 'site', into, mode: 'replace' })).toMatchObject({ outcome: 'restored', commit: 'exchange' })
     expect(digest(into)).toEqual(digest(tree))
+  })
+
+  test("a volume's lost+found is no content of the tree", async ({ memory }) => {
+    const cache = openCache(location(memory))
+    const into = join(memory, 'into')
+    const tree = makeTree(join(memory, 'tree'))
+    const before = digest(tree)
+    mkdirSync(join(tree, 'lost+found'), { mode: 0 })
+    expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded', skipped: [] })
+    rmdirSync(join(tree, 'lost+found'))
+    expect(await cache.restore({ key: 'site', into })).toMatchObject({ outcome: 'restored' })
+    mkdirSync(join(into, 'lost+found'))
+    await unchangedSoon(() => cache.restore({ key: 'site', into }))
+    rmdirSync(join(into, 'lost+found'))
+    expect(digest(into)).toEqual(before)
   })
 
   test('fallback keys are tried in turn, and the ticket is of the first', async ({ memory }) => {
@@ -217,21 +233,16 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
     expect(names(memory)).toEqual(['into', 'store', 'tree'])
     return result
   }
-  const rewrite = (path: string, change: (bytes: Buffer) => Buffer): void => writeFileSync(path, change(readFileSync(path)))
-  /** Keeps the blob and its version as the pointer knows them, so that only the bytes tell. */
-  const inPlace = (path: string, change: (bytes: Buffer) => Buffer): ((pointer: string) => void) => {
-    rewrite(path, change)
-    const { ino, size, mtimeMs } = statSync(path)
-    void mtimeMs
-    return (pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), etag: etagOf(path, ino, size) })))
-  }
-  const etagOf = (path: string, ino: number, size: number): string => `"${ino.toString(16)}-${statSync(path, { bigint: true }).mtimeNs.toString(16)}-${size.toString(16)}"`
+  const flip = (bytes: Buffer): Buffer => ((bytes[bytes.length >> 1]! ^= 1), bytes)
 
   test('a flipped bit', async ({ memory }) => {
-    expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => ((bytes[bytes.length >> 1]! ^= 1), bytes))(pointer))).toMatchObject({ outcome: 'corrupt' })
+    expect(await broken(memory, (blob, pointer) => damage(blob, pointer, flip))).toMatchObject({ outcome: 'corrupt' })
+  })
+  test('a byte that every decoder skips: the sha256 tells', async ({ memory }) => {
+    expect(await broken(memory, (blob, pointer) => damage(blob, pointer, flipSeekTable))).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('sha256') })
   })
   test('a cut object', async ({ memory }) => {
-    expect(await broken(memory, (blob, pointer) => inPlace(blob, (bytes) => bytes.subarray(0, -10))(pointer))).toMatchObject({ outcome: 'corrupt' })
+    expect(await broken(memory, (blob, pointer) => damage(blob, pointer, (bytes) => bytes.subarray(0, -10)))).toMatchObject({ outcome: 'corrupt' })
   })
   test('bytes after the end of one object', async ({ memory }) => {
     const cache = openCache(`file://${join(memory, 'store')}`)
@@ -246,7 +257,7 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
   test.for([
     ['is not there any more, as after a lifecycle rule', (blob: string) => rmSync(blob), false],
     ['is cut off', (blob: string) => rewrite(blob, (bytes) => bytes.subarray(0, -10)), false],
-    ['has another bit, and the ticket of the restore that found it', (blob: string, pointer: string) => inPlace(blob, (bytes) => ((bytes[bytes.length >> 1]! ^= 1), bytes))(pointer), true],
+    ['has another bit, and the ticket of the restore that found it', (blob: string, pointer: string) => damage(blob, pointer, flip), true],
   ] as const)('a blob that %s: the next snapshot of the same tree heals the key', async ([, harm, withTicket], { memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache(`file://${join(memory, 'store')}`)
@@ -263,14 +274,29 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
   test('a pointer that is no pointer', async ({ memory }) => {
     expect(await broken(memory, (_, pointer) => writeFileSync(pointer, 'not JSON'))).toMatchObject({ outcome: 'corrupt', stage: 'lookup' })
   })
+  test('a pointer that is too large: told, and replaced by the next snapshot', async ({ memory }) => {
+    const grown = (pointer: string): void => rewrite(pointer, (bytes) => Buffer.concat([bytes, Buffer.alloc(5000, ' ')]))
+    expect(await broken(memory, (_, pointer) => grown(pointer))).toMatchObject({ outcome: 'corrupt', stage: 'lookup', reason: expect.stringContaining('4096') })
+    const cache = openCache(`file://${join(memory, 'store')}`)
+    expect(await cache.snapshot({ key: 'site', from: join(memory, 'tree') })).toMatchObject({ outcome: 'uploaded' })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+  })
   test('a pointer of a later layout', async ({ memory }) => {
     expect(await broken(memory, (_, pointer) => rewrite(pointer, (bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), v: 2 }))))).toMatchObject({ outcome: 'incompatible' })
   })
   test('a blob that is not there', async ({ memory }) => {
     expect(await broken(memory, (blob) => rmSync(blob))).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('not there') })
   })
-  test('a blob that was overwritten by another version is superseded', async ({ memory }) => {
-    expect(await broken(memory, (blob) => rewrite(blob, (bytes) => bytes))).toMatchObject({ outcome: 'superseded' })
+  test('a blob whose version is another one, as after a bucket was moved, is proven by its bytes', async ({ memory }) => {
+    const location = { scheme: 'file', path: join(memory, 'store') }
+    const tree = makeTree(join(memory, 'tree'))
+    await openCache(location).snapshot({ key: 'site', from: tree })
+    const [blob] = readdirSync(join(memory, 'store/site/blobs'))
+    rewrite(join(memory, 'store/site/blobs', blob!), (bytes) => bytes)
+    expect(await openCache(location).restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(digest(join(memory, 'into'))).toEqual(digest(tree))
+    rewrite(join(memory, 'store/site/blobs', blob!), (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])]))
+    expect(await openCache(location).restore({ key: 'site', into: join(memory, 'other') })).toMatchObject({ outcome: 'corrupt' })
   })
 })
 
@@ -296,6 +322,7 @@ describe('the face', () => {
       [() => cache.restore({ key: 'a', into, limits: { maxBytes: 1, maxFileBytes: 2 } }), /maxFileBytes/],
       [() => cache.snapshot({ key: 'a', from: 'x' }), /options\.from/],
       [() => cache.snapshot({ key: 'a', from: memory, ticket: 'nonsense' }), /options\.ticket/],
+      [() => cache.snapshot({ key: 'a', from: memory, fingerprint: 'é'.repeat(257) }), /options\.fingerprint.*512 bytes/],
       [() => cache.snapshot({ key: 'a', from: memory, guard: { maxShrink: 2 } }), /maxShrink/],
       [() => cache.snapshot({ key: 'a', from: memory, level: 99 }), /options\.level/],
       [() => cache.prune({ key: 'a', keep: 0 }), /options\.keep/],

@@ -1,8 +1,11 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type CacheEvent, openCache } from 'warmswap'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { damage, flipSeekTable } from '../support/blobs.js'
 import { start } from '../support/children.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { repository } from '../support/paths.js'
@@ -43,6 +46,21 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ ok: true, outcome: 'uploaded', reason: expect.stringMatching(/^1 symbolic link.*'relative'/) })
     expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ ok: false, outcome: 'refused' })
     expect(await cache.restore({ key: 'site', into: join(memory, 'into'), symlinks: 'relative' })).toMatchObject({ outcome: 'restored' })
+  })
+
+  test('pipes, sockets and devices are left out, and none of them is waited for', async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const before = digest(tree)
+    execFileSync('mkfifo', [join(tree, 'pipe')])
+    const socket = createServer().listen(join(tree, 'socket'))
+    await once(socket, 'listening')
+    const cache = openCache('memory:')
+    const result = await cache.snapshot({ key: 'site', from: tree })
+    socket.close()
+    const why = 'a device, socket or pipe'
+    expect(result).toMatchObject({ outcome: 'uploaded', skipped: [{ path: 'pipe', why }, { path: 'socket', why }] })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(digest(join(memory, 'into'))).toEqual(before)
   })
 
   test('limits: a tree over them is too large', async ({ memory }) => {
@@ -139,8 +157,9 @@ describe('I6: the process may exit', () => {
   })
 
   test('a detached snapshot does not keep Node alive, and leaves nothing at the key', async ({ memory }) => {
+    // Not the probe of conditions, which is a PUT as well and comes first.
     const uploads = new Promise<void>((resolve) => {
-      server.fault = { when: ({ method }) => method === 'PUT' && (resolve(), true), what: 'stall-after-accept' }
+      server.fault = { when: ({ method, path }) => method === 'PUT' && path.includes('/blobs/') && (resolve(), true), what: 'stall-after-accept' }
     })
     const tree = makeTree(join(memory, 'tree'))
     const child = start(process.execPath, [program, 'detached', JSON.stringify(server.store('exit')), tree])
@@ -151,7 +170,7 @@ describe('I6: the process may exit', () => {
     expect(await child.ended).toMatchObject({ signal: null })
     // 200 ms by the invariant, ten times that on a machine that does other things.
     expect(performance.now() - ends).toBeLessThan(2000)
-    expect([...server.objects.keys()].filter((path) => path.endsWith('current.json'))).toEqual([])
+    expect([...server.objects.keys()].filter((path) => /\/(blobs\/|current\.json$)/.test(path))).toEqual([])
   })
 })
 
@@ -179,6 +198,15 @@ describe('mutants: each is killed by the check that is there for it', () => {
     const tree = makeTree(join(memory, 'tree'))
     expect(runs('', 'other-range', tree)).toBe('corrupt range')
     expect(runs('accept-any-range', 'other-range', tree)).not.toBe('corrupt range')
+  })
+
+  test('trust-the-bytes: an object that is not the one that was sent is restored', async ({ memory }) => {
+    const [store, into, blobs] = [`file://${join(memory, 'store')}`, join(memory, 'into'), join(memory, 'store/site/blobs')]
+    await openCache(store).snapshot({ key: 'site', from: makeTree(join(memory, 'tree')) })
+    damage(join(blobs, readdirSync(blobs)[0]!), join(memory, 'store/site/current.json'), flipSeekTable)
+    expect(runs('', 'restore', store, into)).toBe('corrupt')
+    expect(existsSync(into)).toBe(false)
+    expect(runs('trust-the-bytes', 'restore', store, into)).toBe('restored')
   })
 
   test('pointer-before-blob: readers are sent to a blob that is not there', ({ memory }) => {

@@ -4,7 +4,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { reservePort } from '../../src/js/vitest/ports.js'
+import { start } from '../support/children.js'
 import { heldLine } from '../support/endpoints.js'
+import { repository } from '../support/paths.js'
 import { type S3Server, SECRET_ACCESS_KEY, motoPrograms, s3sProgram, startMoto, startS3rver, startS3s } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
@@ -140,6 +143,32 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
     }
   })
 }
+
+const isRoot = process.getuid?.() === 0
+const canName = s3sProgram() !== undefined && isRoot
+describe.skipIf(!canName && !CI)(notInstalled('virtual-host style', canName, 's3s-fs and root, for a hosts file of its own'), () => {
+  test('SigV4: the bucket is in the host, and in nothing else', async ({ memory }) => {
+    const port = await reservePort(Math.random)
+    const server = await startS3s({ name: 'localhost', port: port.number })
+    const location = { ...server.store('sites'), endpoint: `http://localhost:${port.number}`, pathStyle: false }
+    const hosts = join(memory, 'hosts')
+    writeFileSync(hosts, `127.0.0.1 localhost ${location.bucket}.localhost\n`)
+    const call = async (program: string, ...args: string[]): Promise<string> => {
+      const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+      const child = start('unshare', ['--mount', 'sh', '-c', script, 'sh', hosts, process.execPath, join(repository, '__test__/processes', program), ...args])
+      await child.ended
+      return child.lines.join('\n') + child.stderr()
+    }
+    const tree = makeTree(join(memory, 'tree'))
+    expect(await call('caches-store.js', 'snapshot', JSON.stringify(location), tree)).toBe('uploaded')
+    expect(await call('caches-calls.js', 'restore', JSON.stringify(location), join(memory, 'into'))).toBe('restored')
+    expect(digest(join(memory, 'into'))).toEqual(digest(tree))
+    // The same object by its path: the host named this bucket and no folder in it.
+    expect(await openCache(server.store('sites')).inspect('site')).not.toBeNull()
+    await server.stop()
+    await port.release()
+  })
+})
 
 describe('s3rver: a store that ignores conditions', () => {
   let server: S3Server

@@ -15,6 +15,9 @@ const checks = {
     if (process.env.WARMSWAP_FAULT) createRequire(import.meta.url)('../../dist/binding.cjs').armFaults()
     console.log((await cache.snapshot({ key: 'site', from })).outcome)
   },
+  async restore(store, into) {
+    console.log((await openCache(parse(store)).restore({ key: 'site', into })).outcome)
+  },
   /** A restore whose deadline passes while its worker is held just before the commit. Ends when the worker has. */
   async 'late-restore'(store, into) {
     const cache = openCache(parse(store))
@@ -47,8 +50,9 @@ const checks = {
   },
   async swap(tree) {
     let isPublished = false
+    let versions = 0
     const { store, stop } = await serve(({ path, object }, objects) => {
-      if (isPublished && path.includes('/blobs/')) objects.set(path, { bytes: object.bytes, etag: '"another"' })
+      if (isPublished && path.includes('/blobs/')) objects.set(path, { bytes: object.bytes, etag: `"version ${(versions += 1)}"` })
     })
     const cache = openCache(store)
     await cache.snapshot({ key: 'site', from: tree })

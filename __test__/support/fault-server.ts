@@ -30,7 +30,7 @@ interface StoredObject {
 export interface FaultServer {
   readonly endpoint: string
   readonly objects: Map<string, StoredObject>
-  readonly requests: { method: string; path: string; range: string | undefined; ifMatch: string | undefined; headers: Record<string, unknown> }[]
+  readonly requests: { method: string; path: string; query: URLSearchParams; range: string | undefined; ifMatch: string | undefined; headers: Record<string, unknown> }[]
   /** Set to make things go wrong. */
   fault: Fault | undefined
   /** Milliseconds before each answer, and bytes a second of each connection: a far store. */
@@ -90,7 +90,7 @@ export async function startFaultServer(): Promise<FaultServer> {
     const method = request.method ?? 'GET'
     const range = request.headers.range
     const what = strikes(method, path, url.searchParams, range)
-    self.requests.push({ method, path, range, ifMatch: request.headers['if-match'], headers: request.headers })
+    self.requests.push({ method, path, query: url.searchParams, range, ifMatch: request.headers['if-match'], headers: request.headers })
     if (what === 'stall-after-accept') return
     if (what === 'reset') return void request.socket.resetAndDestroy()
     const pieces: Buffer[] = []

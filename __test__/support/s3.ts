@@ -83,13 +83,14 @@ export function s3sProgram(): string | undefined {
   return ensureCrate('s3s-fs', '0.14.1', 'binary') as string | undefined
 }
 
-/** Verifies signatures, keeps both kinds of conditions, and is fast: the main one. */
-export async function startS3s(): Promise<S3Server> {
+/** Verifies signatures, keeps both kinds of conditions, and is fast: the main one. With a domain the bucket is in the host. */
+export async function startS3s(domain?: { name: string; port: number }): Promise<S3Server> {
   const program = s3sProgram()
   if (program === undefined) throw new Error('s3s-fs could not be installed: cargo or the crates are missing')
   const root = makeTemp('/dev/shm')
   mkdirSync(join(root, BUCKET))
-  const child = spawn(program, ['--host', '127.0.0.1', '--port', '0', '--access-key', ACCESS_KEY_ID, '--secret-key', SECRET_ACCESS_KEY, root], {
+  const names = domain === undefined ? [] : ['--domain', `${domain.name}:${domain.port}`]
+  const child = spawn(program, ['--host', '127.0.0.1', '--port', String(domain?.port ?? 0), ...names, '--access-key', ACCESS_KEY_ID, '--secret-key', SECRET_ACCESS_KEY, root], {
     env: { ...process.env, RUST_LOG: 's3s_fs=info' },
     stdio: ['ignore', 'pipe', 'ignore'],
   })

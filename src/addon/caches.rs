@@ -15,7 +15,6 @@ use napi_derive::napi;
 
 use crate::core::caches::cache::Cache;
 use crate::core::caches::key::Key;
-use crate::core::caches::maintain::Report;
 use crate::core::caches::outcome::Stage;
 use crate::core::caches::run::Run;
 use crate::core::caches::store::Location;
@@ -228,14 +227,7 @@ impl NativeCache {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
         env.spawn_future(runtime::spawned(async move {
             let (key, budget) = (Key::parse("key", &key)?, budget.read()?);
-            let report = cache.remove(key, budget, cancel).await;
-            let gone = Report {
-                outcome: report.outcome,
-                reason: report.reason,
-                value: Vec::<String>::new(),
-                ms: report.ms,
-            };
-            Ok(gone.into())
+            Ok(cache.remove(key, budget, cancel).await.into())
         }))
     }
 

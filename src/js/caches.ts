@@ -11,6 +11,8 @@ import * as validate from './validate.js'
 export { cacheLocationFromEnv, type StoreLocation } from './cache-location.js'
 export type { CacheEvent } from './cache-events.js'
 
+const MAX_FINGERPRINT_BYTES = 512
+
 /** How much time and patience a call has. */
 export interface Budget {
   /** The whole call, hard: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others */
@@ -52,7 +54,7 @@ export interface SnapshotResult {
 /** Where a tree goes and what is accepted. */
 export interface RestoreOptions extends Budget {
   key: string
-  /** Tried in turn where `key` is a miss. */
+  /** Tried in turn where nothing is under `key`, or nothing that can be used. */
   fallbackKeys?: string[]
   /** Absolute; made if it is absent. */
   into: string
@@ -78,7 +80,7 @@ export interface SnapshotOptions extends Budget {
   /** Globs of what stays out. */
   exclude?: string[]
   preset?: Preset
-  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. */
+  /** Recorded with the generation, for `expect.fingerprint` of a restore; such as a hash of the lock file. At most 512 bytes. */
   fingerprint?: string
   guard?: {
     /** @default 1 */
@@ -192,7 +194,7 @@ class OpenCache implements Cache {
       ...(given.ticket === undefined ? {} : { ticket: validate.string('options.ticket', given.ticket) }),
       exclude: validate.strings('options.exclude', given.exclude ?? []),
       preset: validate.oneOf('options.preset', given.preset ?? 'none', ['deno', 'node_modules', 'vite', 'none']),
-      fingerprint: given.fingerprint === undefined ? '' : validate.string('options.fingerprint', given.fingerprint),
+      fingerprint: given.fingerprint === undefined ? '' : fingerprint(given.fingerprint),
       guard: guard(given.guard),
       quietMs: validate.milliseconds('options.quietMs', given.quietMs ?? 0),
       ...(given.level === undefined ? {} : { level: level(given.level) }),
@@ -314,6 +316,13 @@ function outcomeError(verb: string, result: { outcome: string; reason?: string }
   if (result.outcome === 'aborted' && signal?.aborted) return signal.reason
   const code = OUTCOME_CODES[result.outcome] ?? 'ERR_IO'
   return new WarmswapError(code, `${verb} ended with '${result.outcome}'${result.reason === undefined ? '' : `: ${result.reason}`}`, { outcome: result.outcome })
+}
+
+/** It is in the pointer, which is small. */
+function fingerprint(value: unknown): string {
+  const text = validate.string('options.fingerprint', value)
+  if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES) throw invalidArgument('options.fingerprint', `${Buffer.byteLength(text)} bytes`, `at most ${MAX_FINGERPRINT_BYTES} bytes, such as a hash of the lock file`)
+  return text
 }
 
 function expectation(value: unknown): { platform?: string; arch?: string; libc?: string; fingerprint?: string } {

@@ -9,6 +9,7 @@ use crate::core::caches::pointer::Producer;
 use crate::core::caches::restore::RestoreReport;
 use crate::core::caches::run::Progress;
 use crate::core::caches::snapshot::SnapshotReport;
+use crate::core::caches::store::Listed;
 
 use super::super::number;
 
@@ -221,14 +222,14 @@ impl From<Report<Option<Info>>> for NativeInspectReport {
     }
 }
 
-impl From<Report<Vec<String>>> for NativePruneReport {
-    fn from(report: Report<Vec<String>>) -> Self {
+impl From<Report<Vec<Listed>>> for NativePruneReport {
+    fn from(report: Report<Vec<Listed>>) -> Self {
         Self {
             outcome: report.outcome.as_str().to_owned(),
             reason: report.reason,
-            removed: report.value,
+            bytes: number::number(report.value.iter().map(|blob| blob.size).sum()),
+            removed: report.value.into_iter().map(|blob| blob.path).collect(),
             ms: report.ms,
-            bytes: 0.0,
         }
     }
 }

@@ -74,10 +74,14 @@ pub struct Abilities {
     pub writable: bool,
 }
 
-/// A blob that is not the current one and may be removed.
-fn is_removable(blob: &Listed, current: &str, older_than: Duration) -> bool {
+/// A snapshot that finds its blob there writes it again unless it is younger than this, so that a prune finds it young
+/// too.
+pub(super) const YOUNG: Duration = Duration::from_mins(1);
+
+/// Whether it was written so long ago.
+pub(super) fn is_older(blob: &Listed, than: Duration) -> bool {
     let age = now_ms().saturating_sub(blob.modified_ms);
-    blob.path != current && u128::from(age) >= older_than.as_millis()
+    u128::from(age) >= than.as_millis()
 }
 
 impl Cache {
@@ -122,7 +126,7 @@ impl Cache {
         older_than: Duration,
         budget: Budget,
         cancel: Cancel,
-    ) -> Report<Vec<String>> {
+    ) -> Report<Vec<Listed>> {
         if self.read_only {
             return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
         }
@@ -156,14 +160,15 @@ impl Cache {
     }
 
     /// Removes a key: the pointer first, so that nobody is sent to a blob that is going.
-    pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<()> {
+    pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Vec<Listed>> {
         if self.read_only {
-            return Report::new(RestoreOutcome::Disabled, ()).because("this cache is read-only");
+            return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
         }
-        self.call(budget, cancel, (), move |_, store, meter| async move {
-            match remove_all(&*store, &key, &meter).await {
-                Ok(()) => Report::new(RestoreOutcome::Removed, ()),
-                Err(failure) => Report::new(RestoreOutcome::from(&failure), ()).because(failure.message),
+        self.call(budget, cancel, Vec::new(), move |_, store, meter| async move {
+            let mut removed = Vec::new();
+            match remove_all(&*store, &key, &meter, &mut removed).await {
+                Ok(()) => Report::new(RestoreOutcome::Removed, removed),
+                Err(failure) => Report::new(RestoreOutcome::from(&failure), removed).because(failure.message),
             }
         })
         .await
@@ -220,40 +225,74 @@ async fn prune_blobs(
     keep: u64,
     older_than: Duration,
     meter: &Arc<Meter>,
-    removed: &mut Vec<String>,
+    removed: &mut Vec<Listed>,
 ) -> Answer<()> {
     let mut others = store.list(&key.blobs(), meter).await?;
     others.retain(|blob| blob.path != current);
     others.sort_by_key(|blob| std::cmp::Reverse(blob.modified_ms));
     let kept = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
-    for blob in others.iter().skip(kept) {
-        if is_removable(blob, current, older_than) {
+    let old = others
+        .into_iter()
+        .skip(kept)
+        .filter(|blob| is_older(blob, older_than));
+    for blob in old {
+        if is_still_older(store, &blob, older_than, meter).await? {
             store.delete(&blob.path, meter).await?;
-            removed.push(blob.path.clone());
+            removed.push(blob);
         }
     }
     Ok(())
 }
 
-async fn remove_all(store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<()> {
+/// A snapshot that found the blob since it was listed has written it again, and is about to point to it.
+async fn is_still_older(
+    store: &dyn Store,
+    blob: &Listed,
+    older_than: Duration,
+    meter: &Arc<Meter>,
+) -> Answer<bool> {
+    match store.stat(&blob.path, meter).await {
+        Ok(blob) => Ok(is_older(&blob, older_than)),
+        Err(failure) if failure.kind == Kind::NotFound => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn remove_all(
+    store: &dyn Store,
+    key: &Key,
+    meter: &Arc<Meter>,
+    removed: &mut Vec<Listed>,
+) -> Answer<()> {
     if key.single_object().is_some() {
         return store.delete(key.as_str(), meter).await;
     }
     store.delete(&key.pointer(), meter).await?;
     for blob in store.list(&key.blobs(), meter).await? {
         store.delete(&blob.path, meter).await?;
+        removed.push(blob);
+    }
+    // What writers that may not delete have left. A young one may be of a probe that goes on: without its object it
+    // would find that conditions are ignored.
+    let probes = store.list(&probes_in(key.as_str()), meter).await?;
+    for probe in probes.iter().filter(|probe| is_older(probe, YOUNG)) {
+        store.delete(&probe.path, meter).await?;
     }
     Ok(())
 }
 
+/// Where the objects of probes lie in this folder of the store.
+fn probes_in(folder: &str) -> String {
+    if folder.is_empty() {
+        ".warmswap-probe/".to_owned()
+    } else {
+        format!("{folder}/.warmswap-probe/")
+    }
+}
+
 /// A path for an object of a probe in this folder of the store.
 fn probe_path(folder: &str) -> String {
-    let name = format!(".warmswap-probe/{}", uuid::Uuid::new_v4().simple());
-    if folder.is_empty() {
-        name
-    } else {
-        format!("{folder}/{name}")
-    }
+    probes_in(folder) + &uuid::Uuid::new_v4().simple().to_string()
 }
 
 /// Where the policy of a writer of this key lets it write: below the key, or beside the one object.
@@ -300,9 +339,10 @@ pub(super) async fn honours_in_parts(
     honoured
 }
 
-/// A writer may lack the right to delete: what stays is a few bytes.
+/// A writer may lack the right to delete: what stays is a few bytes. Also after the call has ended.
 async fn tidy_up(store: &dyn Store, path: &str, meter: &Arc<Meter>) {
-    drop(store.delete(path, meter).await);
+    let once = Arc::new(Meter::new(Cancel::new(), meter.idle, 1));
+    drop(store.delete(path, &once).await);
 }
 
 /// Whether a write that must not happen is refused.

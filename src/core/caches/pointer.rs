@@ -131,6 +131,11 @@ impl Pointer {
         let malformed = |error: serde_json::Error| {
             Refusal::Malformed(format!("the pointer is not JSON of ours: {error}"))
         };
+        if bytes.len() > MAX_POINTER_BYTES {
+            return Err(Refusal::Malformed(format!(
+                "the pointer has more than {MAX_POINTER_BYTES} bytes"
+            )));
+        }
         let version = serde_json::from_slice::<Versioned>(bytes).map_err(malformed)?.v;
         if version != VERSION {
             return Err(Refusal::Version(version));

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -156,18 +156,20 @@ impl Cache {
         let Some(store) = self.store.clone() else {
             return RestoreReport::new(RestoreOutcome::Disabled);
         };
+        let seen = Arc::<SharedTicket>::default();
         let call = Restore {
             cache: self.clone(),
             store,
             options,
             run: Arc::clone(&run),
             report: RestoreReport::new(RestoreOutcome::Error),
-            ticket: None,
+            ticket: Arc::clone(&seen),
         };
         let stage = Arc::clone(&run);
         let mut report = run
             .race(call.work(), move |ended| settle(ended, stage.stage()))
             .await;
+        report.ticket = seen.to_text();
         report.timings = run.timings();
         report.retries = run.meter.retries();
         report
@@ -192,7 +194,22 @@ struct Restore {
     options: RestoreOptions,
     run: Arc<Run>,
     report: RestoreReport,
-    ticket: Option<Ticket>,
+    ticket: Arc<SharedTicket>,
+}
+
+/// What was seen of the first key, also by a call that ended before its work did: who installs afresh after a timeout
+/// still must not replace what another one has published meanwhile.
+#[derive(Default)]
+struct SharedTicket(Mutex<Option<Ticket>>);
+
+impl SharedTicket {
+    fn get(&self) -> MutexGuard<'_, Option<Ticket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn to_text(&self) -> Option<String> {
+        self.get().as_ref().map(Ticket::to_text)
+    }
 }
 
 impl Restore {
@@ -205,7 +222,6 @@ impl Restore {
                 self.report.stage = stop.stage.or_else(|| Some(self.run.stage()));
             }
         }
-        self.report.ticket = self.ticket.map(|ticket| ticket.to_text());
         self.report
     }
 
@@ -220,7 +236,8 @@ impl Restore {
             };
             stop.stage.get_or_insert_with(|| self.run.stage());
             if index == 0 && stop.outcome == RestoreOutcome::Corrupt {
-                self.ticket = self.ticket.take().map(Ticket::of_damaged);
+                let mut ticket = self.ticket.get();
+                *ticket = ticket.take().map(Ticket::of_damaged);
             }
             if !stop.is_of_its_key() {
                 return Err(stop);
@@ -242,7 +259,7 @@ impl Restore {
         loop {
             let found = self.look_up(key, is_first).await?;
             self.report.key = Some(key.as_str().to_owned());
-            match self.take(key, found).await {
+            match self.take(key, found, is_second).await {
                 // The object was replaced or pruned while it was read: once more from the pointer.
                 Err(failure) if is_gone(&failure) && !is_second => is_second = true,
                 Err(Broken::Transfer(failure)) => {
@@ -269,7 +286,7 @@ impl Restore {
             Err(not_found) => (not_found.outcome == RestoreOutcome::Miss).then_some(Seen::Nothing),
         };
         if let Some(seen) = seen.filter(|_| is_first) {
-            self.ticket = Some(Ticket::new(key, seen));
+            *self.ticket.get() = Some(Ticket::new(key, seen));
         }
         found.map_err(|not_found| Stop {
             outcome: not_found.outcome,
@@ -278,7 +295,8 @@ impl Restore {
         })
     }
 
-    async fn take(&mut self, key: &Key, found: Found) -> Result<RestoreOutcome, Broken> {
+    /// The second time in whatever version the blob has: its sha256 proves the bytes, and a store may name them anew.
+    async fn take(&mut self, key: &Key, found: Found, is_second: bool) -> Result<RestoreOutcome, Broken> {
         let (pointer, object) = match found {
             Found::Single(object) => {
                 self.check_unknown_producer()?;
@@ -286,12 +304,15 @@ impl Restore {
             }
             Found::Pointer(pointer, _) => {
                 self.check_producer(&pointer.producer)?;
-                let object = Listed {
+                let mut object = Listed {
                     path: key.blob(&pointer.sha256),
                     size: pointer.size,
                     etag: pointer.etag.clone(),
                     modified_ms: 0,
                 };
+                if is_second {
+                    object.etag = self.store.stat(&object.path, &self.run.meter).await?.etag;
+                }
                 (Some(*pointer), object)
             }
         };

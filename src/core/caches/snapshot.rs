@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::cache::{Cache, Found};
 use super::guards::{Amount, Guard};
 use super::key::Key;
+use super::maintain::{YOUNG, is_older};
 use super::outcome::{RestoreOutcome, SnapshotOutcome, Stage};
 use super::packing::{self, Packed, Packing};
 use super::pointer::{Pointer, Producer, VERSION};
@@ -403,7 +404,7 @@ impl Snapshot {
             // Somebody wrote the same bytes before, or they are left of a killed upload: the name says what
             // they must be, reading them back says what they are.
             Err(failure) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
-                self.store.stat(&path, meter).await?.etag
+                self.renewed(&path, &body).await?
             }
             Err(failure) => return Err(failure),
         };
@@ -422,6 +423,23 @@ impl Snapshot {
             Kind::Malformed,
             "what the store gives back is not what was sent",
         ))
+    }
+
+    /// The version of a blob that is there. An old one is written again: a prune may have its eye on it.
+    async fn renewed(&self, path: &str, body: &Body) -> Answer<String> {
+        let meter = &self.run.meter;
+        let blob = self.store.stat(path, meter).await?;
+        if !is_older(&blob, YOUNG) {
+            return Ok(blob.etag);
+        }
+        let same = Condition::Version(blob.etag);
+        match self.store.write(path, body.clone(), same, meter).await {
+            // Another snapshot of this tree has done so, and may point to what it wrote.
+            Err(failure) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
+                Ok(self.store.stat(path, meter).await?.etag)
+            }
+            written => written,
+        }
     }
 
     async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Answer<bool> {

@@ -337,8 +337,12 @@ impl Store for Folder {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
-        let full = self.root.join(path);
-        on_thread(move || Ok(fs::remove_file(&full).optional().map(drop)?)).boxed()
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+        let (full, cancel) = (self.root.join(path), meter.cancel.clone());
+        on_thread(move || {
+            cancel.check()?;
+            Ok(fs::remove_file(&full).optional().map(drop)?)
+        })
+        .boxed()
     }
 }

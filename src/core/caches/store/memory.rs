@@ -172,8 +172,9 @@ impl Store for Memory {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
         async move {
+            meter.cancel.check()?;
             let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
             objects.remove(path);
             Ok(())

@@ -200,6 +200,7 @@ impl S3 {
     where
         F: Future<Output = opendal::Result<T>>,
     {
+        meter.cancel.check()?;
         let exchange = Arc::new(Exchange::new(Arc::clone(meter), self.authority.clone()));
         let transport = HttpTransporter::new(Transport(Arc::clone(&exchange)));
         let context = OperationContext::new().with_http_transport(transport);
