@@ -5,7 +5,7 @@
 //! | absent | rename, refused if it appeared meanwhile | yes |
 //! | empty directory that is no mount | rename over it (also an overlay's lower directory) | yes |
 //! | full, same filesystem | exchange, the old tree is removed afterwards | yes |
-//! | mount point (EBUSY), overlay lower directory (EXDEV), parent that cannot be written | child by child, with a journal that takes everything back | per child |
+//! | mount point (EBUSY), overlay lower directory (EXDEV), parent that cannot be written, `lost+found` in it | child by child, with a journal that takes everything back | per child |
 //! | mode 'merge' | file by file, what is there wins | per file |
 //!
 //! A stage lives in a directory `.warmswap-stage-…` beside the target, or in it where the parent cannot serve.
@@ -284,7 +284,13 @@ impl Stage {
         };
         match result {
             Ok(way) => Ok((way, 0)),
-            Err(error) if error.is_exists() || is_not_empty(&error) => Err(not_empty(&self.target)),
+            Err(error) if error.is_exists() || is_not_empty(&error) => {
+                match (standing, look(&self.target)?) {
+                    // What is in it is no content (a volume's lost+found), and stays.
+                    (Standing::Empty(_), Standing::Empty(_)) => self.children(),
+                    _ => Err(not_empty(&self.target)),
+                }
+            }
             Err(error) if needs_children(&error) && !matches!(standing, Standing::Absent) => self.children(),
             // Filesystems without flags for rename.
             Err(error) if is_without_flags(&error) && matches!(standing, Standing::Absent) => {
