@@ -149,10 +149,11 @@ const canName = s3sProgram() !== undefined && isRoot
 describe.skipIf(!canName && !CI)(notInstalled('virtual-host style', canName, 's3s-fs and root, for a hosts file of its own'), () => {
   test('SigV4: the bucket is in the host, and in nothing else', async ({ memory }) => {
     const port = await reservePort(Math.random)
-    const server = await startS3s({ name: 'localhost', port: port.number })
-    const location = { ...server.store('sites'), endpoint: `http://localhost:${port.number}`, pathStyle: false }
+    // A domain that only the bucket's host is known of: who asks the host itself, with the bucket in the path, reaches nobody.
+    const server = await startS3s({ name: 's3.test', port: port.number })
+    const location = { ...server.store('sites'), endpoint: `http://s3.test:${port.number}`, pathStyle: false }
     const hosts = join(memory, 'hosts')
-    writeFileSync(hosts, `127.0.0.1 localhost ${location.bucket}.localhost\n`)
+    writeFileSync(hosts, `127.0.0.1 ${location.bucket}.s3.test\n`)
     const call = async (program: string, ...args: string[]): Promise<string> => {
       const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
       const child = start('unshare', ['--mount', 'sh', '-c', script, 'sh', hosts, process.execPath, join(repository, '__test__/processes', program), ...args])

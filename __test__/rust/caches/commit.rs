@@ -708,7 +708,40 @@ fn i7_nothing_old_is_deleted_when_who_takes_a_commit_back_is_killed_too() {
     });
 }
 
-/// What is made in a directory that came in, or in the place of one, is not the commit's to take back.
+/// One that waited for a commit which was killed meanwhile: else the next sweep would take that one back over its tree.
+#[test]
+fn i7_who_commits_after_a_killed_commit_takes_that_one_back_first() {
+    with_own_mounts(|root| {
+        let (file, target) = (archive_in(root, &archive()), mounted(root.join("mounted")));
+        fill(&target);
+        let held = Held::start(&[file.as_path(), &target, Path::new("replace")], BETWEEN);
+        let stage = Stage::beside(&target, Mode::Replace).expect("a stage");
+        fs::write(stage.path().join("mine"), "mine").expect("write");
+        held.kill();
+        drop(stage.commit(&Gate::new()).expect("committed"));
+        commit::sweep(&target).expect("swept");
+        assert_eq!(describe(&target).lines().count(), 1, "{}", describe(&target));
+        assert_eq!(fs::read_to_string(target.join("mine")).expect("mine"), "mine");
+    });
+}
+
+/// A volume's root as it was packed by an older version, or by tar.
+#[test]
+fn i8_lost_and_found_of_an_archive_is_not_moved_into_a_mount_point() {
+    with_own_mounts(|root| {
+        let target = mounted(root.join("mounted"));
+        fs::create_dir(target.join("lost+found")).expect("mkdir");
+        for mode in [Mode::IfEmpty, Mode::Replace, Mode::Replace] {
+            let stage = Stage::beside(&target, mode).expect("a stage");
+            fs::create_dir(stage.path().join("lost+found")).expect("mkdir");
+            fs::write(stage.path().join("mine"), "mine").expect("write");
+            drop(stage.commit(&Gate::new()).expect("committed"));
+            assert!(target.join("lost+found").is_dir() && target.join("mine").is_file());
+        }
+    });
+}
+
+/// What is made in the place of something that is to come in is not the commit's to take back.
 #[test]
 fn i7_a_commit_by_children_that_fails_takes_back_only_what_it_brought() {
     with_own_mounts(|root| {

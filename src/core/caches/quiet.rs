@@ -1,10 +1,12 @@
 //! The 'dependencies are ready' signal: a tree that nobody changes for a while. Woken by the filesystem, decided
 //! by looking: count, bytes and the newest change of an inode before and after the pause.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::exclude::is_no_content;
 use super::run::Run;
 use super::store::Failure;
 use super::thread;
@@ -61,6 +63,9 @@ fn look(tree: &Path, cancel: &Cancel) -> Result<Look> {
     while let Some(directory) = pending.pop() {
         cancel.check()?;
         for entry in fs::read_directory(&directory).optional()?.unwrap_or_default() {
+            if directory == tree && is_no_content(entry.name.as_bytes()) {
+                continue;
+            }
             let path = directory.join(&entry.name);
             let Some(stat) = fs::stat(&path).optional()? else {
                 continue;

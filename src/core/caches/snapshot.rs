@@ -395,19 +395,7 @@ impl Snapshot {
         let path = self.options.key.blob(&pointer.sha256);
         let meter = &self.run.meter;
         let body = Body::Spool(Arc::clone(spool));
-        let etag = match self
-            .store
-            .write(&path, body.clone(), Condition::Absent, meter)
-            .await
-        {
-            Ok(etag) => etag,
-            // Somebody wrote the same bytes before, or they are left of a killed upload: the name says what
-            // they must be, reading them back says what they are.
-            Err(failure) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
-                self.renewed(&path, &body).await?
-            }
-            Err(failure) => return Err(failure),
-        };
+        let etag = self.send(&path, &body).await?;
         self.run.enter(Stage::Verify);
         if self.is_as_promised(pointer, &path, &etag).await? {
             return Ok(etag);
@@ -425,20 +413,31 @@ impl Snapshot {
         ))
     }
 
-    /// The version of a blob that is there. An old one is written again: a prune may have its eye on it.
-    async fn renewed(&self, path: &str, body: &Body) -> Answer<String> {
+    /// Sends the blob unless it is there: of the same bytes written before, or left of a killed upload. The name says
+    /// what they must be, reading them back says what they are.
+    async fn send(&self, path: &str, body: &Body) -> Answer<String> {
         let meter = &self.run.meter;
-        let blob = self.store.stat(path, meter).await?;
-        if !is_older(&blob, YOUNG) {
-            return Ok(blob.etag);
-        }
-        let same = Condition::Version(blob.etag);
-        match self.store.write(path, body.clone(), same, meter).await {
-            // Another snapshot of this tree has done so, and may point to what it wrote.
-            Err(failure) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
+        let (condition, known) = match self.store.stat(path, meter).await {
+            Ok(blob) if !is_older(&blob, YOUNG) => return Ok(blob.etag),
+            // An old one is written again, so that it is young: a prune may have its eye on it.
+            Ok(blob) => (Condition::Version(blob.etag.clone()), Some(blob.etag)),
+            // Without s3:ListBucket an object that is not there is 'denied'.
+            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => {
+                (Condition::Absent, None)
+            }
+            Err(failure) => return Err(failure),
+        };
+        match (
+            self.store.write(path, body.clone(), condition, meter).await,
+            known,
+        ) {
+            // Another snapshot of this tree was faster, and may point to what it wrote.
+            (Err(failure), _) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
                 Ok(self.store.stat(path, meter).await?.etag)
             }
-            written => written,
+            // A policy under which nothing is overwritten.
+            (Err(failure), Some(etag)) if failure.kind == Kind::Denied => Ok(etag),
+            (written, _) => written,
         }
     }
 

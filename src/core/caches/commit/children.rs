@@ -75,7 +75,10 @@ fn move_children(container: &Path, target: &Path, replaces: bool) -> Result<()> 
     }
     let tree = Directory::open(&container.join("tree"))?;
     for entry in tree.entries(target)? {
-        move_entry(&tree, &here, &entry.name, target, Taken::Refused)?;
+        // An archive of a volume's root can hold its lost+found: no content here either.
+        if !is_no_content(entry.name.as_bytes()) {
+            move_entry(&tree, &here, &entry.name, target, Taken::Refused)?;
+        }
     }
     Ok(())
 }
@@ -103,8 +106,11 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<Option<P
             format!("the journal in '{}' is of another version", container.display()),
         ));
     };
+    let Some(here) = Directory::open(target).optional()? else {
+        // Somebody has removed the target: there is no place to put anything back to.
+        return keep_old(container).map(Some);
+    };
     let tree = Directory::open(&container.join("tree"))?;
-    let here = Directory::open(target)?;
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = OsStr::from_bytes(name);
         // A new child came in by one rename: it is here exactly when it is not in the tree.
@@ -128,9 +134,13 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<Option<P
     if is_whole {
         return Ok(None);
     }
+    keep_old(container).map(Some)
+}
+
+fn keep_old(container: &Path) -> Result<PathBuf> {
     let kept = container.with_file_name(format!("{KEPT}{}", uuid::Uuid::new_v4().simple()));
     fs::rename(&container.join("old"), &kept)?;
-    Ok(Some(kept))
+    Ok(kept)
 }
 
 /// What a directory is moved to whose name is taken by another one.

@@ -12,8 +12,9 @@
 //! Its owner holds a kernel lock on the file `owner` in it: who can take that lock knows that the owner is dead
 //! and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes them back,
 //! hold a kernel lock on the target directory: two at once would mix their trees. It is taken before the gate, as it
-//! can be waited for. Only mode 'replace' moves anything out of a target. What somebody makes in it anew while it is
-//! out is not overwritten when the commit is taken back: the old one is then kept as `.warmswap-kept-…`.
+//! can be waited for, and who has it first takes back what a dead one has left unfinished. Only mode 'replace' moves
+//! anything out of a target. A name that somebody makes in it anew while it is out is not overwritten when the commit is
+//! taken back: the old one is then kept as `.warmswap-kept-…`.
 
 mod children;
 mod merge;
@@ -30,7 +31,7 @@ use uuid::Uuid;
 use crate::core::error::{Error, Optional as _};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{Kind, Stat};
-use crate::core::sys::{dir, flock, fs};
+use crate::core::sys::{dir, filesystem, flock, fs};
 
 use super::exclude::is_no_content;
 use super::failure::{Failure, Outcome, Result};
@@ -149,6 +150,8 @@ pub struct Stage {
     target: PathBuf,
     mode: Mode,
     is_inside: bool,
+    /// It may have to be changed child by child: a mount point, or a directory of an overlay's lower layer.
+    is_shared: bool,
     tree: PathBuf,
     remains: Leftovers,
 }
@@ -160,7 +163,7 @@ enum Standing {
     Full(Stat),
 }
 
-/// The target under our lock, where it is there and its filesystem has locks.
+/// The target as it stands, under our lock where it may be changed child by child and its filesystem has locks.
 struct Place {
     standing: Standing,
     others: Option<File>,
@@ -202,10 +205,12 @@ impl Stage {
         if let Standing::Empty(stat) | Standing::Full(stat) = standing {
             fs::set_mode(&tree, stat.mode)?;
         }
+        let is_shared = is_inside || (exists && filesystem::of(target)?.name == "overlayfs");
         Ok(Self {
             target: target.to_path_buf(),
             mode,
             is_inside,
+            is_shared,
             tree,
             remains,
         })
@@ -230,7 +235,9 @@ impl Stage {
         }
         // Somebody may make, fill or remove the target between the look and the rename.
         for _ in 0..3 {
-            match self.attempt(&place.standing) {
+            match self.attempt(&place) {
+                // Part of the new tree is in the target.
+                Err(failure) if self.remains.is_needed => return Err(failure),
                 Err(failure)
                     if failure.outcome == Outcome::TargetNotEmpty || failure.error.is_not_found() =>
                 {
@@ -262,8 +269,8 @@ impl Stage {
     /// Keeps other commits off the target and looks at it: the one that was waited for may have filled it.
     fn occupy(&self, patience: Duration) -> Result<Place> {
         let others = match look(&self.target)? {
-            Standing::Absent => None,
-            Standing::Empty(_) | Standing::Full(_) => exclude_others(&self.target, patience)?,
+            Standing::Empty(_) | Standing::Full(_) if self.is_shared => self.lock(patience)?,
+            _ => None,
         };
         let standing = look(&self.target)?;
         if matches!((&standing, self.mode), (Standing::Full(_), Mode::IfEmpty)) {
@@ -272,12 +279,22 @@ impl Stage {
         Ok(Place { standing, others })
     }
 
-    fn attempt(&mut self, standing: &Standing) -> Result<(CommitWay, u64)> {
+    /// Has the target to itself, and as it was before whatever a dead one has begun.
+    fn lock(&self, patience: Duration) -> Result<Option<File>> {
+        let others = exclude_others(&self.target, patience)?;
+        if others.is_some() {
+            sweep_while(&self.target, TargetLock::Ours)?;
+        }
+        Ok(others)
+    }
+
+    fn attempt(&mut self, place: &Place) -> Result<(CommitWay, u64)> {
+        let standing = &place.standing;
         let result = match (standing, self.mode) {
             (Standing::Full(_), Mode::Merge) => {
                 return merge::merge(&self.tree, &self.target).map(|kept| (CommitWay::Merge, kept));
             }
-            _ if self.is_inside => return self.children(),
+            _ if self.is_inside => return self.children(place),
             (Standing::Absent, _) => fs::rename_new(&self.tree, &self.target).map(|()| CommitWay::Rename),
             (Standing::Empty(_), _) => fs::rename(&self.tree, &self.target).map(|()| CommitWay::Rename),
             (Standing::Full(_), _) => fs::exchange(&self.tree, &self.target).map(|()| CommitWay::Exchange),
@@ -287,11 +304,13 @@ impl Stage {
             Err(error) if error.is_exists() || is_not_empty(&error) => {
                 match (standing, look(&self.target)?) {
                     // What is in it is no content (a volume's lost+found), and stays.
-                    (Standing::Empty(_), Standing::Empty(_)) => self.children(),
+                    (Standing::Empty(_), Standing::Empty(_)) => self.children(place),
                     _ => Err(not_empty(&self.target)),
                 }
             }
-            Err(error) if needs_children(&error) && !matches!(standing, Standing::Absent) => self.children(),
+            Err(error) if needs_children(&error) && !matches!(standing, Standing::Absent) => {
+                self.children(place)
+            }
             // Filesystems without flags for rename.
             Err(error) if is_without_flags(&error) && matches!(standing, Standing::Absent) => {
                 fs::rename(&self.tree, &self.target)?;
@@ -301,7 +320,12 @@ impl Stage {
         }
     }
 
-    fn children(&mut self) -> Result<(CommitWay, u64)> {
+    fn children(&mut self, place: &Place) -> Result<(CommitWay, u64)> {
+        // Not foreseen, and the gate is passed: nothing is waited for.
+        let _others = match &place.others {
+            Some(_) => None,
+            None => self.lock(Duration::ZERO)?,
+        };
         let container = &self.remains.container;
         let Err(failure) = children::commit(container, &self.target, self.mode == Mode::Replace) else {
             return Ok((CommitWay::Children, 0));
@@ -315,33 +339,47 @@ impl Stage {
     }
 }
 
+/// Who has the target to itself while an unfinished commit is taken back.
+#[derive(Clone, Copy)]
+enum TargetLock {
+    /// The caller.
+    Ours,
+    /// Whoever gets it.
+    Free,
+}
+
 /// Removes the stages of this target whose owners are dead; an unfinished commit of theirs is taken back.
 /// Returns how many there were.
 pub fn sweep(target: &Path) -> Result<usize> {
+    sweep_while(target, TargetLock::Free)
+}
+
+fn sweep_while(target: &Path, lock: TargetLock) -> Result<usize> {
     let mut swept = 0;
     if let Some(parent) = target.parent() {
-        swept += sweep_in(parent, &prefix(target), target)?;
+        swept += sweep_in(parent, target, lock)?;
     }
     if fs::stat(target)
         .optional()?
         .is_some_and(|stat| stat.kind == Kind::Directory)
     {
-        swept += sweep_in(target, &prefix(target), target)?;
+        swept += sweep_in(target, target, lock)?;
     }
     Ok(swept)
 }
 
-fn sweep_in(directory: &Path, prefix: &str, target: &Path) -> Result<usize> {
+fn sweep_in(directory: &Path, target: &Path, lock: TargetLock) -> Result<usize> {
+    let prefix = prefix(target);
     let mut swept = 0;
     for entry in fs::read_directory(directory).optional()?.unwrap_or_default() {
-        if entry.name.to_str().is_some_and(|name| name.starts_with(prefix)) {
-            swept += usize::from(sweep_one(&directory.join(&entry.name), target)?);
+        if entry.name.to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            swept += usize::from(sweep_one(&directory.join(&entry.name), target, lock)?);
         }
     }
     Ok(swept)
 }
 
-fn sweep_one(container: &Path, target: &Path) -> Result<bool> {
+fn sweep_one(container: &Path, target: &Path, target_lock: TargetLock) -> Result<bool> {
     let lock = container.join("owner");
     let owner = match fs::open(&lock, OFlags::RDWR).optional() {
         Ok(Some(owner)) => owner,
@@ -359,9 +397,13 @@ fn sweep_one(container: &Path, target: &Path) -> Result<bool> {
         return Ok(false);
     }
     if children::is_unfinished(container)? {
-        // A commit that is going on now has the target to itself.
-        let Ok(_others) = exclude_others(target, Duration::ZERO) else {
-            return Ok(false);
+        let _others = match target_lock {
+            TargetLock::Ours => None,
+            TargetLock::Free => match exclude_others(target, Duration::ZERO) {
+                Ok(others) => others,
+                // A commit that is going on now has the target to itself.
+                Err(_) => return Ok(false),
+            },
         };
         children::roll_back_unfinished(container, target)?;
     }
