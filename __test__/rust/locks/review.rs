@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use warmswap::core::locks::{self, Held, LockPath, Queue, Request, Wait};
@@ -476,6 +476,42 @@ fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
             assert!(Path::new(&arena.lock()).exists(), "{mode}: it is another's");
         }
     }
+}
+
+/// Who is told of a loss releases at once, while the one that has seen it is still at the lock's files.
+#[test]
+fn i8_a_release_on_the_news_of_a_loss_leaves_nothing() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let (told, released) = mpsc::channel();
+        let lost = Arc::clone(&held);
+        held.on_lost(Box::new(move |_| {
+            let _nobody_left = told.send(lost.release(None));
+        }));
+        take_by_another_program(&arena);
+        assert_eq!(released.recv_timeout(SOON), Ok(locks::Release::Lost), "{mode}");
+        eventually("its record is given back", || {
+            arena.locks().join(".key.lock.lease/1.free").exists()
+        });
+        if mode == "auto" {
+            let guard = arena.locks().join(".key.lock.guard");
+            eventually("the guard is free", || {
+                let file = std::fs::File::open(&guard).expect("the guard");
+                flock::try_exclusive(&file, &guard).expect("flock")
+            });
+        }
+        assert!(Path::new(&arena.lock()).exists(), "{mode}: it is another's");
+    }
+}
+
+/// In one step, so that the holder has no moment in which to make its own directory again.
+fn take_by_another_program(arena: &Arena) {
+    let other = arena.path().join("other.lock");
+    write_legacy_lock(&other.to_string_lossy(), std::process::id());
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    let here = rustix::fs::CWD;
+    rustix::fs::renameat_with(here, other, here, arena.lock(), flags).expect("exchanged");
 }
 
 /// A user who has no other process.

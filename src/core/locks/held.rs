@@ -75,6 +75,8 @@ pub struct Held {
     predecessor: Option<Box<Record>>,
     inherited_failure: Option<Failure>,
     state: AtomicU8,
+    /// A release has met a check or a renewal that was at the files: that one clears away what there is.
+    is_left_to_another: AtomicBool,
     /// Microseconds of the boot at which the last renewal that succeeded was begun.
     renewed_at: AtomicU64,
     loss: Mutex<Loss>,
@@ -124,6 +126,7 @@ impl Held {
             is_handed_out: AtomicBool::new(false),
             inherited_failure: record.failure.clone(),
             state: AtomicU8::new(HELD),
+            is_left_to_another: AtomicBool::new(false),
             renewed_at: AtomicU64::new(boot_micros()),
             loss: Mutex::default(),
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
@@ -218,14 +221,34 @@ impl Held {
     /// Gives the lock back. Doing it twice is fine.
     pub fn release(&self, failure: Option<Failure>) -> Release {
         self.expire();
-        let files = match self.files.try_lock() {
-            Ok(files) => files,
-            // A renewal hangs, and the lock is lost: what there is to clear away is cleared when it has ended.
-            Err(TryLockError::WouldBlock) if self.is_lost() => return Release::Lost,
-            Err(TryLockError::WouldBlock) => lock(&self.files),
-            Err(TryLockError::Poisoned(files)) => files.into_inner(),
-        };
-        self.release_files(files, failure)
+        if let Some(files) = self.free_files() {
+            return self.release_files(files, failure);
+        }
+        if !self.is_lost() {
+            return self.release_files(lock(&self.files), failure);
+        }
+        // A renewal may hang. It looks at the flag once it has let go of the files; so they are tried after it is set.
+        self.is_left_to_another.store(true, Ordering::SeqCst);
+        match self.free_files() {
+            Some(files) => self.release_files(files, failure),
+            None => Release::Lost,
+        }
+    }
+
+    /// The files, unless somebody is at them.
+    fn free_files(&self) -> Option<MutexGuard<'_, Files>> {
+        match self.files.try_lock() {
+            Ok(files) => Some(files),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(files)) => Some(files.into_inner()),
+        }
+    }
+
+    /// Does what a release has left to whoever was at the files.
+    fn finish_release(&self) {
+        if self.is_left_to_another.load(Ordering::SeqCst) {
+            self.release(None);
+        }
     }
 
     fn release_files(&self, mut files: MutexGuard<'_, Files>, failure: Option<Failure>) -> Release {
@@ -353,7 +376,11 @@ impl Held {
     /// One heartbeat: a changed record, and fresh times for those who go by them.
     pub(super) fn renew(&self) {
         let begun = boot_micros();
-        let mut files = lock(&self.files);
+        self.renew_files(&mut lock(&self.files), begun);
+        self.finish_release();
+    }
+
+    fn renew_files(&self, files: &mut Files, begun: u64) {
         if !self.look() {
             return;
         }
@@ -366,7 +393,7 @@ impl Held {
             return;
         }
         self.renewed_at.store(begun, Ordering::SeqCst);
-        match self.directory(&files) {
+        match self.directory(files) {
             Directory::Ours => {
                 drop(fs::touch(&self.lock.owner()));
                 drop(fs::touch(self.lock.directory()));
@@ -380,11 +407,17 @@ impl Held {
     pub(super) fn check(&self) {
         self.expire();
         // A renewal is under way: it looks itself, and may hang.
-        let Ok(files) = self.files.try_lock() else { return };
+        let Some(files) = self.free_files() else { return };
+        self.check_files(&files);
+        drop(files);
+        self.finish_release();
+    }
+
+    fn check_files(&self, files: &Files) {
         if !self.look() {
             return;
         }
-        match self.directory(&files) {
+        match self.directory(files) {
             Directory::Gone => self.publish_again(&files.record),
             Directory::Anothers => self.lose(TAKEN_BY_ANOTHER),
             Directory::Ours | Directory::Unknown => {}
