@@ -29,7 +29,9 @@ fn or_exists(made: Result<()>) -> Result<()> {
 /// Makes a directory under a name that only we use, with the permissions of the one it is in.
 pub(super) fn make_private_directory(path: &Path) -> Result<()> {
     fs::create_directory(path, 0o777)?;
-    fs::set_mode(path, mode_of_parent(path)?)
+    mode_of_parent(path)
+        .and_then(|mode| fs::set_mode(path, mode))
+        .inspect_err(|_| drop(fs::remove_directory(path)))
 }
 
 /// Without the sticky bit: whoever may use the lock follows other users' dead holders, and removes what they left.
