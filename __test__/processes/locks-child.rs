@@ -9,12 +9,11 @@
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
 //! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`; with TELL
 //! it prints `waiting` once it has to.
-//! `locks-child many <lock> <auto|lease> <n>`: n waits on one lock at once; prints `waiting`, then `served <n>`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
 //! `locks-child publish <lock> <generation> <from> <to> <sign>`: prints `waiting`; once the file `<sign>` is there
 //! publishes and prints `published` or the code of the error.
-//! `locks-child lose <lock> <auto|lease> [ttl ms]`: takes, arms faults, prints `held`; looks each 20 ms until it is told
+//! `locks-child lose <lock> <auto|lease> [ttl ms]`: arms faults, takes, prints `held`; looks each 20 ms until it is told
 //! of the loss, then prints `lost <longest look in ms>`.
 //! `locks-child beside <lock> <other lock> [ttl ms]`: takes both by lease, arms faults, prints `held`, holds until killed.
 //! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
@@ -111,7 +110,6 @@ fn main() {
             acquired.held.release(None);
             say("released");
         }
-        "many" => many(rest),
         "lose" => lose(rest),
         "beside" => beside(rest),
         "sweep" => {
@@ -134,8 +132,8 @@ fn hold_until_killed() -> ! {
 }
 
 fn lose(rest: &[String]) {
-    let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
     fault::arm();
+    let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
     say("held");
     let (told, lost) = std::sync::mpsc::channel();
     acquired.held.on_lost(Box::new(move |_| {
@@ -189,22 +187,6 @@ fn publish(rest: &[String]) {
     let generation = generation.parse().expect("a generation");
     let published = locks::publish_fenced(&lock, generation, Path::new(from), Path::new(to));
     say(published.map_or_else(|error| error.code.as_str(), |()| "published"));
-}
-
-fn many(rest: &[String]) {
-    let request = request(&rest[1], None);
-    let count: usize = rest[2].parse().expect("a number");
-    let waits = (0..count).map(|_| {
-        let lock = LockPath::parse(&rest[0]).expect("a lock path");
-        let waiting = locks::acquire(lock, request.clone(), Deadline::NEVER, Cancel::new(), None);
-        async move {
-            let acquired = waiting.await.expect("the lock");
-            acquired.held.release(None);
-        }
-    });
-    say("waiting");
-    block_on(futures::future::join_all(waits));
-    say(&format!("served {count}"));
 }
 
 fn storm(rest: &[String]) {

@@ -138,10 +138,10 @@ fn fifo(arena: &Arena) -> String {
 #[test]
 fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     let arena = Arena::new();
-    // Armed once it is held: the rename of the first renewal.
+    // The rename of the first renewal: a record that is taken is linked.
     let fifo = fifo(&arena);
     let environment = [
-        ("WARMSWAP_FAULT", "1:HOLD:rename"),
+        ("WARMSWAP_FAULT", "1:HOLD:rename:/1.json"),
         ("WARMSWAP_FAULT_FIFO", &*fifo),
     ];
     let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
@@ -512,6 +512,192 @@ fn take_by_another_program(arena: &Arena) {
     let flags = rustix::fs::RenameFlags::EXCHANGE;
     let here = rustix::fs::CWD;
     rustix::fs::renameat_with(here, other, here, arena.lock(), flags).expect("exchanged");
+}
+
+/// What stands may be of a taker that came between two looks, or of one whose records somebody has deleted.
+#[test]
+fn i23_a_living_holder_is_not_told_dead_where_only_its_directory_is_seen() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let records = arena.locks().join(".key.lock.lease");
+        arena.acquire(mode, SOON).expect("the lock").held.release(None);
+        let before = std::fs::read(records.join("1.free")).expect("what was given back");
+        let mut holder = Process::start(&["hold", &arena.lock(), mode], &[]);
+        holder.line().expect("held");
+        // So that it does not notice.
+        holder.signal(rustix::process::Signal::STOP);
+        eventually("the stop of the holder", || is_stopped(holder.pid()));
+        let look = || {
+            let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("a look");
+            (
+                found.is_held,
+                found.liveness,
+                found.holder.and_then(|holder| holder.pid),
+            )
+        };
+        let alive = (true, Some(locks::Liveness::Alive), Some(holder.pid()));
+        std::fs::remove_file(records.join("2.json")).expect("not seen yet");
+        std::fs::write(records.join("1.free"), before).expect("what a look has seen before");
+        assert_eq!(look(), alive, "{mode}: it came between two looks");
+        std::fs::remove_dir_all(&records).expect("deleted");
+        assert_eq!(look(), alive, "{mode}: without records");
+        holder.kill();
+        holder.reap();
+        assert_eq!(
+            look(),
+            (false, Some(locks::Liveness::Dead), Some(holder.pid())),
+            "{mode}"
+        );
+    }
+}
+
+/// Who waits until nobody has the lock waits no longer than who takes it.
+#[test]
+fn i2_a_wait_for_vacancy_ends_where_a_taker_gets_in() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let mut silent = Process::start(&["hold", &arena.lock(), "lease", "600"], &[]);
+        silent.line().expect("held");
+        silent.signal(rustix::process::Signal::STOP);
+        let vacant = wait_for_vacancy(&arena, &request(mode));
+        assert_eq!(
+            vacant.recv_timeout(SOON),
+            Ok(Ok(true)),
+            "{mode}: its lease was not renewed, and its process lives"
+        );
+    }
+}
+
+/// A lock that is with children, of which none is left: the process goes on, as that of a worker thread which has ended.
+fn leave_to_no_child(arena: &Arena) -> Arc<Held> {
+    let covering = Request {
+        covers_children: true,
+        ..request("auto")
+    };
+    let lock = LockPath::parse(&arena.lock()).expect("a path");
+    let cancel = warmswap::core::sys::cancel::Cancel::new();
+    let taken = locks::acquire(lock, covering, Deadline::after(SOON), cancel, None);
+    let held = futures::executor::block_on(taken).expect("the lock").held;
+    held.child_fd().expect("a descriptor for a child");
+    held.leave();
+    held
+}
+
+#[test]
+fn i2_a_lock_whose_children_have_ended_is_free_though_its_process_lives() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let _left = leave_to_no_child(&arena);
+        let vacant = wait_for_vacancy(&arena, &request(mode));
+        assert_eq!(vacant.recv_timeout(SOON), Ok(Ok(true)), "{mode}");
+        let _left = leave_to_no_child(&arena);
+        let taken = arena.acquire(mode, SOON).expect("the lock");
+        assert!(taken.held.took_over_from().is_some(), "{mode}");
+        taken.held.release(None);
+    }
+}
+
+/// The last number of all: an error, and no thread that looks for a way for ever.
+#[test]
+fn i22_there_is_no_number_after_the_last() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let records = arena.locks().join(".key.lock.lease");
+        std::fs::create_dir_all(&records).expect("mkdir");
+        std::fs::write(records.join(format!("{}.free", 1_u64 << 52)), "{}").expect("a record");
+        let refused = arena
+            .acquire(mode, SOON)
+            .map(drop)
+            .expect_err("no number is left");
+        assert_eq!(refused.code.as_str(), "ERR_FORMAT", "{mode}: {refused}");
+        let other = LockPath::parse(&arena.locks().join("other.lock").to_string_lossy()).expect("a path");
+        let cancel = warmswap::core::sys::cancel::Cancel::new();
+        let taken = locks::acquire(other, request(mode), Deadline::after(SOON), cancel, None);
+        let taken = futures::executor::block_on(taken).expect("a lock beside it");
+        taken.held.release(None);
+    }
+}
+
+/// Others count a lease from when they see its record: that of its holder must not begin later.
+#[test]
+fn i5_a_lease_counts_from_before_its_record() {
+    let arena = Arena::new();
+    let fifo = fifo(&arena);
+    // The look behind the link: the records had no directory before.
+    let environment = [
+        ("WARMSWAP_FAULT", "1:HOLD:getdents:.key.lock.lease"),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+    ];
+    let mut holder = Process::start(&["lose", &arena.lock(), "lease", "600"], &environment);
+    eventually("its record", || {
+        arena.locks().join(".key.lock.lease/1.json").exists()
+    });
+    std::thread::sleep(Duration::from_millis(600));
+    drop(
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(fifo)
+            .expect("answered"),
+    );
+    assert_eq!(holder.line().as_deref(), Some("held"));
+    let told = holder.line_within(SOON).expect("its lease is over");
+    assert!(told.starts_with("lost"), "{told}");
+}
+
+/// Where the kernel says that there is no flock the lock is a lease, and not pretended.
+#[test]
+fn i20_a_filesystem_without_flock_is_locked_by_lease() {
+    for errno in ["EINVAL", "ENOLCK", "ENOTSUP"] {
+        let arena = Arena::new();
+        let fault = format!("1:{errno}:flock");
+        let environment = [("WARMSWAP_FAULT", &*fault), ("HOLD_MS", "60000")];
+        let mut holder = Process::start(&["once", &arena.lock(), "auto"], &environment);
+        assert!(
+            holder.line().is_some_and(|line| line.starts_with("held")),
+            "{errno}"
+        );
+        let owner = std::fs::read(Path::new(&arena.lock()).join("owner.json")).expect("its owner");
+        let owner: serde_json::Value = serde_json::from_slice(&owner).expect("a record");
+        assert_eq!(owner["mode"], "lease", "{errno}");
+        assert!(
+            arena.acquire("lease", A_WHILE).is_err(),
+            "{errno}: two have the lock"
+        );
+    }
+}
+
+#[test]
+fn i20_a_filesystem_without_hard_links_is_told() {
+    for errno in ["EPERM", "ENOTSUP"] {
+        let arena = Arena::new();
+        let fault = format!("1:{errno}:link");
+        let mut taker = Process::start(&["once", &arena.lock(), "lease"], &[("WARMSWAP_FAULT", &fault)]);
+        let answer = taker.line().expect("an answer");
+        assert!(answer.starts_with("ERR_UNSUPPORTED"), "{errno}: {answer}");
+    }
+}
+
+/// NFS and some FUSE have no rename that refuses to replace.
+#[test]
+fn i20_a_directory_is_published_in_two_steps_where_it_must() {
+    for errno in ["EINVAL", "ENOTSUP"] {
+        for mode in MODES {
+            let arena = Arena::new();
+            let fault = format!("1:{errno}:renameat2:key.lock");
+            let environment = [("WARMSWAP_FAULT", &*fault), ("HOLD_MS", "60000")];
+            let mut holder = Process::start(&["once", &arena.lock(), mode], &environment);
+            assert!(
+                holder.line().is_some_and(|line| line.starts_with("held")),
+                "{errno}"
+            );
+            let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("a look");
+            assert_eq!(found.holder.and_then(|holder| holder.pid), Some(holder.pid()));
+            assert!(
+                Path::new(&arena.lock()).join("owner.json").exists(),
+                "{errno}, {mode}"
+            );
+        }
+    }
 }
 
 /// A user who has no other process.

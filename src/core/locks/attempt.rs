@@ -13,8 +13,8 @@ use super::inspect::inspect;
 use super::numbered::{MAX_NUMBER, Numbered, Top};
 use super::observation::{self, Observer, Subject};
 use super::paths::LockPath;
-use super::record::{Contents, GuardId, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
-use super::verdict::{self, Liveness, OWNERLESS_WINDOW, Standing};
+use super::record::{GuardId, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
+use super::verdict::{self, Liveness, Standing};
 use super::{Goal, ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
@@ -118,25 +118,25 @@ impl Attempt {
         let Some(holder) = found.holder else {
             return Ok(Step::Vacant { orphaned: false });
         };
-        if found.liveness == Some(Liveness::Alive) {
-            let is_foreign = holder.format != OwnerFormat::Warmswap;
-            return Ok(Step::Blocked(Box::new(Blocker {
-                process: holder.pid,
-                holder: Some(holder),
-                liveness: Liveness::Alive,
-                look_again: None,
-                is_foreign,
-            })));
-        }
-        Ok(match self.take()? {
-            Step::Taken(held) => {
+        match self.take() {
+            Ok(Step::Taken(held)) => {
                 held.release(None);
-                Step::Vacant {
+                Ok(Step::Vacant {
                     orphaned: held.took_over_from().is_some(),
-                }
+                })
+            }
+            // Also who may only read here waits for the living.
+            Err(error) if is_refused(&error) && found.liveness == Some(Liveness::Alive) => {
+                Ok(Step::Blocked(Box::new(Blocker {
+                    process: holder.pid,
+                    is_foreign: holder.format != OwnerFormat::Warmswap,
+                    holder: Some(holder),
+                    liveness: Liveness::Alive,
+                    look_again: None,
+                })))
             }
             step => step,
-        })
+        }
     }
 
     fn take(&mut self) -> Result<Step> {
@@ -218,12 +218,7 @@ impl Attempt {
         let Some(found) = directory::look(&self.lock)? else {
             return Ok(None);
         };
-        let followed = top.and_then(|top| top.record.as_deref());
-        let follows = |record: &Record| {
-            followed.is_some_and(|followed| {
-                followed.token == record.token || (followed.base == record.base && record.n <= followed.n)
-            })
-        };
+        let follows = |record: &Record| top.is_some_and(|top| top.reaches(record));
         let (standing, holder) = self.judge_directory(&found, follows, guard.map(Guard::id));
         Ok(self.blocker(standing, holder, &found))
     }
@@ -252,9 +247,9 @@ impl Attempt {
             return Ok(None);
         }
         if let Some(record) = &top.record
-            && self.is_kept_by_children(record)?
+            && let Some(is_kept) = self.is_kept_by_children(record)?
         {
-            return Ok(Some(Blocker {
+            return Ok(is_kept.then(|| Blocker {
                 holder: Some(record.holder()),
                 liveness: Liveness::Alive,
                 process: None,
@@ -279,14 +274,17 @@ impl Attempt {
         }))
     }
 
-    /// Children that have the descriptor of a dead holder beat for nobody: also who takes by lease asks the guard, where
-    /// that can be trusted.
-    fn is_kept_by_children(&self, record: &Record) -> Result<bool> {
+    /// Children that have the descriptor beat for nobody, and outlive their process, or only the thread of it that had
+    /// the lock: also who takes by lease asks the guard. `None` where it says nothing.
+    fn is_kept_by_children(&self, record: &Record) -> Result<Option<bool>> {
         let is_asked = self.mode == Mode::Lease
             && record.covers_children
             && self.filesystem.trusted
             && record.process.is_near();
-        Ok(is_asked && guard::is_busy(&self.lock)?)
+        match record.guard {
+            Some(id) if is_asked => guard::is_busy(&self.lock, id),
+            _ => Ok(None),
+        }
     }
 
     /// `None` where the window is over; else what is left of it, if it has an end.
@@ -310,10 +308,14 @@ impl Attempt {
     /// `None` where another taker was faster.
     fn link_record(&mut self, top: Option<Top>, guard: Option<Guard>) -> Result<Option<Arc<Held>>> {
         let n = top.as_ref().map_or(0, |top| top.n) + 1;
+        if n > MAX_NUMBER {
+            return Err(self.numbered.exhausted());
+        }
         let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);
         let record = self.make_record(n, predecessor.as_deref(), guard.as_ref());
         let prepared = self.lock.prepared(&record.token);
+        let begun = identity::boot_micros();
         let taken = self.prepare_and_link(&record, &prepared, guard.as_ref());
         if !matches!(taken, Ok(true)) {
             // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
@@ -332,6 +334,7 @@ impl Attempt {
             predecessor,
             request: Arc::clone(&self.request),
             device: self.device,
+            begun,
         };
         Ok(Some(Held::start(claim)))
     }
@@ -455,28 +458,8 @@ impl Attempt {
         follows: impl Fn(&Record) -> bool,
         guard: Option<GuardId>,
     ) -> (Standing, Holder) {
-        match &found.contents {
-            Some(Contents::Record(record)) => {
-                let standing = if follows(record) {
-                    Standing::Dead
-                } else {
-                    verdict::of_record(Some(record), guard)
-                };
-                (standing, record.holder())
-            }
-            Some(Contents::Foreign(owner)) => {
-                let window = self.request.foreign_stale;
-                (
-                    verdict::of_foreign(owner, self.filesystem.trusted, window),
-                    owner.holder(),
-                )
-            }
-            Some(Contents::Unreadable) => (held_unknown(self.request.foreign_stale), Holder::ownerless()),
-            None => {
-                let window = OWNERLESS_WINDOW.min(self.request.foreign_stale);
-                (held_unknown(window), Holder::ownerless())
-            }
-        }
+        let is_local = self.filesystem.trusted;
+        verdict::of_directory(found, follows, guard, is_local, self.request.foreign_stale)
     }
 }
 
@@ -493,11 +476,11 @@ enum Locked {
     Unsupported,
 }
 
-fn held_unknown(window: Duration) -> Standing {
-    Standing::Held {
-        liveness: Liveness::Unknown,
-        window: Some(window),
-    }
+fn is_refused(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+    )
 }
 
 /// Command lines and directories for people: the start tells enough.

@@ -123,7 +123,10 @@ fn publish_in_two_steps(lock: &LockPath, prepared: &Path) -> Result<bool> {
         Err(error) if error.is_exists() => return Ok(false),
         Err(error) => return Err(error),
     }
-    fs::rename(&prepared.join(OWNER), &lock.owner())?;
+    fs::rename(&prepared.join(OWNER), &lock.owner()).inspect_err(|_| {
+        // Without an owner it would keep everybody out for a while.
+        drop(fs::remove_directory(lock.directory()));
+    })?;
     fs::remove_directory(prepared)?;
     Ok(true)
 }
@@ -157,4 +160,19 @@ pub(super) fn bury(lock: &LockPath, found: &Found) -> Result<bool> {
         drop(fs::remove_tree(tombstone));
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_gets_no_owner_goes_again() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let lock = LockPath::parse(&root.path().join("key.lock").to_string_lossy()).expect("a path");
+        let prepared = lock.prepared("token");
+        fs::create_directory(&prepared, 0o777).expect("prepared, but for its owner");
+        publish_in_two_steps(&lock, &prepared).expect_err("no owner");
+        assert!(look(&lock).expect("a look").is_none());
+    }
 }

@@ -34,13 +34,18 @@ pub(super) enum Attempted {
     Replaced,
 }
 
-/// Whether somebody has the guard, asked without waking those who wait for it: they hear of the end of writers.
-pub(super) fn is_busy(lock: &LockPath) -> Result<bool> {
+/// Whether somebody has this guard, asked without waking those who wait for it: they hear of the end of writers. `None`
+/// where there is another one, or none.
+pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     let path = &*lock.guard();
     let Some(file) = fs::open(path, OFlags::RDONLY).optional()? else {
-        return Ok(false);
+        return Ok(None);
     };
-    flock::try_shared(&file, path).map(|is_free| !is_free)
+    let stat = fs::stat_file(&file, path)?;
+    if (stat.device, stat.inode) != (id.device, id.inode) {
+        return Ok(None);
+    }
+    flock::try_shared(&file, path).map(|is_free| Some(!is_free))
 }
 
 impl GuardFile {

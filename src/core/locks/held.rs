@@ -52,6 +52,8 @@ pub(super) struct Claim {
     pub(super) request: Arc<Request>,
     /// That its files are on: those of one are renewed by one thread.
     pub(super) device: u64,
+    /// Microseconds of the boot before its record was there: from then on its lease counts.
+    pub(super) begun: u64,
 }
 
 type OnLost = Box<dyn FnOnce(&str) + Send>;
@@ -111,6 +113,7 @@ impl Held {
             predecessor,
             request,
             device,
+            begun,
         } = claim;
         let orphan = predecessor.as_ref().filter(|_| is_orphan);
         let held = Arc::new(Self {
@@ -127,7 +130,7 @@ impl Held {
             inherited_failure: record.failure.clone(),
             state: AtomicU8::new(HELD),
             is_left_to_another: AtomicBool::new(false),
-            renewed_at: AtomicU64::new(boot_micros()),
+            renewed_at: AtomicU64::new(begun),
             loss: Mutex::default(),
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
             predecessor,

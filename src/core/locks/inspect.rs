@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::directory;
 use super::numbered::Numbered;
 use super::paths::LockPath;
-use super::record::{Contents, Holder};
-use super::verdict::{self, Liveness, OWNERLESS_WINDOW, Standing};
+use super::record::{Holder, Record};
+use super::verdict::{self, Liveness, Standing};
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::{clock, filesystem};
 
@@ -26,18 +26,14 @@ pub struct Inspection {
 
 /// Looks, takes nothing, deletes nothing.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
-    let top = Numbered::of(lock).top()?.filter(|top| !top.is_free);
+    let top = Numbered::of(lock).top()?;
     let found = directory::look(lock)?;
     // Another program's directory keeps also him out whose record stands.
-    let foreign = found.as_ref().filter(|found| !found.is_ours());
-    if let Some(top) = top
-        && foreign.is_none()
-    {
-        let standing = verdict::of_record(top.record.as_deref(), None);
-        let holder = top
-            .record
-            .map_or_else(Holder::ownerless, |record| record.holder());
-        return Ok(Inspection::new(standing, holder));
+    let is_foreign = found.as_ref().is_some_and(|found| !found.is_ours());
+    if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
+        let record = top.record.as_deref();
+        let holder = record.map_or_else(Holder::ownerless, Record::holder);
+        return Ok(Inspection::new(verdict::of_record(record, None), holder));
     }
     let Some(found) = found else {
         return Ok(Inspection::FREE);
@@ -45,16 +41,11 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
     let is_local = filesystem::of(lock.parent())
         .optional()?
         .is_some_and(|found| found.trusted);
-    // The window is not looked at: nothing is taken over here.
-    let (standing, holder) = match &found.contents {
-        // A release was killed between its two steps.
-        Some(Contents::Record(record)) => (Standing::Dead, record.holder()),
-        Some(Contents::Foreign(owner)) => (
-            verdict::of_foreign(owner, is_local, OWNERLESS_WINDOW),
-            owner.holder(),
-        ),
-        _ => (verdict::of_record(None, None), Holder::ownerless()),
-    };
+    // One of ours is of a holder that came after the look at the records, or whose records were deleted, if it is not
+    // one that could not be removed.
+    let follows = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
+    // What is left of a window does not matter: nothing is taken over here.
+    let (standing, holder) = verdict::of_directory(&found, follows, None, is_local, Duration::ZERO);
     Ok(Inspection::new(standing, holder))
 }
 

@@ -41,6 +41,15 @@ pub(super) struct Top {
     pub(super) record: Option<Box<Record>>,
 }
 
+impl Top {
+    /// Whether this record is the highest one or of a holder that it has followed.
+    pub(super) fn reaches(&self, record: &Record) -> bool {
+        let is_reached =
+            |top: &Record| top.token == record.token || (top.base == record.base && record.n <= top.n);
+        self.record.as_deref().is_some_and(is_reached)
+    }
+}
+
 /// The name of one record, in the order in which they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
@@ -141,10 +150,21 @@ impl Numbered {
         }
         match fs::link(finished, &self.path(n)) {
             Ok(()) => Ok(true),
-            Err(error) if error.is_exists() || error.is_not_found() => Ok(false),
+            Err(error) if error.is_exists() => self.is_linked(finished, n),
+            Err(error) if error.is_not_found() => Ok(false),
             Err(error) if has_no_links(&error) => Err(self.unsupported(error)),
             Err(error) => Err(error),
         }
+    }
+
+    /// NFS sends a link again whose answer was lost, and says that the name exists: two names tell (open(2), `O_EXCL`).
+    fn is_linked(&self, finished: &Path, n: u64) -> Result<bool> {
+        let ours = fs::stat(finished)?;
+        if ours.links < 2 {
+            return Ok(false);
+        }
+        let standing = fs::stat(&self.path(n)).optional()?;
+        Ok(standing.is_some_and(|standing| (standing.device, standing.inode) == (ours.device, ours.inode)))
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
@@ -180,6 +200,14 @@ impl Numbered {
         fs::remove_file(&self.path(n)).optional().map(drop)
     }
 
+    pub(super) fn exhausted(&self) -> Error {
+        let message = format!(
+            "the records in '{}' have reached the last number, {MAX_NUMBER}, which no taking makes: remove that directory while nobody has the lock",
+            self.directory.display()
+        );
+        Error::new(Code::Format, message).at(&self.directory)
+    }
+
     fn unsupported(&self, error: Error) -> Error {
         Error {
             code: Code::Unsupported,
@@ -203,4 +231,30 @@ fn has_no_links(error: &Error) -> bool {
     ]
     .iter()
     .any(|each| errno == Some(each.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_whose_answer_was_lost_is_ours() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let numbered = Numbered {
+            directory: root.path().to_path_buf(),
+        };
+        let [ours, anothers] = ["ours", "anothers"].map(|name| root.path().join(name));
+        for finished in [&ours, &anothers] {
+            fs::write_new(finished, b"{}", 0o644).expect("a finished record");
+        }
+        assert!(numbered.link(&ours, 1).expect("linked"));
+        assert!(numbered.link(&ours, 1).expect("linked, and sent again"));
+        assert!(!numbered.link(&anothers, 1).expect("taken"));
+        assert!(numbered.link(&anothers, 2).expect("linked"));
+        assert!(
+            !numbered
+                .link(&anothers, 1)
+                .expect("it has two names, and 1 is another's")
+        );
+    }
 }

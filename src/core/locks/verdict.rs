@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use super::record::{ForeignOwner, GuardId, Mode, Record};
+use super::directory::Found;
+use super::record::{Contents, ForeignOwner, GuardId, Holder, Mode, Record};
 use crate::core::sys::{clock, identity};
 
 pub(super) use crate::core::sys::identity::Liveness;
 
 /// A lock directory without a readable owner: a mkdir lock between its two steps, or killed there.
-pub(super) const OWNERLESS_WINDOW: Duration = Duration::from_secs(30);
+const OWNERLESS_WINDOW: Duration = Duration::from_secs(30);
 /// Of a record that cannot be read, whose own lease is not known.
-pub(super) const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 /// What stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Standing {
 
 /// A lease may be taken over when it was not renewed for one and a half of its time; its holder stops
 /// itself earlier.
-pub(super) fn lease_window(ttl: Duration) -> Duration {
+fn lease_window(ttl: Duration) -> Duration {
     ttl + ttl / 2
 }
 
@@ -76,10 +77,31 @@ fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
     its == ours || (record.process.is_of_another_boot() && its.inode == ours.inode)
 }
 
+/// Of a lock directory, and whose it is. `follows` says which records are of holders that stand behind nobody any more;
+/// what nobody can verify is left for the window of foreign locks, on a filesystem that may be this machine's own.
+pub(super) fn of_directory(
+    found: &Found,
+    follows: impl Fn(&Record) -> bool,
+    guard: Option<GuardId>,
+    is_local: bool,
+    window: Duration,
+) -> (Standing, Holder) {
+    match &found.contents {
+        Some(Contents::Record(record)) if follows(record) => (Standing::Dead, record.holder()),
+        Some(Contents::Record(record)) => (of_record(Some(record), guard), record.holder()),
+        Some(Contents::Foreign(owner)) => (of_foreign(owner, is_local, window), owner.holder()),
+        Some(Contents::Unreadable) => (Standing::unverifiable(window), Holder::ownerless()),
+        None => {
+            let window = OWNERLESS_WINDOW.min(window);
+            (Standing::unverifiable(window), Holder::ownerless())
+        }
+    }
+}
+
 /// Of a mkdir lock's owner. It names no boot, no pid namespace and no start time, so that only this is
 /// proof of death: the directory is on a filesystem of this machine, its hostname is ours, and no process
 /// of this machine has its pid in any pid namespace.
-pub(super) fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> Standing {
+fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> Standing {
     let uname = rustix::system::uname();
     let is_ours = |name: &str| name.as_bytes() == uname.nodename().to_bytes();
     if !is_local || !owner.hostname.as_deref().is_none_or(is_ours) {

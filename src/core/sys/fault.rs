@@ -1,8 +1,8 @@
 //! Fault points and seeded mutants, in builds with the feature `testing` only; elsewhere every call here is
 //! an empty inline function.
 //!
-//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS>`: what happens at the n-th point after
-//!   [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation, a fourth
+//! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS|EINVAL|ENOLCK|ENOTSUP|EPERM>`: what happens at
+//!   the n-th point after [`arm`] (the first is 1). An optional third field `:<operation>` counts only points of that operation, a fourth
 //!   one `:<end of the path>` only those on such a path: the order of points of several threads is nobody's promise.
 //!   `HOLD` keeps that one thread until somebody opens the FIFO `WARMSWAP_FAULT_FIFO` for writing and closes it.
 //! * `WARMSWAP_FAULT_LOG=<file>`: appends one line `<n> <operation> <path>` per point, to learn how many there are.
@@ -129,6 +129,10 @@ mod active {
             "EINTR" => Err(rustix::io::Errno::INTR.into()),
             "EACCES" => Err(rustix::io::Errno::ACCESS.into()),
             "EROFS" => Err(rustix::io::Errno::ROFS.into()),
+            "EINVAL" => Err(rustix::io::Errno::INVAL.into()),
+            "ENOLCK" => Err(rustix::io::Errno::NOLCK.into()),
+            "ENOTSUP" => Err(rustix::io::Errno::NOTSUP.into()),
+            "EPERM" => Err(rustix::io::Errno::PERM.into()),
             _ => Err(rustix::io::Errno::IO.into()),
         }
     }
