@@ -15,7 +15,10 @@
 //! publishes and prints `published` or the code of the error.
 //! `locks-child lose <lock> <auto|lease> [ttl ms]`: arms faults, takes, prints `held`; looks each 20 ms until it is told
 //! of the loss, then prints `lost <longest look in ms>`.
-//! `locks-child beside <lock> <other lock> [ttl ms]`: takes both by lease, arms faults, prints `held`, holds until killed.
+//! `locks-child beside <lock> <other lock> [ttl ms]`: takes both by lease, arms faults, prints `held`, holds until killed;
+//! prints `lost` if the other one is.
+//! `locks-child apart <lock> <other lock> <n>`: arms faults; asks n times for the one, as the addon does, for at most 100
+//! ms, then takes the other; prints `held` and for each of the n the code that it ended with.
 //! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
 
 use std::fs::{File, OpenOptions};
@@ -26,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use warmswap::core::error::Result;
-use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, OnWait, Request, WaitInfo};
+use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, OnWait, Queue, Request, Wait, WaitInfo};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 use warmswap::core::sys::{fault, flock};
@@ -112,6 +115,7 @@ fn main() {
         }
         "lose" => lose(rest),
         "beside" => beside(rest),
+        "apart" => apart(rest),
         "sweep" => {
             fault::arm();
             let swept = locks::sweep(Path::new(&rest[0])).expect("swept");
@@ -154,10 +158,37 @@ fn beside(rest: &[String]) {
     let _hangs = acquire(&rest[0], &request);
     // The renewal that hangs is the next one, of the first lock: it is due first.
     std::thread::sleep(Duration::from_millis(50));
-    let _healthy = acquire(&rest[1], &request);
+    let healthy = acquire(&rest[1], &request);
+    healthy.held.on_lost(Box::new(|_| say("lost")));
     fault::arm();
     say("held");
     hold_until_killed();
+}
+
+fn apart(rest: &[String]) {
+    fault::arm();
+    let ask = |path: &str, deadline| {
+        let (sender, answer) = std::sync::mpsc::channel();
+        let lock = LockPath::parse(path).expect("a lock path");
+        let wait = Wait::for_lock(lock, request("auto", None), deadline, None, move |taken| {
+            drop(sender.send(taken.map_err(|error| error.code.as_str())));
+        });
+        Queue::find_apart(wait);
+        answer
+    };
+    let count: usize = rest[2].parse().expect("a number");
+    let hanging: Vec<_> = (0..count)
+        .map(|_| ask(&rest[0], Deadline::after(Duration::from_millis(100))))
+        .collect();
+    let taken = ask(&rest[1], Deadline::NEVER).recv().expect("an answer");
+    let _held = taken.expect("the other lock");
+    say("held");
+    for answer in hanging {
+        say(answer
+            .recv()
+            .expect("an answer")
+            .map_or_else(|code| code, |_| "held"));
+    }
 }
 
 fn parent(rest: &[String]) {

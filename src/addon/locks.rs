@@ -47,9 +47,6 @@ pub struct NativeLockOptions {
     pub call: f64,
 }
 
-/// How long a filesystem may take to say what it is where a lock is tried once.
-const ONE_TRY: Duration = Duration::from_secs(1);
-
 /// What happens to a wait or to a lock.
 #[napi(object)]
 pub struct NativeLockEvent {
@@ -282,7 +279,7 @@ impl Call {
         let (lock, mode) = wait.what();
         match Queue::known(&lock, mode) {
             Ok(Some(queue)) => queue.enter(wait),
-            Ok(None) => runtime::detached(find_and_enter(lock, mode, wait)),
+            Ok(None) => Queue::find_apart(wait),
             Err(error) => wait.fail(error),
         }
     }
@@ -329,19 +326,6 @@ impl Call {
             });
         })
     }
-}
-
-/// A filesystem that does not answer holds a thread for work that blocks, but neither a deadline nor anybody else.
-async fn find_and_enter(lock: LockPath, mode: ModeChoice, wait: Wait) -> Result<()> {
-    // What was asked for one try is not over before it began: the filesystem may answer.
-    let patience = wait.deadline().remaining().map(|left| left.max(ONE_TRY));
-    let found = runtime::within(patience, runtime::step(move || Queue::find(&lock, mode))).await;
-    match found {
-        Some(Ok(queue)) => queue.enter(wait),
-        Some(Err(error)) => wait.fail(error),
-        None => wait.time_out(),
-    }
-    Ok(())
 }
 
 fn asked(path: &str, options: NativeLockOptions) -> Result<(LockPath, Request, Deadline)> {

@@ -55,14 +55,6 @@ pub(crate) async fn step<T: Send + 'static>(work: impl FnOnce() -> Result<T> + S
     }
 }
 
-/// `None` where the time is over first; without one there is no end.
-pub(crate) async fn within<T>(time: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
-    match time {
-        Some(time) => tokio::time::timeout(time, work).await.ok(),
-        None => Some(work.await),
-    }
-}
-
 /// Runs asynchronous core code that nobody waits for.
 pub(crate) fn detached(work: impl Future<Output = Result<()>> + Send + 'static) {
     drop(RUNTIME.spawn(work));

@@ -165,6 +165,82 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     assert!(longest < 500, "assert_held() blocked for {longest} ms");
 }
 
+/// A filesystem that does not answer to the thread that looks: the holder is told by the clock alone.
+#[test]
+fn i8_a_lease_that_ends_while_a_look_hangs_is_told_in_time() {
+    let arena = Arena::new();
+    let fifo = fifo(&arena);
+    // A taking lists the records twice; the next list is that of the look at what is held.
+    let environment = [
+        ("WARMSWAP_FAULT", "3:HOLD:getdents:.key.lock.lease"),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+    ];
+    let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
+    holder.line().expect("held");
+    let told = holder.line_within(SOON).expect("told before the look ends");
+    assert!(told.starts_with("lost"), "{told}");
+}
+
+/// Who waits with an end is told of it also while the look at the lock hangs, though not who has it.
+#[test]
+fn i16_a_wait_ends_while_a_look_hangs() {
+    for within in ["0", "100"] {
+        let arena = Arena::new();
+        let fifo = fifo(&arena);
+        let environment = [
+            ("WARMSWAP_FAULT", "1:HOLD:getdents:.key.lock.lease"),
+            ("WARMSWAP_FAULT_FIFO", &*fifo),
+            ("TIMEOUT_MS", within),
+        ];
+        let mut taker = Process::start(&["once", &arena.lock(), "lease"], &environment);
+        let answer = taker.line().expect("an answer");
+        assert!(answer.starts_with("ERR_LOCK_TIMEOUT"), "{within} ms: {answer}");
+    }
+}
+
+/// Beside a lock whose filesystem does not answer, one on another filesystem is looked at.
+#[test]
+fn i8_a_filesystem_that_hangs_stops_no_look_elsewhere() {
+    let arena = Arena::new();
+    let elsewhere = Arena::below(&std::env::temp_dir());
+    let fifo = fifo(&arena);
+    let log = arena.path().join("log").to_string_lossy().into_owned();
+    let fault = format!("1:HOLD:getdents:{}/.key.lock.lease", arena.locks().display());
+    let environment = [
+        ("WARMSWAP_FAULT", &*fault),
+        ("WARMSWAP_FAULT_FIFO", &*fifo),
+        ("WARMSWAP_FAULT_LOG", &*log),
+    ];
+    // No renewal comes before the look.
+    let mut holder = Process::start(
+        &["beside", &arena.lock(), &elsewhere.lock(), "60000"],
+        &environment,
+    );
+    assert_eq!(holder.line().as_deref(), Some("held"));
+    eventually("the look that hangs", || std::fs::exists(&log).unwrap_or(false));
+    std::fs::remove_file(elsewhere.locks().join(".key.lock.lease/1.json")).expect("deleted");
+    assert_eq!(holder.line_within(SOON).as_deref(), Some("lost"));
+}
+
+/// A filesystem that does not even say what it is costs one thread, however many ask, and stops nobody elsewhere.
+#[test]
+fn i13_a_filesystem_that_hangs_stops_no_new_lock_elsewhere() {
+    let arena = Arena::new();
+    let elsewhere = Arena::new();
+    let fifo = fifo(&arena);
+    let fault = format!("1:HOLD:statfs:{}", arena.locks().display());
+    let environment = [("WARMSWAP_FAULT", &*fault), ("WARMSWAP_FAULT_FIFO", &*fifo)];
+    std::fs::create_dir(arena.locks()).expect("the directory of the locks");
+    let mut child = Process::start(&["apart", &arena.lock(), &elsewhere.lock(), "20"], &environment);
+    assert_eq!(child.line().as_deref(), Some("held"));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.pid()));
+    let threads = threads.expect("its threads").count();
+    assert!(threads < 10, "{threads} threads");
+    for _ in 0..20 {
+        assert_eq!(child.line().as_deref(), Some("ERR_LOCK_TIMEOUT"));
+    }
+}
+
 /// Beside a lock whose renewal hangs, one on another filesystem is renewed.
 #[test]
 fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
@@ -176,14 +252,15 @@ fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
         ("WARMSWAP_FAULT_FIFO", &*fifo),
     ];
     let lock = elsewhere.lock();
-    let mut holder = Process::start(&["beside", &arena.lock(), &lock, "600"], &environment);
+    let mut holder = Process::start(&["beside", &arena.lock(), &lock, "2000"], &environment);
     holder.line().expect("held");
     let mut waiter = Process::start(
-        &["once", &lock, "lease", "600"],
+        &["once", &lock, "lease", "2000"],
         &[("WARMSWAP_BOOT_ID", "another")],
     );
+    // One and a half times the window after which a silent holder is followed.
     assert!(
-        waiter.line_within(Duration::from_millis(2500)).is_none(),
+        waiter.line_within(Duration::from_millis(4500)).is_none(),
         "the healthy lock was not renewed"
     );
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alarm;
 use super::directory::{self, Found};
 use super::guard::{self, Attempted, Guard, GuardFile};
 use super::heartbeat;
@@ -310,6 +311,9 @@ impl Attempt {
         let n = top.as_ref().map_or(0, |top| top.n) + 1;
         if n > MAX_NUMBER {
             return Err(self.numbered.exhausted());
+        }
+        if self.mode == Mode::Lease {
+            alarm::start()?;
         }
         let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);

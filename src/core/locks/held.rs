@@ -3,7 +3,7 @@
 
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -11,14 +11,11 @@ use super::guard::Guard;
 use super::numbered::Numbered;
 use super::paths::LockPath;
 use super::record::{self, Contents, Failure, GuardId, Holder, Mode, Progress, Record};
+use super::tenure::{OnLost, Tenure};
 use super::{Request, directory, fence, heartbeat};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::identity::boot_micros;
 use crate::core::sys::{fault, fs};
-
-const HELD: u8 = 0;
-const LOST: u8 = 1;
-const RELEASED: u8 = 2;
 
 const FOLLOWED: &str = "another holder has taken it, or its files were deleted";
 const TAKEN_BY_ANOTHER: &str = "its directory was removed and taken by another program";
@@ -56,12 +53,7 @@ pub(super) struct Claim {
     pub(super) begun: u64,
 }
 
-type OnLost = Box<dyn FnOnce(&str) + Send>;
-
 /// A lock that is held.
-///
-/// What decides whether it is held is never behind a lock that somebody has while a disk works: a filesystem that does
-/// not answer is the very case in which a lease ends and its holder has to be told.
 pub struct Held {
     lock: LockPath,
     numbered: Numbered,
@@ -76,23 +68,14 @@ pub struct Held {
     is_handed_out: AtomicBool,
     predecessor: Option<Box<Record>>,
     inherited_failure: Option<Failure>,
-    state: AtomicU8,
+    tenure: Arc<Tenure>,
     /// A release has met a check or a renewal that was at the files: that one clears away what there is.
     is_left_to_another: AtomicBool,
-    /// Microseconds of the boot at which the last renewal that succeeded was begun.
-    renewed_at: AtomicU64,
-    loss: Mutex<Loss>,
     took_over_from: Mutex<Option<Holder>>,
     /// What the holder said last and the heartbeat has not written yet.
     news: Mutex<Option<Progress>>,
     /// Held over I/O.
     files: Mutex<Files>,
-}
-
-#[derive(Default)]
-struct Loss {
-    because: String,
-    on_lost: Option<OnLost>,
 }
 
 /// What this holder has on disk.
@@ -128,10 +111,8 @@ impl Held {
             covers_children: request.covers_children,
             is_handed_out: AtomicBool::new(false),
             inherited_failure: record.failure.clone(),
-            state: AtomicU8::new(HELD),
+            tenure: Tenure::start(record.mode, request.lease_ttl, begun),
             is_left_to_another: AtomicBool::new(false),
-            renewed_at: AtomicU64::new(begun),
-            loss: Mutex::default(),
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
             predecessor,
             news: Mutex::default(),
@@ -189,23 +170,18 @@ impl Held {
 
     /// Calls once when the lock is lost, at once if it is lost already.
     pub fn on_lost(&self, call: OnLost) {
-        let mut loss = lock(&self.loss);
-        if !self.is_lost() {
-            loss.on_lost = Some(call);
-            return;
-        }
-        let because = loss.because.clone();
-        drop(loss);
-        call(&because);
+        self.tenure.on_lost(call);
     }
 
     /// `ERR_LOCK_LOST` unless the lock is held. Needs no system call but the clock.
     pub fn assert_held(&self) -> Result<()> {
-        self.expire();
-        match self.state.load(Ordering::SeqCst) {
-            HELD => Ok(()),
-            LOST => Err(self.lost_error(&lock(&self.loss).because)),
-            _ => Err(self.lost_error("it was released")),
+        self.tenure.expire();
+        if self.is_held() {
+            Ok(())
+        } else if self.tenure.is_lost() {
+            Err(self.lost_error(&self.tenure.because()))
+        } else {
+            Err(self.lost_error("it was released"))
         }
     }
 
@@ -223,11 +199,11 @@ impl Held {
 
     /// Gives the lock back. Doing it twice is fine.
     pub fn release(&self, failure: Option<Failure>) -> Release {
-        self.expire();
+        self.tenure.expire();
         if let Some(files) = self.free_files() {
             return self.release_files(files, failure);
         }
-        if !self.is_lost() {
+        if !self.tenure.is_lost() {
             return self.release_files(lock(&self.files), failure);
         }
         // A renewal may hang. It looks at the flag once it has let go of the files; so they are tried after it is set.
@@ -258,28 +234,31 @@ impl Held {
         if fault::mutant("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
-        self.expire();
+        self.tenure.expire();
         // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
         if self.is_held()
             && !self
                 .finds_its_record()
                 .unwrap_or_else(|error| is_kept_by_a_failure(&error))
         {
-            self.lose(FOLLOWED);
+            self.tenure.lose(FOLLOWED);
         }
         let standing = self.directory(&files);
         if standing == Directory::Anothers {
-            self.lose(TAKEN_BY_ANOTHER);
+            self.tenure.lose(TAKEN_BY_ANOTHER);
         }
-        let ended = match self.state.load(Ordering::SeqCst) {
-            RELEASED => return Release::Released,
-            LOST => Release::Lost,
-            _ => Release::Released,
+        if self.tenure.is_released() {
+            return Release::Released;
+        }
+        let ended = if self.tenure.is_lost() {
+            Release::Lost
+        } else {
+            Release::Released
         };
         // Unlocking comes after the rename: a successor that is in could be robbed of its directory by it.
         let tombstone = self.withdraw(&files, standing);
         if ended == Release::Released {
-            self.state.store(RELEASED, Ordering::SeqCst);
+            self.tenure.release();
             self.give_back(&mut files, failure);
         } else {
             // Lost by the clock, and nobody has followed yet.
@@ -296,7 +275,7 @@ impl Held {
             drop(fs::remove_tree(&tombstone));
         }
         heartbeat::forget(self);
-        lock(&self.loss).on_lost = None;
+        self.tenure.end();
         ended
     }
 
@@ -395,20 +374,20 @@ impl Held {
         if self.write(&files.record).is_err() || !self.look() {
             return;
         }
-        self.renewed_at.store(begun, Ordering::SeqCst);
+        self.tenure.renew(begun);
         match self.directory(files) {
             Directory::Ours => {
                 drop(fs::touch(&self.lock.owner()));
                 drop(fs::touch(self.lock.directory()));
             }
-            Directory::Anothers => self.lose(TAKEN_BY_ANOTHER),
+            Directory::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
             Directory::Gone | Directory::Unknown => {}
         }
     }
 
     /// Looks whether the lock is still ours, after something near it has changed.
     pub(super) fn check(&self) {
-        self.expire();
+        self.tenure.expire();
         // A renewal is under way: it looks itself, and may hang.
         let Some(files) = self.free_files() else { return };
         self.check_files(&files);
@@ -422,25 +401,18 @@ impl Held {
         }
         match self.directory(files) {
             Directory::Gone => self.publish_again(&files.record),
-            Directory::Anothers => self.lose(TAKEN_BY_ANOTHER),
+            Directory::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
             Directory::Ours | Directory::Unknown => {}
         }
     }
 
     /// Whether the lock is held; one that is another's by now is lost.
     fn look(&self) -> bool {
-        self.expire();
+        self.tenure.expire();
         if self.is_held() && !self.is_still_ours() {
-            self.lose(FOLLOWED);
+            self.tenure.lose(FOLLOWED);
         }
         self.is_held()
-    }
-
-    /// By the clock alone.
-    pub(super) fn expire(&self) {
-        if self.is_held() && self.has_expired() {
-            self.lose("its lease was not renewed in time");
-        }
     }
 
     /// Mkdir locks release by path, without a look at whose it is: our directory may be gone.
@@ -454,7 +426,7 @@ impl Held {
             drop(fs::remove_tree(&prepared));
         }
         if matches!(published, Ok(false)) {
-            self.lose(TAKEN_BY_ANOTHER);
+            self.tenure.lose(TAKEN_BY_ANOTHER);
         }
     }
 
@@ -492,12 +464,8 @@ impl Held {
         lock(&self.took_over_from).get_or_insert(holder);
     }
 
-    pub(super) fn is_lost(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == LOST
-    }
-
     pub(super) fn is_held(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == HELD
+        self.tenure.is_held()
     }
 
     pub(super) fn device(&self) -> u64 {
@@ -506,41 +474,6 @@ impl Held {
 
     pub(super) fn ttl(&self) -> Duration {
         self.ttl
-    }
-
-    /// What is left of the time after which the holder stops itself; `None` in kernel mode.
-    pub(super) fn lease_left(&self) -> Option<Duration> {
-        if self.mode == Mode::Kernel {
-            return None;
-        }
-        let age = Duration::from_micros(boot_micros().saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
-        Some(self.self_stop().saturating_sub(age))
-    }
-
-    /// A tenth of the lease is the margin for one call that is under way.
-    fn self_stop(&self) -> Duration {
-        self.ttl.saturating_sub(self.ttl / 10)
-    }
-
-    fn has_expired(&self) -> bool {
-        self.lease_left().is_some_and(|left| left.is_zero())
-    }
-
-    fn lose(&self, why: &str) {
-        let mut loss = lock(&self.loss);
-        let is_first = self
-            .state
-            .compare_exchange(HELD, LOST, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok();
-        if !is_first {
-            return;
-        }
-        why.clone_into(&mut loss.because);
-        let call = loss.on_lost.take();
-        drop(loss);
-        if let Some(call) = call {
-            call(why);
-        }
     }
 
     fn lost_error(&self, why: &str) -> Error {
@@ -561,7 +494,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.state.load(Ordering::SeqCst) != RELEASED {
+        if !self.tenure.is_released() {
             self.leave();
         }
     }

@@ -33,7 +33,7 @@
 //!
 //! # Waiting
 //! One thread ([`reactor`]) waits for all callers, and takes for them what is free: a caller costs two changes of
-//! thread; the callers of one lock in one process stand in a queue
+//! thread. Another one ([`alarm`]) tells the ends of waits and leases where a filesystem does not answer. The callers of one lock in one process stand in a queue
 //! ([`group`]) of which only the first tries. The guard is kept open, unlocked, while waiting: closing it would
 //! wake the waiters of all other processes.
 //!
@@ -55,6 +55,7 @@
 //! * Among mkdir locks of other programs their own races remain.
 //! * Whoever waited longest is not always next: between processes the kernel decides.
 
+mod alarm;
 mod attempt;
 mod directory;
 mod fence;
@@ -70,12 +71,13 @@ mod reactor;
 mod record;
 mod shared;
 mod sweep;
+mod tenure;
 mod verdict;
 mod waiter;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -92,6 +94,7 @@ pub use waiter::{Acquired, OnWait};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::fs;
 pub use crate::core::sys::identity::Liveness;
 
 use reactor::Mailbox;
@@ -260,46 +263,40 @@ impl Wait {
         (self.waiter.lock.clone(), self.waiter.request.mode)
     }
 
-    /// Until when.
-    pub fn deadline(&self) -> Deadline {
-        self.waiter.deadline()
-    }
-
     /// Ends before it has begun.
     pub fn fail(self, error: Error) {
         self.waiter.fail(error);
     }
-
-    /// Ends because the filesystem has not even said what it is.
-    pub fn time_out(self) {
-        self.waiter.time_out(None);
-    }
 }
 
-/// The thread that waits for the locks of one kind of filesystem: a network that hangs must not stop those who wait
-/// for a local lock.
+/// The thread that waits for the locks of local filesystems, or of one other device: a network that hangs must not stop
+/// those who wait for another lock.
 #[derive(Clone)]
 pub struct Queue(Arc<Mailbox>);
 
-/// Parent directories that were seen on trusted filesystems, so that their next caller need not ask on a thread of
-/// its own. What it decides is only which thread looks: the mode is decided anew with each taking.
-static LOCAL_PARENTS: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+/// What the directory of a lock is on.
+#[derive(Clone, Copy)]
+struct Device {
+    number: u64,
+    trusted: bool,
+}
+
+/// Parent directories that were looked at, so that their next caller need not ask on a thread of its own. What it decides
+/// is only which thread looks: the mode is decided anew with each taking.
+static PARENTS: LazyLock<Mutex<HashMap<PathBuf, Device>>> = LazyLock::new(Mutex::default);
 /// More than any program has; one that makes them up begins anew.
-const MAX_LOCAL_PARENTS: usize = 1024;
+const MAX_PARENTS: usize = 1024;
+/// Who waits until a filesystem has said what it is, by parent directory: for each one thread asks.
+static ASKING: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
 
 impl Queue {
     /// Where it is known without a system call.
     ///
     /// # Errors
-    /// `ERR_IO` where the process has no descriptors left.
+    /// `ERR_IO` where the process has no threads or descriptors left.
     pub fn known(lock: &LockPath, mode: ModeChoice) -> Result<Option<Self>> {
-        if mode == ModeChoice::Lease {
-            return Self::remote().map(Some);
-        }
-        let parents = LOCAL_PARENTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_local = parents.contains(lock.parent());
-        drop(parents);
-        is_local.then(Self::local).transpose()
+        let known = held(&PARENTS).get(lock.parent()).copied();
+        known.map(|device| Self::of(device, mode)).transpose()
     }
 
     /// Asks the filesystem.
@@ -310,44 +307,89 @@ impl Queue {
         if let Some(queue) = Self::known(lock, mode)? {
             return Ok(queue);
         }
-        if !lock.filesystem()?.trusted {
-            return Self::remote();
-        }
-        let mut parents = LOCAL_PARENTS.lock().unwrap_or_else(PoisonError::into_inner);
-        if parents.len() >= MAX_LOCAL_PARENTS {
+        let device = Device {
+            trusted: lock.filesystem()?.trusted,
+            number: fs::stat_followed(lock.parent())?.device,
+        };
+        let mut parents = held(&PARENTS);
+        if parents.len() >= MAX_PARENTS {
             parents.clear();
         }
-        parents.insert(lock.parent().to_path_buf());
+        parents.insert(lock.parent().to_path_buf(), device);
         drop(parents);
-        Self::local()
+        Self::of(device, mode)
     }
 
-    fn local() -> Result<Self> {
-        static LOCAL: Mutex<Option<Arc<Mailbox>>> = Mutex::new(None);
-        Self::started(&LOCAL, "warmswap-locks")
-    }
-
-    fn remote() -> Result<Self> {
-        static REMOTE: Mutex<Option<Arc<Mailbox>>> = Mutex::new(None);
-        Self::started(&REMOTE, "warmswap-leases")
+    fn of(device: Device, mode: ModeChoice) -> Result<Self> {
+        if device.trusted && mode != ModeChoice::Lease {
+            return Self::started(None, "warmswap-locks");
+        }
+        Self::started(Some(device.number), "warmswap-leases")
     }
 
     /// A process that had no thread or descriptor left may have some later.
-    fn started(mailbox: &Mutex<Option<Arc<Mailbox>>>, name: &str) -> Result<Self> {
-        let mut slot = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = slot.as_ref().filter(|mailbox| !mailbox.has_ended()) {
-            return Ok(Self(Arc::clone(running)));
+    fn started(device: Option<u64>, name: &str) -> Result<Self> {
+        static RUNNING: LazyLock<Mutex<HashMap<Option<u64>, Arc<Mailbox>>>> = LazyLock::new(Mutex::default);
+        let mut running = held(&RUNNING);
+        if let Some(mailbox) = running.get(&device).filter(|mailbox| !mailbox.has_ended()) {
+            return Ok(Self(Arc::clone(mailbox)));
         }
-        let started = Mailbox::start(name)?;
-        *slot = Some(Arc::clone(&started));
-        Ok(Self(started))
+        let mailbox = Mailbox::start(name)?;
+        running.insert(device, Arc::clone(&mailbox));
+        Ok(Self(mailbox))
     }
 
     /// Lets a call wait.
-    pub fn enter(self, wait: Wait) {
+    pub fn enter(self, mut wait: Wait) {
+        if let Err(error) = wait.waiter.set_alarm() {
+            return wait.fail(error);
+        }
         drop(wait.place.mailbox.set(Arc::clone(&self.0)));
         self.0.wait(wait.waiter);
     }
+
+    /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller
+    /// nor anybody who works elsewhere, and costs one thread for each directory, however many ask.
+    pub fn find_apart(mut wait: Wait) {
+        if let Err(error) = wait.waiter.set_alarm() {
+            return wait.fail(error);
+        }
+        let lock = wait.waiter.lock.clone();
+        let parent = lock.parent().to_path_buf();
+        let mut asking = held(&ASKING);
+        let waits = asking.entry(parent).or_default();
+        waits.push(wait);
+        let is_first = waits.len() == 1;
+        drop(asking);
+        if !is_first {
+            return;
+        }
+        let apart = lock.clone();
+        let started = std::thread::Builder::new()
+            .name("warmswap-find".to_owned())
+            .spawn(move || {
+                drop(Self::find(&apart, ModeChoice::Auto));
+                Self::enter_found(&apart);
+            });
+        if started.is_err() {
+            Self::enter_found(&lock);
+        }
+    }
+
+    /// Whoever has waited for the answer of this lock's filesystem.
+    fn enter_found(lock: &LockPath) {
+        let waits = held(&ASKING).remove(lock.parent());
+        for wait in waits.into_iter().flatten() {
+            match Self::find(lock, wait.waiter.request.mode) {
+                Ok(queue) => queue.enter(wait),
+                Err(error) => wait.fail(error),
+            }
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A place in a queue.

@@ -2,8 +2,8 @@
 //! changes of the guards and records (inotify), by the end of holders (pidfd), by its own callers, and at
 //! the latest by a tick, because watches overflow, run out and see nothing of remote changes.
 //!
-//! There is one such thread for local filesystems and one for the others: a network that hangs must not
-//! stop those who wait for a local lock.
+//! There is one such thread for local filesystems and one for each other device: a network that hangs must not stop
+//! those who wait for another lock. What ends by the clock while it hangs is told by [`super::alarm`].
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -306,7 +306,6 @@ impl Reactor {
         for id in woken.watches {
             self.notify(id);
         }
-        self.expire_leases();
     }
 
     /// The look that stands behind lost events.
@@ -336,12 +335,6 @@ impl Reactor {
         }
     }
 
-    fn expire_leases(&self) {
-        for held in self.holds.values().filter_map(Hold::held) {
-            held.expire();
-        }
-    }
-
     fn drop_ended_holds(&mut self) {
         let over: Vec<String> = self
             .holds
@@ -362,10 +355,8 @@ impl Reactor {
         }
         let now = Instant::now();
         let groups = self.groups.values().map(|group| group.next_look(now));
-        let leases = self.holds.values().filter_map(|hold| hold.held()?.lease_left());
         let watches = self.holds.values().filter_map(|hold| hold.watch_at);
         groups
-            .chain(leases)
             .chain(watches.map(|at| at.saturating_duration_since(now)))
             .min()
             .map_or(Some(TICK), |soonest| Some(soonest.min(TICK)))

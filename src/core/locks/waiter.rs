@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::alarm::{self, Alarm};
 use super::attempt::Blocker;
 use super::group::Key;
 use super::held::Held;
@@ -17,6 +18,9 @@ use crate::core::sys::identity;
 
 /// A wait that goes on is told again after this time.
 const REPEAT: Duration = Duration::from_secs(10);
+
+/// How long the thread that looks has for its last look, which tells who is in the way.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Names a waiter in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +85,7 @@ pub(super) struct Waiter {
     since: Instant,
     told: Option<(Option<Holder>, Liveness, Instant)>,
     first_generation: Option<u64>,
+    alarm: Option<Alarm>,
 }
 
 impl Waiter {
@@ -103,6 +108,7 @@ impl Waiter {
             since: Instant::now(),
             told: None,
             first_generation: None,
+            alarm: None,
         }
     }
 
@@ -110,8 +116,20 @@ impl Waiter {
         Key::new(&self.lock, &self.request)
     }
 
-    pub(super) fn deadline(&self) -> Deadline {
-        self.deadline
+    /// Ends the wait also where the thread that looks hangs in a look.
+    ///
+    /// # Errors
+    /// `ERR_IO` where the process may have no more threads.
+    pub(super) fn set_alarm(&mut self) -> Result<()> {
+        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(GRACE)) else {
+            return Ok(());
+        };
+        alarm::start()?;
+        let (answer, lock, since) = (self.answer.clone(), self.lock.clone(), self.since);
+        self.alarm = Some(Alarm::set(at, move || {
+            answer.give(Err(timed_out(&lock, since.elapsed(), None)));
+        }));
+        Ok(())
     }
 
     pub(super) fn is_single_try(&self) -> bool {

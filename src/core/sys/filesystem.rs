@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use crate::core::error::{At, Result};
+use crate::core::error::Result;
+use crate::core::sys::fs::call;
 
 /// A filesystem as statfs names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ const TABLE: &[(u64, &str, bool)] = &[
 /// In builds with the feature `testing`, `WARMSWAP_FILESYSTEM=<name>` pretends that every path is on that one.
 #[cfg(target_os = "linux")]
 pub fn of(path: &Path) -> Result<Filesystem> {
-    let stat = rustix::fs::statfs(path).at("statfs", path)?;
+    let stat = call("statfs", path, || rustix::fs::statfs(path))?;
     // The field's type differs between architectures; all magic numbers fit in 32 bits.
     #[expect(clippy::cast_sign_loss, reason = "magic numbers are 32-bit patterns")]
     let magic = stat.f_type as u64 & 0xffff_ffff;
@@ -82,7 +83,7 @@ fn pretended() -> Option<Filesystem> {
 /// The filesystem of an existing path.
 #[cfg(target_os = "macos")]
 pub fn of(path: &Path) -> Result<Filesystem> {
-    let stat = rustix::fs::statfs(path).at("statfs", path)?;
+    let stat = call("statfs", path, || rustix::fs::statfs(path))?;
     let bytes: Vec<u8> = stat
         .f_fstypename
         .iter()

@@ -1,0 +1,97 @@
+//! One thread that keeps time for all waits and leases: their ends are told also while a filesystem does not answer
+//! to the threads that look. So nothing is called here that a disk has to answer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::core::error::{At as _, Result};
+
+type Call = Box<dyn FnOnce() + Send>;
+/// When, and a number that no other alarm has.
+type Key = (Instant, u64);
+
+/// A call that is made at its time, unless this value is dropped before.
+pub(super) struct Alarm(Key);
+
+struct Set {
+    calls: BTreeMap<Key, Call>,
+    next: u64,
+    is_kept: bool,
+}
+
+static SET: Mutex<Set> = Mutex::new(Set {
+    calls: BTreeMap::new(),
+    next: 0,
+    is_kept: false,
+});
+static CHANGED: Condvar = Condvar::new();
+
+/// Starts the thread, before anything relies on it.
+///
+/// # Errors
+/// `ERR_IO` where the process may have no more threads: the next call tries again.
+pub(super) fn start() -> Result<()> {
+    let mut set = set();
+    if !set.is_kept {
+        std::thread::Builder::new()
+            .name("warmswap-alarm".to_owned())
+            .spawn(|| keep())
+            .at("clone", Path::new(""))?;
+        set.is_kept = true;
+    }
+    Ok(())
+}
+
+impl Alarm {
+    /// The call must not block.
+    pub(super) fn set(at: Instant, call: impl FnOnce() + Send + 'static) -> Self {
+        let mut set = set();
+        let key = (at, set.next);
+        set.next += 1;
+        set.calls.insert(key, Box::new(call));
+        if set
+            .calls
+            .first_key_value()
+            .is_some_and(|(first, _)| *first == key)
+        {
+            CHANGED.notify_one();
+        }
+        Self(key)
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // Dropped after the lock is let go: it may own what sets alarms itself.
+        let _call = set().calls.remove(&self.0);
+    }
+}
+
+fn set() -> MutexGuard<'static, Set> {
+    SET.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keep() -> ! {
+    let mut kept = set();
+    loop {
+        let first = kept.calls.first_key_value().map(|(key, _)| *key);
+        kept = match first {
+            None => CHANGED.wait(kept).unwrap_or_else(PoisonError::into_inner),
+            Some((at, _)) if at > Instant::now() => {
+                let left = at.saturating_duration_since(Instant::now());
+                let waited = CHANGED.wait_timeout(kept, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            Some(key) => {
+                let call = kept.calls.remove(&key);
+                drop(kept);
+                if let Some(call) = call {
+                    call();
+                }
+                set()
+            }
+        };
+    }
+}
