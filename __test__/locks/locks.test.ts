@@ -46,9 +46,9 @@ describe.each(modes)('%s mode', (mode) => {
 
   test('I4: the runner is killed with 16 waiting: run happens once more, everybody is served', async ({ memory }) => {
     const path = join(memory, 'key.lock')
-    const first = child('prewarm', path, { runMs: 60_000 })
+    const first = child('prewarm', path, { runMs: 60_000, mode })
     await first.line(/^running/)
-    const others = Array.from({ length: 4 }, () => child('prewarm', path, { runMs: 50 }))
+    const others = Array.from({ length: 4 }, () => child('prewarm', path, { runMs: 50, mode }))
     const job = {
       isReady: () => (existsSync(`${path}.value`) ? 'made' : undefined),
       run: async () => {
@@ -57,7 +57,7 @@ describe.each(modes)('%s mode', (mode) => {
         return 'made'
       },
     }
-    const here = Array.from({ length: 12 }, () => prewarm(path, job))
+    const here = Array.from({ length: 12 }, () => prewarm(path, job, { mode }))
     await Promise.all(others.map((each) => each.line(/^waiting/)))
     first.signal('SIGKILL')
     const roles = (await Promise.all(here)).map(({ role }) => role)
@@ -87,6 +87,18 @@ describe.each(modes)('%s mode', (mode) => {
     await lost
     expect(() => lock.assertHeld()).toThrow(expect.objectContaining({ code: 'ERR_LOCK_LOST' }))
     expect(lock.release()).toEqual({ released: false, reason: 'lost' })
+  })
+
+  test('I8: only its records deleted while held is noticed, and the next one gets in', async ({ memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode })
+    const lost = new Promise((resolve) => lock.signal.addEventListener('abort', resolve, { once: true }))
+    rmSync(join(memory, '.key.lock.lease'), { recursive: true })
+    await lost
+    expect(lock.release()).toEqual({ released: false, reason: 'lost' })
+    const next = await acquireLock(path, { mode, timeoutMs: 10_000 })
+    expect(next.generation).toBeGreaterThan(lock.generation)
+    next.release()
   })
 
   test('I8: a deleted lock directory is made again', async ({ memory }) => {
@@ -122,19 +134,29 @@ describe.each(modes)('%s mode', (mode) => {
     })
   })
 
-  test('I12: a terminated worker lets its lock go and drops its waits', async ({ memory }) => {
+  test.for(['is terminated', 'crashes', 'calls process.exit'] as const)('I12: a worker that %s lets its lock go and drops its waits', async (end, { memory }) => {
     const path = join(memory, 'key.lock')
     const source = `
       import('warmswap').then(async ({ acquireLock }) => {
         const { parentPort, workerData } = require('node:worker_threads')
         await acquireLock(workerData.path, { mode: workerData.mode })
         acquireLock(workerData.path, { mode: workerData.mode, onWait: () => parentPort.postMessage('waiting') })
+        parentPort.once('message', (end) => {
+          if (end === 'crashes') setImmediate(() => { throw new Error('crashed') })
+          else process.exit()
+        })
       })`
     for (let round = 0; round < 5; round += 1) {
       const worker = new Worker(source, { eval: true, workerData: { path, mode } })
       await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
       expect(await tryLock(path, { mode })).toBeNull()
-      await worker.terminate()
+      if (end === 'is terminated') {
+        await worker.terminate()
+      } else {
+        const ended = new Promise((resolve) => worker.once('exit', resolve))
+        worker.postMessage(end)
+        await ended
+      }
       const lock = await acquireLock(path, { mode, timeoutMs: 10_000 })
       expect(lock.tookOverFrom).toBeNull()
       lock.release()
@@ -218,7 +240,8 @@ describe.each(modes)('%s mode', (mode) => {
     const path = join(memory, 'key.lock')
     const started = performance.now()
     await Promise.all(Array.from({ length: 8 }, () => withLock(path, () => setTimeout(5), { mode })))
-    expect(performance.now() - started).toBeLessThan(2400)
+    // A convoy that polls each 250 ms takes 1769 ms.
+    expect(performance.now() - started).toBeLessThan(800)
   })
 
   test('I23: onWait says who, what and since when, and tells news', async ({ memory }) => {
@@ -361,12 +384,12 @@ test('I5: a stopped holder is not robbed in kernel mode', async ({ memory }) => 
   expect(await holder.line(/^released/)).toBe('released {"released":true}')
 }, 120_000)
 
-test('I5: only the guard or only the owner is deleted or broken while held', async ({ memory }) => {
+test.for(modes)('I5: only the guard or only the owner is deleted or broken while held in %s mode', async (mode, { memory }) => {
   const path = join(memory, 'key.lock')
-  const lock = await acquireLock(path)
-  unlinkSync(join(memory, '.key.lock.guard'))
+  const lock = await acquireLock(path, { mode })
+  if (mode === 'kernel') unlinkSync(join(memory, '.key.lock.guard'))
   writeFileSync(join(path, 'owner.json'), '{"pid":')
-  expect(await tryLock(path)).toBeNull()
+  expect(await tryLock(path, { mode })).toBeNull()
   lock.assertHeld()
   lock.release()
 })
@@ -472,4 +495,13 @@ test('the command line says who holds a lock, and holds one for a command', asyn
   runner.process.stdin?.end('done\n')
   expect((await runner.ended).code).toBe(7)
   expect(await cli('why', path).line(/./)).toMatch(/is free/)
+  const dead = child('hold', join(memory, 'dead.lock'))
+  await dead.line(/^held/)
+  dead.signal('SIGKILL')
+  await dead.ended
+  const lock = await acquireLock(path)
+  const sweep = cli('sweep', memory)
+  expect(await sweep.ended).toEqual({ code: 0, signal: null })
+  expect(sweep.lines).toEqual(['removed dead.lock', 'held    key.lock'])
+  lock.release()
 })

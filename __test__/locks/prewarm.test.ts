@@ -1,9 +1,11 @@
 /** examples/prewarm: today's half must show the trouble, ours must not. */
 
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
+import { tryLock } from 'warmswap'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
+import { test } from '../support/temp.js'
 
 test('I4: eight starts, the holder killed: today nobody is served, with warmswap everybody', async () => {
   const example = start(process.execPath, [join(repository, 'examples/prewarm/run.js')])
@@ -12,4 +14,19 @@ test('I4: eight starts, the holder killed: today nobody is served, with warmswap
   expect(rows.today?.slice(0, 3), example.stderr()).toEqual([0, 7, 1])
   expect(rows.warmswap?.slice(0, 3), example.stderr()).toEqual([7, 7, 2])
   expect(code).toBe(0)
+})
+
+test('I2: the adapter has the face of a mkdir lock, and none of its waits', async ({ memory }) => {
+  const { mkdirLock } = await import(join(repository, 'examples/prewarm/adapter.js'))
+  const path = join(memory, 'key.lock')
+  const giveBack = await mkdirLock(path)
+  expect(await tryLock(path)).toBeNull()
+  let told = (_line: string): void => {}
+  const line = new Promise<string>((resolve) => (told = resolve))
+  const next = mkdirLock(path, { log: told })
+  expect(await line).toMatch(new RegExp(`^waiting \\d+ ms for ${path}, held by pid ${process.pid} since `))
+  giveBack()
+  ;(await next)()
+  const again = await mkdirLock(path, { timeoutMs: 0 })
+  again()
 })

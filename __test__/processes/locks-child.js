@@ -1,7 +1,7 @@
 // A process that uses locks through the package and can be killed: locks-child.js <verb> <lock path> [options as JSON]
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
-import { acquireLock, prewarm, publishFenced, tryLock } from 'warmswap'
+import { acquireLock, prewarm } from 'warmswap'
 
 const [verb, path, json = '{}'] = process.argv.slice(2)
 const options = JSON.parse(json)
@@ -41,9 +41,6 @@ const verbs = {
     say('acquired', lock.tookOverFrom?.pid ?? 'none')
     lock.release()
   },
-  async try() {
-    say('try', (await tryLock(path, options)) === null ? 'busy' : 'taken')
-  },
   // A child that inherits what children inherit, or that covers.
   async spawn() {
     const lock = await acquireLock(path, options)
@@ -71,7 +68,7 @@ const verbs = {
         writeFileSync(value, 'made')
         return 'made'
       },
-    }, { onWait: () => say('waiting') })
+    }, { mode: options.mode, onWait: () => say('waiting') })
     say('got', result.role, result.tookOverFrom?.pid ?? 'none')
   },
   // Takes and gives back for some seconds, as several waiters; then says how often each got in, and the longest wait.
@@ -104,10 +101,6 @@ const verbs = {
       say('turn', got, gave)
       await new Promise((resolve) => setTimeout(resolve, 3))
     }
-  },
-  async publish() {
-    const answer = await publishFenced({ path, generation: options.generation }, options.from, options.to).then(() => 'published', (error) => error.code)
-    say(answer)
   },
 }
 await verbs[verb]()
