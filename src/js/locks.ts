@@ -1,5 +1,6 @@
 /** Orphan-aware locks: a killed holder never blocks anybody, a living one is never robbed. */
 
+import { hostname } from 'node:os'
 import { threadId } from 'node:worker_threads'
 import { abortable } from './abort.js'
 import type { CancelToken, LockListener, NativeLock, NativeLockEvent, NativeLockOptions } from './binding.cjs'
@@ -193,7 +194,7 @@ class Call {
       callUser(onWait, facts)
     } else if (waitedMs >= WARN_AFTER_MS && !this.#isWarned) {
       this.#isWarned = true
-      process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')
+      process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')
     }
   }
 
@@ -217,9 +218,11 @@ function callUser(onWait: (facts: Facts) => void, facts: Facts): void {
 }
 
 /** The holder in words. */
-export function describeHolder(holder: Holder | null): string {
+export function describeHolder(holder: Holder | null, liveness: Liveness | null): string {
   if (holder === null || holder.pid === undefined) return 'a holder that left no owner record'
-  const self = holder.pid === process.pid ? ' (this very process)' : ''
+  // The pid means nothing on another host; alive is only said of a process of this boot and pid namespace.
+  const isHere = liveness === 'alive' && holder.hostname?.split('+pidns-')[0] === hostname()
+  const self = isHere && holder.pid === process.pid ? ' (this very process)' : ''
   const command = holder.command ? `, '${holder.command}'` : ''
   const since = holder.since ? `, since ${holder.since}` : ''
   const progress = holder.progress ? `, doing: ${holder.progress.phase}` : ''

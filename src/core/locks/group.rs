@@ -86,7 +86,7 @@ impl Group {
 
     pub(super) fn forget(&mut self, id: WaiterId) {
         if self.waiters.front().is_some_and(|first| first.id == id) {
-            // The next one tries at once: the first may have held a record.
+            // The next one looks for itself: what the first has waited for depends on its own request.
             self.try_at = Some(Instant::now());
         }
         self.waiters.retain(|waiter| waiter.id != id);

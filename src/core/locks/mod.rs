@@ -24,18 +24,18 @@
 //! its release change on disk: no directory is made or removed, no file is replaced.
 //!
 //! # Modes
-//! *Kernel*, on filesystems of the allow list, decided by statfs before any lock call: first flock on the guard.
-//! It orders our takers and makes death visible at once: a record in kernel mode whose guard is the one we have
-//! locked has a dead holder. A record with another guard, mode or boot needs the verdict. *Lease*, elsewhere or
-//! asked for: no flock at all. A living holder changes its record each third of its lease; one that was not seen
-//! to change for one and a half leases is followed. A holder stops itself at nine tenths of its lease. Holders
-//! beat in both modes, so that a container and its host can share a directory.
+//! *Kernel*, on filesystems of the allow list, decided by statfs before any lock call: first flock on the guard. It
+//! orders our takers and makes death visible at once: a record in kernel mode whose guard is the one we have locked
+//! has a dead holder. A record with another guard, mode or boot needs the verdict. *Lease*, elsewhere or asked for:
+//! no flock to take it, and none at all where that cannot be trusted. A living holder changes its record each third
+//! of its lease; one that was not seen to change for one and a half leases is followed. A holder stops itself at
+//! nine tenths of its lease. Holders beat in both modes, so that a container and its host can share a directory.
 //!
 //! # Waiting
 //! One thread ([`reactor`]) waits for all callers, and takes for them what is free: a caller costs two changes of
-//! thread. Another one ([`alarm`]) tells the ends of waits and leases where a filesystem does not answer. The callers of one lock in one process stand in a queue
-//! ([`group`]) of which only the first tries. The guard is kept open, unlocked, while waiting: closing it would
-//! wake the waiters of all other processes.
+//! thread. Another one ([`alarm`]) tells the ends of waits and leases where a filesystem does not answer. The
+//! callers of one lock in one process stand in a queue ([`group`]) of which only the first tries. The guard is kept
+//! open, unlocked, while waiting: closing it would wake the waiters of all other processes.
 //!
 //! # Invariants
 //! I1 exclusion always; I2 a killed holder blocks nobody; I3 no instruction is fatal, `owner.json` is never
@@ -107,7 +107,7 @@ pub enum ModeChoice {
     Auto,
     /// flock, or an error where it cannot be trusted.
     Kernel,
-    /// No flock at all.
+    /// No flock to take it.
     Lease,
 }
 

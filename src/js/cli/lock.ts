@@ -43,7 +43,7 @@ async function list(directory: string): Promise<number> {
   for (const name of lockNames(directory)) {
     const { held, holder, liveness, ageMs } = await inspectLock(join(directory, name))
     const state = held ? (liveness === 'alive' ? 'held' : 'held?') : holder ? 'dead' : 'free'
-    const who = holder ? `  ${describeHolder(holder)}${ageMs === null ? '' : `, for ${seconds(ageMs)}`}` : ''
+    const who = holder ? `  ${describeHolder(holder, liveness)}${ageMs === null ? '' : `, for ${seconds(ageMs)}`}` : ''
     console.log(`${state.padEnd(6)} ${name}${who}`)
   }
   return 0
@@ -61,7 +61,7 @@ function seconds(milliseconds: number): string {
 /** What a person needs to know, and nothing that makes them delete files. */
 function explain({ path, held, holder, liveness, ageMs }: Inspected): string {
   if (holder === null) return `${path} is free: the next one who asks gets it at once.`
-  const who = `${describeHolder(holder)}${ageMs === null ? '' : `, for ${seconds(ageMs)}`}`
+  const who = `${describeHolder(holder, liveness)}${ageMs === null ? '' : `, for ${seconds(ageMs)}`}`
   if (!held) return `${path} was held by ${who}. That process has ended without giving it back; the next one who asks takes it over at once. Nothing needs to be done.`
   if (liveness === 'alive') return `${path} is held by ${who}. That process is alive: whoever waits gets the lock as soon as it gives it back or ends. To have it sooner, stop that process.`
   const window = holder.format === 'warmswap' ? 'one and a half of its lease (45 s by default)' : holder.format === 'ownerless' ? '30 s' : '10 minutes by default (options.foreignStaleMs)'
@@ -92,8 +92,8 @@ async function run(args: string[]): Promise<number> {
   let told = ''
   const lock = await acquireLock(path, {
     metadata: { command: withoutOptions(command, rest), directory: dirname(path) },
-    onWait({ holder, waitedMs }) {
-      const text = `waiting for ${path}, held by ${describeHolder(holder)}`
+    onWait({ holder, waitedMs, liveness }) {
+      const text = `waiting for ${path}, held by ${describeHolder(holder, liveness)}`
       if (text !== told && waitedMs > 0) console.error(`warmswap: ${text}`)
       told = text
     },
