@@ -200,8 +200,11 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
         .is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
-/// Seconds of a storm; WARMSWAP_LONG=1 asks for the long form.
+/// Seconds of a storm: WARMSWAP_LONG=1 asks for the long form, `npm run storm` for any.
 pub(crate) fn seconds(short: f64, long: f64) -> f64 {
+    if let Ok(wanted) = std::env::var("WARMSWAP_STORM_SECONDS") {
+        return wanted.parse().expect("seconds");
+    }
     if std::env::var("WARMSWAP_LONG").as_deref() == Ok("1") {
         long
     } else {
