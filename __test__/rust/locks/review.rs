@@ -13,7 +13,7 @@ use warmswap::core::sys::flock;
 use crate::arena::{
     Arena, MODES, NOBODY, Process, can_run_as_others, eventually, is_stopped, program, request,
 };
-use crate::mutants::{A_WHILE, SOON, write_legacy_lock};
+use crate::mutants::{A_WHILE, SOON, assert_kills, ensure, write_legacy_lock};
 
 /// A wait until nobody has the lock, in this process.
 fn wait_for_vacancy(arena: &Arena, request: &Request) -> mpsc::Receiver<Result<bool, &'static str>> {
@@ -143,6 +143,7 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     let environment = [
         ("WARMSWAP_FAULT", "1:HOLD:rename:/1.json"),
         ("WARMSWAP_FAULT_FIFO", &*fifo),
+        ("LOOK", "1"),
     ];
     let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
     holder.line().expect("held");
@@ -165,37 +166,54 @@ fn i8_a_lease_that_ends_while_its_renewal_hangs_is_told_in_time() {
     assert!(longest < 500, "assert_held() blocked for {longest} ms");
 }
 
-/// A filesystem that does not answer to the thread that looks: the holder is told by the clock alone.
-#[test]
-fn i8_a_lease_that_ends_while_a_look_hangs_is_told_in_time() {
+/// What a program says that takes by lease and meets a filesystem which does not answer to one call.
+fn said_while_it_hangs(call: &str, arguments: &[&str], more: &[(&str, &str)]) -> Option<String> {
     let arena = Arena::new();
     let fifo = fifo(&arena);
-    // A taking lists the records twice; the next list is that of the look at what is held.
-    let environment = [
-        ("WARMSWAP_FAULT", "3:HOLD:getdents:.key.lock.lease"),
-        ("WARMSWAP_FAULT_FIFO", &*fifo),
-    ];
-    let mut holder = Process::start(&["lose", &arena.lock(), "lease", "900"], &environment);
-    holder.line().expect("held");
-    let told = holder.line_within(SOON).expect("told before the look ends");
-    assert!(told.starts_with("lost"), "{told}");
+    let (verb, rest) = arguments.split_first()?;
+    let lock = arena.lock();
+    let arguments = [&[*verb, &*lock, "lease"], rest].concat();
+    let environment = [("WARMSWAP_FAULT", call), ("WARMSWAP_FAULT_FIFO", &*fifo)];
+    let mut program = Process::start(&arguments, &[&environment[..], more].concat());
+    let said = program.line_within(SOON)?;
+    if said == "held" {
+        program.line_within(SOON)
+    } else {
+        Some(said)
+    }
 }
 
-/// Who waits with an end is told of it also while the look at the lock hangs, though not who has it.
+/// The holder is told by the clock alone. A taking lists the records twice; the next list is that of the thread that
+/// looks at what is held.
+fn a_lease_ends_while_a_look_hangs(environment: &[(&str, &str)]) -> Result<(), String> {
+    let said = said_while_it_hangs("3:HOLD:getdents:.key.lock.lease", &["lose", "900"], environment);
+    ensure(
+        said.is_some_and(|said| said.starts_with("lost")),
+        "the holder was not told",
+    )
+}
+
 #[test]
-fn i16_a_wait_ends_while_a_look_hangs() {
+fn i8_kills_an_end_of_a_lease_that_waits_for_a_look() {
+    assert_kills(a_lease_ends_while_a_look_hangs, "lock-no-alarm");
+}
+
+/// Who waits with an end is told of it, though not who has the lock.
+fn a_wait_ends_while_a_look_hangs(environment: &[(&str, &str)]) -> Result<(), String> {
     for within in ["0", "100"] {
-        let arena = Arena::new();
-        let fifo = fifo(&arena);
-        let environment = [
-            ("WARMSWAP_FAULT", "1:HOLD:getdents:.key.lock.lease"),
-            ("WARMSWAP_FAULT_FIFO", &*fifo),
-            ("TIMEOUT_MS", within),
-        ];
-        let mut taker = Process::start(&["once", &arena.lock(), "lease"], &environment);
-        let answer = taker.line().expect("an answer");
-        assert!(answer.starts_with("ERR_LOCK_TIMEOUT"), "{within} ms: {answer}");
+        let environment = [environment, &[("TIMEOUT_MS", within)]].concat();
+        let said = said_while_it_hangs("1:HOLD:getdents:.key.lock.lease", &["once"], &environment);
+        ensure(
+            said.is_some_and(|said| said.starts_with("ERR_LOCK_TIMEOUT")),
+            &format!("a wait of {within} ms has no end"),
+        )?;
     }
+    Ok(())
+}
+
+#[test]
+fn i16_kills_an_end_of_a_wait_that_waits_for_a_look() {
+    assert_kills(a_wait_ends_while_a_look_hangs, "lock-no-alarm");
 }
 
 /// Beside a lock whose filesystem does not answer, one on another filesystem is looked at.

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::core::error::{At as _, Result};
+use crate::core::sys::fault;
 
 type Call = Box<dyn FnOnce() + Send>;
 /// When, and a number that no other alarm has.
@@ -19,12 +20,15 @@ struct Set {
     calls: BTreeMap<Key, Call>,
     next: u64,
     is_kept: bool,
+    /// When the thread looks by itself; `None` while it sleeps without an end.
+    looks_at: Option<Instant>,
 }
 
 static SET: Mutex<Set> = Mutex::new(Set {
     calls: BTreeMap::new(),
     next: 0,
     is_kept: false,
+    looks_at: None,
 });
 static CHANGED: Condvar = Condvar::new();
 
@@ -50,12 +54,12 @@ impl Alarm {
         let mut set = set();
         let key = (at, set.next);
         set.next += 1;
+        if fault::mutant("lock-no-alarm") {
+            return Self(key);
+        }
         set.calls.insert(key, Box::new(call));
-        if set
-            .calls
-            .first_key_value()
-            .is_some_and(|(first, _)| *first == key)
-        {
+        // The thread is not woken for what is over before its next look, as most waits and leases are.
+        if set.looks_at.is_none_or(|looks_at| at < looks_at) {
             CHANGED.notify_one();
         }
         Self(key)
@@ -77,6 +81,7 @@ fn keep() -> ! {
     let mut kept = set();
     loop {
         let first = kept.calls.first_key_value().map(|(key, _)| *key);
+        kept.looks_at = first.map(|(at, _)| at);
         kept = match first {
             None => CHANGED.wait(kept).unwrap_or_else(PoisonError::into_inner),
             Some((at, _)) if at > Instant::now() => {
