@@ -9,6 +9,7 @@
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
 //! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`; with TELL
 //! it prints `waiting` once it has to.
+//! `locks-child vacant <lock> <auto|lease>`: waits until nobody holds it, prints `vacant` or `orphaned`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
 //! `locks-child publish <lock> <generation> <from> <to> <sign>`: prints `waiting`; once the file `<sign>` is there
@@ -57,7 +58,18 @@ fn acquire(path: &str, request: &Request) -> Acquired {
 
 fn try_acquire(path: &str, request: &Request, deadline: Deadline) -> Result<Acquired> {
     let lock = LockPath::parse(path).expect("a lock path");
-    let on_wait: Option<OnWait> = std::env::var_os("TELL").map(|_| {
+    block_on(locks::acquire(
+        lock,
+        request.clone(),
+        deadline,
+        Cancel::new(),
+        tell(),
+    ))
+}
+
+/// Says once that it waits, if that is asked for.
+fn tell() -> Option<OnWait> {
+    std::env::var_os("TELL").map(|_| {
         let is_told = AtomicBool::new(false);
         let tell = move |_: WaitInfo| {
             if !is_told.swap(true, Ordering::SeqCst) {
@@ -65,14 +77,7 @@ fn try_acquire(path: &str, request: &Request, deadline: Deadline) -> Result<Acqu
             }
         };
         Box::new(tell) as OnWait
-    });
-    block_on(locks::acquire(
-        lock,
-        request.clone(),
-        deadline,
-        Cancel::new(),
-        on_wait,
-    ))
+    })
 }
 
 fn timeout() -> Deadline {
@@ -113,6 +118,7 @@ fn main() {
             acquired.held.release(None);
             say("released");
         }
+        "vacant" => vacant(rest),
         "lose" => lose(rest),
         "beside" => beside(rest),
         "apart" => apart(rest),
@@ -133,6 +139,20 @@ fn hold_until_killed() -> ! {
     loop {
         std::thread::park();
     }
+}
+
+fn vacant(rest: &[String]) {
+    let (sender, answer) = std::sync::mpsc::channel();
+    let lock = LockPath::parse(&rest[0]).expect("a lock path");
+    let wait = Wait::for_vacancy(lock, request(&rest[1], None), timeout(), tell(), move |outcome| {
+        let _nobody_left = sender.send(outcome.map_err(|error| error.code.as_str()));
+    });
+    Queue::find_apart(wait);
+    let outcome = answer.recv().expect("an answer");
+    say(outcome.map_or_else(
+        |code| code,
+        |orphaned| if orphaned { "orphaned" } else { "vacant" },
+    ));
 }
 
 fn lose(rest: &[String]) {

@@ -663,6 +663,24 @@ fn i2_a_wait_for_vacancy_ends_where_a_taker_gets_in() {
     }
 }
 
+/// Who may not make a guard here cannot take the lock, but can wait for its end.
+#[test]
+fn i2_who_may_only_read_waits_for_a_living_holder() {
+    if !can_run_as_others() {
+        return;
+    }
+    let arena = Arena::new();
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(arena.path(), readable).expect("readable to all");
+    let held = arena.acquire("lease", SOON).expect("the lock").held;
+    let mut reader = Command::new(program());
+    reader.args(["vacant", &arena.lock(), "auto"]).env("TELL", "1");
+    let mut reader = Process::spawn(reader.uid(NOBODY).gid(NOBODY));
+    assert_eq!(reader.line().as_deref(), Some("waiting"));
+    held.release(None);
+    assert_eq!(reader.line_within(SOON).as_deref(), Some("vacant"));
+}
+
 /// A lock that is with children, of which none is left: the process goes on, as that of a worker thread which has ended.
 fn leave_to_no_child(arena: &Arena) -> Arc<Held> {
     let covering = Request {
