@@ -24,7 +24,7 @@ pub(super) fn start<T: Send + 'static>(
 }
 
 /// Runs `work` on a thread of its own, and nobody waits for it: what a call does when it is done already. Where there
-/// is no thread to be had it is left undone.
+/// is no thread to be had it is dropped, and what it owns goes at once.
 pub(super) fn detach(name: &str, work: impl FnOnce() + Send + 'static) {
     drop(start(name, work));
 }

@@ -258,7 +258,7 @@ impl Wait {
         self.place.clone()
     }
 
-    /// The lock, and how it is asked for: what [`Queue::find`] wants to know.
+    /// The lock, and how it is asked for: what [`Queue::known`] wants to know.
     pub fn what(&self) -> (LockPath, ModeChoice) {
         (self.waiter.lock.clone(), self.waiter.request.mode)
     }

@@ -108,7 +108,7 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<Option<P
     };
     let Some(here) = Directory::open(target).optional()? else {
         // Somebody has removed the target: there is no place to put anything back to.
-        return keep_old(container).map(Some);
+        return keep_old(container);
     };
     let tree = Directory::open(&container.join("tree"))?;
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
@@ -124,23 +124,24 @@ fn roll_back(container: &Path, target: &Path, journal: &[u8]) -> Result<Option<P
     let Some(old) = Directory::open(&container.join("old")).optional()? else {
         return Ok(None);
     };
-    let mut is_whole = true;
     for entry in old.entries(target)? {
         match move_entry(&old, &here, &entry.name, target, Taken::Filled) {
-            Err(error) if error.is_exists() => is_whole = false,
+            Err(error) if error.is_exists() => {}
             moved => moved?,
         }
     }
-    if is_whole {
-        return Ok(None);
-    }
-    keep_old(container).map(Some)
+    keep_old(container)
 }
 
-fn keep_old(container: &Path) -> Result<PathBuf> {
+/// `None` where nothing is left to be kept.
+fn keep_old(container: &Path) -> Result<Option<PathBuf>> {
+    let old = container.join("old");
+    if fs::remove_directory(&old).optional().is_ok() {
+        return Ok(None);
+    }
     let kept = container.with_file_name(format!("{KEPT}{}", uuid::Uuid::new_v4().simple()));
-    fs::rename(&container.join("old"), &kept)?;
-    Ok(kept)
+    fs::rename(&old, &kept)?;
+    Ok(Some(kept))
 }
 
 /// What a directory is moved to whose name is taken by another one.

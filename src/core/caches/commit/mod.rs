@@ -326,6 +326,10 @@ impl Stage {
             Some(_) => None,
             None => self.lock(Duration::ZERO)?,
         };
+        // What was taken back under that lock fills it.
+        if self.mode != Mode::Replace && matches!(look(&self.target)?, Standing::Full(_)) {
+            return Err(not_empty(&self.target));
+        }
         let container = &self.remains.container;
         let Err(failure) = children::commit(container, &self.target, self.mode == Mode::Replace) else {
             return Ok((CommitWay::Children, 0));

@@ -171,3 +171,43 @@ pub fn rfc3339(milliseconds: u64) -> String {
     opendal::raw::Timestamp::from_millisecond(milliseconds)
         .map_or_else(|_| String::new(), |time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::memory::Memory;
+    use super::*;
+    use crate::core::sys::cancel::Cancel;
+
+    fn meter(cancel: Cancel) -> Arc<Meter> {
+        Arc::new(Meter::new(cancel, Duration::from_secs(3), 1))
+    }
+
+    #[test]
+    fn nothing_is_removed_for_a_call_that_has_ended() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let stores: [Box<dyn Store>; 2] = [
+            Box::new(file::Folder::new(root.path())),
+            Box::new(Memory::named("nothing is removed")),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            for store in stores {
+                let (running, ended) = (meter(Cancel::new()), meter(Cancel::new()));
+                let body = Body::Bytes(Bytes::from_static(b"object"));
+                store
+                    .write("a/object", body, Condition::Always, &running)
+                    .await
+                    .expect("written");
+                ended.cancel.cancel();
+                let failure = store.delete("a/object", &ended).await.expect_err("ended");
+                assert_eq!(failure.kind, Kind::Cancelled);
+                store.stat("a/object", &running).await.expect("it is there");
+                store.delete("a/object", &running).await.expect("removed");
+            }
+        });
+    }
+}
