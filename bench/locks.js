@@ -14,6 +14,8 @@ import { inTurn, median, quantile } from './lib/measure.js'
 import { report } from './lib/report.js'
 
 const PAIRS = 200
+/** Until then eight programs have started: one that loops before or after the others gets in more often. */
+const START_MS = 4000
 const KILLS = 200
 const PEER_KILLS = 3
 const HAND_OVERS = 200
@@ -173,7 +175,7 @@ for (let turn = 0; turn < ${PEER_HAND_OVERS}; turn += 1) {
 /** How often the one got in that got in most, for each time of the one that got in least; and the longest wait. */
 async function fairness(root, waitersOfEach) {
   const path = join(root, `fair-${waitersOfEach}.lock`)
-  const options = JSON.stringify({ seconds: 5, waiters: waitersOfEach, workMs: 1 })
+  const options = JSON.stringify({ beginsAt: Date.now() + START_MS, seconds: 5, waiters: waitersOfEach, workMs: 1 })
   const programs = Array.from({ length: 8 }, () => spawn(process.execPath, [child, 'loop', path, options], { stdio: ['ignore', 'pipe', 'inherit'] }))
   const said = await Promise.all(
     programs.map(async ({ stdout }) => {

@@ -384,6 +384,42 @@ test('I5: a stopped holder is not robbed in kernel mode', async ({ memory }) => 
   expect(await holder.line(/^released/)).toBe('released {"released":true}')
 }, 120_000)
 
+test('I13: a free lock in memory is there before the event loop turns, and who takes it again and again leaves it its turns', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  ;(await acquireLock(path)).release()
+  let turns = 0
+  const count = (): void => {
+    turns += 1
+    handle = setImmediate(count)
+  }
+  let handle = setImmediate(count)
+  for (let taking = 0; taking < 640; taking += 1) (await acquireLock(path)).release()
+  clearImmediate(handle)
+  expect(turns).toBeGreaterThanOrEqual(9)
+  expect(turns).toBeLessThan(64)
+})
+
+test('I18: who comes when the lock is given back does not go before who waits', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const stateOf = (pid: number): string | undefined => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]
+  const comeAgain = async (more: Parameters<typeof child>[3]): Promise<string> => {
+    const holder = child('comeAgain', path, {}, more)
+    await holder.line(/^held/)
+    const waiter = child('wait', path)
+    await waiter.line(/^waiting/)
+    // Else it may be fast enough by chance.
+    waiter.signal('SIGSTOP')
+    await expect.poll(() => stateOf(waiter.pid)).toBe('T')
+    holder.say('release')
+    const answer = await holder.line(/^gave|^went/)
+    waiter.signal('SIGCONT')
+    await waiter.line(/^acquired/)
+    return answer
+  }
+  expect(await comeAgain({})).toBe('gave way')
+  expect(await comeAgain({ testing: true, env: { WARMSWAP_MUTANT: 'lock-no-line' } })).toBe('went first')
+})
+
 test.for(modes)('I5: only the guard or only the owner is deleted or broken while held in %s mode', async (mode, { memory }) => {
   const path = join(memory, 'key.lock')
   const lock = await acquireLock(path, { mode })

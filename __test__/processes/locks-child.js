@@ -1,6 +1,7 @@
 // A process that uses locks through the package and can be killed: locks-child.js <verb> <lock path> [options as JSON]
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { acquireLock, prewarm } from 'warmswap'
 
 const [verb, path, json = '{}'] = process.argv.slice(2)
@@ -71,8 +72,9 @@ const verbs = {
     }, { mode: options.mode, onWait: () => say('waiting') })
     say('got', result.role, result.tookOverFrom?.pid ?? 'none')
   },
-  // Takes and gives back for some seconds, as several waiters; then says how often each got in, and the longest wait.
+  // Takes and gives back for some seconds from a moment on, as several waiters; then says how often each got in, and the longest wait.
   async loop() {
+    await new Promise((resolve) => setTimeout(resolve, options.beginsAt - Date.now()))
     const until = performance.now() + options.seconds * 1000
     let longest = 0
     const turn = async () => {
@@ -101,6 +103,19 @@ const verbs = {
       say('turn', got, gave)
       await new Promise((resolve) => setTimeout(resolve, 3))
     }
+  },
+  // Holds until told, then gives the lock back and comes again at once: says whether the event loop has turned before it had it.
+  async comeAgain() {
+    const lock = await acquireLock(path)
+    say('held')
+    await once(process.stdin, 'data')
+    lock.release()
+    let hasTurned = false
+    setImmediate(() => (hasTurned = true))
+    const again = await acquireLock(path)
+    say(hasTurned ? 'gave way' : 'went first')
+    again.release()
+    process.exit()
   },
 }
 await verbs[verb]()

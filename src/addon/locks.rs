@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Object, PromiseRaw};
+use napi::bindgen_prelude::{Either, Object, PromiseRaw};
 use napi_derive::napi;
 use serde_json::Value;
 
@@ -185,35 +185,35 @@ pub struct NativeLock {
 
 type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 
-/// Takes a lock.
-#[napi(ts_return_type = "Promise<Reply<NativeLock>>")]
+/// Takes a lock: at once where it is free and nothing on the way waits.
+#[napi(ts_return_type = "Reply<NativeLock> | Promise<Reply<NativeLock>>")]
 pub fn acquire_lock<'env>(
     env: &'env Env,
     path: String,
     options: NativeLockOptions,
     listener: &LockListener,
     token: Option<&CancelToken>,
-) -> napi::Result<Object<'env>> {
-    let (settle, promise) = promise(env)?;
+) -> napi::Result<Either<Reply<NativeLock>, Object<'env>>> {
     let call = Call::new(env, listener, options.call, token)?;
-    match asked(&path, options) {
-        Ok((lock, request, deadline)) => {
-            let ended = call.clone();
-            let on_wait = call.wait_listener();
-            call.begin(Wait::for_lock(
-                lock,
-                request,
-                deadline,
-                Some(on_wait),
-                move |acquired| {
-                    ended.end();
-                    settle(acquired.and_then(|acquired| ended.keep(acquired)));
-                },
-            ));
-        }
-        Err(error) => settle(Err(error)),
-    }
-    Ok(promise)
+    let first_try = runtime::guarded(|| {
+        let (lock, request, deadline) = asked(&path, options)?;
+        let taken = call.take_now(&lock, &request)?;
+        Ok(taken.map_or_else(|| Either::B((lock, request, deadline)), Either::A))
+    })?;
+    let (lock, request, deadline) = match first_try.0 {
+        Ok(Either::A(taken)) => return Ok(Either::A(Reply(Ok(taken)))),
+        Ok(Either::B(asked)) => asked,
+        Err(error) => return Ok(Either::A(Reply(Err(error)))),
+    };
+    let (settle, promise) = promise(env)?;
+    let ended = call.clone();
+    let on_wait = call.wait_listener();
+    let wait = Wait::for_lock(lock, request, deadline, Some(on_wait), move |acquired| {
+        ended.end();
+        settle(acquired.and_then(|acquired| ended.keep(acquired)));
+    });
+    call.begin(wait);
+    Ok(Either::B(promise))
 }
 
 /// Waits until nobody holds a lock; `true` where a dead holder had left it.
@@ -282,6 +282,11 @@ impl Call {
             Ok(None) => Queue::find_apart(wait),
             Err(error) => wait.fail(error),
         }
+    }
+
+    fn take_now(&self, lock: &LockPath, request: &Request) -> Result<Option<NativeLock>> {
+        let acquired = locks::take_now(lock, request)?;
+        acquired.map(|acquired| self.keep(acquired)).transpose()
     }
 
     fn end(&self) {

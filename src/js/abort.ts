@@ -7,7 +7,7 @@ import { native, unwrap, type Failure } from './native.js'
 /** Runs a native call that can be cancelled. An abort rejects with the signal's own reason if the caller gave one. */
 export async function abortable<T>(
   signal: AbortSignal | undefined,
-  start: (token: CancelToken) => Promise<T | Failure>,
+  start: (token: CancelToken) => T | Failure | Promise<T | Failure>,
 ): Promise<T> {
   signal?.throwIfAborted()
   const token = new native.CancelToken()

@@ -173,8 +173,8 @@ export declare class Unpacker {
   result(): Promise<Reply<NativeUnpackResult>>
 }
 
-/** Takes a lock. */
-export declare function acquireLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<NativeLock>>
+/** Takes a lock: at once where it is free and nothing on the way waits. */
+export declare function acquireLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Reply<NativeLock> | Promise<Reply<NativeLock>>
 
 /** Starts counting fault points; does nothing in a published build. */
 export declare function armFaults(): void

@@ -847,12 +847,13 @@ fn i22_a_process_without_threads_is_told_so() {
         child.reap();
         line.unwrap_or_default()
     };
-    // The first thread is the program's own, the second the reactor's, the third the heartbeat's.
+    // The first thread is the program's own, then come the reactor's, the heartbeat's and the alarm's.
     assert!(once("1").starts_with("ERR_IO"), "no reactor");
     assert!(once("2").starts_with("ERR_IO"), "no heartbeat");
+    assert!(once("3").starts_with("ERR_IO"), "no alarm");
     assert!(
         !arena.locks().join(".key.lock.lease/1.json").exists(),
         "taken without a heartbeat"
     );
-    assert!(once("3").starts_with("held"), "enough");
+    assert!(once("4").starts_with("held"), "enough");
 }

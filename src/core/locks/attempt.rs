@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::alarm;
 use super::directory::{self, Found};
@@ -16,6 +16,7 @@ use super::observation::{self, Observer, Subject};
 use super::paths::LockPath;
 use super::record::{GuardId, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
 use super::verdict::{self, Liveness, Standing};
+use super::written::Written;
 use super::{Goal, ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
@@ -44,6 +45,10 @@ pub(super) enum Step {
     Blocked(Box<Blocker>),
 }
 
+/// For so long whoever comes leaves the lock to those who wait: they have to wake up first, and a process that loops is
+/// awake. Of eight that loop the ratio of most to fewest turns was 2.5 to 3.5 without it, and is 2.1 to 2.8 (bench locks).
+const GIVES_WAY: Duration = Duration::from_millis(2);
+
 /// One taker.
 pub(super) struct Attempt {
     lock: LockPath,
@@ -54,6 +59,8 @@ pub(super) struct Attempt {
     mode: Mode,
     /// Open, not locked: closing it would wake the other waiters.
     guard: Option<GuardFile>,
+    gives_way: bool,
+    gives_way_until: Option<Instant>,
     observer: Observer,
 }
 
@@ -72,6 +79,7 @@ impl Attempt {
         }
         let device = fs::stat_followed(lock.parent())?.device;
         heartbeat::start(device)?;
+        alarm::start()?;
         Ok(Self {
             lock: lock.clone(),
             request,
@@ -80,12 +88,38 @@ impl Attempt {
             device,
             mode,
             guard: None,
+            gives_way: false,
+            gives_way_until: None,
             observer: Observer::default(),
         })
     }
 
+    /// Leaves the lock, for a moment, to those who were there first.
+    pub(super) fn give_way(&mut self) {
+        self.gives_way = true;
+    }
+
     pub(super) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Takes the lock on the caller's own thread, where that waits for nothing: in memory, while the lock is free. `None`
+    /// otherwise.
+    pub(super) fn take_now(mut self) -> Result<Option<Arc<Held>>> {
+        if self.mode != Mode::Kernel || !self.filesystem.is_in_memory() {
+            return Ok(None);
+        }
+        match self.step()? {
+            Step::Taken(held) => Ok(Some(held)),
+            Step::Vacant { .. } | Step::Blocked(_) => Ok(None),
+        }
+    }
+
+    /// Says that somebody waits, to those who come and find the lock free.
+    pub(super) fn stand_in_line(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.stand_in_line();
+        }
     }
 
     /// Goes on with the open guard of a taker that gave up, and with what it has seen.
@@ -165,7 +199,9 @@ impl Attempt {
             Mode::Lease => None,
             Mode::Kernel => match self.lock_guard()? {
                 Locked::Yes(guard) => Some(guard),
-                Locked::Busy => return Ok(Took::Blocked(Box::new(self.describe_holder()?))),
+                Locked::Busy(look_again) => {
+                    return Ok(Took::Blocked(Box::new(self.describe_holder(look_again)?)));
+                }
                 Locked::Unsupported => {
                     self.mode = Mode::Lease;
                     None
@@ -192,13 +228,18 @@ impl Attempt {
         loop {
             let file = match self.guard.take() {
                 Some(file) => file,
-                None => GuardFile::open(&self.lock)?,
+                None => self.open_guard()?,
             };
+            let now = Instant::now();
+            if let Some(until) = self.gives_way_until.filter(|until| *until > now) {
+                self.guard = Some(file);
+                return Ok(Locked::Busy(Some(until - now)));
+            }
             match file.attempt() {
                 Ok(Attempted::Locked(guard)) => return Ok(Locked::Yes(guard)),
                 Ok(Attempted::Busy(file)) => {
                     self.guard = Some(file);
-                    return Ok(Locked::Busy);
+                    return Ok(Locked::Busy(None));
                 }
                 Ok(Attempted::Replaced) => {}
                 Err(error) if self.request.mode == ModeChoice::Auto && lacks_flock(&error) => {
@@ -207,6 +248,14 @@ impl Attempt {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn open_guard(&mut self) -> Result<GuardFile> {
+        let file = GuardFile::open(&self.lock)?;
+        if self.gives_way && file.has_line() {
+            self.gives_way_until = Some(Instant::now() + GIVES_WAY);
+        }
+        Ok(file)
     }
 
     /// Whether a directory keeps us out, asked before there is a record of ours: one that stood while we wait would keep
@@ -225,7 +274,7 @@ impl Attempt {
     }
 
     /// Who has the guard. Its record may not be there yet, or be given back already.
-    fn describe_holder(&self) -> Result<Blocker> {
+    fn describe_holder(&self, look_again: Option<Duration>) -> Result<Blocker> {
         let found = inspect(&self.lock)?;
         let liveness = found.liveness.unwrap_or(Liveness::Unknown);
         Ok(Blocker {
@@ -237,7 +286,7 @@ impl Attempt {
                 .and_then(|holder| holder.pid),
             holder: found.holder,
             liveness,
-            look_again: None,
+            look_again,
             is_foreign: false,
         })
     }
@@ -312,27 +361,25 @@ impl Attempt {
         if n > MAX_NUMBER {
             return Err(self.numbered.exhausted());
         }
-        if self.mode == Mode::Lease {
-            alarm::start()?;
-        }
         let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);
         let record = self.make_record(n, predecessor.as_deref(), guard.as_ref());
         let prepared = self.lock.prepared(&record.token);
         let begun = identity::boot_micros();
         let taken = self.prepare_and_link(&record, &prepared, guard.as_ref());
-        if !matches!(taken, Ok(true)) {
+        if !matches!(taken, Ok(Some(_))) {
             // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
             let _swept_later = fs::remove_tree(&prepared);
         }
-        if !taken? {
+        let Some(written) = taken? else {
             // The file stays open where it is still the guard, so that nobody is woken for nothing.
             self.guard = guard.map(Guard::unlock).transpose()?;
             return Ok(None);
-        }
+        };
         let claim = Claim {
             lock: self.lock.clone(),
             record,
+            written,
             guard,
             is_orphan,
             predecessor,
@@ -343,25 +390,26 @@ impl Attempt {
         Ok(Some(Held::start(claim)))
     }
 
+    /// `None` where another taker was faster.
     fn prepare_and_link(
         &self,
         record: &Record,
         prepared: &std::path::Path,
         guard: Option<&Guard>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Written>> {
         record.assert_has_room()?;
-        directory::prepare(&self.lock, prepared, &record.to_bytes()?)?;
+        let written = directory::prepare(&self.lock, prepared, &record.to_bytes()?)?;
         if record.n == 1 {
             self.numbered.ensure_directory(&self.lock.next(&record.token))?;
         }
         if !self.numbered.link(&prepared.join("owner.json"), record.n)? {
-            return Ok(false);
+            return Ok(None);
         }
         let settled = self.settle(record, guard);
         if !matches!(settled, Ok(true)) {
             self.numbered.remove(record.n)?;
         }
-        settled
+        Ok(settled?.then_some(written))
     }
 
     /// A slow taker can link a number whose owner has long been followed and removed, and a guard may have
@@ -476,7 +524,8 @@ enum Took {
 
 enum Locked {
     Yes(Guard),
-    Busy,
+    /// Somebody has it, or goes first for so long.
+    Busy(Option<Duration>),
     Unsupported,
 }
 

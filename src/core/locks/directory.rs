@@ -10,6 +10,7 @@ use std::path::Path;
 use super::paths::LockPath;
 use super::record::{self, Contents};
 use super::shared;
+use super::written::Written;
 use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::{fault, fs};
@@ -71,7 +72,7 @@ fn not_a_directory(path: &Path, kind: fs::Kind) -> Error {
 }
 
 /// Makes a directory that is ready to be published.
-pub(super) fn prepare(lock: &LockPath, prepared: &Path, owner: &[u8]) -> Result<()> {
+pub(super) fn prepare(lock: &LockPath, prepared: &Path, owner: &[u8]) -> Result<Written> {
     let directory = if let Some(spare) = take_spare(lock, prepared) {
         spare
     } else {
@@ -81,7 +82,9 @@ pub(super) fn prepare(lock: &LockPath, prepared: &Path, owner: &[u8]) -> Result<
     let path = prepared.join(OWNER);
     let mut file = directory.create_new(OsStr::new(OWNER), 0o644, &path)?;
     fs::write_all(&mut file, owner, &path)?;
-    fs::set_file_mode(&file, 0o644, &path)
+    let written = Written::new(file, &path)?;
+    written.set_mode(0o644, &path)?;
+    Ok(written)
 }
 
 /// The emptied spare under our own name; `None` where there is none that is a directory and lets itself be emptied.

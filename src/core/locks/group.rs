@@ -195,6 +195,9 @@ impl Group {
         };
         if self.attempt.as_ref().is_none_or(|(id, _)| *id != first.id) {
             let mut attempt = Attempt::new(&self.key.lock, Arc::clone(&first.request))?;
+            if !first.is_single_try() {
+                attempt.give_way();
+            }
             if let Some((_, mut earlier)) = self.attempt.take() {
                 attempt.inherit(&mut earlier);
             }
@@ -207,6 +210,9 @@ impl Group {
     }
 
     fn blocked(&mut self, blocker: Blocker) {
+        if let Some((_, attempt)) = &mut self.attempt {
+            attempt.stand_in_line();
+        }
         let now = Instant::now();
         let retry = RETRIES.get(self.retries).map(|pause| now + *pause);
         self.retries = self.retries.saturating_add(1);

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -20,6 +20,7 @@ pub(super) struct GuardFile {
     file: File,
     path: PathBuf,
     id: GuardId,
+    is_in_line: bool,
 }
 
 /// The guard under our lock.
@@ -48,7 +49,36 @@ pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     flock::try_shared(&file, path).map(|is_free| Some(!is_free))
 }
 
+/// Whether anybody waits for the lock, in this process or in another one. As [`is_busy`], this wakes nobody.
+pub(super) fn has_line(lock: &LockPath) -> Result<bool> {
+    let path = &*lock.guard();
+    let file = fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK).optional()?;
+    file.map_or(Ok(false), |file| is_marked(&file, path))
+}
+
+fn is_marked(file: &File, path: &Path) -> Result<bool> {
+    Ok(!fault::mutant("lock-no-line") && flock::is_marked(file, path)?)
+}
+
 impl GuardFile {
+    /// Says that its owner waits, until it has the lock or closes the file. Advice for fairness: where it cannot be given,
+    /// the kernel decides who is next.
+    pub(super) fn stand_in_line(&mut self) {
+        self.is_in_line = self.is_in_line || flock::mark(&self.file, &self.path).is_ok();
+    }
+
+    fn leave_line(&mut self) {
+        if self.is_in_line {
+            drop(flock::unmark(&self.file, &self.path));
+            self.is_in_line = false;
+        }
+    }
+
+    /// Whether anybody else waits.
+    pub(super) fn has_line(&self) -> bool {
+        is_marked(&self.file, &self.path).unwrap_or(false)
+    }
+
     /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
     /// that created the file (jj-vcs/jj#9736): it is another one that is locked.
     pub(super) fn open(lock: &LockPath) -> Result<Self> {
@@ -74,20 +104,21 @@ impl GuardFile {
                 device: stat.device,
                 inode: stat.inode,
             },
+            is_in_line: false,
         })
     }
 
     /// Takes the lock if it is free now.
-    pub(super) fn attempt(self) -> Result<Attempted> {
+    pub(super) fn attempt(mut self) -> Result<Attempted> {
         let locked = flock::try_exclusive(&self.file, &self.path)?;
         if !fault::mutant("lock-no-inode-check") && !self.is_current()? {
             return Ok(Attempted::Replaced);
         }
-        Ok(if locked {
-            Attempted::Locked(Guard(self))
-        } else {
-            Attempted::Busy(self)
-        })
+        if !locked {
+            return Ok(Attempted::Busy(self));
+        }
+        self.leave_line();
+        Ok(Attempted::Locked(Guard(self)))
     }
 
     fn is_current(&self) -> Result<bool> {

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use super::alarm::Alarm;
 use super::guard::Guard;
 use super::numbered::Numbered;
 use super::paths::LockPath;
 use super::record::{self, Contents, Failure, GuardId, Holder, Mode, Progress, Record};
 use super::tenure::{OnLost, Tenure};
+use super::written::Written;
 use super::{Request, directory, fence, heartbeat};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::identity::boot_micros;
@@ -42,6 +44,7 @@ pub enum Release {
 pub(super) struct Claim {
     pub(super) lock: LockPath,
     pub(super) record: Record,
+    pub(super) written: Written,
     pub(super) guard: Option<Guard>,
     /// The predecessor did not give it back.
     pub(super) is_orphan: bool,
@@ -72,6 +75,8 @@ pub struct Held {
     /// A release has met a check or a renewal that was at the files: that one clears away what there is.
     is_left_to_another: AtomicBool,
     took_over_from: Mutex<Option<Holder>>,
+    /// When it is watched from.
+    watch: Mutex<Option<Alarm>>,
     /// What the holder said last and the heartbeat has not written yet.
     news: Mutex<Option<Progress>>,
     /// Held over I/O.
@@ -81,8 +86,18 @@ pub struct Held {
 /// What this holder has on disk.
 struct Files {
     record: Record,
+    /// The record as it was linked, and as it stays in the lock directory. `None` once it is given back, and in lease mode:
+    /// there an answer may be an old one that was kept (NFS), or inodes may not be one file's alone (FUSE).
+    written: Option<Written>,
     guard: Option<Guard>,
     is_published: bool,
+}
+
+impl Files {
+    /// Whether what was linked stands there, as far as that can be told without reading it.
+    fn is_written_at(&self, path: &Path) -> bool {
+        self.written.as_ref().is_some_and(|written| written.is_at(path))
+    }
 }
 
 impl Held {
@@ -91,6 +106,7 @@ impl Held {
         let Claim {
             lock,
             record,
+            written,
             guard,
             is_orphan,
             predecessor,
@@ -98,6 +114,7 @@ impl Held {
             device,
             begun,
         } = claim;
+        let mode = record.mode;
         let orphan = predecessor.as_ref().filter(|_| is_orphan);
         let held = Arc::new(Self {
             numbered: Numbered::of(&lock),
@@ -105,19 +122,21 @@ impl Held {
             token: record.token.clone(),
             n: record.n,
             base: record.base,
-            mode: record.mode,
+            mode,
             ttl: request.lease_ttl,
             device,
             covers_children: request.covers_children,
             is_handed_out: AtomicBool::new(false),
             inherited_failure: record.failure.clone(),
-            tenure: Tenure::start(record.mode, request.lease_ttl, begun),
+            tenure: Tenure::start(mode, request.lease_ttl, begun),
             is_left_to_another: AtomicBool::new(false),
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
             predecessor,
+            watch: Mutex::default(),
             news: Mutex::default(),
             files: Mutex::new(Files {
                 record,
+                written: (mode == Mode::Kernel).then_some(written),
                 guard,
                 is_published: false,
             }),
@@ -171,6 +190,13 @@ impl Held {
     /// Calls once when the lock is lost, at once if it is lost already.
     pub fn on_lost(&self, call: OnLost) {
         self.tenure.on_lost(call);
+    }
+
+    /// Keeps the alarm that says when to watch it.
+    pub(super) fn set_watch(&self, alarm: Alarm) {
+        if self.is_held() {
+            *lock(&self.watch) = Some(alarm);
+        }
     }
 
     /// `ERR_LOCK_LOST` unless the lock is held. Needs no system call but the clock.
@@ -238,7 +264,7 @@ impl Held {
         // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
         if self.is_held()
             && !self
-                .finds_its_record()
+                .finds_its_record(&files)
                 .unwrap_or_else(|error| is_kept_by_a_failure(&error))
         {
             self.tenure.lose(FOLLOWED);
@@ -262,10 +288,11 @@ impl Held {
             self.give_back(&mut files, failure);
         } else {
             // Lost by the clock, and nobody has followed yet.
-            if matches!(self.finds_its_record(), Ok(true)) {
+            if matches!(self.finds_its_record(&files), Ok(true)) {
                 self.give_back(&mut files, None);
             }
         }
+        files.written = None;
         if let Some(guard) = files.guard.take() {
             // Closing frees it too.
             drop(guard.release());
@@ -276,6 +303,7 @@ impl Held {
         }
         heartbeat::forget(self);
         self.tenure.end();
+        let _unwatched = lock(&self.watch).take();
         ended
     }
 
@@ -309,6 +337,9 @@ impl Held {
         if !files.is_published {
             return Directory::Unknown;
         }
+        if files.is_written_at(&self.lock.owner()) {
+            return Directory::Ours;
+        }
         match record::read(&self.lock.owner()) {
             Ok(Some((_, Contents::Record(record)))) if record.token == self.token => Directory::Ours,
             Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => Directory::Anothers,
@@ -334,8 +365,12 @@ impl Held {
     }
 
     /// Whether the record of our number is ours.
-    fn finds_its_record(&self) -> Result<bool> {
-        let found = record::read(&self.numbered.path(self.n))?;
+    fn finds_its_record(&self, files: &Files) -> Result<bool> {
+        let path = self.numbered.path(self.n);
+        if files.is_written_at(&path) {
+            return Ok(true);
+        }
+        let found = record::read(&path)?;
         Ok(matches!(found, Some((_, Contents::Record(record))) if record.token == self.token))
     }
 
@@ -421,7 +456,7 @@ impl Held {
         let published = record
             .to_bytes()
             .and_then(|bytes| directory::prepare(&self.lock, &prepared, &bytes))
-            .and_then(|()| directory::publish(&self.lock, &prepared));
+            .and_then(|_| directory::publish(&self.lock, &prepared));
         if !matches!(published, Ok(true)) {
             drop(fs::remove_tree(&prepared));
         }

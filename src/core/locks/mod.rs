@@ -37,6 +37,10 @@
 //! callers of one lock in one process stand in a queue ([`group`]) of which only the first tries. The guard is kept
 //! open, unlocked, while waiting: closing it would wake the waiters of all other processes.
 //!
+//! A free lock in memory (tmpfs), where no call waits for a disk, is taken on the caller's own thread
+//! ([`take_now`]). That is faster than a waiter wakes up, and a process that loops would always be first: so who
+//! waits marks the guard, and who comes and finds the mark goes the waiters' way, and gives way there for 2 ms.
+//!
 //! # Invariants
 //! I1 exclusion always; I2 a killed holder blocks nobody; I3 no instruction is fatal, `owner.json` is never
 //! partial; I4 one taker-over, everybody served; I5 a living holder is never robbed; I6 identity beats the pid;
@@ -74,6 +78,7 @@ mod sweep;
 mod tenure;
 mod verdict;
 mod waiter;
+mod written;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -97,6 +102,7 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fs;
 pub use crate::core::sys::identity::Liveness;
 
+use attempt::Attempt;
 use reactor::Mailbox;
 use waiter::{Answer, Outcome, Waiter, WaiterId};
 
@@ -179,6 +185,9 @@ pub async fn acquire(
     on_wait: Option<OnWait>,
 ) -> Result<Acquired> {
     cancel.check()?;
+    if let Some(acquired) = take_now(&lock, &request)? {
+        return Ok(acquired);
+    }
     let (sender, answer) = oneshot::channel();
     let wait = Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
         drop(sender.send(acquired));
@@ -190,6 +199,31 @@ pub async fn acquire(
         () = cancel.cancelled() => Err(Cancel::error()),
         answer = answer => answer.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the thread that waits for locks has ended")))
     }
+}
+
+/// Takes a free lock on the caller's own thread, where nothing can make that wait: its directory is known to be in
+/// memory. `None` where the lock has to be waited for, or somebody waits for it already.
+///
+/// # Errors
+/// As [`acquire`].
+pub fn take_now(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
+    let is_quick = held(&PARENTS)
+        .get(lock.parent())
+        .is_some_and(|device| device.is_in_memory && device.trusted);
+    if !is_quick || request.mode == ModeChoice::Lease || guard::has_line(lock).unwrap_or(true) {
+        return Ok(None);
+    }
+    let Some(queue) = Queue::known(lock, request.mode)? else {
+        return Ok(None);
+    };
+    let taken = Attempt::new(lock, Arc::new(request.clone()))?.take_now()?;
+    Ok(taken.map(|held| {
+        queue.0.watch_later(&held);
+        Acquired {
+            held,
+            waited_since: None,
+        }
+    }))
 }
 
 /// One call that has not entered a queue yet.
@@ -279,6 +313,7 @@ pub struct Queue(Arc<Mailbox>);
 struct Device {
     number: u64,
     trusted: bool,
+    is_in_memory: bool,
 }
 
 /// Parent directories that were looked at, so that their next caller need not ask on a thread of its own. What it decides
@@ -307,8 +342,10 @@ impl Queue {
         if let Some(queue) = Self::known(lock, mode)? {
             return Ok(queue);
         }
+        let filesystem = lock.filesystem()?;
         let device = Device {
-            trusted: lock.filesystem()?.trusted,
+            trusted: filesystem.trusted,
+            is_in_memory: filesystem.is_in_memory(),
             number: fs::stat_followed(lock.parent())?.device,
         };
         let mut parents = held(&PARENTS);

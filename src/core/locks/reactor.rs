@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::alarm::Alarm;
 use super::group::{Group, Key};
 use super::held::Held;
 use super::waiter::{Waiter, WaiterId};
@@ -26,6 +27,7 @@ const UNWATCHED: Duration = Duration::from_millis(20);
 enum Message {
     Wait(Box<Waiter>),
     Forget(WaiterId),
+    Watch(Weak<Held>),
 }
 
 /// For other threads: the inbox of a reactor.
@@ -88,6 +90,14 @@ impl Mailbox {
         self.send(Message::Forget(id));
     }
 
+    /// Watches a lock, unless it is given back very soon.
+    pub(super) fn watch_later(self: &Arc<Self>, held: &Arc<Held>) {
+        let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(held));
+        held.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
+            mailbox.send(Message::Watch(watched));
+        }));
+    }
+
     fn send(&self, message: Message) {
         self.messages
             .lock()
@@ -114,8 +124,6 @@ enum Watcher {
 struct Hold {
     held: Weak<Held>,
     watches: Vec<WatchId>,
-    /// When its watches are to be set, until they are.
-    watch_at: Option<Instant>,
 }
 
 impl Hold {
@@ -128,7 +136,7 @@ struct Reactor {
     mailbox: Arc<Mailbox>,
     events: Events,
     groups: HashMap<Key, Group>,
-    /// Locks that this process holds, by token.
+    /// Locks that this process holds and that are watched, by token.
     holds: HashMap<String, Hold>,
     watchers: HashMap<WatchId, HashSet<Watcher>>,
     /// The last tick.
@@ -142,10 +150,10 @@ impl Reactor {
                 match message {
                     Message::Wait(waiter) => self.enqueue(*waiter),
                     Message::Forget(id) => self.groups.values_mut().for_each(|group| group.forget(id)),
+                    Message::Watch(held) => self.watch_hold(held),
                 }
             }
             self.look_at_due_groups();
-            self.watch_due_holds();
             self.pause();
         }
     }
@@ -197,14 +205,8 @@ impl Reactor {
     }
 
     fn look(&mut self, group: &mut Group) {
-        let watch_at = Some(Instant::now() + UNWATCHED);
         for held in group.look() {
-            let hold = Hold {
-                held: Arc::downgrade(&held),
-                watches: Vec::new(),
-                watch_at,
-            };
-            self.holds.insert(held.token().to_owned(), hold);
+            self.mailbox.watch_later(&held);
         }
     }
 
@@ -230,22 +232,10 @@ impl Reactor {
         is_new
     }
 
-    fn watch_due_holds(&mut self) {
-        let now = Instant::now();
-        let is_due = |hold: &Hold| hold.watch_at.is_some_and(|at| at <= now);
-        let due: Vec<Arc<Held>> = self
-            .holds
-            .values()
-            .filter(|hold| is_due(hold))
-            .filter_map(Hold::held)
-            .collect();
-        for held in due {
-            self.watch_hold(&held);
-            held.check();
-        }
-    }
-
-    fn watch_hold(&mut self, held: &Held) {
+    fn watch_hold(&mut self, weak: Weak<Held>) {
+        let Some(held) = weak.upgrade().filter(|held| held.is_held()) else {
+            return;
+        };
         let watcher = Watcher::Hold(held.token().to_owned());
         let lock = held.lock();
         let paths = [lock.records(), PathBuf::from(lock.directory())];
@@ -253,10 +243,10 @@ impl Reactor {
             .iter()
             .filter_map(|path| self.watch(path, Interest::Entries, &watcher))
             .collect();
-        if let Some(hold) = self.holds.get_mut(held.token()) {
-            hold.watches = watches;
-            hold.watch_at = None;
-        }
+        let hold = Hold { held: weak, watches };
+        self.holds.insert(held.token().to_owned(), hold);
+        // What happened to it before.
+        held.check();
     }
 
     fn watch(&mut self, path: &Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
@@ -354,11 +344,7 @@ impl Reactor {
             return None;
         }
         let now = Instant::now();
-        let groups = self.groups.values().map(|group| group.next_look(now));
-        let watches = self.holds.values().filter_map(|hold| hold.watch_at);
-        groups
-            .chain(watches.map(|at| at.saturating_duration_since(now)))
-            .min()
-            .map_or(Some(TICK), |soonest| Some(soonest.min(TICK)))
+        let soonest = self.groups.values().map(|group| group.next_look(now)).min();
+        Some(soonest.map_or(TICK, |soonest| soonest.min(TICK)))
     }
 }

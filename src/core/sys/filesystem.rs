@@ -18,6 +18,13 @@ pub struct Filesystem {
     pub trusted: bool,
 }
 
+impl Filesystem {
+    /// Whether no call on it waits for a disk or a network.
+    pub fn is_in_memory(&self) -> bool {
+        self.name == "tmpfs"
+    }
+}
+
 /// Magic numbers of linux/magic.h and of the filesystems' own headers.
 #[cfg(target_os = "linux")]
 const TABLE: &[(u64, &str, bool)] = &[
