@@ -45,6 +45,8 @@ pub struct NativeLockOptions {
     pub thread_id: f64,
     /// Names the call in its events.
     pub call: f64,
+    /// A free lock in memory may be taken without a turn of the event loop.
+    pub at_once: bool,
 }
 
 /// What happens to a wait or to a lock.
@@ -195,9 +197,14 @@ pub fn acquire_lock<'env>(
     token: Option<&CancelToken>,
 ) -> napi::Result<Either<Reply<NativeLock>, Object<'env>>> {
     let call = Call::new(env, listener, options.call, token)?;
+    let at_once = options.at_once;
     let first_try = runtime::guarded(|| {
         let (lock, request, deadline) = asked(&path, options)?;
-        let taken = call.take_now(&lock, &request)?;
+        let taken = if at_once {
+            call.take_now(&lock, &request)?
+        } else {
+            None
+        };
         Ok(taken.map_or_else(|| Either::B((lock, request, deadline)), Either::A))
     })?;
     let (lock, request, deadline) = match first_try.0 {

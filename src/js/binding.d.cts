@@ -403,6 +403,8 @@ export interface NativeLockOptions {
   threadId: number
   /** Names the call in its events. */
   call: number
+  /** A free lock in memory may be taken without a turn of the event loop. */
+  atOnce: boolean
 }
 
 /** How to pack. */

@@ -1,7 +1,6 @@
 /** Orphan-aware locks: a killed holder never blocks anybody, a living one is never robbed. */
 
 import { hostname } from 'node:os'
-import { setImmediate as turn } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import { abortable } from './abort.js'
 import type { CancelToken, LockListener, NativeLock, NativeLockEvent, NativeLockOptions } from './binding.cjs'
@@ -76,7 +75,7 @@ type Facts = Parameters<NonNullable<LockOptions['onWait']>>[0]
 /** Options that were checked, in the addon's form. */
 interface Checked {
   path: string
-  native: Omit<NativeLockOptions, 'call'>
+  native: Omit<NativeLockOptions, 'call' | 'atOnce'>
   signal: AbortSignal | undefined
   onWait: ((facts: Facts) => void) | undefined
 }
@@ -126,14 +125,8 @@ export interface AcquiredLock {
   native: NativeLock
 }
 
-/** A free lock in memory is taken without a turn of the event loop: after so many takings, some 10 ms, it gets one. */
-const TAKINGS_A_TURN = 64
-let takings = 0
-
 /** Takes the lock with options that were checked. */
 export async function acquireChecked(checked: Checked): Promise<AcquiredLock> {
-  takings += 1
-  if (takings % TAKINGS_A_TURN === 0) await turn()
   const call = new Call(checked)
   try {
     const taken = await call.run((options, token) => native.acquireLock(checked.path, options, listener(), token))
@@ -143,6 +136,9 @@ export async function acquireChecked(checked: Checked): Promise<AcquiredLock> {
     throw error
   }
 }
+
+/** A free lock in memory is taken without a turn of the event loop; one of so many calls, some 10 ms, gives it one. */
+const CALLS_A_TURN = 64
 
 /** Calls that wait or hold, by the number that the addon names them with. */
 const calls = new Map<number, Call>()
@@ -171,7 +167,7 @@ class Call {
 
   /** Runs the native call, with a token where there is a signal that can raise it. */
   async run<T>(start: (options: NativeLockOptions, token?: CancelToken) => T | Failure | Promise<T | Failure>): Promise<T> {
-    const options = { ...this.#checked.native, call: this.#number }
+    const options = { ...this.#checked.native, call: this.#number, atOnce: this.#number % CALLS_A_TURN !== 0 }
     const { signal } = this.#checked
     return signal === undefined ? unwrap(await start(options)) : await abortable(signal, (token) => start(options, token))
   }

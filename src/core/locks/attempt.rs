@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::alarm;
 use super::directory::{self, Found};
@@ -45,10 +45,6 @@ pub(super) enum Step {
     Blocked(Box<Blocker>),
 }
 
-/// For so long whoever comes leaves the lock to those who wait: they have to wake up first, and a process that loops is
-/// awake. Of eight that loop the ratio of most to fewest turns was 2.5 to 3.5 without it, and is 2.1 to 2.8 (bench locks).
-const GIVES_WAY: Duration = Duration::from_millis(2);
-
 /// One taker.
 pub(super) struct Attempt {
     lock: LockPath,
@@ -59,8 +55,6 @@ pub(super) struct Attempt {
     mode: Mode,
     /// Open, not locked: closing it would wake the other waiters.
     guard: Option<GuardFile>,
-    gives_way: bool,
-    gives_way_until: Option<Instant>,
     observer: Observer,
 }
 
@@ -88,15 +82,8 @@ impl Attempt {
             device,
             mode,
             guard: None,
-            gives_way: false,
-            gives_way_until: None,
             observer: Observer::default(),
         })
-    }
-
-    /// Leaves the lock, for a moment, to those who were there first.
-    pub(super) fn give_way(&mut self) {
-        self.gives_way = true;
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -199,9 +186,7 @@ impl Attempt {
             Mode::Lease => None,
             Mode::Kernel => match self.lock_guard()? {
                 Locked::Yes(guard) => Some(guard),
-                Locked::Busy(look_again) => {
-                    return Ok(Took::Blocked(Box::new(self.describe_holder(look_again)?)));
-                }
+                Locked::Busy => return Ok(Took::Blocked(Box::new(self.describe_holder()?))),
                 Locked::Unsupported => {
                     self.mode = Mode::Lease;
                     None
@@ -228,18 +213,13 @@ impl Attempt {
         loop {
             let file = match self.guard.take() {
                 Some(file) => file,
-                None => self.open_guard()?,
+                None => GuardFile::open(&self.lock)?,
             };
-            let now = Instant::now();
-            if let Some(until) = self.gives_way_until.filter(|until| *until > now) {
-                self.guard = Some(file);
-                return Ok(Locked::Busy(Some(until - now)));
-            }
             match file.attempt() {
                 Ok(Attempted::Locked(guard)) => return Ok(Locked::Yes(guard)),
                 Ok(Attempted::Busy(file)) => {
                     self.guard = Some(file);
-                    return Ok(Locked::Busy(None));
+                    return Ok(Locked::Busy);
                 }
                 Ok(Attempted::Replaced) => {}
                 Err(error) if self.request.mode == ModeChoice::Auto && lacks_flock(&error) => {
@@ -248,14 +228,6 @@ impl Attempt {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn open_guard(&mut self) -> Result<GuardFile> {
-        let file = GuardFile::open(&self.lock)?;
-        if self.gives_way && file.has_line() {
-            self.gives_way_until = Some(Instant::now() + GIVES_WAY);
-        }
-        Ok(file)
     }
 
     /// Whether a directory keeps us out, asked before there is a record of ours: one that stood while we wait would keep
@@ -274,7 +246,7 @@ impl Attempt {
     }
 
     /// Who has the guard. Its record may not be there yet, or be given back already.
-    fn describe_holder(&self, look_again: Option<Duration>) -> Result<Blocker> {
+    fn describe_holder(&self) -> Result<Blocker> {
         let found = inspect(&self.lock)?;
         let liveness = found.liveness.unwrap_or(Liveness::Unknown);
         Ok(Blocker {
@@ -286,7 +258,7 @@ impl Attempt {
                 .and_then(|holder| holder.pid),
             holder: found.holder,
             liveness,
-            look_again,
+            look_again: None,
             is_foreign: false,
         })
     }
@@ -524,8 +496,7 @@ enum Took {
 
 enum Locked {
     Yes(Guard),
-    /// Somebody has it, or goes first for so long.
-    Busy(Option<Duration>),
+    Busy,
     Unsupported,
 }
 

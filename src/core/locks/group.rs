@@ -195,9 +195,6 @@ impl Group {
         };
         if self.attempt.as_ref().is_none_or(|(id, _)| *id != first.id) {
             let mut attempt = Attempt::new(&self.key.lock, Arc::clone(&first.request))?;
-            if !first.is_single_try() {
-                attempt.give_way();
-            }
             if let Some((_, mut earlier)) = self.attempt.take() {
                 attempt.inherit(&mut earlier);
             }
@@ -210,9 +207,7 @@ impl Group {
     }
 
     fn blocked(&mut self, blocker: Blocker) {
-        if let Some((_, attempt)) = &mut self.attempt {
-            attempt.stand_in_line();
-        }
+        self.stand_in_line();
         let now = Instant::now();
         let retry = RETRIES.get(self.retries).map(|pause| now + *pause);
         self.retries = self.retries.saturating_add(1);
@@ -228,6 +223,17 @@ impl Group {
             waiter.tell(&blocker);
         }
         self.blocker = Some(blocker);
+    }
+
+    /// Only who stays, and will take the lock, was there first.
+    fn stand_in_line(&mut self) {
+        let stays = self.waiters.front().is_some_and(|first| !first.is_single_try());
+        if let Some((_, attempt)) = &mut self.attempt
+            && stays
+            && self.key.goal == Goal::Take
+        {
+            attempt.stand_in_line();
+        }
     }
 
     /// Whoever has waited long enough goes.

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
@@ -11,7 +11,7 @@ use super::paths::LockPath;
 use super::record::GuardId;
 use super::shared;
 use crate::core::error::{Error, Optional as _, Result};
-use crate::core::sys::{fault, flock, fs};
+use crate::core::sys::{fault, flock, fs, mark};
 
 /// The guard file, open and not necessarily locked. Its descriptor is writable, because its last close tells
 /// all waiters (IN_CLOSE_WRITE); so a waiter keeps it open, or it would wake the others by giving up.
@@ -49,34 +49,28 @@ pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     flock::try_shared(&file, path).map(|is_free| Some(!is_free))
 }
 
-/// Whether anybody waits for the lock, in this process or in another one. As [`is_busy`], this wakes nobody.
+/// Whether anybody waits for the lock by its guard. As [`is_busy`], this wakes nobody.
 pub(super) fn has_line(lock: &LockPath) -> Result<bool> {
+    if fault::mutant("lock-no-line") {
+        return Ok(false);
+    }
     let path = &*lock.guard();
     let file = fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK).optional()?;
-    file.map_or(Ok(false), |file| is_marked(&file, path))
-}
-
-fn is_marked(file: &File, path: &Path) -> Result<bool> {
-    Ok(!fault::mutant("lock-no-line") && flock::is_marked(file, path)?)
+    file.map_or(Ok(false), |file| mark::is_marked(&file, path))
 }
 
 impl GuardFile {
     /// Says that its owner waits, until it has the lock or closes the file. Advice for fairness: where it cannot be given,
     /// the kernel decides who is next.
     pub(super) fn stand_in_line(&mut self) {
-        self.is_in_line = self.is_in_line || flock::mark(&self.file, &self.path).is_ok();
+        self.is_in_line = self.is_in_line || mark::mark(&self.file, &self.path).is_ok();
     }
 
     fn leave_line(&mut self) {
         if self.is_in_line {
-            drop(flock::unmark(&self.file, &self.path));
+            drop(mark::unmark(&self.file, &self.path));
             self.is_in_line = false;
         }
-    }
-
-    /// Whether anybody else waits.
-    pub(super) fn has_line(&self) -> bool {
-        is_marked(&self.file, &self.path).unwrap_or(false)
     }
 
     /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor

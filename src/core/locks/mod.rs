@@ -39,7 +39,7 @@
 //!
 //! A free lock in memory (tmpfs), where no call waits for a disk, is taken on the caller's own thread
 //! ([`take_now`]). That is faster than a waiter wakes up, and a process that loops would always be first: so who
-//! waits marks the guard, and who comes and finds the mark goes the waiters' way, and gives way there for 2 ms.
+//! waits in kernel mode marks the guard, and who comes and finds the mark goes the waiters' way.
 //!
 //! # Invariants
 //! I1 exclusion always; I2 a killed holder blocks nobody; I3 no instruction is fatal, `owner.json` is never
@@ -210,7 +210,11 @@ pub fn take_now(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> 
     let is_quick = held(&PARENTS)
         .get(lock.parent())
         .is_some_and(|device| device.is_in_memory && device.trusted);
-    if !is_quick || request.mode == ModeChoice::Lease || guard::has_line(lock).unwrap_or(true) {
+    if !is_quick || request.mode == ModeChoice::Lease {
+        return Ok(None);
+    }
+    // Those of this process are served in the order of their calls.
+    if waiter::is_any() || guard::has_line(lock).unwrap_or(true) {
         return Ok(None);
     }
     let Some(queue) = Queue::known(lock, request.mode)? else {

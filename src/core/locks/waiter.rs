@@ -1,6 +1,6 @@
 //! One call that waits for a lock: until when, and whom it tells.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,14 @@ const REPEAT: Duration = Duration::from_secs(10);
 
 /// How long the thread that looks has for its last look, which tells who is in the way.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Waiters of this process that have no answer yet.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether anybody waits in this process, also who has not been looked at yet.
+pub(super) fn is_any() -> bool {
+    WAITING.load(Ordering::SeqCst) > 0
+}
 
 /// Names a waiter in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +105,7 @@ impl Waiter {
         answer: Answer,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        WAITING.fetch_add(1, Ordering::SeqCst);
         Self {
             id: WaiterId(NEXT.fetch_add(1, Ordering::Relaxed)),
             lock,
@@ -200,6 +209,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::SeqCst);
         // Whoever was answered hears nothing of it; the others must not wait for a thread that is gone.
         let error = Error::new(Code::Closed, "the thread that waits for locks has ended");
         self.answer.give(Err(error));

@@ -12,5 +12,6 @@ pub mod filesystem;
 pub mod flock;
 pub mod fs;
 pub mod identity;
+pub mod mark;
 pub mod path;
 pub mod watch;
