@@ -214,7 +214,7 @@ pub fn take_now(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> 
         return Ok(None);
     }
     // Those of this process are served in the order of their calls.
-    if waiter::is_any() || guard::has_line(lock).unwrap_or(true) {
+    if waiter::is_any_for(lock) || guard::has_line(lock).unwrap_or(true) {
         return Ok(None);
     }
     let Some(queue) = Queue::known(lock, request.mode)? else {

@@ -1,7 +1,8 @@
 //! One call that waits for a lock: until when, and whom it tells.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::alarm::{self, Alarm};
@@ -22,12 +23,38 @@ const REPEAT: Duration = Duration::from_secs(10);
 /// How long the thread that looks has for its last look, which tells who is in the way.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Waiters of this process that have no answer yet.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// How many waiters of this process each lock has, also who has not been looked at yet.
+static WAITING: LazyLock<Mutex<HashMap<LockPath, usize>>> = LazyLock::new(Mutex::default);
 
-/// Whether anybody waits in this process, also who has not been looked at yet.
-pub(super) fn is_any() -> bool {
-    WAITING.load(Ordering::SeqCst) > 0
+fn waiting() -> MutexGuard<'static, HashMap<LockPath, usize>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One of [`WAITING`], until it is dropped.
+struct Counted(LockPath);
+
+impl Counted {
+    fn new(lock: &LockPath) -> Self {
+        *waiting().entry(lock.clone()).or_default() += 1;
+        Self(lock.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut waiting = waiting();
+        if let Some(others) = waiting.get_mut(&self.0) {
+            *others -= 1;
+            if *others == 0 {
+                waiting.remove(&self.0);
+            }
+        }
+    }
+}
+
+/// Whether anybody in this process waits for this lock.
+pub(super) fn is_any_for(lock: &LockPath) -> bool {
+    waiting().contains_key(lock)
 }
 
 /// Names a waiter in this process.
@@ -94,6 +121,7 @@ pub(super) struct Waiter {
     told: Option<(Option<Holder>, Liveness, Instant)>,
     first_generation: Option<u64>,
     alarm: Option<Alarm>,
+    counted: Option<Counted>,
 }
 
 impl Waiter {
@@ -105,8 +133,8 @@ impl Waiter {
         answer: Answer,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        WAITING.fetch_add(1, Ordering::SeqCst);
         Self {
+            counted: Some(Counted::new(&lock)),
             id: WaiterId(NEXT.fetch_add(1, Ordering::Relaxed)),
             lock,
             request,
@@ -190,15 +218,21 @@ impl Waiter {
             held,
             waited_since: self.first_generation,
         };
-        self.answer.give(Ok(Outcome::Acquired(acquired)));
+        self.answer(Ok(Outcome::Acquired(acquired)));
     }
 
     pub(super) fn find_vacant(self, orphaned: bool) {
-        self.answer.give(Ok(Outcome::Vacant { orphaned }));
+        self.answer(Ok(Outcome::Vacant { orphaned }));
     }
 
     pub(super) fn fail(self, error: Error) {
-        self.answer.give(Err(error));
+        self.answer(Err(error));
+    }
+
+    fn answer(mut self, outcome: Result<Outcome>) {
+        // Before: whoever gets the answer may call again at once, and must not find itself waiting.
+        self.counted = None;
+        self.answer.give(outcome);
     }
 
     pub(super) fn time_out(self, blocker: Option<&Blocker>) {
@@ -209,7 +243,6 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::SeqCst);
         // Whoever was answered hears nothing of it; the others must not wait for a thread that is gone.
         let error = Error::new(Code::Closed, "the thread that waits for locks has ended");
         self.answer.give(Err(error));
