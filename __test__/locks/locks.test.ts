@@ -404,6 +404,23 @@ test('I13: a free lock in memory is there before the event loop turns, and who t
   expect(withoutTurn).toBeLessThanOrEqual(630)
 })
 
+test('I18: callers of one process are served in the order of their calls, also who calls before the first was looked at', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  for (let round = 0; round < 100; round += 1) {
+    const lock = await acquireLock(path)
+    const order: number[] = []
+    const enter = async (caller: number): Promise<void> => {
+      const taken = await acquireLock(path)
+      order.push(caller)
+      taken.release()
+    }
+    const first = enter(1)
+    lock.release()
+    await Promise.all([first, enter(2)])
+    expect(order).toEqual([1, 2])
+  }
+})
+
 test('I18: who comes when the lock is given back does not go before who waits', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const stateOf = (pid: number): string | undefined => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]
