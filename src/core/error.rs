@@ -74,6 +74,8 @@ codes! {
     WorkerExited = "ERR_WORKER_EXITED", retryable: true;
     /// More requests wait than the queue takes.
     QueueFull = "ERR_QUEUE_FULL", retryable: true;
+    /// An entry that the call needs belongs to another user, in a directory that everybody may write to.
+    Untrusted = "ERR_UNTRUSTED", retryable: false;
 }
 
 /// One failure of the core.

@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'ERR_TOO_LARGE'
   | 'ERR_WORKER_EXITED'
   | 'ERR_QUEUE_FULL'
+  | 'ERR_UNTRUSTED'
 
 /** Registered, so that it is the same symbol in every realm, worker and duplicate copy of the package. */
 const BRAND = Symbol.for('warmswap.error@1')

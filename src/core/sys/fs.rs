@@ -66,6 +66,8 @@ pub struct Stat {
     pub inode: u64,
     /// Names that point to it.
     pub links: u64,
+    /// Owner.
+    pub uid: u32,
     /// Last change of the bytes, nanoseconds since the epoch.
     pub modified_ns: i128,
     /// Last change of the inode, nanoseconds since the epoch.
@@ -89,6 +91,7 @@ pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
         device: stat.st_dev as u64,
         inode: stat.st_ino as u64,
         links: stat.st_nlink as u64,
+        uid: stat.st_uid,
         modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec as i64),
         changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec as i64),
     }
@@ -100,6 +103,49 @@ pub fn open(path: &Path, flags: OFlags) -> Result<File> {
     call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(File::from)
 }
 
+/// Opens an existing regular file. Anything else at the path is an error that names it, and nothing blocks: a FIFO
+/// would wait for its other end, and a device can do anything.
+pub fn open_regular(path: &Path, flags: OFlags) -> Result<File> {
+    match open(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        Ok(file) => {
+            expect_regular(stat_file(&file, path)?, path)?;
+            Ok(file)
+        }
+        Err(error) => Err(explain(error, path)),
+    }
+}
+
+/// Names what is in the place of a regular file, where `open` only returned an errno.
+fn explain(error: Error, path: &Path) -> Error {
+    const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
+    const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
+    const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
+    match error.errno() {
+        Some(ELOOP | EISDIR | ENXIO) => match stat(path).and_then(|stat| expect_regular(stat, path)) {
+            Err(named) if named.errno() != Some(rustix::io::Errno::NOENT.raw_os_error()) => named,
+            _ => error,
+        },
+        _ => error,
+    }
+}
+
+/// Fails if an entry is not a regular file: with `ELOOP`, `EISDIR` or `ENXIO`, and a message that names what it is.
+fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
+    let (found, errno) = match stat.kind {
+        Kind::File => return Ok(()),
+        Kind::Directory => ("a directory", rustix::io::Errno::ISDIR),
+        Kind::Symlink => ("a symbolic link", rustix::io::Errno::LOOP),
+        Kind::Other => ("a pipe, socket or device", rustix::io::Errno::NXIO),
+    };
+    let mut error = Error::io("open", path, errno.into());
+    error.message = format!(
+        "'{}' is {found} of uid {}. Expected a regular file. Remove it, or use another path",
+        path.display(),
+        stat.uid
+    );
+    Err(error)
+}
+
 /// Opens a file for reading, through links: one that the caller names is not ours to judge.
 pub fn open_followed(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -107,13 +153,24 @@ pub fn open_followed(path: &Path) -> Result<File> {
 }
 
 /// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
-/// The mode is set explicitly, so that the umask of its first user does not shut out the others.
+/// What is there must be a regular file, as in [`open_regular`].
 pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    call("open", path, || {
+    let flags = OFlags::RDWR
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    let opened = call("open", path, || {
         rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
-    })
-    .map(File::from)
+    });
+    match opened.map(File::from) {
+        Ok(file) => {
+            expect_regular(stat_file(&file, path)?, path)?;
+            Ok(file)
+        }
+        Err(error) => Err(explain(error, path)),
+    }
 }
 
 /// Makes a new file; `AlreadyExists` if there is an entry of that name.
@@ -250,18 +307,18 @@ pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<()> {
     })
 }
 
-/// Reads a whole file; the last part must not be a link.
+/// Reads a whole regular file; the last part must not be a link.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut file = open(path, OFlags::RDONLY)?;
+    let mut file = open_regular(path, OFlags::RDONLY)?;
     let mut bytes = Vec::new();
     call("read", path, || Ok::<(), io::Error>(()))?;
     io::copy(&mut file, &mut bytes).at("read", path)?;
     Ok(bytes)
 }
 
-/// Reads at most `limit` bytes of a file: a longer one is `ERR_TOO_LARGE`, whatever its size claims.
+/// Reads at most `limit` bytes of a regular file: a longer one is `ERR_TOO_LARGE`, whatever its size claims.
 pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let file = open_regular(path, OFlags::RDONLY)?;
     // Room for a small file, or std reads it in ever larger pieces from 32 bytes on.
     let mut bytes = Vec::with_capacity(4096);
     call("read", path, || Ok::<(), io::Error>(()))?;
@@ -542,6 +599,32 @@ mod tests {
         assert_eq!(read_capped(&file, 5).expect("five bytes"), b"12345");
         let error = read_capped(&file, 4).expect_err("five bytes are too many");
         assert_eq!(error.code, crate::core::error::Code::TooLarge);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_opened_and_nothing_blocks() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| root.path().join(name);
+        create_directories(&at("directory")).expect("mkdir");
+        symlink(Path::new("directory"), &at("link")).expect("symlink");
+        rustix::fs::mknodat(CWD, at("pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("mkfifo");
+        for (name, found) in [
+            ("directory", "a directory"),
+            ("link", "a symbolic link"),
+            ("pipe", "a pipe"),
+        ] {
+            let path = at(name);
+            let calls = [
+                read(&path).map(drop),
+                read_capped(&path, 9).map(drop),
+                open_regular(&path, OFlags::RDWR).map(drop),
+                open_or_create(&path, 0o644).map(drop),
+            ];
+            for result in calls {
+                let error = result.expect_err(name);
+                assert!(error.message.contains(found), "{name}: {}", error.message);
+            }
+        }
     }
 
     #[test]

@@ -14,4 +14,5 @@ pub mod fs;
 pub mod identity;
 pub mod mark;
 pub mod path;
+pub mod trust;
 pub mod watch;

@@ -1,0 +1,138 @@
+//! Which entries of a directory may be acted on.
+//!
+//! In a directory that every user may write to (`/tmp`), any entry can come from another user. Such an entry may
+//! be *read*: another user's lock counts as what it says. It must not be replayed, removed, renamed into, or
+//! trusted without reading. An entry is trusted if one of these holds:
+//!
+//! * its directory is not world-writable (write permission of the group is trust: umask 002, setgid, fsGroup);
+//! * it belongs to the owner of its directory, who can replace it anyway;
+//! * it belongs to root;
+//! * it belongs to this user.
+//!
+//! "This user" is the owner that a file gets that is created in that directory, not `geteuid()`: the two differ
+//! with root squash, in user namespaces, and on CIFS and 9p. A filesystem that gives every entry one owner counts as
+//! a single user by the second rule.
+//!
+//! In a user namespace, all users that it does not map are shown as one uid (65534). In a sticky directory that uid
+//! proves nothing, so neither the second nor the third rule applies to it there.
+
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::fs::{self, Stat};
+
+const OTHERS_MAY_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+const ROOT: u32 = 0;
+
+/// The uid that stands for every user that this user namespace does not map; `None` where all users are mapped.
+static UNMAPPED: LazyLock<Option<u32>> = LazyLock::new(|| {
+    let read = |path| fs::read_capped(Path::new(path), 4096).ok();
+    let map = String::from_utf8(read("/proc/self/uid_map")?).ok()?;
+    let overflow = String::from_utf8(read("/proc/sys/kernel/overflowuid")?).ok()?;
+    let overflow = overflow.trim().parse().ok()?;
+    let maps_it = map.lines().any(|line| {
+        let fields: Vec<u64> = line
+            .split_whitespace()
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        matches!(fields[..], [first, _, count] if (first..first + count).contains(&u64::from(overflow)))
+    });
+    (!maps_it).then_some(overflow)
+});
+
+/// A directory whose entries are judged by their owner.
+#[derive(Debug)]
+pub struct Surroundings {
+    directory: PathBuf,
+    stat: Stat,
+    this_user: OnceLock<u32>,
+}
+
+impl Surroundings {
+    /// Reads owner and mode of a directory, through links.
+    pub fn of(directory: &Path) -> Result<Self> {
+        Ok(Self::new(directory, fs::stat_followed(directory)?))
+    }
+
+    /// Uses what `fstat` returned for an open directory.
+    pub fn new(directory: &Path, stat: Stat) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            stat,
+            this_user: OnceLock::new(),
+        }
+    }
+
+    /// Whether an entry of this directory may be replayed, removed, renamed into, or trusted without reading.
+    pub fn trusts(&self, entry: &Stat) -> bool {
+        if self.stat.mode & OTHERS_MAY_WRITE == 0 {
+            return true;
+        }
+        let proves_owner = self.stat.mode & STICKY == 0 || Some(entry.uid) != *UNMAPPED;
+        (proves_owner && (entry.uid == self.stat.uid || entry.uid == ROOT)) || entry.uid == self.this_user()
+    }
+
+    /// Fails with the path and its owner if the entry is not trusted.
+    pub fn check(&self, entry: &Stat, path: &Path) -> Result<()> {
+        if self.trusts(entry) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Untrusted,
+            format!(
+                "'{}' belongs to another user (uid {}) and is in a directory that everybody may write to. Remove it, or use a directory of your own",
+                path.display(),
+                entry.uid
+            ),
+        )
+        .at(path))
+    }
+
+    /// The owner of a file that this process creates here.
+    fn this_user(&self) -> u32 {
+        *self.this_user.get_or_init(|| {
+            fs::anonymous(&self.directory)
+                .and_then(|file| fs::stat_file(&file, &self.directory))
+                .map_or_else(|_| rustix::process::geteuid().as_raw(), |stat| stat.uid)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(stat: Stat, uid: u32) -> Stat {
+        Stat { uid, ..stat }
+    }
+
+    #[test]
+    fn an_entry_is_trusted_by_its_owner_or_its_directory() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let stat = fs::stat(root.path()).expect("lstat");
+        let me = stat.uid;
+        let directory = |mode, uid| Surroundings::new(root.path(), Stat { mode, uid, ..stat });
+        for mode in [0o755, 0o775, 0o2775, 0o700] {
+            assert!(
+                directory(mode, 7).trusts(&owned(stat, 12345)),
+                "{mode:o} is not world-writable"
+            );
+        }
+        for mode in [0o1777, 0o777] {
+            for (uid, trusted) in [(12345, false), (0, true), (7, true), (me, true)] {
+                assert_eq!(
+                    directory(mode, 7).trusts(&owned(stat, uid)),
+                    trusted,
+                    "{mode:o} {uid}"
+                );
+            }
+        }
+        let error = directory(0o1777, 0)
+            .check(&owned(stat, 12345), root.path())
+            .expect_err("a stranger's");
+        assert_eq!(error.code, Code::Untrusted);
+        assert!(error.message.contains("uid 12345"), "{}", error.message);
+    }
+}
