@@ -86,7 +86,7 @@ pub(super) async fn find_unchanged(
 ) -> Option<(u64, u64)> {
     let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
-    let looking = thread::run("stat", move || {
+    let looking = thread::run(&options.from, move || {
         let mut known = stamp::read(&from).ok().flatten()?;
         if known.generation == pointer.generation {
             if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
@@ -110,15 +110,17 @@ pub(super) async fn find_unchanged(
 /// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
 pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
     let (from, generation) = (options.from.clone(), generation.to_owned());
-    thread::detach("stamp", move || drop(stamp::write(&from, &generation, &tree)));
+    thread::detach(&options.from, move || {
+        drop(stamp::write(&from, &generation, &tree))
+    });
 }
 
 /// Packs the tree of a snapshot on a thread of its own.
 pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed, Stop> {
-    let (options, cancel) = (options.clone(), run.meter.cancel.clone());
+    let (from, options, cancel) = (options.from.clone(), options.clone(), run.meter.cancel.clone());
     let progress = Arc::new(Progress::default());
     let counted = Arc::clone(&progress);
-    let packing = thread::run("pack", move || pack_here(&options, cancel, counted));
+    let packing = thread::run(&from, move || pack_here(&options, cancel, counted));
     follow(packing, &progress, run).await
 }
 
@@ -223,7 +225,8 @@ pub(super) async fn hash_object(
         Arc::clone(meter),
     );
     let failure = chunks.failure();
-    let hashed = thread::run("hash", move || hash(chunks)).await?;
+    // It reads no file, and counts where this process's temporary files are.
+    let hashed = thread::run(&std::env::temp_dir(), move || hash(chunks)).await?;
     hashed.map_err(|error| {
         failure
             .get()

@@ -97,7 +97,8 @@ impl Placing {
         };
         // Neither the stamp nor the old tree's removal is waited for: the tree is there.
         let (target, generation, mode) = (self.options.into, self.generation, self.options.mode);
-        thread::detach("settle", move || {
+        let place = target.clone();
+        thread::detach(&place, move || {
             if mode != commit::Mode::Merge {
                 drop(stamp::write_restored(
                     &target,

@@ -324,7 +324,7 @@ impl Restore {
         let generation = self.report.generation.clone().unwrap_or_default();
         let placing = Placing::new(&self.options, generation, pointer.as_ref(), &self.run);
         let looking = placing.clone();
-        let unchanged = thread::run("stat", move || looking.find_unchanged()).await;
+        let unchanged = thread::run(&self.options.into, move || looking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
@@ -366,7 +366,7 @@ impl Restore {
         };
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
-        let work = thread::run("restore", move || {
+        let work = thread::run(&self.options.into, move || {
             placing.place(source, counted).map_err(Broken::from)
         });
         follow(work, &progress, &self.run).await.map_err(|broken| {

@@ -14,6 +14,7 @@ use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::fault;
 use crate::core::sys::flock;
 use crate::core::sys::fs;
+use crate::core::sys::thread;
 
 use super::super::codec;
 use super::super::failure::{Failure, Outcome, Result};
@@ -90,8 +91,10 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
     std::thread::scope(|scope| {
         let (sender, chunks) = sync_channel(CHUNKS);
         let (spent, recycled) = channel();
-        scope.spawn(move || decode(source, &options.limits, counters, &sender, &recycled));
-        let writers = Writers::start(scope, umask, &options.progress);
+        let writers = Writers::start(scope, umask, &options.progress)?;
+        drop(thread::spawn_scoped(scope, "warmswap-decode", move || {
+            decode(source, &options.limits, counters, &sender, &recycled);
+        })?);
         let mut extraction = Extraction {
             options,
             stage,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::{
     Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, PART_BYTES, Spool, Store, unshown,
 };
 use crate::core::error::{Error, Result};
+use crate::core::sys::thread;
 
 /// How long the credential chain may take: off AWS it ends in an address that never answers
 /// (denoland/celld#163).
@@ -205,6 +207,15 @@ impl S3 {
         let transport = HttpTransporter::new(Transport(Arc::clone(&exchange)));
         let context = OperationContext::new().with_http_transport(transport);
         let running = operation(self.operator.clone().with_context(context));
+        let running = AssertUnwindSafe(running).catch_unwind().map(|result| {
+            result.unwrap_or_else(|panic| match thread::refused_in(panic.as_ref()) {
+                Some(refused) => {
+                    exchange.refuse(&refused);
+                    Err(opendal::Error::new(ErrorKind::Unexpected, refused.message))
+                }
+                None => std::panic::resume_unwind(panic),
+            })
+        });
         tokio::pin!(running);
         let result = tokio::select! {
             result = &mut running => result,
@@ -418,8 +429,10 @@ impl Store for S3 {
                 }
                 Body::Spool(spool) if spool.size <= PART_BYTES => {
                     let size = spool.size;
+                    let from = spool.path.clone();
                     let bytes =
-                        super::file::on_thread(move || super::file::read_spool(&spool, 0..size)).await?;
+                        super::file::on_thread(&from, move || super::file::read_spool(&spool, 0..size))
+                            .await?;
                     if !may_show() {
                         return Err(unshown());
                     }
@@ -495,9 +508,10 @@ async fn upload(
         while offset < spool.size {
             let end = (offset + PART_BYTES).min(spool.size);
             let part = Arc::clone(&spool);
-            let bytes = super::file::on_thread(move || super::file::read_spool(&part, offset..end))
-                .await
-                .map_err(|failure| opendal::Error::new(ErrorKind::Unexpected, failure.message))?;
+            let bytes =
+                super::file::on_thread(&spool.path, move || super::file::read_spool(&part, offset..end))
+                    .await
+                    .map_err(|failure| opendal::Error::new(ErrorKind::Unexpected, failure.message))?;
             writer.write(bytes).await?;
             offset = end;
         }

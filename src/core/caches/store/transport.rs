@@ -17,13 +17,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::{Method, Request, Response, StatusCode, header};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
 
 use super::meter::Waiting;
 use super::ranges::pause;
 use super::{Failure, Kind, Meter};
+use crate::core::sys::names;
 
 /// Connections that were unused this long are not used again: Node's servers close them after 5 s (a request
 /// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
@@ -40,9 +41,24 @@ fn client(direct: bool) -> reqwest::Client {
     let builder = reqwest::Client::builder()
         .pool_idle_timeout(POOL_IDLE)
         .http1_only()
-        .tcp_nodelay(true);
+        .tcp_nodelay(true)
+        .dns_resolver(Names);
     let builder = if direct { builder.no_proxy() } else { builder };
     builder.build().expect("a client without options of the caller")
+}
+
+/// Host names are resolved on threads of our own: those of tokio are few, and a resolver that does not answer would keep
+/// all of them.
+struct Names;
+
+impl reqwest::dns::Resolve for Names {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        async move {
+            let addresses = names::resolve(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        }
+        .boxed()
+    }
 }
 
 /// For a role that is assumed before the first request to the store.
@@ -87,6 +103,11 @@ impl Exchange {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The process gets no thread to read credentials on.
+    pub(super) fn refuse(&self, refused: &crate::core::error::Error) {
+        drop(self.fail(Kind::Local, refused.message.clone()));
     }
 
     fn forget_failure(&self) {
