@@ -100,10 +100,10 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Runs [`unpack`] on a thread of its own, and settles when the deadline passes
+/// Runs [`unpack`] on a thread of its own with the source that `open` gives and its size, if that is known, and settles when the deadline passes
 /// or `options.cancel` is raised, whatever that thread is doing: it is barred from committing and stops soon.
 pub async fn unpack_within<S: Read + Send + 'static>(
-    open: impl FnOnce() -> Result<S> + Send + 'static,
+    open: impl FnOnce() -> Result<(S, Option<u64>)> + Send + 'static,
     target: PathBuf,
     mode: Mode,
     options: ExtractOptions,
@@ -122,9 +122,16 @@ pub async fn unpack_within<S: Read + Send + 'static>(
     let spawned = std::thread::Builder::new()
         .name("warmswap-unpack".to_owned())
         .spawn(move || {
-            let result = open()
-                .map_err(|failure| (Step::Decode, failure))
-                .and_then(|source| unpack(source, &target, mode, &inner, &for_work));
+            let result =
+                open()
+                    .map_err(|failure| (Step::Decode, failure))
+                    .and_then(|(source, compressed_bytes)| {
+                        let options = ExtractOptions {
+                            compressed_bytes,
+                            ..inner
+                        };
+                        unpack(source, &target, mode, &options, &for_work)
+                    });
             // Nobody waits after the deadline.
             drop(sender.send(result));
         });
