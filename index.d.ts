@@ -146,7 +146,7 @@ declare function openBundles(root: string, options?: BundleStoreOptions): Promis
 //#endregion
 //#region src/js/archive.d.ts
 /** pack and unpack: directories as streams, for people with their own transport. */
-/** What a reader accepts at most; everything is counted while it happens, never taken from a header. */
+/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
 interface Limits {
   /** All files together. @default 64 GiB */
   maxBytes?: number;
@@ -154,7 +154,11 @@ interface Limits {
   maxFiles?: number;
   /** One file. @default 64 GiB */
   maxFileBytes?: number;
-  /** Decoded bytes for one compressed byte, once 64 MiB are decoded. @default 1000 */
+  /**
+   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
+   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
+   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
+   */
   maxRatio?: number;
   /** What decoder and buffers may take. @default 192 MiB */
   maxMemoryBytes?: number;
@@ -399,7 +403,10 @@ type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable
 interface SnapshotResult {
   ok: boolean;
   outcome: SnapshotOutcome;
-  /** For people: why it is not ok; or what a restore of it will need, such as `symlinks: 'relative'`. */
+  /**
+   * Human-readable: why it is not ok; or what a restore of it needs because the defaults refuse it, such as
+   * `symlinks: 'relative'` or `limits.maxRatio of 26000`.
+   */
   reason?: string;
   generation?: string;
   files: number;

@@ -207,7 +207,10 @@ pub(crate) fn limits(given: &NativeLimits) -> Result<Limits> {
             given.max_file_bytes,
             standard.max_file_bytes,
         )?,
-        max_ratio: pick("limits.maxRatio", given.max_ratio, standard.max_ratio)?,
+        max_ratio: given
+            .max_ratio
+            .map(|ratio| number::count("limits.maxRatio", ratio))
+            .transpose()?,
         max_memory_bytes: pick(
             "limits.maxMemoryBytes",
             given.max_memory_bytes,
@@ -384,12 +387,18 @@ pub fn start_unpack(
         let over = Cancel::new();
         let (feed, reader) = feed::feed(over.clone());
         let places = source.iter().map(PathBuf::from).collect();
-        let open = move || -> crate::core::caches::failure::Result<Box<dyn io::Read + Send>> {
-            Ok(match source {
-                Some(path) => Box::new(fs::open_followed(Path::new(&path))?),
-                None => Box::new(reader),
-            })
-        };
+        let open =
+            move || -> crate::core::caches::failure::Result<(Box<dyn io::Read + Send>, Option<u64>)> {
+                Ok(match source {
+                    Some(path) => {
+                        let file = fs::open_followed(Path::new(&path))?;
+                        let stat = fs::stat_file(&file, Path::new(&path))?;
+                        let size = (stat.kind == fs::Kind::File).then_some(stat.size);
+                        (Box::new(file), size)
+                    }
+                    None => (Box::new(reader), None),
+                })
+            };
         let target = PathBuf::from(target);
         let mode = mode(&options.mode);
         let (sender, result) = oneshot::channel();

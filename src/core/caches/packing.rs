@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{self, Progress};
+use super::archive::{self, Needs, Progress};
 use super::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use super::exclude::Excludes;
 use super::failure::{Failure as ArchiveFailure, Outcome};
@@ -56,6 +56,8 @@ pub(super) struct Packed {
     pub(super) skipped: Vec<(String, String)>,
     /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
     pub(super) leaving_links: u64,
+    /// What a restore needs.
+    pub(super) needs: Needs,
 }
 
 impl From<ArchiveFailure> for Stop {
@@ -166,6 +168,11 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         path: &directory,
     };
     let summary = archive::write(&options.from, &mut sink, &writing)?;
+    // A pointer declares the bytes, so that the ratio does not count.
+    let ratio = options
+        .key
+        .single_object()
+        .map(|_| (summary.decoded_bytes, summary.compressed_bytes));
     Ok(Packed {
         sha256: hex(&sink.hasher.finalize()),
         spool: Arc::new(Spool {
@@ -179,6 +186,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         // A frame never needs a larger window than its own content.
         window_log: FRAME_BYTES.ilog2(),
         digest: summary.tree.digest(),
+        needs: Needs::of(&summary.tree, ratio),
         tree: summary.tree,
         leaving_links: summary.leaving_links,
         skipped: summary

@@ -80,6 +80,7 @@ impl Placing {
             symlinks: self.options.symlinks,
             hash: true,
             expected: self.expected,
+            compressed_bytes: Some(source.size()),
             cancel: cancel.clone(),
             progress,
         };

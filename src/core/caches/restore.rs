@@ -329,6 +329,12 @@ impl Restore {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
         }
+        if let Some(Pointer {
+            files, bytes, size, ..
+        }) = pointer
+        {
+            self.options.limits.check_declared(files, bytes, size)?;
+        }
         self.run
             .expect_bytes(pointer.as_ref().map_or(0, |pointer| pointer.bytes));
         let placed = self.transfer(placing, pointer, object).await?;
@@ -457,6 +463,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The size of the object, which [`Source::verify`] proves.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Proves that the whole object went by and is the one that the pointer means.
     pub(super) fn verify(mut self) -> Result<(), ArchiveFailure> {
         // Whatever the decoder left unread is part of the object too.

@@ -101,12 +101,12 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Runs [`unpack`] on a thread that may block, and settles when the deadline passes
+/// Runs [`unpack`] on a thread that may block, with the source that `open` gives and its size, if that is known, and settles when the deadline passes
 /// or `options.cancel` is raised, whatever that thread is doing: it is barred from committing and stops soon.
 /// `places` are the files that `open` reads.
 pub async fn unpack_within<S: Read + Send + 'static>(
     places: Vec<PathBuf>,
-    open: impl FnOnce() -> Result<S> + Send + 'static,
+    open: impl FnOnce() -> Result<(S, Option<u64>)> + Send + 'static,
     target: PathBuf,
     mode: Mode,
     options: ExtractOptions,
@@ -125,7 +125,13 @@ pub async fn unpack_within<S: Read + Send + 'static>(
         workers::start(Class::Long, places, move || {
             open()
                 .map_err(|failure| (Step::Decode, failure))
-                .and_then(|source| unpack(source, &target, mode, &inner, &for_work))
+                .and_then(|(source, compressed_bytes)| {
+                    let options = ExtractOptions {
+                        compressed_bytes,
+                        ..inner
+                    };
+                    unpack(source, &target, mode, &options, &for_work)
+                })
         })
         .wait(),
     );
