@@ -3,13 +3,13 @@
 import { rmSync } from 'node:fs'
 import { basename } from 'node:path'
 import { WarmswapError } from '../errors.js'
+import { doneWith, keepFolder } from '../keeper/client.js'
 import { milliseconds, string } from '../validate.js'
 import { CleanUp } from './clean-up.js'
 import { now, sleep } from './clock.js'
 import { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, ownedProcesses, signalProcess } from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
-import { tellKeeper } from './keeper-client.js'
 import { reservePort, staysTaken } from './ports.js'
 import { ManagedInstance, type Surroundings, checkStartOptions } from './processes.js'
 import { RacePoints } from './race-points.js'
@@ -77,7 +77,7 @@ export class RunningRace implements Race {
   }
 
   static async open(options: RaceOptions): Promise<RunningRace> {
-    tellKeeper({ folder: options.folder })
+    keepFolder(options.folder)
     const timeline = new Timeline()
     return new RunningRace(options, await RacePoints.open(options.folder, timeline, options.signal), timeline)
   }
@@ -218,7 +218,7 @@ export class RunningRace implements Race {
     if (passed && unreached !== undefined) errors.push(new Error(unreached))
     await this.points.close()
     rmSync(this.options.folder, { recursive: true, force: true })
-    tellKeeper({ done: this.options.folder })
+    doneWith(this.options.folder)
     return errors
   }
 }
