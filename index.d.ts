@@ -240,6 +240,11 @@ interface Holder {
     at: string;
   };
   readonly metadata?: Record<string, unknown>;
+  /**
+   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
+   * are the child's, and are missing where it cannot be seen from here.
+   */
+  readonly inheritedFrom?: number;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
 type Liveness = 'alive' | 'dead' | 'unknown';

@@ -2,7 +2,7 @@
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect } from 'vitest'
+import { afterEach, describe, expect } from 'vitest'
 import { isAlive } from '../support/alive.js'
 import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
@@ -18,11 +18,17 @@ interface Pids {
   detached?: number
 }
 
-let hosts = 0
+const hosts: Child[] = []
+
+// What a test that fails leaves, in groups of their own.
+afterEach(() => {
+  for (const pid of hosts.splice(0).flatMap(workersOf)) process.kill(pid, 'SIGKILL')
+})
 
 function startHost(memory: string, options: Record<string, unknown> = {}): Child {
-  hosts += 1
-  return start(process.execPath, [join(repository, '__test__/processes/keeper-host.mjs'), join(memory, `store-${hosts}`), JSON.stringify(options)])
+  const host = start(process.execPath, [join(repository, '__test__/processes/keeper-host.mjs'), join(memory, `store-${hosts.length}`), JSON.stringify(options)])
+  hosts.push(host)
+  return host
 }
 
 async function ready(host: Child): Promise<Pids> {

@@ -6,6 +6,7 @@ import { type Pin, handOver } from '../bundles.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
 import { WORKER_MARK } from '../keeper/facts.js'
+import { mutant } from '../mutant.js'
 import { boolean, milliseconds, options as checkedOptions, string } from '../validate.js'
 import { Channel } from './channel.js'
 import type { WorkerHandle } from './handle.js'
@@ -62,7 +63,7 @@ export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin
   signal.throwIfAborted()
 
   const mark = workerMark()
-  const kept = keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
+  const kept = mutant('worker-without-keeper') ? NOT_KEPT : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
   const child = start(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...env, [WORKER_MARK]: mark }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }, kept)
   const channel = new Channel<Q, R>((message) => {
     // A send that fails because the process is gone is settled by its end.
@@ -88,6 +89,8 @@ export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin
   await becomeReady(handle, channel, { entry, readyTimeoutMs, signal })
   return handle
 }
+
+const NOT_KEPT: Kept = { started() {}, ended() {} }
 
 function start(file: string, args: readonly string[], options: ForkOptions, kept: Kept): ChildProcess {
   try {

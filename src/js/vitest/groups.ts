@@ -8,9 +8,17 @@ export { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, number
 /** The variable that every process of a race carries, also one that has left its group: its value is the race's folder. */
 export const MARK = 'WARMSWAP_RACE'
 
+/** The variable with the nonce of the incarnation that it belongs to. */
+export const NONCE = 'WARMSWAP_RACE_NONCE'
+
 /** Whether a process carries the mark of this race. Only Linux shows the environment of others. */
 export function isMarked(pid: number, mark: string): boolean {
   return environmentOf(pid).includes(`${MARK}=${mark}`)
+}
+
+/** The nonce of the incarnation that started a process. */
+export function nonceOf(pid: number): string | undefined {
+  return environmentOf(pid).find((each) => each.startsWith(`${NONCE}=`))?.slice(NONCE.length + 1)
 }
 
 /** The living processes of these groups, those that descend from them, and those that carry the mark. */

@@ -7,7 +7,7 @@ import { type Kept, keep } from '../keeper/client.js'
 import * as validate from '../validate.js'
 import { withCleanUpErrors } from './clean-up.js'
 import { now, sleep } from './clock.js'
-import { MARK, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
+import { MARK, NONCE, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
 import { LineReader, OutputTail } from './output.js'
 import { staysTaken } from './ports.js'
 import type { Random } from './random.js'
@@ -31,8 +31,6 @@ export interface Surroundings {
   onOutlived(instance: string, processes: readonly ProcessFacts[]): void
 }
 
-/** The variable with the nonce of an incarnation. */
-const NONCE = 'WARMSWAP_RACE_NONCE'
 /** Time for a graceful end before the group is killed. */
 const STOP_DEADLINE_MS = 5000
 /** After SIGKILL only a process in an uninterruptible system call is still there. */
@@ -64,6 +62,8 @@ export class ManagedInstance implements Instance {
   #turn: Promise<unknown> = Promise.resolve()
   #now: Incarnation | undefined
   #count = 0
+  /** The leaders of all its incarnations. */
+  readonly #leaders = new Set<number>()
 
   constructor(
     readonly name: string,
@@ -85,6 +85,16 @@ export class ManagedInstance implements Instance {
 
   get output(): { stdout: string; stderr: string } {
     return { stdout: this.#stdout.toString(), stderr: this.#stderr.toString() }
+  }
+
+  /** Whether processes that made a session of their own end with the race. */
+  get killsDetached(): boolean {
+    return this.options.killDetached ?? true
+  }
+
+  /** Whether the session of one of its incarnations has this number. */
+  hasLed(session: number): boolean {
+    return this.#leaders.has(session)
   }
 
   /** Its group, while something of it may be alive. */
@@ -170,7 +180,7 @@ export class ManagedInstance implements Instance {
     const nonce = randomUUID()
     const [program, ...args] = typeof options.command === 'string' ? [options.command] : options.command
     const started = now()
-    const kept = keep({ mark: `${NONCE}=${nonce}`, killDetached: options.killDetached ?? true, graceMs: 0, race: surroundings.folder })
+    const kept = keep({ mark: `${NONCE}=${nonce}`, killDetached: this.killsDetached, graceMs: 0, race: surroundings.folder })
     const child = spawn(program as string, args, {
       cwd: options.cwd,
       env: this.#environment(nonce),
@@ -181,7 +191,10 @@ export class ManagedInstance implements Instance {
     })
     child.stdin?.on('error', () => {})
     if (child.pid === undefined) kept.ended()
-    else kept.started(child.pid)
+    else {
+      this.#leaders.add(child.pid)
+      kept.started(child.pid)
+    }
     surroundings.onNonce(nonce, this)
     const incarnation: Incarnation = { number: this.#count, nonce, child, kept, started, ending: false, ended: false, ...this.#watch(child) }
     void incarnation.exited.then((how) => {
