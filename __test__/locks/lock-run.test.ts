@@ -52,7 +52,7 @@ test('kernel mode: the command keeps the lock of a wrapper that was killed, and 
   const { wrapper, command } = await running(path)
   expect((await inspectLock(path)).holder).toMatchObject({ pid: wrapper.pid })
   process.kill(wrapper.pid, 'SIGKILL')
-  await expect.poll(() => isAlive(wrapper.pid)).toBe(false)
+  await expect.poll(() => isAlive(wrapper.pid), { timeout: 10_000 }).toBe(false)
 
   const child = { pid: command, command: 'sleep 600', inheritedFrom: wrapper.pid }
   expect(await tryLock(path)).toBe(null)
@@ -75,7 +75,7 @@ test('a lock whose last child has ended is nobody\'s, though nothing has acquire
   process.kill(wrapper.pid, 'SIGKILL')
   process.kill(command, 'SIGKILL')
   await wrapper.ended
-  await expect.poll(() => isAlive(command)).toBe(false)
+  await expect.poll(() => isAlive(command), { timeout: 10_000 }).toBe(false)
   expect(await inspectLock(path)).toMatchObject({ held: false, liveness: 'dead', holder: { pid: wrapper.pid } })
   await expectFree(path)
 })
@@ -85,7 +85,7 @@ test('what the command leaves in the background keeps the lock of a killed wrapp
   const wrapper = start(process.execPath, [cli, 'lock', 'run', path, '--', 'sh', '-c', 'sleep 601 >/dev/null 2>&1 & echo pid $!; read -r x'])
   const left = Number((await wrapper.line(/^pid/)).split(' ')[1])
   process.kill(wrapper.pid, 'SIGKILL')
-  await expect.poll(async () => (await inspectLock(path)).holder).toMatchObject({ pid: left, command: 'sleep 601', inheritedFrom: wrapper.pid })
+  await expect.poll(async () => (await inspectLock(path)).holder, { timeout: 10_000 }).toMatchObject({ pid: left, command: 'sleep 601', inheritedFrom: wrapper.pid })
   process.kill(left, 'SIGKILL')
   await expectFree(path)
 })
@@ -102,7 +102,7 @@ test('a thread that left its lock to a child: the child is named, though the pro
   const child = await new Promise<number>((resolve, reject) => thread.once('message', resolve).once('error', reject))
   expect((await inspectLock(path)).holder).toMatchObject({ pid: process.pid })
   await thread.terminate()
-  await expect.poll(async () => (await inspectLock(path)).holder).toMatchObject({ pid: child, command: 'sleep 602', inheritedFrom: process.pid })
+  await expect.poll(async () => (await inspectLock(path)).holder, { timeout: 10_000 }).toMatchObject({ pid: child, command: 'sleep 602', inheritedFrom: process.pid })
   process.kill(child, 'SIGKILL')
   await expectFree(path)
 })
@@ -122,20 +122,20 @@ describe.skipIf(!mounts)('lease mode', () => {
     const path = join(lease, 'key.lock')
     const { wrapper, command } = await running(path)
     process.kill(-wrapper.pid, 'SIGINT')
-    await expect.poll(() => isAlive(command)).toBe(false)
+    await expect.poll(() => isAlive(command), { timeout: 10_000 }).toBe(false)
     expect(await wrapper.ended).toEqual({ code: 130, signal: null })
     expect((await inspectLock(path)).held).toBe(false)
 
     const second = await running(path)
     process.kill(second.wrapper.pid, 'SIGKILL')
-    await expect.poll(() => isAlive(second.wrapper.pid)).toBe(false)
+    await expect.poll(() => isAlive(second.wrapper.pid), { timeout: 10_000 }).toBe(false)
     const { held, holder, liveness } = await inspectLock(path)
     expect({ held, liveness }).toEqual({ held: true, liveness: 'alive' })
     expect([second.wrapper.pid, second.command]).not.toContain(holder?.pid)
     await timedOut(path)
     process.kill(second.command, 'SIGKILL')
     await expectFree(path)
-    await expect.poll(() => isAlive(holder?.pid as number)).toBe(false)
+    await expect.poll(() => isAlive(holder?.pid as number), { timeout: 10_000 }).toBe(false)
   })
 
   test('a holder that ends takes the command with it, and a wrapper that is killed while it waits leaves none', async ({ lease }) => {
@@ -171,7 +171,7 @@ describe.each(signals)('%s', (signal) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path)
     const wrapper = start(process.execPath, [cli, 'lock', 'run', path, '--', 'true'])
-    await expect.poll(() => wrapper.stderr()).toContain('waiting for')
+    await expect.poll(() => wrapper.stderr(), { timeout: 20_000 }).toContain('waiting for')
     process.kill(wrapper.pid, signal)
     expect(await wrapper.ended).toEqual({ code: 128 + numbers[signal], signal: null })
     lock.release()
@@ -185,7 +185,7 @@ describe.each(signals)('%s', (signal) => {
       const wrapper = start(process.execPath, [cli, 'lock', 'run', path, '--', 'sh', '-c', `echo $$ > ${file}; exec sleep 600`])
       // From before Node has read its first file until the command has been started.
       await new Promise((resolve) => setTimeout(resolve, round * 60 * Math.random()))
-      if (round % 2 === 0) await expect.poll(() => existsSync(path), { interval: 1 }).toBe(true)
+      if (round % 2 === 0) await expect.poll(() => existsSync(path), { interval: 1, timeout: 20_000 }).toBe(true)
       process.kill(wrapper.pid, signal)
       const { code, signal: by } = await wrapper.ended
       expect(by ?? code).toBe(by === null ? 128 + numbers[signal] : signal)

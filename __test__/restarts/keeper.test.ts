@@ -2,7 +2,7 @@
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect } from 'vitest'
+import { afterEach, expect } from 'vitest'
 import { isAlive } from '../support/alive.js'
 import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
@@ -57,31 +57,21 @@ async function expectNothingLeft(host: Child, { detached, ...pids }: Pids): Prom
   expect(workersOf(host)).toEqual(detached === undefined ? [] : [detached])
 }
 
-const kills: Record<string, (pids: { host: number; worker: number }) => void> = {
-  'the host alone': ({ host }) => process.kill(host, 'SIGKILL'),
-  'the host, while the worker is stopped': ({ host, worker }) => {
-    process.kill(worker, 'SIGSTOP')
-    process.kill(host, 'SIGKILL')
-  },
-  'host and worker together': ({ host, worker }) => {
-    process.kill(host, 'SIGKILL')
-    process.kill(worker, 'SIGKILL')
-  },
-  'worker and host together': ({ host, worker }) => {
-    process.kill(worker, 'SIGKILL')
-    process.kill(host, 'SIGKILL')
-  },
-  'the host by its own SIGTERM': ({ host }) => process.kill(host, 'SIGTERM'),
-}
+type Kill = [who: 'host' | 'worker', signal: NodeJS.Signals]
+const kills: { busy: boolean; signals: Kill[] }[] = [
+  { busy: true, signals: [['host', 'SIGKILL']] },
+  { busy: true, signals: [['host', 'SIGTERM']] },
+  { busy: false, signals: [['worker', 'SIGSTOP'], ['host', 'SIGKILL']] },
+  { busy: true, signals: [['host', 'SIGKILL'], ['worker', 'SIGKILL']] },
+  { busy: false, signals: [['worker', 'SIGKILL'], ['host', 'SIGKILL']] },
+]
 
-describe.each(Object.entries(kills))('killed: %s', (_name, kill) => {
-  test.for([false, true])('nothing of the group and session is left (worker busy: %s)', async (busy, { memory }) => {
-    const host = startHost(memory, { busy })
-    const pids = await ready(host)
-    kill({ host: host.pid, worker: pids.worker })
-    await expectNothingLeft(host, pids)
-    expect(host.stderr()).toBe('')
-  })
+test.for(kills)('nothing of the group and session is left: $signals, busy: $busy', async ({ busy, signals }, { memory }) => {
+  const host = startHost(memory, { busy })
+  const pids = await ready(host)
+  for (const [who, signal] of signals) process.kill(who === 'host' ? host.pid : pids.worker, signal)
+  await expectNothingLeft(host, pids)
+  expect(host.stderr()).toBe('')
 })
 
 test('a worker that sees the end of its host ends with its exit handlers', async ({ memory }) => {

@@ -27,6 +27,7 @@ const CONFIRM_MS = 10_000
 const PARENT_MS = 200
 /** After the end of a worker its children have this long to end too. */
 const TIDY_MS = 200
+const TIDY_ROUNDS = 10
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.title = `warmswap-keeper ${process.ppid}`
@@ -54,10 +55,14 @@ function note(fact: Fact): void {
 function ended(mark: string): void {
   const ward = wards.get(mark)
   if (ward?.charge.race !== undefined) return ward.ended()
-  // Of a worker that has ended by itself or was stopped: the host has killed its group.
+  if (ward !== undefined) tidy(mark, ward)
+}
+
+/** A worker has ended by itself or was stopped, and its host has killed its group: ends what is left of its session. */
+function tidy(mark: string, ward: Ward, rounds = TIDY_ROUNDS): void {
   setTimeout(() => {
-    wards.delete(mark)
-    if (ward !== undefined) kill([ward])
+    if (kill([ward]) > 0 && rounds > 1) tidy(mark, ward, rounds - 1)
+    else wards.delete(mark)
   }, TIDY_MS)
 }
 

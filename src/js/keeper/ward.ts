@@ -1,6 +1,5 @@
 /** One charge of the keeper: which processes belong to it, on proof. */
 
-import { readFileSync } from 'node:fs'
 import { KEEPER_MARK, WORKER_MARK, type Charge } from './facts.js'
 import { type ProcessFacts, descendsFrom, environmentOf, isRunning, read, startOf } from './processes.js'
 
@@ -98,5 +97,5 @@ const FORKS_A_SECOND = 1000
 /** How many processes and threads the kernel has started; off Linux, an upper bound. */
 function forks(): number {
   if (process.platform !== 'linux') return (performance.now() / 1000) * FORKS_A_SECOND
-  return Number(/^processes (\d+)/m.exec(readFileSync('/proc/stat', 'latin1'))?.[1])
+  return Number(/^processes (\d+)/m.exec(read('/proc/stat'))?.[1] ?? 0)
 }

@@ -32,8 +32,8 @@ const LAST_MESSAGES_MS = 1_000
 
 const GUARD = new URL('./process-guard.js', import.meta.url).href
 
-/** Once the host is gone: how long the exit handlers of a worker may take. */
-const OWN_END_MS = 250
+/** Once the host is gone: how long a worker may take to see it and to run its exit handlers. */
+const OWN_END_MS = 500
 
 /** With the guard before its program. Not through execArgv: only fork() itself knows which of those a child must not have. */
 function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
@@ -48,7 +48,7 @@ const groups = new Set<number>()
  * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
  * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
  * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
- * whatever state the worker is in.
+ * whatever state the worker is in; its exit handlers have 500 ms.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.

@@ -28,8 +28,8 @@ export const test: TestAPI<{ tempRoot: string; race: Race }> = base.extend<{ tem
     const folder = makeFolder('files')
     keepFolder(folder)
     await use(folder)
-    if (process.env.WARMSWAP_RACE_KEEP) return console.error(`kept: ${folder}`)
-    rmSync(folder, { recursive: true, force: true })
+    if (process.env.WARMSWAP_RACE_KEEP) console.error(`kept: ${folder}`)
+    else rmSync(folder, { recursive: true, force: true })
     doneWith(folder)
   },
   race: async ({ task, signal }, use) => {
