@@ -244,6 +244,11 @@ interface Holder {
     at: string;
   };
   readonly metadata?: Record<string, unknown>;
+  /**
+   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
+   * are the child's, and are missing where it cannot be seen from here.
+   */
+  readonly inheritedFrom?: number;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
 type Liveness = 'alive' | 'dead' | 'unknown';
@@ -821,11 +826,18 @@ interface ProcessOptions {
   env?: Record<string, string>;
   /** How long until the entry calls serveRequests(). @default 30_000 */
   readyTimeoutMs?: number;
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean;
 }
 /**
  * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
  * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
- * When it ends, however it ends, the rest of its group is killed.
+ * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
+ * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
+ * whatever state the worker is in.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.

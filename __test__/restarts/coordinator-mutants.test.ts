@@ -12,6 +12,7 @@ const mutants: [mutant: string, file: string, name: string][] = [
   ['stream-without-bounds', 'restarts/coordinator-streams', 'back-pressure'],
   ['drain-without-streams', 'restarts/coordinator-streams', 'at the drain deadline'],
   ['failed-builds-unshared', 'restarts/coordinator-builds', 'a failed build is shared'],
+  ['worker-without-keeper', 'restarts/keeper', 'killDetached: it is killed'],
   ['fence-at-end', 'bundles/esbuild', 'I10'],
 ]
 

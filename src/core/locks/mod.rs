@@ -66,6 +66,7 @@ mod fence;
 mod group;
 mod guard;
 mod heartbeat;
+mod heirs;
 mod held;
 mod inspect;
 mod numbered;

@@ -12,6 +12,7 @@ pub mod filesystem;
 pub mod flock;
 pub mod fs;
 pub mod identity;
+pub mod lockers;
 pub mod mark;
 pub mod names;
 pub mod path;
