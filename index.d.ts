@@ -340,8 +340,11 @@ declare function publishFenced(lock: {
 //#region src/js/prewarm.d.ts
 /** The thing that many want and one makes. */
 interface PrewarmJob<T extends {} | null> {
-  /** `undefined` means not ready; once run() has resolved isReady() must answer, else ERR_NOT_READY. */
-  isReady(): Promise<T | undefined> | T | undefined;
+  /**
+   * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
+   * is a value. Once run() has resolved, isReady() must return a value, else prewarm() rejects with ERR_NOT_READY.
+   */
+  isReady(): Promise<T | undefined | false> | T | undefined | false;
   run(lock: Lock): Promise<T> | T;
 }
 interface Prewarmed<T> {
@@ -559,7 +562,6 @@ declare class WarmswapError extends Error {
 declare function isWarmswapError(error: unknown): error is WarmswapError;
 //#endregion
 //#region src/js/state/cells.d.ts
-/** Shared cells: the same face over the addon's cells and over the portable ones. */
 /** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
 interface SharedCell<T> extends Disposable {
   /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
@@ -798,6 +800,13 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
 /** One store, one bundle, one coordinator; coordinators of several processes on one store share its builds. */
 declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
 //#endregion
+//#region src/js/restarts/start-context.d.ts
+/** The part of the {@link StartContext} that a start needs. */
+interface GivenContext {
+  pin: Pin;
+  signal: AbortSignal;
+}
+//#endregion
 //#region src/js/restarts/thread.d.ts
 /** Options of {@link startWorkerThread}. */
 interface WorkerThreadOptions {
@@ -813,10 +822,7 @@ interface WorkerThreadOptions {
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
-declare function startWorkerThread<Q = unknown, R = unknown>(context: {
-  pin: Pin;
-  signal: AbortSignal;
-}, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
+declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
 //#endregion
 //#region src/js/restarts/process.d.ts
 /** Options of {@link startProcess}. */
@@ -842,10 +848,7 @@ interface ProcessOptions {
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
-declare function startProcess<Q = unknown, R = unknown>(context: {
-  pin: Pin;
-  signal: AbortSignal;
-}, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
+declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
 //#endregion
 //#region src/js/restarts/serve.d.ts
 /** The worker's side: answers requests. */

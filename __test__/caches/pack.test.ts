@@ -173,25 +173,6 @@ describe('outcomes', () => {
     await told
   })
 
-  test("a listener that throws is the program's bug to see, and does not end the call", async ({ memory }) => {
-    const before = process.listeners('uncaughtException')
-    for (const listener of before) process.off('uncaughtException', listener)
-    const seen: unknown[] = []
-    const see = (error: unknown): void => void seen.push(error)
-    process.on('uncaughtException', see)
-    try {
-      const listener = (): void => {
-        throw new Error('a bug of the listener')
-      }
-      expect(await unpack(pack(sample(memory)), join(memory, 'out'), { onProgress: listener })).toMatchObject({ outcome: 'restored' })
-      await expect.poll(() => seen.length).toBeGreaterThan(0)
-      expect(seen[0]).toMatchObject({ message: 'a bug of the listener' })
-    } finally {
-      process.off('uncaughtException', see)
-      for (const listener of before) process.on('uncaughtException', listener)
-    }
-  })
-
   test('I12: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
     const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'unpack-stream', join(memory, 'out'), '512'])
     const { code } = await child.ended

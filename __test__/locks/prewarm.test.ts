@@ -1,8 +1,9 @@
 /** examples/prewarm: today's half must show the trouble, ours must not. */
 
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { tryLock } from 'warmswap'
+import { prewarm, tryLock } from 'warmswap'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
@@ -29,4 +30,35 @@ test('I2: the adapter has the face of a mkdir lock, and none of its waits', asyn
   ;(await next)()
   const again = await mkdirLock(path, { timeoutMs: 0 })
   again()
+})
+
+test.for([
+  ['false', false],
+  ['undefined', undefined],
+] as const)('an isReady that answers %s is not ready: run makes it', async ([, notReady], { memory }) => {
+  const made = join(memory, 'made')
+  const isReady = (): true | undefined | false => existsSync(made) || notReady
+  const run = (): true => {
+    writeFileSync(made, '')
+    return true
+  }
+  expect(await prewarm(join(memory, 'a.lock'), { isReady, run })).toMatchObject({ role: 'ran', value: true })
+  expect(await prewarm(join(memory, 'a.lock'), { isReady, run })).toMatchObject({ role: 'reused', value: true })
+})
+
+test('null, 0 and the empty string are values', async ({ memory }) => {
+  const run = (): never => {
+    throw new Error('it is there already')
+  }
+  for (const value of [null, 0, '']) expect(await prewarm(join(memory, 'a.lock'), { isReady: () => value, run })).toMatchObject({ role: 'reused', value })
+})
+
+test('an isReady that still answers false after run() is ERR_NOT_READY', async ({ memory }) => {
+  const job = { isReady: (): boolean => false, run: () => true }
+  await expect(prewarm(join(memory, 'a.lock'), job)).rejects.toMatchObject({ code: 'ERR_NOT_READY', message: expect.stringMatching(/still answers false/) })
+})
+
+test('types: the false of isReady() is no value', async ({ memory }) => {
+  const { value } = await prewarm(join(memory, 'a.lock'), { isReady: () => existsSync(memory) && { made: 1 }, run: () => ({ made: 1 }) })
+  expect(value.made).toBe(1)
 })

@@ -2,6 +2,7 @@
 
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
+import { guarded, messageOf } from './callbacks.js'
 import { WarmswapError, invalidArgument, type ErrorCode } from './errors.js'
 import { native, unwrap } from './native.js'
 import * as check from './validate.js'
@@ -180,8 +181,9 @@ export async function unpack(source: string | ReadableStream<Uint8Array> | Async
   if (strict) signal?.throwIfAborted()
 
   const started = performance.now()
-  const unpacker = unwrap(native.startUnpack(path, target, nativeOptions))
+  // Before the native call: a source that cannot be read throws here.
   const chunks = path === undefined ? open(source as ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) : undefined
+  const unpacker = unwrap(native.startUnpack(path, target, nativeOptions))
   const stop = (): void => unpacker.cancel()
   signal?.addEventListener('abort', stop, { once: true })
   if (signal?.aborted) stop()
@@ -235,13 +237,14 @@ function checkStream(source: unknown): void {
 }
 
 function open(source: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): Chunks {
-  const ignore = (): void => {}
+  // The source may fail at its end, or have failed before: the result of the call says what matters.
+  const quietly = (end: () => Promise<unknown> | undefined): void => void (async () => end())().catch(() => {})
   if ('getReader' in source) {
     const reader = source.getReader()
-    return { next: () => reader.read(), giveUp: () => void reader.cancel().catch(ignore) }
+    return { next: () => reader.read(), giveUp: () => quietly(() => reader.cancel()) }
   }
   const iterator = source[Symbol.asyncIterator]()
-  return { next: () => iterator.next(), giveUp: () => void Promise.resolve(iterator.return?.()).catch(ignore) }
+  return { next: () => iterator.next(), giveUp: () => quietly(() => iterator.return?.()) }
 }
 
 /** Pulls the source as fast as the unpacker reads, until one of them ends. */
@@ -256,14 +259,14 @@ async function feed(unpacker: Unpacker, chunks: Chunks): Promise<void> {
       if (wanted === STOP) return
     }
   } catch (error) {
-    unpacker.fail(error instanceof Error ? error.message : String(error))
+    unpacker.fail(messageOf(error))
   }
 }
 
 /** Asks now and then how far it is; keeps nothing alive. Returns what stops it. */
 function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress']): () => void {
   if (onProgress === undefined) return () => {}
-  const tell = guarded(onProgress)
+  const tell = guarded('options.onProgress of unpack()', onProgress)
   const show = (): void => {
     const [files, bytes] = unpacker.progress() as [number, number]
     tell({ phase: 'unpack', files, bytes })
@@ -273,19 +276,6 @@ function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress'
   return () => {
     clearInterval(timer)
     show()
-  }
-}
-
-/** A listener whose bug is the program's to see, not this call's to fail with. */
-export function guarded<T>(listener: (told: T) => void): (told: T) => void {
-  return (told) => {
-    try {
-      listener(told)
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error
-      })
-    }
   }
 }
 

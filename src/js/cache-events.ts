@@ -1,6 +1,7 @@
 /** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
 
-import { guarded, type RestoreOutcome } from './archive.js'
+import type { RestoreOutcome } from './archive.js'
+import { guarded } from './callbacks.js'
 import type { SnapshotOutcome } from './caches.js'
 
 /** How one call ended. */
@@ -19,7 +20,7 @@ export class CacheEvents {
   readonly #listener: ((event: CacheEvent) => void) | undefined
 
   constructor(listener: ((event: CacheEvent) => void) | undefined) {
-    this.#listener = listener && guarded(listener)
+    this.#listener = listener && guarded('options.onEvent of a cache', listener)
   }
 
   emit(event: Omit<CacheEvent, 'reason'> & { reason: string | undefined }): void {

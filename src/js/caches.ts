@@ -1,8 +1,9 @@
 /** Caches: a tree streamed to a store and back. Two verbs that are advisory: they resolve with an outcome. */
 
-import { guarded, limits, restoreTarget, type Limits, type Preset, type Progress, type RestoreOutcome, type RestoreResult } from './archive.js'
+import { limits, restoreTarget, type Limits, type Preset, type Progress, type RestoreOutcome, type RestoreResult } from './archive.js'
 import { CacheEvents, type CacheEvent } from './cache-events.js'
 import { parseStoreLocation, type StoreLocation } from './cache-location.js'
+import { guarded } from './callbacks.js'
 import type { NativeBudget, NativeCache, NativeProgress, NativePruneReport, NativeRestoreReport, NativeSnapshotReport } from './binding.cjs'
 import { WarmswapError, invalidArgument, type ErrorCode } from './errors.js'
 import { native, unwrap, type Failure } from './native.js'
@@ -368,7 +369,7 @@ function budget(name: string, given: Budget, deadlineMs: number): NativeBudget {
 function progressListener(listener: ((progress: Progress) => void) | undefined): ((progress: NativeProgress) => void) | undefined {
   if (listener === undefined) return undefined
   validate.callback('options.onProgress', listener)
-  const tell = guarded(listener)
+  const tell = guarded('options.onProgress of a cache', listener)
   return ({ stage, ...rest }) => tell({ ...rest, phase: PHASES[stage] ?? 'lookup' })
 }
 

@@ -8,6 +8,7 @@
 import { dirname, relative, resolve } from 'node:path'
 import type { BuildResult, OutputFile, Plugin, PluginBuild } from 'esbuild'
 import type { BundleStore, Stage } from './bundles.js'
+import { attempt } from './callbacks.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from './errors.js'
 import { mutant } from './mutant.js'
 import { callback, options as checkedOptions, string } from './validate.js'
@@ -73,7 +74,7 @@ function setup(build: PluginBuild, store: BundleStore, { require, meta }: { requ
     }
     return
   })
-  build.onDispose(() => void drop().catch((error: unknown) => process.emitWarning(error as Error)))
+  build.onDispose(() => attempt('the clean-up of atomicOutdir()', drop))
 }
 
 function outputFolder({ initialOptions }: PluginBuild): string {

@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { threadId } from 'node:worker_threads'
 import { abortable } from './abort.js'
+import { attempt } from './callbacks.js'
 import type { CancelToken, LockListener, NativeLock, NativeLockEvent, NativeLockOptions } from './binding.cjs'
 import { WarmswapError, invalidArgument, isWarmswapError } from './errors.js'
 import { type Failure, native, unwrap } from './native.js'
@@ -199,7 +200,7 @@ class Call {
     const { path, onWait } = this.#checked
     const facts: Facts = { path, waitedMs, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness }
     if (onWait !== undefined) {
-      callUser(onWait, facts)
+      attempt('options.onWait of a lock', () => onWait(facts))
     } else if (waitedMs >= WARN_AFTER_MS && !this.#isWarned) {
       this.#isWarned = true
       process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')
@@ -211,17 +212,6 @@ class Call {
     this.#loss = new WarmswapError('ERR_LOCK_LOST', `the lock '${path}' is not held any more: ${reason}`, { path })
     this.#lost?.abort(this.#loss)
     this.end()
-  }
-}
-
-/** A listener that throws must not end the wait: it is an uncaught exception of its own. */
-function callUser(onWait: (facts: Facts) => void, facts: Facts): void {
-  try {
-    onWait(facts)
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
   }
 }
 

@@ -1,6 +1,7 @@
 /** Single flight with takeover: of all processes that need a thing one makes it; if that one dies, one other does. */
 
 import type { NativeLock } from './binding.cjs'
+import { messageOf } from './callbacks.js'
 import { WarmswapError, invalidArgument } from './errors.js'
 import { type AcquiredLock, type Holder, type Lock, type LockOptions, acquireChecked, checkLockOptions } from './locks.js'
 import { unwrap } from './native.js'
@@ -8,8 +9,11 @@ import * as validate from './validate.js'
 
 /** The thing that many want and one makes. */
 export interface PrewarmJob<T extends {} | null> {
-  /** `undefined` means not ready; once run() has resolved isReady() must answer, else ERR_NOT_READY. */
-  isReady(): Promise<T | undefined> | T | undefined
+  /**
+   * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
+   * is a value. Once run() has resolved, isReady() must return a value, else prewarm() rejects with ERR_NOT_READY.
+   */
+  isReady(): Promise<T | undefined | false> | T | undefined | false
   run(lock: Lock): Promise<T> | T
 }
 
@@ -33,7 +37,7 @@ export async function prewarm<T extends {} | null>(path: string, job: PrewarmJob
   checkJob(job)
 
   const early = await job.isReady()
-  if (early !== undefined) return { value: early, role: 'reused', waitedMs: 0, tookOverFrom: null }
+  if (isValue(early)) return { value: early, role: 'reused', waitedMs: 0, tookOverFrom: null }
 
   const started = performance.now()
   const acquired = await acquireChecked(checked)
@@ -41,7 +45,7 @@ export async function prewarm<T extends {} | null>(path: string, job: PrewarmJob
   try {
     // Whoever had the lock before may have made it; only one who holds the lock can know that nobody is at it.
     const ready = await job.isReady()
-    if (ready !== undefined) return { value: ready, role: 'reused', waitedMs, tookOverFrom: acquired.lock.tookOverFrom }
+    if (isValue(ready)) return { value: ready, role: 'reused', waitedMs, tookOverFrom: acquired.lock.tookOverFrom }
     if (onFailure === 'share') throwFailureWaitedFor(acquired.native, path)
     const value = await runOnce(job, acquired, path)
     return { value, role: 'ran', waitedMs, tookOverFrom: acquired.lock.tookOverFrom }
@@ -57,14 +61,20 @@ function checkJob(job: unknown): void {
   validate.callback('job.run', run)
 }
 
+/** Whether isReady() answered with a value. */
+function isValue<T>(answer: T | undefined | false): answer is T {
+  return answer !== undefined && answer !== false
+}
+
 async function runOnce<T extends {} | null>(job: PrewarmJob<T>, { lock, native }: AcquiredLock, path: string): Promise<T> {
   try {
     const value = await job.run(lock)
-    if ((await job.isReady()) === undefined) throw new WarmswapError('ERR_NOT_READY', `job.run() for '${path}' resolved, and job.isReady() still answers undefined: run() must leave what isReady() looks for`, { path })
+    const ready = await job.isReady()
+    if (!isValue(ready)) throw new WarmswapError('ERR_NOT_READY', `job.run() for '${path}' resolved, and job.isReady() still answers ${ready}: run() must leave what isReady() looks for`, { path })
     return value
   } catch (error) {
     // The record of the lock carries the message to those who wait; the first release counts.
-    unwrap(native.release(error instanceof Error ? error.message : String(error)))
+    unwrap(native.release(messageOf(error)))
     throw error
   }
 }

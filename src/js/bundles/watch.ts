@@ -1,6 +1,7 @@
 /** Events for the pointer. */
 
 import { watch as watchDirectory } from 'node:fs'
+import { guarded } from '../callbacks.js'
 import type { Generation } from './contract.js'
 
 /** Events are hints and can be lost (a full queue, a removed root): a look at the pointer stands behind them. */
@@ -17,7 +18,7 @@ export class PointerWatch implements Disposable {
 
   constructor(root: string, current: () => Generation | null, listener: (generation: Generation) => void, stopped: () => void) {
     this.#current = current
-    this.#listener = listener
+    this.#listener = guarded('a listener of watch()', listener)
     this.#stopped = stopped
     this.#seen = current()?.number ?? 0
     this.#timer = setInterval(() => this.#look(), SAFETY_TICK_MS).unref()

@@ -220,7 +220,9 @@ export class Builds {
       const givenUp = deferred<never>()
       signal.addEventListener('abort', () => givenUp.reject(signal.reason), { once: true })
       const clock = setTimeout(() => flight.abandon.abort(this.hung(flight.limitMs)), Math.min(flight.limitMs, LONGEST_TIMER_MS))
-      const meta = await Promise.race([flight.run({ stage, startedAt, signal }), givenUp.promise]).finally(() => clearTimeout(clock))
+      // Async, so that a `run` that throws before its first await is a rejection too.
+      const run = async (): Promise<unknown> => flight.run({ stage, startedAt, signal })
+      const meta = await Promise.race([run(), givenUp.promise]).finally(() => clearTimeout(clock))
       signal.throwIfAborted()
       const { pin } = await publishAndPin(stage, meta === undefined ? {} : { meta })
       // Those who wait for it pin it before the next turn of the event loop.

@@ -13,9 +13,14 @@
  * host → worker   { warmswap: 'more', id, count }
  */
 
-import { WarmswapError } from '../errors.js'
+import { messageOf } from '../callbacks.js'
+import { WarmswapError, invalidArgument } from '../errors.js'
+import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
+import { wholeNumber } from '../validate.js'
 import { notBegun } from './handle.js'
 import { Incoming } from './incoming.js'
+import { problemOf } from './malformed.js'
+import { mutant } from '../mutant.js'
 import { type RemoteError, fromRemote } from './remote-error.js'
 import { type Deferred, deferred } from './wait.js'
 
@@ -38,11 +43,14 @@ export type ToWorker =
   | { warmswap: 'cancel'; id: number }
   | { warmswap: 'stop' }
 
-const KINDS: readonly (string | undefined)[] = ['ready', 'begun', 'reply', 'stream', 'part', 'end'] satisfies FromWorker['warmswap'][]
+/** Warnings about one worker. A worker that sends garbage sends a lot of it. */
+const MOST_REFUSALS = 20
 
 interface Open {
   readonly incarnation: number
   readonly reply: Deferred<unknown>
+  /** Stops listening to the caller's signal. */
+  readonly unlisten: () => void
   begun: boolean
   /** Once the answer has begun to come in parts. */
   incoming?: Incoming
@@ -56,36 +64,51 @@ export class Channel<Q, R> {
   /** Called off before they were answered: only their numbers are kept until they are. */
   private readonly calledOff = new Set<number>()
   private next = 1
+  private refusals = 0
   private end: WarmswapError | undefined
 
-  constructor(private readonly post: (message: ToWorker) => void) {}
+  /** `how` messages are copied: 'clone' between threads, 'bytes' between processes. */
+  constructor(
+    private readonly post: (message: ToWorker) => void,
+    private readonly how: CopyMethod,
+  ) {}
 
-  send(request: Q, { incarnation, signal }: { incarnation: number; signal: AbortSignal }): Promise<R> {
+  send(request: Q, context: { incarnation: number; signal: AbortSignal }): Promise<R> {
     if (this.end) return Promise.reject(notBegun(this.end))
     const id = this.next
     this.next += 1
-    const reply = deferred<unknown>()
     try {
-      this.post({ warmswap: 'request', id, incarnation, request })
+      const { incarnation, signal } = checkedContext(context)
+      signal.throwIfAborted()
+      refuseLoss('the request', request, this.how)
+      this.postRequest({ warmswap: 'request', id, incarnation, request })
+      return this.expect(id, incarnation, signal)
     } catch (error) {
       return Promise.reject(error)
     }
-    this.open.set(id, { incarnation, reply, begun: false })
-    signal.addEventListener('abort', () => this.cancel(id), { once: true })
-    return reply.promise as Promise<R>
   }
 
   stop(): void {
     if (!this.end) this.post({ warmswap: 'stop' })
   }
 
-  /** Takes what the worker says; returns false if it is none of ours. */
+  /** Takes what the worker says; returns false if it is none of ours. Never throws, whatever the worker sent. */
   receive(message: unknown): boolean {
-    if (!isFromWorker(message)) return false
-    if (message.warmswap === 'ready') this.ready.resolve()
+    if (!isOurs(message)) return false
+    const problem = mutant('trust-worker-messages') ? undefined : problemOf(message)
+    if (problem !== undefined) this.refuse(problem)
+    else if (message.warmswap === 'ready') this.ready.resolve()
     else if (message.warmswap === 'begun') this.begun(message.id)
     else this.answer(message)
     return true
+  }
+
+  /** Reports a message that cannot be used. The worker goes on: a later message may be the answer that was meant. */
+  refuse(problem: string): void {
+    this.refusals += 1
+    if (this.refusals > MOST_REFUSALS) return
+    const last = this.refusals === MOST_REFUSALS ? '. Further messages of this worker that are refused are not reported' : ''
+    process.emitWarning(`a worker ${problem}${last}`, { code: 'WARMSWAP_ANSWER_REFUSED' })
   }
 
   /** The worker is gone: everything that it had ends with an error that says whether it had begun it. */
@@ -93,7 +116,8 @@ export class Channel<Q, R> {
     if (this.end) return
     this.end = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how})`)
     this.ready.reject(new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it was ready; it is ready when it calls serveRequests()`))
-    for (const { reply, begun, incoming } of this.open.values()) {
+    for (const { reply, begun, incoming, unlisten } of this.open.values()) {
+      unlisten()
       incoming?.end({ error: new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) in the middle of its answer`) })
       const error = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it answered`)
       reply.reject(begun ? error : notBegun(error))
@@ -102,14 +126,39 @@ export class Channel<Q, R> {
     this.calledOff.clear()
   }
 
+  private postRequest(message: ToWorker): void {
+    try {
+      this.post(message)
+    } catch (error) {
+      throw uncopyable('the request', error)
+    }
+  }
+
+  private expect(id: number, incarnation: number, signal: AbortSignal): Promise<R> {
+    const reply = deferred<unknown>()
+    const abort = (): void => this.cancel(id)
+    signal.addEventListener('abort', abort, { once: true })
+    this.open.set(id, { incarnation, reply, begun: false, unlisten: () => signal.removeEventListener('abort', abort) })
+    return reply.promise as Promise<R>
+  }
+
   private begun(id: number): void {
     const open = this.open.get(id)
     if (open) open.begun = true
   }
 
+  /** Ends the listening of a request that gets no more messages. */
+  private forget(id: number): Open | undefined {
+    const open = this.open.get(id)
+    if (open === undefined) return undefined
+    this.open.delete(id)
+    open.unlisten()
+    return open
+  }
+
   /** Nobody waits for the answer, or for the rest of it, any more. */
   private cancel(id: number): void {
-    if (!this.open.delete(id)) return
+    if (this.forget(id) === undefined) return
     this.calledOff.add(id)
     if (!this.end) this.post({ warmswap: 'cancel', id })
   }
@@ -123,19 +172,26 @@ export class Channel<Q, R> {
     const open = this.open.get(message.id)
     const inParts = message.warmswap === 'part' || message.warmswap === 'end'
     if (open?.incarnation !== message.incarnation || inParts !== (open.incoming !== undefined)) {
-      process.emitWarning(`a worker answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`, { code: 'WARMSWAP_ANSWER_REFUSED' })
-      return
+      return this.refuse(`answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`)
     }
-    if (isLast) this.open.delete(message.id)
+    if (isLast) this.forget(message.id)
     this.take(message, open)
   }
 
   private take(message: Saying, open: Open): void {
     const failure = 'error' in message && message.error ? { error: fromRemote(message.error, 'in the worker') } : undefined
-    if (message.warmswap === 'part') open.incoming?.push(message.value)
+    if (message.warmswap === 'part') this.takePart(message, open)
     else if (message.warmswap === 'end') open.incoming?.end(failure)
     else if (failure) open.reply.reject(failure.error)
     else open.reply.resolve(message.warmswap === 'stream' ? this.begin(message.id, open) : (message as { value: unknown }).value)
+  }
+
+  /** A part that was not asked for would wait here without bounds. */
+  private takePart({ id, value }: Saying & { warmswap: 'part' }, { incoming }: Open): void {
+    if (incoming?.push(value) !== false) return
+    this.refuse(`sent more parts of its answer to request ${id} than it was asked for; the answer was ended`)
+    incoming.end({ error: new WarmswapError('ERR_TOO_LARGE', `the worker sent more parts of its answer to request ${id} than it was asked for`) })
+    this.cancel(id)
   }
 
   private begin(id: number, open: Open): Incoming {
@@ -147,6 +203,23 @@ export class Channel<Q, R> {
   }
 }
 
-function isFromWorker(message: unknown): message is FromWorker {
-  return typeof message === 'object' && message !== null && KINDS.includes((message as { warmswap?: string }).warmswap)
+function checkedContext(context: { incarnation: number; signal: AbortSignal }): { incarnation: number; signal: AbortSignal } {
+  if (typeof context !== 'object' || context === null) throw invalidArgument('context', context, 'an object with incarnation and signal')
+  const { incarnation, signal } = context
+  wholeNumber('context.incarnation', incarnation)
+  if (!(signal instanceof AbortSignal)) throw invalidArgument('context.signal', signal, 'an AbortSignal')
+  return context
+}
+
+/** Of the hand-over of a generation, which has the same channel (bundles/hand-over.ts). */
+const HAND_OVER: readonly unknown[] = ['ask', 'taken', 'refused', 'offer']
+
+/** What has no field `warmswap` is between the program and its worker. */
+function isOurs(message: unknown): message is FromWorker {
+  return typeof message === 'object' && message !== null && 'warmswap' in message && !HAND_OVER.includes(message.warmswap)
+}
+
+/** Reports a message that could not even be read. */
+export function refuseUnreadable(channel: Pick<Channel<never, never>, 'refuse'>, error: unknown): void {
+  channel.refuse(`sent a message that cannot be read (${messageOf(error).slice(0, 200)}); it was refused`)
 }

@@ -1,6 +1,7 @@
 /** The coordinator of one bundle: its builds, its workers, its requests. */
 
 import { type BundleStore, stamp } from '../bundles.js'
+import { messageOf } from '../callbacks.js'
 import { WarmswapError, invalidArgument } from '../errors.js'
 import { callback, milliseconds, oneOf, options as checkedOptions, signal, string, wholeNumber } from '../validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
@@ -164,6 +165,6 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
 
   private failed(kind: Failure, error: unknown): void {
     this.failures.delete(kind)
-    this.failures.set(kind, error instanceof Error ? error : new Error(String(error)))
+    this.failures.set(kind, error instanceof Error ? error : new Error(messageOf(error)))
   }
 }

@@ -5,10 +5,11 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BundleStore } from '../bundles.js'
-import { type RemoteError, fromRemote, toRemote } from './remote-error.js'
+import { WarmswapError } from '../errors.js'
+import { type RemoteError, fromRemote, isRemoteError, toRemote } from './remote-error.js'
 
 interface FailedBuild {
   id: string
@@ -24,7 +25,11 @@ const pathIn = (store: BundleStore): string => join(store.root, 'build.failed')
 export function recordFailure(store: BundleStore, startedAt: number, error: unknown): string {
   const record: FailedBuild = { id: randomUUID(), startedAt, pid: process.pid, error: toRemote(error) }
   const path = pathIn(store)
-  writeFileSync(`${path}.tmp`, JSON.stringify(record))
+  const temporary = `${path}.tmp`
+  withFile(temporary, constants.O_WRONLY | constants.O_CREAT, (file) => {
+    ftruncateSync(file)
+    writeSync(file, JSON.stringify(record))
+  })
   renameSync(`${path}.tmp`, path)
   return record.id
 }
@@ -41,11 +46,35 @@ export function failureSince(store: BundleStore, seen: string | undefined, atLea
   return { id: record.id, error: fromRemote(record.error, `in a build of process ${record.pid}`) }
 }
 
-/** A file that is not there, or cannot be read, tells of no failure: the waiter builds for itself. */
+/** Longer than any record: an error with its stack. */
+const LONGEST = 2 ** 20
+
+/** A file that is absent, or is no such record, means no failure: the waiter builds for itself. */
 function read(store: BundleStore): FailedBuild | undefined {
   try {
-    return JSON.parse(readFileSync(pathIn(store), 'utf8')) as FailedBuild
+    const text = withFile(pathIn(store), constants.O_RDONLY, (file) => {
+      const bytes = Buffer.alloc(Math.min(fstatSync(file).size, LONGEST))
+      return bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, 0))
+    })
+    const record: unknown = JSON.parse(text)
+    return isRecord(record) ? record : undefined
   } catch {
     return undefined
+  }
+}
+
+function isRecord(record: unknown): record is FailedBuild {
+  const { id, startedAt, pid, error } = (record ?? {}) as Partial<FailedBuild>
+  return typeof id === 'string' && typeof startedAt === 'number' && typeof pid === 'number' && isRemoteError(error)
+}
+
+/** Opens a regular file and nothing else: a FIFO would block this thread, and a link would lead out of the store. */
+function withFile<T>(path: string, flags: number, use: (file: number) => T): T {
+  const file = openSync(path, flags | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
+  try {
+    if (!fstatSync(file).isFile()) throw new WarmswapError('ERR_IO', `'${path}' is not a regular file: remove it`, { path })
+    return use(file)
+  } finally {
+    closeSync(file)
   }
 }

@@ -1,6 +1,7 @@
 /** What the coordinator asks of a worker, whatever it is made of. */
 
-import { WarmswapError } from '../errors.js'
+import { attempt } from '../callbacks.js'
+import { WarmswapError, invalidArgument } from '../errors.js'
 
 /** A running worker. */
 export interface WorkerHandle<Q = unknown, R = unknown> {
@@ -13,6 +14,20 @@ export interface WorkerHandle<Q = unknown, R = unknown> {
   readonly exited: Promise<unknown>
   /** Lets the worker finish for up to `deadlineMs`, then kills it. Resolves once it is gone. */
   stop(deadlineMs: number): Promise<void>
+}
+
+/**
+ * The handle, if it has every member. A handle without `stop` or `exited` would keep its generation and its requests
+ * forever, so it is refused before it serves; what can be stopped of it is.
+ */
+export function checkedHandle<Q, R>(given: WorkerHandle<Q, R>): WorkerHandle<Q, R> {
+  const name = 'the WorkerHandle that options.start resolved with'
+  if (typeof given !== 'object' || given === null) throw invalidArgument(name, given, 'an object with send, exited and stop')
+  const { send, stop, exited } = given as { send: unknown; stop: unknown; exited?: { then?: unknown } | null }
+  const missing = typeof send !== 'function' ? 'send(request, context)' : typeof stop !== 'function' ? 'stop(deadlineMs)' : typeof exited?.then !== 'function' ? 'promise exited' : undefined
+  if (missing === undefined) return given
+  if (typeof stop === 'function') attempt('stop() of a WorkerHandle', () => given.stop(0))
+  throw new WarmswapError('ERR_INVALID_ARGUMENT', `${name} has no ${missing}. Expected an object with send(request, context), stop(deadlineMs) and a promise exited that resolves when the worker has ended.`)
 }
 
 /** Errors of requests that no worker has begun: these can be sent again without the risk of doing the work twice. */

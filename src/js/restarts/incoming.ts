@@ -47,12 +47,14 @@ export class Incoming implements AsyncIterableIterator<unknown> {
     return { done: true, value: undefined }
   }
 
-  /** A part from the worker. */
-  push(part: unknown): void {
+  /** A part from the worker. Returns false for one that it was not asked for. */
+  push(part: unknown): boolean {
+    if (this.asked <= 0) return false
     this.asked -= 1
-    if (this.over) return
+    if (this.over) return true
     this.parts.push(part)
     this.settle()
+    return true
   }
 
   /** There are no more; what came before an error is still given out first. */

@@ -2,15 +2,17 @@
 
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { type Pin, handOver } from '../bundles.js'
+import { handOver } from '../bundles.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
 import { WORKER_MARK } from '../keeper/facts.js'
 import { mutant } from '../mutant.js'
-import { boolean, milliseconds, options as checkedOptions, string } from '../validate.js'
-import { Channel } from './channel.js'
+import { boolean, milliseconds, options as checkedOptions, string, strings } from '../validate.js'
+import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
+import { shieldChannel } from './process-channel.js'
 import { READY_TIMEOUT_MS, becomeReady } from './ready.js'
+import { type GivenContext, checkedStartContext } from './start-context.js'
 import { within } from './wait.js'
 
 /** Options of {@link startProcess}. */
@@ -53,11 +55,12 @@ const groups = new Set<number>()
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
-export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin; signal: AbortSignal }, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>> {
+export async function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>> {
   const { args = [], env = {}, readyTimeoutMs = READY_TIMEOUT_MS, killDetached = false } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs', 'killDetached'])
-  const { pin, signal } = context
+  const { pin, signal } = checkedStartContext(context)
   const file = pin.resolve(string('entry', entry))
-  if (!Array.isArray(args)) throw invalidArgument('options.args', args, 'an array of strings')
+  strings('options.args', args)
+  checkEnv(env)
   milliseconds('options.readyTimeoutMs', readyTimeoutMs)
   boolean('options.killDetached', killDetached)
   signal.throwIfAborted()
@@ -68,8 +71,9 @@ export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin
   const channel = new Channel<Q, R>((message) => {
     // A send that fails because the process is gone is settled by its end.
     child.send(message, () => {})
-  })
+  }, 'bytes')
   child.on('message', (message) => channel.receive(message))
+  shieldChannel(child, (error) => refuseUnreadable(channel, error))
   const exited = end(child, channel, kept)
   // Before it is ready it says that it has taken it; its end and its time are told by the channel.
   handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
@@ -88,6 +92,11 @@ export async function startProcess<Q = unknown, R = unknown>(context: { pin: Pin
   }
   await becomeReady(handle, channel, { entry, readyTimeoutMs, signal })
   return handle
+}
+
+function checkEnv(env: unknown): void {
+  if (typeof env !== 'object' || env === null) throw invalidArgument('options.env', env, 'an object of strings')
+  for (const [name, value] of Object.entries(env)) if (value !== undefined) string(`options.env.${name}`, value)
 }
 
 const NOT_KEPT: Kept = { started() {}, ended() {} }

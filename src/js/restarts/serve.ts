@@ -3,8 +3,9 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { Pin } from '../bundles.js'
 import { WarmswapError } from '../errors.js'
+import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
 import { callback } from '../validate.js'
-import type { FromWorker, ToWorker } from './channel.js'
+import type { FromWorker, Saying, ToWorker } from './channel.js'
 import { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
 import { toRemote } from './remote-error.js'
@@ -24,6 +25,8 @@ export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | 
 
 /** The way to the host. */
 interface Host {
+  /** How what is said is copied. */
+  readonly how: CopyMethod
   listen(receive: (message: ToWorker) => void): void
   /** Resolves once the message cannot be lost by the end of this worker any more. */
   say(message: FromWorker): Promise<void>
@@ -65,7 +68,10 @@ export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<
       leave()
     },
   }
-  host.listen((message) => receive[message?.warmswap]?.(message as never))
+  host.listen((message) => {
+    const kind = message?.warmswap
+    if (Object.hasOwn(receive, kind)) receive[kind](message as never)
+  })
   // Ready means that the generation stays even if the host dies now.
   void keepGeneration().then(() => host.say({ warmswap: 'ready' }))
 }
@@ -85,7 +91,7 @@ async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, inc
     const value = await handler(request as Q, { incarnation, signal: call.signal })
     const parts = partsOf(value)
     if (parts) await answerInParts(host, { id, incarnation }, call, parts)
-    else await host.say({ warmswap: 'reply', id, incarnation, value })
+    else await sayWhole(host, { warmswap: 'reply', id, incarnation, value })
   } catch (error) {
     await host.say({ warmswap: 'reply', id, incarnation, error: toRemote(error) })
   }
@@ -93,14 +99,25 @@ async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, inc
 
 async function answerInParts(host: Host, request: { id: number; incarnation: number }, call: Call, parts: Parts): Promise<void> {
   await host.say({ warmswap: 'stream', ...request })
-  const end = await call.pour(parts, (value) => host.say({ warmswap: 'part', ...request, value })).then(() => ({}), (error: unknown) => ({ error: toRemote(error) }))
+  const end = await call.pour(parts, (value) => sayWhole(host, { warmswap: 'part', ...request, value })).then(() => ({}), (error: unknown) => ({ error: toRemote(error) }))
   await host.say({ warmswap: 'end', ...request, ...end })
+}
+
+/** Rejects with ERR_INVALID_ARGUMENT where the host would not get the value as it is. */
+async function sayWhole(host: Host, message: Saying & { value: unknown }): Promise<void> {
+  refuseLoss('the answer', message.value, host.how)
+  try {
+    await host.say(message)
+  } catch (error) {
+    throw uncopyable('the answer', error)
+  }
 }
 
 function overThread(): Host {
   const port = parentPort
   if (!port) throw notAWorker()
   return {
+    how: 'clone',
     listen: (receive) => void port.on('message', receive),
     // A posted message is in the host's queue, which is emptied also when this thread is terminated.
     say: async (message) => port.postMessage(message),
@@ -110,6 +127,7 @@ function overThread(): Host {
 function overProcess(): Host {
   if (!process.connected) throw notAWorker()
   return {
+    how: 'bytes',
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
     say: (message) =>
       new Promise((resolve, reject) => {

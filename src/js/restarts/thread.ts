@@ -1,12 +1,14 @@
 /** A worker that is a thread of this process. */
 
 import { Worker } from 'node:worker_threads'
-import type { Pin } from '../bundles.js'
+import { messageOf } from '../callbacks.js'
 import { WarmswapError } from '../errors.js'
+import { refuseLoss, uncopyable } from '../loss.js'
 import { milliseconds, options as checkedOptions, string } from '../validate.js'
-import { Channel } from './channel.js'
+import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { READY_TIMEOUT_MS, becomeReady } from './ready.js'
+import { type GivenContext, checkedStartContext } from './start-context.js'
 import { within } from './wait.js'
 
 /** Options of {@link startWorkerThread}. */
@@ -24,17 +26,19 @@ export interface WorkerThreadOptions {
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
-export async function startWorkerThread<Q = unknown, R = unknown>(context: { pin: Pin; signal: AbortSignal }, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>> {
+export async function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>> {
   const { workerData, readyTimeoutMs = READY_TIMEOUT_MS } = checkedOptions('options', options, ['workerData', 'readyTimeoutMs'])
-  const url = new URL(context.pin.url(string('entry', entry)))
+  const { pin, signal } = checkedStartContext(context)
+  const url = new URL(pin.url(string('entry', entry)))
   milliseconds('options.readyTimeoutMs', readyTimeoutMs)
-  context.signal.throwIfAborted()
+  signal.throwIfAborted()
 
-  const thread = new Worker(url, { workerData })
-  const channel = new Channel<Q, R>((message) => thread.postMessage(message))
+  const thread = startThread(url, workerData)
+  const channel = new Channel<Q, R>((message) => thread.postMessage(message), 'clone')
   let failure: Error | undefined
   thread.on('message', (message) => channel.receive(message))
-  thread.on('error', (error) => (failure = error))
+  thread.on('messageerror', (error) => refuseUnreadable(channel, error))
+  thread.on('error', (error: unknown) => (failure = error instanceof Error ? error : new Error(messageOf(error))))
   const exited = new Promise<{ code: number; error?: Error | undefined }>((resolve) => {
     thread.on('exit', (code) => {
       channel.close(failure ? `${failure.name}: ${failure.message}` : `exit code ${code}`)
@@ -52,6 +56,16 @@ export async function startWorkerThread<Q = unknown, R = unknown>(context: { pin
       await exited
     },
   }
-  await becomeReady(handle, channel, { entry, readyTimeoutMs, signal: context.signal })
+  await becomeReady(handle, channel, { entry, readyTimeoutMs, signal })
   return handle
+}
+
+function startThread(url: URL, workerData: unknown): Worker {
+  refuseLoss('options.workerData', workerData, 'clone')
+  try {
+    return new Worker(url, { workerData })
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'DataCloneError') throw uncopyable('options.workerData', error)
+    throw error
+  }
 }

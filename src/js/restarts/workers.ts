@@ -9,7 +9,7 @@
 
 import type { BundleStore, Pin } from '../bundles.js'
 import { WarmswapError, invalidArgument } from '../errors.js'
-import type { WorkerHandle } from './handle.js'
+import { type WorkerHandle, checkedHandle } from './handle.js'
 import { LongAnswer } from './long-answer.js'
 import { mutant } from '../mutant.js'
 import { partsOf } from './parts.js'
@@ -201,7 +201,7 @@ export class Workers<Q, R> {
 
   private async startInTime(context: StartContext, abandon: AbortController): Promise<WorkerHandle<Q, R>> {
     // In a turn of its own, so that `starting` is set before anything of the caller's runs.
-    const started = Promise.resolve().then(() => this.start(context))
+    const started = Promise.resolve().then(() => this.start(context)).then(checkedHandle)
     const { startTimeoutMs: timeoutMs } = this.limits
     const late = (): WarmswapError => new WarmswapError('ERR_NOT_READY', `worker ${context.incarnation} was not ready within ${timeoutMs} ms (startTimeoutMs)`)
     try {
@@ -228,7 +228,7 @@ export class Workers<Q, R> {
 
   /** Waits for the worker's end, however it comes, and takes back what it had. */
   private async follow(worker: Worker<Q, R>): Promise<void> {
-    await worker.handle.exited.catch(this.report.cleanUpFailed)
+    await ended(worker.handle).catch(this.report.cleanUpFailed)
     // What it answered or did not begin is known to the queue one turn after its end.
     await new Promise(setImmediate)
     this.letGo(worker)
@@ -262,13 +262,23 @@ export class Workers<Q, R> {
     const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
     const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`)
     try {
-      await within(worker.handle.stop(deadlineMs).then(() => worker.handle.exited), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
+      await within(stopped(worker.handle, deadlineMs), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
     } catch (error) {
       // Its end may never be told: what it had must not wait for that.
       this.letGo(worker)
       throw error
     }
   }
+}
+
+/** Resolves once the worker is gone, also where the handle's promise is another library's. */
+async function ended(handle: WorkerHandle<never, unknown>): Promise<void> {
+  await handle.exited
+}
+
+async function stopped(handle: WorkerHandle<never, unknown>, deadlineMs: number): Promise<void> {
+  await handle.stop(deadlineMs)
+  await handle.exited
 }
 
 function closed(): WarmswapError {

@@ -16,6 +16,7 @@ export function nativeCells(binding: typeof Binding): (key: string) => CellStore
 }
 
 class NativeStore implements CellStore {
+  readonly how = 'bytes'
   readonly #binding: typeof Binding
   readonly #cell: Binding.NativeCell
   /** The core publishes the version here; absent where the engine takes no external memory. */

@@ -22,6 +22,7 @@ function storeOf(key: string, cell: PortableCell): CellStore {
     return cell.version
   }
   return {
+    how: 'clone',
     changedSince: (version) => cell.version !== version,
     read: () => ({ packed: cell.value, version: cell.version }),
     write,

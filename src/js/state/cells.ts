@@ -1,6 +1,7 @@
 /** Shared cells: the same face over the addon's cells and over the portable ones. */
 
 import { WarmswapError, invalidArgument } from '../errors.js'
+import { type CopyMethod, refuseLoss } from '../loss.js'
 import * as validate from '../validate.js'
 
 /** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
@@ -29,6 +30,8 @@ export interface CellStore {
   write(packed: unknown): bigint
   compareAndSet(expected: bigint, packed: unknown): { ok: boolean; version: bigint }
   wait(since: bigint, timeoutMs: number): { settled: Promise<bigint>; cancel(): void }
+  /** How a value is copied. */
+  readonly how: CopyMethod
   /** The value as it is kept; throws where it cannot be cloned. */
   pack(value: unknown): unknown
   unpack(packed: unknown): unknown
@@ -129,6 +132,7 @@ class Cell<T> implements SharedCell<T> {
   }
 
   #pack(value: T): unknown {
+    refuseLoss(`the value for cell '${this.#key}'`, value, this.#store.how)
     let packed: unknown
     try {
       packed = this.#store.pack(value)

@@ -1,7 +1,8 @@
 /** Disposing of values: what goes wrong there is told and blocks nothing. */
 
+import { messageOf } from '../callbacks.js'
+import { warn } from '../warn.js'
 import type { Entry } from './root.js'
-import { warn } from './warn.js'
 
 /** Disposes of an entry's value, once. Resolves when it is done, however it went. */
 export function dispose(key: string, entry: Entry, otherwise?: Entry['dispose']): Promise<void> | undefined {
@@ -13,7 +14,7 @@ export function dispose(key: string, entry: Entry, otherwise?: Entry['dispose'])
 
 /** Runs a clean-up; a failure becomes a warning. */
 function report(key: string, cleanUp: () => unknown): Promise<void> | undefined {
-  const tell = (error: unknown): void => warn(`dispose of state '${key}' failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+  const tell = (error: unknown): void => warn(`dispose of state '${key}' failed: ${error instanceof Error ? (error.stack ?? messageOf(error)) : messageOf(error)}`)
   try {
     const done = cleanUp()
     if (done instanceof Object && 'then' in done) return Promise.resolve(done).then(() => undefined, tell)

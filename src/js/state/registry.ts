@@ -1,13 +1,14 @@
 /** The registry: values that outlive the modules that define them. The same code in Node, browsers and workerd. */
 
+import { attempt } from '../callbacks.js'
 import { WarmswapError, invalidArgument } from '../errors.js'
 import * as validate from '../validate.js'
+import { callSite } from './call-site.js'
 import { dispose } from './dispose.js'
 import { kindOf } from './kind.js'
 import { type Entry, type Realm, type Root, type Start, type StateChange, type Table, connectRoot, warnOnce } from './root.js'
 import { type StateScope, tableOf, visibleTables } from './scope.js'
 import { awaitedBy, runInitialiser } from './starting.js'
-import { callSite, warn } from './warn.js'
 
 /** How a value is defined. */
 export interface StateOptions<T> {
@@ -157,7 +158,7 @@ export function listState(): { key: string; version: string | number; generation
 export function onStateChange(listener: (event: StateChange) => void): Disposable {
   validate.callback('listener', listener)
   // A wrapper, so that the same function can subscribe twice and end each subscription by itself.
-  const subscription = (event: StateChange): void => listener(event)
+  const subscription = (event: StateChange): unknown => listener(event)
   root.listeners.add(subscription)
   return { [Symbol.dispose]: () => void root.listeners.delete(subscription) }
 }
@@ -196,11 +197,7 @@ function warnOfCode(key: string, site: string | undefined): void {
 
 function tell(event: StateChange): void {
   for (const listener of root.listeners) {
-    try {
-      listener(event)
-    } catch (error) {
-      warn(`a listener of onStateChange failed at ${event.type} of '${event.key}': ${String(error)}`)
-    }
+    attempt('a listener of onStateChange()', () => listener(event))
   }
 }
 

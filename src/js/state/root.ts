@@ -6,7 +6,7 @@
  * version of the layout below: copies that agree on it share a root, others get one of their own and say so.
  */
 
-import { warn } from './warn.js'
+import { warn } from '../warn.js'
 
 /** Version of {@link Root}'s layout. Fields may be added; a change of meaning is a new version. */
 const PROTOCOL = 1
@@ -53,7 +53,7 @@ export interface Root {
   readonly isolate: Table
   /** Values of scope 'test-file', of the file that runs now. */
   testFile: { name: string; table: Table } | undefined
-  readonly listeners: Set<(event: StateChange) => void>
+  readonly listeners: Set<(event: StateChange) => unknown>
   /** What has been warned of: each thing once. */
   readonly warned: Set<string>
   /** Folder of each copy of this package that found this root. */

@@ -1,6 +1,7 @@
 /** Environments that take modules from one another: when one is re-optimized, the others must not keep what they had. */
 
 import type { DevEnvironment, Plugin, ViteDevServer } from 'vite'
+import { attempt } from '../callbacks.js'
 import { invalidArgument } from '../errors.js'
 import * as validate from '../validate.js'
 import { reloadEnvironment, watchOptimizer } from './optimizer.js'
@@ -76,6 +77,7 @@ function reachable(links: EnvironmentLink[], from: string): Set<string> {
 function passOn(server: ViteDevServer, links: EnvironmentLink[], from: string): void {
   for (const name of reachable(links, from)) {
     const environment = server.environments[name]
-    if (environment !== undefined) reloadEnvironment(environment)
+    // A transport of somebody else's may fail; the environments after it are reloaded all the same.
+    if (environment !== undefined) attempt(`the reload of the environment '${name}'`, () => reloadEnvironment(environment))
   }
 }

@@ -1,6 +1,7 @@
 /** Hearing of re-optimizations. */
 
 import type { ViteDevServer } from 'vite'
+import { guarded } from '../callbacks.js'
 import { invalidArgument } from '../errors.js'
 import * as validate from '../validate.js'
 import { watchOptimizer } from './optimizer.js'
@@ -21,13 +22,7 @@ export function onReoptimize(server: ViteDevServer, listener: (event: Reoptimize
   if (typeof server?.environments !== 'object') throw invalidArgument('server', server, 'a ViteDevServer of Vite 6 or later')
   validate.callback('listener', listener)
   let open = true
-  const tell = (event: ReoptimizeEvent): void => {
-    try {
-      listener(event)
-    } catch (error) {
-      process.emitWarning(`a listener of onReoptimize failed at '${event.environment}': ${String(error)}`, 'WarmswapWarning')
-    }
-  }
+  const tell = guarded('a listener of onReoptimize()', listener)
   const stops = Object.values(server.environments).map((environment) =>
     watchOptimizer(environment, ({ current, reload }) => {
       // Vite sends the reload in the same turn as the commit.

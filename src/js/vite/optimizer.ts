@@ -9,6 +9,7 @@
 
 import { posix } from 'node:path'
 import type { DevEnvironment } from 'vite'
+import { attempt } from '../callbacks.js'
 
 /** Not exported by Vite under its own name. */
 export type DepsOptimizer = NonNullable<DevEnvironment['depsOptimizer']>
@@ -63,21 +64,11 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
       const hasDeleted = noteDeleted(optimizer, previous, next)
       const reload = previous.browserHash !== next.browserHash
       const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
-      for (const listener of [...own]) guarded(listener)(commit)
+      // This is in the middle of Vite's commit, which a listener must not break.
+      for (const listener of [...own]) attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit))
     },
   })
   return own
-}
-
-/** This is in the middle of Vite's commit, which a listener must not break. */
-function guarded(listener: Listener): Listener {
-  return (commit) => {
-    try {
-      listener(commit)
-    } catch (error) {
-      process.emitWarning(`a listener to the re-optimization of '${commit.environment.name}' failed: ${String(error)}`, 'WarmswapWarning')
-    }
-  }
 }
 
 function filesOf({ optimized, discovered, chunks }: OptimizerMetadata): Set<string> {

@@ -5,6 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedConfig } from 'vite'
 import { type BundleStore, type Stage, openBundles } from '../bundles.js'
+import { attempt, messageOf } from '../callbacks.js'
 import { WarmswapError, isWarmswapError } from '../errors.js'
 import type { CheckedOptions } from './atomic-out-dir.js'
 import { type OutFolders, isWithin } from './out-folders.js'
@@ -103,8 +104,8 @@ export class Publication {
     this.of(name).phase = 'ended'
     if (this.mode === 'app') return
     if (this.mode === 'watch' && this.environments.size > 1) await sleep(SAME_CHANGE_MS)
-    await this.publishIfWhole()
-    if (this.mode === 'single') await this.close()
+    if (this.mode === 'watch') return await this.publishInWatch()
+    await this.publishAndClose()
   }
 
   /** All environments of an app were built, or with watchers: their first builds were started. */
@@ -112,8 +113,7 @@ export class Publication {
     if (this.closed) return
     for (const name of names) this.of(name)
     if (this.mode !== 'app') return
-    await this.publishIfWhole()
-    await this.close()
+    await this.publishAndClose()
   }
 
   async close(): Promise<void> {
@@ -130,6 +130,26 @@ export class Publication {
     let build = this.environments.get(name)
     if (!build) this.environments.set(name, (build = { phase: 'due', wrote: false, failed: false }))
     return build
+  }
+
+  private async publishAndClose(): Promise<void> {
+    try {
+      await this.publishIfWhole()
+    } finally {
+      await this.close()
+    }
+  }
+
+  /** Vite does not wait for the closeBundle of a watcher: a rejection of it would end the process. The next build tries again. */
+  private async publishInWatch(): Promise<void> {
+    await this.publishIfWhole().catch((error: unknown) => this.logger?.error(`warmswap: not published: ${messageOf(error)}`, { timestamp: true }))
+  }
+
+  /** A plain build fails with its callback; a watcher goes on. */
+  private async tellPublished(): Promise<void> {
+    const { onPublish } = this.options
+    if (this.mode === 'watch') attempt('options.onPublish of atomicOutDir()', () => onPublish?.(this.store))
+    else await onPublish?.(this.store)
   }
 
   private async publishIfWhole(): Promise<void> {
@@ -151,7 +171,7 @@ export class Publication {
     try {
       await stage.adopt(this.work.path)
       const { changed } = await stage.publish({ ifChanged: true })
-      if (changed) this.options.onPublish?.(this.store)
+      if (changed) await this.tellPublished()
     } catch (error) {
       if (!isWarmswapError(error) || error.code !== 'ERR_FENCED') throw error
       this.logger?.warn(`warmswap: not published: ${error.message}`)

@@ -1,6 +1,7 @@
 /** The options of staleDepRecovery, and where importWithRecovery finds those of its environment. */
 
 import type { DevEnvironment } from 'vite'
+import { guarded } from '../callbacks.js'
 import { invalidArgument } from '../errors.js'
 import * as validate from '../validate.js'
 import { DEFAULT_ATTEMPTS, type RecoveryEvent } from './attempts.js'
@@ -30,18 +31,7 @@ export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefine
   validate.oneOf('options.onUnsafe', onUnsafe, ['error-503', 'redirect-307'])
   validate.oneOf('options.reloadClient', reloadClient, ['never', 'if-client-reoptimized'])
   validate.callback('options.onEvent', onEvent)
-  return { maxAttempts, replay: replay.map((method: string) => method.toUpperCase()), onUnsafe, reloadClient, onEvent: guarded(onEvent) }
-}
-
-/** What listens must not fail the request that it hears of. */
-function guarded(listener: Recovery['onEvent']): Recovery['onEvent'] {
-  return (event) => {
-    try {
-      listener(event)
-    } catch (error) {
-      process.emitWarning(`onEvent of staleDepRecovery failed at '${event.outcome}': ${String(error)}`, 'WarmswapWarning')
-    }
-  }
+  return { maxAttempts, replay: replay.map((method: string) => method.toUpperCase()), onUnsafe, reloadClient, onEvent: guarded('options.onEvent of staleDepRecovery()', onEvent) }
 }
 
 /** An environment in the care of the plugin. */

@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Connect, DevEnvironment, ViteDevServer } from 'vite'
+import { attempt } from '../callbacks.js'
 import { WarmswapError } from '../errors.js'
 import { Attempts, hopeless, type StaleIn, staleIn } from './attempts.js'
 import type { OptimizerMetadata } from './optimizer.js'
@@ -104,6 +105,6 @@ export class Requests {
     this.#recovery.onEvent(attempts.event('recovered'))
     if (this.#recovery.reloadClient === 'never' || !this.#clientIsBehind) return
     this.#clientIsBehind = false
-    this.#server.environments.client?.hot.send({ type: 'full-reload', path: '*' })
+    attempt('the reload of the browser', () => this.#server.environments.client?.hot.send({ type: 'full-reload', path: '*' }))
   }
 }

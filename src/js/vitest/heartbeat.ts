@@ -70,5 +70,7 @@ export class RunningHeartbeat implements Heartbeat {
 /** A beat that does not listen to its signal is left behind. */
 async function within(beat: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
   const aborted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
-  await Promise.race([beat(signal), aborted])
+  // Async, so that a beat that throws is raced too: else nobody would handle the abort that follows.
+  const beating = async (): Promise<void> => beat(signal)
+  await Promise.race([beating(), aborted])
 }

@@ -40,7 +40,9 @@ export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify
   try {
     // A probe that does not listen to its signal is left behind, not waited for.
     const timedOut = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
-    const answer = await Promise.race([probe.run(target, signal), timedOut])
+    // Async, so that a probe that throws is raced too: else nobody would handle the abort that follows.
+    const running = async (): ReturnType<typeof probe.run> => probe.run(target, signal)
+    const answer = await Promise.race([running(), timedOut])
     return { ...judge(answer, probe.status, identify), sentAt, endedAt: now() }
   } catch (error) {
     outer.throwIfAborted()

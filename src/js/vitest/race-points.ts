@@ -25,6 +25,16 @@ interface Hit {
   pid: number
 }
 
+/** The line of a process that is held. */
+interface Arrival {
+  name: string
+  hit: number
+  pid: number
+}
+
+/** Longer than any line of racePoint(). */
+const LONGEST_LINE = 64 * 1024
+
 interface Waiting {
   name: string
   hit: number
@@ -93,11 +103,15 @@ export class RacePoints {
     socket.on('close', () => this.#held.delete(socket))
     socket.on('data', (chunk) => {
       text += String(chunk)
-      if (text.endsWith('\n')) this.#hand(socket, JSON.parse(text) as { name: string; hit: number; pid: number })
+      if (text.length > LONGEST_LINE) return void socket.destroy()
+      if (!text.endsWith('\n')) return
+      const arrival = parseArrival(text)
+      if (arrival === undefined) socket.destroy()
+      else this.#hand(socket, arrival)
     })
   }
 
-  #hand(socket: Socket, { name, hit, pid }: { name: string; hit: number; pid: number }): void {
+  #hand(socket: Socket, { name, hit, pid }: Arrival): void {
     const index = this.#waiting.findIndex((each) => each.name === name && each.hit === hit)
     if (index < 0) return void socket.destroy()
     const [waiting] = this.#waiting.splice(index, 1)
@@ -155,6 +169,16 @@ export class RacePoints {
     this.#giveUp(undefined)
     for (const socket of this.#held) socket.destroy()
     await new Promise((resolve) => this.#server.close(resolve))
+  }
+}
+
+/** Undefined for what is no such line: any program of this machine can connect to the socket. */
+function parseArrival(text: string): Arrival | undefined {
+  try {
+    const { name, hit, pid } = JSON.parse(text) as Partial<Arrival>
+    return typeof name === 'string' && typeof hit === 'number' && Number.isSafeInteger(pid) && (pid as number) > 0 ? { name, hit, pid: pid as number } : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -51,7 +51,7 @@ export class HttpRendezvous implements Rendezvous {
     const held: Held = {
       release: () => {
         this.#note('released', pid)
-        response.writeHead(204).end()
+        if (!response.headersSent) response.writeHead(204).end()
       },
       kill: () => {
         if (pid === undefined) throw new WarmswapError('ERR_UNSUPPORTED', `who waits at the rendezvous '${this.name}' is not known: add ?pid=<its pid> to the URL`)
@@ -86,7 +86,8 @@ export class HttpRendezvous implements Rendezvous {
 }
 
 function pidOf({ url = '', socket }: IncomingMessage): number | undefined {
-  const told = Number(new URL(url, 'http://localhost').searchParams.get('pid'))
+  // The target of a request may be anything, also what no URL can be.
+  const told = Number(/[?&]pid=(\d+)/.exec(url)?.[1])
   if (Number.isInteger(told) && told > 0) return told
   return peerOf(socket.remotePort ?? 0, socket.localPort ?? 0)
 }

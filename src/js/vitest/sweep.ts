@@ -128,7 +128,7 @@ class Sweep<T> {
       if (elapsed + each > this.surroundings.budgetMs) return false
       await this.#turn(turn)
       this.#turns += 1
-      this.#tellProgress()
+      await this.#tellProgress()
     }
     return true
   }
@@ -186,8 +186,8 @@ class Sweep<T> {
     }
   }
 
-  #tellProgress(): void {
-    this.options.onProgress?.(this.#turns, this.#planned)
+  async #tellProgress(): Promise<void> {
+    await this.options.onProgress?.(this.#turns, this.#planned)
     if (this.options.onProgress !== undefined || now() - this.#lastSaid < QUIET_MS) return
     this.#lastSaid = now()
     console.error(`sweep: ${this.#turns} of ${this.#planned} restarts, ${Math.round((now() - this.#started) / 1000)} s of at most ${Math.round(this.surroundings.budgetMs / 1000)} s`)

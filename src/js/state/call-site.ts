@@ -1,12 +1,4 @@
-/** Telling, without depending on Node. */
-
-/** A process warning in Node, a console warning elsewhere. */
-export function warn(message: string): void {
-  const { process, console } = globalThis as { process?: { emitWarning?(text: string, type: string): void }; console?: Console }
-  if (typeof process?.emitWarning === 'function') process.emitWarning(message, 'WarmswapWarning')
-  // A bare vm context has neither.
-  else console?.warn(`warmswap: ${message}`)
-}
+/** Where a definition stands, for warnings. */
 
 /** The place that called `boundary`, as the engine writes it; undefined where the engine cannot tell. */
 export function callSite(boundary: (...args: never[]) => unknown): string | undefined {

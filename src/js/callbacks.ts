@@ -1,0 +1,49 @@
+/**
+ * Callbacks of the program. Most run inside an event listener or a timer of this library, where an exception would be an
+ * uncaught one of the host process. So an error of a callback becomes a process warning, and its caller goes on.
+ */
+
+import { warn } from './warn.js'
+
+const CODE = 'WARMSWAP_CALLBACK_FAILED'
+
+/** Kinds that were reported. A listener that fails fails at each event, and one warning says so. */
+const reported = new Set<string>()
+
+/** Reports an error that no call can reject with: a process warning, once for each `kind` of callback. */
+export function reportFailure(kind: string, error: unknown): void {
+  if (reported.has(kind)) return
+  reported.add(kind)
+  warn(`${kind} failed: ${messageOf(error)}. The error was not thrown, because it would have ended the process. Further errors of this callback are not reported.`, {
+    code: CODE,
+    ...(error instanceof Error && typeof error.stack === 'string' && { detail: error.stack }),
+  })
+}
+
+/** The callback, with its errors reported as {@link reportFailure} does: thrown ones, and those of a promise that it returns. */
+export function guarded<Args extends unknown[]>(kind: string, callback: (...args: Args) => unknown): (...args: Args) => void {
+  return (...args) => attempt(kind, () => callback(...args))
+}
+
+/** Runs `task`; reports what it throws, and what its promise rejects with. */
+export function attempt(kind: string, task: () => unknown): void {
+  try {
+    const result = task()
+    if (isThenable(result)) result.then(undefined, (error) => reportFailure(kind, error))
+  } catch (error) {
+    reportFailure(kind, error)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as Partial<PromiseLike<unknown>>).then === 'function'
+}
+
+/** The message of whatever was thrown. Never throws itself, also not for an object without a prototype. */
+export function messageOf(error: unknown): string {
+  try {
+    return error instanceof Error ? String(error.message) : String(error)
+  } catch {
+    return 'a value that has no text'
+  }
+}

@@ -1,0 +1,19 @@
+/** What startProcess() and startWorkerThread() are given, checked before anything is started. */
+
+import type { Pin } from '../bundles.js'
+import { invalidArgument } from '../errors.js'
+
+/** The part of the {@link StartContext} that a start needs. */
+export interface GivenContext {
+  pin: Pin
+  signal: AbortSignal
+}
+
+export function checkedStartContext(context: GivenContext): GivenContext {
+  const expected = 'the context that options.start was called with'
+  if (typeof context !== 'object' || context === null) throw invalidArgument('context', context, expected)
+  const { pin, signal } = context
+  if (typeof pin !== 'object' || pin === null || typeof pin.url !== 'function' || typeof pin.resolve !== 'function') throw invalidArgument('context.pin', pin, 'a pin of store.pin()')
+  if (!(signal instanceof AbortSignal)) throw invalidArgument('context.signal', signal, 'an AbortSignal')
+  return context
+}
