@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { type Cache, openCache } from 'warmswap'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { FRAMINGS, type Framing, makeEndless, resetTaken, taken, trickle } from '../support/endless.js'
+import { start } from '../support/children.js'
 import { httpEndpoint } from '../support/endpoints.js'
 import { restoreAwsEnvironment, setAwsEnvironment } from '../support/environment.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
+import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { makeTree, noise } from '../support/trees.js'
 
@@ -144,6 +146,15 @@ describe('C4: answers that do not end', () => {
     }
     expect(process.memoryUsage.rss() - before).toBeLessThan(128 << 20)
     rmSync(into, { recursive: true, force: true })
+  })
+
+  test('the seeded bug that reads answers whole is seen', { timeout: 60_000 }, async ({ memory }) => {
+    for (const mutant of ['', 'read-answers-whole']) {
+      server.intercept = (request, response) => isGet(request) && without(403, 'chunked')(response)
+      const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'told', JSON.stringify(server.store('mutant')), join(memory, 'into'), '2000'], { testing: true, env: { WARMSWAP_MUTANT: mutant } })
+      await child.ended
+      expect(child.lines.join('\n'), child.stderr()).toMatch(mutant === '' ? /^denied/ : /^timeout/)
+    }
   })
 
   test('the endpoint of credentials', { timeout: 60_000 }, async ({ memory }) => {

@@ -131,6 +131,18 @@ describe('E4: redirects', () => {
     }
   })
 
+  test('the seeded bug that follows is seen', { timeout: 60_000 }, async ({ memory }) => {
+    for (const mutant of ['', 'follow-redirects']) {
+      asked.length = 0
+      redirect(() => true, 307, (path) => strangers[0]!.url + path)
+      const store = JSON.stringify({ ...server.store('mutant'), sessionToken: TOKEN })
+      const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'told', store, join(memory, 'into')], { testing: true, env: { WARMSWAP_MUTANT: mutant } })
+      await child.ended
+      expect(child.lines.join('\n'), child.stderr()).toMatch(mutant === '' ? /^unavailable/ : /^corrupt/)
+      expect(asked.filter(({ headers }) => headers['x-amz-security-token'] === TOKEN)).toHaveLength(mutant === '' ? 0 : 1)
+    }
+  })
+
   test('https never becomes http', { timeout: 60_000 }, async ({ memory }) => {
     const [key, certificate] = [join(memory, 'key.pem'), join(memory, 'certificate.pem')]
     execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'], { stdio: 'ignore' })

@@ -9,8 +9,8 @@ const calls = {
   async restore(store, into) {
     console.log((await openCache(JSON.parse(store)).restore({ key: 'site', into })).outcome)
   },
-  async told(store, into) {
-    const { outcome, reason } = await openCache(JSON.parse(store)).restore({ key: 'site', into, mode: 'replace', attempts: 1, deadlineMs: 10_000 })
+  async told(store, into, deadlineMs = '10000') {
+    const { outcome, reason } = await openCache(JSON.parse(store)).restore({ key: 'site', into, mode: 'replace', attempts: 1, deadlineMs: Number(deadlineMs) })
     console.log(outcome, reason ?? '')
   },
   /** Every call there is, with all that it says. */

@@ -347,6 +347,7 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         );
     }
     let status = exchange.status();
+    let code = code_of(error);
     let kind = match (error.kind(), status) {
         (ErrorKind::ConfigInvalid, _) => Kind::Misconfigured,
         (_, 404) | (ErrorKind::NotFound, _) => Kind::NotFound,
@@ -354,6 +355,8 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         (_, 412) | (ErrorKind::ConditionNotMatch, _) => Kind::Changed,
         (_, 409) => Kind::Conflict,
         (_, 300..=399 | 400 | 405 | 501) => Kind::Misconfigured,
+        // The error of a completion, which S3 names after it has begun to answer 200.
+        (_, 200..=299) if !code.is_empty() => Kind::Unavailable,
         (_, 200..=299 | 416) => Kind::Malformed,
         _ => Kind::Unavailable,
     };
@@ -362,7 +365,7 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
     });
     Failure::new(
         kind,
-        format!("'{path}': the store answered {status}{}{region}", code_of(error)),
+        format!("'{path}': the store answered {status}{code}{region}"),
     )
 }
 

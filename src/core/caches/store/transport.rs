@@ -194,10 +194,11 @@ impl HttpTransport for Transport {
                 || request.headers().contains_key(header::IF_NONE_MATCH));
         let mut attempt = 1;
         loop {
-            let answer = self.send_following(&request, operation.is_some()).await;
+            let answer = self.answer(&request, operation, range.as_ref()).await;
             let is_transient = match &answer {
-                Ok(response) => {
-                    is_transient(response.status())
+                Ok((response, has_failed)) => {
+                    *has_failed
+                        || is_transient(response.status())
                         || (is_conditional_write && response.status() == StatusCode::CONFLICT)
                 }
                 // A stall is not repeated here: who asked knows how much time there is.
@@ -206,12 +207,7 @@ impl HttpTransport for Transport {
                     .is_some_and(|failure| failure.kind == Kind::Unavailable),
             };
             if !is_transient || attempt >= exchange.meter.attempts {
-                let response = answer?;
-                if let Some(range) = range.as_ref().filter(|_| response.status().is_success()) {
-                    self.check_range(range, &response)?;
-                }
-                let bound = Bound::of(operation, range.as_ref(), response.status());
-                return self.wrap(response, bound, request.method() == Method::HEAD);
+                return answer.map(|(response, _)| response);
             }
             exchange.meter.retried();
             // What the next attempt is answered counts, not what this one failed with.
@@ -223,6 +219,37 @@ impl HttpTransport for Transport {
 }
 
 impl Transport {
+    /// One attempt, and whether its answer is a failure in spite of its status: S3 begins to answer 200 before a
+    /// multipart upload is complete, and can name an error in the body then.
+    async fn answer(
+        &self,
+        request: &Request<Buffer>,
+        operation: Option<&str>,
+        range: Option<&Range<u64>>,
+    ) -> Result<(Response<HttpBody>, bool)> {
+        let exchange = &self.0;
+        let response = self.send_following(request, operation.is_some()).await?;
+        let status = response.status();
+        // Tidying up after a failure says nothing about it.
+        if operation.is_some_and(|operation| operation != "AbortMultipartUpload") {
+            exchange.status.store(status.as_u16(), Ordering::Relaxed);
+        }
+        if let Some(range) = range.filter(|_| status.is_success()) {
+            self.check_range(range, &response)?;
+        }
+        let bound = Bound::of(operation, range, status);
+        let response = self.wrap(response, bound, request.method() == Method::HEAD)?;
+        if operation != Some("CompleteMultipartUpload") || !status.is_success() {
+            return Ok((response, false));
+        }
+        let (parts, mut body) = response.into_parts();
+        let body = body.to_buffer().await?;
+        let has_failed = is_transient_error(&String::from_utf8_lossy(&body.to_bytes()));
+        let length = body.len() as u64;
+        let body = HttpBody::new(futures::stream::iter([Ok(body)]), Some(length));
+        Ok((Response::from_parts(parts, body), has_failed))
+    }
+
     /// Sends a request, and again where a redirect that may be followed leads.
     async fn send_following(&self, request: &Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
         let exchange = &self.0;
@@ -278,11 +305,7 @@ impl Transport {
         loop {
             tokio::select! {
                 answer = &mut sending => {
-                    let response = answer.map_err(|error| exchange.broken(Kind::Unavailable, &error))?;
-                    if to_store {
-                        exchange.status.store(response.status().as_u16(), Ordering::Relaxed);
-                    }
-                    return Ok(response);
+                    return answer.map_err(|error| exchange.broken(Kind::Unavailable, &error));
                 }
                 () = tokio::time::sleep(exchange.meter.idle) => {
                     // Silence counts only if no piece of the body has left since the last look.
@@ -354,6 +377,21 @@ fn is_of_this_machine(url: &Url) -> bool {
 
 fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether a body is an error of S3 after which the same request can succeed.
+fn is_transient_error(body: &str) -> bool {
+    body.contains("<Error>")
+        && [
+            "InternalError",
+            "OperationAborted",
+            "RequestTimeout",
+            "ServiceUnavailable",
+            "SlowDown",
+            "TooManyRequests",
+        ]
+        .iter()
+        .any(|code| body.contains(&format!("<Code>{code}</Code>")))
 }
 
 fn requested_range(request: &Request<Buffer>) -> Option<Range<u64>> {
