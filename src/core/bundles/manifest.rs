@@ -194,12 +194,12 @@ pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -
     walk_all(directory, "", Names::Ours, visit)
 }
 
-/// Calls `visit` with what stat says of each entry below `directory`, whatever its name.
-pub(super) fn walk_any(directory: &Path, visit: &mut dyn FnMut(&Stat)) -> Result<()> {
-    walk_all(directory, "", Names::Any, &mut |_, _, stat| {
-        visit(stat);
-        Ok(())
-    })
+/// As [`walk`], for a tree whose names may be any.
+pub(super) fn walk_any(
+    directory: &Path,
+    visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
+) -> Result<()> {
+    walk_all(directory, "", Names::Any, visit)
 }
 
 fn walk_all(

@@ -221,7 +221,10 @@ fn is_changed(layout: &Layout, view: View) -> Result<bool> {
     let placed = fs::stat(&view.directory(layout))?.changed_ns;
     let tree = view.tree(layout);
     let mut newest = fs::stat(&tree)?.changed_ns;
-    walk_any(&tree, &mut |stat| newest = newest.max(stat.changed_ns))?;
+    walk_any(&tree, &mut |_, _, stat| {
+        newest = newest.max(stat.changed_ns);
+        Ok(())
+    })?;
     Ok(newest > placed)
 }
 
