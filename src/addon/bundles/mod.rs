@@ -229,6 +229,34 @@ impl NativeBundles {
         })
     }
 
+    /// Makes the link a real directory with the files that it shows; whether it was done.
+    #[napi(ts_return_type = "Promise<Reply<boolean>>")]
+    pub fn give_directory<'env>(
+        &self,
+        env: &'env Env,
+        link: String,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, bool> {
+        let shared = Arc::clone(&self.shared);
+        let cancel = cancel::of(token);
+        env.spawn_future(runtime::spawned(async move {
+            let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
+            runtime::step(move || Writer::new(&shared.store, lock)?.give_directory(Path::new(&link), &cancel))
+                .await
+        }))
+    }
+
+    /// The directories that a link replaced since the last call, where they are kept.
+    #[napi]
+    pub fn set_aside(&self) -> Vec<String> {
+        let trees = self.shared.store.set_aside();
+        trees
+            .iter()
+            .map(|tree| tree.to_string_lossy().into_owned())
+            .collect()
+    }
+
     /// Removes what has to go.
     #[napi(ts_return_type = "Promise<Reply<NativeCollected>>")]
     pub fn collect<'env>(

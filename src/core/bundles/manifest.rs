@@ -195,6 +195,14 @@ pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -
     walk_all(directory, Names::Ours, visit)
 }
 
+/// As [`walk`], for a tree whose names may be any.
+pub(super) fn walk_any(
+    directory: &Path,
+    visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
+) -> Result<()> {
+    walk_all(directory, "", Names::Any, visit)
+}
+
 fn walk_all(
     directory: &Path,
     names: Names,

@@ -345,6 +345,16 @@ pub fn stat_followed(path: &Path) -> Result<Stat> {
     call("stat", path, || rustix::fs::stat(path)).map(|stat| convert(&stat))
 }
 
+/// When an entry was made, nanoseconds since the epoch; `None` where the filesystem does not keep it. With device and
+/// inode it identifies an entry, also after the inode number was used again.
+pub fn born_ns(path: &Path) -> Result<Option<u64>> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let metadata = call("statx", path, || std::fs::symlink_metadata(path))?;
+    let born = metadata.created().ok();
+    let since_epoch = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(since_epoch.and_then(|duration| u64::try_from(duration.as_nanos()).ok()))
+}
+
 /// What an open file is.
 pub fn stat_file(file: impl AsFd, path: &Path) -> Result<Stat> {
     call("fstat", path, || rustix::fs::fstat(&file)).map(|stat| convert(&stat))
