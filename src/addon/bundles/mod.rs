@@ -4,7 +4,7 @@ mod collecting;
 mod shapes;
 mod stage;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,7 +79,7 @@ pub fn open_bundles<'env>(
         let options = open_options(options)?;
         let opening = runtime::step(move || Opening::begin(&root, &options)).await?;
         let lock = match opening.waits_for() {
-            Some(path) => Some(acquired(&path, timeout_ms, &cancel).await?),
+            Some(path) => Some(acquired(path, timeout_ms, &cancel).await?),
             None => None,
         };
         let store = runtime::step(move || opening.finish(lock, &cancel)).await?;
@@ -103,6 +103,12 @@ impl NativeBundles {
         self.shared.store.layout().root().to_string_lossy().into_owned()
     }
 
+    /// What the URLs of this store have to carry, because this process has had another store at the same path.
+    #[napi(getter)]
+    pub fn distinguishing_id(&self) -> Option<String> {
+        self.shared.store.distinguishing_id().map(str::to_owned)
+    }
+
     /// The filesystem's name.
     #[napi(getter)]
     pub fn filesystem(&self) -> String {
@@ -119,6 +125,12 @@ impl NativeBundles {
     #[napi(ts_return_type = "Reply<number>")]
     pub fn current(&self) -> napi::Result<Reply<f64>> {
         runtime::guarded(|| Ok(number(self.shared.store.current()?.unwrap_or(0))))
+    }
+
+    /// Whether a generation of this store is current.
+    #[napi(ts_return_type = "Reply<boolean>")]
+    pub fn is_current(&self, generation: f64) -> napi::Result<Reply<bool>> {
+        runtime::guarded(|| self.shared.store.is_current(count("generation", generation)?))
     }
 
     /// The facts of a generation.
@@ -226,7 +238,7 @@ impl NativeBundles {
     pub fn list<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeGeneration>> {
         let shared = Arc::clone(&self.shared);
         env.spawn_future(runtime::blocking(move || {
-            let heads = shared.store.list()?;
+            let heads = shared.store.list().map_err(|error| shared.store.explain(error))?;
             Ok(heads
                 .into_iter()
                 .map(|head| describe(&shared.store, head, None))
@@ -242,7 +254,8 @@ impl NativeBundles {
             let generation = generation
                 .map(|generation| count("generation", generation))
                 .transpose()?;
-            let problems = shared.store.verify(generation, &Cancel::new())?;
+            let problems = shared.store.verify(generation, &Cancel::new());
+            let problems = problems.map_err(|error| shared.store.explain(error))?;
             Ok(problems.into_iter().map(problem).collect())
         }))
     }
@@ -268,10 +281,11 @@ impl NativeBundles {
         timeout_ms: f64,
         token: Option<&CancelToken>,
     ) -> Promise<'env, NativeBuildLock> {
-        let path = self.shared.store.layout().build_lock();
-        let cancel = cancel::of(token);
+        let (shared, cancel) = (Arc::clone(&self.shared), cancel::of(token));
         env.spawn_future(runtime::spawned(async move {
-            let lock = acquired(&path, timeout_ms, &cancel).await?;
+            shared.store.check_writable()?;
+            let lock = acquired(shared.store.layout().build_lock(), timeout_ms, &cancel).await;
+            let lock = lock.map_err(|error| shared.store.explain(error))?;
             Ok(NativeBuildLock {
                 lock: Mutex::new(Some(lock)),
             })
@@ -289,14 +303,16 @@ impl NativeBuildLock {
 }
 
 async fn writer_lock(shared: &Shared, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
-    acquired(&shared.store.layout().writer_lock(), timeout_ms, cancel).await
+    shared.store.check_writable()?;
+    let lock = acquired(shared.store.layout().writer_lock(), timeout_ms, cancel).await;
+    lock.map_err(|error| shared.store.explain(error))
 }
 
 /// Waits for a lock without a thread of its own.
-async fn acquired(path: &Path, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
+async fn acquired(path: PathBuf, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
     let patience = Patience {
         deadline: deadline("timeoutMs", timeout_ms)?,
         cancel: cancel.clone(),
     };
-    FileLock::acquired(path, &patience).await
+    FileLock::acquired(&path, &patience).await
 }

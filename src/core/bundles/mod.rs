@@ -13,6 +13,7 @@
 //! * `pins/N` is the lock file and head of generation N. It lies outside of the generation, is there before
 //!   `gens/N` and goes before it: a generation without lock file is invisible.
 //! * `owners/<id>` is locked by whoever writes `stage/<id>`, before the stage is made.
+//! * `id` tells a store from another one at the same path ([`presence`]).
 //! * `writer.lock` is held by publish, rollback, collect and the repair of an open, for milliseconds, never while
 //!   somebody builds. `build.lock` is held while somebody builds.
 //!
@@ -30,9 +31,14 @@
 //! # What is not promised
 //! * What a link inside a bundle leads to: nothing here follows it, and nothing versions it.
 //! * Filesystems that are not on the list of [`crate::core::sys::filesystem`].
-//! * That root, or the owner of the files with some effort, does not write to a published file:
-//!   [`Store::verify`] tells.
+//! * That root, or the owner of the files with some effort, does not write to a published file. The next open, a publish
+//!   with `if_changed` and `ensure()` find missing and altered files by size and time ([`recover`]), a pin finds what one
+//!   stat shows, and [`Store::verify`] compares every byte.
+//!
+//! # Other users
+//! Reading needs no trust, writing does: see [`ownership`].
 
+mod adopting;
 mod advice;
 mod collect;
 mod copy;
@@ -42,8 +48,10 @@ mod link;
 mod lock;
 mod manifest;
 mod opening;
+mod ownership;
 mod pin;
 mod pointer;
+mod presence;
 mod recover;
 mod stage;
 mod store;

@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BundleStore } from '../bundles.js'
 import { type RemoteError, fromRemote, toRemote } from './remote-error.js'
@@ -24,7 +24,9 @@ const pathIn = (store: BundleStore): string => join(store.root, 'build.failed')
 export function recordFailure(store: BundleStore, startedAt: number, error: unknown): string {
   const record: FailedBuild = { id: randomUUID(), startedAt, pid: process.pid, error: toRemote(error) }
   const path = pathIn(store)
-  writeFileSync(`${path}.tmp`, JSON.stringify(record))
+  // What a killed process left, or something else: a pipe there would wait for its reader.
+  rmSync(`${path}.tmp`, { force: true })
+  writeFileSync(`${path}.tmp`, JSON.stringify(record), { flag: 'wx' })
   renameSync(`${path}.tmp`, path)
   return record.id
 }
@@ -44,8 +46,19 @@ export function failureSince(store: BundleStore, seen: string | undefined, atLea
 /** A file that is not there, or cannot be read, tells of no failure: the waiter builds for itself. */
 function read(store: BundleStore): FailedBuild | undefined {
   try {
-    return JSON.parse(readFileSync(pathIn(store), 'utf8')) as FailedBuild
+    return JSON.parse(readRegular(pathIn(store))) as FailedBuild
   } catch {
     return undefined
+  }
+}
+
+/** Neither waits for the other end of a pipe, nor follows a link, nor reads a device. */
+function readRegular(path: string): string {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  try {
+    if (!fstatSync(descriptor).isFile()) throw new Error(`'${path}' is not a regular file`)
+    return readFileSync(descriptor, 'utf8')
+  } finally {
+    closeSync(descriptor)
   }
 }
