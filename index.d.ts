@@ -105,7 +105,12 @@ interface Stage extends AsyncDisposable {
   }>, base: string): Promise<void>;
   /** A link may point anywhere: it is stored and hashed as text, and nothing of ours follows it. */
   symlink(relative: string, target: string): Promise<void>;
-  /** Takes over the contents of a directory. 'clone' shares blocks where the filesystem can and copies elsewhere. @default 'clone' */
+  /**
+   * Takes over the contents of a directory, as they were at one moment, or nothing: rejects with ERR_UNSTABLE if they change in
+   * the meantime. A directory that was changed within the last 20 ms has to rest first. 'clone' shares blocks where the filesystem can and copies
+   * elsewhere.
+   * @default 'clone'
+   */
   adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>;
   publish(options?: WriteOptions & {
     require?: string[];
@@ -122,10 +127,11 @@ interface Stage extends AsyncDisposable {
 interface Pin extends Disposable {
   readonly generation: Generation;
   readonly path: string;
-  /** file: URL inside the generation. */
+  /** file: URL inside the generation. It has a query with the store's id if this process has had another store at the same path. */
   url(relative: string): string;
   /** Refuses to leave the generation. */
   resolve(relative: string): string;
+  /** `false` also once the store was removed, moved or replaced. */
   isCurrent(): boolean;
   /** Idempotent. */
   release(): void;
@@ -543,7 +549,7 @@ declare function openCache(store: StoreLocation | undefined, options?: {
 //#endregion
 //#region src/js/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
-type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED';
+type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
 /** What a {@link WarmswapError} carries beside its code and message. */
 interface ErrorFacts {
   path?: string | undefined;

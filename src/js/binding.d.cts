@@ -1,6 +1,5 @@
 /** The value of a native call, or a failure that src/js/native.ts throws. */
 export type Reply<T> = T | import('./native.js').Failure
-
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
  * a native addon, otherwise the `platformArchABI` of the WASI flavor. Every
@@ -33,12 +32,16 @@ export declare class NativeBuildLock {
 export declare class NativeBundles {
   /** The canonical root. */
   get root(): string
+  /** What the URLs of this store have to carry, because this process has had another store at the same path. */
+  get distinguishingId(): string | null
   /** The filesystem's name. */
   get filesystem(): string
   /** Whether copies share blocks. */
   get cloneOffered(): boolean
   /** The number of the current generation; 0 is none. */
   current(): Reply<number>
+  /** Whether a generation of this store is current. */
+  isCurrent(generation: number): Reply<boolean>
   /** The facts of a generation. */
   head(generation: number): Reply<NativeGeneration>
   /** Pins the current generation, or the one of this number; returns its number. */

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 /// Content of `FORMAT`: the name and the major version of the layout.
 pub(super) const FORMAT: &str = "warmswap bundles 1\n";
 
+/// Largest number of a generation and of a fence: as for locks, a further one is exact in a JavaScript number too. What
+/// names a larger one was not written by a store.
+pub(super) const MAX_NUMBER: u64 = 1 << 52;
+
 /// The directories that every store has.
 pub(super) const DIRECTORIES: [&str; 5] = ["gens", "pins", "owners", "stage", "trash"];
 
@@ -27,6 +31,11 @@ impl Layout {
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    /// The store's own name, random: a store that is made again at the same path has another one.
+    pub(super) fn id(&self) -> PathBuf {
+        self.file("id")
     }
 
     /// The symlink that names the current generation: the one authority.
@@ -104,10 +113,13 @@ pub(super) fn name_of(number: u64) -> String {
     format!("{number:06}")
 }
 
-/// The number behind a name; `None` for what is no generation of ours.
+/// The number behind a name, 1 to [`MAX_NUMBER`]; `None` for what is no generation of ours.
 pub(super) fn number_of(name: &OsStr) -> Option<u64> {
     let name = name.to_str()?;
-    let number = name.parse().ok()?;
+    let number = name
+        .parse()
+        .ok()
+        .filter(|number| (1..=MAX_NUMBER).contains(number))?;
     // Only the canonical form: `+7` and `0000007` parse, but no writer makes them.
     (name_of(number) == name).then_some(number)
 }
@@ -123,6 +135,10 @@ mod tests {
             ("1234567", Some(1_234_567)),
             ("17", None),
             ("+00017", None),
+            ("000000", None),
+            ("4503599627370496", Some(MAX_NUMBER)),
+            ("4503599627370497", None),
+            ("18446744073709551615", None),
             ("0000017", None),
             ("x", None),
         ] {

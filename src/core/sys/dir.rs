@@ -230,7 +230,7 @@ fn differs_from_parent(path: &Path) -> Result<bool> {
     clippy::cast_possible_truncation,
     reason = "nanoseconds below a second, and seconds of any time that a header can hold"
 )]
-fn timestamps(modified_ns: i128) -> Timestamps {
+pub(super) fn timestamps(modified_ns: i128) -> Timestamps {
     let time = Timespec {
         tv_sec: modified_ns.div_euclid(NANOSECONDS) as i64,
         tv_nsec: modified_ns.rem_euclid(NANOSECONDS) as _,

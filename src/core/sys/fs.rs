@@ -464,6 +464,18 @@ pub fn touch(path: &Path) -> Result<()> {
     })
 }
 
+/// Sets the time of the last change of the bytes of an entry, a link's own if it is one.
+pub fn set_modified(path: &Path, modified_ns: i128) -> Result<()> {
+    call("utimensat", path, || {
+        rustix::fs::utimensat(
+            CWD,
+            path,
+            &super::dir::timestamps(modified_ns),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+    })
+}
+
 /// Sets both times of an open file to now, exactly: the kernel's own stamps are as coarse as its clock tick.
 pub fn touch_exactly(file: &File, path: &Path) -> Result<()> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);

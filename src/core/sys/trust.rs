@@ -65,9 +65,14 @@ impl Surroundings {
         }
     }
 
+    /// Whether every user may write to this directory, so that its entries have to be judged by their owner.
+    pub fn anyone_may_write(&self) -> bool {
+        self.stat.mode & OTHERS_MAY_WRITE != 0
+    }
+
     /// Whether an entry of this directory may be replayed, removed, renamed into, or trusted without reading.
     pub fn trusts(&self, entry: &Stat) -> bool {
-        if self.stat.mode & OTHERS_MAY_WRITE == 0 {
+        if !self.anyone_may_write() {
             return true;
         }
         let proves_owner = self.stat.mode & STICKY == 0 || Some(entry.uid) != *UNMAPPED;

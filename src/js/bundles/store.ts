@@ -61,7 +61,7 @@ export class Store implements BundleStore {
 
   current(): Generation | null {
     const number = unwrap(this.open().current())
-    return number === 0 ? null : new StoredGeneration(this.#native, number)
+    return number === 0 ? null : new StoredGeneration(this.#native, this.root, number)
   }
 
   pin(options?: { generation?: number }): Pin {
@@ -80,7 +80,7 @@ export class Store implements BundleStore {
 
   async #stage(fromCurrent: boolean, fenced: boolean, { timeoutMs, signal }: WaitOptions): Promise<OpenStage> {
     const bundles = this.open()
-    return new OpenStage(bundles, await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)))
+    return new OpenStage(bundles, this.root, await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)))
   }
 
   async ensure(
@@ -101,7 +101,7 @@ export class Store implements BundleStore {
     }
   }
 
-  /** A pin on a generation of this fingerprint that verifies: the current one first, then the newest. */
+  /** A pin on a generation of this fingerprint whose content is complete: the current one first, then the newest. */
   async #made(fingerprint: string): Promise<Pin | null> {
     const current = unwrap(this.open().current())
     const made = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
@@ -119,14 +119,15 @@ export class Store implements BundleStore {
     try {
       return this.pin({ generation: number })
     } catch (error) {
-      if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') return null
+      if (isWarmswapError(error) && (error.code === 'ERR_GENERATION_GONE' || error.code === 'ERR_GENERATION_CORRUPT')) return null
       throw error
     }
   }
 
   async #verifies(number: number): Promise<boolean> {
     try {
-      return (await this.verify(number)).ok
+      // Files that were added, and changed modes, do not take away what was published.
+      return (await this.verify(number)).problems.every(({ problem }) => problem === 'extra' || problem === 'mode')
     } catch (error) {
       if (isWarmswapError(error) && error.code === 'ERR_GENERATION_CORRUPT') return false
       throw error
@@ -151,7 +152,7 @@ export class Store implements BundleStore {
     const bundles = this.open()
     const facts = await abortable(signal, (token) => bundles.rollback(generation, timeoutMs, token))
     reportSetAside(bundles)
-    return new StoredGeneration(bundles, generation, facts)
+    return new StoredGeneration(bundles, this.root, generation, facts)
   }
 
   async collect(options?: WriteOptions): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
@@ -161,7 +162,7 @@ export class Store implements BundleStore {
   }
 
   async list(): Promise<Generation[]> {
-    return unwrap(await this.open().list()).map((facts) => new StoredGeneration(this.#native, facts.number, facts))
+    return unwrap(await this.open().list()).map((facts) => new StoredGeneration(this.#native, this.root, facts.number, facts))
   }
 
   async verify(generation?: number): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }> {
@@ -190,7 +191,7 @@ export class Store implements BundleStore {
   }
 
   #held(number: number): Pin {
-    return new HeldPin(this.#native, new StoredGeneration(this.#native, number))
+    return new HeldPin(this.#native, this.root, new StoredGeneration(this.#native, this.root, number))
   }
 }
 
