@@ -52,8 +52,8 @@ function workersOf(host: Child): number[] {
 
 /** The keeper has the host's standard error: once that is closed, the keeper has ended. */
 async function expectNothingLeft(host: Child, { detached, ...pids }: Pids): Promise<void> {
+  await expect.poll(() => Object.entries(pids).filter(([, pid]) => isAlive(pid)), { timeout: 8000 }).toEqual([])
   await host.ended
-  await expect.poll(() => Object.entries(pids).filter(([, pid]) => isAlive(pid)), { timeout: 5000 }).toEqual([])
   expect(workersOf(host)).toEqual(detached === undefined ? [] : [detached])
 }
 

@@ -278,8 +278,11 @@ impl Attempt {
         if let Some(record) = &top.record
             && let Some(is_kept) = self.is_kept_by_children(record)?
         {
+            if !is_kept {
+                return Ok(None);
+            }
             let holder = self.heirs.holder(&self.lock, record);
-            return Ok(is_kept.then(|| Blocker {
+            return Ok(Some(Blocker {
                 process: holder.pid,
                 holder: Some(holder),
                 liveness: Liveness::Alive,
