@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::directory;
+use super::directory::{self, Extra, Found};
 use super::numbered::Numbered;
 use super::paths::LockPath;
 use super::record::{Holder, Record};
@@ -22,21 +22,48 @@ pub struct Inspection {
     pub liveness: Option<Liveness>,
     /// Since it was taken, by the wall clock.
     pub age: Option<Duration>,
+    /// Why the path cannot be locked, or why what is there is never taken over.
+    pub warning: Option<String>,
 }
 
 /// Looks, takes nothing, deletes nothing.
+///
+/// # Errors
+/// `ERR_INVALID_ARGUMENT` where a file or a link is in the place of the lock directory.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
-    let top = Numbered::of(lock).top()?;
-    let found = directory::look(lock)?;
+    let (mut inspection, found) = survey(lock)?;
+    let Some(found) = found else {
+        return Ok(inspection);
+    };
+    match found.extra()? {
+        // Ours is waited for, whatever else is in its directory.
+        Extra::Folder(names) if !found.is_ours() => {
+            return Ok(Inspection {
+                warning: Some(found.is_a_folder(&names).message),
+                ..Inspection::FREE
+            });
+        }
+        Extra::Folder(names) | Extra::Files(names) => inspection.warning = Some(found.note(&names)),
+        Extra::Nothing if found.is_unreadable() => inspection.warning = Some(found.note(&[])),
+        Extra::Nothing => {}
+    }
+    Ok(inspection)
+}
+
+/// Who has the lock, and what is at its path.
+pub(super) fn survey(lock: &LockPath) -> Result<(Inspection, Option<Found>)> {
+    let (_, highest) = Numbered::look(lock, None)?;
+    let top = highest.top;
+    let found = directory::look(lock, None)?;
     // Another program's directory keeps also him out whose record stands.
     let is_foreign = found.as_ref().is_some_and(|found| !found.is_ours());
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
         let record = top.record.as_deref();
         let holder = record.map_or_else(Holder::ownerless, Record::holder);
-        return Ok(Inspection::new(verdict::of_record(record, None), holder));
+        return Ok((Inspection::new(verdict::of_record(record, None), holder), found));
     }
     let Some(found) = found else {
-        return Ok(Inspection::FREE);
+        return Ok((Inspection::FREE, None));
     };
     let is_local = filesystem::of(lock.parent())
         .optional()?
@@ -45,8 +72,10 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
     // one that could not be removed.
     let follows = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
     // What is left of a window does not matter: nothing is taken over here.
-    let (standing, holder) = verdict::of_directory(&found, follows, None, is_local, Duration::ZERO);
-    Ok(Inspection::new(standing, holder))
+    let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
+    let (standing, holder) =
+        verdict::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
+    Ok((Inspection::new(standing, holder), Some(found)))
 }
 
 impl Inspection {
@@ -55,6 +84,7 @@ impl Inspection {
         holder: None,
         liveness: None,
         age: None,
+        warning: None,
     };
 
     fn new(standing: Standing, holder: Holder) -> Self {
@@ -69,6 +99,7 @@ impl Inspection {
             age: since.map(|since| Duration::from_millis(u64::try_from(now - since).unwrap_or(0))),
             holder: Some(holder),
             liveness: Some(liveness),
+            warning: None,
         }
     }
 }

@@ -1,11 +1,16 @@
 //! The owner record: one JSON object per taking, in `<n>.json` and, as a copy, in `owner.json`.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::Stat;
 use crate::core::sys::identity::Identity;
 use crate::core::sys::{clock, fs};
 
@@ -183,6 +188,7 @@ impl Record {
             generation: Some(self.generation),
             progress: self.progress.clone(),
             metadata: self.meta.clone(),
+            note: None,
             format: OwnerFormat::Warmswap,
         }
     }
@@ -219,6 +225,9 @@ pub struct Holder {
     pub progress: Option<Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
+    /// Why its directory is never taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub format: OwnerFormat,
 }
 
@@ -233,6 +242,7 @@ impl Holder {
             generation: None,
             progress: None,
             metadata: None,
+            note: None,
             format: OwnerFormat::Ownerless,
         }
     }
@@ -245,7 +255,9 @@ pub(super) enum Contents {
     Record(Box<Record>),
     /// Of a mkdir lock.
     Foreign(ForeignOwner),
-    /// Broken, truncated, too long, or not a file.
+    /// No bytes but NUL: not written yet, or lost with the power.
+    Blank,
+    /// Broken, too long, or not a file.
     Unreadable,
 }
 
@@ -274,7 +286,23 @@ impl ForeignOwner {
 
 /// Reads a record's file: its bytes, and what they say. `None` where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
-    let bytes = match fs::read_capped(path, MAX_RECORD_BYTES).optional() {
+    interpret(fs::open_regular_with_stat(path, OFlags::RDONLY), path)
+}
+
+/// Reads a record's file in an open directory.
+pub(super) fn read_in(
+    directory: &Directory,
+    name: &OsStr,
+    path: &Path,
+) -> Result<Option<(Vec<u8>, Contents)>> {
+    interpret(directory.open_regular(name, path), path)
+}
+
+fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
+    let bytes = match opened
+        .and_then(|(file, stat)| read_open(&file, &stat, path))
+        .optional()
+    {
         Ok(None) => return Ok(None),
         Ok(Some(bytes)) => bytes,
         // A link (ELOOP), a directory, a file that is too long: somebody else's doing, not a failure of ours.
@@ -283,6 +311,24 @@ pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
     };
     let contents = parse(&bytes)?;
     Ok(Some((bytes, contents)))
+}
+
+/// A record is never appended to, so that it ends where `fstat` says.
+fn read_open(file: &File, stat: &Stat, path: &Path) -> Result<Vec<u8>> {
+    if stat.size > MAX_RECORD_BYTES {
+        let message = format!("'{}' is larger than {MAX_RECORD_BYTES} bytes", path.display());
+        return Err(Error::new(Code::TooLarge, message).at(path));
+    }
+    let mut bytes = vec![0; usize::try_from(stat.size).unwrap_or_default()];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match fs::read_into(file, &mut bytes[filled..], path)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 fn is_strange(error: &Error) -> bool {
@@ -318,6 +364,7 @@ fn parse(bytes: &[u8]) -> Result<Contents> {
     }
     Ok(match record {
         Some(record) => Contents::Record(Box::new(record)),
+        None if bytes.iter().all(|byte| *byte == 0) => Contents::Blank,
         None => serde_json::from_slice(bytes).map_or(Contents::Unreadable, Contents::Foreign),
     })
 }
