@@ -8,7 +8,18 @@
 //! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts. `<n>.free` once given back.
 //! * `.K.spare`: the directory of the last holder, for the next one.
 //! * `.K.observed`: since when something that nobody can verify has not changed.
-//! * `.K.<token>.tmp`, `.K.<token>.next.tmp`, `.K.<token>.tomb`: temporary, swept.
+//! * `.K.<token>.tmp`, `.K.<uuid>.next.tmp`, `.K.<uuid>.tomb`: temporary, swept.
+//!
+//! # What is at the path
+//! ([`directory`]) A user may lock an ordinary folder. A directory is taken over only if it is empty or holds nothing but
+//! a readable `owner.json` of a dead holder. A few small files may be another program's lock and are waited for; anything
+//! else is refused. No tree is ever removed: only known files, one by one, and then the empty directory.
+//!
+//! # Other users
+//! ([`neighbours`]) In a directory that everybody may write to, entries of other users are read and waited for, but not
+//! removed, renamed or reused. The directory of the records may be another user's, if everybody may change it. It is held
+//! open from the look at the highest record to the release, and all records are written relative to that descriptor
+//! ([`numbered`]): what somebody puts in its place is never followed.
 //!
 //! # Taking
 //! ([`attempt`]) A record is a finished file that link(2) gives the name `<n+1>.json`, n being the highest that
@@ -69,6 +80,7 @@ mod heartbeat;
 mod heirs;
 mod held;
 mod inspect;
+mod neighbours;
 mod numbered;
 mod observation;
 mod paths;

@@ -253,8 +253,12 @@ impl Drop for Waiter {
 pub(super) fn timed_out(lock: &LockPath, waited: Duration, blocker: Option<&Blocker>) -> Error {
     let holder = blocker.and_then(|blocker| blocker.holder.as_ref());
     let who = holder.map_or_else(|| "an unknown holder".to_owned(), describe);
+    let note = holder
+        .and_then(|holder| holder.note.as_deref())
+        .map(|note| format!(" {note}."))
+        .unwrap_or_default();
     let message = format!(
-        "waited {} ms for the lock '{}', held by {who}. Raise options.timeoutMs, or stop that process; `npx warmswap lock why '{}'` tells more",
+        "waited {} ms for the lock '{}', held by {who}.{note} Raise options.timeoutMs, or stop that process; `npx warmswap lock why '{}'` tells more",
         waited.as_millis(),
         lock.directory().display(),
         lock.directory().display()

@@ -16,6 +16,17 @@ use crate::core::sys::fs::{self, Entry, Stat};
 
 const NANOSECONDS: i128 = 1_000_000_000;
 
+const NOW: Timestamps = {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    Timestamps {
+        last_access: now,
+        last_modification: now,
+    }
+};
+
 /// An open directory.
 #[derive(Debug)]
 pub struct Directory(OwnedFd);
@@ -24,6 +35,12 @@ impl Directory {
     /// Opens a directory by its path; the last part must not be a link.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self(fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?.into()))
+    }
+
+    /// Opens a directory by a path that the caller named, through links.
+    pub fn open_followed(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        fs::call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(Self)
     }
 
     /// Opens a directory in this one.
@@ -42,6 +59,25 @@ impl Directory {
             rustix::fs::openat(&self.0, name, flags, Mode::empty())
         })
         .map(File::from)
+    }
+
+    /// Opens a regular file in this directory for reading. Anything else of that name is an error that names it, and
+    /// nothing blocks.
+    pub fn open_regular(&self, name: &OsStr, path: &Path) -> Result<(File, Stat)> {
+        let file = self.open_file(name, path)?;
+        let stat = fs::stat_file(&file, path)?;
+        fs::expect_regular(stat, path)?;
+        Ok((file, stat))
+    }
+
+    /// A descriptor of this directory, for the calls that lock it.
+    pub fn to_file(&self, path: &Path) -> Result<File> {
+        fs::call("fcntl", path, || self.0.try_clone()).map(File::from)
+    }
+
+    /// What this directory itself is.
+    pub fn own_stat(&self, path: &Path) -> Result<Stat> {
+        fs::stat_file(&self.0, path)
     }
 
     /// Makes a new file; `AlreadyExists` if there is an entry of that name. The umask applies to the mode.
@@ -93,6 +129,16 @@ impl Directory {
         fs::read_open_directory(self.0.as_fd(), path)
     }
 
+    /// At most `limit` entries of this directory: it can have millions.
+    pub fn some_entries(&self, limit: usize, path: &Path) -> Result<Vec<Entry>> {
+        fs::read_some_entries(self.0.as_fd(), limit, path)
+    }
+
+    /// The entries of this directory, once, right after it was opened.
+    pub fn fresh_entries(&self, path: &Path) -> Result<Vec<Entry>> {
+        fs::read_fresh_directory(self.0.as_fd(), path)
+    }
+
     /// Sets this directory's own permission bits.
     pub fn set_own_mode(&self, mode: u32, path: &Path) -> Result<()> {
         fs::call("fchmod", path, || {
@@ -119,6 +165,30 @@ impl Directory {
         fs::call("renameat2", path, || {
             rustix::fs::renameat_with(&self.0, name, &to.0, new_name, RenameFlags::NOREPLACE)
         })
+    }
+
+    /// Gives an entry of this directory another name in it; a file of that name is replaced.
+    pub fn rename(&self, name: &OsStr, new_name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("rename", path, || {
+            rustix::fs::renameat(&self.0, name, &self.0, new_name)
+        })
+    }
+
+    /// Moves what is at the path `from` into this directory; a file of that name is replaced.
+    pub fn rename_into(&self, from: &Path, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("rename", path, || rustix::fs::renameat(CWD, from, &self.0, name))
+    }
+
+    /// Sets both times of an entry to now, a link's own if it is one.
+    pub fn touch(&self, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("utimensat", path, || {
+            rustix::fs::utimensat(&self.0, name, &NOW, AtFlags::SYMLINK_NOFOLLOW)
+        })
+    }
+
+    /// Sets both times of this directory to now.
+    pub fn touch_own(&self, path: &Path) -> Result<()> {
+        fs::call("futimens", path, || rustix::fs::futimens(&self.0, &NOW))
     }
 
     /// Removes a file or a link of this directory.
