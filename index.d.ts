@@ -10,8 +10,18 @@ interface BundleStoreOptions {
   keep?: number;
   /** How long an unpinned generation stays after it stopped being current, for readers that cannot pin (browsers). Kept in the store. @default 0 */
   graceMs?: number;
-  /** A path (such as `dist`) that is made a symlink to the current generation. A real directory there is adopted as the first generation. */
+  /**
+   * A path (such as `dist`) that becomes a symlink to a copy of the current generation, also after `rollback()`. Tools may
+   * delete, add and write there: pinned generations do not change, and the next publish replaces the copy. An empty
+   * directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT unless `adopt` is true.
+   */
   link?: string;
+  /**
+   * Allows `link` to replace a directory with files. `openBundles()` publishes its content as a generation, puts the link
+   * in its place, and keeps the directory in `<root>/set-aside/`: a warning with the code WARMSWAP_SET_ASIDE names it,
+   * `warmswap doctor` lists it, and only you remove it. @default false
+   */
+  adopt?: boolean;
 }
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */
 interface WriteOptions {
@@ -146,7 +156,7 @@ declare function openBundles(root: string, options?: BundleStoreOptions): Promis
 //#endregion
 //#region src/js/archive.d.ts
 /** pack and unpack: directories as streams, for people with their own transport. */
-/** What a reader accepts at most; everything is counted while it happens, never taken from a header. */
+/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
 interface Limits {
   /** All files together. @default 64 GiB */
   maxBytes?: number;
@@ -154,7 +164,11 @@ interface Limits {
   maxFiles?: number;
   /** One file. @default 64 GiB */
   maxFileBytes?: number;
-  /** Decoded bytes for one compressed byte, once 64 MiB are decoded. @default 1000 */
+  /**
+   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
+   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
+   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
+   */
   maxRatio?: number;
   /** What decoder and buffers may take. @default 192 MiB */
   maxMemoryBytes?: number;
@@ -240,6 +254,11 @@ interface Holder {
     at: string;
   };
   readonly metadata?: Record<string, unknown>;
+  /**
+   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
+   * are the child's, and are missing where it cannot be seen from here.
+   */
+  readonly inheritedFrom?: number;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
 type Liveness = 'alive' | 'dead' | 'unknown';
@@ -402,7 +421,10 @@ type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable
 interface SnapshotResult {
   ok: boolean;
   outcome: SnapshotOutcome;
-  /** For people: why it is not ok; or what a restore of it will need, such as `symlinks: 'relative'`. */
+  /**
+   * Human-readable: why it is not ok; or what a restore of it needs because the defaults refuse it, such as
+   * `symlinks: 'relative'` or `limits.maxRatio of 26000`.
+   */
   reason?: string;
   generation?: string;
   files: number;
@@ -820,11 +842,18 @@ interface ProcessOptions {
   env?: Record<string, string>;
   /** How long until the entry calls serveRequests(). @default 30_000 */
   readyTimeoutMs?: number;
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean;
 }
 /**
  * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
  * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
- * When it ends, however it ends, the rest of its group is killed.
+ * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
+ * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
+ * whatever state the worker is in.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.

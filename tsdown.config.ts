@@ -9,7 +9,7 @@ const entry = {
   'race-point': 'src/js/vitest/race-point.ts',
   worker: 'src/js/restarts/worker.ts',
   'process-guard': 'src/js/restarts/process-guard.ts',
-  'race-keeper': 'src/js/vitest/keeper.ts',
+  keeper: 'src/js/keeper/keeper.ts',
   cli: 'src/js/cli/index.ts',
 }
 

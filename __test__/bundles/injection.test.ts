@@ -93,14 +93,13 @@ function sampled<T>(list: T[]): T[] {
 }
 
 async function expectRepaired({ folder, root, link }: Scene, operation: Operation, context: string): Promise<void> {
-  const options = operation === 'adopt a link' ? { link } : {}
+  const options = operation === 'adopt a link' ? { link, adopt: true } : {}
   if (operation === 'adopt a link') expect(readFileSync(join(link, 'a.txt'), 'utf8'), `${context}: at no time missing`).toMatch(/stranger/)
   await using store = await openBundles(root, options)
   expect(operations[operation], context).toContain(store.current()?.number)
   expect(await store.verify(), context).toEqual({ ok: true, problems: [] })
   const number = await publish(store)
   await store.collect()
-  // An adopted directory stays until a later open, for those who work in it.
   await (await openBundles(root)).close()
   expect(store.current()?.number, context).toBe(number)
   for (const name of ['owners', 'stage', 'trash']) expect(readdirSync(join(root, name)), `${context}: ${name}`).toEqual([])
@@ -108,8 +107,10 @@ async function expectRepaired({ folder, root, link }: Scene, operation: Operatio
   expect(readdirSync(join(root, 'gens')).length, context).toBe(2)
   expect(readdirSync(root).filter((name) => name.endsWith('.tmp')), context).toEqual([])
   if (operation === 'adopt a link') {
-    expect(readlinkSync(link), context).toBe('store/current')
+    expect(readlinkSync(link), context).toBe('store/view')
     expect(readdirSync(folder).sort(), context).toEqual(['dist', 'log', 'store'])
+    const kept = readdirSync(join(root, 'set-aside'))
+    expect(kept.map((name) => readFileSync(join(root, 'set-aside', name, 'a.txt'), 'utf8')), context).toEqual(['of a stranger'])
   }
 }
 

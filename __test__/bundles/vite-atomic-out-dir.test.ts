@@ -83,6 +83,25 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(existsSync(join(app.root, '.warmswap'))).toBe(false)
   })
 
+  test("apply: 'watch': a plain build finds a real directory in place of the link, and the next published build replaces it", async ({ app }) => {
+    const vite = await load()
+    const isLink = (): boolean => lstatSync(join(app.root, 'dist')).isSymbolicLink()
+    await vite.build(app.config())
+    app.write('src/main.js', 'console.log("two")')
+    const kept: string[] = []
+    const look: Plugin = { name: 'look', renderStart: { order: 'pre', handler: () => void kept.push(app.output()) } }
+    const plain = (): InlineConfig => ({ ...app.config({ build: { emptyOutDir: false } }), plugins: [atomicOutDir(), look] })
+    await vite.build({ ...plain(), build: { ...plain().build, write: false } })
+    expect(isLink(), 'nothing is written').toBe(true)
+    await vite.build(plain())
+    expect(kept.at(-1), 'the directory has what the link showed').toContain('one')
+    expect([isLink(), app.output().includes('two')]).toEqual([false, true])
+    app.write('dist/extra.txt', 'of a plain build')
+    await vite.build(app.config({ build: { emptyOutDir: false } }))
+    expect([isLink(), app.output('extra.txt')]).toEqual([true, 'of a plain build'])
+    expect(existsSync(join(app.store, 'set-aside'))).toBe(false)
+  })
+
   test('I6: a failed build publishes nothing', async ({ app }) => {
     const vite = await load()
     await vite.build(app.config())

@@ -61,6 +61,16 @@ fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             fault::arm();
             publish(&store, &token()).map(drop)
         }
+        // As the Vite plugin does before a plain build.
+        "give-directory" => {
+            let options = Options::default();
+            let store = Store::open(root, &options, &Patience::for_at_most(Duration::from_secs(20)))?;
+            fault::arm();
+            let link = PathBuf::from(std::env::var_os("LINK").expect("a link"));
+            Writer::new(&store, lock(&store)?)?
+                .give_directory(&link, &Cancel::new())
+                .map(drop)
+        }
         "publish-and-collect" => {
             let store = open(root)?;
             fault::arm();
@@ -159,6 +169,7 @@ fn open(root: &str) -> Result<Store> {
         durability,
         keep: std::env::var("KEEP").ok().map(|text| number(&text)),
         link: std::env::var_os("LINK").map(PathBuf::from),
+        adopt: std::env::var_os("ADOPT").is_some(),
         ..Options::default()
     };
     Store::open(root, &options, &Patience::for_at_most(Duration::from_secs(20)))

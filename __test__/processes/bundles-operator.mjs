@@ -30,7 +30,7 @@ const operations = {
     return () => store.pin().release()
   },
   async 'adopt a link'() {
-    return async () => (await openBundles(root, { link })).close()
+    return async () => (await openBundles(root, { link, adopt: true })).close()
   },
 }
 

@@ -9,6 +9,10 @@ const calls = {
   async restore(store, into) {
     console.log((await openCache(JSON.parse(store)).restore({ key: 'site', into })).outcome)
   },
+  async told(store, into, deadlineMs = '10000') {
+    const { outcome, reason } = await openCache(JSON.parse(store)).restore({ key: 'site', into, mode: 'replace', attempts: 1, deadlineMs: Number(deadlineMs) })
+    console.log(outcome, reason ?? '')
+  },
   /** Every call there is, with all that it says. */
   async everything(store, tree, into) {
     const say = (name, told) => console.log(name, inspect(told, { depth: 9, showHidden: true }), told instanceof Error ? told.stack : JSON.stringify(told))

@@ -13,6 +13,7 @@ const mutants: [mutant: string, file: string, name: string][] = [
   ['drain-without-streams', 'restarts/coordinator-streams', 'at the drain deadline'],
   ['trust-worker-messages', 'restarts/coordinator-garbage', 'malformed messages between answers'],
   ['failed-builds-unshared', 'restarts/coordinator-builds', 'a failed build is shared'],
+  ['worker-without-keeper', 'restarts/keeper', 'killDetached: it is killed'],
   ['fence-at-end', 'bundles/esbuild', 'I10'],
 ]
 

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { expect } from 'vitest'
 import { type Instance, test } from 'warmswap/vitest'
 import { isAlive } from '../support/alive.js'
+import { livingProcesses } from './fixtures/processes.js'
 import { ask, serverProgram, startServer } from './kit.js'
 
 const node = process.execPath
@@ -106,6 +107,16 @@ test('nothing leaks while a server runs nor when it has stopped', async ({ race 
   await expect(race).toLeakNothing()
   await server.stop()
   await expect(race).toLeakNothing()
+})
+
+test('killDetached: false leaves what made a session of its own', async ({ race }) => {
+  const { server } = await startServer(race, { LEAVE_CHILD: 'detached' }, { killDetached: false })
+  const child = livingProcesses(server.pid).pids.filter((pid) => pid !== server.pid)
+  expect(child).toHaveLength(1)
+  await server.stop()
+  await expect(race).toLeakNothing()
+  expect(child.map(isAlive)).toEqual([true])
+  process.kill(child[0] as number, 'SIGKILL')
 })
 
 test('bad options are refused by name', async ({ race }) => {

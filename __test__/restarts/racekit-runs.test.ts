@@ -70,6 +70,19 @@ test('a run that is killed as a whole leaves nothing either', { timeout: 120_000
   await expectNothingLeft(traces)
 })
 
+// 'busy' never lets its event loop turn.
+for (const fixture of ['hanging', 'busy']) {
+  test(`when only vitest's main process is killed, pool forks leaves nothing: ${fixture}`, { timeout: 120_000 }, async ({ race, tempRoot }) => {
+    const vitest = await startRun(race, tempRoot, [fixture, '--pool', 'forks'], /RUN/)
+    await expect.poll(() => existsSync(`${tempRoot}/traces`), { timeout: 60_000 }).toBe(true)
+    const [trace] = tracesOf(tempRoot) as [Traces]
+    expect(trace.runner).not.toBe(vitest.pid)
+    process.kill(vitest.pid, 'SIGKILL')
+    await expectNothingLeft([trace])
+    await expect.poll(() => isAlive(trace.runner)).toBe(false)
+  })
+}
+
 for (const pool of ['forks', 'threads']) {
   test(`pool ${pool} with parallel files: every race has its own ports, points and seed`, { timeout: 120_000 }, async ({ race, tempRoot }) => {
     const { tests, traces, output } = await run(race, tempRoot, ['pool', '--pool', pool, '--maxWorkers', '4', '--fileParallelism'])

@@ -107,7 +107,7 @@ test('nothing that warmswap/vitest loads is the store or the addon, and warmswap
     for (const [, file] of text.matchAll(/(?:from|import)\s*\(?"\.\/([^"]+)"/g)) loaded(file as string, seen)
     return seen
   }
-  const texts = [...loaded('vitest.js'), ...loaded('race-keeper.js')].map((file) => readFileSync(join(repository, 'dist', file), 'utf8'))
+  const texts = [...loaded('vitest.js'), ...loaded('keeper.js')].map((file) => readFileSync(join(repository, 'dist', file), 'utf8'))
   expect(texts.join('\n')).not.toMatch(/binding\.cjs|openBundles/)
   expect([...loaded('race-point.js')]).toEqual(['race-point.js'])
   expect(readFileSync(join(repository, 'dist/race-point.js'), 'utf8')).not.toMatch(/^import /m)

@@ -8,6 +8,8 @@ mod faults;
 mod fixture;
 #[path = "bundles/intervals.rs"]
 mod intervals;
+#[path = "bundles/links.rs"]
+mod links;
 #[path = "bundles/mutants.rs"]
 mod mutants;
 #[path = "bundles/storm.rs"]

@@ -16,6 +16,7 @@ mod caches {
     mod hostile;
     mod interoperability;
     mod kills;
+    mod limits;
     mod mutants;
     mod mutation;
     mod stamps;

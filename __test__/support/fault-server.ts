@@ -33,6 +33,8 @@ export interface FaultServer {
   readonly requests: { method: string; path: string; query: URLSearchParams; range: string | undefined; ifMatch: string | undefined; headers: Record<string, unknown> }[]
   /** Set to make things go wrong. */
   fault: Fault | undefined
+  /** Sees each request before the server does, and answers it itself if it returns true. It may change the response. */
+  intercept: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
   /** Milliseconds before each answer, and bytes a second of each connection: a far store. */
   latencyMs: number
   bytesPerSecond: number
@@ -61,6 +63,7 @@ export async function startFaultServer(): Promise<FaultServer> {
     objects,
     requests: [],
     fault: undefined,
+    intercept: undefined,
     latencyMs: 0,
     bytesPerSecond: 0,
     store: (prefix = '') => ({ scheme: 's3', bucket: 'bucket', prefix, endpoint, region: 'us-east-1', accessKeyId: ACCESS_KEY_ID, secretAccessKey: SECRET_ACCESS_KEY }),
@@ -91,6 +94,7 @@ export async function startFaultServer(): Promise<FaultServer> {
     const range = request.headers.range
     const what = strikes(method, path, url.searchParams, range)
     self.requests.push({ method, path, query: url.searchParams, range, ifMatch: request.headers['if-match'], headers: request.headers })
+    if (self.intercept?.(request, response) === true) return
     if (what === 'stall-after-accept') return
     if (what === 'reset') return void request.socket.resetAndDestroy()
     const pieces: Buffer[] = []

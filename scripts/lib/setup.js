@@ -1,5 +1,5 @@
 // What a fresh machine lacks is installed here, so that `npm test` and `npm run demo` are the only commands.
-import { existsSync, statSync, utimesSync, mkdirSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { attempt, root, run } from './process.js'
 
@@ -13,6 +13,18 @@ export function ensureInstalled(directory = root) {
   // The alias node22-linux-x64 is for the tests that need another Node; as .bin/node it would become everybody's.
   rmSync(join(directory, 'node_modules/.bin/node'), { force: true })
   utimesSync(marker, new Date(), new Date())
+}
+
+/** The packages of a folder's lock file, installed once into .cache. Returns the folder. */
+export function ensureNpm(name, source) {
+  const home = join(root, '.cache', name)
+  mkdirSync(home, { recursive: true })
+  const marker = join(home, 'node_modules/.package-lock.json')
+  if (!isNewer(join(source, 'package-lock.json'), marker)) return home
+  for (const file of ['package.json', 'package-lock.json']) cpSync(join(source, file), join(home, file))
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: home })
+  utimesSync(marker, new Date(), new Date())
+  return home
 }
 
 /** Installs Debian packages whose programs are missing. Returns the programs that are still missing. */

@@ -18,7 +18,8 @@ use crate::core::caches::feed::{self, Feed, Next};
 use crate::core::caches::unpack::{self, Stopped, Unpacked};
 use crate::core::error::{Error, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::fs;
+use crate::core::sys::workers::{self, Class};
+use crate::core::sys::{fs, thread};
 
 use super::error::Reply;
 use super::{number, runtime};
@@ -57,11 +58,14 @@ impl Packer {
     /// The next bytes, or nothing at the end.
     #[napi(ts_return_type = "Promise<Reply<Uint8Array | null>>")]
     pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<Option<Uint8Array>>>> {
-        let source = Arc::clone(&self.source);
-        env.spawn_future(async move {
-            runtime::spawned(async move { pull(&mut *source.lock().await).await.transpose() })
-                .await
-                .map(|reply| Reply(reply.0.map(|bytes| bytes.map(Uint8Array::from))))
+        let (source, cancel) = (Arc::clone(&self.source), self.cancel.clone());
+        runtime::promised(env, async move {
+            let mut source = source.lock().await;
+            let next = tokio::select! {
+                next = pull(&mut source) => next,
+                () = cancel.cancelled() => Some(Err(Cancel::error())),
+            };
+            Ok(next.transpose()?.map(Uint8Array::from))
         })
     }
 
@@ -79,10 +83,16 @@ impl Drop for Packer {
 }
 
 async fn pull(source: &mut Source) -> Option<Result<Vec<u8>>> {
-    if let Source::Ready(..) = source
-        && let Source::Ready(directory, options) = std::mem::replace(source, Source::Ended)
-    {
-        *source = Source::Running(start(directory, options));
+    if let Source::Ready(directory, _) = source {
+        // A directory that does not answer must not keep a thread for each caller.
+        let looked_at = directory.clone();
+        let looking = workers::run(Class::Short, directory, move || drop(fs::stat(&looked_at)));
+        if let Err(refused) = looking.await {
+            return Some(Err(refused));
+        }
+        if let Source::Ready(directory, options) = std::mem::replace(source, Source::Ended) {
+            *source = Source::Running(start(directory, options));
+        }
     }
     let Source::Running(chunks) = source else {
         return None;
@@ -98,17 +108,15 @@ async fn pull(source: &mut Source) -> Option<Result<Vec<u8>>> {
 fn start(directory: PathBuf, options: WriteOptions) -> mpsc::Receiver<Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let on_failure = sender.clone();
-    let spawned = std::thread::Builder::new()
-        .name("warmswap-pack".to_owned())
-        .spawn(move || {
-            let mut sink = Chunks(sender.clone());
-            if let Err(failure) = archive::write(&directory, &mut sink, &options) {
-                // The reader may be gone, which is then the reason of the failure.
-                drop(sender.blocking_send(Err(failure.error)));
-            }
-        });
+    let spawned = thread::spawn("warmswap-pack", move || {
+        let mut sink = Chunks(sender.clone());
+        if let Err(failure) = archive::write(&directory, &mut sink, &options) {
+            // The reader may be gone, which is then the reason of the failure.
+            drop(sender.blocking_send(Err(failure.error)));
+        }
+    });
     if let Err(error) = spawned {
-        drop(on_failure.try_send(Err(Error::io("clone", Path::new("thread"), error))));
+        drop(on_failure.try_send(Err(error)));
     }
     receiver
 }
@@ -199,7 +207,10 @@ pub(crate) fn limits(given: &NativeLimits) -> Result<Limits> {
             given.max_file_bytes,
             standard.max_file_bytes,
         )?,
-        max_ratio: pick("limits.maxRatio", given.max_ratio, standard.max_ratio)?,
+        max_ratio: given
+            .max_ratio
+            .map(|ratio| number::count("limits.maxRatio", ratio))
+            .transpose()?,
         max_memory_bytes: pick(
             "limits.maxMemoryBytes",
             given.max_memory_bytes,
@@ -293,7 +304,7 @@ impl Unpacker {
     #[napi(ts_return_type = "Promise<Reply<number>>")]
     pub fn drained<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<u8>>> {
         let feed = self.feed.clone();
-        env.spawn_future(runtime::spawned(async move { Ok(step(feed.drained().await)) }))
+        runtime::promised(env, async move { Ok(step(feed.drained().await)) })
     }
 
     /// There are no more bytes.
@@ -325,7 +336,7 @@ impl Unpacker {
     #[napi(ts_return_type = "Promise<Reply<NativeUnpackResult>>")]
     pub fn result<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<NativeUnpackResult>>> {
         let result = Arc::clone(&self.result);
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let receiver = result.lock().await.take();
             match receiver {
                 Some(receiver) => receiver
@@ -336,7 +347,7 @@ impl Unpacker {
                     "the result was asked for already",
                 )),
             }
-        }))
+        })
     }
 }
 
@@ -375,21 +386,28 @@ pub fn start_unpack(
         // Raised by whoever ends first: the caller, or the call itself at its deadline.
         let over = Cancel::new();
         let (feed, reader) = feed::feed(over.clone());
-        let open = move || -> crate::core::caches::failure::Result<Box<dyn io::Read + Send>> {
-            Ok(match source {
-                Some(path) => Box::new(fs::open_followed(Path::new(&path))?),
-                None => Box::new(reader),
-            })
-        };
+        let places = source.iter().map(PathBuf::from).collect();
+        let open =
+            move || -> crate::core::caches::failure::Result<(Box<dyn io::Read + Send>, Option<u64>)> {
+                Ok(match source {
+                    Some(path) => {
+                        let file = fs::open_followed(Path::new(&path))?;
+                        let stat = fs::stat_file(&file, Path::new(&path))?;
+                        let size = (stat.kind == fs::Kind::File).then_some(stat.size);
+                        (Box::new(file), size)
+                    }
+                    None => (Box::new(reader), None),
+                })
+            };
         let target = PathBuf::from(target);
         let mode = mode(&options.mode);
         let (sender, result) = oneshot::channel();
-        runtime::runtime().spawn(async move {
-            let ended = unpack::unpack_within(open, target, mode, extract, deadline).await;
+        runtime::spawn(async move {
+            let ended = unpack::unpack_within(places, open, target, mode, extract, deadline).await;
             over.cancel();
             // The environment may have ended.
             drop(sender.send(convert(ended)));
-        });
+        })?;
         let result = Arc::new(Mutex::new(Some(result)));
         Ok(Unpacker {
             feed,

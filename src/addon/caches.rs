@@ -20,6 +20,7 @@ use crate::core::caches::run::Run;
 use crate::core::caches::store::Location;
 use crate::core::error::{Error, Result};
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::workers::{self, Class};
 
 use super::cancel::{self, CancelToken};
 use super::error::Reply;
@@ -96,9 +97,9 @@ async fn restore(
 ) -> Result<NativeRestoreReport> {
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
-    // Within the deadline and not on a thread of the runtime: the target's disk can stall.
+    // Within the deadline: the target's disk can stall.
     let into = options.into.clone();
-    let looking = tokio::task::spawn_blocking(move || into.is_file());
+    let looking = workers::run(Class::Short, &options.into, move || into.is_file());
     if matches!(tokio::time::timeout(budget.deadline, looking).await, Ok(Ok(true))) {
         return Err(Error::argument(
             "options.into",
@@ -137,9 +138,7 @@ impl NativeCache {
         >,
     ) -> napi::Result<PromiseRaw<'env, Reply<NativeRestoreReport>>> {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
-        env.spawn_future(runtime::spawned(restore(
-            cache, options, cancel, progress, ending,
-        )))
+        runtime::promised(env, restore(cache, options, cancel, progress, ending))
     }
 
     /// Snapshots.
@@ -154,9 +153,7 @@ impl NativeCache {
         >,
     ) -> napi::Result<PromiseRaw<'env, Reply<NativeSnapshotReport>>> {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
-        env.spawn_future(runtime::spawned(snapshot(
-            cache, options, cancel, progress, ending,
-        )))
+        runtime::promised(env, snapshot(cache, options, cancel, progress, ending))
     }
 
     /// Snapshots without keeping the process alive: the end is told to `done`, if anybody is left.
@@ -173,10 +170,15 @@ impl NativeCache {
         >,
     ) {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
-        runtime::runtime().spawn(async move {
+        let done = Arc::new(done);
+        let told = Arc::clone(&done);
+        let started = runtime::spawn(async move {
             let report = snapshot(cache, options, cancel, progress, ending).await;
-            done.call(Reply(report));
+            told.call(Reply(report));
         });
+        if let Err(error) = started {
+            done.call(Reply(Err(error)));
+        }
     }
 
     /// What a key holds.
@@ -189,10 +191,10 @@ impl NativeCache {
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Reply<NativeInspectReport>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let (key, budget) = (Key::parse("key", &key)?, budget.read()?);
             Ok(cache.inspect(key, budget, cancel).await.into())
-        }))
+        })
     }
 
     /// Removes what nobody needs.
@@ -207,12 +209,12 @@ impl NativeCache {
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Reply<NativePruneReport>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let (key, budget) = (Key::parse("options.key", &key)?, budget.read()?);
             let keep = number::count("options.keep", keep)?;
             let older_than = number::duration("options.olderThanMs", older_than_ms)?;
             Ok(cache.prune(key, keep, older_than, budget, cancel).await.into())
-        }))
+        })
     }
 
     /// Removes a key.
@@ -225,10 +227,10 @@ impl NativeCache {
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Reply<NativePruneReport>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let (key, budget) = (Key::parse("key", &key)?, budget.read()?);
             Ok(cache.remove(key, budget, cancel).await.into())
-        }))
+        })
     }
 
     /// What the store can do; nothing where it cannot be reached.
@@ -240,8 +242,8 @@ impl NativeCache {
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Reply<NativeAbilities>>> {
         let (cache, cancel) = (self.inner.clone(), cancel::of(Some(token)));
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             Ok(cache.probe(budget.read()?, cancel).await.into())
-        }))
+        })
     }
 }

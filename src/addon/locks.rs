@@ -1,12 +1,12 @@
 //! Locks: conversion only. A worker thread that ends lets its locks go and drops its waits.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Either, Object, PromiseRaw};
+use napi::bindgen_prelude::{Either, Object, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ use crate::core::locks::{
 };
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::workers;
 
 use super::cancel::{self, CancelToken};
 use super::environment::{self, EnvironmentId};
@@ -384,10 +385,16 @@ pub struct NativeSwept {
 
 /// Sweeps what killed processes left in a directory of locks.
 #[napi(ts_return_type = "Promise<Reply<NativeSwept>>")]
-pub fn sweep_locks(env: &Env, directory: String) -> Promise<'_, NativeSwept> {
-    env.spawn_future(runtime::blocking(move || {
+pub fn sweep_locks<'env>(
+    env: &'env Env,
+    directory: String,
+    timeout_ms: f64,
+    token: Option<&CancelToken>,
+) -> Promise<'env, NativeSwept> {
+    let path = PathBuf::from(&directory);
+    answered(env, path, timeout_ms, token, move || {
         let swept = locks::sweep(Path::new(&directory))?;
-        let texts = |paths: Vec<std::path::PathBuf>| {
+        let texts = |paths: Vec<PathBuf>| {
             paths
                 .into_iter()
                 .map(|path| path.to_string_lossy().into_owned())
@@ -397,13 +404,18 @@ pub fn sweep_locks(env: &Env, directory: String) -> Promise<'_, NativeSwept> {
             removed: texts(swept.removed),
             held: texts(swept.held),
         })
-    }))
+    })
 }
 
 /// Looks at a lock without taking it.
 #[napi(ts_return_type = "Promise<Reply<NativeInspection>>")]
-pub fn inspect_lock(env: &Env, path: String) -> Promise<'_, NativeInspection> {
-    env.spawn_future(runtime::blocking(move || {
+pub fn inspect_lock<'env>(
+    env: &'env Env,
+    path: String,
+    timeout_ms: f64,
+    token: Option<&CancelToken>,
+) -> Promise<'env, NativeInspection> {
+    answered(env, PathBuf::from(&path), timeout_ms, token, move || {
         let found = locks::inspect(&LockPath::parse(&path)?)?;
         Ok(NativeInspection {
             held: found.is_held,
@@ -411,17 +423,39 @@ pub fn inspect_lock(env: &Env, path: String) -> Promise<'_, NativeInspection> {
             liveness: found.liveness.map(|liveness| liveness.as_str().to_owned()),
             age_ms: found.age.map(milliseconds),
         })
-    }))
+    })
+}
+
+/// Runs work that waits only for the filesystem of `path`, and gives up at its time or when the token is raised.
+fn answered<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    path: PathBuf,
+    timeout_ms: f64,
+    token: Option<&CancelToken>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Promise<'env, T> {
+    let cancel = cancel::of(token);
+    runtime::promised(env, async move {
+        let deadline = deadline("options.timeoutMs", timeout_ms)?;
+        workers::within(deadline, &cancel, &path, runtime::step(vec![path.clone()], work)).await
+    })
 }
 
 /// Renames unless a later generation of the lock exists.
 #[napi(ts_return_type = "Promise<Reply<void>>")]
-pub fn publish_fenced(env: &Env, path: String, generation: f64, from: String, to: String) -> Promise<'_, ()> {
-    env.spawn_future(runtime::blocking(move || {
+pub fn publish_fenced<'env>(
+    env: &'env Env,
+    path: String,
+    generation: f64,
+    from: String,
+    to: String,
+) -> Promise<'env, ()> {
+    let place = PathBuf::from(&path);
+    runtime::blocking(env, &place, move || {
         let lock = LockPath::parse(&path)?;
         let generation = count("generation", generation)?;
         locks::publish_fenced(&lock, generation, Path::new(&from), Path::new(&to))
-    }))
+    })
 }
 
 #[napi]
@@ -478,9 +512,10 @@ impl NativeLock {
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn publish<'env>(&self, env: &'env Env, from: String, to: String) -> Promise<'env, ()> {
         let held = Arc::clone(&self.held);
-        env.spawn_future(runtime::blocking(move || {
+        let place = held.lock().directory().to_path_buf();
+        runtime::blocking(env, &place, move || {
             held.publish_file(Path::new(&from), Path::new(&to))
-        }))
+        })
     }
 
     /// The descriptor that children keep the lock with.

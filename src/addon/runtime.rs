@@ -1,73 +1,107 @@
-//! The threads that native work runs on: named, few, started on first use, and never joined, because an
-//! environment that ends must not wait for another one's work (napi-rs#3443).
+//! Where native work runs: asynchronous code on one thread, and calls that block on the threads of
+//! [`workers`](crate::core::sys::workers). Both are started on first use and never joined, because an environment that
+//! ends must not wait for another one's work (napi-rs#3443). A thread that the operating system refuses fails the call
+//! that needed it; the next call tries again.
 
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use futures::FutureExt as _;
+use napi::Env;
+use napi::bindgen_prelude::{JsValue as _, PromiseRaw, ToNapiValue};
+use tokio::runtime::{Builder, Handle};
 
-use crate::core::error::Result;
+use crate::core::error::{At as _, Result};
+use crate::core::sys::thread;
+use crate::core::sys::workers::{self, Class};
 
 use super::error::Reply;
+use super::promise;
 
-/// Threads for work that blocks: enough for a restore beside several publishes, few enough for two cores.
-const BLOCKING_THREADS: usize = 16;
+/// Threads of tokio for calls that block. Only files of credentials are read on them.
+const TOKIO_BLOCKING_THREADS: usize = 4;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_keep_alive(Duration::from_secs(5))
-        .thread_name("warmswap")
-        .enable_all()
-        .build()
-        .expect("the operating system gives two threads")
-});
+static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
 
 /// The runtime for asynchronous core code.
-pub(crate) fn runtime() -> &'static Runtime {
-    &RUNTIME
-}
-
-/// Runs work that blocks on a thread of ours.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> napi::Result<Reply<T>> {
-    settle(RUNTIME.spawn_blocking(work).await)
-}
-
-/// Runs asynchronous core code on our runtime.
-pub(crate) async fn spawned<T: Send + 'static>(
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> napi::Result<Reply<T>> {
-    settle(RUNTIME.spawn(work).await)
-}
-
-/// Runs work that blocks on a thread of ours, as one step of asynchronous core code.
-pub(crate) async fn step<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match RUNTIME.spawn_blocking(work).await {
-        Ok(result) => result,
-        // The guard of the whole call turns it into an error.
-        Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+fn handle() -> Result<Handle> {
+    let mut running = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = running.as_ref() {
+        return Ok(handle.clone());
     }
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(TOKIO_BLOCKING_THREADS)
+        .thread_keep_alive(Duration::from_secs(5))
+        .thread_name("warmswap-tokio")
+        .enable_all()
+        .build()
+        .at("epoll_create", Path::new("a runtime"))?;
+    let handle = runtime.handle().clone();
+    thread::spawn("warmswap-async", move || {
+        runtime.block_on(std::future::pending::<()>());
+    })?;
+    *running = Some(handle.clone());
+    Ok(handle)
+}
+
+/// A promise that asynchronous core code settles.
+pub(crate) fn promised<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> napi::Result<PromiseRaw<'env, Reply<T>>> {
+    let (settling, promise) = promise::open(env)?;
+    match handle() {
+        Ok(handle) => drop(handle.spawn(async move {
+            match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(result) => settling.settle(result),
+                Err(panic) => match thread::refused_in(panic.as_ref()) {
+                    Some(refused) => settling.settle(Err(refused)),
+                    None => settling.reject(bug(panic.as_ref())),
+                },
+            }
+        })),
+        Err(error) => settling.settle(Err(error)),
+    }
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+/// A promise that is settled.
+pub(crate) fn settled<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    result: Result<T>,
+) -> napi::Result<PromiseRaw<'env, Reply<T>>> {
+    let (settling, promise) = promise::open(env)?;
+    settling.settle(result);
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+/// A promise that work settles which waits only for the filesystem of `path`.
+pub(crate) fn blocking<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    path: &Path,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> napi::Result<PromiseRaw<'env, Reply<T>>> {
+    promised(env, step(vec![path.to_path_buf()], work))
+}
+
+/// One step of asynchronous core code that waits only for the filesystems of these paths.
+pub(crate) async fn step<T: Send + 'static>(
+    paths: Vec<PathBuf>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    workers::run_at(Class::Short, paths, work).await?
 }
 
 /// Runs asynchronous core code that nobody waits for.
-pub(crate) fn detached(work: impl Future<Output = Result<()>> + Send + 'static) {
-    drop(RUNTIME.spawn(work));
-}
-
-fn settle<T>(joined: std::result::Result<Result<T>, tokio::task::JoinError>) -> napi::Result<Reply<T>> {
-    match joined {
-        Ok(result) => Ok(Reply(result)),
-        Err(failure) if failure.is_panic() => Err(bug(failure.into_panic().as_ref())),
-        Err(failure) => Err(napi::Error::from_reason(format!(
-            "warmswap: the task was dropped: {failure}"
-        ))),
-    }
+///
+/// # Errors
+/// `ERR_IO` where there is no thread for it.
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    handle().map(|handle| drop(handle.spawn(work)))
 }
 
 /// Runs a synchronous call so that a panic becomes an error with our name on it.

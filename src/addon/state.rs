@@ -137,14 +137,14 @@ impl NativeCell {
             Err(refused) => return Ok(Reply(Err(refused))),
         };
         let (cell, cancel, ended) = (self.cell, token.inner.clone(), environment::ended(env)?);
-        runtime::runtime().spawn(async move {
+        let started = runtime::spawn(async move {
             let outcome = tokio::select! {
                 outcome = cell.changed(since, deadline, &cancel) => outcome,
                 () = ended.cancelled(), if !fault::mutant("state-wait-outlives-its-thread") => Err(Cancel::error()),
             };
             settle.call(Reply(outcome.map(BigInt::from)));
         });
-        Ok(Reply(Ok(())))
+        Ok(Reply(started))
     }
 
     /// How many waits are pending, of all threads.

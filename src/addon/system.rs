@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use napi::Env;
+use napi::bindgen_prelude::PromiseRaw;
 use napi_derive::napi;
 
 use crate::core::error::Code;
@@ -63,12 +65,11 @@ pub fn panic_for_tests() -> napi::Result<Reply<()>> {
 
 /// Panics on a thread of ours; does nothing in a published build.
 #[napi(ts_return_type = "Promise<Reply<void>>")]
-pub async fn panic_later_for_tests() -> napi::Result<Reply<()>> {
-    runtime::blocking(|| {
+pub fn panic_later_for_tests(env: &Env) -> napi::Result<PromiseRaw<'_, Reply<()>>> {
+    runtime::blocking(env, Path::new("/"), || {
         seeded_panic(2);
         Ok(())
     })
-    .await
 }
 
 #[cfg(feature = "testing")]

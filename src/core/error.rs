@@ -135,6 +135,18 @@ impl Error {
         }
     }
 
+    /// The same failure for another caller who waited for the same thing.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            op: self.op,
+            path: self.path.clone(),
+            detail: self.detail.clone(),
+            source: self.errno().map(io::Error::from_raw_os_error),
+            ..Self::new(self.code, self.message.clone())
+        }
+    }
+
     /// Adds the path it was about.
     #[must_use]
     pub fn at(mut self, path: &Path) -> Self {

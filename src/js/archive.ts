@@ -7,7 +7,7 @@ import { WarmswapError, invalidArgument, type ErrorCode } from './errors.js'
 import { native, unwrap } from './native.js'
 import * as check from './validate.js'
 
-/** What a reader accepts at most; everything is counted while it happens, never taken from a header. */
+/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
 export interface Limits {
   /** All files together. @default 64 GiB */
   maxBytes?: number
@@ -15,7 +15,11 @@ export interface Limits {
   maxFiles?: number
   /** One file. @default 64 GiB */
   maxFileBytes?: number
-  /** Decoded bytes for one compressed byte, once 64 MiB are decoded. @default 1000 */
+  /**
+   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
+   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
+   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
+   */
   maxRatio?: number
   /** What decoder and buffers may take. @default 192 MiB */
   maxMemoryBytes?: number

@@ -49,6 +49,10 @@ export declare class NativeBundles {
   stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
   /** Makes an older generation current again. */
   rollback(generation: number, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
+  /** Makes the link a real directory with the files that it shows; whether it was done. */
+  giveDirectory(link: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+  /** The directories that a link replaced since the last call, where they are kept. */
+  setAside(): Array<string>
   /** Removes what has to go. */
   collect(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeCollected>>
   /** The generations that are or were current. */
@@ -235,6 +239,8 @@ export interface NativeBundleOptions {
   graceMs?: number
   /** An absolute path. */
   link?: string
+  /** Whether a directory at `link` may be replaced. */
+  adopt: boolean
 }
 
 /** What a key holds. */

@@ -22,6 +22,8 @@ export { openBundles } from './bundles/store.js'
 
 export { acquireBuildLock } from './bundles/store.js'
 export { buildFacts } from './bundles/generation.js'
+// For the Vite plugin: the directory that a plain build finds in place of the link.
+export { giveDirectory, isDirectory } from './bundles/replaced.js'
 
 /** Microseconds of this boot's monotonic clock. */
 export const stamp = (): number => native.monotonicMicros()

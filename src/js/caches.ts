@@ -37,7 +37,10 @@ export type SnapshotOutcome =
 export interface SnapshotResult {
   ok: boolean
   outcome: SnapshotOutcome
-  /** For people: why it is not ok; or what a restore of it will need, such as `symlinks: 'relative'`. */
+  /**
+   * Human-readable: why it is not ok; or what a restore of it needs because the defaults refuse it, such as
+   * `symlinks: 'relative'` or `limits.maxRatio of 26000`.
+   */
   reason?: string
   generation?: string
   files: number

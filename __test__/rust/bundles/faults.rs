@@ -21,7 +21,7 @@ const PLAIN: Operation = Operation {
     leaves: &[2],
 };
 
-const OPERATIONS: [Operation; 10] = [
+const OPERATIONS: [Operation; 14] = [
     Operation {
         name: "publish and collect",
         arguments: &["publish-and-collect"],
@@ -72,6 +72,29 @@ const OPERATIONS: [Operation; 10] = [
     Operation {
         name: "open and adopt a directory as link",
         arguments: &["open"],
+        environment: &[("ADOPT", "1")],
+        leaves: &[2, 3],
+    },
+    Operation {
+        name: "publish and collect with a link",
+        arguments: &["publish-and-collect"],
+        leaves: &[2, 3],
+        ..PLAIN
+    },
+    Operation {
+        name: "roll back with a link",
+        arguments: &["rollback", "1"],
+        leaves: &[1, 2],
+        ..PLAIN
+    },
+    Operation {
+        name: "replace the link by a directory",
+        arguments: &["give-directory"],
+        ..PLAIN
+    },
+    Operation {
+        name: "publish over the directory that replaced the link",
+        arguments: &["publish"],
         leaves: &[2, 3],
         ..PLAIN
     },
@@ -94,6 +117,11 @@ impl Operation {
 
     fn adopts(self) -> bool {
         self.name.contains("adopt")
+    }
+
+    /// Whether the link shows something at each moment.
+    fn keeps_the_link(self) -> bool {
+        self.has_link() && self.name != "publish where somebody removed the link"
     }
 
     fn with<'a>(self, more: (&'a str, &'a str)) -> Vec<(&'a str, &'a str)> {
@@ -141,6 +169,9 @@ fn prepared(operation: Operation, user: User) -> Option<Fixture> {
         assert!(fixture.child(&["rollback", "2"], &[]).succeeded);
         assert!(!publish(&[("WARMSWAP_FAULT", "12:KILL")]));
     }
+    if operation.name.contains("over the directory") {
+        assert!(fixture.child(&["give-directory"], &[]).succeeded);
+    }
     if operation.adopts() {
         remove_link(&fixture);
         fixture.make_directory_in_place_of_link();
@@ -170,12 +201,15 @@ fn strike(fixture: &Fixture, operation: Operation, point: usize, what: &str) {
     let context = format!("{what} at point {point} of {}", operation.name);
     let fault = format!("{point}:{what}");
     let outcome = fixture.child(operation.arguments, &operation.with(("WARMSWAP_FAULT", &fault)));
-    // At no point is an adopted directory missing.
     assert!(
-        !operation.adopts() || read(&fixture.path("dist/a.txt")).len() > 1,
+        !operation.keeps_the_link() || read(&fixture.path("dist/a.txt")).len() > 1,
         "{context}: the link's content"
     );
+    // The open in it repairs the view, also without the option link.
     let current = fixture.assert_current_is_complete(&context);
+    if operation.has_link() {
+        fixture.assert_view_shows(current, &context);
+    }
     assert!(
         operation.leaves.contains(&current),
         "{context}: generation {current} is current"
@@ -191,6 +225,9 @@ fn strike(fixture: &Fixture, operation: Operation, point: usize, what: &str) {
     let next = fixture.child(&["publish"], operation.environment);
     assert!(next.succeeded, "{context}: then {}", next.output);
     fixture.assert_no_leftovers(&context);
+    if operation.adopts() {
+        fixture.assert_set_aside_once(&context);
+    }
 }
 
 #[test]

@@ -214,18 +214,52 @@ impl Fixture {
         ]
         .map(str::to_owned)
         .into();
-        expected.extend(names(&self.root).contains("fence").then(|| "fence".to_owned()));
-        assert_eq!(names(&self.root), expected, "{context}");
+        let found = names(&self.root);
+        let mut optional = vec!["fence"];
+        if self.linked {
+            expected.extend(["view", "views"].map(str::to_owned));
+            optional.extend(["made.json", "set-aside"]);
+        }
+        let optional = optional.into_iter().map(str::to_owned);
+        expected.extend(optional.filter(|name| found.contains(name)));
+        assert_eq!(found, expected, "{context}");
         if self.linked {
             self.assert_link_alone(context);
         }
     }
 
-    /// The link leads to the current generation, and nothing of ours is beside it.
+    /// What links lead to, if there is a view yet, has the bytes of this generation.
+    pub(crate) fn assert_view_shows(&self, number: u64, context: &str) {
+        #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+        let read = |path: String| std::fs::read(self.root.join(path)).expect(context);
+        if names(&self.root).contains("view") {
+            let generation = read(format!("gens/{number:06}/tree/a.txt"));
+            assert!(read("view/a.txt".to_owned()) == generation, "{context}: the view");
+        }
+    }
+
+    /// The directory of a stranger is there once, complete.
+    pub(crate) fn assert_set_aside_once(&self, context: &str) {
+        let folder = self.root.join("set-aside");
+        let trees: Vec<String> = names(&folder).into_iter().collect();
+        let [tree] = trees.as_slice() else {
+            panic!("{context}: {trees:?}");
+        };
+        for name in ["a.txt", "assets/b.txt"] {
+            #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+            let text = std::fs::read_to_string(folder.join(tree).join(name)).expect(context);
+            assert_eq!(text, "of a stranger", "{context}: {name}");
+        }
+    }
+
+    /// The link leads to the view, and nothing of ours is beside it.
     fn assert_link_alone(&self, context: &str) {
         #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
         let target = std::fs::read_link(self.path("dist")).expect(context);
-        assert_eq!(target, Path::new("store/current"), "{context}");
+        assert_eq!(target, Path::new("store/view"), "{context}");
+        // The one that is shown and the one before it, which are those of the generations that are kept.
+        let views = names(&self.root.join("views"));
+        assert!((1..=2).contains(&views.len()), "{context}: {views:?}");
         let beside = names(self.folder.path());
         let known = ["dist", "points", "store"];
         assert!(

@@ -10,10 +10,10 @@ use warmswap::core::bundles::FileLock;
 
 use crate::fixture::{Fixture, User, command, names, run};
 
-type Check = fn(&str) -> Result<(), String>;
+pub(crate) type Check = fn(&str) -> Result<(), String>;
 
 /// The check holds for the real thing and fails for the mutant.
-fn kills(check: Check, mutant: &str) {
+pub(crate) fn kills(check: Check, mutant: &str) {
     check("").expect("the real protocol");
     let survived = check(mutant);
     assert!(survived.is_err(), "the mutant {mutant} was not noticed");

@@ -26,11 +26,15 @@ pub(super) fn collect_behind(shared: &Arc<Shared>) {
     }
     let shared = Arc::clone(shared);
     shared.behind.send_modify(|running| *running += 1);
-    runtime::detached(async move {
-        let result = collect_when_free(Arc::clone(&shared)).await;
-        shared.behind.send_modify(|running| *running -= 1);
-        result
+    let collecting = Arc::clone(&shared);
+    let started = runtime::spawn(async move {
+        drop(collect_when_free(Arc::clone(&collecting)).await);
+        collecting.behind.send_modify(|running| *running -= 1);
     });
+    if started.is_err() {
+        shared.collecting.store(false, Ordering::Release);
+        shared.behind.send_modify(|running| *running -= 1);
+    }
 }
 
 async fn collect_when_free(shared: Arc<Shared>) -> Result<()> {
@@ -38,7 +42,7 @@ async fn collect_when_free(shared: Arc<Shared>) -> Result<()> {
     // Before the work: a publish from now on needs a collection of its own.
     shared.collecting.store(false, Ordering::Release);
     let lock = lock?;
-    runtime::step(move || collect(&shared.store, lock))
+    runtime::step(vec![shared.place()], move || collect(&shared.store, lock))
         .await
         .map(drop)
 }

@@ -4,7 +4,7 @@ mod collecting;
 mod shapes;
 mod stage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,10 +12,10 @@ use napi::Env;
 use napi::bindgen_prelude::PromiseRaw;
 use napi_derive::napi;
 
-use crate::core::bundles::{self, FileLock, From, Opening, Patience, Stage, Store, Writer};
+use crate::core::bundles::{self, FileLock, From, Opening, Options, Patience, Stage, Store, Writer};
 use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::identity;
+use crate::core::sys::{identity, workers};
 
 use super::cancel::{self, CancelToken};
 use super::environment::{self, EnvironmentId};
@@ -39,6 +39,13 @@ struct Shared {
     behind: tokio::sync::watch::Sender<usize>,
     /// Raised by `settled`: a collection that still waits for the lock leaves its work to the next one.
     closing: Cancel,
+}
+
+impl Shared {
+    /// Where it is, for the threads that work on it.
+    fn place(&self) -> PathBuf {
+        self.store.layout().root().to_path_buf()
+    }
 }
 
 /// An open store.
@@ -75,14 +82,10 @@ pub fn open_bundles<'env>(
         environment::on_exit(env, bundles::owner_ends)?;
     }
     let cancel = cancel::of(token);
-    env.spawn_future(runtime::spawned(async move {
+    runtime::promised(env, async move {
         let options = open_options(options)?;
-        let opening = runtime::step(move || Opening::begin(&root, &options)).await?;
-        let lock = match opening.waits_for() {
-            Some(path) => Some(acquired(&path, timeout_ms, &cancel).await?),
-            None => None,
-        };
-        let store = runtime::step(move || opening.finish(lock, &cancel)).await?;
+        let patience = patience(timeout_ms, &cancel)?;
+        let store = opened(root, options, &patience).await?;
         Ok(NativeBundles {
             shared: Arc::new(Shared {
                 store,
@@ -92,7 +95,26 @@ pub fn open_bundles<'env>(
                 closing: Cancel::new(),
             }),
         })
-    }))
+    })
+}
+
+async fn opened(root: String, options: Options, patience: &Patience) -> Result<Store> {
+    let path = PathBuf::from(&root);
+    let places: Vec<PathBuf> = options.link.iter().chain([&path]).cloned().collect();
+    let Patience { deadline, cancel } = patience;
+    let begun = runtime::step(places.clone(), move || Opening::begin(&root, &options));
+    let opening = workers::within(*deadline, cancel, &path, begun).await?;
+    let lock = match opening.waits_for() {
+        Some(path) => Some(FileLock::acquired(&path, patience).await?),
+        None => None,
+    };
+    // A repair that outlives this call stops soon.
+    let given_up = Cancel::new();
+    let stop = given_up.clone();
+    let finished = runtime::step(places, move || opening.finish(lock, &stop));
+    let finished = workers::within(*deadline, cancel, &path, finished).await;
+    given_up.cancel();
+    finished
 }
 
 #[napi]
@@ -163,14 +185,15 @@ impl NativeBundles {
     ) -> Promise<'env, NativeStage> {
         let shared = Arc::clone(&self.shared);
         let cancel = cancel::of(token);
+        let place = shared.place();
         let from = if from_current { From::Current } else { From::Empty };
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let lock = if fenced {
                 Some(writer_lock(&shared, timeout_ms, &cancel).await?)
             } else {
                 None
             };
-            runtime::step(move || {
+            runtime::step(vec![place], move || {
                 let store = &shared.store;
                 let fence = lock
                     .map(|lock| Writer::new(store, lock)?.issue_fence())
@@ -179,7 +202,7 @@ impl NativeBundles {
                 Ok(NativeStage::new(Arc::clone(&shared), stage))
             })
             .await
-        }))
+        })
     }
 
     /// Makes an older generation current again.
@@ -193,14 +216,45 @@ impl NativeBundles {
     ) -> Promise<'env, NativeGeneration> {
         let shared = Arc::clone(&self.shared);
         let cancel = cancel::of(token);
-        env.spawn_future(runtime::spawned(async move {
-            let generation = count("generation", generation)?;
+        runtime::promised(env, async move {
+            let (generation, place) = (count("generation", generation)?, shared.place());
             let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
             let behind = Arc::clone(&shared);
-            let head = runtime::step(move || Writer::new(&shared.store, lock)?.rollback(generation)).await?;
+            let head = runtime::step(vec![place], move || {
+                Writer::new(&shared.store, lock)?.rollback(generation)
+            })
+            .await?;
             collect_behind(&behind);
             Ok(describe(&behind.store, head, None))
+        })
+    }
+
+    /// Makes the link a real directory with the files that it shows; whether it was done.
+    #[napi(ts_return_type = "Promise<Reply<boolean>>")]
+    pub fn give_directory<'env>(
+        &self,
+        env: &'env Env,
+        link: String,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, bool> {
+        let shared = Arc::clone(&self.shared);
+        let cancel = cancel::of(token);
+        env.spawn_future(runtime::spawned(async move {
+            let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
+            runtime::step(move || Writer::new(&shared.store, lock)?.give_directory(Path::new(&link), &cancel))
+                .await
         }))
+    }
+
+    /// The directories that a link replaced since the last call, where they are kept.
+    #[napi]
+    pub fn set_aside(&self) -> Vec<String> {
+        let trees = self.shared.store.set_aside();
+        trees
+            .iter()
+            .map(|tree| tree.to_string_lossy().into_owned())
+            .collect()
     }
 
     /// Removes what has to go.
@@ -213,51 +267,55 @@ impl NativeBundles {
     ) -> Promise<'env, NativeCollected> {
         let shared = Arc::clone(&self.shared);
         let cancel = cancel::of(token);
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
+            let place = shared.place();
             let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
-            runtime::step(move || collect(&shared.store, lock))
+            runtime::step(vec![place], move || collect(&shared.store, lock))
                 .await
                 .map(collected)
-        }))
+        })
     }
 
     /// The generations that are or were current.
     #[napi(ts_return_type = "Promise<Reply<Array<NativeGeneration>>>")]
     pub fn list<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeGeneration>> {
         let shared = Arc::clone(&self.shared);
-        env.spawn_future(runtime::blocking(move || {
+        runtime::blocking(env, &self.shared.place(), move || {
             let heads = shared.store.list()?;
             Ok(heads
                 .into_iter()
                 .map(|head| describe(&shared.store, head, None))
                 .collect())
-        }))
+        })
     }
 
     /// Compares a generation with its manifest.
     #[napi(ts_return_type = "Promise<Reply<Array<NativeProblem>>>")]
     pub fn verify<'env>(&self, env: &'env Env, generation: Option<f64>) -> Promise<'env, Vec<NativeProblem>> {
         let shared = Arc::clone(&self.shared);
-        env.spawn_future(runtime::blocking(move || {
+        runtime::blocking(env, &self.shared.place(), move || {
             let generation = generation
                 .map(|generation| count("generation", generation))
                 .transpose()?;
             let problems = shared.store.verify(generation, &Cancel::new())?;
             Ok(problems.into_iter().map(problem).collect())
-        }))
+        })
     }
 
     /// Ends the collections of this handle that wait for the lock, and waits until none is at work.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn settled<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let shared = Arc::clone(&self.shared);
-        env.spawn_future(runtime::spawned(async move {
+        if *shared.behind.borrow() == 0 {
+            return runtime::settled(env, Ok(()));
+        }
+        runtime::promised(env, async move {
             shared.closing.cancel();
             let mut running = shared.behind.subscribe();
             // The sender lives as long as `shared`, so the wait can only end by the count.
             drop(running.wait_for(|running| *running == 0).await);
             Ok(())
-        }))
+        })
     }
 
     /// Waits for the build lock.
@@ -270,12 +328,12 @@ impl NativeBundles {
     ) -> Promise<'env, NativeBuildLock> {
         let path = self.shared.store.layout().build_lock();
         let cancel = cancel::of(token);
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let lock = acquired(&path, timeout_ms, &cancel).await?;
             Ok(NativeBuildLock {
                 lock: Mutex::new(Some(lock)),
             })
-        }))
+        })
     }
 }
 
@@ -294,9 +352,12 @@ async fn writer_lock(shared: &Shared, timeout_ms: f64, cancel: &Cancel) -> Resul
 
 /// Waits for a lock without a thread of its own.
 async fn acquired(path: &Path, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
-    let patience = Patience {
+    FileLock::acquired(path, &patience(timeout_ms, cancel)?).await
+}
+
+fn patience(timeout_ms: f64, cancel: &Cancel) -> Result<Patience> {
+    Ok(Patience {
         deadline: deadline("timeoutMs", timeout_ms)?,
         cancel: cancel.clone(),
-    };
-    FileLock::acquired(path, &patience).await
+    })
 }

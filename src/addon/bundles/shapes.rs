@@ -22,6 +22,8 @@ pub struct NativeBundleOptions {
     pub grace_ms: Option<f64>,
     /// An absolute path.
     pub link: Option<String>,
+    /// Whether a directory at `link` may be replaced.
+    pub adopt: bool,
 }
 
 /// Options of `publish`.
@@ -115,6 +117,7 @@ pub(super) fn open_options(options: NativeBundleOptions) -> Result<Options> {
             .map(|grace| duration("graceMs", grace).map(milliseconds))
             .transpose()?,
         link: options.link.map(PathBuf::from),
+        adopt: options.adopt,
     })
 }
 

@@ -46,7 +46,7 @@ impl NativeStage {
             .into_iter()
             .map(|file| (file.path, file.contents.to_vec(), file.mode))
             .collect();
-        self.filling(env, move |stage| {
+        self.filling(env, None, move |stage| {
             files
                 .iter()
                 .try_for_each(|(path, contents, mode)| stage.write(path, contents, *mode))
@@ -56,7 +56,7 @@ impl NativeStage {
     /// Makes a link.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn symlink<'env>(&self, env: &'env Env, relative: String, target: String) -> Promise<'env, ()> {
-        self.filling(env, move |stage| stage.symlink(&relative, &target))
+        self.filling(env, None, move |stage| stage.symlink(&relative, &target))
     }
 
     /// Takes over the contents of a directory.
@@ -67,8 +67,9 @@ impl NativeStage {
             "copy" => How::Copy,
             _ => How::Clone,
         };
-        self.filling(env, move |stage| {
-            stage.adopt(&PathBuf::from(directory), how, &Cancel::new())
+        let from = PathBuf::from(directory);
+        self.filling(env, Some(from.clone()), move |stage| {
+            stage.adopt(&from, how, &Cancel::new())
         })
     }
 
@@ -82,19 +83,23 @@ impl NativeStage {
     ) -> Promise<'env, NativeGeneration> {
         let (shared, cancel) = (Arc::clone(&self.shared), cancel::of(token));
         let alone = queued(Arc::clone(&self.stage).write_owned());
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             publish(shared, turn(alone).await, options, cancel).await
-        }))
+        })
     }
 
     /// Removes it.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn discard<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let alone = queued(Arc::clone(&self.stage).write_owned());
-        env.spawn_future(runtime::spawned(async move {
+        let place = self.shared.place();
+        runtime::promised(env, async move {
             let unpublished = turn(alone).await.take();
-            runtime::step(move || unpublished.map_or(Ok(()), |stage| stage.discard())).await
-        }))
+            runtime::step(vec![place], move || {
+                unpublished.map_or(Ok(()), |stage| stage.discard())
+            })
+            .await
+        })
     }
 }
 
@@ -107,17 +112,19 @@ impl NativeStage {
         }
     }
 
-    /// Runs work that fills the stage, beside other such work.
+    /// Runs work that fills the stage, beside other such work. `from` is read for it.
     fn filling<'env>(
         &self,
         env: &'env Env,
+        from: Option<PathBuf>,
         work: impl FnOnce(&Stage) -> Result<()> + Send + 'static,
     ) -> Promise<'env, ()> {
         let shared = queued(Arc::clone(&self.stage).read_owned());
-        env.spawn_future(runtime::spawned(async move {
+        let places = from.into_iter().chain([self.shared.place()]).collect();
+        runtime::promised(env, async move {
             let stage = turn(shared).await;
-            runtime::step(move || work(open(stage.as_ref())?)).await
-        }))
+            runtime::step(places, move || work(open(stage.as_ref())?)).await
+        })
     }
 }
 
@@ -151,7 +158,7 @@ async fn publish(
 ) -> Result<NativeGeneration> {
     let timeout_ms = options.timeout_ms;
     let (sealing, token) = (Arc::clone(&shared), cancel.clone());
-    let (mut stage, sealed, wanted) = runtime::step(move || {
+    let (mut stage, sealed, wanted) = runtime::step(vec![shared.place()], move || {
         let sealed = open(stage.as_ref())?.seal(&sealing.store, &options.require, &token)?;
         let wanted = publish_options(options, sealing.owner)?;
         Ok((stage, sealed, wanted))
@@ -159,7 +166,7 @@ async fn publish(
     .await?;
     let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
     let writing = Arc::clone(&shared);
-    let published = runtime::step(move || {
+    let published = runtime::step(vec![shared.place()], move || {
         let published =
             Writer::new(&writing.store, lock)?.publish(open(stage.as_ref())?, &sealed, &wanted)?;
         *stage = None;

@@ -12,6 +12,7 @@ use super::layout::{Layout, name_of};
 use super::lock::open_existing;
 use super::pointer;
 use super::store::{Store, numbers_in};
+use super::view;
 use super::writer::Writer;
 
 /// What a collection did.
@@ -30,13 +31,13 @@ pub struct Collected {
 /// Which entries of the trash go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trash {
-    /// All: only when a store is opened.
+    /// All: only when a store is opened, and not by the open that replaced a directory.
     All,
     /// Not the directories that a link replaced: processes may still work in them.
     Generations,
 }
 
-/// Begins the names of directories in the trash that a link replaced.
+/// Begins the names of directories in the trash that this package made for tools and a link replaced.
 pub(super) const ADOPTED: &str = "adopted-";
 
 impl Writer<'_> {
@@ -63,6 +64,7 @@ impl Writer<'_> {
                 Fate::Left => {}
             }
         }
+        view::sweep(layout, &staying)?;
         collected.swept_stages = sweep_stages(layout)?;
         Ok(collected)
     }
@@ -134,7 +136,7 @@ fn throw_generation_away(layout: &Layout, number: u64) -> Result<Fate> {
 
 /// Renames a directory into the trash. Where it cannot be renamed, because it is in a lower layer of overlayfs (EXDEV)
 /// or another user's, it is removed in place; `false` if that may not be either.
-fn throw_away(directory: &Path, trash: &Path) -> Result<bool> {
+pub(super) fn throw_away(directory: &Path, trash: &Path) -> Result<bool> {
     match fs::rename(directory, trash).optional() {
         Err(error) if error.kind() == Some(ErrorKind::CrossesDevices) || is_anothers(&error) => {
             remove_ours(directory)

@@ -34,6 +34,21 @@ impl Layout {
         self.file("current")
     }
 
+    /// The symlink that names the view to which links such as `dist` lead; it exists once the store has had a link.
+    pub fn view(&self) -> PathBuf {
+        self.file("view")
+    }
+
+    /// Where the copies are that links lead to.
+    pub fn views(&self) -> PathBuf {
+        self.file("views")
+    }
+
+    /// Directories of the user that a link replaced. Nothing here removes them.
+    pub fn set_aside(&self) -> PathBuf {
+        self.file("set-aside")
+    }
+
     /// The file that mirrors the pointer for watchers and remembers what was current.
     pub fn mirror(&self) -> PathBuf {
         self.file("current.json")

@@ -1,24 +1,31 @@
-//! The user's own name for the current generation, such as `dist`: a link to the pointer.
+//! The user's own name for the current generation, such as `dist`: a link to the view of it.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::identity;
 
-use super::collect::ADOPTED;
-use super::copy::How;
+use super::copy::{self, How};
+use super::opening::is_full;
+use super::replaced;
 use super::stage::{From, Stage};
 use super::store::Store;
+use super::view::{self, View};
 use super::writer::{PublishOptions, Writer};
 
 /// What is at the link's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Our link.
+    /// Our link, to the view.
     Ours,
+    /// Our link as versions before views made it: to the pointer, and so to the generation itself.
+    ToPointer,
     Nothing,
     EmptyDirectory,
+    /// A directory that [`give_directory`] made for a tool.
+    Made,
+    /// A directory with files that this package did not make.
     Directory,
 }
 
@@ -26,11 +33,8 @@ fn look(store: &Store, link: &Path) -> Result<Place> {
     let Some(stat) = fs::stat(link).optional()? else {
         return Ok(Place::Nothing);
     };
-    match stat.kind {
-        Kind::Symlink if leads_to(store, link)? => Ok(Place::Ours),
-        Kind::Directory if fs::read_directory(link)?.is_empty() => Ok(Place::EmptyDirectory),
-        Kind::Directory => Ok(Place::Directory),
-        _ => Err(Error::argument(
+    let foreign = || {
+        Error::argument(
             "link",
             format!(
                 "'{}', which is a file or a link to something else",
@@ -38,19 +42,33 @@ fn look(store: &Store, link: &Path) -> Result<Place> {
             ),
             "a path with nothing, a directory, or this store's own link; remove what is there",
         )
-        .at(link)),
+        .at(link)
+    };
+    match stat.kind {
+        Kind::Symlink => place_of(store, link)?.ok_or_else(foreign),
+        Kind::Directory if fs::read_directory(link)?.is_empty() => Ok(Place::EmptyDirectory),
+        Kind::Directory if replaced::is_made(store, link)? => Ok(Place::Made),
+        Kind::Directory => Ok(Place::Directory),
+        _ => Err(foreign()),
     }
 }
 
-fn leads_to(store: &Store, link: &Path) -> Result<bool> {
+/// What a symlink is; `None` for one that does not lead to this store.
+fn place_of(store: &Store, link: &Path) -> Result<Option<Place>> {
     let target = fs::read_link(link)?;
     let parent = link.parent().unwrap_or(Path::new("/"));
-    // Only the last part may be a link of its own: it is the pointer.
+    // Only the last part may be a link of its own: it is the view or the pointer.
     let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
-        return Ok(false);
+        return Ok(None);
     };
-    let directory = fs::canonicalize(&parent.join(directory)).optional()?;
-    Ok(name == "current" && directory.as_deref() == Some(store.layout.root()))
+    if fs::canonicalize(&parent.join(directory)).optional()?.as_deref() != Some(store.layout.root()) {
+        return Ok(None);
+    }
+    Ok(match name.to_str() {
+        Some("view") => Some(Place::Ours),
+        Some("current") => Some(Place::ToPointer),
+        _ => None,
+    })
 }
 
 /// Refuses a link that lies in the store, where it would be swept, or holds the store, which would be adopted into
@@ -82,14 +100,36 @@ pub(super) fn refuse_overlap(store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a directory with files, unless the caller agreed to its replacement: a path with a typo may name sources.
+pub(super) fn refuse_directory(store: &Store) -> Result<()> {
+    match &store.link {
+        Some(link) if !store.adopt && look(store, link)? == Place::Directory => Err(not_adopted(link)),
+        _ => Ok(()),
+    }
+}
+
+fn not_adopted(link: &Path) -> Error {
+    Error::argument(
+        "link",
+        format!(
+            "'{}', a directory with files that warmswap did not make",
+            link.display()
+        ),
+        "a path with nothing or this store's own link; to replace the directory pass adopt: true (its files become a \
+         generation, and the directory is kept in the store under set-aside/), else remove it or choose another path",
+    )
+    .at(link)
+}
+
 /// Whether opening has to change something at the link's path.
 pub(super) fn needs_adoption(store: &Store) -> Result<bool> {
     let Some(link) = &store.link else {
         return Ok(false);
     };
     Ok(match look(store, link)? {
-        Place::Ours => false,
-        Place::Directory => true,
+        // The next publish replaces a directory of ours; until then it shows what its tool built.
+        Place::Ours | Place::Made => false,
+        Place::Directory | Place::ToPointer => true,
         Place::Nothing | Place::EmptyDirectory => store.current()?.is_some(),
     })
 }
@@ -100,62 +140,135 @@ pub(super) fn check(store: &Store) -> Result<()> {
         return Ok(());
     };
     match look(store, link)? {
-        Place::Directory => Err(Error::argument("link", format!("'{}', where somebody made a directory with files since the store was opened", link.display()), "a path with nothing or this store's own link; open the store again to adopt the directory, or remove it").at(link)),
-        Place::Nothing | Place::EmptyDirectory => {
-            // What follows the pointer is not undone, so that it can be made is tried before.
-            fs::remove_file(&make_beside(store, link)?)
-        }
+        Place::Directory if !store.adopt => Err(not_adopted(link)),
         Place::Ours => Ok(()),
+        // What follows the pointer is not undone, so that it can be made is tried before.
+        _ => fs::remove_file(&make_beside(store, link)?),
     }
 }
 
-/// Makes the link again if somebody removed it.
+/// Makes the link lead to the view, and makes it again if somebody removed it.
 pub(super) fn ensure(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
     };
     match look(store, link)? {
         Place::Ours => Ok(()),
-        Place::Nothing => {
+        Place::Nothing | Place::ToPointer => {
             let temporary = make_beside(store, link)?;
             fs::rename(&temporary, link)
         }
-        Place::EmptyDirectory | Place::Directory => exchange(store, link),
+        Place::Directory if !store.adopt => Err(not_adopted(link)),
+        Place::EmptyDirectory | Place::Made | Place::Directory => exchange(store, link),
     }
 }
 
-/// When a store is opened: a directory with files becomes a generation, and then the link takes its place
-/// without a moment in which the path is missing.
-pub(super) fn adopt(writer: &mut Writer<'_>, cancel: &Cancel) -> Result<()> {
+/// What a publish or rollback does after the pointer moved: links show the view, and the view is the new one.
+pub(super) fn follow(store: &Store, view: Option<View>) -> Result<()> {
+    if let Some(view) = view {
+        view::show(&store.layout, view)?;
+    }
+    ensure(store)
+}
+
+/// As [`follow`], where the current generation stays.
+pub(super) fn follow_unchanged(store: &Store, number: u64) -> Result<()> {
+    view::refresh(store, number)?;
+    ensure(store)
+}
+
+/// When a store is opened: a directory with files becomes a generation, and then the link takes its place without a
+/// moment in which the path is missing. The directory itself is set aside, with what other programs write into it
+/// in the meantime. `true` if a directory was taken away from the link's path.
+pub(super) fn adopt(writer: &mut Writer<'_>, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
     let store = writer.store;
     let Some(link) = &store.link else {
-        return Ok(());
+        return repair(store, after_reboot, cancel).map(|_| false);
     };
-    sweep_beside(store, link)?;
-    if matches!(look(store, link)?, Place::Directory) {
-        let stage = Stage::begin(store, From::Empty, None, cancel)?;
-        let published = stage.adopt(link, How::Clone, cancel).and_then(|()| {
-            let sealed = stage.seal(store, &[], cancel)?;
-            // A second try after a refused exchange finds the generation of the first.
-            writer.publish_adopted(
-                &stage,
-                &sealed,
-                &PublishOptions {
-                    if_changed: true,
-                    ..PublishOptions::default()
-                },
-            )
-        });
-        if let Err(error) = published {
-            drop(stage.discard());
-            return Err(error);
+    let swept = sweep_beside(store, link)?;
+    let place = look(store, link)?;
+    if place == Place::Directory {
+        if !store.adopt {
+            return Err(not_adopted(link));
+        }
+        publish_directory(writer, link, cancel)?;
+    }
+    if repair(store, after_reboot, cancel)? && writer.current.is_some() && place != Place::Made {
+        ensure(store)?;
+    }
+    Ok(swept || place == Place::Directory)
+}
+
+/// `false` on a full disk: links show the view from before until a later open or publish finds space.
+fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
+    match view::repair(store, after_reboot, cancel) {
+        Err(error) if is_full(&error) => Ok(false),
+        repaired => repaired.map(|()| true),
+    }
+}
+
+fn publish_directory(writer: &mut Writer<'_>, link: &Path, cancel: &Cancel) -> Result<()> {
+    let store = writer.store;
+    let stage = Stage::begin(store, From::Empty, None, cancel)?;
+    let published = stage.adopt(link, How::Clone, cancel).and_then(|()| {
+        let sealed = stage.seal(store, &[], cancel)?;
+        // A second try after a refused exchange finds the generation of the first.
+        let options = PublishOptions {
+            if_changed: true,
+            ..PublishOptions::default()
+        };
+        writer.publish_adopted(&stage, &sealed, &options)
+    });
+    if let Err(error) = published {
+        drop(stage.discard());
+        return Err(error);
+    }
+    Ok(())
+}
+
+impl Writer<'_> {
+    /// Makes `link` a real directory with the files that it shows, for a tool that has to find one. A later publish with
+    /// this link replaces it. `false` where there is a directory already, or something of somebody else.
+    pub fn give_directory(&self, link: &Path, cancel: &Cancel) -> Result<bool> {
+        let store = self.store;
+        sweep_beside(store, link)?;
+        match look(store, link) {
+            Ok(Place::Ours | Place::ToPointer) => replace_by_directory(store, link, cancel).map(|()| true),
+            Ok(Place::Nothing) => {
+                fs::create_directories(link.parent().unwrap_or(Path::new("/")))?;
+                fs::create_directory(link, 0o777)?;
+                replaced::record_made(store, link).map(|()| true)
+            }
+            _ => Ok(false),
         }
     }
-    if writer.current.is_some() {
-        ensure(store)
-    } else {
-        Ok(())
+}
+
+fn replace_by_directory(store: &Store, link: &Path, cancel: &Cancel) -> Result<()> {
+    let directory = beside(link);
+    fs::create_directory(&directory, 0o777)?;
+    // Recorded while it is empty: what a kill leaves here is no directory of the user.
+    replaced::record_made(store, &directory)?;
+    // A tool may have removed what the link leads to.
+    if let Some(shown) = fs::canonicalize(link).optional()? {
+        copy::contents(&shown, &directory, How::Clone, cancel)?;
     }
+    match fs::exchange(&directory, link) {
+        // Not in one step, then: the tool that asks for the directory is about to empty it.
+        Err(error) if is_refused_exchange(&error) => {
+            fs::remove_file(link)?;
+            return fs::rename(&directory, link);
+        }
+        exchanged => exchanged?,
+    }
+    fs::remove_file(&directory)
+}
+
+fn is_refused_exchange(error: &Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::XDEV, Errno::INVAL, Errno::NOSYS]
+        .iter()
+        .any(|errno| error.errno() == Some(errno.raw_os_error()))
 }
 
 /// The temporary neighbour of the link; only under the writer lock, so the name is ours.
@@ -170,7 +283,7 @@ fn make_beside(store: &Store, link: &Path) -> Result<PathBuf> {
     fs::create_directories(parent)?;
     let parent = fs::canonicalize(parent)?;
     sweep_beside(store, link)?;
-    fs::symlink(&relative_to(&parent, &store.layout.pointer()), &temporary)?;
+    fs::symlink(&relative_to(&parent, &store.layout.view()), &temporary)?;
     Ok(temporary)
 }
 
@@ -178,43 +291,45 @@ fn exchange(store: &Store, link: &Path) -> Result<()> {
     let temporary = make_beside(store, link)?;
     if let Err(error) = fs::exchange(&temporary, link) {
         drop(fs::remove_file(&temporary));
-        return Err(match error.errno() {
-            Some(code) if [rustix::io::Errno::XDEV, rustix::io::Errno::INVAL, rustix::io::Errno::NOSYS].iter().any(|errno| errno.raw_os_error() == code) => Error {
-                source: error.source,
-                op: error.op,
-                ..Error::new(
-                    Code::Unsupported,
-                    format!(
-                        "'{}' is a directory that this filesystem cannot exchange for a link in one step (an image layer under overlayfs, for example); \
-                         remove it yourself, or leave the option link out",
-                        link.display()
-                    ),
-                )
-                .at(link)
-            },
-            _ => error,
+        if !is_refused_exchange(&error) {
+            return Err(error);
+        }
+        return Err(Error {
+            source: error.source,
+            op: error.op,
+            ..Error::new(
+                Code::Unsupported,
+                format!(
+                    "'{}' is a directory that this filesystem cannot exchange for a link in one step (an image layer under overlayfs, for example); \
+                     remove it yourself, or leave the option link out",
+                    link.display()
+                ),
+            )
+            .at(link)
         });
     }
-    sweep_beside(store, link)
+    sweep_beside(store, link).map(drop)
 }
 
-/// Removes the neighbour: an unused link, or the directory that was exchanged, which goes to the trash until a
-/// later open, because processes may still work in it.
-fn sweep_beside(store: &Store, link: &Path) -> Result<()> {
+/// Removes the neighbour: an unused link, or the directory that was exchanged. `true` for a directory.
+fn sweep_beside(store: &Store, link: &Path) -> Result<bool> {
     let temporary = beside(link);
     let Some(stat) = fs::stat(&temporary).optional()? else {
-        return Ok(());
+        return Ok(false);
     };
-    if stat.kind != Kind::Directory {
-        return fs::remove_file(&temporary);
-    }
-    let trash = store
-        .layout
-        .trash(&format!("{ADOPTED}{}", identity::monotonic_micros()));
-    match fs::rename(&temporary, &trash) {
-        // A link on another filesystem than the store.
-        Err(error) if error.kind() == Some(std::io::ErrorKind::CrossesDevices) => fs::remove_tree(&temporary),
-        moved => moved,
+    match stat.kind {
+        Kind::Directory => replaced::put_away(store, &temporary, link).map(|()| true),
+        Kind::Symlink if place_of(store, &temporary)?.is_some() => {
+            fs::remove_file(&temporary).map(|()| false)
+        }
+        _ => Err(Error::new(
+            Code::Io,
+            format!(
+                "'{}' is in the way: warmswap needs this name for a moment, and did not make what is there; move it away",
+                temporary.display()
+            ),
+        )
+        .at(&temporary)),
     }
 }
 
@@ -237,12 +352,12 @@ mod tests {
     #[test]
     fn the_link_is_relative() {
         assert_eq!(
-            relative_to(Path::new("/app"), Path::new("/app/.warmswap/web/current")),
-            Path::new(".warmswap/web/current")
+            relative_to(Path::new("/app"), Path::new("/app/.warmswap/web/view")),
+            Path::new(".warmswap/web/view")
         );
         assert_eq!(
-            relative_to(Path::new("/srv/www"), Path::new("/var/store/current")),
-            Path::new("../../var/store/current")
+            relative_to(Path::new("/srv/www"), Path::new("/var/store/view")),
+            Path::new("../../var/store/view")
         );
     }
 }

@@ -12,6 +12,7 @@ use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::workers::{self, Class};
 use crate::core::sys::{fault, flock, fs, identity};
 
 /// First and longest pause between two tries: a publish holds the lock for about a millisecond, and a waiter
@@ -89,11 +90,15 @@ impl FileLock {
     }
 
     /// Waits for the lock without a thread of its own: a build can take minutes, and a thread per waiter
-    /// would leave none for the publish that all of them wait for.
+    /// would leave none for the publish that all of them wait for. Each try is on a thread that may block: a filesystem
+    /// that hangs ends the wait at its deadline as well.
     pub async fn acquired(path: &Path, patience: &Patience) -> Result<Self> {
         let mut pause = PAUSE.0;
         loop {
-            if let Some(lock) = Self::attempt(path, patience)? {
+            let (at, patient) = (path.to_path_buf(), patience.clone());
+            let attempt = workers::run(Class::Short, path, move || Self::attempt(&at, &patient));
+            let tried = workers::within(patience.deadline, &patience.cancel, path, attempt);
+            if let Some(lock) = tried.await?? {
                 return Ok(lock);
             }
             tokio::select! {

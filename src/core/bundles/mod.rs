@@ -12,6 +12,9 @@
 //!   watchers do not see a link that is replaced, and remembers what was current.
 //! * `pins/N` is the lock file and head of generation N. It lies outside of the generation, is there before
 //!   `gens/N` and goes before it: a generation without lock file is invisible.
+//! * `view` is a relative link to `views/<v>/tree`, a copy of the current generation. A link such as `dist` leads to
+//!   `view` and never to a generation: whatever a tool deletes or writes there, pinned bytes stay.
+//! * `set-aside` has the directories that a link replaced and that this package did not make. Nothing removes them.
 //! * `owners/<id>` is locked by whoever writes `stage/<id>`, before the stage is made.
 //! * `writer.lock` is held by publish, rollback, collect and the repair of an open, for milliseconds, never while
 //!   somebody builds. `build.lock` is held while somebody builds.
@@ -45,8 +48,10 @@ mod opening;
 mod pin;
 mod pointer;
 mod recover;
+mod replaced;
 mod stage;
 mod store;
+mod view;
 mod writer;
 
 pub use collect::Collected;

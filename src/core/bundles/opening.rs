@@ -2,6 +2,7 @@
 //! that the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
@@ -58,14 +59,22 @@ impl Opening {
             key: (stat.device, stat.inode),
             durability: options.durability,
             link: options.link.clone(),
+            adopt: options.adopt,
+            newly_set_aside: Mutex::default(),
             boot: boot(),
             filesystem,
             clone: fs::can_clone(&canonical),
             layout: Layout::new(canonical),
         };
-        link::refuse_overlap(&store)?;
         let below = root.as_path().strip_prefix(above);
         let made = below.map_or(0, |made| made.components().count());
+        if let Err(refused) = link::refuse_overlap(&store).and_then(|()| link::refuse_directory(&store)) {
+            if !existing && made > 0 {
+                // Best effort: a refused call leaves no empty directory.
+                drop(fs::remove_directory(store.layout.root()));
+            }
+            return Err(refused);
+        }
         Ok(Self {
             lock: lock_for(&store, existing, options)?,
             store,
@@ -100,6 +109,7 @@ impl Opening {
             create(&store.layout, made)?;
         }
         configure(&store.layout, &options)?;
+        let after_reboot = !recover::is_sound(&store)?;
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
             // What verifies is served, also where nothing can be noted down.
@@ -108,15 +118,15 @@ impl Opening {
             }
             writer => writer?,
         };
-        link::adopt(&mut writer, cancel)?;
+        let adopted = link::adopt(&mut writer, after_reboot, cancel)?;
         writer.collect()?;
         drop(writer);
-        store.empty_trash(Trash::All)?;
+        store.empty_trash(if adopted { Trash::Generations } else { Trash::All })?;
         Ok(store)
     }
 }
 
-fn is_full(error: &Error) -> bool {
+pub(super) fn is_full(error: &Error) -> bool {
     matches!(
         error.kind(),
         Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)

@@ -15,6 +15,7 @@ use super::layout::Layout;
 use super::manifest::Manifest;
 use super::pin::Hold;
 use super::store::Store;
+use super::view;
 
 /// What a new stage begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +145,12 @@ impl Stage {
         if !fault::mutant("pointer-before-manifest") {
             advised(self.write_manifest(&sealed))?;
         }
+        advised(view::prepare(
+            store,
+            &self.layout.stage(&self.id),
+            &sealed,
+            cancel,
+        ))?;
         if store.flushes() {
             advised(durability::sync_tree(&self.layout.stage(&self.id)))?;
         }

@@ -1,6 +1,7 @@
 //! A store on disk: its format, its settings, and what can be asked of it without the writer lock.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,11 @@ pub struct Options {
     pub keep: Option<u64>,
     /// How long an unpinned generation stays after it stopped being current, milliseconds; kept in the store.
     pub grace_ms: Option<u64>,
-    /// A path that is made a link to the current generation.
+    /// A path that becomes a link to a copy of the current generation.
     pub link: Option<PathBuf>,
+    /// Whether a directory with files at the path of `link` may be replaced. Its content becomes a generation, and the
+    /// directory itself is set aside.
+    pub adopt: bool,
 }
 
 impl Default for Options {
@@ -46,6 +50,7 @@ impl Default for Options {
             keep: None,
             grace_ms: None,
             link: None,
+            adopt: false,
         }
     }
 }
@@ -72,6 +77,9 @@ pub struct Store {
     pub(super) key: (u64, u64),
     pub(super) durability: Durability,
     pub(super) link: Option<PathBuf>,
+    pub(super) adopt: bool,
+    /// The directories that were set aside since [`Store::set_aside`] was called last.
+    pub(super) newly_set_aside: Mutex<Vec<PathBuf>>,
     pub(super) boot: Option<String>,
     /// The filesystem's name.
     pub filesystem: &'static str,
@@ -93,6 +101,16 @@ impl Store {
     /// The paths of this store.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The directories that this process set aside since the last call.
+    pub fn set_aside(&self) -> Vec<PathBuf> {
+        std::mem::take(
+            &mut *self
+                .newly_set_aside
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Whether what a pointer will name is flushed before the pointer moves.

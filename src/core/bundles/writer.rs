@@ -13,7 +13,8 @@ use super::pin::{self, Hold, Owner};
 use super::pointer::{self, Former, Mirror};
 use super::stage::{Sealed, Stage};
 use super::store::{Durability, Store, numbers_in};
-use super::{link, recover};
+use super::view::View;
+use super::{link, recover, view};
 
 /// Whoever holds the writer lock.
 #[derive(Debug)]
@@ -125,11 +126,19 @@ impl<'store> Writer<'store> {
             if let Some(owner) = options.pin_for {
                 pin::pin_number(self.store, owner, head.number)?;
             }
+            link_failure(link::follow_unchanged(self.store, head.number))?;
             return Ok(Published { head, changed: false });
         }
         let head = self.next_head(stage, sealed, options)?;
-        let hold = match self.install(stage, sealed, &head, options.pin_for.is_some()) {
-            Ok(hold) => hold,
+        let installed = view::place_prepared(self.store, &stage.layout.stage(&stage.id), head.number)
+            .and_then(|view| {
+                Ok((
+                    self.install(stage, sealed, &head, options.pin_for.is_some())?,
+                    view,
+                ))
+            });
+        let (hold, view) = match installed {
+            Ok(installed) => installed,
             Err(error) => {
                 // Best effort: what stays is never current, so the next collection sweeps it.
                 drop(fs::remove_file(&self.store.layout.pin(head.number)));
@@ -146,7 +155,7 @@ impl<'store> Writer<'store> {
             drop(hold.keep(self.store, owner, head.number));
         }
         drop(fs::remove_file(&stage.layout.owner(&stage.id)));
-        self.after_flip()?;
+        self.after_flip(view)?;
         Ok(Published { head, changed: true })
     }
 
@@ -164,8 +173,9 @@ impl<'store> Writer<'store> {
         let head = self.store.head(number)?;
         link::check(self.store)?;
         self.flush_what_was_not(&head)?;
+        let view = view::place_copy(self.store, number)?;
         self.flip(&head)?;
-        self.after_flip()?;
+        self.after_flip(view)?;
         Ok(head)
     }
 
@@ -325,9 +335,9 @@ impl<'store> Writer<'store> {
     }
 
     /// What follows the pointer. The next writer repeats what fails here, so it does not undo a publish.
-    fn after_flip(&mut self) -> Result<()> {
+    fn after_flip(&mut self, view: Option<View>) -> Result<()> {
         // The mirror last: it is what wakes watchers, and those who then look through the link must find it.
-        drop(link::ensure(self.store));
+        let followed = link::follow(self.store, view);
         drop(Mirror::commit(&self.store.layout));
         if fault::mutant("collect-before-durable") {
             self.collect()?;
@@ -337,7 +347,8 @@ impl<'store> Writer<'store> {
                 "the generation is current, but whether it survives power loss is not known: {error}"
             ),
             ..error
-        })
+        })?;
+        link_failure(followed)
     }
 
     /// Flushes the pointer.
@@ -346,6 +357,17 @@ impl<'store> Writer<'store> {
             return durability::sync(self.store.layout.root());
         }
         Ok(())
+    }
+}
+
+/// Of what can go wrong with the link after a publish, only what no later publish would do better is an error.
+fn link_failure(followed: Result<()>) -> Result<()> {
+    match followed {
+        Err(error) if error.code == Code::Unsupported => Err(Error {
+            message: format!("the generation is current, but {}", error.message),
+            ..error
+        }),
+        _ => Ok(()),
     }
 }
 

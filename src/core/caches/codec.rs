@@ -174,6 +174,11 @@ impl Envelope {
         self.frames.len() as u64
     }
 
+    /// How many bytes the frames decode to.
+    pub fn raw_bytes(&self) -> u64 {
+        self.frames.iter().map(|(_, raw)| u64::from(*raw)).sum()
+    }
+
     /// What stands after the last frame: zstd's seekable format, or gzip's trailer.
     pub fn tail(&self) -> Vec<u8> {
         match self.format {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{self, Progress};
+use super::archive::{self, Needs, Progress};
 use super::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use super::exclude::Excludes;
 use super::failure::{Failure as ArchiveFailure, Outcome};
@@ -56,6 +56,8 @@ pub(super) struct Packed {
     pub(super) skipped: Vec<(String, String)>,
     /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
     pub(super) leaving_links: u64,
+    /// What a restore needs.
+    pub(super) needs: Needs,
 }
 
 impl From<ArchiveFailure> for Stop {
@@ -86,7 +88,7 @@ pub(super) async fn find_unchanged(
 ) -> Option<(u64, u64)> {
     let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
-    let looking = thread::run("stat", move || {
+    let looking = thread::run(&options.from, move || {
         let mut known = stamp::read(&from).ok().flatten()?;
         if known.generation == pointer.generation {
             if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
@@ -110,15 +112,17 @@ pub(super) async fn find_unchanged(
 /// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
 pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
     let (from, generation) = (options.from.clone(), generation.to_owned());
-    thread::detach("stamp", move || drop(stamp::write(&from, &generation, &tree)));
+    thread::detach(&options.from, move || {
+        drop(stamp::write(&from, &generation, &tree))
+    });
 }
 
 /// Packs the tree of a snapshot on a thread of its own.
 pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed, Stop> {
-    let (options, cancel) = (options.clone(), run.meter.cancel.clone());
+    let (from, options, cancel) = (options.from.clone(), options.clone(), run.meter.cancel.clone());
     let progress = Arc::new(Progress::default());
     let counted = Arc::clone(&progress);
-    let packing = thread::run("pack", move || pack_here(&options, cancel, counted));
+    let packing = thread::run(&from, move || pack_here(&options, cancel, counted));
     follow(packing, &progress, run).await
 }
 
@@ -164,6 +168,11 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         path: &directory,
     };
     let summary = archive::write(&options.from, &mut sink, &writing)?;
+    // A pointer declares the bytes, so that the ratio does not count.
+    let ratio = options
+        .key
+        .single_object()
+        .map(|_| (summary.decoded_bytes, summary.compressed_bytes));
     Ok(Packed {
         sha256: hex(&sink.hasher.finalize()),
         spool: Arc::new(Spool {
@@ -177,6 +186,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         // A frame never needs a larger window than its own content.
         window_log: FRAME_BYTES.ilog2(),
         digest: summary.tree.digest(),
+        needs: Needs::of(&summary.tree, ratio),
         tree: summary.tree,
         leaving_links: summary.leaving_links,
         skipped: summary
@@ -223,7 +233,8 @@ pub(super) async fn hash_object(
         Arc::clone(meter),
     );
     let failure = chunks.failure();
-    let hashed = thread::run("hash", move || hash(chunks)).await?;
+    // It reads no file, and counts where this process's temporary files are.
+    let hashed = thread::run(&std::env::temp_dir(), move || hash(chunks)).await?;
     hashed.map_err(|error| {
         failure
             .get()

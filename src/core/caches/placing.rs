@@ -80,6 +80,7 @@ impl Placing {
             symlinks: self.options.symlinks,
             hash: true,
             expected: self.expected,
+            compressed_bytes: Some(source.size()),
             cancel: cancel.clone(),
             progress,
         };
@@ -97,7 +98,8 @@ impl Placing {
         };
         // Neither the stamp nor the old tree's removal is waited for: the tree is there.
         let (target, generation, mode) = (self.options.into, self.generation, self.options.mode);
-        thread::detach("settle", move || {
+        let place = target.clone();
+        thread::detach(&place, move || {
             if mode != commit::Mode::Merge {
                 drop(stamp::write_restored(
                     &target,

@@ -20,8 +20,8 @@ const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
 pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> std::result::Result<(), Failure> {
-    let (tree, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
-    Ok(thread::run("quiet", move || wait_here(&tree, pause, &cancel)).await??)
+    let (path, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
+    Ok(thread::run(tree, move || wait_here(&path, pause, &cancel)).await??)
 }
 
 fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {

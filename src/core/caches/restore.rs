@@ -324,10 +324,16 @@ impl Restore {
         let generation = self.report.generation.clone().unwrap_or_default();
         let placing = Placing::new(&self.options, generation, pointer.as_ref(), &self.run);
         let looking = placing.clone();
-        let unchanged = thread::run("stat", move || looking.find_unchanged()).await;
+        let unchanged = thread::run(&self.options.into, move || looking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
+        }
+        if let Some(Pointer {
+            files, bytes, size, ..
+        }) = pointer
+        {
+            self.options.limits.check_declared(files, bytes, size)?;
         }
         self.run
             .expect_bytes(pointer.as_ref().map_or(0, |pointer| pointer.bytes));
@@ -366,7 +372,7 @@ impl Restore {
         };
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
-        let work = thread::run("restore", move || {
+        let work = thread::run(&self.options.into, move || {
             placing.place(source, counted).map_err(Broken::from)
         });
         follow(work, &progress, &self.run).await.map_err(|broken| {
@@ -457,6 +463,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The size of the object, which [`Source::verify`] proves.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Proves that the whole object went by and is the one that the pointer means.
     pub(super) fn verify(mut self) -> Result<(), ArchiveFailure> {
         // Whatever the decoder left unread is part of the object too.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::archive::{Limits, Needs};
 use super::cache::{Cache, Found};
 use super::guards::{Amount, Guard};
 use super::key::Key;
@@ -180,16 +181,12 @@ impl Snapshot {
             && self.is_restorable(pointer, &current).await?
         {
             self.tell(files, bytes, Some(pointer));
+            self.report.reason = note(0, &Needs::declared(files, bytes));
             return self.keep(pointer, &current.condition).await;
         }
         let packed = packing::pack(&self.options, &self.run).await?;
         self.report.skipped.clone_from(&packed.skipped);
-        self.report.reason = (packed.leaving_links > 0).then(|| {
-            format!(
-                "{} symbolic links lead out of the tree: a restore refuses it unless its symlinks are 'relative' or 'verbatim'",
-                packed.leaving_links
-            )
-        });
+        self.report.reason = note(packed.leaving_links, &packed.needs);
         self.report.compressed_bytes = packed.spool.size;
         self.tell(packed.files, packed.bytes, current.pointer.as_ref());
         if let Some(pointer) = &current.pointer
@@ -543,6 +540,24 @@ impl Snapshot {
         let sha256 = packing::hash_object(&self.store, object, meter).await.ok()?;
         (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
     }
+}
+
+/// What a restore must be given, because its defaults refuse this tree.
+fn note(leaving_links: u64, needs: &Needs) -> Option<String> {
+    let links = (leaving_links > 0).then(|| {
+        format!(
+            "{leaving_links} symbolic links lead out of the tree: a restore refuses it unless its symlinks are 'relative' or 'verbatim'"
+        )
+    });
+    let objections = Limits::default().objections(needs);
+    let limits = (!objections.is_empty()).then(|| {
+        format!(
+            "a restore refuses this tree by default: it needs {}",
+            objections.join(" and ")
+        )
+    });
+    let notes: Vec<String> = links.into_iter().chain(limits).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// The same word in the other set.

@@ -14,6 +14,7 @@ use super::commit::{CommitWay, Gate, Mode, Stage};
 use super::failure::{Failure, Result};
 use super::run::COMMIT_GRACE;
 use super::thread;
+use crate::core::sys::workers::{self, Class};
 
 /// Which part of an unpack failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub fn unpack(
     let committed = stage.commit(gate).map_err(|failure| (Step::Commit, failure))?;
     let commit_ms = milliseconds(committing);
     // Removing the old tree can take longer than all the rest.
-    thread::detach("settle", move || drop(committed.leftovers));
+    thread::detach(target, move || drop(committed.leftovers));
     Ok(Unpacked {
         files: extracted.files,
         bytes: extracted.bytes,
@@ -100,10 +101,12 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Runs [`unpack`] on a thread of its own, and settles when the deadline passes
+/// Runs [`unpack`] on a thread that may block, with the source that `open` gives and its size, if that is known, and settles when the deadline passes
 /// or `options.cancel` is raised, whatever that thread is doing: it is barred from committing and stops soon.
+/// `places` are the files that `open` reads.
 pub async fn unpack_within<S: Read + Send + 'static>(
-    open: impl FnOnce() -> Result<S> + Send + 'static,
+    places: Vec<PathBuf>,
+    open: impl FnOnce() -> Result<(S, Option<u64>)> + Send + 'static,
     target: PathBuf,
     mode: Mode,
     options: ExtractOptions,
@@ -117,23 +120,21 @@ pub async fn unpack_within<S: Read + Send + 'static>(
         ..options
     };
     let for_work = Arc::clone(&gate);
-    let (sender, mut work) = tokio::sync::oneshot::channel();
-    // A thread of its own: one whose source stalls must not hold one of the runtime's few.
-    let spawned = std::thread::Builder::new()
-        .name("warmswap-unpack".to_owned())
-        .spawn(move || {
-            let result = open()
+    let places = places.into_iter().chain([target.clone()]).collect();
+    let mut work = Box::pin(
+        workers::start(Class::Long, places, move || {
+            open()
                 .map_err(|failure| (Step::Decode, failure))
-                .and_then(|source| unpack(source, &target, mode, &inner, &for_work));
-            // Nobody waits after the deadline.
-            drop(sender.send(result));
-        });
-    if let Err(error) = spawned {
-        return Err((
-            Step::Write,
-            Error::io("clone", std::path::Path::new("thread"), error).into(),
-        ));
-    }
+                .and_then(|(source, compressed_bytes)| {
+                    let options = ExtractOptions {
+                        compressed_bytes,
+                        ..inner
+                    };
+                    unpack(source, &target, mode, &options, &for_work)
+                })
+        })
+        .wait(),
+    );
     let over = tokio::select! {
         done = &mut work => return finished(done),
         () = passed(deadline) => Error::new(Code::Timeout, "the deadline passed"),
@@ -169,10 +170,7 @@ async fn passed(deadline: Deadline) {
 }
 
 fn finished(
-    done: std::result::Result<std::result::Result<Unpacked, Stopped>, tokio::sync::oneshot::error::RecvError>,
+    done: crate::core::error::Result<std::result::Result<Unpacked, Stopped>>,
 ) -> std::result::Result<Unpacked, Stopped> {
-    done.unwrap_or_else(|_| {
-        let error = Error::new(Code::Io, "warmswap has a bug: the thread that unpacks panicked");
-        Err((Step::Write, error.into()))
-    })
+    done.unwrap_or_else(|error| Err((Step::Write, error.into())))
 }

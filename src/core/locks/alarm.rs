@@ -2,12 +2,11 @@
 //! to the threads that look. So nothing is called here that a disk has to answer.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::core::error::{At as _, Result};
-use crate::core::sys::fault;
+use crate::core::error::Result;
+use crate::core::sys::{fault, thread};
 
 type Call = Box<dyn FnOnce() + Send>;
 /// When, and a number that no other alarm has.
@@ -39,10 +38,7 @@ static CHANGED: Condvar = Condvar::new();
 pub(super) fn start() -> Result<()> {
     let mut set = set();
     if !set.is_kept {
-        std::thread::Builder::new()
-            .name("warmswap-alarm".to_owned())
-            .spawn(|| keep())
-            .at("clone", Path::new(""))?;
+        thread::spawn("warmswap-alarm", || keep())?;
         set.is_kept = true;
     }
     Ok(())

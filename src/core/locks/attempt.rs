@@ -9,8 +9,9 @@ use super::alarm;
 use super::directory::{self, Found};
 use super::guard::{self, Attempted, Guard, GuardFile};
 use super::heartbeat;
+use super::heirs::Heirs;
 use super::held::{Claim, Held};
-use super::inspect::inspect;
+use super::inspect::inspect_for;
 use super::numbered::{MAX_NUMBER, Numbered, Top};
 use super::observation::{self, Observer, Subject};
 use super::paths::LockPath;
@@ -56,6 +57,7 @@ pub(super) struct Attempt {
     /// Open, not locked: closing it would wake the other waiters.
     guard: Option<GuardFile>,
     observer: Observer,
+    heirs: Heirs,
 }
 
 impl Attempt {
@@ -83,6 +85,7 @@ impl Attempt {
             mode,
             guard: None,
             observer: Observer::default(),
+            heirs: Heirs::default(),
         })
     }
 
@@ -113,6 +116,7 @@ impl Attempt {
     pub(super) fn inherit(&mut self, earlier: &mut Self) {
         self.guard = earlier.guard.take();
         self.observer = std::mem::take(&mut earlier.observer);
+        self.heirs = std::mem::take(&mut earlier.heirs);
     }
 
     /// Looks once.
@@ -136,7 +140,7 @@ impl Attempt {
 
     /// Takes the lock only to clear away what nobody living has.
     fn look_for_vacancy(&mut self) -> Result<Step> {
-        let found = inspect(&self.lock)?;
+        let found = inspect_for(&self.lock, &mut self.heirs)?;
         let Some(holder) = found.holder else {
             return Ok(Step::Vacant { orphaned: false });
         };
@@ -187,6 +191,9 @@ impl Attempt {
             Mode::Kernel => match self.lock_guard()? {
                 Locked::Yes(guard) => Some(guard),
                 Locked::Busy => return Ok(Took::Blocked(Box::new(self.describe_holder()?))),
+                Locked::Unsupported if self.request.covers_children => {
+                    return Err(needs_kernel_mode(&self.lock, self.filesystem));
+                }
                 Locked::Unsupported => {
                     self.mode = Mode::Lease;
                     None
@@ -246,8 +253,8 @@ impl Attempt {
     }
 
     /// Who has the guard. Its record may not be there yet, or be given back already.
-    fn describe_holder(&self) -> Result<Blocker> {
-        let found = inspect(&self.lock)?;
+    fn describe_holder(&mut self) -> Result<Blocker> {
+        let found = inspect_for(&self.lock, &mut self.heirs)?;
         let liveness = found.liveness.unwrap_or(Liveness::Unknown);
         Ok(Blocker {
             // Its end is seen by the guard too, but not where the user's inotify instances are used up.
@@ -271,10 +278,11 @@ impl Attempt {
         if let Some(record) = &top.record
             && let Some(is_kept) = self.is_kept_by_children(record)?
         {
+            let holder = self.heirs.holder(&self.lock, record);
             return Ok(is_kept.then(|| Blocker {
-                holder: Some(record.holder()),
+                process: holder.pid,
+                holder: Some(holder),
                 liveness: Liveness::Alive,
-                process: None,
                 look_again: None,
                 is_foreign: false,
             }));

@@ -2,13 +2,12 @@
 //! because a JavaScript timer stands still in synchronous work, heap dumps and breakpoints.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::held::Held;
-use crate::core::error::{At as _, Result};
-use crate::core::sys::fault;
+use crate::core::error::Result;
+use crate::core::sys::{fault, thread};
 
 struct Kept {
     token: String,
@@ -47,11 +46,8 @@ pub(super) fn start(device: u64) -> Result<()> {
         return Ok(());
     }
     let heartbeat = Arc::<Heartbeat>::default();
-    let thread = Arc::clone(&heartbeat);
-    std::thread::Builder::new()
-        .name("warmswap-beat".to_owned())
-        .spawn(move || thread.run())
-        .at("clone", Path::new(""))?;
+    let running = Arc::clone(&heartbeat);
+    thread::spawn("warmswap-beat", move || running.run())?;
     by_device.insert(device, heartbeat);
     Ok(())
 }

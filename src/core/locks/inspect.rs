@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::directory;
+use super::heirs::Heirs;
 use super::numbered::Numbered;
 use super::paths::LockPath;
 use super::record::{Holder, Record};
@@ -26,6 +27,11 @@ pub struct Inspection {
 
 /// Looks, takes nothing, deletes nothing.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
+    inspect_for(lock, &mut Heirs::for_one_look())
+}
+
+/// [`inspect`] for one who looks again and again.
+pub(super) fn inspect_for(lock: &LockPath, heirs: &mut Heirs) -> Result<Inspection> {
     let top = Numbered::of(lock).top()?;
     let found = directory::look(lock)?;
     // Another program's directory keeps also him out whose record stands.
@@ -33,7 +39,8 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
         let record = top.record.as_deref();
         let holder = record.map_or_else(Holder::ownerless, Record::holder);
-        return Ok(Inspection::new(verdict::of_record(record, None), holder));
+        let found = Inspection::new(verdict::of_record(record, None), holder);
+        return Ok(heirs.refine(lock, record, found));
     }
     let Some(found) = found else {
         return Ok(Inspection::FREE);
@@ -56,6 +63,26 @@ impl Inspection {
         liveness: None,
         age: None,
     };
+
+    /// Held by somebody else than the process of its record.
+    pub(super) fn held_by(self, holder: Holder, liveness: Liveness) -> Self {
+        Self {
+            is_held: true,
+            holder: Some(holder),
+            liveness: Some(liveness),
+            ..self
+        }
+    }
+
+    /// Left by a dead holder.
+    pub(super) fn freed(self, holder: Holder) -> Self {
+        Self {
+            is_held: false,
+            holder: Some(holder),
+            liveness: Some(Liveness::Dead),
+            ..self
+        }
+    }
 
     fn new(standing: Standing, holder: Holder) -> Self {
         let liveness = match standing {

@@ -66,6 +66,7 @@ mod fence;
 mod group;
 mod guard;
 mod heartbeat;
+mod heirs;
 mod held;
 mod inspect;
 mod numbered;
@@ -99,8 +100,8 @@ pub use waiter::{Acquired, OnWait};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::fs;
 pub use crate::core::sys::identity::Liveness;
+use crate::core::sys::{fs, thread};
 
 use attempt::Attempt;
 use reactor::Mailbox;
@@ -406,14 +407,15 @@ impl Queue {
             return;
         }
         let apart = lock.clone();
-        let started = std::thread::Builder::new()
-            .name("warmswap-find".to_owned())
-            .spawn(move || {
-                drop(Self::find(&apart, ModeChoice::Auto));
-                Self::enter_found(&apart);
-            });
-        if started.is_err() {
-            Self::enter_found(&lock);
+        let started = thread::spawn("warmswap-find", move || {
+            drop(Self::find(&apart, ModeChoice::Auto));
+            Self::enter_found(&apart);
+        });
+        if let Err(refused) = started {
+            let waits = held(&ASKING).remove(lock.parent());
+            for wait in waits.into_iter().flatten() {
+                wait.fail(refused.again());
+            }
         }
     }
 

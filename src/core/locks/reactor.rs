@@ -15,8 +15,9 @@ use super::alarm::Alarm;
 use super::group::{Group, Key};
 use super::held::Held;
 use super::waiter::{Waiter, WaiterId};
-use crate::core::error::{At as _, Result};
+use crate::core::error::Result;
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
+use crate::core::sys::thread;
 
 /// The safety tick.
 const TICK: Duration = Duration::from_secs(1);
@@ -66,13 +67,10 @@ impl Mailbox {
             watchers: HashMap::new(),
             looked_at_all: Instant::now(),
         };
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                let _end = end;
-                reactor.run();
-            })
-            .at("clone", Path::new(""))?;
+        thread::spawn(name, move || {
+            let _end = end;
+            reactor.run();
+        })?;
         Ok(mailbox)
     }
 

@@ -183,6 +183,7 @@ impl Record {
             generation: Some(self.generation),
             progress: self.progress.clone(),
             metadata: self.meta.clone(),
+            inherited_from: None,
             format: OwnerFormat::Warmswap,
         }
     }
@@ -219,6 +220,8 @@ pub struct Holder {
     pub progress: Option<Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherited_from: Option<u32>,
     pub format: OwnerFormat,
 }
 
@@ -233,6 +236,7 @@ impl Holder {
             generation: None,
             progress: None,
             metadata: None,
+            inherited_from: None,
             format: OwnerFormat::Ownerless,
         }
     }

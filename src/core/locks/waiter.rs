@@ -268,7 +268,10 @@ pub(super) fn timed_out(lock: &LockPath, waited: Duration, blocker: Option<&Bloc
 
 fn describe(holder: &Holder) -> String {
     let Some(pid) = holder.pid else {
-        return "a program that left no owner record".to_owned();
+        return match holder.inherited_from {
+            Some(parent) => format!("a child of pid {parent}, which has ended"),
+            None => "a program that left no owner record".to_owned(),
+        };
     };
     let elsewhere = holder
         .hostname
@@ -279,6 +282,9 @@ fn describe(holder: &Holder) -> String {
         Some(format!("pid {pid}")),
         elsewhere.map(|hostname| format!("on {hostname}")),
         command.map(|command| format!("({command})")),
+        holder
+            .inherited_from
+            .map(|parent| format!("which inherited it from pid {parent}")),
         holder.since.as_ref().map(|since| format!("since {since}")),
         holder
             .progress

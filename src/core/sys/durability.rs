@@ -33,9 +33,7 @@ const WHOLESALE_FROM: usize = 16;
 
 /// Flushes a tree: files before the directories that name them.
 pub fn sync_tree(directory: &Path) -> Result<()> {
-    let mut files = Vec::new();
-    let mut directories = Vec::new();
-    list(directory, &mut files, &mut directories)?;
+    let (files, directories) = list(directory)?;
     #[cfg(target_os = "linux")]
     if files.len() + directories.len() >= WHOLESALE_FROM {
         return sync_filesystem(directory);
@@ -46,16 +44,23 @@ pub fn sync_tree(directory: &Path) -> Result<()> {
         .try_for_each(|path| sync(path))
 }
 
-fn list(directory: &Path, files: &mut Vec<PathBuf>, directories: &mut Vec<PathBuf>) -> Result<()> {
-    directories.push(directory.to_path_buf());
-    for entry in fs::read_directory(directory)? {
-        let path = directory.join(&entry.name);
-        match fs::stat(&path)?.kind {
-            Kind::Directory => list(&path, files, directories)?,
-            Kind::File => files.push(path),
-            // A link has no data of its own: its directory names it.
-            Kind::Symlink | Kind::Other => {}
+/// Files, and directories, each after the one that holds it.
+fn list(directory: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_path_buf()];
+    let mut listed = 0;
+    // No recursion: a tree of some thousand levels would take more stack than a thread has.
+    while let Some(directory) = directories.get(listed).cloned() {
+        listed += 1;
+        for entry in fs::read_directory(&directory)? {
+            let path = directory.join(&entry.name);
+            match fs::stat(&path)?.kind {
+                Kind::Directory => directories.push(path),
+                Kind::File => files.push(path),
+                // A link has no data of its own: its directory names it.
+                Kind::Symlink | Kind::Other => {}
+            }
         }
     }
-    Ok(())
+    Ok((files, directories))
 }

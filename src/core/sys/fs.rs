@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 
 use crate::core::error::{At, Error, Optional, Result};
 use crate::core::sys::fault;
+
+pub use super::remove::remove_tree;
 
 /// Runs one system call: a fault point first, EINTR tried again, operation and path in the error.
 pub(super) fn call<T, E: Into<io::Error>>(
@@ -343,6 +345,16 @@ pub fn stat_followed(path: &Path) -> Result<Stat> {
     call("stat", path, || rustix::fs::stat(path)).map(|stat| convert(&stat))
 }
 
+/// When an entry was made, nanoseconds since the epoch; `None` where the filesystem does not keep it. With device and
+/// inode it identifies an entry, also after the inode number was used again.
+pub fn born_ns(path: &Path) -> Result<Option<u64>> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let metadata = call("statx", path, || std::fs::symlink_metadata(path))?;
+    let born = metadata.created().ok();
+    let since_epoch = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(since_epoch.and_then(|duration| u64::try_from(duration.as_nanos()).ok()))
+}
+
 /// What an open file is.
 pub fn stat_file(file: impl AsFd, path: &Path) -> Result<Stat> {
     call("fstat", path, || rustix::fs::fstat(&file)).map(|stat| convert(&stat))
@@ -379,20 +391,26 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
 
 /// Makes a directory and what is missing above it.
 pub fn create_directories(path: &Path) -> Result<()> {
-    match create_directory(path, 0o777) {
-        Err(error) if error.is_not_found() => {
-            let Some(parent) = path.parent() else {
-                return Err(error);
-            };
-            create_directories(parent)?;
-            match create_directory(path, 0o777) {
-                Err(error) if error.is_exists() => Ok(()),
-                result => result,
+    let mut missing = Vec::new();
+    let mut present = path;
+    loop {
+        match create_directory(present, 0o777) {
+            Ok(()) => break,
+            Err(error) if error.is_not_found() => {
+                missing.push(present);
+                present = present.parent().ok_or(error)?;
             }
+            Err(error) if error.is_exists() && stat_followed(present)?.kind == Kind::Directory => break,
+            Err(error) => return Err(error),
         }
-        Err(error) if error.is_exists() && stat_followed(path)?.kind == Kind::Directory => Ok(()),
-        result => result,
     }
+    for path in missing.into_iter().rev() {
+        match create_directory(path, 0o777) {
+            Err(error) if error.is_exists() => {}
+            made => made?,
+        }
+    }
+    Ok(())
 }
 
 /// Renames; an existing file, link or empty directory of the new name is replaced.
@@ -496,100 +514,9 @@ fn list(listing: rustix::fs::Dir, path: &Path) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Removes a whole tree, never through a link. What is gone already is fine. Directories that forbid it are
-/// opened up first, because a generation's own modes may be read-only.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    let Some(stat) = stat(path).optional()? else {
-        return Ok(());
-    };
-    if stat.kind != Kind::Directory {
-        return remove_file(path).optional().map(drop);
-    }
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let Some(name) = path.file_name() else {
-        return Err(Error::argument("path", path.display(), "a name"));
-    };
-    let Some(parent) = open(parent, OFlags::RDONLY | OFlags::DIRECTORY).optional()? else {
-        return Ok(());
-    };
-    remove_below(parent.as_fd(), name, path)
-}
-
-fn remove_below(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
-    let Some(directory) = open_directory_at(parent, name, path).optional()? else {
-        return Ok(());
-    };
-    for entry in read_open_directory(directory.as_fd(), path)? {
-        let below = path.join(&entry.name);
-        if entry.kind == Some(Kind::Directory) {
-            remove_below(directory.as_fd(), &entry.name, &below)?;
-            continue;
-        }
-        let unlink = |flags| {
-            call("unlinkat", &below, || {
-                rustix::fs::unlinkat(&directory, &entry.name, flags)
-            })
-        };
-        match unlink(AtFlags::empty()) {
-            // The filesystem did not tell the kind, and it is a directory (POSIX says EPERM, Linux EISDIR).
-            Err(_) if entry.kind.is_none() => remove_below(directory.as_fd(), &entry.name, &below)?,
-            result => {
-                result.optional()?;
-            }
-        }
-    }
-    drop(directory);
-    call("unlinkat", path, || {
-        rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
-    })
-    .optional()
-    .map(drop)
-}
-
-/// Opens a directory below another one, and makes it writable where its mode forbids removal.
-fn open_directory_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let openat = || {
-        call("openat", path, || {
-            rustix::fs::openat(parent, name, flags, Mode::empty())
-        })
-    };
-    let directory = match openat() {
-        Err(error) if error.kind() == Some(io::ErrorKind::PermissionDenied) => {
-            let mode = Mode::from_raw_mode(0o700);
-            call("fchmodat", path, || {
-                rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
-            })?;
-            openat()?
-        }
-        result => result?,
-    };
-    if stat_file(&directory, path)?.mode & 0o700 != 0o700 {
-        call("fchmod", path, || {
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o700))
-        })?;
-    }
-    Ok(directory)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn remove_tree_never_follows_a_link_and_opens_read_only_directories() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        let outside = root.path().join("outside");
-        create_directories(&outside).expect("mkdir");
-        write_new(&outside.join("kept"), b"kept", 0o644).expect("write");
-        let tree = root.path().join("tree");
-        create_directories(&tree.join("deep")).expect("mkdir");
-        symlink(&outside, &tree.join("deep/link")).expect("symlink");
-        set_mode(&tree.join("deep"), 0o500).expect("chmod");
-        remove_tree(&tree).expect("removed");
-        assert!(stat(&tree).optional().expect("stat").is_none());
-        assert_eq!(read(&outside.join("kept")).expect("read"), b"kept");
-    }
 
     #[test]
     fn read_capped_refuses_what_is_longer() {

@@ -283,6 +283,14 @@ pub fn command() -> String {
     without_options(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
 }
 
+/// The command line of another process of this machine; `None` where it cannot be read.
+pub fn command_of(pid: u32) -> Option<String> {
+    let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/cmdline")), 1 << 16).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let arguments = text.trim_end_matches('\0').split('\0').map(str::to_owned);
+    Some(without_options(arguments)).filter(|command| !command.is_empty())
+}
+
 /// Up to the first option behind the program's own words, as `node --inspect server.js dev`: records are for
 /// everybody to read, and options carry tokens.
 fn without_options(arguments: impl Iterator<Item = String>) -> String {

@@ -7,8 +7,18 @@ export interface BundleStoreOptions {
   keep?: number
   /** How long an unpinned generation stays after it stopped being current, for readers that cannot pin (browsers). Kept in the store. @default 0 */
   graceMs?: number
-  /** A path (such as `dist`) that is made a symlink to the current generation. A real directory there is adopted as the first generation. */
+  /**
+   * A path (such as `dist`) that becomes a symlink to a copy of the current generation, also after `rollback()`. Tools may
+   * delete, add and write there: pinned generations do not change, and the next publish replaces the copy. An empty
+   * directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT unless `adopt` is true.
+   */
   link?: string
+  /**
+   * Allows `link` to replace a directory with files. `openBundles()` publishes its content as a generation, puts the link
+   * in its place, and keeps the directory in `<root>/set-aside/`: a warning with the code WARMSWAP_SET_ASIDE names it,
+   * `warmswap doctor` lists it, and only you remove it. @default false
+   */
+  adopt?: boolean
 }
 
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */

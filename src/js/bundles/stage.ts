@@ -9,6 +9,7 @@ import * as check from '../validate.js'
 import type { Generation, Pin, Stage } from './contract.js'
 import { StoredGeneration } from './generation.js'
 import { HeldPin } from './pin.js'
+import { reportSetAside } from './replaced.js'
 import { waiting } from './wait.js'
 
 const PUBLISH_OPTIONS = ['require', 'ifChanged', 'expect', 'fingerprint', 'meta', 'signal', 'timeoutMs'] as const
@@ -76,7 +77,9 @@ export class OpenStage implements Stage {
       ...(fingerprint === undefined ? {} : { fingerprint: check.string('options.fingerprint', fingerprint) }),
       ...(meta === undefined ? {} : { meta: jsonOf('options.meta', meta) }),
     }
-    return await abortable(signal, (token) => this.#native.publish(asked, token))
+    const facts = await abortable(signal, (token) => this.#native.publish(asked, token))
+    reportSetAside(this.#bundles)
+    return facts
   }
 
   async discard(): Promise<void> {

@@ -9,6 +9,7 @@ import * as check from '../validate.js'
 import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
 import { StoredGeneration } from './generation.js'
 import { HeldPin } from './pin.js'
+import { reportSetAside } from './replaced.js'
 import { OpenStage } from './stage.js'
 import { DEFAULT_TIMEOUT_MS, type WaitOptions, waiting } from './wait.js'
 import { PointerWatch } from './watch.js'
@@ -16,14 +17,17 @@ import { PointerWatch } from './watch.js'
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
-  const { durability = 'process', keep, graceMs, link } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link'])
+  const { durability = 'process', keep, graceMs, link, adopt = false } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt'])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
     ...(graceMs === undefined ? {} : { graceMs: check.milliseconds('options.graceMs', graceMs) }),
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
+    adopt: check.boolean('options.adopt', adopt),
   }
-  return new Store(unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS)))
+  const bundles = unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS))
+  reportSetAside(bundles)
+  return new Store(bundles)
 }
 
 /** A link inside its own store would be swept; one that holds the store would be adopted into itself. */
@@ -145,7 +149,9 @@ export class Store implements BundleStore {
     check.wholeNumber('generation', generation, 1)
     const { timeoutMs, signal } = waiting(check.options('options', options, ['signal', 'timeoutMs']))
     const bundles = this.open()
-    return new StoredGeneration(bundles, generation, await abortable(signal, (token) => bundles.rollback(generation, timeoutMs, token)))
+    const facts = await abortable(signal, (token) => bundles.rollback(generation, timeoutMs, token))
+    reportSetAside(bundles)
+    return new StoredGeneration(bundles, generation, facts)
   }
 
   async collect(options?: WriteOptions): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {

@@ -1,10 +1,13 @@
 /** A worker that is a process of its own, with everything it starts in one process group. */
 
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { handOver } from '../bundles.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
-import { milliseconds, options as checkedOptions, string, strings } from '../validate.js'
+import { type Kept, keep, workerMark } from '../keeper/client.js'
+import { WORKER_MARK } from '../keeper/facts.js'
+import { mutant } from '../mutant.js'
+import { boolean, milliseconds, options as checkedOptions, string, strings } from '../validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { shieldChannel } from './process-channel.js'
@@ -19,12 +22,20 @@ export interface ProcessOptions {
   env?: Record<string, string>
   /** How long until the entry calls serveRequests(). @default 30_000 */
   readyTimeoutMs?: number
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean
 }
 
 /** Once the process is gone: how long until its messages have been read. They are in a pipe already. */
 const LAST_MESSAGES_MS = 1_000
 
 const GUARD = new URL('./process-guard.js', import.meta.url).href
+
+/** Once the host is gone: how long a worker may take to see it and to run its exit handlers. */
+const OWN_END_MS = 500
 
 /** With the guard before its program. Not through execArgv: only fork() itself knows which of those a child must not have. */
 function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
@@ -37,28 +48,33 @@ const groups = new Set<number>()
 /**
  * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
  * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
- * When it ends, however it ends, the rest of its group is killed.
+ * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
+ * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
+ * whatever state the worker is in; its exit handlers have 500 ms.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
 export async function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>> {
-  const { args = [], env = {}, readyTimeoutMs = READY_TIMEOUT_MS } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs'])
+  const { args = [], env = {}, readyTimeoutMs = READY_TIMEOUT_MS, killDetached = false } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs', 'killDetached'])
   const { pin, signal } = checkedStartContext(context)
   const file = pin.resolve(string('entry', entry))
   strings('options.args', args)
   checkEnv(env)
   milliseconds('options.readyTimeoutMs', readyTimeoutMs)
+  boolean('options.killDetached', killDetached)
   signal.throwIfAborted()
 
-  const child = fork(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...env }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const mark = workerMark()
+  const kept = mutant('worker-without-keeper') ? NOT_KEPT : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
+  const child = start(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...env, [WORKER_MARK]: mark }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }, kept)
   const channel = new Channel<Q, R>((message) => {
     // A send that fails because the process is gone is settled by its end.
     child.send(message, () => {})
   }, 'bytes')
   child.on('message', (message) => channel.receive(message))
   shieldChannel(child, (error) => refuseUnreadable(channel, error))
-  const exited = end(child, channel)
+  const exited = end(child, channel, kept)
   // Before it is ready it says that it has taken it; its end and its time are told by the channel.
   handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
     if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
@@ -83,7 +99,21 @@ function checkEnv(env: unknown): void {
   for (const [name, value] of Object.entries(env)) if (value !== undefined) string(`options.env.${name}`, value)
 }
 
-async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+const NOT_KEPT: Kept = { started() {}, ended() {} }
+
+function start(file: string, args: readonly string[], options: ForkOptions, kept: Kept): ChildProcess {
+  try {
+    const child = fork(file, args, options)
+    if (child.pid === undefined) kept.ended()
+    else kept.started(child.pid)
+    return child
+  } catch (error) {
+    kept.ended()
+    throw error
+  }
+}
+
+async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
   const { pid } = child
   if (pid !== undefined) watchGroup(pid)
   const closed = once(child, 'close')
@@ -100,6 +130,7 @@ async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>): Promise<{
   if (pid !== undefined) {
     killGroup(pid)
     groups.delete(pid)
+    kept.ended()
   }
   const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', 'its channel stayed open')
   await within(closed, { timeoutMs: LAST_MESSAGES_MS, late }).catch(() => {})

@@ -3,16 +3,16 @@
  *
  * The output directory is fixed once for the life of a watcher, Vite empties it at each render start, and plugins
  * write into it as late as in `closeBundle`. So Vite builds into one private work directory; after the last
- * `closeBundle` the tree is copied into a stage and published, and the real outDir is a link to the current generation.
+ * `closeBundle` the tree is copied into a stage and published, and the real outDir is a link to a copy of the current generation.
  *
  * A configuration is resolved once for each environment, each time with new plugin objects, so what belongs to one
  * output directory is kept in a {@link Publication} by the path of its store.
  */
 
 import type { Plugin, UserConfig } from 'vite'
-import { type BundleStore, bundleIgnores } from '../bundles.js'
+import { type BundleStore, bundleIgnores, giveDirectory } from '../bundles.js'
 import { callback, milliseconds, oneOf, options as checkedOptions, string, wholeNumber } from '../validate.js'
-import { outFolders } from './out-folders.js'
+import { type OutFolders, outFolders } from './out-folders.js'
 import { Publication } from './publication.js'
 
 /** Options of {@link atomicOutDir}. */
@@ -30,9 +30,14 @@ export interface AtomicOutDirOptions {
 }
 
 /**
- * Builds into a private work directory; after the last closeBundle the tree is published and outDir is a link to it.
- * A failed build publishes nothing. The outDirs of several environments must lie in one folder: they are published
- * together, once.
+ * Builds into a private work directory; after the last closeBundle the tree is published and outDir is a link to a copy
+ * of it. A failed build publishes nothing. The outDirs of several environments must lie in one folder: they are
+ * published together, once.
+ *
+ * A plain build (`apply: 'watch'`, without `--watch`) first replaces the link by a real directory with the same files,
+ * so that `npm pack` and `cp` find one; the next watch build puts the link back with its first publish. outDir
+ * exists at every moment. A directory that neither this plugin nor a build of it made is adopted: it is kept in
+ * `<root>/set-aside/`, and a warning names it.
  *
  * @example
  * export default defineConfig({ plugins: [atomicOutDir()] })
@@ -40,6 +45,8 @@ export interface AtomicOutDirOptions {
 export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
   const checked = checkOptions(options)
   let publication: Publication | undefined
+  /** Of a plain build, which is not published. */
+  let plain: OutFolders | undefined
   return {
     name: 'warmswap:atomic-out-dir',
     enforce: 'post',
@@ -48,7 +55,10 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
       order: 'post',
       async handler(config, { command }) {
         const folders = outFolders(config, checked.root)
-        if (command === 'build' && applies(checked.apply, config)) publication = await Publication.of(folders, checked)
+        if (command === 'build') {
+          if (applies(checked.apply, config)) publication = await Publication.of(folders, checked)
+          else if (config.build?.write !== false) plain = folders
+        }
         // Stages are no sources: without this a dev server beside the build would reload for each file of them.
         const watches = command === 'serve' && config.server?.watch !== null
         return watches ? { server: { watch: { ignored: bundleIgnores(folders.store) } } } : undefined
@@ -65,6 +75,8 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
       publication?.changed(this.environment.name)
     },
     async buildStart() {
+      // Before Vite empties it: through the link it would empty what the link shows.
+      if (plain) await giveDirectory(plain.store, plain.link).catch((error: unknown) => this.warn(`the link '${plain?.link}' stays: ${String(error)}`))
       await publication?.started(this.environment.name)
     },
     buildEnd(error) {

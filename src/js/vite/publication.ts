@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedConfig } from 'vite'
-import { type BundleStore, type Stage, openBundles } from '../bundles.js'
+import { type BundleStore, type Stage, isDirectory, openBundles } from '../bundles.js'
 import { attempt, messageOf } from '../callbacks.js'
 import { WarmswapError, isWarmswapError } from '../errors.js'
 import type { CheckedOptions } from './atomic-out-dir.js'
@@ -35,9 +35,17 @@ export class Publication {
   private static async open(folders: OutFolders, options: CheckedOptions): Promise<Publication> {
     const { root, keep, graceMs } = options
     if (root === undefined) await hideFromGit(dirname(folders.store))
-    const store = await openBundles(folders.store, { link: folders.link, ...(keep !== undefined && { keep }), ...(graceMs !== undefined && { graceMs }) })
-    // Work starts from what is published, for builds that add to their outDir (emptyOutDir: false).
-    return new Publication(folders, options, store, await store.stage({ from: 'current' }))
+    const store = await openBundles(folders.store, { link: folders.link, adopt: true, ...(keep !== undefined && { keep }), ...(graceMs !== undefined && { graceMs }) })
+    return new Publication(folders, options, store, await Publication.workOf(store, folders.link))
+  }
+
+  /** Work starts from what outDir shows, for builds that add to it (emptyOutDir: false). */
+  private static async workOf(store: BundleStore, link: string): Promise<Stage> {
+    // The directory of a plain build: the first publish replaces it.
+    if (!isDirectory(link)) return await store.stage({ from: 'current' })
+    const work = await store.stage()
+    await work.adopt(link)
+    return work
   }
 
   private readonly environments = new Map<string, EnvironmentBuild>()

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { type TestAPI, test as base } from 'vitest'
+import { doneWith, keepFolder } from '../keeper/client.js'
 import { combined } from './clean-up.js'
-import { tellKeeper } from './keeper-client.js'
 import { addMatchers } from './matchers.js'
 import { RunningRace } from './race.js'
 import { chooseSeed } from './random.js'
@@ -26,11 +26,11 @@ interface TaskFacts {
 export const test: TestAPI<{ tempRoot: string; race: Race }> = base.extend<{ tempRoot: string; race: Race }>({
   tempRoot: async ({}, use) => {
     const folder = makeFolder('files')
-    tellKeeper({ folder })
+    keepFolder(folder)
     await use(folder)
-    if (process.env.WARMSWAP_RACE_KEEP) return console.error(`kept: ${folder}`)
-    rmSync(folder, { recursive: true, force: true })
-    tellKeeper({ done: folder })
+    if (process.env.WARMSWAP_RACE_KEEP) console.error(`kept: ${folder}`)
+    else rmSync(folder, { recursive: true, force: true })
+    doneWith(folder)
   },
   race: async ({ task, signal }, use) => {
     addMatchers()

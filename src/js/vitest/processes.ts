@@ -3,11 +3,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { WarmswapError, invalidArgument } from '../errors.js'
+import { type Kept, keep } from '../keeper/client.js'
 import * as validate from '../validate.js'
 import { withCleanUpErrors } from './clean-up.js'
 import { now, sleep } from './clock.js'
-import { MARK, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
-import { tellKeeper } from './keeper-client.js'
+import { MARK, NONCE, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
 import { LineReader, OutputTail } from './output.js'
 import { staysTaken } from './ports.js'
 import type { Random } from './random.js'
@@ -43,6 +43,7 @@ interface Incarnation {
   readonly number: number
   readonly nonce: string
   readonly child: ChildProcess
+  readonly kept: Kept
   readonly started: number
   readonly exited: Promise<string>
   readonly closed: Promise<void>
@@ -61,6 +62,8 @@ export class ManagedInstance implements Instance {
   #turn: Promise<unknown> = Promise.resolve()
   #now: Incarnation | undefined
   #count = 0
+  /** The leaders of all its incarnations. */
+  readonly #leaders = new Set<number>()
 
   constructor(
     readonly name: string,
@@ -82,6 +85,16 @@ export class ManagedInstance implements Instance {
 
   get output(): { stdout: string; stderr: string } {
     return { stdout: this.#stdout.toString(), stderr: this.#stderr.toString() }
+  }
+
+  /** Whether processes that made a session of their own end with the race. */
+  get killsDetached(): boolean {
+    return this.options.killDetached ?? true
+  }
+
+  /** Whether the session of one of its incarnations has this number. */
+  hasLed(session: number): boolean {
+    return this.#leaders.has(session)
   }
 
   /** Its group, while something of it may be alive. */
@@ -167,6 +180,7 @@ export class ManagedInstance implements Instance {
     const nonce = randomUUID()
     const [program, ...args] = typeof options.command === 'string' ? [options.command] : options.command
     const started = now()
+    const kept = keep({ mark: `${NONCE}=${nonce}`, killDetached: this.killsDetached, graceMs: 0, race: surroundings.folder })
     const child = spawn(program as string, args, {
       cwd: options.cwd,
       env: this.#environment(nonce),
@@ -176,15 +190,19 @@ export class ManagedInstance implements Instance {
       stdio: ['pipe', 'pipe', 'pipe', ...('ipc' in options.ready ? ['ipc' as const] : [])],
     })
     child.stdin?.on('error', () => {})
-    if (child.pid !== undefined) tellKeeper({ group: child.pid })
+    if (child.pid === undefined) kept.ended()
+    else {
+      this.#leaders.add(child.pid)
+      kept.started(child.pid)
+    }
     surroundings.onNonce(nonce, this)
-    const incarnation: Incarnation = { number: this.#count, nonce, child, started, ending: false, ended: false, ...this.#watch(child) }
+    const incarnation: Incarnation = { number: this.#count, nonce, child, kept, started, ending: false, ended: false, ...this.#watch(child) }
     void incarnation.exited.then((how) => {
       this.#note(incarnation.ending ? 'ended' : 'ended by itself', { detail: how })
       // The kernel may give its number to somebody else now.
       if (child.pid !== undefined && !isEmpty(child.pid)) return
       incarnation.ended = true
-      if (child.pid !== undefined) tellKeeper({ ended: child.pid })
+      kept.ended()
     })
     this.#note('started', { at: started, detail: `pid ${child.pid}` })
     return incarnation
@@ -193,7 +211,7 @@ export class ManagedInstance implements Instance {
   #environment(nonce: string): NodeJS.ProcessEnv {
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST')))
     const port = this.options.port === undefined ? {} : { PORT: String(this.options.port.number) }
-    return { ...inherited, ...port, ...this.options.env, [MARK]: this.surroundings.folder, WARMSWAP_RACE_NONCE: nonce, WARMSWAP_RACE_INCARNATION: String(this.#count) }
+    return { ...inherited, ...port, ...this.options.env, [MARK]: this.surroundings.folder, [NONCE]: nonce, WARMSWAP_RACE_INCARNATION: String(this.#count) }
   }
 
   #watch(child: ChildProcess): Pick<Incarnation, 'exited' | 'closed'> {
@@ -242,7 +260,7 @@ export class ManagedInstance implements Instance {
     incarnation.child.stdout?.destroy()
     incarnation.child.stderr?.destroy()
     incarnation.ended = true
-    tellKeeper({ ended: group })
+    incarnation.kept.ended()
   }
 
   #outlived({ child }: Incarnation, left: readonly ProcessFacts[]): void {
@@ -287,13 +305,14 @@ function subscribe<T>(listeners: Set<T>, listener: T): () => void {
 
 /** Refuses bad options before anything is started. */
 export function checkStartOptions(given: StartOptions): StartOptions {
-  const { command, cwd, env, port, ready, nonceFrom } = validate.options('options', given, ['command', 'cwd', 'env', 'port', 'ready', 'nonceFrom'])
+  const { command, cwd, env, port, ready, nonceFrom, killDetached } = validate.options('options', given, ['command', 'cwd', 'env', 'port', 'ready', 'nonceFrom', 'killDetached'])
   const isCommand = typeof command === 'string' ? command !== '' : Array.isArray(command) && command.length > 0 && command.every((each) => typeof each === 'string')
   if (!isCommand) throw invalidArgument('options.command', command, 'a line for the shell, or an array of a program and its arguments')
   if (cwd !== undefined) validate.string('options.cwd', cwd)
   if (env !== undefined && (typeof env !== 'object' || env === null)) throw invalidArgument('options.env', env, 'an object of strings')
   if (port !== undefined) validate.wholeNumber('options.port.number', port?.number, 1)
   if (nonceFrom !== undefined) validate.oneOf('options.nonceFrom', nonceFrom, ['header', 'json'])
+  if (killDetached !== undefined) validate.boolean('options.killDetached', killDetached)
   checkReady(ready)
   return given
 }

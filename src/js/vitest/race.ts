@@ -3,13 +3,13 @@
 import { rmSync } from 'node:fs'
 import { basename } from 'node:path'
 import { WarmswapError } from '../errors.js'
+import { doneWith, keepFolder } from '../keeper/client.js'
 import { milliseconds, string } from '../validate.js'
 import { CleanUp } from './clean-up.js'
 import { now, sleep } from './clock.js'
-import { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, ownedProcesses, signalProcess } from './groups.js'
+import { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, nonceOf, ownedProcesses, signalProcess } from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
-import { tellKeeper } from './keeper-client.js'
 import { reservePort, staysTaken } from './ports.js'
 import { ManagedInstance, type Surroundings, checkStartOptions } from './processes.js'
 import { RacePoints } from './race-points.js'
@@ -77,7 +77,7 @@ export class RunningRace implements Race {
   }
 
   static async open(options: RaceOptions): Promise<RunningRace> {
-    tellKeeper({ folder: options.folder })
+    keepFolder(options.folder)
     const timeline = new Timeline()
     return new RunningRace(options, await RacePoints.open(options.folder, timeline, options.signal), timeline)
   }
@@ -165,7 +165,18 @@ export class RunningRace implements Race {
     const groups = new Set(this.#instances.flatMap(({ group }) => group ?? []))
     const living = livingProcesses()
     const members = new Set(living.filter(({ group }) => groups.has(group)).map(({ pid }) => pid))
-    return ownedProcesses(groups, this.options.folder).filter((each) => !members.has(each.pid) && !descendsFrom(each, members, living))
+    return this.#owned(groups).filter((each) => !members.has(each.pid) && !descendsFrom(each, members, living))
+  }
+
+  /** Without those that killDetached: false leaves running. */
+  #owned(groups: ReadonlySet<number>): ProcessFacts[] {
+    return ownedProcesses(groups, this.options.folder).filter((each) => !this.#isLeftRunning(each))
+  }
+
+  #isLeftRunning({ pid, session }: ProcessFacts): boolean {
+    const nonce = nonceOf(pid)
+    const instance = nonce === undefined ? undefined : this.#nonces.get(nonce)
+    return instance !== undefined && !instance.killsDetached && !instance.hasLed(session)
   }
 
   /** Which of them somebody listens on though nothing of ours runs. */
@@ -181,7 +192,7 @@ export class RunningRace implements Race {
   /** What has left its group, and what it forks while it is killed. */
   async #killMarked(): Promise<void> {
     for (let round = 0; round < KILL_ROUNDS; round += 1) {
-      const left = ownedProcesses(new Set(), this.options.folder)
+      const left = this.#owned(new Set())
       if (left.length === 0) return
       for (const { pid } of left) signalProcess(pid, 'SIGKILL')
       await sleep(KILL_PAUSE_MS)
@@ -213,12 +224,14 @@ export class RunningRace implements Race {
     const outlived = [...this.#outlived, ...strays.map((each) => `process ${nameProcesses([each])} left its group and outlived the instance that started it`)]
     if (outlived.length > 0) errors.unshift(new Error(`left behind, and killed now: ${outlived.join('; ')}`))
     await this.#killMarked()
+    const running = ownedProcesses(new Set(), this.options.folder)
+    if (running.length > 0) console.error(`left running (killDetached: false): ${nameProcesses(running)}`)
     errors.push(...(await this.#portCleanUp.run()))
     const unreached = this.unreached()
     if (passed && unreached !== undefined) errors.push(new Error(unreached))
     await this.points.close()
     rmSync(this.options.folder, { recursive: true, force: true })
-    tellKeeper({ done: this.options.folder })
+    doneWith(this.options.folder)
     return errors
   }
 }

@@ -30,6 +30,11 @@ export interface StartOptions {
   ready: Ready
   /** Where an answer carries the nonce: the header `x-race-nonce`, or the field `nonce` of a JSON body. @default 'header' */
   nonceFrom?: 'header' | 'json'
+  /**
+   * End processes that it started and that made a session of their own (`detached`, setsid, daemons) with the race: they
+   * also fail the test. `false` leaves them running, and names them on standard error. @default true
+   */
+  killDetached?: boolean
 }
 
 export interface Instance {

@@ -94,7 +94,7 @@ struct Named {
 }
 
 /// What a directory takes in [`Made`] besides its path: its place in the table and the allocation.
-const TABLE_BYTES: usize = 96;
+pub(super) const TABLE_BYTES: usize = 96;
 
 /// The directories that this extraction made.
 pub(super) struct Made {

@@ -14,6 +14,7 @@ use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::fault;
 use crate::core::sys::flock;
 use crate::core::sys::fs;
+use crate::core::sys::thread;
 
 use super::super::codec;
 use super::super::failure::{Failure, Outcome, Result};
@@ -45,6 +46,8 @@ pub struct ExtractOptions {
     pub hash: bool,
     /// What the tree must turn out to be, known from outside the stream.
     pub expected: Option<Expected>,
+    /// Size of the archive, if it is known before it is read.
+    pub compressed_bytes: Option<u64>,
     /// Raised to stop: no further file is begun.
     pub cancel: Cancel,
     /// Counted while it happens.
@@ -90,8 +93,10 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
     std::thread::scope(|scope| {
         let (sender, chunks) = sync_channel(CHUNKS);
         let (spent, recycled) = channel();
-        scope.spawn(move || decode(source, &options.limits, counters, &sender, &recycled));
-        let writers = Writers::start(scope, umask, &options.progress);
+        let writers = Writers::start(scope, umask, &options.progress)?;
+        drop(thread::spawn_scoped(scope, "warmswap-decode", move || {
+            decode(source, options, counters, &sender, &recycled);
+        })?);
         let mut extraction = Extraction {
             options,
             stage,
@@ -102,6 +107,7 @@ pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions)
             links: Links::default(),
             batch: Batch::default(),
             writers,
+            files: 0,
             bytes: 0,
             space_checked_at: None,
         };
@@ -146,11 +152,14 @@ fn umask(root: &Directory, stage: &Path) -> Result<u32> {
 
 fn decode(
     source: impl Read,
-    limits: &Limits,
+    options: &ExtractOptions,
     (compressed, decoded): (&AtomicU64, &AtomicU64),
     chunks: &SyncSender<io::Result<Vec<u8>>>,
     recycled: &Receiver<Vec<u8>>,
 ) {
+    let limits = &options.limits;
+    let whole = options.compressed_bytes.unwrap_or(0);
+    let declared = options.expected.as_ref().map_or(0, |expected| expected.bytes);
     let result: Result<()> = (|| {
         let source = Counted {
             source,
@@ -161,7 +170,7 @@ fn decode(
             let mut chunk = recycled.try_recv().unwrap_or_default();
             let count = fill(&mut reader, &mut chunk).map_err(Failure::of_read)?;
             let total = decoded.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-            limits.check_ratio(total, compressed.load(Ordering::Relaxed))?;
+            limits.check_ratio(total, compressed.load(Ordering::Relaxed).max(whole), declared)?;
             if count == 0 || chunks.send(Ok(chunk)).is_err() {
                 return Ok(());
             }
@@ -207,10 +216,7 @@ fn check_expected(options: &ExtractOptions, tree: &Tree, files: u64, bytes: u64)
         return Ok(());
     };
     if (files, bytes) != (expected.files, expected.bytes) {
-        return Err(Failure::corrupt(format!(
-            "the archive has {files} files and {bytes} bytes, promised were {} and {}",
-            expected.files, expected.bytes
-        )));
+        return Err(unexpected(files, bytes, expected));
     }
     if expected
         .digest
@@ -224,6 +230,13 @@ fn check_expected(options: &ExtractOptions, tree: &Tree, files: u64, bytes: u64)
     Ok(())
 }
 
+fn unexpected(files: u64, bytes: u64, expected: &Expected) -> Failure {
+    Failure::corrupt(format!(
+        "expected {} files with {} bytes, got {files} with {bytes}",
+        expected.files, expected.bytes
+    ))
+}
+
 struct Extraction<'a, 'scope> {
     options: &'a ExtractOptions,
     stage: &'a Path,
@@ -234,6 +247,7 @@ struct Extraction<'a, 'scope> {
     links: Links,
     batch: Batch,
     writers: Writers<'scope>,
+    files: u64,
     bytes: u64,
     space_checked_at: Option<u64>,
 }
@@ -309,8 +323,14 @@ impl Extraction<'_, '_> {
     /// Counts a file against the limits before the first byte of it is written.
     fn count(&mut self, size: u64, path: &[u8]) -> Result<()> {
         self.options.limits.check_file(size, path)?;
+        self.files += 1;
         self.bytes = self.bytes.saturating_add(size);
         self.options.limits.check_bytes(self.bytes)?;
+        if let Some(expected) = &self.options.expected
+            && (self.files > expected.files || self.bytes > expected.bytes)
+        {
+            return Err(unexpected(self.files, self.bytes, expected));
+        }
         self.check_space()
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::core::error::Error;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::Directory;
-use crate::core::sys::{dir, fs};
+use crate::core::sys::{dir, fs, thread};
 
 use super::super::failure::{Failure, Result};
 use super::super::tree::{self, Hash, as_path};
@@ -221,22 +221,22 @@ impl<'scope> Writers<'scope> {
         scope: &'scope Scope<'scope, 'env>,
         umask: u32,
         progress: &'env Arc<Progress>,
-    ) -> Self {
+    ) -> Result<Self> {
         let count = cores().saturating_sub(1).clamp(1, MOST_WRITERS);
         let (batches, received) = sync_channel::<Batch>(count);
         let (give_back, spent) = channel();
         let received = Arc::new(Mutex::new(received));
         let state = Arc::new(State::default());
-        for _ in 0..count {
+        thread::spawn_some(scope, "warmswap-write", count, || {
             let (received, give_back, state) = (Arc::clone(&received), give_back.clone(), Arc::clone(&state));
-            scope.spawn(move || write_batches(&received, &give_back, &state, umask, progress));
-        }
-        Self {
+            move || write_batches(&received, &give_back, &state, umask, progress)
+        })?;
+        Ok(Self {
             batches: Some(batches),
             spent,
             state,
             scope: std::marker::PhantomData,
-        }
+        })
     }
 
     /// A batch to fill, one that was written if there is one.

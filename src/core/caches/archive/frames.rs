@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::fault;
 use crate::core::sys::fs;
+use crate::core::sys::thread;
 
 use super::super::codec::{self, FRAME_BYTES, Frame, FrameEncoder};
 use super::super::failure::{Failure, Result};
@@ -134,18 +135,18 @@ impl<'a> Plan<'a> {
         // Owned by the workers together: when the last one ends the planner learns that nobody takes jobs.
         let waiting = Arc::new(Mutex::new(waiting));
         std::thread::scope(|scope| {
-            for _ in 0..workers {
+            thread::spawn_some(scope, "warmswap-frame", workers, || {
                 let (finished, waiting) = (finished.clone(), Arc::clone(&waiting));
-                scope.spawn(move || self.work(&waiting, &finished));
-            }
+                move || self.work(&waiting, &finished)
+            })?;
             drop((finished, waiting));
-            let planner = scope.spawn(move || {
+            let planner = thread::spawn_scoped(scope, "warmswap-plan", move || {
                 self.plan(&Jobs {
                     sender: jobs,
                     permits,
                     next: 0.into(),
                 })
-            });
+            })?;
             let collected = self.collect(output, learned, &done, &taken);
             // Whoever still wants to hand something over learns that nobody takes it any more.
             drop((done, taken));

@@ -27,7 +27,7 @@ mod write;
 
 pub use extract::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract};
 pub use hash::Reader;
-pub use limits::Limits;
+pub use limits::{Limits, Needs};
 pub use walk::{Skipped, Walk, walk};
 pub(super) use walk::{Visit, facts_of, mode_of, now_ns, visit};
 pub use write::{WriteOptions, WriteSummary, write};

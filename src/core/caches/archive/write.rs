@@ -67,6 +67,8 @@ pub struct WriteSummary {
     pub bytes: u64,
     /// Bytes handed to the sink.
     pub compressed_bytes: u64,
+    /// Bytes of the tar stream.
+    pub decoded_bytes: u64,
     /// Compressed frames.
     pub frames: u64,
     /// All entries, with what stat said of them, and with hashes if they were asked for.
@@ -136,6 +138,7 @@ fn finish(
         files,
         bytes,
         compressed_bytes: output.bytes,
+        decoded_bytes: output.envelope.raw_bytes(),
         frames: output.envelope.frames(),
         tree,
         skipped,

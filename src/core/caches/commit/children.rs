@@ -156,8 +156,34 @@ enum Taken {
 /// Moves an entry. A directory of an overlay's lower layer cannot be renamed (EXDEV): its children are moved
 /// one by one. Names that are taken are told at the end.
 fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path, taken: Taken) -> Result<()> {
+    move_below(from, to, name, path, taken, 0)
+}
+
+/// Levels of directories that are moved one by one: each takes two descriptors and some stack.
+const MAX_DEPTH: usize = 256;
+
+fn move_below(
+    from: &Directory,
+    to: &Directory,
+    name: &OsStr,
+    path: &Path,
+    taken: Taken,
+    depth: usize,
+) -> Result<()> {
     use rustix::io::Errno;
     let path = path.join(name);
+    if depth >= MAX_DEPTH {
+        let shown: PathBuf = path.iter().take(8).collect();
+        return Err(Error::new(
+            crate::core::error::Code::Unsupported,
+            format!(
+                "'{}/…' has directories that cannot be renamed and are more than {MAX_DEPTH} levels deep. Remove them, \
+                 or use another target",
+                shown.display()
+            ),
+        )
+        .at(&path));
+    }
     let error = match rename_new(from, to, name, &path) {
         Ok(()) => return Ok(()),
         Err(error) => error,
@@ -178,7 +204,7 @@ fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path, taken
     let (source, sink) = (from.open_directory(name, &path)?, to.open_directory(name, &path)?);
     let mut refused = Ok(());
     for entry in source.entries(&path)? {
-        match move_entry(&source, &sink, &entry.name, &path, taken) {
+        match move_below(&source, &sink, &entry.name, &path, taken, depth + 1) {
             Err(error) if error.is_exists() => refused = Err(error),
             moved => moved?,
         }

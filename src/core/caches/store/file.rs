@@ -23,6 +23,7 @@ use crate::core::caches::thread;
 use crate::core::error::{At, Optional};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::workers::{self, Class};
 use crate::core::sys::{flock, fs};
 
 /// Large enough that system calls do not count, small enough for several in memory.
@@ -41,6 +42,15 @@ impl Folder {
         Self {
             root: root.to_path_buf(),
         }
+    }
+
+    /// Runs work that waits only for this folder.
+    fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Answer<T> + Send + 'static,
+    ) -> BoxFuture<'static, Answer<T>> {
+        let root = self.root.clone();
+        async move { on_thread(&root, work).await }.boxed()
     }
 
     fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
@@ -125,22 +135,24 @@ impl Folder {
     }
 
     fn walk(&self, prefix: &str, found: &mut Vec<Listed>) -> Answer<()> {
-        let Some(entries) = fs::read_directory(&self.root.join(prefix)).optional()? else {
-            return Ok(());
-        };
-        for entry in entries {
-            let Some(name) = entry.name.to_str() else { continue };
-            if name.starts_with(".warmswap-") {
-                continue;
-            }
-            let path = format!("{prefix}{name}");
-            let Some(stat) = fs::stat(&self.root.join(&path)).optional()? else {
-                continue;
-            };
-            match stat.kind {
-                fs::Kind::Directory => self.walk(&format!("{path}/"), found)?,
-                fs::Kind::File => found.push(listed(&path, &stat)),
-                fs::Kind::Symlink | fs::Kind::Other => {}
+        // No recursion: a tree of some thousand levels would take more stack than a thread has.
+        let mut pending = vec![prefix.to_owned()];
+        while let Some(prefix) = pending.pop() {
+            let entries = fs::read_directory(&self.root.join(&prefix)).optional()?;
+            for entry in entries.unwrap_or_default() {
+                let Some(name) = entry.name.to_str() else { continue };
+                if name.starts_with(".warmswap-") {
+                    continue;
+                }
+                let path = format!("{prefix}{name}");
+                let Some(stat) = fs::stat(&self.root.join(&path)).optional()? else {
+                    continue;
+                };
+                match stat.kind {
+                    fs::Kind::Directory => pending.push(format!("{path}/")),
+                    fs::Kind::File => found.push(listed(&path, &stat)),
+                    fs::Kind::Symlink | fs::Kind::Other => {}
+                }
             }
         }
         Ok(())
@@ -216,16 +228,12 @@ fn listed(path: &str, stat: &fs::Stat) -> Listed {
     }
 }
 
-/// Runs work that blocks on a thread of the runtime's blocking pool.
+/// Runs work that waits only for the filesystem of `path`.
 pub(super) async fn on_thread<T: Send + 'static>(
+    path: &Path,
     work: impl FnOnce() -> Answer<T> + Send + 'static,
 ) -> Answer<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failure| {
-        Err(Failure::new(
-            Kind::Local,
-            format!("the work was dropped: {failure}"),
-        ))
-    })
+    workers::run(Class::Short, path, work).await?
 }
 
 /// These bytes of a spool.
@@ -250,7 +258,7 @@ impl Store for Folder {
 
     fn stat<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
         let (store, path) = (self.clone(), path.to_owned());
-        on_thread(move || store.open(&path, None).map(|(_, listed, _)| listed)).boxed()
+        self.on_thread(move || store.open(&path, None).map(|(_, listed, _)| listed))
     }
 
     fn read<'a>(
@@ -261,7 +269,7 @@ impl Store for Folder {
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<Bytes>> {
         let (store, path, etag, meter) = (self.clone(), path.to_owned(), etag.to_owned(), Arc::clone(meter));
-        on_thread(move || {
+        self.on_thread(move || {
             let (file, listed, full) = store.open(&path, Some(&etag))?;
             if range.end > listed.size {
                 return Err(Failure::new(
@@ -274,7 +282,6 @@ impl Store for Folder {
             meter.received(bytes.len());
             Ok(bytes)
         })
-        .boxed()
     }
 
     fn stream<'a>(
@@ -285,7 +292,9 @@ impl Store for Folder {
     ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
         let (store, name, version) = (self.clone(), path.to_owned(), etag.map(str::to_owned));
         async move {
-            let (file, listed, full) = on_thread(move || store.open(&name, version.as_deref())).await?;
+            let (file, listed, full) = self
+                .on_thread(move || store.open(&name, version.as_deref()))
+                .await?;
             let spool = Arc::new(Spool {
                 file,
                 size: listed.size,
@@ -299,7 +308,8 @@ impl Store for Folder {
                         return Ok(None);
                     }
                     let end = (offset + CHUNK_BYTES).min(spool.size);
-                    let bytes = on_thread(move || read_spool(&spool, offset..end)).await?;
+                    let path = spool.path.clone();
+                    let bytes = on_thread(&path, move || read_spool(&spool, offset..end)).await?;
                     meter.received(bytes.len());
                     Ok(Some((bytes, end)))
                 }
@@ -323,26 +333,25 @@ impl Store for Folder {
             condition,
             may_show,
         };
-        // A thread of its own: it waits for other writers.
-        async move { thread::run("write", move || store.put(&path, &write, &meter)).await? }.boxed()
+        // It waits for other writers.
+        let root = self.root.clone();
+        async move { thread::run(&root, move || store.put(&path, &write, &meter)).await? }.boxed()
     }
 
     fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
         let (store, prefix) = (self.clone(), prefix.to_owned());
-        on_thread(move || {
+        self.on_thread(move || {
             let mut found = Vec::new();
             store.walk(&prefix, &mut found)?;
             Ok(found)
         })
-        .boxed()
     }
 
     fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
         let (full, cancel) = (self.root.join(path), meter.cancel.clone());
-        on_thread(move || {
+        self.on_thread(move || {
             cancel.check()?;
             Ok(fs::remove_file(&full).optional().map(drop)?)
         })
-        .boxed()
     }
 }

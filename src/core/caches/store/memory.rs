@@ -151,7 +151,9 @@ impl Store for Memory {
             let bytes = match body {
                 Body::Bytes(bytes) => bytes,
                 Body::Spool(spool) => {
-                    super::file::on_thread(move || super::file::read_spool(&spool, 0..spool.size)).await?
+                    let from = spool.path.clone();
+                    super::file::on_thread(&from, move || super::file::read_spool(&spool, 0..spool.size))
+                        .await?
                 }
             };
             meter.sent(bytes.len());

@@ -4,6 +4,7 @@
 //! last, and is what the deadline machine reads. A store never retries by itself beyond what the meter
 //! allows, and never waits without being seen waiting.
 
+mod body;
 mod failure;
 mod file;
 mod location;
@@ -11,6 +12,7 @@ mod memory;
 mod meter;
 mod part;
 mod ranges;
+mod redirect;
 mod s3;
 mod transport;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +17,13 @@ use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
 
 use super::part::PartBuffer;
-use super::transport::{Exchange, Transport};
+use super::redirect;
+use super::transport::{Exchange, StsTransport, Transport};
 use super::{
     Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, PART_BYTES, Spool, Store, unshown,
 };
 use crate::core::error::{Error, Result};
+use crate::core::sys::thread;
 
 /// How long the credential chain may take: off AWS it ends in an address that never answers
 /// (denoland/celld#163).
@@ -29,6 +32,8 @@ const CREDENTIALS: Duration = Duration::from_secs(2);
 const ABORT: Duration = Duration::from_secs(2);
 /// Parts in flight of one upload.
 const UPLOAD_CONCURRENCY: usize = 4;
+/// Most that a listing keeps in memory: about 400 000 objects.
+const MAX_LISTED_BYTES: usize = 64 << 20;
 
 macro_rules! s3_options {
     ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
@@ -142,84 +147,98 @@ impl S3Options {
 
 /// A bucket.
 pub(super) struct S3 {
+    options: S3Options,
+    /// Replaced when the store names another region.
+    place: Mutex<Place>,
+}
+
+/// Where the bucket is, and what signs for that region.
+#[derive(Clone)]
+struct Place {
     operator: Operator,
-    authority: String,
+    region: String,
 }
 
 impl S3 {
     pub(super) fn new(options: &S3Options) -> Result<Self> {
-        let text = |option: &Option<String>| option.clone().unwrap_or_default();
-        let bucket = text(&options.bucket);
+        // A name with dots is not in the certificate of a virtual host.
+        let is_in_path = options.endpoint.is_some() || options.bucket.iter().any(|name| name.contains('.'));
         let region = options.region()?;
-        let path_style = match options.path_style.as_deref() {
-            Some(choice) => choice == "true",
-            // A name with dots is not in the certificate of a virtual host.
-            None => options.endpoint.is_some() || bucket.contains('.'),
+        let options = S3Options {
+            region: Some(region.clone()),
+            endpoint: options.endpoint.clone().or_else(endpoint_of_environment),
+            path_style: options
+                .path_style
+                .clone()
+                .or_else(|| Some(is_in_path.to_string())),
+            ..options.clone()
         };
-        let mut builder = opendal::services::S3::default()
-            .bucket(&bucket)
-            .root(&text(&options.prefix))
-            .region(&region)
-            .endpoint(&text(&options.endpoint))
-            .profile(&text(&options.profile))
-            .access_key_id(&text(&options.access_key_id))
-            .secret_access_key(&text(&options.secret_access_key))
-            .session_token(&text(&options.session_token))
-            .role_arn(&text(&options.role_arn));
-        if !path_style {
-            builder = builder.enable_virtual_host_style();
-        }
-        if options.anonymous.as_deref() == Some("true") {
-            builder = builder.skip_signature();
-        }
-        if let Some(algorithm) = &options.server_side_encryption {
-            builder = builder.server_side_encryption(algorithm);
-        }
-        if let Some(key) = &options.kms_key_id {
-            builder = builder.server_side_encryption_aws_kms_key_id(key);
-        }
         if options.role_arn.is_some() {
             // The chain asks STS past the operation's context, by what is installed for the process.
-            HttpTransporter::install_default(super::transport::for_sts());
+            HttpTransporter::install_default(StsTransport(CREDENTIALS));
         }
-        let operator = Operator::new(builder)
-            .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
+        let place = place(&options, region)?;
         Ok(Self {
-            operator,
-            authority: authority(options, &bucket, &region, path_style),
+            options,
+            place: Mutex::new(place),
         })
     }
 
-    /// Runs one operation with a transport of its own, and reads its failure from both sides.
-    async fn run<T, F>(
-        &self,
-        meter: &Arc<Meter>,
-        path: &str,
-        operation: impl FnOnce(Operator) -> F,
-    ) -> Answer<T>
+    fn place(&self) -> Place {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same bucket in the region that the store named.
+    fn in_region(&self, to: String) -> Result<Place> {
+        let from = self.options.region.as_deref().unwrap_or_default();
+        let endpoint = self.options.endpoint.as_ref();
+        let options = S3Options {
+            endpoint: endpoint.map(|endpoint| redirect::in_region(endpoint, from, &to)),
+            ..self.options.clone()
+        };
+        place(&options, to)
+    }
+
+    /// Runs one operation with a transport of its own, and reads its failure from both sides. Where the store names
+    /// another region the operation runs once more, signed for that one, which is used from then on.
+    async fn run<T, F>(&self, meter: &Arc<Meter>, path: &str, operation: impl Fn(Operator) -> F) -> Answer<T>
     where
         F: Future<Output = opendal::Result<T>>,
     {
-        meter.cancel.check()?;
-        let exchange = Arc::new(Exchange::new(Arc::clone(meter), self.authority.clone()));
-        let transport = HttpTransporter::new(Transport(Arc::clone(&exchange)));
-        let context = OperationContext::new().with_http_transport(transport);
-        let running = operation(self.operator.clone().with_context(context));
-        tokio::pin!(running);
-        let result = tokio::select! {
-            result = &mut running => result,
-            () = tokio::time::sleep(CREDENTIALS) => {
-                if !exchange.has_reached_store() {
-                    meter.fetching_credentials(true);
-                    return Err(Failure::new(
-                        Kind::CredentialsTimeout,
-                        format!("no credentials within {} ms", CREDENTIALS.as_millis()),
-                    ));
-                }
-                running.await
-            }
+        let here = self.place();
+        let exchange = Arc::new(Exchange::new(Arc::clone(meter), here.region.clone()));
+        let result = run_at(&here, &exchange, &operation).await?;
+        let (Err(_), Some(named)) = (&result, exchange.named_region()) else {
+            return result.map_err(|error| explain(&error, &exchange, path));
         };
+        let there = self.in_region(named)?;
+        let exchange = Arc::new(Exchange::new(Arc::clone(meter), there.region.clone()));
+        meter.retried();
+        let result = run_at(&there, &exchange, &operation).await?;
+        if exchange.named_region().is_none() && exchange.failure().is_none() {
+            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = there;
+        }
         result.map_err(|error| explain(&error, &exchange, path))
+    }
+
+    /// The version that a write made.
+    async fn version_written(
+        &self,
+        path: &str,
+        written: Answer<opendal::Metadata>,
+        condition: &Condition,
+        meter: &Arc<Meter>,
+    ) -> Answer<String> {
+        let metadata = written.map_err(|failure| match (failure.kind, condition) {
+            // S3 answers 404, not 412, to If-Match where nothing is.
+            (Kind::NotFound, Condition::Version(_)) => Failure::new(Kind::Changed, failure.message),
+            _ => failure,
+        })?;
+        match metadata.etag() {
+            Some(etag) => Ok(etag.to_owned()),
+            // Servers that leave it out of the answer tell it when asked.
+            None => Ok(self.stat(path, meter).await?.etag),
+        }
     }
 
     fn write_options(condition: &Condition) -> WriteOptions {
@@ -233,30 +252,76 @@ impl S3 {
     }
 }
 
-/// The host that signed requests go to; every other one is asked for credentials.
-fn authority(options: &S3Options, bucket: &str, region: &str, path_style: bool) -> String {
-    let from_environment = || {
-        ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok())
-    };
-    let endpoint = options
-        .endpoint
-        .clone()
-        .or_else(from_environment)
-        .unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
-    let host = reqwest::Url::parse(&endpoint)
-        .ok()
-        .map_or(endpoint.clone(), |url| {
-            let host = url.host_str().unwrap_or_default().to_owned();
-            url.port()
-                .map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
-        });
-    if path_style {
-        host
-    } else {
-        format!("{bucket}.{host}")
+/// Builds what signs for a region and addresses the bucket. Does no I/O.
+fn place(options: &S3Options, region: String) -> Result<Place> {
+    let text = |option: &Option<String>| option.clone().unwrap_or_default();
+    let mut builder = opendal::services::S3::default()
+        .bucket(&text(&options.bucket))
+        .root(&text(&options.prefix))
+        .region(&region)
+        .endpoint(&text(&options.endpoint))
+        .profile(&text(&options.profile))
+        .access_key_id(&text(&options.access_key_id))
+        .secret_access_key(&text(&options.secret_access_key))
+        .session_token(&text(&options.session_token))
+        .role_arn(&text(&options.role_arn));
+    if options.path_style.as_deref() != Some("true") {
+        builder = builder.enable_virtual_host_style();
     }
+    if options.anonymous.as_deref() == Some("true") {
+        builder = builder.skip_signature();
+    }
+    if let Some(algorithm) = &options.server_side_encryption {
+        builder = builder.server_side_encryption(algorithm);
+    }
+    if let Some(key) = &options.kms_key_id {
+        builder = builder.server_side_encryption_aws_kms_key_id(key);
+    }
+    let operator = Operator::new(builder)
+        .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
+    Ok(Place { operator, region })
+}
+
+fn endpoint_of_environment() -> Option<String> {
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+}
+
+/// Runs an operation in one region. The outer result fails if the call may not run or has no credentials in time.
+async fn run_at<T, F>(
+    place: &Place,
+    exchange: &Arc<Exchange>,
+    operation: &impl Fn(Operator) -> F,
+) -> Answer<opendal::Result<T>>
+where
+    F: Future<Output = opendal::Result<T>>,
+{
+    exchange.meter.cancel.check()?;
+    let transport = HttpTransporter::new(Transport(Arc::clone(exchange)));
+    let context = OperationContext::new().with_http_transport(transport);
+    let running = operation(place.operator.clone().with_context(context));
+    let running = AssertUnwindSafe(running).catch_unwind().map(|result| {
+        result.unwrap_or_else(|panic| match thread::refused_in(panic.as_ref()) {
+            // The process gets no thread to read credentials on.
+            Some(refused) => Err(exchange.refuse(Kind::Local, &refused.message)),
+            None => std::panic::resume_unwind(panic),
+        })
+    });
+    tokio::pin!(running);
+    Ok(tokio::select! {
+        result = &mut running => result,
+        () = tokio::time::sleep(CREDENTIALS) => {
+            if !exchange.has_reached_store() {
+                exchange.meter.fetching_credentials(true);
+                return Err(Failure::new(
+                    Kind::CredentialsTimeout,
+                    format!("no credentials within {} ms", CREDENTIALS.as_millis()),
+                ));
+            }
+            running.await
+        }
+    })
 }
 
 fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
@@ -282,19 +347,25 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         );
     }
     let status = exchange.status();
+    let code = code_of(error);
     let kind = match (error.kind(), status) {
         (ErrorKind::ConfigInvalid, _) => Kind::Misconfigured,
         (_, 404) | (ErrorKind::NotFound, _) => Kind::NotFound,
         (_, 401 | 403) => Kind::Denied,
         (_, 412) | (ErrorKind::ConditionNotMatch, _) => Kind::Changed,
         (_, 409) => Kind::Conflict,
-        (_, 400 | 405 | 501 | 301) => Kind::Misconfigured,
+        (_, 300..=399 | 400 | 405 | 501) => Kind::Misconfigured,
+        // The error of a completion, which S3 names after it has begun to answer 200.
+        (_, 200..=299) if !code.is_empty() => Kind::Unavailable,
         (_, 200..=299 | 416) => Kind::Malformed,
         _ => Kind::Unavailable,
     };
+    let region = exchange.named_region().map_or_else(String::new, |region| {
+        format!(" (the bucket is in region '{region}')")
+    });
     Failure::new(
         kind,
-        format!("'{path}': the store answered {status}{}", code_of(error)),
+        format!("'{path}': the store answered {status}{code}{region}"),
     )
 }
 
@@ -342,20 +413,26 @@ impl Store for S3 {
         };
         let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         async move {
-            let mut part = PartBuffer::new(size)?;
-            let read = self.run(meter, path, |operator| async move {
-                let reader = operator.reader_options(path, options).await?;
-                let mut chunks = reader.into_stream(range).await?;
-                // As it comes: what a store sends beyond the range is neither kept nor waited for.
-                while let Some(mut chunk) = chunks.try_next().await? {
-                    if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
-                        return Ok(None);
+            let read = self.run(meter, path, |operator| {
+                let (options, range) = (options.clone(), range.clone());
+                async move {
+                    let mut part = match PartBuffer::new(size) {
+                        Ok(part) => part,
+                        Err(failure) => return Ok(Err(failure)),
+                    };
+                    let reader = operator.reader_options(path, options).await?;
+                    let mut chunks = reader.into_stream(range).await?;
+                    // As it comes: what a store sends beyond the range is neither kept nor waited for.
+                    while let Some(mut chunk) = chunks.try_next().await? {
+                        if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
+                            let message = format!("more than {size} bytes of '{path}'");
+                            return Ok(Err(Failure::new(Kind::Malformed, message)));
+                        }
                     }
+                    Ok(Ok(part.into_bytes()))
                 }
-                Ok(Some(part.into_bytes()))
             });
-            let too_long = || Failure::new(Kind::Malformed, format!("more than {size} bytes of '{path}'"));
-            read.await?.ok_or_else(too_long)
+            read.await?
         }
         .boxed()
     }
@@ -366,23 +443,24 @@ impl Store for S3 {
         etag: Option<&'a str>,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
-        let if_match = etag.map(str::to_owned);
+        let options = ReaderOptions {
+            if_match: etag.map(str::to_owned),
+            ..ReaderOptions::default()
+        };
         async move {
             // The version is in the answer's own headers: no other request can tell it.
-            let (etag, stream) = self
-                .run(meter, path, |operator| async move {
-                    let options = ReaderOptions {
-                        if_match,
-                        ..ReaderOptions::default()
-                    };
+            let read = |operator: Operator| {
+                let options = options.clone();
+                async move {
                     let reader = operator.reader_options(path, options).await?;
                     let mut stream = reader.into_stream(..).await?;
                     let first = stream.try_next().await?;
                     let etag = stream.metadata().await?.etag().unwrap_or_default().to_owned();
                     let rest = futures::stream::iter(first.map(Ok)).chain(stream);
                     Ok((etag, rest))
-                })
-                .await?;
+                }
+            };
+            let (etag, stream) = self.run(meter, path, read).await?;
             let name = path.to_owned();
             let chunks = stream.map(move |chunk| {
                 chunk
@@ -406,65 +484,65 @@ impl Store for S3 {
     ) -> BoxFuture<'a, Answer<String>> {
         let options = Self::write_options(&condition);
         async move {
-            let written = match body {
-                Body::Bytes(bytes) => {
-                    if !may_show() {
-                        return Err(unshown());
-                    }
-                    self.run(meter, path, |operator| async move {
-                        operator.write_options(path, bytes, options).await
-                    })
-                    .await
-                }
+            let bytes = match body {
+                Body::Bytes(bytes) => bytes,
                 Body::Spool(spool) if spool.size <= PART_BYTES => {
                     let size = spool.size;
-                    let bytes =
-                        super::file::on_thread(move || super::file::read_spool(&spool, 0..size)).await?;
-                    if !may_show() {
-                        return Err(unshown());
-                    }
-                    self.run(meter, path, |operator| async move {
-                        operator.write_options(path, bytes, options).await
-                    })
-                    .await
+                    let from = spool.path.clone();
+                    super::file::on_thread(&from, move || super::file::read_spool(&spool, 0..size)).await?
                 }
                 Body::Spool(spool) => {
-                    self.run(meter, path, |operator| {
-                        upload(operator, path, spool, options, may_show, meter)
-                    })
-                    .await
+                    let sending = |operator| {
+                        let (spool, may_show) = (Arc::clone(&spool), Arc::clone(&may_show));
+                        upload(operator, path, spool, options.clone(), may_show, meter)
+                    };
+                    let written = self.run(meter, path, sending).await;
+                    return self.version_written(path, written, &condition, meter).await;
                 }
             };
-            let metadata = written.map_err(|failure| match (failure.kind, &condition) {
-                // S3 answers 404, not 412, to If-Match where nothing is.
-                (Kind::NotFound, Condition::Version(_)) => Failure::new(Kind::Changed, failure.message),
-                _ => failure,
-            })?;
-            match metadata.etag() {
-                Some(etag) => Ok(etag.to_owned()),
-                // Servers that leave it out of the answer tell it when asked.
-                None => Ok(self.stat(path, meter).await?.etag),
+            if !may_show() {
+                return Err(unshown());
             }
+            let written = self
+                .run(meter, path, |operator| {
+                    let (bytes, options) = (bytes.clone(), options.clone());
+                    async move { operator.write_options(path, bytes, options).await }
+                })
+                .await;
+            self.version_written(path, written, &condition, meter).await
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
-        async move {
+        let listing = move |operator: Operator| async move {
             let options = ListOptions {
                 recursive: true,
                 ..ListOptions::default()
             };
-            let entries = self
-                .run(meter, prefix, |operator| async move {
-                    operator.list_options(prefix, options).await
-                })
-                .await?;
-            Ok(entries
-                .iter()
-                .filter(|entry| entry.metadata().is_file())
-                .map(|entry| listed(entry.path(), entry.metadata()))
-                .collect())
+            let mut entries = operator.lister_options(prefix, options).await?;
+            let (mut objects, mut bytes) = (Vec::new(), 0);
+            // Page by page: a store can name further ones for ever.
+            while let Some(entry) = entries.try_next().await? {
+                if entry.metadata().is_file() {
+                    let object = listed(entry.path(), entry.metadata());
+                    bytes += size_of::<Listed>() + object.path.len() + object.etag.len();
+                    objects.push(object);
+                }
+                if bytes > MAX_LISTED_BYTES {
+                    return Ok(Err(objects.len()));
+                }
+            }
+            Ok(Ok(objects))
+        };
+        async move {
+            let too_many = |count| {
+                Failure::new(
+                    Kind::Malformed,
+                    format!("the store lists more than {count} objects under '{prefix}': expire them by a lifecycle rule"),
+                )
+            };
+            self.run(meter, prefix, listing).await?.map_err(too_many)
         }
         .boxed()
     }
@@ -495,9 +573,10 @@ async fn upload(
         while offset < spool.size {
             let end = (offset + PART_BYTES).min(spool.size);
             let part = Arc::clone(&spool);
-            let bytes = super::file::on_thread(move || super::file::read_spool(&part, offset..end))
-                .await
-                .map_err(|failure| opendal::Error::new(ErrorKind::Unexpected, failure.message))?;
+            let bytes =
+                super::file::on_thread(&spool.path, move || super::file::read_spool(&part, offset..end))
+                    .await
+                    .map_err(|failure| unexpected(&failure))?;
             writer.write(bytes).await?;
             offset = end;
         }
@@ -517,6 +596,10 @@ async fn upload(
         drop(tokio::time::timeout(ABORT, writer.abort()).await);
     }
     sent
+}
+
+fn unexpected(failure: &Failure) -> opendal::Error {
+    opendal::Error::new(ErrorKind::Unexpected, failure.message.clone())
 }
 
 fn ended() -> opendal::Error {

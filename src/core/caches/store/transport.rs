@@ -7,23 +7,27 @@
 //!   connection that broke before the answer) is sent again while the meter allows; whole bodies are in
 //!   memory, so a part can be repeated.
 //! * Status: kept in the [`Exchange`], because OpenDAL folds several into one kind of error.
+//! * Size: every answer has a limit (see [`super::body`]).
+//! * Redirects: the client follows none; [`super::redirect`] decides.
 
 use std::net::IpAddr;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode, header};
+use opendal::raw::ServiceOperation;
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
+use reqwest::Url;
 
-use super::meter::Waiting;
+use super::body::{Bound, Incoming, Outgoing, Progress};
 use super::ranges::pause;
+use super::redirect::{self, MAX_REDIRECTS, Next};
 use super::{Failure, Kind, Meter};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::names;
 
 /// Connections that were unused this long are not used again: Node's servers close them after 5 s (a request
 /// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
@@ -40,35 +44,72 @@ fn client(direct: bool) -> reqwest::Client {
     let builder = reqwest::Client::builder()
         .pool_idle_timeout(POOL_IDLE)
         .http1_only()
-        .tcp_nodelay(true);
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_nodelay(true)
+        .dns_resolver(Names);
     let builder = if direct { builder.no_proxy() } else { builder };
     builder.build().expect("a client without options of the caller")
 }
 
-/// For a role that is assumed before the first request to the store.
-pub(super) fn for_sts() -> impl HttpTransport {
-    opendal_http_transport_reqwest::ReqwestTransport::new(CLIENT.clone())
+/// Host names are resolved on threads of our own: those of tokio are few, and a resolver that does not answer would keep
+/// all of them.
+struct Names;
+
+impl reqwest::dns::Resolve for Names {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        async move {
+            let addresses = names::resolve(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        }
+        .boxed()
+    }
+}
+
+/// The transport of a role that is assumed: OpenDAL asks STS outside the store operation. Silence there ends with
+/// the time that credentials have.
+pub(super) struct StsTransport(pub(super) Duration);
+
+impl HttpTransport for StsTransport {
+    async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
+        let meter = Arc::new(Meter::new(Cancel::new(), self.0, 1));
+        let exchange = Arc::new(Exchange::new(meter, String::new()));
+        Transport(exchange).fetch(request).await
+    }
 }
 
 /// What happened to the requests of one store operation.
 pub(super) struct Exchange {
-    meter: Arc<Meter>,
-    /// `host:port` of the store; requests to other hosts are for credentials.
-    authority: String,
+    pub(super) meter: Arc<Meter>,
+    /// The region that the requests are signed for.
+    region: String,
     reached_store: AtomicBool,
     status: AtomicU16,
     failure: Mutex<Option<Failure>>,
+    named_region: Mutex<Option<String>>,
 }
 
 impl Exchange {
-    pub(super) fn new(meter: Arc<Meter>, authority: String) -> Self {
+    pub(super) fn new(meter: Arc<Meter>, region: String) -> Self {
         Self {
             meter,
-            authority,
+            region,
             reached_store: AtomicBool::new(false),
             status: AtomicU16::new(0),
             failure: Mutex::new(None),
+            named_region: Mutex::new(None),
         }
+    }
+
+    /// The region of the bucket, if the store said that it is another one.
+    pub(super) fn named_region(&self) -> Option<String> {
+        self.named_region
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note_region(&self, region: String) {
+        *self.named_region.lock().unwrap_or_else(PoisonError::into_inner) = Some(region);
     }
 
     /// Whether a request got as far as the store, so that there were credentials.
@@ -98,18 +139,29 @@ impl Exchange {
         self.meter.cancel.is_cancelled()
     }
 
-    fn fail(&self, kind: Kind, message: String) -> Error {
+    pub(super) fn fail(&self, kind: Kind, message: String) -> Error {
         let error = Error::new(ErrorKind::Unexpected, message.clone());
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::new(kind, message));
         error
     }
 
-    fn stalled(&self) -> Error {
+    /// Fails because of what an answer is. Before the first request to the store it was one of credentials.
+    pub(super) fn refuse(&self, kind: Kind, message: &str) -> Error {
+        if self.has_reached_store() {
+            return self.fail(kind, message.to_owned());
+        }
+        self.fail(
+            Kind::CredentialsMissing,
+            format!("no usable credentials: {message}"),
+        )
+    }
+
+    pub(super) fn stalled(&self) -> Error {
         let idle = self.meter.idle.as_millis();
         self.fail(Kind::Stalled, format!("the store was silent for {idle} ms"))
     }
 
-    fn broken(&self, kind: Kind, error: &reqwest::Error) -> Error {
+    pub(super) fn broken(&self, kind: Kind, error: &reqwest::Error) -> Error {
         // The URL can hold a presigned signature, so only the cause is told.
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {
@@ -125,15 +177,16 @@ pub(super) struct Transport(pub(super) Arc<Exchange>);
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
         let exchange = &self.0;
-        let to_store = request
-            .uri()
-            .authority()
-            .is_some_and(|authority| authority.as_str() == exchange.authority);
-        if to_store {
-            exchange.reached_store.store(true, Ordering::Relaxed);
-            exchange.meter.fetching_credentials(false);
-        } else {
+        // OpenDAL marks the requests of its operations; unmarked ones are for credentials.
+        let operation = request.extensions().get().map(|ServiceOperation(name)| *name);
+        if operation.is_none() {
             exchange.meter.fetching_credentials(true);
+        } else {
+            if !exchange.reached_store.swap(true, Ordering::Relaxed) {
+                // Of a provider that another one has replaced.
+                exchange.forget_failure();
+            }
+            exchange.meter.fetching_credentials(false);
         }
         let range = requested_range(&request);
         let is_conditional_write = request.method() != Method::GET
@@ -141,10 +194,11 @@ impl HttpTransport for Transport {
                 || request.headers().contains_key(header::IF_NONE_MATCH));
         let mut attempt = 1;
         loop {
-            let answer = self.send(request.clone(), to_store).await;
+            let answer = self.answer(&request, operation, range.as_ref()).await;
             let is_transient = match &answer {
-                Ok(response) => {
-                    is_transient(response.status())
+                Ok((response, has_failed)) => {
+                    *has_failed
+                        || is_transient(response.status())
                         || (is_conditional_write && response.status() == StatusCode::CONFLICT)
                 }
                 // A stall is not repeated here: who asked knows how much time there is.
@@ -153,11 +207,7 @@ impl HttpTransport for Transport {
                     .is_some_and(|failure| failure.kind == Kind::Unavailable),
             };
             if !is_transient || attempt >= exchange.meter.attempts {
-                let response = answer?;
-                if let Some(range) = range.filter(|_| response.status().is_success()) {
-                    self.check_range(&range, &response)?;
-                }
-                return Ok(self.wrap(response, request.method() == Method::HEAD));
+                return answer.map(|(response, _)| response);
             }
             exchange.meter.retried();
             // What the next attempt is answered counts, not what this one failed with.
@@ -169,15 +219,70 @@ impl HttpTransport for Transport {
 }
 
 impl Transport {
-    async fn send(&self, request: Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
+    /// One attempt, and whether its answer is a failure in spite of its status: S3 begins to answer 200 before a
+    /// multipart upload is complete, and can name an error in the body then.
+    async fn answer(
+        &self,
+        request: &Request<Buffer>,
+        operation: Option<&str>,
+        range: Option<&Range<u64>>,
+    ) -> Result<(Response<HttpBody>, bool)> {
         let exchange = &self.0;
-        let (mut parts, body) = request.into_parts();
-        let url = reqwest::Url::parse(&parts.uri.to_string()).map_err(|error| {
+        let response = self.send_following(request, operation.is_some()).await?;
+        let status = response.status();
+        // Tidying up after a failure says nothing about it.
+        if operation.is_some_and(|operation| operation != "AbortMultipartUpload") {
+            exchange.status.store(status.as_u16(), Ordering::Relaxed);
+        }
+        if let Some(range) = range.filter(|_| status.is_success()) {
+            self.check_range(range, &response)?;
+        }
+        let bound = Bound::of(operation, range, status);
+        let response = self.wrap(response, bound, request.method() == Method::HEAD)?;
+        if operation != Some("CompleteMultipartUpload") || !status.is_success() {
+            return Ok((response, false));
+        }
+        let (parts, mut body) = response.into_parts();
+        let body = body.to_buffer().await?;
+        let has_failed = is_transient_error(&String::from_utf8_lossy(&body.to_bytes()));
+        let length = body.len() as u64;
+        let body = HttpBody::new(futures::stream::iter([Ok(body)]), Some(length));
+        Ok((Response::from_parts(parts, body), has_failed))
+    }
+
+    /// Sends a request, and again where a redirect that may be followed leads.
+    async fn send_following(&self, request: &Request<Buffer>, to_store: bool) -> Result<reqwest::Response> {
+        let exchange = &self.0;
+        let mut url = Url::parse(&request.uri().to_string()).map_err(|error| {
             exchange.fail(
                 Kind::Misconfigured,
                 format!("the store's address is wrong: {error}"),
             )
         })?;
+        let region = Some(exchange.region.as_str()).filter(|_| to_store);
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(request.clone(), url.clone(), to_store).await?;
+            match redirect::next(&url, region, request.method(), &response) {
+                Next::Answer => return Ok(response),
+                Next::Region(region) => {
+                    exchange.note_region(region);
+                    return Ok(response);
+                }
+                Next::Follow(target) => url = target,
+                Next::Refuse(reason) => {
+                    let status = response.status().as_u16();
+                    let message = format!("the redirect (status {status}) was not followed: {reason}");
+                    return Err(exchange.refuse(Kind::Misconfigured, &message));
+                }
+            }
+        }
+        let message = format!("the request was redirected more than {MAX_REDIRECTS} times");
+        Err(exchange.refuse(Kind::Misconfigured, &message))
+    }
+
+    async fn send(&self, request: Request<Buffer>, url: Url, to_store: bool) -> Result<reqwest::Response> {
+        let exchange = &self.0;
+        let (mut parts, body) = request.into_parts();
         let client = if !to_store && is_of_this_machine(&url) {
             &*DIRECT_CLIENT
         } else {
@@ -190,11 +295,9 @@ impl Transport {
         }
         let mut builder = client.request(parts.method, url).headers(parts.headers);
         if !body.is_empty() {
-            builder = builder.body(reqwest::Body::wrap_stream(Outgoing {
-                body,
-                meter: to_store.then(|| Arc::clone(&exchange.meter)),
-                progress: Arc::clone(&progress),
-            }));
+            let meter = to_store.then(|| Arc::clone(&exchange.meter));
+            let outgoing = Outgoing::new(body, meter, Arc::clone(&progress));
+            builder = builder.body(reqwest::Body::wrap_stream(outgoing));
         }
         let _waiting = exchange.meter.wait();
         let sending = builder.send();
@@ -202,15 +305,11 @@ impl Transport {
         loop {
             tokio::select! {
                 answer = &mut sending => {
-                    let response = answer.map_err(|error| exchange.broken(Kind::Unavailable, &error))?;
-                    if to_store {
-                        exchange.status.store(response.status().as_u16(), Ordering::Relaxed);
-                    }
-                    return Ok(response);
+                    return answer.map_err(|error| exchange.broken(Kind::Unavailable, &error));
                 }
                 () = tokio::time::sleep(exchange.meter.idle) => {
                     // Silence counts only if no piece of the body has left since the last look.
-                    if !progress.moved.swap(false, Ordering::Relaxed) {
+                    if !progress.has_moved() {
                         return Err(exchange.stalled());
                     }
                 }
@@ -247,26 +346,25 @@ impl Transport {
         Ok(())
     }
 
-    fn wrap(&self, response: reqwest::Response, is_head: bool) -> Response<HttpBody> {
+    fn wrap(&self, response: reqwest::Response, bound: Bound, is_head: bool) -> Result<Response<HttpBody>> {
         let length = response.content_length().filter(|_| !is_head);
+        bound.check_length(&self.0, length)?;
         let mut wrapped = Response::builder().status(response.status());
         if let Some(headers) = wrapped.headers_mut() {
             headers.clone_from(response.headers());
         }
-        let body = Incoming {
-            exchange: Arc::clone(&self.0),
-            chunks: Box::pin(response.bytes_stream()),
-            silence: None,
-        };
-        wrapped
+        // OpenDAL takes a body that is shorter than its length for a broken one.
+        let length = length.filter(|_| !bound.is_cut());
+        let body = Incoming::new(Arc::clone(&self.0), bound, response.bytes_stream());
+        Ok(wrapped
             .body(HttpBody::new(body, length))
-            .expect("status and headers come from a response")
+            .expect("status and headers come from a response"))
     }
 }
 
 /// Metadata services and pod agents (169.254.169.254, 169.254.170.23, `[fd00:ec2::23]`) are never behind a proxy;
 /// STS and SSO, which are asked for credentials too, are on the internet like the store.
-fn is_of_this_machine(url: &reqwest::Url) -> bool {
+fn is_of_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
@@ -281,76 +379,24 @@ fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
+/// Whether a body is an error of S3 after which the same request can succeed.
+fn is_transient_error(body: &str) -> bool {
+    body.contains("<Error>")
+        && [
+            "InternalError",
+            "OperationAborted",
+            "RequestTimeout",
+            "ServiceUnavailable",
+            "SlowDown",
+            "TooManyRequests",
+        ]
+        .iter()
+        .any(|code| body.contains(&format!("<Code>{code}</Code>")))
+}
+
 fn requested_range(request: &Request<Buffer>) -> Option<Range<u64>> {
     let text = request.headers().get(header::RANGE)?.to_str().ok()?;
     let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
     let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
     Some(start..end + 1)
-}
-
-/// Whether a request's body moved since somebody last looked.
-#[derive(Default)]
-struct Progress {
-    moved: AtomicBool,
-}
-
-/// A request body that says when a piece of it leaves.
-struct Outgoing {
-    body: Buffer,
-    meter: Option<Arc<Meter>>,
-    progress: Arc<Progress>,
-}
-
-impl Stream for Outgoing {
-    type Item = std::result::Result<Bytes, std::convert::Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Pieces small enough that a slow line shows progress within the idle time.
-        const PIECE_BYTES: usize = 64 * 1024;
-        if self.body.is_empty() {
-            return Poll::Ready(None);
-        }
-        let size = self.body.len().min(PIECE_BYTES);
-        let piece = self.body.split_to(size).to_bytes();
-        if let Some(meter) = &self.meter {
-            meter.sent(size);
-        }
-        self.progress.moved.store(true, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(piece)))
-    }
-}
-
-/// A response body in which silence is an error.
-struct Incoming {
-    exchange: Arc<Exchange>,
-    chunks: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send + Sync>>,
-    /// While the next chunk is waited for.
-    silence: Option<(Pin<Box<tokio::time::Sleep>>, Waiting)>,
-}
-
-impl Stream for Incoming {
-    type Item = Result<Buffer>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.chunks.poll_next_unpin(context) {
-            Poll::Ready(chunk) => {
-                self.silence = None;
-                Poll::Ready(chunk.map(|chunk| {
-                    let chunk = chunk.map_err(|error| self.exchange.broken(Kind::Broken, &error))?;
-                    self.exchange.meter.received(chunk.len());
-                    Ok(Buffer::from(chunk))
-                }))
-            }
-            Poll::Pending => {
-                let meter = Arc::clone(&self.exchange.meter);
-                let idle = meter.idle;
-                let silence = self
-                    .silence
-                    .get_or_insert_with(|| (Box::pin(tokio::time::sleep(idle)), meter.wait()));
-                std::task::ready!(silence.0.as_mut().poll(context));
-                let error = self.exchange.stalled();
-                Poll::Ready(Some(Err(error)))
-            }
-        }
-    }
 }

@@ -1,0 +1,145 @@
+//! Links such as `dist`: what tools do through them harms no generation, and what a link replaces is kept.
+
+use std::path::{Path, PathBuf};
+
+use crate::fixture::{Fixture, names};
+use crate::mutants::kills;
+
+fn linked() -> Fixture {
+    Fixture::in_memory().linked()
+}
+
+fn publish(fixture: &Fixture, environment: &[(&str, &str)]) {
+    let outcome = fixture.child(&["publish"], environment);
+    assert!(outcome.succeeded, "{}", outcome.output);
+}
+
+#[expect(clippy::disallowed_methods, reason = "as other programs do")]
+mod outside {
+    use super::{Path, PathBuf};
+
+    pub(super) fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).expect("write");
+    }
+
+    pub(super) fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).expect("read")
+    }
+
+    pub(super) fn remove(path: &Path) {
+        std::fs::remove_file(path).expect("remove");
+    }
+
+    pub(super) fn link_to(path: &Path) -> PathBuf {
+        std::fs::read_link(path).expect("a link")
+    }
+
+    pub(super) fn link(target: &str, path: &Path) {
+        std::os::unix::fs::symlink(target, path).expect("symlink");
+    }
+}
+
+/// A tool deletes a file through the link, rewrites another one in its place, and adds a third one.
+fn tools_do_not_change_a_generation(mutant: &str) -> Result<(), String> {
+    let fixture = linked();
+    publish(&fixture, &[("WARMSWAP_MUTANT", mutant)]);
+    outside::remove(&fixture.path("dist/a.txt"));
+    outside::write(&fixture.path("dist/b.txt"), "in place");
+    outside::write(&fixture.path("dist/c.txt"), "more");
+    let seen = fixture.child(&["verify"], &[]).output;
+    if seen == "current 1\nproblems 0\ndone\n" {
+        Ok(())
+    } else {
+        Err(seen)
+    }
+}
+
+#[test]
+fn i2_tools_do_not_change_a_generation_through_the_link() {
+    kills(tools_do_not_change_a_generation, "link-to-generation");
+}
+
+fn a_replaced_directory_is_kept(mutant: &str) -> Result<(), String> {
+    let fixture = linked();
+    fixture.make_directory_in_place_of_link();
+    let opened = fixture.child(&["open"], &[("ADOPT", "1"), ("WARMSWAP_MUTANT", mutant)]);
+    assert!(opened.succeeded, "{}", opened.output);
+    for _ in 0..4 {
+        assert!(fixture.child(&["publish-and-collect"], &[]).succeeded);
+    }
+    if !names(fixture.root()).contains("set-aside") {
+        return Err("no directory was set aside".to_owned());
+    }
+    fixture.assert_set_aside_once("after four publishes");
+    Ok(())
+}
+
+#[test]
+fn i22_a_directory_that_a_link_replaced_is_never_removed() {
+    kills(a_replaced_directory_is_kept, "trash-adopted");
+}
+
+#[test]
+fn i22_a_directory_with_files_is_refused_without_adopt_and_nothing_changes() {
+    let fixture = linked();
+    fixture.make_directory_in_place_of_link();
+    let opened = fixture.child(&["open"], &[]);
+    assert!(!opened.succeeded && opened.output.contains("ERR_INVALID_ARGUMENT"));
+    assert!(opened.output.contains("adopt: true"), "{}", opened.output);
+    assert_eq!(outside::read(&fixture.path("dist/a.txt")), "of a stranger");
+    assert!(!fixture.root().exists(), "no store was made");
+}
+
+#[test]
+fn i20_a_view_is_kept_until_the_publish_after_the_next() {
+    let fixture = linked();
+    let keep = [("KEEP", "0")];
+    assert!(fixture.child(&["publish-and-collect"], &keep).succeeded);
+    let first = fixture
+        .root()
+        .join(outside::link_to(&fixture.root().join("view")));
+    assert!(fixture.child(&["publish-and-collect"], &keep).succeeded);
+    assert!(
+        first.join("a.txt").exists(),
+        "somebody may have resolved it right before"
+    );
+    assert!(fixture.child(&["publish-and-collect"], &keep).succeeded);
+    assert!(!first.exists());
+    assert_eq!(names(&fixture.root().join("views")).len(), 2);
+}
+
+#[test]
+fn a_link_to_the_pointer_of_an_earlier_version_is_made_one_to_the_view() {
+    let fixture = linked();
+    publish(&fixture, &[]);
+    outside::remove(&fixture.path("dist"));
+    outside::link("store/current", &fixture.path("dist"));
+    assert!(fixture.child(&["open"], &[]).succeeded);
+    assert_eq!(outside::link_to(&fixture.path("dist")), Path::new("store/view"));
+}
+
+#[test]
+fn i7_an_open_repairs_the_view_that_a_writer_without_views_left_behind() {
+    let fixture = linked();
+    publish(&fixture, &[]);
+    let view = fixture.root().join("view");
+    let first = outside::link_to(&view);
+    publish(&fixture, &[]);
+    outside::remove(&view);
+    outside::link(first.to_str().expect("UTF-8"), &view);
+    fixture.assert_current_is_complete("the open");
+    fixture.assert_view_shows(2, "the open");
+}
+
+#[test]
+fn i9_power_loss_leaves_no_torn_view_and_what_was_added_stays() {
+    let fixture = linked();
+    publish(&fixture, &[]);
+    outside::write(&fixture.path("dist/.nojekyll"), "");
+    let reboot = |boot| assert!(fixture.child(&["open"], &[("WARMSWAP_BOOT_ID", boot)]).succeeded);
+    reboot("the second boot");
+    assert!(fixture.path("dist/.nojekyll").exists(), "the copy is complete");
+    outside::write(&fixture.path("dist/a.txt"), "");
+    reboot("the third boot");
+    fixture.assert_view_shows(1, "the third boot");
+}

@@ -1,0 +1,164 @@
+//! Directories that a link replaced: which of them this package made for a tool, and where the others are kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::trust::Surroundings;
+use crate::core::sys::{clock, fault, identity};
+
+use super::collect::ADOPTED;
+use super::store::Store;
+
+/// More than the links of one store; the oldest entry goes first.
+const MAX_MADE: usize = 16;
+
+/// Identifies a directory for its whole life. An inode number alone is used again, on ext4 by the next `mkdir`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// When it was made, nanoseconds since the epoch.
+    born: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Made {
+    directories: Vec<Identity>,
+}
+
+/// `None` on filesystems that do not keep the time of making: a directory there counts as the user's.
+fn identity_of(directory: &Path) -> Result<Option<Identity>> {
+    let stat = fs::stat(directory)?;
+    let born = fs::born_ns(directory)?;
+    Ok(born.map(|born| Identity {
+        device: stat.device,
+        inode: stat.inode,
+        born,
+    }))
+}
+
+fn read(store: &Store) -> Result<Made> {
+    let path = store.layout.file("made.json");
+    let Some(stat) = fs::stat(&path).optional()? else {
+        return Ok(Made::default());
+    };
+    // Another user must not decide which directories are removed.
+    if !Surroundings::of(store.layout.root())?.trusts(&stat) {
+        return Ok(Made::default());
+    }
+    let bytes = fs::read_capped(&path, 65_536).optional()?;
+    Ok(bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
+}
+
+/// Records a directory that was made in place of the link. Only under the writer lock.
+pub(super) fn record_made(store: &Store, directory: &Path) -> Result<()> {
+    let Some(identity) = identity_of(directory)? else {
+        return Ok(());
+    };
+    let mut made = read(store)?;
+    made.directories.push(identity);
+    let surplus = made.directories.len().saturating_sub(MAX_MADE);
+    made.directories.drain(..surplus);
+    let text = serde_json::to_vec(&made)
+        .map_err(|error| Error::new(Code::Io, format!("serialize made.json: {error}")))?;
+    let (path, temporary) = (store.layout.file("made.json"), store.layout.file("made.json.tmp"));
+    fs::replace(&path, &temporary, &text, 0o644)
+}
+
+/// Whether this package made the directory.
+pub(super) fn is_made(store: &Store, directory: &Path) -> Result<bool> {
+    let made = read(store)?;
+    if made.directories.is_empty() {
+        return Ok(false);
+    }
+    let identity = identity_of(directory)?;
+    Ok(identity.is_some_and(|identity| made.directories.contains(&identity)))
+}
+
+/// Takes a directory away from the neighbourhood of a link: one that this package made is removed by a later open,
+/// because processes may still work in it, an empty one now, and any other one is set aside.
+pub(super) fn put_away(store: &Store, directory: &Path, link: &Path) -> Result<()> {
+    if is_made(store, directory)? || fault::mutant("trash-adopted") {
+        let trash = store
+            .layout
+            .trash(&format!("{ADOPTED}{}", identity::monotonic_micros()));
+        return match fs::rename(directory, &trash) {
+            Err(error) if crosses_devices(&error) => fs::remove_tree(directory),
+            moved => moved,
+        };
+    }
+    match fs::remove_directory(directory) {
+        Err(error) if error.kind() == Some(std::io::ErrorKind::DirectoryNotEmpty) => {
+            set_aside(store, directory, link)
+        }
+        removed => removed,
+    }
+}
+
+/// Keeps a directory of the user in the store. Processes that still write into it go on to do so there.
+fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
+    let folder = store.layout.set_aside();
+    make_folder(store, &folder)?;
+    let name = link.file_name().unwrap_or_default().to_string_lossy();
+    // Without colons, so that it can be copied to any filesystem.
+    let name = format!("{name}-{}", clock::iso8601().replace(':', ""));
+    let kept = free_name(&folder, &name)?;
+    let kept = match fs::rename(directory, &kept) {
+        // A link on another filesystem than the store: its directory stays there, and the store names it.
+        Err(error) if crosses_devices(&error) => {
+            let parent = link.parent().unwrap_or(Path::new("/"));
+            let neighbour = free_name(parent, &name)?;
+            fs::symlink(&neighbour, &kept)?;
+            fs::rename(directory, &neighbour).map(|()| neighbour)?
+        }
+        renamed => renamed.map(|()| kept)?,
+    };
+    let mut newly = store
+        .newly_set_aside
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    newly.push(kept);
+    Ok(())
+}
+
+/// Makes a folder of the store where there is none, and refuses one of a stranger.
+pub(super) fn make_folder(store: &Store, folder: &Path) -> Result<()> {
+    match fs::create_directory(folder, 0o777) {
+        Err(error) if error.is_exists() => {
+            let stat = fs::stat(folder)?;
+            if stat.kind != Kind::Directory {
+                return Err(Error::new(
+                    Code::Format,
+                    format!("'{}' is no directory; remove it", folder.display()),
+                )
+                .at(folder));
+            }
+            Surroundings::of(store.layout.root())?.check(&stat, folder)
+        }
+        made => made,
+    }
+}
+
+fn free_name(folder: &Path, name: &str) -> Result<PathBuf> {
+    for index in 0_u64.. {
+        let path = folder.join(if index == 0 {
+            name.to_owned()
+        } else {
+            format!("{name}-{index}")
+        });
+        if fs::stat(&path).optional()?.is_none() {
+            return Ok(path);
+        }
+    }
+    Ok(folder.join(name))
+}
+
+fn crosses_devices(error: &Error) -> bool {
+    error.kind() == Some(std::io::ErrorKind::CrossesDevices)
+}

@@ -1,0 +1,94 @@
+//! Host names. A resolver that does not answer keeps one thread for each name; whoever asks for the same name
+//! meanwhile shares the answer.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::{thread, workers};
+
+type Addresses = std::result::Result<Vec<SocketAddr>, String>;
+
+/// Who waits for the addresses of a name.
+static ASKED: LazyLock<Mutex<HashMap<String, Vec<oneshot::Sender<Addresses>>>>> =
+    LazyLock::new(Mutex::default);
+
+/// The addresses of a host, with port 0.
+///
+/// # Errors
+/// `ERR_IO` where the name is not known, or there is no thread to ask on.
+pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
+    let (caller, answer) = oneshot::channel();
+    let is_first = {
+        let mut asked = asked();
+        let is_first = !asked.contains_key(host);
+        let callers = asked.entry(host.to_owned()).or_default();
+        callers.retain(|caller| !caller.is_closed());
+        callers.push(caller);
+        is_first
+    };
+    if is_first {
+        let asking = Asking(host.to_owned());
+        workers::detach_name(move || {
+            let addresses = (asking.0.as_str(), 0).to_socket_addrs();
+            let addresses = addresses
+                .map(Iterator::collect)
+                .map_err(|error| error.to_string());
+            asking.answer(&addresses);
+        });
+    }
+    match answer.await {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(reason)) => Err(Error::new(Code::Io, format!("resolve '{host}': {reason}"))),
+        Err(_) => Err(thread::refused(io::Error::from_raw_os_error(11))),
+    }
+}
+
+fn asked() -> MutexGuard<'static, HashMap<String, Vec<oneshot::Sender<Addresses>>>> {
+    ASKED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A name that is being asked for. Dropped without an answer where there was no thread.
+struct Asking(String);
+
+impl Asking {
+    fn answer(&self, addresses: &Addresses) {
+        for caller in asked().remove(&self.0).into_iter().flatten() {
+            drop(caller.send(addresses.clone()));
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        drop(asked().remove(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_of_one_name_share_the_answer() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let both = futures::future::join(resolve("localhost"), resolve("localhost")).await;
+            assert!(
+                both.0
+                    .expect("known")
+                    .iter()
+                    .all(|address| address.ip().is_loopback())
+            );
+            assert!(!both.1.expect("known").is_empty());
+            resolve("name.invalid").await.expect_err("not known");
+        });
+        assert!(asked().is_empty());
+    }
+}

@@ -1,0 +1,161 @@
+//! Threads. A thread that the operating system refuses is an error that names the limit, never a panic, and the next
+//! call tries again: limits are lifted, and other processes end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::fs;
+
+/// Starts a thread that nobody joins.
+///
+/// # Errors
+/// `ERR_IO` with the limits of the process where the operating system refuses a thread.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(refused)
+}
+
+/// Starts a thread that ends with its scope.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_scoped<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .map_err(refused)
+}
+
+/// Starts up to `most` scoped threads that share one kind of work: fewer, but at least one, where the operating system
+/// refuses more.
+///
+/// # Errors
+/// As [`spawn`], where not even one was started.
+pub fn spawn_some<'scope, W: FnOnce() + Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    most: usize,
+    mut work: impl FnMut() -> W,
+) -> Result<()> {
+    for number in 0..most {
+        match spawn_scoped(scope, name, work()) {
+            Err(_) if number > 0 => return Ok(()),
+            started => drop(started?),
+        }
+    }
+    Ok(())
+}
+
+/// The error of a call that gets no thread.
+pub fn refused(error: io::Error) -> Error {
+    Error {
+        op: Some("clone"),
+        source: Some(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(11))),
+        ..Error::new(
+            Code::Io,
+            format!(
+                "The operating system refused another thread for this process ({error}). {} Raise the limit or end \
+                 other processes, and call again",
+                describe(&limits())
+            ),
+        )
+    }
+}
+
+/// What a panic of tokio says that got no thread, as the error of the call; `None` for any other panic.
+pub fn refused_in(panic: &(dyn std::any::Any + Send)) -> Option<Error> {
+    let text = panic.downcast_ref::<String>()?;
+    text.contains("can't spawn worker thread")
+        .then(|| refused(io::Error::from_raw_os_error(11)))
+}
+
+fn describe(limits: &[String]) -> String {
+    if limits.is_empty() {
+        return "No limit of the process is known: memory may have run out.".to_owned();
+    }
+    format!("Its limits: {}.", limits.join("; "))
+}
+
+/// The limits that can refuse a thread, the tightest control group first.
+fn limits() -> Vec<String> {
+    let mut limits: Vec<String> = control_group().into_iter().collect();
+    #[cfg(unix)]
+    if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nproc).current {
+        limits.push(format!("RLIMIT_NPROC (ulimit -u) is {most} threads of this user"));
+    }
+    if let Some(most) = number(Path::new("/proc/sys/kernel/threads-max")) {
+        limits.push(format!("kernel.threads-max is {most}"));
+    }
+    limits
+}
+
+/// `pids.max` of the control group that has least room, of this process's and those above it.
+fn control_group() -> Option<String> {
+    let known = text(Path::new("/proc/self/cgroup"))?;
+    known
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            match (fields.next()?, fields.next()?) {
+                ("", below) => Some((Path::new("/sys/fs/cgroup"), below)),
+                ("pids", below) => Some((Path::new("/sys/fs/cgroup/pids"), below)),
+                _ => None,
+            }
+        })
+        .flat_map(|(root, below)| {
+            let below = PathBuf::from(below.trim_start_matches('/'));
+            let groups: Vec<PathBuf> = below.ancestors().map(|group| root.join(group)).collect();
+            groups
+        })
+        .filter_map(|group| {
+            let most = number(&group.join("pids.max"))?;
+            let used = number(&group.join("pids.current"))?;
+            Some((most.saturating_sub(used), most, used, group))
+        })
+        .min()
+        .map(|(_, most, used, group)| {
+            format!(
+                "pids.max of the control group '{}' is {most}, with {used} in use",
+                group.display()
+            )
+        })
+}
+
+fn text(path: &Path) -> Option<String> {
+    String::from_utf8(fs::read_capped(path, 1 << 16).ok()?).ok()
+}
+
+/// `None` also for `max`.
+fn number(path: &Path) -> Option<u64> {
+    text(path)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_thread_names_call_and_limit() {
+        let error = refused(io::Error::from_raw_os_error(11));
+        assert_eq!((error.op, error.errno()), (Some("clone"), Some(11)));
+        assert!(error.message.contains("threads-max"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_panic_of_tokio_is_told_from_others() {
+        let tokio: Box<dyn std::any::Any + Send> =
+            Box::new("OS can't spawn worker thread: Resource temporarily unavailable".to_owned());
+        assert!(refused_in(&*tokio).is_some());
+        let other: Box<dyn std::any::Any + Send> = Box::new("index out of bounds".to_owned());
+        assert!(refused_in(&*other).is_none());
+    }
+}

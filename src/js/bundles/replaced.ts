@@ -1,0 +1,34 @@
+/** Directories at the path of `link`: those that a link replaced, and those that replace a link. */
+
+import { existsSync, lstatSync } from 'node:fs'
+import { join } from 'node:path'
+import type { NativeBundles } from '../binding.cjs'
+import { native, unwrap } from '../native.js'
+import { DEFAULT_TIMEOUT_MS } from './wait.js'
+
+/** Warns about each directory that the link replaced since the last call: only its owner removes it. */
+export function reportSetAside(bundles: NativeBundles): void {
+  for (const path of bundles.setAside()) {
+    process.emitWarning(`the link of a store replaced a directory with files. It is kept at '${path}': remove it when you no longer need it ('npx warmswap doctor' lists such directories)`, { type: 'WarmswapWarning', code: 'WARMSWAP_SET_ASIDE' })
+  }
+}
+
+/** Whether there is a real directory at a path. */
+export function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
+/**
+ * Makes `link` a real directory with the files that it shows, for a tool that builds into it without a store. The next
+ * publish with this link replaces it. Does nothing where `root` is no store, or `link` is a directory already.
+ */
+export async function giveDirectory(root: string, link: string): Promise<void> {
+  if (isDirectory(link) || !existsSync(join(root, 'FORMAT'))) return
+  const bundles = unwrap(await native.openBundles(root, { durability: 'process', adopt: false }, DEFAULT_TIMEOUT_MS))
+  try {
+    unwrap(await bundles.giveDirectory(link, DEFAULT_TIMEOUT_MS))
+  } finally {
+    reportSetAside(bundles)
+    unwrap(await bundles.settled())
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * `warmswap lock hold`: what `lock run` starts where a lock is kept by lease (not for users). It renews the lease in a
+ * session of its own until the pipe that is its descriptor 4 has no other end any more: `lock run` and the command have it.
+ */
+
+import { Socket } from 'node:net'
+import { type ErrorCode, isWarmswapError } from '../errors.js'
+import { isRunning, signalProcess } from '../keeper/processes.js'
+import { acquireLock } from '../locks.js'
+import { reportWait } from './lock-run.js'
+
+/** What it reports: once that it has the lock or cannot get it, and that it was lost. */
+export type FromHolder = { held: Record<string, string> } | { failed: { code: ErrorCode; message: string } }
+export type ToHolder = { release: true } | { command: number; started: string | undefined }
+
+const LIFELINE_FD = 4
+
+export async function hold([path, metadata]: string[]): Promise<number> {
+  if (path === undefined || metadata === undefined || process.send === undefined) throw new Error('lock hold is started by lock run only')
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+  const end = new AbortController()
+  const lifeline = new Socket({ fd: LIFELINE_FD })
+  lifeline.on('error', () => {})
+  lifeline.on('close', () => end.abort())
+  lifeline.resume()
+  let command: { pid: number; started: string | undefined } | undefined
+  process.on('message', (message: ToHolder) => {
+    if ('release' in message) end.abort()
+    else command = { pid: message.command, started: message.started }
+  })
+  try {
+    const lock = await acquireLock(path, { metadata: JSON.parse(metadata) as Record<string, unknown>, signal: end.signal, onWait: reportWait })
+    send({ held: lock.childEnv() })
+    await new Promise<void>((resolve) => {
+      end.signal.addEventListener('abort', () => resolve(), { once: true })
+      if (end.signal.aborted) resolve()
+      lock.signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    // Nothing excludes others from what the command does any more.
+    if (lock.signal.aborted && command !== undefined && isRunning(command.pid, command.started)) signalProcess(command.pid, 'SIGTERM')
+    lock.release()
+  } catch (error) {
+    if (!end.signal.aborted) send({ failed: { code: isWarmswapError(error) ? error.code : 'ERR_IO', message: (error as Error).message } })
+  }
+  lifeline.destroy()
+  if (process.connected) process.disconnect()
+  return 0
+}
+
+/** `lock run` may have ended. */
+function send(message: FromHolder): void {
+  process.send?.(message, undefined, undefined, () => {})
+}

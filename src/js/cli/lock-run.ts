@@ -1,0 +1,199 @@
+/**
+ * `warmswap lock run`: holds a lock for a command of any language, as flock(1) does.
+ *
+ * The lock outlives this process as long as the command runs. In kernel mode the command inherits the descriptor that is
+ * locked. In lease mode a holder (lock-hold.ts) in a session of its own renews the lease, and the command inherits the
+ * other end of a pipe that the holder reads: it releases the lock when the pipe is closed.
+ */
+
+import { type ChildProcess, type IOType, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import type { Stream } from 'node:stream'
+import { isatty } from 'node:tty'
+import { fileURLToPath } from 'node:url'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
+import { startOf } from '../keeper/processes.js'
+import { type LockOptions, acquireLock, describeHolder } from '../locks.js'
+import type { FromHolder, ToHolder } from './lock-hold.js'
+
+const USAGE = 'warmswap lock run [--close] <path> -- <command>'
+
+/** What shells answer. */
+const CANNOT_START: Record<string, number> = { ENOENT: 127, EACCES: 126 }
+
+/** Where the command has what keeps the lock: above the descriptors that scripts open by number. */
+const INHERITED_FD = 62
+
+/** A lock that is held for a command. */
+interface Held {
+  readonly env: Record<string, string>
+  /** What the command inherits; none with --close. */
+  readonly inherited?: number | Stream
+  /** Raised when the lock is lost. */
+  readonly lost: AbortSignal
+  started(command: ChildProcess): void
+  release(): Promise<void>
+}
+
+export async function run(args: string[]): Promise<number> {
+  const { path, command, rest, close } = parse(args)
+  // From here on no signal ends this process without a word to the command.
+  const signals = new Signals()
+  const metadata = { command: withoutOptions(command, rest), directory: dirname(path) }
+  let held: Held
+  try {
+    held = await hold(path, metadata, close, signals.early)
+  } catch (error) {
+    if (signals.exitCode !== undefined) return signals.exitCode
+    throw error
+  }
+  if (signals.exitCode !== undefined) {
+    await held.release()
+    return signals.exitCode
+  }
+  try {
+    return await execute(command, rest, held, signals)
+  } finally {
+    await held.release()
+  }
+}
+
+function parse(args: string[]): { path: string; command: string; rest: string[]; close: boolean } {
+  const separator = args.indexOf('--')
+  const own = separator < 0 ? args : args.slice(0, separator)
+  const [command, ...rest] = separator < 0 ? [] : args.slice(separator + 1)
+  const isClose = (arg: string): boolean => arg === '--close' || arg === '-o'
+  const [path, ...more] = own.filter((arg) => !isClose(arg))
+  if (path === undefined || more.length > 0 || command === undefined) throw invalidArgument('arguments', args.join(' '), USAGE)
+  return { path: resolve(path), command, rest, close: own.some(isClose) }
+}
+
+/** Everybody may read the record, and options carry tokens. */
+function withoutOptions(command: string, args: string[]): string {
+  const first = args.findIndex((arg) => arg.startsWith('-'))
+  return [command, ...(first < 0 ? args : args.slice(0, first))].join(' ')
+}
+
+/** Passes signals on to the command; those that come before there is one end the wait for the lock. */
+class Signals {
+  readonly #early = new AbortController()
+  #received: NodeJS.Signals | undefined
+  #command: ChildProcess | undefined
+  #isNew = false
+
+  constructor() {
+    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.on(signal, () => this.#take(signal))
+  }
+
+  /** Raised by a signal that comes before the command is started. */
+  get early(): AbortSignal {
+    return this.#early.signal
+  }
+
+  /** The exit code after such a signal, as of a shell. */
+  get exitCode(): number | undefined {
+    return this.#received === undefined ? undefined : 128 + constants.signals[this.#received]
+  }
+
+  forwardTo(command: ChildProcess): void {
+    this.#command = command
+    this.#isNew = true
+    // A signal that came while the command was being started is handled in the next turn of the event loop.
+    setImmediate(() => setImmediate(() => (this.#isNew = false)))
+  }
+
+  #take(signal: NodeJS.Signals): void {
+    if (this.#command === undefined) {
+      this.#received ??= signal
+      this.#early.abort()
+      return
+    }
+    // A terminal sends its Ctrl-C to the command too; to many programs a second one means 'immediately'. A new command
+    // may have been started after it.
+    if (signal !== 'SIGINT' || this.#isNew || !isatty(0)) this.#command.kill(signal)
+  }
+}
+
+async function hold(path: string, metadata: Record<string, unknown>, close: boolean, signal: AbortSignal): Promise<Held> {
+  const options: LockOptions = { metadata, signal, onWait: reportWait }
+  try {
+    const lock = await acquireLock(path, { ...options, coverChildren: !close })
+    return {
+      env: lock.childEnv(),
+      ...(close ? {} : { inherited: lock.childFd() }),
+      lost: lock.signal,
+      started: () => {},
+      release: async () => void lock.release(),
+    }
+  } catch (error) {
+    // The path is locked by lease. Where something else is not supported the holder reports it.
+    if (close || !isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') throw error
+    return await holdApart(path, metadata, signal)
+  }
+}
+
+let reported = ''
+
+/** Says what the caller waits for: at first, and when it changes. */
+export function reportWait({ path, holder, waitedMs, liveness }: Parameters<NonNullable<LockOptions['onWait']>>[0]): void {
+  const text = `waiting for ${path}, held by ${describeHolder(holder, liveness)}`
+  if (text !== reported && waitedMs > 0) console.error(`warmswap: ${text}`)
+  reported = text
+}
+
+/** Has the lock held by a process that a signal to this one, its group or its terminal does not reach. */
+async function holdApart(path: string, metadata: Record<string, unknown>, signal: AbortSignal): Promise<Held> {
+  const program = fileURLToPath(new URL('./cli.js', import.meta.url))
+  const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(metadata)], { detached: true, stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'] })
+  const ended = once(holder, 'exit')
+  const lifeline = holder.stdio[4] as Stream & { destroy(): void }
+  const end = async (): Promise<void> => {
+    lifeline.destroy()
+    await ended
+  }
+  signal.addEventListener('abort', () => lifeline.destroy(), { once: true })
+  const answer = await Promise.race([once(holder, 'message').then(([message]) => message as FromHolder), ended.then(() => undefined)])
+  if (answer === undefined || !('held' in answer)) {
+    await end()
+    signal.throwIfAborted()
+    throw new WarmswapError(answer?.failed.code ?? 'ERR_CLOSED', answer?.failed.message ?? `the process that was to hold '${path}' has ended`)
+  }
+  const lost = new AbortController()
+  void ended.then(() => lost.abort())
+  holder.on('message', () => lost.abort())
+  return {
+    env: answer.held,
+    inherited: lifeline,
+    lost: lost.signal,
+    started: ({ pid }) => pid !== undefined && tell(holder, { command: pid, started: startOf(pid) }),
+    async release() {
+      tell(holder, { release: true })
+      await end()
+    },
+  }
+}
+
+/** One that has ended is seen by its end. */
+function tell(holder: ChildProcess, message: ToHolder): void {
+  if (holder.connected) holder.send(message, () => {})
+}
+
+async function execute(command: string, args: string[], held: Held, signals: Signals): Promise<number> {
+  const between: IOType[] = Array.from({ length: INHERITED_FD - 3 }, () => 'ignore')
+  const stdio = ['inherit' as const, 'inherit' as const, 'inherit' as const, ...(held.inherited === undefined ? [] : [...between, held.inherited])]
+  const child = spawn(command, args, { stdio, env: { ...process.env, ...held.env } })
+  signals.forwardTo(child)
+  held.started(child)
+  held.lost.addEventListener('abort', () => child.kill('SIGTERM'), { once: true })
+  return await new Promise<number>((done, fail) => {
+    child.once('exit', (code, signal) => done(code ?? 128 + (signal === null ? 0 : constants.signals[signal])))
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      const exitCode = CANNOT_START[error.code ?? '']
+      if (exitCode === undefined) return fail(error)
+      console.error(`warmswap: '${command}' cannot be started: ${error.code}`)
+      done(exitCode)
+    })
+  })
+}

@@ -1,0 +1,135 @@
+/**
+ * The keeper: a process that outlives its host just long enough to end what the host has started. One for each host,
+ * started with the first process that it watches, in a session of its own, so that the signals of a terminal or group do
+ * not reach it. Node cannot ask the kernel for a death signal (prctl PR_SET_PDEATHSIG), but the end of a pipe is as good:
+ * the host holds the other end of this process's standard input, and when the host ends, SIGKILL included, the kernel
+ * closes it. What the host has written before is still in the pipe: a keeper that has just been started loses nothing.
+ *
+ * It is not the parent of what it ends: the kernel gives orphans to init or to the nearest subreaper, which reaps them.
+ */
+
+import { rmSync, writeSync } from 'node:fs'
+import type { Fact } from './facts.js'
+import { type ProcessFacts, isRunning, livingProcesses, parentOf, signalProcess, startOf } from './processes.js'
+import { Environments, Ward } from './ward.js'
+
+const wards = new Map<string, Ward>()
+const folders = new Set<string>()
+const reported = new Set<string>()
+
+/** Processes that fork while they are killed are found by another look. */
+const ROUNDS = 100
+const PAUSE_MS = 20
+/** A process that was being started when its host ended carries its mark once it has called exec. */
+const START_MS = 1000
+/** How often the leaders are looked for: see Ward. */
+const CONFIRM_MS = 10_000
+const PARENT_MS = 200
+/** After the end of a worker its children have this long to end too. */
+const TIDY_MS = 200
+const TIDY_ROUNDS = 10
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+process.title = `warmswap-keeper ${process.ppid}`
+
+let input = ''
+process.stdin.setEncoding('utf8')
+process.stdin.on('data', (text: string) => {
+  const lines = (input + text).split('\n')
+  input = lines.pop() as string
+  for (const line of lines) note(JSON.parse(line) as Fact)
+})
+process.stdin.on('error', () => {})
+process.stdin.on('close', () => void cleanUp().finally(() => process.exit()))
+setInterval(() => wards.forEach((ward) => ward.confirm()), CONFIRM_MS)
+
+function note(fact: Fact): void {
+  if ('charge' in fact) wards.set(fact.charge.mark, new Ward(fact.charge))
+  else if ('leader' in fact) wards.get(fact.of)?.started(fact.leader, fact.started)
+  else if ('ended' in fact) ended(fact.ended)
+  else if ('folder' in fact) folders.add(fact.folder)
+  else if ('done' in fact) done(fact.done)
+  else watchParent(fact)
+}
+
+function ended(mark: string): void {
+  const ward = wards.get(mark)
+  if (ward?.charge.race !== undefined) return ward.ended()
+  if (ward !== undefined) tidy(mark, ward)
+}
+
+/** A worker has ended by itself or was stopped, and its host has killed its group: ends what is left of its session. */
+function tidy(mark: string, ward: Ward, rounds = TIDY_ROUNDS): void {
+  setTimeout(() => {
+    if (kill([ward]) > 0 && rounds > 1) tidy(mark, ward, rounds - 1)
+    else wards.delete(mark)
+  }, TIDY_MS)
+}
+
+function done(folder: string): void {
+  folders.delete(folder)
+  for (const [mark, { charge }] of wards) if (charge.race === folder) wards.delete(mark)
+}
+
+/** A host that outlives its parent, perhaps too busy to see it, starts nothing more. Its end closes the pipe. */
+function watchParent({ host, hostStarted, parent }: Extract<Fact, { host: number }>): void {
+  const timer = setInterval(() => {
+    const now = parentOf(host)
+    const isOrphan = now === undefined ? process.platform !== 'linux' && startOf(parent) === undefined : now !== parent
+    if (!isOrphan) return
+    clearInterval(timer)
+    if (hostStarted === undefined || isRunning(host, hostStarted)) signalProcess(host, 'SIGKILL')
+  }, PARENT_MS)
+}
+
+async function cleanUp(): Promise<void> {
+  await ownEnds()
+  const begun = performance.now()
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const isWaitedFor = [...wards.values()].some(({ isStarting }) => isStarting) && performance.now() - begun < START_MS
+    if (kill([...wards.values()]) === 0 && !isWaitedFor) break
+    await pause()
+  }
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+}
+
+/** Lets those that see the end of their host end by themselves, with their exit handlers. */
+async function ownEnds(): Promise<void> {
+  const begun = performance.now()
+  const isAwaited = (ward: Ward): boolean => performance.now() - begun < ward.charge.graceMs && ward.isRunning
+  wards.forEach((ward) => ward.confirm())
+  while ([...wards.values()].some(isAwaited)) await pause()
+}
+
+/** Kills what belongs to these wards. Returns how many processes were found. */
+function kill(some: readonly Ward[]): number {
+  if (some.length === 0) return 0
+  const living = livingProcesses()
+  const environments = new Environments()
+  const found = new Map<number, ProcessFacts>()
+  const left = new Map<number, ProcessFacts>()
+  for (const ward of some) {
+    const { inside, detached } = ward.members(living, environments)
+    for (const each of inside) found.set(each.pid, each)
+    for (const each of detached) (ward.charge.killDetached ? found : left).set(each.pid, each)
+  }
+  for (const { pid, started } of found.values()) if (process.platform !== 'linux' || startOf(pid) === started) signalProcess(pid, 'SIGKILL')
+  for (const each of left.values()) if (!found.has(each.pid)) report(each)
+  return found.size
+}
+
+function report({ pid, started, command }: ProcessFacts): void {
+  const id = `${pid} ${started}`
+  if (reported.has(id)) return
+  reported.add(id)
+  const text = `warmswap: process ${pid} (${command.slice(0, 200)}) has made a session of its own and outlives the worker that started it; it was left running. Stop it with 'kill ${pid}', or start the worker with killDetached: true\n`
+  try {
+    writeSync(2, text)
+  } catch {
+    // Nobody reads the host's standard error any more.
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+}

@@ -1,0 +1,101 @@
+/** One charge of the keeper: which processes belong to it, on proof. */
+
+import { KEEPER_MARK, WORKER_MARK, type Charge } from './facts.js'
+import { type ProcessFacts, descendsFrom, environmentOf, isRunning, read, startOf } from './processes.js'
+
+interface Leader {
+  readonly pid: number
+  readonly started: string | undefined
+  /** When it was last seen, in processes that the kernel had started by then; `undefined` if it was never seen. */
+  seen: number | undefined
+}
+
+/** What belongs to a charge. */
+export interface Members {
+  /** In the leader's group or session. */
+  readonly inside: ProcessFacts[]
+  /** Started by it, and in a session of their own. */
+  readonly detached: ProcessFacts[]
+}
+
+export class Ward {
+  #leader: Leader | undefined
+  #isStarting = true
+
+  constructor(readonly charge: Charge) {}
+
+  /** Whether the host has announced a start, and has not reported what became of it. */
+  get isStarting(): boolean {
+    return this.#isStarting
+  }
+
+  started(pid: number, started: string | undefined): void {
+    this.#isStarting = false
+    // Off Linux the host does not know: there it costs a program.
+    this.#leader = { pid, started: started ?? startOf(pid), seen: undefined }
+    this.confirm()
+  }
+
+  ended(): void {
+    this.#isStarting = false
+    this.#leader = undefined
+  }
+
+  /** Whether the leader runs. Its number cannot belong to another process until then, nor for some time after. */
+  get isRunning(): boolean {
+    return this.#leader !== undefined && isRunning(this.#leader.pid, this.#leader.started)
+  }
+
+  /** Notes that the leader is there, as long as it is. */
+  confirm(): void {
+    const leader = this.#leader
+    if (leader?.started !== undefined && startOf(leader.pid) === leader.started) leader.seen = forks()
+  }
+
+  /** The processes that are proven to belong to this charge. */
+  members(living: readonly ProcessFacts[], environments: Environments): Members {
+    this.confirm()
+    const leader = this.#isProven() ? this.#leader?.pid : undefined
+    const isInside = ({ group, session }: ProcessFacts): boolean => leader !== undefined && (group === leader || session === leader)
+    const own = new Set(living.filter((each) => isInside(each) || environments.of(each).includes(this.charge.mark)).map(({ pid }) => pid))
+    const all = living.filter((each) => own.has(each.pid) || descendsFrom(each, own, living))
+    // One that was being started when the host ended is killed as a whole: its leader is not known.
+    const belongs = (each: ProcessFacts): boolean => isInside(each) || this.#isStarting
+    return { inside: all.filter(belongs), detached: all.filter((each) => !belongs(each) && !this.#isKeptByAnother(each, environments)) }
+  }
+
+  /**
+   * Whether the number of the group and session still means this leader's. The kernel gives pids out in turn, so a
+   * number is not used again before it has started about as many processes as there are numbers.
+   */
+  #isProven(): boolean {
+    return this.#leader?.seen !== undefined && forks() - this.#leader.seen < PIDS / 2
+  }
+
+  /** Keepers, and what the keeper of a worker that is a host itself ends. */
+  #isKeptByAnother(one: ProcessFacts, environments: Environments): boolean {
+    return environments.of(one).some((each) => each.startsWith(`${KEEPER_MARK}=`) || (each.startsWith(`${WORKER_MARK}=`) && each !== this.charge.mark && this.charge.race === undefined))
+  }
+}
+
+/** The environments of one look at all processes, each read once. */
+export class Environments {
+  readonly #read = new Map<number, string[]>()
+
+  of({ pid }: ProcessFacts): readonly string[] {
+    let environment = this.#read.get(pid)
+    if (environment === undefined) this.#read.set(pid, (environment = environmentOf(pid)))
+    return environment
+  }
+}
+
+/** Where the numbers start again: 32 768 by default on small machines, 99 999 on macOS. */
+const PIDS = Number(read('/proc/sys/kernel/pid_max')) || 99_999
+/** Off Linux: more than any machine starts in a second. */
+const FORKS_A_SECOND = 1000
+
+/** How many processes and threads the kernel has started; off Linux, an upper bound. */
+function forks(): number {
+  if (process.platform !== 'linux') return (performance.now() / 1000) * FORKS_A_SECOND
+  return Number(/^processes (\d+)/m.exec(read('/proc/stat'))?.[1] ?? 0)
+}
