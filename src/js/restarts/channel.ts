@@ -17,7 +17,7 @@ import { messageOf } from '../callbacks.js'
 import { WarmswapError, invalidArgument } from '../errors.js'
 import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
 import { wholeNumber } from '../validate.js'
-import { notBegun } from './handle.js'
+import { type SendContext, isShared, notBegun } from './handle.js'
 import { Incoming } from './incoming.js'
 import { problemOf } from './malformed.js'
 import { mutant } from '../mutant.js'
@@ -49,8 +49,8 @@ const MOST_REFUSALS = 20
 interface Open {
   readonly incarnation: number
   readonly reply: Deferred<unknown>
-  /** Stops listening to the caller's signal. */
-  readonly unlisten: () => void
+  /** Where other requests may have the signal too. */
+  readonly unlisten: (() => void) | undefined
   begun: boolean
   /** Once the answer has begun to come in parts. */
   incoming?: Incoming
@@ -73,16 +73,16 @@ export class Channel<Q, R> {
     private readonly how: CopyMethod,
   ) {}
 
-  send(request: Q, context: { incarnation: number; signal: AbortSignal }): Promise<R> {
+  send(request: Q, context: SendContext): Promise<R> {
     if (this.end) return Promise.reject(notBegun(this.end))
     const id = this.next
     this.next += 1
     try {
       const { incarnation, signal } = checkedContext(context)
-      signal.throwIfAborted()
+      if (signal.aborted) throw signal.reason
       refuseLoss('the request', request, this.how)
       this.postRequest({ warmswap: 'request', id, incarnation, request })
-      return this.expect(id, incarnation, signal)
+      return this.expect(id, context)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -94,12 +94,10 @@ export class Channel<Q, R> {
 
   /** Takes what the worker says; returns false if it is none of ours. Never throws, whatever the worker sent. */
   receive(message: unknown): boolean {
-    if (!isOurs(message)) return false
-    const problem = mutant('trust-worker-messages') ? undefined : problemOf(message)
-    if (problem !== undefined) this.refuse(problem)
-    else if (message.warmswap === 'ready') this.ready.resolve()
-    else if (message.warmswap === 'begun') this.begun(message.id)
-    else this.answer(message)
+    const problem = problemOf(message)
+    if (problem === null) return false
+    if (problem === undefined || mutant('trust-worker-messages')) this.take(message as FromWorker)
+    else this.refuse(problem)
     return true
   }
 
@@ -117,7 +115,7 @@ export class Channel<Q, R> {
     this.end = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how})`)
     this.ready.reject(new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it was ready; it is ready when it calls serveRequests()`))
     for (const { reply, begun, incoming, unlisten } of this.open.values()) {
-      unlisten()
+      unlisten?.()
       incoming?.end({ error: new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) in the middle of its answer`) })
       const error = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it answered`)
       reply.reject(begun ? error : notBegun(error))
@@ -134,12 +132,20 @@ export class Channel<Q, R> {
     }
   }
 
-  private expect(id: number, incarnation: number, signal: AbortSignal): Promise<R> {
+  private expect(id: number, context: SendContext): Promise<R> {
+    const { incarnation, signal } = context
     const reply = deferred<unknown>()
     const abort = (): void => this.cancel(id)
-    signal.addEventListener('abort', abort, { once: true })
-    this.open.set(id, { incarnation, reply, begun: false, unlisten: () => signal.removeEventListener('abort', abort) })
+    signal.addEventListener('abort', abort, ONCE)
+    const unlisten = isShared(context) ? () => signal.removeEventListener('abort', abort) : undefined
+    this.open.set(id, { incarnation, reply, unlisten, begun: false })
     return reply.promise as Promise<R>
+  }
+
+  private take(message: FromWorker): void {
+    if (message.warmswap === 'ready') this.ready.resolve()
+    else if (message.warmswap === 'begun') this.begun(message.id)
+    else this.answer(message)
   }
 
   private begun(id: number): void {
@@ -147,18 +153,12 @@ export class Channel<Q, R> {
     if (open) open.begun = true
   }
 
-  /** Ends the listening of a request that gets no more messages. */
-  private forget(id: number): Open | undefined {
-    const open = this.open.get(id)
-    if (open === undefined) return undefined
-    this.open.delete(id)
-    open.unlisten()
-    return open
-  }
-
   /** Nobody waits for the answer, or for the rest of it, any more. */
   private cancel(id: number): void {
-    if (this.forget(id) === undefined) return
+    const open = this.open.get(id)
+    if (open === undefined) return
+    this.open.delete(id)
+    open.unlisten?.()
     this.calledOff.add(id)
     if (!this.end) this.post({ warmswap: 'cancel', id })
   }
@@ -174,11 +174,14 @@ export class Channel<Q, R> {
     if (open?.incarnation !== message.incarnation || inParts !== (open.incoming !== undefined)) {
       return this.refuse(`answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`)
     }
-    if (isLast) this.forget(message.id)
-    this.take(message, open)
+    if (isLast) {
+      this.open.delete(message.id)
+      open.unlisten?.()
+    }
+    this.settle(message, open)
   }
 
-  private take(message: Saying, open: Open): void {
+  private settle(message: Saying, open: Open): void {
     const failure = 'error' in message && message.error ? { error: fromRemote(message.error, 'in the worker') } : undefined
     if (message.warmswap === 'part') this.takePart(message, open)
     else if (message.warmswap === 'end') open.incoming?.end(failure)
@@ -203,20 +206,14 @@ export class Channel<Q, R> {
   }
 }
 
-function checkedContext(context: { incarnation: number; signal: AbortSignal }): { incarnation: number; signal: AbortSignal } {
+const ONCE = { once: true }
+
+function checkedContext(context: SendContext): SendContext {
   if (typeof context !== 'object' || context === null) throw invalidArgument('context', context, 'an object with incarnation and signal')
   const { incarnation, signal } = context
   wholeNumber('context.incarnation', incarnation)
-  if (!(signal instanceof AbortSignal)) throw invalidArgument('context.signal', signal, 'an AbortSignal')
+  if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') throw invalidArgument('context.signal', signal, 'an AbortSignal')
   return context
-}
-
-/** Of the hand-over of a generation, which has the same channel (bundles/hand-over.ts). */
-const HAND_OVER: readonly unknown[] = ['ask', 'taken', 'refused', 'offer']
-
-/** What has no field `warmswap` is between the program and its worker. */
-function isOurs(message: unknown): message is FromWorker {
-  return typeof message === 'object' && message !== null && 'warmswap' in message && !HAND_OVER.includes(message.warmswap)
 }
 
 /** Reports a message that could not even be read. */

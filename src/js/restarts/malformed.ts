@@ -10,22 +10,30 @@ type Fields = Record<string, unknown>
 type Check = (message: Fields) => string | undefined
 
 /** What each kind of message needs, apart from its kind. */
-const CHECKS: Record<string, Check> = {
-  ready: () => undefined,
-  begun: needsId,
-  reply: (message) => needsRequest(message) ?? ('error' in message ? needsError(message.error) : needsValue(message)),
-  stream: needsRequest,
-  part: (message) => needsRequest(message) ?? needsValue(message),
-  end: (message) => needsRequest(message) ?? (message.error === undefined ? undefined : needsError(message.error)),
-}
+const CHECKS = new Map<unknown, Check>([
+  ['reply', (message) => needsRequest(message) ?? ('error' in message ? needsError(message.error) : needsValue(message))],
+  ['begun', needsId],
+  ['part', (message) => needsRequest(message) ?? needsValue(message)],
+  ['stream', needsRequest],
+  ['end', (message) => needsRequest(message) ?? (message.error === undefined ? undefined : needsError(message.error))],
+  ['ready', () => undefined],
+])
 
-/** What is wrong with the message; undefined for a good one. */
-export function problemOf(message: object): string | undefined {
+/** Of the hand-over of a generation, which has the same channel (bundles/hand-over.ts). */
+const HAND_OVER: readonly unknown[] = ['ask', 'taken', 'refused', 'offer']
+
+/**
+ * What is wrong with a message; undefined for a good one, and null for one that is not between coordinator and worker: what
+ * has no field `warmswap` is between the program and its worker.
+ */
+export function problemOf(message: unknown): string | undefined | null {
+  if (typeof message !== 'object' || message === null) return null
   const fields = message as Fields
   const { warmswap: kind } = fields
-  if (typeof kind !== 'string' || !Object.hasOwn(CHECKS, kind)) return `sent a message of an unknown kind (${messageOf(kind).slice(0, 50)}); it was refused`
-  const problem = CHECKS[kind]?.(fields)
-  return problem === undefined ? undefined : `sent a malformed '${kind}' message: ${problem}; it was refused`
+  const check = CHECKS.get(kind)
+  if (check === undefined) return !('warmswap' in fields) || HAND_OVER.includes(kind) ? null : `sent a message of an unknown kind (${messageOf(kind).slice(0, 50)}); it was refused`
+  const problem = check(fields)
+  return problem === undefined ? undefined : `sent a malformed '${kind as string}' message: ${problem}; it was refused`
 }
 
 function needsId({ id }: Fields): string | undefined {

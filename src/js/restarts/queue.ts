@@ -30,6 +30,8 @@ export interface Answerer<Q, R> {
   readonly incarnation: number
   readonly inFlight: Set<Request<Q, R>>
   send(request: Q, signal: AbortSignal): Promise<R | LongAnswer>
+  /** Called after a request was taken out of `inFlight`. */
+  released(): void
 }
 
 /** One request until it is answered. */
@@ -149,8 +151,11 @@ export class RequestQueue<Q, R> {
   }
 
   private release(request: Request<Q, R>): void {
-    request.answerer?.inFlight.delete(request)
+    const { answerer } = request
+    if (answerer === undefined) return
     request.answerer = undefined
+    answerer.inFlight.delete(request)
+    answerer.released()
   }
 
   private forget(request: Request<Q, R>): void {

@@ -5,7 +5,7 @@ import type { Pin } from '../bundles.js'
 import { WarmswapError } from '../errors.js'
 import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
 import { callback } from '../validate.js'
-import type { FromWorker, Saying, ToWorker } from './channel.js'
+import type { FromWorker, ToWorker } from './channel.js'
 import { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
 import { toRemote } from './remote-error.js'
@@ -91,7 +91,7 @@ async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, inc
     const value = await handler(request as Q, { incarnation, signal: call.signal })
     const parts = partsOf(value)
     if (parts) await answerInParts(host, { id, incarnation }, call, parts)
-    else await sayWhole(host, { warmswap: 'reply', id, incarnation, value })
+    else await host.say({ warmswap: 'reply', id, incarnation, value: whole(host, value) })
   } catch (error) {
     await host.say({ warmswap: 'reply', id, incarnation, error: toRemote(error) })
   }
@@ -99,15 +99,20 @@ async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, inc
 
 async function answerInParts(host: Host, request: { id: number; incarnation: number }, call: Call, parts: Parts): Promise<void> {
   await host.say({ warmswap: 'stream', ...request })
-  const end = await call.pour(parts, (value) => sayWhole(host, { warmswap: 'part', ...request, value })).then(() => ({}), (error: unknown) => ({ error: toRemote(error) }))
+  const end = await call.pour(parts, async (value) => host.say({ warmswap: 'part', ...request, value: whole(host, value) })).then(() => ({}), (error: unknown) => ({ error: toRemote(error) }))
   await host.say({ warmswap: 'end', ...request, ...end })
 }
 
-/** Rejects with ERR_INVALID_ARGUMENT where the host would not get the value as it is. */
-async function sayWhole(host: Host, message: Saying & { value: unknown }): Promise<void> {
-  refuseLoss('the answer', message.value, host.how)
+/** The value, if the host gets it as it is. Throws ERR_INVALID_ARGUMENT otherwise. */
+function whole<T>(host: Host, value: T): T {
+  refuseLoss('the answer', value, host.how)
+  return value
+}
+
+/** Only a message with a value can fail to be copied. */
+function copied(post: () => unknown): void {
   try {
-    await host.say(message)
+    post()
   } catch (error) {
     throw uncopyable('the answer', error)
   }
@@ -120,7 +125,7 @@ function overThread(): Host {
     how: 'clone',
     listen: (receive) => void port.on('message', receive),
     // A posted message is in the host's queue, which is emptied also when this thread is terminated.
-    say: async (message) => port.postMessage(message),
+    say: async (message) => copied(() => port.postMessage(message)),
   }
 }
 
@@ -133,7 +138,7 @@ function overProcess(): Host {
       new Promise((resolve, reject) => {
         // The callback comes once the message is in the kernel's pipe. Without a host nobody misses it.
         try {
-          process.send?.(message, undefined, undefined, () => resolve())
+          copied(() => process.send?.(message, undefined, undefined, () => resolve()))
         } catch (error) {
           reject(error)
         }

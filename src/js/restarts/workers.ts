@@ -9,7 +9,7 @@
 
 import type { BundleStore, Pin } from '../bundles.js'
 import { WarmswapError, invalidArgument } from '../errors.js'
-import { type WorkerHandle, checkedHandle } from './handle.js'
+import { type WorkerHandle, checkedHandle, contextOfOne } from './handle.js'
 import { LongAnswer } from './long-answer.js'
 import { mutant } from '../mutant.js'
 import { partsOf } from './parts.js'
@@ -65,14 +65,13 @@ class Worker<Q, R> implements Answerer<Q, R> {
   }
 
   async send(request: Q, signal: AbortSignal): Promise<R | LongAnswer> {
-    try {
-      const answer = await this.handle.send(request, { incarnation: this.incarnation, signal })
-      const parts = partsOf(answer)
-      return parts ? this.keep(new LongAnswer(parts)) : answer
-    } finally {
-      // After the queue has settled the request and taken it out of the set.
-      setImmediate(() => this.tellIfEmpty())
-    }
+    const answer = await this.handle.send(request, contextOfOne(this.incarnation, signal))
+    const parts = partsOf(answer)
+    return parts ? this.keep(new LongAnswer(parts)) : answer
+  }
+
+  released(): void {
+    this.tellIfEmpty()
   }
 
   private keep(answer: LongAnswer): LongAnswer {
