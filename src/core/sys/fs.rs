@@ -111,17 +111,17 @@ pub fn open_regular(path: &Path, flags: OFlags) -> Result<File> {
             expect_regular(stat_file(&file, path)?, path)?;
             Ok(file)
         }
-        Err(error) => Err(explain(error, path)),
+        Err(error) => Err(explain(error, || stat(path), path)),
     }
 }
 
 /// Names what is in the place of a regular file, where `open` only returned an errno.
-fn explain(error: Error, path: &Path) -> Error {
+pub(super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, path: &Path) -> Error {
     const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
     const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
     const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
     match error.errno() {
-        Some(ELOOP | EISDIR | ENXIO) => match stat(path).and_then(|stat| expect_regular(stat, path)) {
+        Some(ELOOP | EISDIR | ENXIO) => match stat().and_then(|stat| expect_regular(stat, path)) {
             Err(named) if named.errno() != Some(rustix::io::Errno::NOENT.raw_os_error()) => named,
             _ => error,
         },
@@ -130,7 +130,7 @@ fn explain(error: Error, path: &Path) -> Error {
 }
 
 /// Fails if an entry is not a regular file: with `ELOOP`, `EISDIR` or `ENXIO`, and a message that names what it is.
-fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
+pub(super) fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
     let (found, errno) = match stat.kind {
         Kind::File => return Ok(()),
         Kind::Directory => ("a directory", rustix::io::Errno::ISDIR),
@@ -169,7 +169,7 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
             expect_regular(stat_file(&file, path)?, path)?;
             Ok(file)
         }
-        Err(error) => Err(explain(error, path)),
+        Err(error) => Err(explain(error, || stat(path), path)),
     }
 }
 
