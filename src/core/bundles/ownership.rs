@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use crate::core::error::{Error, Optional, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Stat};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{dir, fault};
 
 use super::layout::{DIRECTORIES, Layout};
 
@@ -41,11 +42,20 @@ pub(super) struct Ownership {
     is_trusted: bool,
 }
 
+fn is_mount_root(root: &Path) -> bool {
+    let Some((parent, name)) = root.parent().zip(root.file_name()) else {
+        return true;
+    };
+    Directory::open_followed(parent)
+        .and_then(|parent| parent.is_mount_root(name, root))
+        .unwrap_or(false)
+}
+
 impl Ownership {
     pub(super) fn of(root: &Path, stat: Stat) -> Result<Self> {
         let above = Surroundings::of(root.parent().unwrap_or(root))?;
         // Only root mounts: a mount point is not a stranger's trap.
-        let is_trusted = above.trusts(&stat) || dir::is_mount_root(root).unwrap_or(false);
+        let is_trusted = above.trusts(&stat) || is_mount_root(root);
         Ok(Self {
             is_trusted: is_trusted || fault::mutant("trust-any-owner"),
             root: Surroundings::new(root, stat),

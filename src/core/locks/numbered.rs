@@ -306,8 +306,12 @@ impl Numbered {
     /// Gives a record back, in one step.
     pub(super) fn free(&self, n: u64) -> Result<()> {
         let free = Name::free(n).text();
-        self.directory
-            .rename(&Name::held(n).text(), &free, &self.path.join(&free))
+        self.directory.rename(
+            &Name::held(n).text(),
+            &self.directory,
+            &free,
+            &self.path.join(&free),
+        )
     }
 
     /// Replaces a held record. `next` is a path that only this call uses.

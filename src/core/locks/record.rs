@@ -299,7 +299,7 @@ pub(super) fn read_in(
     name: &OsStr,
     path: &Path,
 ) -> Result<Option<(Vec<u8>, Contents)>> {
-    interpret(directory.open_regular(name, path), path)
+    interpret(directory.open_regular_with_stat(name, OFlags::RDONLY, path), path)
 }
 
 fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {

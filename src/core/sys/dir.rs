@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 
-use crate::core::error::Result;
+use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Entry, Stat};
 
@@ -61,23 +61,43 @@ impl Directory {
         .map(File::from)
     }
 
-    /// Opens a regular file in this directory for reading. Anything else of that name is an error that names it, and
-    /// nothing blocks.
-    pub fn open_regular(&self, name: &OsStr, path: &Path) -> Result<(File, Stat)> {
-        let file = self.open_file(name, path)?;
-        let stat = fs::stat_file(&file, path)?;
-        fs::expect_regular(stat, path)?;
-        Ok((file, stat))
-    }
-
     /// A descriptor of this directory, for the calls that lock it.
     pub fn to_file(&self, path: &Path) -> Result<File> {
         fs::call("fcntl", path, || self.0.try_clone()).map(File::from)
     }
 
-    /// What this directory itself is.
-    pub fn own_stat(&self, path: &Path) -> Result<Stat> {
-        fs::stat_file(&self.0, path)
+    /// Opens an existing regular file in this directory. Anything else is an error that names it, and nothing blocks.
+    pub fn open_regular(&self, name: &OsStr, flags: OFlags, path: &Path) -> Result<File> {
+        self.regular(name, flags, Mode::empty(), path)
+            .map(|(file, _)| file)
+    }
+
+    /// As [`open_regular`](Self::open_regular), with what `fstat` returned.
+    pub fn open_regular_with_stat(&self, name: &OsStr, flags: OFlags, path: &Path) -> Result<(File, Stat)> {
+        self.regular(name, flags, Mode::empty(), path)
+    }
+
+    /// Opens a regular file for reading and writing, and makes it if it does not exist.
+    pub fn open_or_create(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
+        self.regular(
+            name,
+            OFlags::RDWR | OFlags::CREATE,
+            Mode::from_raw_mode(mode),
+            path,
+        )
+        .map(|(file, _)| file)
+    }
+
+    fn regular(&self, name: &OsStr, flags: OFlags, mode: Mode, path: &Path) -> Result<(File, Stat)> {
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow() | OFlags::CLOEXEC;
+        let opened = fs::call("openat", path, || rustix::fs::openat(&self.0, name, flags, mode));
+        match opened.map(File::from) {
+            Ok(file) => {
+                let stat = fs::stat_file(&file, path)?;
+                fs::expect_regular(stat, path).map(|()| (file, stat))
+            }
+            Err(error) => Err(fs::explain(error, || self.stat(name, path), path)),
+        }
     }
 
     /// Makes a new file; `AlreadyExists` if there is an entry of that name. The umask applies to the mode.
@@ -114,6 +134,11 @@ impl Directory {
             rustix::fs::statat(&self.0, name, stat_flags())
         })
         .map(|stat| fs::convert(&stat))
+    }
+
+    /// What this directory itself is.
+    pub fn own_stat(&self, path: &Path) -> Result<Stat> {
+        fs::stat_file(&self.0, path)
     }
 
     /// The text of a link in this directory.
@@ -167,13 +192,6 @@ impl Directory {
         })
     }
 
-    /// Gives an entry of this directory another name in it; a file of that name is replaced.
-    pub fn rename(&self, name: &OsStr, new_name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("rename", path, || {
-            rustix::fs::renameat(&self.0, name, &self.0, new_name)
-        })
-    }
-
     /// Moves what is at the path `from` into this directory; a file of that name is replaced.
     pub fn rename_into(&self, from: &Path, name: &OsStr, path: &Path) -> Result<()> {
         fs::call("rename", path, || rustix::fs::renameat(CWD, from, &self.0, name))
@@ -191,6 +209,36 @@ impl Directory {
         fs::call("futimens", path, || rustix::fs::futimens(&self.0, &NOW))
     }
 
+    /// Moves an entry of this directory to the directory `to`; a file or an empty directory of that name is replaced.
+    pub fn rename(&self, name: &OsStr, to: &Self, new_name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("rename", path, || {
+            rustix::fs::renameat(&self.0, name, &to.0, new_name)
+        })
+    }
+
+    /// Exchanges an entry of this directory with one of the directory `with`, in one step.
+    pub fn exchange(&self, name: &OsStr, with: &Self, other: &OsStr, path: &Path) -> Result<()> {
+        fs::call("renameat2", path, || {
+            rustix::fs::renameat_with(&self.0, name, &with.0, other, RenameFlags::EXCHANGE)
+        })
+    }
+
+    /// Removes an entry and everything below it. `path` must still lead to it: the removal itself goes by the path.
+    pub fn remove_tree(&self, name: &OsStr, path: &Path) -> Result<()> {
+        if self.stat(name, path).optional()?.is_none() {
+            return Ok(());
+        }
+        let (own, found) = (
+            self.own_stat(path)?,
+            path.parent().map(fs::stat_followed).transpose()?,
+        );
+        if found.is_none_or(|found| (found.device, found.inode) != (own.device, own.inode)) {
+            let message = format!("'{}' was moved while it was in use", path.display());
+            return Err(Error::new(Code::Io, message).at(path));
+        }
+        fs::remove_tree(path)
+    }
+
     /// Removes a file or a link of this directory.
     pub fn remove_file(&self, name: &OsStr, path: &Path) -> Result<()> {
         fs::call("unlinkat", path, || {
@@ -203,6 +251,34 @@ impl Directory {
         fs::call("unlinkat", path, || {
             rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)
         })
+    }
+
+    /// Whether something is mounted at exactly this entry, a bind mount of its own filesystem included.
+    #[cfg(target_os = "linux")]
+    pub fn is_mount_root(&self, name: &OsStr, path: &Path) -> Result<bool> {
+        use rustix::fs::{StatxAttributes, StatxFlags};
+        let stat = fs::call("statx", path, || {
+            rustix::fs::statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
+        })?;
+        if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        }
+        self.is_on_another_device(name, path)
+    }
+
+    /// Whether something is mounted at exactly this entry.
+    #[cfg(not(target_os = "linux"))]
+    pub fn is_mount_root(&self, name: &OsStr, path: &Path) -> Result<bool> {
+        self.is_on_another_device(name, path)
+    }
+
+    fn is_on_another_device(&self, name: &OsStr, path: &Path) -> Result<bool> {
+        Ok(self.stat(name, path)?.device != self.own_stat(path)?.device)
+    }
+
+    /// The descriptor as a file, for its kernel lock.
+    pub fn into_file(self) -> File {
+        File::from(self.0)
     }
 }
 
@@ -268,32 +344,6 @@ pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -
         }
     }
     Ok(bytes.len() - start)
-}
-
-/// Whether something is mounted at exactly this directory, a bind mount of its own filesystem included.
-#[cfg(target_os = "linux")]
-pub fn is_mount_root(path: &Path) -> Result<bool> {
-    use rustix::fs::{StatxAttributes, StatxFlags};
-    let stat = fs::call("statx", path, || {
-        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
-    })?;
-    if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
-        return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
-    }
-    differs_from_parent(path)
-}
-
-/// Whether something is mounted at exactly this directory.
-#[cfg(not(target_os = "linux"))]
-pub fn is_mount_root(path: &Path) -> Result<bool> {
-    differs_from_parent(path)
-}
-
-fn differs_from_parent(path: &Path) -> Result<bool> {
-    let Some(parent) = path.parent() else {
-        return Ok(true);
-    };
-    Ok(fs::stat(path)?.device != fs::stat_followed(parent)?.device)
 }
 
 #[expect(

@@ -119,17 +119,17 @@ pub fn open_regular_with_stat(path: &Path, flags: OFlags) -> Result<(File, Stat)
             expect_regular(stat, path)?;
             Ok((file, stat))
         }
-        Err(error) => Err(explain(error, path)),
+        Err(error) => Err(explain(error, || stat(path), path)),
     }
 }
 
 /// Names what is in the place of a regular file, where `open` only returned an errno.
-fn explain(error: Error, path: &Path) -> Error {
+pub(super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, path: &Path) -> Error {
     const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
     const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
     const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
     match error.errno() {
-        Some(ELOOP | EISDIR | ENXIO) => match stat(path).and_then(|stat| expect_regular(stat, path)) {
+        Some(ELOOP | EISDIR | ENXIO) => match stat().and_then(|stat| expect_regular(stat, path)) {
             Err(named) if named.errno() != Some(rustix::io::Errno::NOENT.raw_os_error()) => named,
             _ => error,
         },
@@ -177,7 +177,7 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
             expect_regular(stat_file(&file, path)?, path)?;
             Ok(file)
         }
-        Err(error) => Err(explain(error, path)),
+        Err(error) => Err(explain(error, || stat(path), path)),
     }
 }
 
