@@ -265,6 +265,8 @@ interface Holder {
    * are the child's, and are missing where it cannot be seen from here.
    */
   readonly inheritedFrom?: number;
+  /** Why its directory is never taken over: it holds files that are not a lock's. */
+  readonly note?: string;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
 type Liveness = 'alive' | 'dead' | 'unknown';
@@ -318,31 +320,44 @@ interface Lock extends Disposable {
   };
 }
 /**
- * Takes a lock, waiting for it. `path` is the lock directory itself; any name, its parent is made. It exists
- * while the lock is held, or was left by a dead holder.
+ * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
+ * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
  *
- * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_UNSUPPORTED where the
- * filesystem cannot give what was asked for, with ERR_IO.
+ * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
+ * dead holder. To lock an existing folder, lock `${folder}.lock`.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
+ * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
+ * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
  */
 declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
 /** Takes the lock if it is free now; `null` where it is not. */
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
 /** Runs a task under the lock, and gives it back however the task ends. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
-/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
+/**
+ * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
+ * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
+ * lock's.
+ */
 declare function inspectLock(path: string): Promise<{
   path: string;
   held: boolean;
   holder: Holder | null;
   liveness: Liveness | null;
   ageMs: number | null;
+  warning: string | null;
 }>;
-/** Wait until nobody holds it; takes nothing, but removes what a provably dead holder left. */
+/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
 declare function waitForLock(path: string, options?: LockOptions): Promise<{
   waitedMs: number;
   orphaned: boolean;
 }>;
-/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
+/**
+ * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
+ * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
+ * of root or of the directory's owner.
+ */
 declare function sweepLocks(directory: string): Promise<{
   removed: string[];
   held: string[];

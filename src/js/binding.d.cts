@@ -350,6 +350,8 @@ export interface NativeInspection {
   liveness?: 'alive' | 'dead' | 'unknown'
   /** Milliseconds since it was taken. */
   ageMs?: number
+  /** Why the path cannot be locked, or why what is there is never taken over. */
+  warning?: string
 }
 
 /** The end of an inspect or remove. */

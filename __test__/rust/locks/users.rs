@@ -97,11 +97,11 @@ fn b_users_and_root_follow_each_other_in_a_sticky_directory() {
 /// What a stranger has put next to a lock is neither used nor removed nor moved, and stops nobody.
 #[test]
 fn b_a_strangers_neighbours_are_left_alone() {
+    const TOKEN: &str = "ba4c63ce-d572-4434-843e-e874296731e2";
     if !is_root() {
         eprintln!("SKIPPED: only root can make files of other users");
         return;
     }
-    const TOKEN: &str = "ba4c63ce-d572-4434-843e-e874296731e2";
     for mode in MODES {
         let arena = sticky();
         let locks = arena.locks();

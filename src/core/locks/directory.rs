@@ -319,10 +319,13 @@ pub(super) fn touch(lock: &LockPath) -> Result<()> {
 }
 
 /// Moves our directory away: to be the next holder's, or where there is a spare already to where it is removed
-/// once the lock is free. `true` if it is there.
-pub(super) fn withdraw(lock: &LockPath, tombstone: &Path) -> bool {
-    shared::rename_new(lock.directory(), &lock.spare()).is_err()
-        && fs::rename(lock.directory(), tombstone).is_ok()
+/// once the lock is free: that path is returned.
+pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
+    if shared::rename_new(lock.directory(), &lock.spare()).is_ok() {
+        return None;
+    }
+    let tombstone = lock.tombstone();
+    fs::rename(lock.directory(), &tombstone).ok().map(|()| tombstone)
 }
 
 /// Gives a prepared directory its name. `false` where there is something of that name: even an empty

@@ -345,8 +345,7 @@ impl Held {
         if standing != Directory::Ours {
             return None;
         }
-        let tombstone = self.lock.tombstone();
-        directory::withdraw(&self.lock, &tombstone).then_some(tombstone)
+        directory::withdraw(&self.lock)
     }
 
     /// Whose the lock directory is.
