@@ -3,6 +3,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
+import { signalProcess } from '../../src/js/keeper/processes.js'
 import { isAlive } from '../support/alive.js'
 import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
@@ -22,7 +23,7 @@ const hosts: Child[] = []
 
 // What a test that fails leaves, in groups of their own.
 afterEach(() => {
-  for (const pid of hosts.splice(0).flatMap(workersOf)) process.kill(pid, 'SIGKILL')
+  for (const pid of hosts.splice(0).flatMap(workersOf)) for (const each of [pid, -pid]) signalProcess(each, 'SIGKILL')
 })
 
 function startHost(memory: string, options: Record<string, unknown> = {}): Child {
