@@ -170,7 +170,7 @@ fn make_beside(store: &Store, link: &Path) -> Result<PathBuf> {
     fs::create_directories(parent)?;
     let parent = fs::canonicalize(parent)?;
     sweep_beside(store, link)?;
-    fs::symlink(&relative_to(&parent, &store.layout.pointer()), &temporary)?;
+    fs::symlink(&relative_to(&parent, store.layout.pointer()), &temporary)?;
     Ok(temporary)
 }
 
