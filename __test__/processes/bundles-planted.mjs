@@ -42,11 +42,15 @@ const calls = (root, store) => ({
   ensure: async () => (await store.ensure((stage) => stage.write('a', 'ensured'), { fingerprint: String(Math.random()), timeoutMs: 500 })).release(),
   open: async () => (await openBundles(root)).close(),
   build: async () => {
-    await using coordinator = openCoordinator(store, { start: () => Promise.reject(new Error('no worker here')) })
+    const coordinator = openCoordinator(store, { start: () => Promise.reject(new Error('no worker here')) })
     const need = { atLeast: coordinator.change(), timeoutMs: 500 }
-    await coordinator.build(need, () => Promise.reject(new Error('on purpose'))).catch((error) => {
+    try {
+      await coordinator.build(need, () => Promise.reject(new Error('on purpose')))
+    } catch (error) {
       if (error.message !== 'on purpose') throw error
-    })
+    } finally {
+      await coordinator.close()
+    }
   },
 })
 

@@ -32,6 +32,8 @@ export declare class NativeBuildLock {
 export declare class NativeBundles {
   /** The canonical root. */
   get root(): string
+  /** The store's own name. */
+  get id(): string | null
   /** What the URLs of this store have to carry, because this process has had another store at the same path. */
   get distinguishingId(): string | null
   /** The filesystem's name. */

@@ -125,6 +125,12 @@ impl NativeBundles {
         self.shared.store.layout().root().to_string_lossy().into_owned()
     }
 
+    /// The store's own name.
+    #[napi(getter)]
+    pub fn id(&self) -> Option<String> {
+        self.shared.store.id().map(str::to_owned)
+    }
+
     /// What the URLs of this store have to carry, because this process has had another store at the same path.
     #[napi(getter)]
     pub fn distinguishing_id(&self) -> Option<String> {

@@ -17,11 +17,16 @@ pub(super) const DIRECTORIES: [&str; 5] = ["gens", "pins", "owners", "stage", "t
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    /// Made once: each pin reads it twice.
+    pointer: PathBuf,
 }
 
 impl Layout {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            pointer: root.join("current"),
+            root,
+        }
     }
 
     /// The store's own directory, canonical.
@@ -39,8 +44,8 @@ impl Layout {
     }
 
     /// The symlink that names the current generation: the one authority.
-    pub fn pointer(&self) -> PathBuf {
-        self.file("current")
+    pub fn pointer(&self) -> &Path {
+        &self.pointer
     }
 
     /// The symlink that names the view to which links such as `dist` lead; it exists once the store has had a link.
@@ -116,12 +121,18 @@ pub(super) fn name_of(number: u64) -> String {
 /// The number behind a name, 1 to [`MAX_NUMBER`]; `None` for what is no generation of ours.
 pub(super) fn number_of(name: &OsStr) -> Option<u64> {
     let name = name.to_str()?;
-    let number = name
-        .parse()
-        .ok()
-        .filter(|number| (1..=MAX_NUMBER).contains(number))?;
     // Only the canonical form: `+7` and `0000007` parse, but no writer makes them.
-    (name_of(number) == name).then_some(number)
+    let is_canonical = match name.len() {
+        0..6 => false,
+        6 => true,
+        _ => !name.starts_with('0'),
+    };
+    if !is_canonical || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    name.parse()
+        .ok()
+        .filter(|number| (1..=MAX_NUMBER).contains(number))
 }
 
 #[cfg(test)]

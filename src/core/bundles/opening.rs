@@ -14,6 +14,7 @@ use super::collect::Trash;
 use super::layout::Layout;
 use super::lock::FileLock;
 use super::ownership::{Ownership, check_directories};
+use super::pin::Recent;
 use super::presence::Identity;
 use super::store::{Options, Store, boot, check_format, configure, create, make_directories};
 use super::writer::Writer;
@@ -68,6 +69,7 @@ impl Opening {
             key: (stat.device, stat.inode),
             identity: Identity::read(&layout, (stat.device, stat.inode)),
             ownership: Ownership::of(layout.root(), stat)?,
+            recent: Recent::default(),
             durability: options.durability,
             link: options.link.clone(),
             adopt: options.adopt,
@@ -123,7 +125,11 @@ impl Opening {
         }
         configure(&store.layout, &options)?;
         let after_reboot = !recover::is_of_this_boot(&store)?;
-        store.identity.ensure(&store.layout)?;
+        match store.identity.ensure(&store.layout) {
+            // A store of an older version on a full disk is good for reading.
+            Err(error) if made.is_none() && is_full(&error) => {}
+            made => made?,
+        }
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
             // What verifies is served, also where nothing can be noted down.
@@ -149,7 +155,7 @@ pub(super) fn is_full(error: &Error) -> bool {
 }
 
 fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {
-    if let Err(stranger) = store.check_writable() {
+    if let Err(stranger) = store.ownership.check(&store.layout) {
         // Reading needs no trust.
         let reads = existing && asks_for_nothing(options);
         return if reads { Ok(Lock::Refused) } else { Err(stranger) };

@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 
@@ -17,6 +18,7 @@ use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{fault, flock};
 
 use super::head::{corrupt, gone, nothing_published};
+use super::layout::Layout;
 use super::pointer;
 use super::presence::{self, Facts};
 use super::recover::is_usable;
@@ -73,6 +75,35 @@ pub fn owner_ends(owner: Owner) {
     });
 }
 
+/// Where one generation is, and its tree as it was when it was last compared through this handle.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    pin: PathBuf,
+    tree: PathBuf,
+    compared: Mutex<Option<Facts>>,
+}
+
+/// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
+/// tree is the same directory without a change, a look at the store's id.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
+
+impl Recent {
+    fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*recent {
+            Some(place) if place.number == number => Arc::clone(place),
+            _ => Arc::clone(recent.insert(Arc::new(Place {
+                number,
+                pin: layout.pin(number),
+                tree: layout.tree(number),
+                compared: Mutex::default(),
+            }))),
+        }
+    }
+}
+
 /// Pins the generation that is current now. Never waits, and starts again only while the pointer changes.
 pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
     pin_what_is_current(store, owner).map_err(|error| store.explain(error))
@@ -84,31 +115,31 @@ fn pin_what_is_current(store: &Store, owner: Owner) -> Result<u64> {
         let Some(number) = current(store)? else {
             return Err(nothing_published(&store.layout));
         };
-        if share(store, owner, number)? {
+        let place = store.recent.place(&store.layout, number);
+        if share(store, owner, &place)? {
             return Ok(number);
         }
-        match lock_shared(store, number)? {
+        match lock_shared(&place.pin)? {
             Locked::Held(file, stat) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
                 if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
-                    store.check_present()?;
-                    let Some(tree) = compared(store, number, &stat)? else {
-                        return Err(corrupt(number, "its tree is missing").at(&store.layout.tree(number)));
+                    let Some(tree) = compared(store, &place, &stat)? else {
+                        return Err(corrupt(number, "its tree is missing").at(&place.tree));
                     };
                     insert(store, owner, number, file, tree)?;
                     return Ok(number);
                 }
             }
             Locked::Missing if seen == Some(number) => {
-                return Err(corrupt(number, "its lock file is missing").at(&store.layout.pin(number)));
+                return Err(corrupt(number, "its lock file is missing").at(&place.pin));
             }
             Locked::Busy if seen == Some(number) => {
                 return Err(corrupt(
                     number,
                     "its lock file is locked by a process that is not a reader",
                 )
-                .at(&store.layout.pin(number)));
+                .at(&place.pin));
             }
             Locked::Missing | Locked::Busy => {}
         }
@@ -132,14 +163,14 @@ pub fn pin_number(store: &Store, owner: Owner, number: u64) -> Result<()> {
 }
 
 fn pin_what_is(store: &Store, owner: Owner, number: u64) -> Result<()> {
-    if share(store, owner, number)? {
+    let place = store.recent.place(&store.layout, number);
+    if share(store, owner, &place)? {
         return Ok(());
     }
-    let Locked::Held(file, stat) = lock_shared(store, number)? else {
+    let Locked::Held(file, stat) = lock_shared(&place.pin)? else {
         return Err(gone(number));
     };
-    store.check_present()?;
-    match compared(store, number, &stat)? {
+    match compared(store, &place, &stat)? {
         Some(tree) => insert(store, owner, number, file, tree),
         // A lock file without its generation is a publish in progress.
         None => Err(gone(number)),
@@ -149,17 +180,24 @@ fn pin_what_is(store: &Store, owner: Owner, number: u64) -> Result<()> {
 /// The tree of a generation; `None` where it is missing. What one stat shows decides: the lock file has the tree's time
 /// of change as its own. Where they differ, something was added to, removed from or renamed in the tree's top directory,
 /// and a look at all entries decides whether content is missing or altered. `pin` is the lock file.
-fn compared(store: &Store, number: u64, pin: &Stat) -> Result<Option<Facts>> {
-    let Some(tree) = presence::directory(&store.layout.tree(number))? else {
+fn compared(store: &Store, place: &Place, pin: &Stat) -> Result<Option<Facts>> {
+    let Some(tree) = presence::directory(&place.tree)? else {
         return Ok(fault::mutant("no-recheck").then(|| Facts::of(pin)));
     };
+    let facts = Facts::of(&tree);
+    let mut compared = place.compared.lock().unwrap_or_else(PoisonError::into_inner);
+    if *compared == Some(facts) {
+        return Ok(Some(facts));
+    }
+    store.check_present()?;
+    let number = place.number;
     if tree.changed_ns != pin.modified_ns && !is_usable(store, number, &Cancel::new())? {
         return Err(
-            corrupt(number, "files in it were removed or altered; verify() lists them")
-                .at(&store.layout.tree(number)),
+            corrupt(number, "files in it were removed or altered; verify() lists them").at(&place.tree),
         );
     }
-    Ok(Some(Facts::of(&tree)))
+    *compared = Some(facts);
+    Ok(Some(facts))
 }
 
 /// Gives one share back.
@@ -211,7 +249,7 @@ impl Hold {
 
     /// Holds a generation that may or may not be current.
     pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
-        match lock_shared(store, number)? {
+        match lock_shared(&store.layout.pin(number))? {
             Locked::Held(file, _) => Ok(Self { file }),
             Locked::Missing | Locked::Busy => Err(gone(number)),
         }
@@ -219,16 +257,16 @@ impl Hold {
 }
 
 /// Adds a share to a generation that this process holds already. `false` if it does not.
-fn share(store: &Store, owner: Owner, number: u64) -> Result<bool> {
+fn share(store: &Store, owner: Owner, place: &Place) -> Result<bool> {
     let mut table = table();
     if table.ended.contains(&owner) {
         return Err(ended());
     }
     match table.held.get_mut(&Key {
         store: store.key,
-        number,
+        number: place.number,
     }) {
-        Some(held) if protects(held, store, number)? => {
+        Some(held) if protects(held, place)? => {
             *held.shares.entry(owner).or_default() += 1;
             Ok(true)
         }
@@ -239,17 +277,17 @@ fn share(store: &Store, owner: Owner, number: u64) -> Result<bool> {
 /// Whether the file that is held still keeps what is at the path. Not after somebody removed it, alone or with the whole
 /// store, and a new one has its name; not after the store was moved and another one took its place. The new store's
 /// root can even have the same inode.
-fn protects(held: &Held, store: &Store, number: u64) -> Result<bool> {
+fn protects(held: &Held, place: &Place) -> Result<bool> {
     if fault::mutant("trust-removed-lock") {
         return Ok(true);
     }
-    if fs::stat_file(&held.file, &store.layout.pin(number))?.links == 0 {
+    if fs::stat_file(&held.file, &place.pin)?.links == 0 {
         return Ok(false);
     }
     if fault::mutant("trust-replaced-root") {
         return Ok(true);
     }
-    let tree = fs::stat(&store.layout.tree(number)).optional()?;
+    let tree = fs::stat(&place.tree).optional()?;
     Ok(tree.is_some_and(|tree| Facts::of(&tree) == held.tree))
 }
 
@@ -271,7 +309,7 @@ fn insert(store: &Store, owner: Owner, number: u64, file: File, tree: Facts) -> 
         Entry::Occupied(occupied) => {
             let held = occupied.into_mut();
             // Another thread came first: its descriptor stays and this one closes.
-            if !protects(held, store, number)? {
+            if !protects(held, &store.recent.place(&store.layout, number))? {
                 held.file = file;
                 held.tree = tree;
             }
@@ -297,21 +335,20 @@ enum Locked {
     Missing,
 }
 
-fn lock_shared(store: &Store, number: u64) -> Result<Locked> {
-    let path = store.layout.pin(number);
+fn lock_shared(path: &Path) -> Result<Locked> {
     // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match fs::open(&path, flags).optional() {
+    let file = match fs::open(path, flags).optional() {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Locked::Missing),
-        Err(_) => return not_a_lock_file(&path),
+        Err(_) => return not_a_lock_file(path),
     };
-    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, &path)? {
+    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
         return Ok(Locked::Busy);
     }
-    let stat = fs::stat_file(&file, &path)?;
+    let stat = fs::stat_file(&file, path)?;
     if stat.kind != Kind::File {
-        return not_a_lock_file(&path);
+        return not_a_lock_file(path);
     }
     // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
     if stat.links == 0 && !fault::mutant("no-recheck") {
@@ -321,7 +358,7 @@ fn lock_shared(store: &Store, number: u64) -> Result<Locked> {
 }
 
 /// The error that names what is in the place of a lock file.
-fn not_a_lock_file(path: &std::path::Path) -> Result<Locked> {
+fn not_a_lock_file(path: &Path) -> Result<Locked> {
     fs::open_regular(path, OFlags::RDONLY)?;
     // It was replaced by a regular file in between.
     Ok(Locked::Missing)

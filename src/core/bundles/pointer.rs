@@ -14,10 +14,10 @@ use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
 /// The number of the current generation; `None` where nothing has been published.
 pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     let path = layout.pointer();
-    let target = match fs::read_link(&path).optional() {
+    let target = match fs::read_link(path).optional() {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
-        Err(error) => return Err(explain(error, &path)),
+        Err(error) => return Err(explain(error, path)),
     };
     parse(&target).map(Some).ok_or_else(|| {
         Error::new(
@@ -28,7 +28,7 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
                 target.display()
             ),
         )
-        .at(&path)
+        .at(path)
     })
 }
 
@@ -70,7 +70,7 @@ pub(super) fn flip(layout: &Layout, number: u64) -> Result<()> {
     // A writer that was killed between symlink and rename left it.
     fs::remove_file(&temporary).optional()?;
     fs::symlink(Path::new(&format!("gens/{}/tree", name_of(number))), &temporary)?;
-    fs::rename(&temporary, &layout.pointer())
+    fs::rename(&temporary, layout.pointer())
 }
 
 /// A generation that was current once.

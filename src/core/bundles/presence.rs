@@ -121,6 +121,10 @@ impl Identity {
         self.known.others
     }
 
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// The id, if this process has had another store at this path before: its generations need other URLs.
     pub(super) fn distinguishing(&self) -> Option<&str> {
         self.id.as_deref().filter(|_| !self.known.is_first)
@@ -191,16 +195,19 @@ impl Known {
             stores.push((id.map(str::to_owned), Arc::default()));
             stores.len() - 1
         });
-        let others = stores.iter().enumerate().filter(|(other, _)| *other != index);
-        Self {
-            others: others
-                .map(|(_, (_, highest))| highest.load(Ordering::Relaxed))
+        // A store without an id is this one, before an open made its id.
+        let highest_in = |stores: &[(Option<String>, Arc<AtomicU64>)]| {
+            let with_id = stores.iter().filter(|(id, _)| id.is_some());
+            with_id
+                .map(|(_, highest)| highest.load(Ordering::Relaxed))
                 .max()
-                .unwrap_or(0),
+                .unwrap_or(0)
+        };
+        let (before, after) = (&stores[..index], &stores[index + 1..]);
+        Self {
+            others: highest_in(before).max(highest_in(after)),
+            is_first: highest_in(before) == 0,
             highest: Arc::clone(&stores[index].1),
-            is_first: stores[..index]
-                .iter()
-                .all(|(_, highest)| highest.load(Ordering::Relaxed) == 0),
         }
     }
 }

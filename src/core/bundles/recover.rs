@@ -55,7 +55,7 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
         if was_changed_after_publish(store, current)? {
             return refuse_pins(store, current);
         }
-        fs::remove_file(&store.layout.pointer()).optional()?;
+        fs::remove_file(store.layout.pointer()).optional()?;
     }
     for number in damaged {
         remove_damaged(store, number)?;

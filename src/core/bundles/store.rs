@@ -15,7 +15,7 @@ use super::lock::{FileLock, Patience};
 use super::manifest::{Depth, Manifest, Problem};
 use super::opening::Opening;
 use super::ownership::Ownership;
-use super::pin::Hold;
+use super::pin::{Hold, Recent};
 use super::pointer::{self, Mirror, Now};
 use super::presence::Identity;
 
@@ -79,6 +79,7 @@ pub struct Store {
     pub(super) key: (u64, u64),
     pub(super) identity: Identity,
     pub(super) ownership: Ownership,
+    pub(super) recent: Recent,
     pub(super) durability: Durability,
     pub(super) link: Option<PathBuf>,
     pub(super) adopt: bool,
@@ -122,10 +123,12 @@ impl Store {
         self.identity.check(&self.layout)
     }
 
-    /// Fails where this process must not write: the store is not there any more, or it belongs to a stranger.
+    /// Fails where this process must not write: the store is not there any more, or it or a name that a writer needs
+    /// belongs to a stranger.
     pub fn check_writable(&self) -> Result<()> {
         self.check_present()?;
-        self.ownership.check(&self.layout)
+        self.ownership.check(&self.layout)?;
+        self.ownership.check_names(&self.layout)
     }
 
     /// The error, or the cause behind it if the store is not there any more.
@@ -141,6 +144,12 @@ impl Store {
             Err(_) if self.check_present().is_err() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The store's own name: another store at the same path has another one. `None` for a store of an older version to
+    /// which this process cannot write.
+    pub fn id(&self) -> Option<&str> {
+        self.identity.id()
     }
 
     /// The store's id, if this process has had another store at the same path before: URLs of its generations have to

@@ -59,7 +59,6 @@ impl<'store> Writer<'store> {
     /// Begins to write, and first ends what a killed writer began: a pointer without its mirror.
     pub fn new(store: &'store Store, lock: FileLock) -> Result<Self> {
         store.check_writable()?;
-        store.ownership.check_names(&store.layout)?;
         let current = pointer::read(&store.layout)?;
         let mut mirror = match Mirror::read(&store.layout)? {
             Some(mirror) => mirror,

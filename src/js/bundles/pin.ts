@@ -30,6 +30,11 @@ export class HeldPin implements Pin {
     dropped.register(this, this.path, this)
   }
 
+  /** The store's id, if it has one. Not part of the contract. */
+  get store(): string | null {
+    return this.#native.id
+  }
+
   url(relative: string): string {
     const preserving = preservesSymlinks()
     if (preserving !== undefined) {

@@ -45,6 +45,7 @@ export class Store implements BundleStore {
   readonly capabilities: { filesystem: string; clone: boolean }
   readonly #native: NativeBundles
   readonly #watches = new Set<Disposable>()
+  #pinned: StoredGeneration | undefined
   #closed = false
 
   constructor(bundles: NativeBundles) {
@@ -191,7 +192,9 @@ export class Store implements BundleStore {
   }
 
   #held(number: number): Pin {
-    return new HeldPin(this.#native, this.root, new StoredGeneration(this.#native, this.root, number))
+    // Most pins are of the same generation again.
+    if (this.#pinned?.number !== number) this.#pinned = new StoredGeneration(this.#native, this.root, number)
+    return new HeldPin(this.#native, this.root, this.#pinned)
   }
 }
 
@@ -204,4 +207,9 @@ export async function acquireBuildLock(store: BundleStore, wait: { timeoutMs: nu
 function ours(store: BundleStore): Store {
   if (store instanceof Store) return store
   throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
+}
+
+/** The store's id, if it has one. */
+export function idOf(store: BundleStore): string | null {
+  return ours(store).open().id
 }
