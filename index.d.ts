@@ -12,6 +12,10 @@ interface BundleStoreOptions {
   graceMs?: number;
   /** A path (such as `dist`) that is made a symlink to the current generation. A real directory there is adopted as the first generation. */
   link?: string;
+  /** Ends the opening; the call rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  timeoutMs?: number;
 }
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */
 interface WriteOptions {
@@ -304,8 +308,18 @@ declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
 /** Runs a task under the lock, and gives it back however the task ends. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
-/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
-declare function inspectLock(path: string): Promise<{
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+interface AnswerOptions {
+  signal?: AbortSignal;
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number;
+}
+/**
+ * Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set.
+ *
+ * Rejects with ERR_TIMEOUT where the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ */
+declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
   path: string;
   held: boolean;
   holder: Holder | null;
@@ -317,8 +331,13 @@ declare function waitForLock(path: string, options?: LockOptions): Promise<{
   waitedMs: number;
   orphaned: boolean;
 }>;
-/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
-declare function sweepLocks(directory: string): Promise<{
+/**
+ * Removes what killed processes left in a directory of locks; never touches what a living one has.
+ *
+ * Rejects with ERR_TIMEOUT where the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * goes on behind.
+ */
+declare function sweepLocks(directory: string, options?: AnswerOptions): Promise<{
   removed: string[];
   held: string[];
 }>;
@@ -851,4 +870,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

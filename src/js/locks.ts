@@ -322,9 +322,35 @@ export async function withLock<T>(path: string, task: (lock: Lock) => T | Promis
   }
 }
 
-/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
-export async function inspectLock(path: string): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null }> {
-  const { held, holder, liveness, ageMs } = unwrap(await native.inspectLock(validate.absolutePath('path', path)))
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+export interface AnswerOptions {
+  signal?: AbortSignal
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number
+}
+
+const ANSWER_MS = 30_000
+
+function answerOptions(value: AnswerOptions | undefined): { signal: AbortSignal | undefined; timeoutMs: number } {
+  const { signal, timeoutMs = ANSWER_MS } = validate.options<AnswerOptions>('options', value, ['signal', 'timeoutMs'])
+  return {
+    signal: validate.signal('options.signal', signal),
+    timeoutMs: validate.milliseconds('options.timeoutMs', timeoutMs, { infinity: true }),
+  }
+}
+
+/**
+ * Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set.
+ *
+ * Rejects with ERR_TIMEOUT where the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ */
+export async function inspectLock(
+  path: string,
+  options?: AnswerOptions,
+): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null }> {
+  const lock = validate.absolutePath('path', path)
+  const { signal, timeoutMs } = answerOptions(options)
+  const { held, holder, liveness, ageMs } = await abortable(signal, (token) => native.inspectLock(lock, timeoutMs, token))
   return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null }
 }
 
@@ -341,9 +367,16 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
   }
 }
 
-/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
-export async function sweepLocks(directory: string): Promise<{ removed: string[]; held: string[] }> {
-  return unwrap(await native.sweepLocks(validate.absolutePath('directory', directory)))
+/**
+ * Removes what killed processes left in a directory of locks; never touches what a living one has.
+ *
+ * Rejects with ERR_TIMEOUT where the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * goes on behind.
+ */
+export async function sweepLocks(directory: string, options?: AnswerOptions): Promise<{ removed: string[]; held: string[] }> {
+  const path = validate.absolutePath('directory', directory)
+  const { signal, timeoutMs } = answerOptions(options)
+  return await abortable(signal, (token) => native.sweepLocks(path, timeoutMs, token))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */

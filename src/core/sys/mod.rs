@@ -13,6 +13,7 @@ pub mod flock;
 pub mod fs;
 pub mod identity;
 pub mod mark;
+pub mod mounts;
 pub mod names;
 pub mod path;
 mod remove;

@@ -9,6 +9,10 @@ export interface BundleStoreOptions {
   graceMs?: number
   /** A path (such as `dist`) that is made a symlink to the current generation. A real directory there is adopted as the first generation. */
   link?: string
+  /** Ends the opening; the call rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  timeoutMs?: number
 }
 
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */

@@ -16,14 +16,15 @@ import { PointerWatch } from './watch.js'
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
-  const { durability = 'process', keep, graceMs, link } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link'])
+  const { durability = 'process', keep, graceMs, link, ...wait } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'signal', 'timeoutMs'])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
     ...(graceMs === undefined ? {} : { graceMs: check.milliseconds('options.graceMs', graceMs) }),
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
   }
-  return new Store(unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS)))
+  const { timeoutMs, signal } = waiting(wait)
+  return new Store(await abortable(signal, (token) => native.openBundles(path, given, timeoutMs, token)))
 }
 
 /** A link inside its own store would be swept; one that holds the store would be adopted into itself. */
