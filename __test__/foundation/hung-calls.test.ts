@@ -41,6 +41,12 @@ async function hungFolder(path: string): Promise<string> {
   return path
 }
 
+function healthyFolder(disk: string): string {
+  const path = join(disk, 'healthy')
+  mkdirSync(path)
+  return path
+}
+
 interface Told {
   ends: { how: string; ms: number }[]
   healthy: Record<string, number>
@@ -63,7 +69,7 @@ function expectKept(told: Told, end: string): void {
 for (const [kind, end] of Object.entries(KINDS)) {
   test(`twenty calls that hang leave healthy work alone and keep their time: ${kind}`, async ({ disk }) => {
     const hung = await hungFolder(join(disk, 'hung'))
-    expectKept(run(process.execPath, [script('hung-calls.mjs'), kind, hung, disk]), end)
+    expectKept(run(process.execPath, [script('hung-calls.mjs'), kind, hung, healthyFolder(disk)]), end)
   })
 }
 
@@ -87,5 +93,5 @@ kill $server`
 test('one pool for all filesystems would let a hung mount stop everything', { timeout: 60_000 }, async ({ disk }) => {
   const hung = await hungFolder(join(disk, 'hung'))
   const env = { WARMSWAP_MUTANT: 'workers-shared', NAPI_RS_NATIVE_LIBRARY_PATH: join(repository, 'build/testing/warmswap.linux-x64-gnu.node') }
-  expect(() => expectKept(run(process.execPath, [script('hung-calls.mjs'), 'inspect', hung, disk], env), 'ERR_TIMEOUT')).toThrow()
+  expect(() => expectKept(run(process.execPath, [script('hung-calls.mjs'), 'inspect', hung, healthyFolder(disk)], env), 'ERR_TIMEOUT')).toThrow(/publish|inspectLock/)
 })

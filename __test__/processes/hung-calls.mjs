@@ -33,9 +33,11 @@ for (let number = 0; number < CALLS; number += 1) {
 await new Promise((resolve) => setTimeout(resolve, 200))
 
 const healthy = {}
+let isLate = false
 async function measure(what, work) {
+  if (isLate) return
   const since = performance.now()
-  await work()
+  isLate = await Promise.race([work().then(() => false), new Promise((resolve) => setTimeout(() => resolve(true), 5000))])
   healthy[what] = Math.round(performance.now() - since)
 }
 await measure('stage and publish', async () => {

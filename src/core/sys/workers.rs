@@ -460,7 +460,7 @@ fn serve() {
 fn perform(key: Key, job: Job) {
     let begun = begin(job.class);
     let placed = match key {
-        Key::Asking(_) => place(key, job),
+        Key::Asking(_) => place(&key, job),
         key => Some((key, job)),
     };
     let mut leaving = Leaving::new();
@@ -487,7 +487,7 @@ fn begin(class: Class) -> u64 {
 }
 
 /// Asks where a job belongs, and gives it back if it may run there now.
-fn place(asking: Key, job: Job) -> Option<(Key, Job)> {
+fn place(asking: &Key, job: Job) -> Option<(Key, Job)> {
     let mut device = 0;
     if !job.work.is_abandoned() {
         // Each of them, so that one that hangs does so here.
@@ -498,7 +498,7 @@ fn place(asking: Key, job: Job) -> Option<(Key, Job)> {
     let key = Key::Device(job.class, device);
     let mut leaving = Leaving::new();
     let mut state = state();
-    state.uncount(&asking, &mut leaving);
+    state.uncount(asking, &mut leaving);
     let group = state.groups.entry(key.clone()).or_default();
     let placed = if group.running < key.limit() {
         state.count(&key);
