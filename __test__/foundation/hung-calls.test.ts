@@ -8,7 +8,7 @@ import { test } from '../support/temp.js'
 
 const script = (name: string): string => join(repository, '__test__/processes', name)
 
-/** How each of the twenty calls may end, at its limit of 1000 ms. */
+/** How each of the twenty calls may end, at its limit of 500 ms. */
 const KINDS: Record<string, string> = {
   inspect: 'ERR_TIMEOUT',
   'inspect in many folders': 'ERR_TIMEOUT',
@@ -60,8 +60,8 @@ function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): Told
 
 function expectKept(told: Told, end: string): void {
   expect(told.ends.map(({ how }) => how)).toEqual(Array(20).fill(end))
-  // 1000 ms, what the last look may take, and a busy machine.
-  expect(Math.max(...told.ends.map(({ ms }) => ms))).toBeLessThan(2500)
+  // 500 ms, what the last look may take, and a busy machine.
+  expect(Math.max(...told.ends.map(({ ms }) => ms))).toBeLessThan(2000)
   // Some milliseconds each; they would wait for seconds, or for ever.
   for (const [what, ms] of Object.entries(told.healthy)) expect(ms, what).toBeLessThan(1000)
 }

@@ -4,7 +4,7 @@ const [kind, hung, local, library] = process.argv.slice(2)
 const { acquireLock, inspectLock, openBundles, openCache, pack, sweepLocks, unpack } = await import(library ?? 'warmswap')
 
 const CALLS = 20
-const LIMIT_MS = 1000
+const LIMIT_MS = 500
 const time = { timeoutMs: LIMIT_MS }
 const bucket = (number) => ({ scheme: 's3', bucket: 'b', region: 'r', endpoint: `http://store${number}.example.test:9000`, accessKeyId: 'A', secretAccessKey: 'S' })
 const restore = (cache, number) => cache.restore({ key: 'k', into: `${local}/t${number}`, deadlineMs: LIMIT_MS })
