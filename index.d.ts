@@ -22,6 +22,10 @@ interface BundleStoreOptions {
    * `warmswap doctor` lists it, and only you remove it. @default false
    */
   adopt?: boolean;
+  /** Ends the opening; the call rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  timeoutMs?: number;
 }
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */
 interface WriteOptions {
@@ -335,12 +339,20 @@ declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
 /** Runs a task under the lock, and gives it back however the task ends. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+interface AnswerOptions {
+  signal?: AbortSignal;
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number;
+}
 /**
  * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
  * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
  * lock's.
+ *
+ * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
  */
-declare function inspectLock(path: string): Promise<{
+declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
   path: string;
   held: boolean;
   holder: Holder | null;
@@ -357,8 +369,11 @@ declare function waitForLock(path: string, options?: LockOptions): Promise<{
  * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
  * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
  * of root or of the directory's owner.
+ *
+ * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * continues in the background.
  */
-declare function sweepLocks(directory: string): Promise<{
+declare function sweepLocks(directory: string, options?: AnswerOptions): Promise<{
   removed: string[];
   held: string[];
 }>;
@@ -905,4 +920,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

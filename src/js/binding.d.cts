@@ -195,7 +195,7 @@ export declare function errorCodes(): Array<[string, boolean]>
 export declare function filesystemOf(path: string): Reply<NativeFilesystem>
 
 /** Looks at a lock without taking it. */
-export declare function inspectLock(path: string): Promise<Reply<NativeInspection>>
+export declare function inspectLock(path: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeInspection>>
 
 /** Whether this build has fault points and mutants. */
 export declare function isTestingBuild(): boolean
@@ -668,7 +668,7 @@ export declare function startPack(directory: string, options: NativePackOptions)
 export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
 
 /** Sweeps what killed processes left in a directory of locks. */
-export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
+export declare function sweepLocks(directory: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeSwept>>
 
 /** Waits until nobody holds a lock; `true` where a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

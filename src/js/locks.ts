@@ -325,13 +325,37 @@ export async function withLock<T>(path: string, task: (lock: Lock) => T | Promis
   }
 }
 
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+export interface AnswerOptions {
+  signal?: AbortSignal
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number
+}
+
+const ANSWER_MS = 30_000
+
+function answerOptions(value: AnswerOptions | undefined): { signal: AbortSignal | undefined; timeoutMs: number } {
+  const { signal, timeoutMs = ANSWER_MS } = validate.options<AnswerOptions>('options', value, ['signal', 'timeoutMs'])
+  return {
+    signal: validate.signal('options.signal', signal),
+    timeoutMs: validate.milliseconds('options.timeoutMs', timeoutMs, { infinity: true }),
+  }
+}
+
 /**
  * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
  * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
  * lock's.
+ *
+ * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
  */
-export async function inspectLock(path: string): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null; warning: string | null }> {
-  const { held, holder, liveness, ageMs, warning } = unwrap(await native.inspectLock(validate.absolutePath('path', path)))
+export async function inspectLock(
+  path: string,
+  options?: AnswerOptions,
+): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null; warning: string | null }> {
+  const lock = validate.absolutePath('path', path)
+  const { signal, timeoutMs } = answerOptions(options)
+  const { held, holder, liveness, ageMs, warning } = await abortable(signal, (token) => native.inspectLock(lock, timeoutMs, token))
   return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null, warning: warning ?? null }
 }
 
@@ -352,9 +376,14 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
  * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
  * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
  * of root or of the directory's owner.
+ *
+ * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * continues in the background.
  */
-export async function sweepLocks(directory: string): Promise<{ removed: string[]; held: string[] }> {
-  return unwrap(await native.sweepLocks(validate.absolutePath('directory', directory)))
+export async function sweepLocks(directory: string, options?: AnswerOptions): Promise<{ removed: string[]; held: string[] }> {
+  const path = validate.absolutePath('directory', directory)
+  const { signal, timeoutMs } = answerOptions(options)
+  return await abortable(signal, (token) => native.sweepLocks(path, timeoutMs, token))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */

@@ -338,6 +338,8 @@ struct Device {
 static PARENTS: LazyLock<Mutex<HashMap<PathBuf, Device>>> = LazyLock::new(Mutex::default);
 /// More than any program has; one that makes them up begins anew.
 const MAX_PARENTS: usize = 1024;
+/// How much later than its deadline a call ends whose filesystem has not said what it is: a passed deadline is for one try.
+const UNANSWERED: Duration = Duration::from_millis(500);
 /// Who waits until a filesystem has said what it is, by parent directory: for each one thread asks.
 static ASKING: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
 
@@ -405,7 +407,7 @@ impl Queue {
     /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller
     /// nor anybody who works elsewhere, and costs one thread for each directory, however many ask.
     pub fn find_apart(mut wait: Wait) {
-        if let Err(error) = wait.waiter.set_alarm() {
+        if let Err(error) = wait.waiter.set_alarm_after(UNANSWERED) {
             return wait.fail(error);
         }
         let lock = wait.waiter.lock.clone();

@@ -158,7 +158,12 @@ impl Waiter {
     /// # Errors
     /// `ERR_IO` where the process may have no more threads.
     pub(super) fn set_alarm(&mut self) -> Result<()> {
-        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(GRACE)) else {
+        self.set_alarm_after(GRACE)
+    }
+
+    /// Ends the wait so long after its deadline.
+    pub(super) fn set_alarm_after(&mut self, grace: Duration) -> Result<()> {
+        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(grace)) else {
             return Ok(());
         };
         alarm::start()?;

@@ -19,6 +19,10 @@ export interface BundleStoreOptions {
    * `warmswap doctor` lists it, and only you remove it. @default false
    */
   adopt?: boolean
+  /** Ends the opening; the call rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  timeoutMs?: number
 }
 
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */

@@ -17,7 +17,7 @@ import { PointerWatch } from './watch.js'
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
-  const { durability = 'process', keep, graceMs, link, adopt = false } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt'])
+  const { durability = 'process', keep, graceMs, link, adopt = false, ...wait } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt', 'signal', 'timeoutMs'])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
@@ -25,7 +25,8 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
     adopt: check.boolean('options.adopt', adopt),
   }
-  const bundles = unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS))
+  const { timeoutMs, signal } = waiting(wait)
+  const bundles = await abortable(signal, (token) => native.openBundles(path, given, timeoutMs, token))
   reportSetAside(bundles)
   return new Store(bundles)
 }
