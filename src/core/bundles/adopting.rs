@@ -18,10 +18,10 @@ use crate::core::sys::{clock, fault};
 use super::copy::{self, How};
 use super::manifest::walk;
 
-/// Two ticks of the coarsest kernel clock.
-const REST: Duration = Duration::from_millis(20);
+/// More than two ticks of the coarsest kernel clock, and longer than a busy machine usually keeps a tool from going on.
+const REST: Duration = Duration::from_millis(50);
 /// A tool that writes all the time does not rest.
-const MAX_RESTS: usize = 10;
+const MAX_RESTS: usize = 6;
 
 /// What every entry of a tree was at one time, the directory itself under the empty path.
 type Tree = BTreeMap<String, Stat>;

@@ -196,6 +196,7 @@ fn compared(store: &Store, place: &Place, pin: &Stat) -> Result<Option<Facts>> {
             corrupt(number, "files in it were removed or altered; verify() lists them").at(&place.tree),
         );
     }
+    let facts = Facts::to_remember(&tree);
     *compared = Some(facts);
     Ok(Some(facts))
 }
@@ -231,7 +232,7 @@ impl Hold {
     /// Becomes a pin of this owner.
     pub(super) fn keep(self, store: &Store, owner: Owner, number: u64) -> Result<()> {
         let tree = fs::stat(&store.layout.tree(number))?;
-        insert(store, owner, number, self.file, Facts::of(&tree))
+        insert(store, owner, number, self.file, Facts::to_remember(&tree))
     }
 
     /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.

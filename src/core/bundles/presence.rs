@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::core::error::{Code, Error, Optional, Result};
-use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::{clock, fault};
 
 use super::layout::Layout;
+
+/// Two ticks of the coarsest kernel clock.
+const TICKS_NS: i128 = 20_000_000;
 
 /// What identifies an entry and its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,17 @@ impl Facts {
             device: stat.device,
             inode: stat.inode,
             changed_ns: stat.changed_ns,
+        }
+    }
+
+    /// As [`of`](Self::of), to compare with later. An entry that was changed within the last ticks of the kernel's clock
+    /// can change again without another time: it equals nothing.
+    pub(super) fn to_remember(stat: &Stat) -> Self {
+        let now_ns = i128::from(clock::wall_micros()) * 1000;
+        let has_rested = stat.changed_ns + TICKS_NS < now_ns;
+        Self {
+            changed_ns: if has_rested { stat.changed_ns } else { i128::MIN },
+            ..Self::of(stat)
         }
     }
 }
