@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { type Charge, type Fact, KEEPER_MARK, WORKER_MARK } from './facts.js'
-import { startOf } from './processes.js'
+import { forks, startOf } from './processes.js'
 
 /** A process that the keeper ends when this one ends. */
 export interface Kept {
@@ -59,6 +59,8 @@ function watchOwnParent(): void {
 const facts = new Map<string, Fact>()
 let keeper: ChildProcess | undefined
 let hasWarned = false
+/** Processes that the kernel had started before the first one of this host: also the next keeper counts from there. */
+let before: number | undefined
 
 function report(key: string, fact: Fact): void {
   facts.set(key, fact)
@@ -78,10 +80,11 @@ const SHORT_LIFE_MS = 1000
 function startKeeper(): ChildProcess | undefined {
   // Without process groups there is nothing to end.
   if (process.platform === 'win32') return undefined
+  before ??= forks()
   const begun = performance.now()
   let started: ChildProcess
   try {
-    started = spawn(process.execPath, ['--v8-pool-size=0', fileURLToPath(new URL('./keeper.js', import.meta.url))], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'inherit'], env: environment() })
+    started = spawn(process.execPath, ['--v8-pool-size=0', fileURLToPath(new URL('./keeper.js', import.meta.url)), String(before)], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'inherit'], env: environment() })
   } catch (error) {
     warn((error as Error).message)
     return undefined
