@@ -446,13 +446,7 @@ fn answered<'env, T: ToNapiValue + Send + 'static>(
 
 /// Renames unless a later generation of the lock exists.
 #[napi(ts_return_type = "Promise<Reply<void>>")]
-pub fn publish_fenced<'env>(
-    env: &'env Env,
-    path: String,
-    generation: f64,
-    from: String,
-    to: String,
-) -> Promise<'env, ()> {
+pub fn publish_fenced(env: &Env, path: String, generation: f64, from: String, to: String) -> Promise<'_, ()> {
     let place = PathBuf::from(&path);
     runtime::blocking(env, &place, move || {
         let lock = LockPath::parse(&path)?;

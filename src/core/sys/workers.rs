@@ -565,7 +565,9 @@ mod tests {
         let late = start(Class::Short, vec![root.path().join("x")], || ());
         drop(late);
         drop(release);
-        stuck.into_iter().for_each(|running| wait(running).expect("run"));
+        for running in stuck {
+            wait(running).expect("run");
+        }
     }
 
     #[test]
