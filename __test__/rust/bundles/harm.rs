@@ -62,7 +62,6 @@ fn what_was_added_deletes_no_build(mutant: &str) -> Result<(), String> {
     let tree = fixture.root().join("gens/000002/tree");
     write(&tree.join(".nojekyll"), "");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    #[expect(clippy::disallowed_methods, reason = "as a user does")]
     std::fs::set_permissions(tree.join("b.txt"), mode).expect("chmod");
     for boot in ["the next boot", "the one after it"] {
         let environment = [("WARMSWAP_BOOT_ID", boot), ("WARMSWAP_MUTANT", mutant)];
@@ -145,7 +144,6 @@ fn a_strangers_store_is_only_read(mutant: &str) -> Result<(), String> {
     let folder = fixture.root().parent().expect("a folder");
     std::os::unix::fs::chown(folder, Some(0), Some(0)).expect("chown");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-    #[expect(clippy::disallowed_methods, reason = "as /tmp is")]
     std::fs::set_permissions(folder, mode).expect("chmod");
     assert!(
         fixture.child(&["publish"], &[]).succeeded,
@@ -241,7 +239,6 @@ fn a_torn_folder_is_not_adopted(mutant: &str) -> Result<(), String> {
     Ok(())
 }
 
-#[expect(clippy::zombie_processes, reason = "go_on() waits for it")]
 fn stopped(fixture: &Fixture, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
     let child = fixture.spawn(arguments, environment);
     let (_, status) = waitpid(Some(pid(&child)), WaitOptions::UNTRACED)

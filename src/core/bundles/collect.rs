@@ -102,7 +102,9 @@ impl Writer<'_> {
     fn remove(&self, number: u64) -> Result<Fate> {
         let layout = &self.store.layout;
         let path = layout.pin(number);
-        if !(self.may_change(&path)? && self.may_change(&layout.generation(number))?) {
+        if !(may_change_below(&layout.file("pins"), &path)?
+            && may_change_below(&layout.file("gens"), &layout.generation(number))?)
+        {
             return Ok(Fate::Left);
         }
         if is_other_than_a_file(&path)? {
@@ -132,11 +134,11 @@ impl Writer<'_> {
         fs::remove_file(&path).optional()?;
         throw_generation_away(layout, number)
     }
+}
 
-    /// Whether an entry of one of the store's directories may be removed or renamed.
-    fn may_change(&self, path: &Path) -> Result<bool> {
-        may_change(&Surroundings::of(path.parent().unwrap_or(path))?, path)
-    }
+/// Whether an entry of one of the store's directories may be removed or renamed.
+fn may_change_below(directory: &Path, path: &Path) -> Result<bool> {
+    may_change(&Surroundings::of(directory)?, path)
 }
 
 /// What became of a generation that nobody keeps.
