@@ -853,7 +853,7 @@ interface ProcessOptions {
  * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
  * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
  * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
- * whatever state the worker is in.
+ * whatever state the worker is in; its exit handlers have 500 ms.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.

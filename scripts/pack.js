@@ -3,6 +3,7 @@
 // The addons are taken from dist/ and from npm/<platform>/ (where the release workflow puts them). The packed root
 // manifest names exactly these platform packages, with exact versions, as optionalDependencies: Yarn 4 fails on a
 // platform package that does not exist. The committed manifest has none, because npm would look for them in the registry.
+import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -19,6 +20,12 @@ function pack(folder) {
   return (Array.isArray(packed) ? packed[0] : Object.values(packed)[0]).filename
 }
 
+/** What the loader checks before it loads the addon (src/js/addon-file.ts). */
+function sealOf(addon, version) {
+  const bytes = readFileSync(addon)
+  return { version, size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
 /** The platform packages whose addon is there, each in a folder of its own below `staging`. */
 function stagePlatforms(staging) {
   const staged = []
@@ -29,6 +36,7 @@ function stagePlatforms(staging) {
     const folder = join(staging, name)
     cpSync(join(root, 'npm', name), folder, { recursive: true })
     cpSync(addon, join(folder, manifest.main))
+    writeFileSync(join(folder, manifest.main.replace(/\.node$/, '.json')), `${JSON.stringify(sealOf(addon, manifest.version))}\n`)
     cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
     staged.push({ folder, manifest })
   }

@@ -135,7 +135,7 @@ export interface AcquiredLock {
 export async function acquireChecked(checked: Checked): Promise<AcquiredLock> {
   const call = new Call(checked)
   try {
-    const taken = await call.run((options, token) => native.acquireLock(checked.path, options, listener(), token))
+    const taken = await call.run((options, token) => native().acquireLock(checked.path, options, listener(), token))
     return { lock: new HeldLock(checked.path, taken, call), native: taken }
   } catch (error) {
     call.end()
@@ -153,7 +153,7 @@ let theListener: LockListener | undefined
 
 /** Hears of all calls: a native function for each of them would cost more than an uncontended lock. */
 function listener(): LockListener {
-  theListener ??= new native.LockListener((event) => calls.get(event.call)?.hear(event))
+  theListener ??= new (native().LockListener)((event) => calls.get(event.call)?.hear(event))
   return theListener
 }
 
@@ -320,7 +320,7 @@ export async function withLock<T>(path: string, task: (lock: Lock) => T | Promis
 
 /** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
 export async function inspectLock(path: string): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null }> {
-  const { held, holder, liveness, ageMs } = unwrap(await native.inspectLock(validate.absolutePath('path', path)))
+  const { held, holder, liveness, ageMs } = unwrap(await native().inspectLock(validate.absolutePath('path', path)))
   return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null }
 }
 
@@ -330,7 +330,7 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
   const started = performance.now()
   const call = new Call(checked)
   try {
-    const orphaned = await call.run((options, token) => native.waitForLock(checked.path, options, listener(), token))
+    const orphaned = await call.run((options, token) => native().waitForLock(checked.path, options, listener(), token))
     return { waitedMs: performance.now() - started, orphaned }
   } finally {
     call.end()
@@ -339,7 +339,7 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
 
 /** Removes what killed processes left in a directory of locks; never touches what a living one has. */
 export async function sweepLocks(directory: string): Promise<{ removed: string[]; held: string[] }> {
-  return unwrap(await native.sweepLocks(validate.absolutePath('directory', directory)))
+  return unwrap(await native().sweepLocks(validate.absolutePath('directory', directory)))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */
@@ -347,5 +347,5 @@ export async function publishFenced(lock: { path: string; generation: number }, 
   if (typeof lock !== 'object' || lock === null) throw invalidArgument('lock', lock, 'an object with path and generation')
   const path = validate.absolutePath('lock.path', lock.path)
   const generation = validate.wholeNumber('lock.generation', lock.generation)
-  unwrap(await native.publishFenced(path, generation, validate.absolutePath('from', from), validate.absolutePath('to', to)))
+  unwrap(await native().publishFenced(path, generation, validate.absolutePath('from', from), validate.absolutePath('to', to)))
 }

@@ -25,7 +25,7 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
     adopt: check.boolean('options.adopt', adopt),
   }
-  const bundles = unwrap(await native.openBundles(path, given, DEFAULT_TIMEOUT_MS))
+  const bundles = unwrap(await native().openBundles(path, given, DEFAULT_TIMEOUT_MS))
   reportSetAside(bundles)
   return new Store(bundles)
 }
