@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, 
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { attempt, root } from './lib/process.js'
+import { linksOf } from './lib/repository.js'
 
 const target = resolve(process.argv[2] ?? join(root, 'build/packages'))
 const main = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -38,7 +39,9 @@ function stagePlatforms(staging) {
     cpSync(addon, join(folder, manifest.main))
     writeFileSync(join(folder, manifest.main.replace(/\.node$/, '.json')), `${JSON.stringify(sealOf(addon, manifest.version))}\n`)
     cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
-    staged.push({ folder, manifest })
+    const published = { ...manifest, ...linksOf(main, `npm/${name}`) }
+    writeFileSync(join(folder, 'package.json'), `${JSON.stringify(published, null, 2)}\n`)
+    staged.push({ folder, manifest: published })
   }
   return staged
 }
@@ -57,7 +60,7 @@ try {
   for (const each of main.files.filter((file) => !file.startsWith('!'))) cpSync(join(root, each), join(folder, each), { recursive: true })
   const { devDependencies, scripts, overrides, ...published } = main
   const optionalDependencies = Object.fromEntries(platforms.map(({ manifest }) => [manifest.name, manifest.version]))
-  writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ ...published, optionalDependencies }, null, 2)}\n`)
+  writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ ...published, ...linksOf(main), optionalDependencies }, null, 2)}\n`)
   const packages = [...platforms.map((each) => each.folder), folder].map((each) => pack(each))
   console.log(JSON.stringify(packages.map((file) => join(target, file))))
 } finally {
