@@ -22,6 +22,10 @@ interface BundleStoreOptions {
    * `warmswap doctor` lists it, and only you remove it. @default false
    */
   adopt?: boolean;
+  /** Ends the opening; the call rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  timeoutMs?: number;
 }
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */
 interface WriteOptions {
@@ -105,7 +109,12 @@ interface Stage extends AsyncDisposable {
   }>, base: string): Promise<void>;
   /** A link may point anywhere: it is stored and hashed as text, and nothing of ours follows it. */
   symlink(relative: string, target: string): Promise<void>;
-  /** Takes over the contents of a directory. 'clone' shares blocks where the filesystem can and copies elsewhere. @default 'clone' */
+  /**
+   * Takes over the contents of a directory, as they were at one moment, or nothing: rejects with ERR_UNSTABLE if they change in
+   * the meantime. A directory that was changed within the last 20 ms has to rest first. 'clone' shares blocks where the filesystem can and copies
+   * elsewhere.
+   * @default 'clone'
+   */
   adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>;
   publish(options?: WriteOptions & {
     require?: string[];
@@ -122,10 +131,11 @@ interface Stage extends AsyncDisposable {
 interface Pin extends Disposable {
   readonly generation: Generation;
   readonly path: string;
-  /** file: URL inside the generation. */
+  /** file: URL inside the generation. It has a query with the store's id if this process has had another store at the same path. */
   url(relative: string): string;
   /** Refuses to leave the generation. */
   resolve(relative: string): string;
+  /** `false` also once the store was removed, moved or replaced. */
   isCurrent(): boolean;
   /** Idempotent. */
   release(): void;
@@ -259,6 +269,8 @@ interface Holder {
    * are the child's, and are missing where it cannot be seen from here.
    */
   readonly inheritedFrom?: number;
+  /** Why its directory is never taken over: it holds files that are not a lock's. */
+  readonly note?: string;
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
 type Liveness = 'alive' | 'dead' | 'unknown';
@@ -312,32 +324,56 @@ interface Lock extends Disposable {
   };
 }
 /**
- * Takes a lock, waiting for it. `path` is the lock directory itself; any name, its parent is made. It exists
- * while the lock is held, or was left by a dead holder.
+ * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
+ * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
  *
- * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_UNSUPPORTED where the
- * filesystem cannot give what was asked for, with ERR_IO.
+ * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
+ * dead holder. To lock an existing folder, lock `${folder}.lock`.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
+ * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
+ * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
  */
 declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
 /** Takes the lock if it is free now; `null` where it is not. */
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
 /** Runs a task under the lock, and gives it back however the task ends. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
-/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
-declare function inspectLock(path: string): Promise<{
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+interface AnswerOptions {
+  signal?: AbortSignal;
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number;
+}
+/**
+ * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
+ * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
+ * lock's.
+ *
+ * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ */
+declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
   path: string;
   held: boolean;
   holder: Holder | null;
   liveness: Liveness | null;
   ageMs: number | null;
+  warning: string | null;
 }>;
-/** Wait until nobody holds it; takes nothing, but removes what a provably dead holder left. */
+/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
 declare function waitForLock(path: string, options?: LockOptions): Promise<{
   waitedMs: number;
   orphaned: boolean;
 }>;
-/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
-declare function sweepLocks(directory: string): Promise<{
+/**
+ * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
+ * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
+ * of root or of the directory's owner.
+ *
+ * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * continues in the background.
+ */
+declare function sweepLocks(directory: string, options?: AnswerOptions): Promise<{
   removed: string[];
   held: string[];
 }>;
@@ -446,7 +482,7 @@ interface RestoreOptions extends Budget {
   key: string;
   /** Tried in turn where nothing is under `key`, or nothing that can be used. */
   fallbackKeys?: string[];
-  /** Absolute; made if it is absent. */
+  /** Absolute; made if it is absent. A symbolic link is followed to the directory that it leads to. */
   into: string;
   /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
   mode?: 'if-empty' | 'replace' | 'merge';
@@ -468,6 +504,7 @@ interface RestoreOptions extends Budget {
 /** What becomes a generation, and what must not. */
 interface SnapshotOptions extends Budget {
   key: string;
+  /** Absolute. A symbolic link is followed to the directory that it leads to. */
   from: string;
   /** Of the restore that this snapshot builds on: it may only replace what that restore saw. */
   ticket?: string;
@@ -543,7 +580,7 @@ declare function openCache(store: StoreLocation | undefined, options?: {
 //#endregion
 //#region src/js/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
-type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED';
+type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
 /** What a {@link WarmswapError} carries beside its code and message. */
 interface ErrorFacts {
   path?: string | undefined;
@@ -883,4 +920,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -3,14 +3,15 @@
 //! * `archive-child <archive> <target> <mode>` unpacks; prints the way of the commit, or the outcome of the failure;
 //! * `archive-child pack <tree> <archive>` prints how many files and the tree's digest, then what was skipped, or the
 //!   outcome of the failure;
-//! * `archive-child snapshot <folder of the store> <tree>` prints the outcome.
+//! * `archive-child snapshot <folder of the store> <tree>` prints the outcome, and why if it has a reason;
+//! * `archive-child restore <folder of the store> <target>` does so too, and waits for the stamp.
 
 #![expect(clippy::print_stdout, reason = "what a test reads")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use warmswap::core::caches::archive::{self, ExtractOptions, Skipped, Symlinks, WriteOptions};
+use warmswap::core::caches::archive::{self, ExtractOptions, Limits, Skipped, Symlinks, WriteOptions};
 use warmswap::core::caches::cache::Cache;
 use warmswap::core::caches::commit::{Gate, Mode};
 use warmswap::core::caches::exclude::Excludes;
@@ -19,8 +20,10 @@ use warmswap::core::caches::key::Key;
 use warmswap::core::caches::outcome::Stage;
 use warmswap::core::caches::packing::Packing;
 use warmswap::core::caches::pointer::Producer;
+use warmswap::core::caches::restore::RestoreOptions;
 use warmswap::core::caches::run::{Budget, Run};
 use warmswap::core::caches::snapshot::SnapshotOptions;
+use warmswap::core::caches::stamp;
 use warmswap::core::caches::store::Location;
 use warmswap::core::caches::unpack;
 use warmswap::core::sys::cancel::Cancel;
@@ -36,6 +39,7 @@ fn main() {
     {
         ["pack", tree, archive] => pack(tree, archive),
         ["snapshot", store, tree] => snapshot(store, tree),
+        ["restore", store, target] => restore(store, target),
         [archive, target, mode] => unpack(archive, target, mode),
         _ => panic!("what archive-child takes is in its first lines"),
     }
@@ -94,18 +98,59 @@ fn snapshot(store: &str, tree: &str) {
         quiet: Duration::ZERO,
         producer: Producer::default(),
     };
+    let runtime = runtime();
+    fault::arm();
+    let report = runtime.block_on(cache.snapshot(options, run()));
+    print(report.outcome.as_str(), report.reason);
+}
+
+fn restore(store: &str, target: &str) {
+    let cache = Cache::open(Some(&Location::File(PathBuf::from(store))), None, true).expect("a store");
+    let options = RestoreOptions {
+        keys: vec![Key::parse("key", "site").expect("a key")],
+        into: PathBuf::from(target),
+        mode: Mode::Replace,
+        symlinks: Symlinks::Contained,
+        expect: Producer::default(),
+        limits: Limits::default(),
+        concurrency: 2,
+    };
+    let report = runtime().block_on(cache.restore(options, run()));
+    let generation = report.generation.unwrap_or_default();
+    let is_stamped = || {
+        stamp::read(Path::new(target))
+            .is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.generation == generation))
+    };
+    for _ in 0..200 {
+        if report.outcome.as_str() != "restored" || is_stamped() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    print(report.outcome.as_str(), report.reason);
+}
+
+fn print(outcome: &str, reason: Option<String>) {
+    match reason {
+        Some(reason) => println!("{outcome}: {reason}"),
+        None => println!("{outcome}"),
+    }
+}
+
+fn run() -> std::sync::Arc<Run> {
     let budget = Budget {
         deadline: Duration::from_mins(1),
         idle: Duration::from_secs(30),
         min_bytes_per_second: 0,
         attempts: 3,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    Run::start(budget, Cancel::new(), Stage::Lookup)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .expect("a runtime");
-    fault::arm();
-    let report = runtime.block_on(cache.snapshot(options, Run::start(budget, Cancel::new(), Stage::Lookup)));
-    println!("{}", report.outcome.as_str());
+        .expect("a runtime")
 }

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use warmswap::core::bundles::{
-    Durability, FileLock, From, Options, Patience, PublishOptions, Sealed, Stage, Store, Writer, pin_current,
-    release,
+    Durability, FileLock, From, How, Options, Patience, PublishOptions, Sealed, Stage, Store, Writer,
+    pin_current, release,
 };
 use warmswap::core::error::{Code, Error, Result};
 use warmswap::core::sys::cancel::Cancel;
@@ -125,6 +125,18 @@ fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             fault::arm();
             collect(&store)
         }
+        // Takes over the directory `rest[1]` and publishes it; `rest[0]` is how.
+        "adopt" => {
+            let store = open(root)?;
+            fault::arm();
+            adopt(&store, &rest[0], Path::new(&rest[1]))
+        }
+        // In a store that was opened before something happened to it.
+        "pin-when-told" => {
+            let store = open(root)?;
+            wait_until_told("ready");
+            check(&store)
+        }
         "pin" => {
             let store = open(root)?;
             fault::arm();
@@ -212,6 +224,24 @@ fn publish_as(
         stage.discard()?;
     }
     published
+}
+
+fn adopt(store: &Store, how: &str, directory: &Path) -> Result<()> {
+    let how = match how {
+        "move" => How::Move,
+        "copy" => How::Copy,
+        _ => How::Clone,
+    };
+    let cancel = Cancel::new();
+    let stage = Stage::begin(store, From::Empty, None, &cancel)?;
+    let published = stage.adopt(directory, how, &cancel).and_then(|()| {
+        let sealed = stage.seal(store, &[], &cancel)?;
+        Writer::new(store, lock(store)?)?.publish(&stage, &sealed, &PublishOptions::default())
+    });
+    if published.is_err() {
+        stage.discard()?;
+    }
+    published.map(drop)
 }
 
 /// A stage that begins with the current generation's files, one of them written anew.

@@ -8,7 +8,7 @@
 //! `locks-child hold <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, holds until killed.
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
 //! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`; with TELL
-//! it prints `waiting` once it has to.
+//! it prints `waiting` once it has to; with WHY the message of the error follows. With STALE_MS it takes over other programs' locks after that time.
 //! `locks-child vacant <lock> <auto|lease>`: waits until nobody holds it, prints `vacant` or `orphaned`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
@@ -48,6 +48,9 @@ fn request(mode: &str, ttl: Option<&String>) -> Request {
             ModeChoice::Auto
         },
         lease_ttl: Duration::from_millis(ttl.map_or(30_000, |text| text.parse().expect("milliseconds"))),
+        foreign_stale: std::env::var("STALE_MS").map_or(Request::default().foreign_stale, |text| {
+            Duration::from_millis(text.parse().expect("milliseconds"))
+        }),
         ..Request::default()
     }
 }
@@ -104,8 +107,9 @@ fn main() {
             let acquired = match try_acquire(&rest[0], &request(&rest[1], rest.get(2)), timeout()) {
                 Ok(acquired) => acquired,
                 Err(error) => {
+                    let text = std::env::var_os("WHY").map_or(String::new(), |_| format!(" {error}"));
                     return say(&format!(
-                        "{} after {}",
+                        "{} after {}{text}",
                         error.code.as_str(),
                         begun.elapsed().as_millis()
                     ));

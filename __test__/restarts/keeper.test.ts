@@ -3,6 +3,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
+import { signalProcess } from '../../src/js/keeper/processes.js'
 import { isAlive } from '../support/alive.js'
 import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
@@ -22,7 +23,7 @@ const hosts: Child[] = []
 
 // What a test that fails leaves, in groups of their own.
 afterEach(() => {
-  for (const pid of hosts.splice(0).flatMap(workersOf)) process.kill(pid, 'SIGKILL')
+  for (const pid of hosts.splice(0).flatMap(workersOf)) for (const each of [pid, -pid]) signalProcess(each, 'SIGKILL')
 })
 
 function startHost(memory: string, options: Record<string, unknown> = {}): Child {
@@ -52,8 +53,8 @@ function workersOf(host: Child): number[] {
 
 /** The keeper has the host's standard error: once that is closed, the keeper has ended. */
 async function expectNothingLeft(host: Child, { detached, ...pids }: Pids): Promise<void> {
+  await expect.poll(() => Object.entries(pids).filter(([, pid]) => isAlive(pid)), { timeout: 8000 }).toEqual([])
   await host.ended
-  await expect.poll(() => Object.entries(pids).filter(([, pid]) => isAlive(pid)), { timeout: 5000 }).toEqual([])
   expect(workersOf(host)).toEqual(detached === undefined ? [] : [detached])
 }
 
@@ -97,7 +98,7 @@ test('killDetached: it is killed', async ({ memory }) => {
   const { detached, ...pids } = await ready(host)
   process.kill(host.pid, 'SIGKILL')
   await expectNothingLeft(host, pids)
-  await expect.poll(() => isAlive(detached as number)).toBe(false)
+  await expect.poll(() => isAlive(detached as number), { timeout: 10_000 }).toBe(false)
   expect(host.stderr()).toBe('')
 })
 
@@ -106,9 +107,9 @@ test.for([undefined, true])('a worker that is stopped leaves no more than that e
   const { detached, ...pids } = await ready(host)
   host.say('stop')
   await host.line(/^stopped/)
-  await expect.poll(() => Object.values(pids).filter(isAlive)).toEqual([])
-  if (killDetached) await expect.poll(() => isAlive(detached as number)).toBe(false)
-  else await expect.poll(() => host.stderr()).toContain(`process ${detached} (sleep 601) has made a session of its own`)
+  await expect.poll(() => Object.values(pids).filter(isAlive), { timeout: 10_000 }).toEqual([])
+  if (killDetached) await expect.poll(() => isAlive(detached as number), { timeout: 10_000 }).toBe(false)
+  else await expect.poll(() => host.stderr(), { timeout: 10_000 }).toContain(`process ${detached} (sleep 601) has made a session of its own`)
   if (!killDetached) process.kill(detached as number, 'SIGKILL')
   process.kill(host.pid, 'SIGKILL')
   await host.ended
@@ -140,12 +141,12 @@ test('a keeper that is killed is replaced, and the next one knows the worker', a
   const host = startHost(memory, { busy: true })
   const pids = await ready(host)
   const keeperOf = (): number[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => commandOf(pid).includes(`warmswap-keeper ${host.pid}`))
-  await expect.poll(keeperOf).toHaveLength(1)
+  await expect.poll(keeperOf, { timeout: 10_000 }).toHaveLength(1)
   const [first] = keeperOf() as [number]
   // One that ends as soon as it was started is not started again.
   await new Promise((resolve) => setTimeout(resolve, 1100))
   process.kill(first, 'SIGKILL')
-  await expect.poll(() => keeperOf().filter((pid) => pid !== first)).toHaveLength(1)
+  await expect.poll(() => keeperOf().filter((pid) => pid !== first), { timeout: 10_000 }).toHaveLength(1)
   process.kill(host.pid, 'SIGKILL')
   await expectNothingLeft(host, pids)
 })

@@ -6,6 +6,8 @@ mod durability;
 mod faults;
 #[path = "bundles/fixture.rs"]
 mod fixture;
+#[path = "bundles/harm.rs"]
+mod harm;
 #[path = "bundles/intervals.rs"]
 mod intervals;
 #[path = "bundles/links.rs"]

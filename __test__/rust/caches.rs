@@ -20,6 +20,7 @@ mod caches {
     mod mutants;
     mod mutation;
     mod stamps;
+    mod strangers;
     mod support;
     mod traced;
 }

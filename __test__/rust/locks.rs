@@ -18,6 +18,8 @@ mod faults;
 mod fencing;
 #[path = "locks/filesystems.rs"]
 mod filesystems;
+#[path = "locks/folders.rs"]
+mod folders;
 #[path = "locks/hostile.rs"]
 mod hostile;
 #[path = "locks/identities.rs"]

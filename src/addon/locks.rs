@@ -81,6 +81,8 @@ pub struct NativeInspection {
     pub liveness: Option<String>,
     /// Milliseconds since it was taken.
     pub age_ms: Option<f64>,
+    /// Why the path cannot be locked, or why what is there is never taken over.
+    pub warning: Option<String>,
 }
 
 /// Hears what happens to the waits and locks of many calls.
@@ -422,6 +424,7 @@ pub fn inspect_lock<'env>(
             holder: found.holder.as_ref().map(json),
             liveness: found.liveness.map(|liveness| liveness.as_str().to_owned()),
             age_ms: found.age.map(milliseconds),
+            warning: found.warning,
         })
     })
 }
@@ -443,13 +446,7 @@ fn answered<'env, T: ToNapiValue + Send + 'static>(
 
 /// Renames unless a later generation of the lock exists.
 #[napi(ts_return_type = "Promise<Reply<void>>")]
-pub fn publish_fenced<'env>(
-    env: &'env Env,
-    path: String,
-    generation: f64,
-    from: String,
-    to: String,
-) -> Promise<'env, ()> {
+pub fn publish_fenced(env: &Env, path: String, generation: f64, from: String, to: String) -> Promise<'_, ()> {
     let place = PathBuf::from(&path);
     runtime::blocking(env, &place, move || {
         let lock = LockPath::parse(&path)?;

@@ -49,10 +49,10 @@ fn handle() -> Result<Handle> {
 }
 
 /// A promise that asynchronous core code settles.
-pub(crate) fn promised<'env, T: ToNapiValue + Send + 'static>(
-    env: &'env Env,
+pub(crate) fn promised<T: ToNapiValue + Send + 'static>(
+    env: &Env,
     work: impl Future<Output = Result<T>> + Send + 'static,
-) -> napi::Result<PromiseRaw<'env, Reply<T>>> {
+) -> napi::Result<PromiseRaw<'_, Reply<T>>> {
     let (settling, promise) = promise::open(env)?;
     match handle() {
         Ok(handle) => drop(handle.spawn(async move {
@@ -70,10 +70,10 @@ pub(crate) fn promised<'env, T: ToNapiValue + Send + 'static>(
 }
 
 /// A promise that is settled.
-pub(crate) fn settled<'env, T: ToNapiValue + Send + 'static>(
-    env: &'env Env,
+pub(crate) fn settled<T: ToNapiValue + Send + 'static>(
+    env: &Env,
     result: Result<T>,
-) -> napi::Result<PromiseRaw<'env, Reply<T>>> {
+) -> napi::Result<PromiseRaw<'_, Reply<T>>> {
     let (settling, promise) = promise::open(env)?;
     settling.settle(result);
     Ok(PromiseRaw::new(env.raw(), promise.raw()))

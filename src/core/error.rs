@@ -76,6 +76,8 @@ codes! {
     QueueFull = "ERR_QUEUE_FULL", retryable: true;
     /// An entry that the call needs belongs to another user, in a directory that everybody may write to.
     Untrusted = "ERR_UNTRUSTED", retryable: false;
+    /// Files changed while they were read.
+    Unstable = "ERR_UNSTABLE", retryable: true;
 }
 
 /// One failure of the core.

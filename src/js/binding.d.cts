@@ -1,6 +1,5 @@
 /** The value of a native call, or a failure that src/js/native.ts throws. */
 export type Reply<T> = T | import('./native.js').Failure
-
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
  * a native addon, otherwise the `platformArchABI` of the WASI flavor. Every
@@ -33,12 +32,18 @@ export declare class NativeBuildLock {
 export declare class NativeBundles {
   /** The canonical root. */
   get root(): string
+  /** The store's own name. */
+  get id(): string | null
+  /** What the URLs of this store have to carry, because this process has had another store at the same path. */
+  get distinguishingId(): string | null
   /** The filesystem's name. */
   get filesystem(): string
   /** Whether copies share blocks. */
   get cloneOffered(): boolean
   /** The number of the current generation; 0 is none. */
   current(): Reply<number>
+  /** Whether a generation of this store is current. */
+  isCurrent(generation: number): Reply<boolean>
   /** The facts of a generation. */
   head(generation: number): Reply<NativeGeneration>
   /** Pins the current generation, or the one of this number; returns its number. */
@@ -190,7 +195,7 @@ export declare function errorCodes(): Array<[string, boolean]>
 export declare function filesystemOf(path: string): Reply<NativeFilesystem>
 
 /** Looks at a lock without taking it. */
-export declare function inspectLock(path: string): Promise<Reply<NativeInspection>>
+export declare function inspectLock(path: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeInspection>>
 
 /** Whether this build has fault points and mutants. */
 export declare function isTestingBuild(): boolean
@@ -347,6 +352,8 @@ export interface NativeInspection {
   liveness?: 'alive' | 'dead' | 'unknown'
   /** Milliseconds since it was taken. */
   ageMs?: number
+  /** Why the path cannot be locked, or why what is there is never taken over. */
+  warning?: string
 }
 
 /** The end of an inspect or remove. */
@@ -661,7 +668,7 @@ export declare function startPack(directory: string, options: NativePackOptions)
 export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
 
 /** Sweeps what killed processes left in a directory of locks. */
-export declare function sweepLocks(directory: string): Promise<Reply<NativeSwept>>
+export declare function sweepLocks(directory: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeSwept>>
 
 /** Waits until nobody holds a lock; `true` where a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

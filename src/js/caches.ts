@@ -60,7 +60,7 @@ export interface RestoreOptions extends Budget {
   key: string
   /** Tried in turn where nothing is under `key`, or nothing that can be used. */
   fallbackKeys?: string[]
-  /** Absolute; made if it is absent. */
+  /** Absolute; made if it is absent. A symbolic link is followed to the directory that it leads to. */
   into: string
   /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
   mode?: 'if-empty' | 'replace' | 'merge'
@@ -78,6 +78,7 @@ export interface RestoreOptions extends Budget {
 /** What becomes a generation, and what must not. */
 export interface SnapshotOptions extends Budget {
   key: string
+  /** Absolute. A symbolic link is followed to the directory that it leads to. */
   from: string
   /** Of the restore that this snapshot builds on: it may only replace what that restore saw. */
   ticket?: string

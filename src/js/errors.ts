@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'ERR_WORKER_EXITED'
   | 'ERR_QUEUE_FULL'
   | 'ERR_UNTRUSTED'
+  | 'ERR_UNSTABLE'
 
 /** Registered, so that it is the same symbol in every realm, worker and duplicate copy of the package. */
 const BRAND = Symbol.for('warmswap.error@1')
@@ -38,6 +39,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_LOCK_TIMEOUT',
   'ERR_WORKER_EXITED',
   'ERR_QUEUE_FULL',
+  'ERR_UNSTABLE',
 ])
 
 /** What a {@link WarmswapError} carries beside its code and message. */

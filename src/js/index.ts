@@ -25,6 +25,7 @@ export {
   tryLock,
   waitForLock,
   withLock,
+  type AnswerOptions,
   type Holder,
   type Liveness,
   type Lock,

@@ -23,6 +23,8 @@ export interface Holder {
    * are the child's, and are missing where it cannot be seen from here.
    */
   readonly inheritedFrom?: number
+  /** Why its directory is never taken over: it holds files that are not a lock's. */
+  readonly note?: string
   readonly format: 'warmswap' | 'owner-json' | 'ownerless'
 }
 
@@ -217,7 +219,8 @@ class Call {
 
 /** The holder in words. */
 export function describeHolder(holder: Holder | null, liveness: Liveness | null): string {
-  if (holder?.pid === undefined) return holder?.inheritedFrom === undefined ? 'a holder that left no owner record' : `a child of pid ${holder.inheritedFrom}, which has ended`
+  const note = holder?.note === undefined ? '' : ` (${holder.note})`
+  if (holder?.pid === undefined) return holder?.inheritedFrom === undefined ? `a holder that left no owner record${note}` : `a child of pid ${holder.inheritedFrom}, which has ended`
   // The pid means nothing on another host; alive is only said of a process of this boot and pid namespace.
   const isHere = liveness === 'alive' && holder.hostname?.split('+pidns-')[0] === hostname()
   const self = isHere && holder.pid === process.pid ? ' (this very process)' : ''
@@ -225,7 +228,7 @@ export function describeHolder(holder: Holder | null, liveness: Liveness | null)
   const inherited = holder.inheritedFrom === undefined ? '' : `, which inherited it from pid ${holder.inheritedFrom}`
   const since = holder.since ? `, since ${holder.since}` : ''
   const progress = holder.progress ? `, doing: ${holder.progress.phase}` : ''
-  return `pid ${holder.pid}${self} on ${holder.hostname ?? 'an unnamed host'}${command}${inherited}${since}${progress}`
+  return `pid ${holder.pid}${self} on ${holder.hostname ?? 'an unnamed host'}${command}${inherited}${since}${progress}${note}`
 }
 
 class HeldLock implements Lock {
@@ -284,11 +287,15 @@ class HeldLock implements Lock {
 }
 
 /**
- * Takes a lock, waiting for it. `path` is the lock directory itself; any name, its parent is made. It exists
- * while the lock is held, or was left by a dead holder.
+ * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
+ * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
  *
- * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_UNSUPPORTED where the
- * filesystem cannot give what was asked for, with ERR_IO.
+ * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
+ * dead holder. To lock an existing folder, lock `${folder}.lock`.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
+ * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
+ * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
  */
 export async function acquireLock(path: string, options?: LockOptions): Promise<Lock> {
   return (await acquireChecked(checkLockOptions(path, options))).lock
@@ -318,13 +325,41 @@ export async function withLock<T>(path: string, task: (lock: Lock) => T | Promis
   }
 }
 
-/** Never takes a lock, never deletes. `held` means alive or unknown; a dead holder is `held: false` with `holder` set. */
-export async function inspectLock(path: string): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null }> {
-  const { held, holder, liveness, ageMs } = unwrap(await native().inspectLock(validate.absolutePath('path', path)))
-  return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null }
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+export interface AnswerOptions {
+  signal?: AbortSignal
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number
 }
 
-/** Wait until nobody holds it; takes nothing, but removes what a provably dead holder left. */
+const ANSWER_MS = 30_000
+
+function answerOptions(value: AnswerOptions | undefined): { signal: AbortSignal | undefined; timeoutMs: number } {
+  const { signal, timeoutMs = ANSWER_MS } = validate.options<AnswerOptions>('options', value, ['signal', 'timeoutMs'])
+  return {
+    signal: validate.signal('options.signal', signal),
+    timeoutMs: validate.milliseconds('options.timeoutMs', timeoutMs, { infinity: true }),
+  }
+}
+
+/**
+ * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
+ * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
+ * lock's.
+ *
+ * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ */
+export async function inspectLock(
+  path: string,
+  options?: AnswerOptions,
+): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null; warning: string | null }> {
+  const lock = validate.absolutePath('path', path)
+  const { signal, timeoutMs } = answerOptions(options)
+  const { held, holder, liveness, ageMs, warning } = await abortable(signal, (token) => native().inspectLock(lock, timeoutMs, token))
+  return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null, warning: warning ?? null }
+}
+
+/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
 export async function waitForLock(path: string, options?: LockOptions): Promise<{ waitedMs: number; orphaned: boolean }> {
   const checked = checkLockOptions(path, options)
   const started = performance.now()
@@ -337,9 +372,18 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
   }
 }
 
-/** Removes what killed processes left in a directory of locks; never touches what a living one has. */
-export async function sweepLocks(directory: string): Promise<{ removed: string[]; held: string[] }> {
-  return unwrap(await native().sweepLocks(validate.absolutePath('directory', directory)))
+/**
+ * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
+ * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
+ * of root or of the directory's owner.
+ *
+ * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * continues in the background.
+ */
+export async function sweepLocks(directory: string, options?: AnswerOptions): Promise<{ removed: string[]; held: string[] }> {
+  const path = validate.absolutePath('directory', directory)
+  const { signal, timeoutMs } = answerOptions(options)
+  return await abortable(signal, (token) => native().sweepLocks(path, timeoutMs, token))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */

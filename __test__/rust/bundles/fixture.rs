@@ -93,6 +93,16 @@ impl Fixture {
         }
     }
 
+    /// A build's output, outside of the store.
+    #[expect(clippy::disallowed_methods, reason = "as a tool does")]
+    pub(crate) fn make_folder(&self, folder: &Path) {
+        assert!(folder.starts_with(self.folder.path()), "it goes with the fixture");
+        std::fs::create_dir_all(folder.join("assets")).expect("a directory");
+        for name in ["a.txt", "assets/b.txt", "z.txt"] {
+            std::fs::write(folder.join(name), "of a stranger").expect("a file");
+        }
+    }
+
     pub(crate) fn linked(self) -> Self {
         Self { linked: true, ..self }
     }
@@ -206,6 +216,7 @@ impl Fixture {
             "current",
             "current.json",
             "gens",
+            "id",
             "owners",
             "pins",
             "stage",

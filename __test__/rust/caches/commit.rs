@@ -163,23 +163,47 @@ fn i8_merge_never_overwrites() {
 }
 
 #[test]
-fn i8_a_link_and_a_file_as_target_are_refused() {
+fn i8_a_file_as_target_is_refused() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let real = root.path().join("real");
     fill(&real);
     let before = describe(root.path());
-    std::os::unix::fs::symlink("real", root.path().join("link")).expect("symlink");
-    assert_eq!(
-        unpack(&root.path().join("link"), Mode::Replace)
-            .expect_err("a link")
-            .1
-            .outcome,
-        Outcome::Refused
-    );
-    fs::remove_file(root.path().join("link")).expect("unlink");
     let failure = unpack(&real.join("kept"), Mode::Replace).expect_err("a file").1;
     assert_eq!(failure.error.code, warmswap::core::error::Code::InvalidArgument);
     assert_eq!(describe(root.path()), before);
+}
+
+/// One that leads to a directory, one through a second link, and one to a place where nothing is.
+#[test]
+fn i8_the_target_can_be_a_link() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir(path("disk")).expect("mkdir");
+    fill(&path("disk/real"));
+    for (text, name) in [
+        ("disk/real", "link"),
+        ("./link", "second"),
+        ("disk/absent", "new"),
+    ] {
+        std::os::unix::fs::symlink(text, path(name)).expect("symlink");
+    }
+    for (name, real, way) in [
+        ("link", "disk/real", CommitWay::Exchange),
+        ("second", "disk/real", CommitWay::Exchange),
+        ("new", "disk/absent", CommitWay::Rename),
+    ] {
+        assert_eq!(
+            unpack(&path(name), Mode::Replace).expect("restored").way,
+            way,
+            "{name}"
+        );
+        assert!(
+            path(name).is_symlink() && !path(real).is_symlink() && is_new(&path(real)),
+            "{name}"
+        );
+    }
+    assert!(litter(root.path()).is_empty());
+    wait_until_clean(&path("disk"));
 }
 
 #[test]
@@ -696,7 +720,7 @@ fn i7_nothing_old_is_deleted_when_who_takes_a_commit_back_is_killed_too() {
         // Everything is taken back that can be, and that is not noted yet.
         let sweeper = child()
             .args([file.as_path(), &target, Path::new("replace")])
-            .env("WARMSWAP_FAULT", "1:KILL:unlink:/journal")
+            .env("WARMSWAP_FAULT", "1:KILL:unlinkat:/journal")
             .output()
             .expect("started");
         assert!(!sweeper.status.success(), "it was not killed: {sweeper:?}");
@@ -766,7 +790,7 @@ fn i7_a_commit_by_children_that_fails_takes_back_only_what_it_brought() {
 /// When somebody makes files in an empty mount point that a commit has looked at, and which: without a journal, and
 /// before the first entry comes in.
 fn meanwhile() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    const MOMENTS: [&str; 2] = ["1:HOLD:mkdir:/old", "1:HOLD:renameat2"];
+    const MOMENTS: [&str; 2] = ["1:HOLD:mkdirat:/old", "1:HOLD:renameat2"];
     const FILES: [&[&str]; 2] = [&["mine"], &["d/mine", "c", "e/mine"]];
     MOMENTS
         .into_iter()

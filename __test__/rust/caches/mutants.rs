@@ -71,3 +71,21 @@ fn a_commit_after_the_deadline_is_killed() {
         "commit::i4_nothing_is_committed_after_the_gate_was_closed",
     );
 }
+
+#[test]
+fn a_commit_that_trusts_everybody_is_killed() {
+    for test in [
+        "strangers::b1_a_strangers_stage_is_left_alone",
+        "strangers::b3_a_strangers_stamp_is_not_believed",
+    ] {
+        is_killed_by("trust-strangers", test);
+    }
+}
+
+#[test]
+fn a_commit_that_follows_links_in_a_stage_is_killed() {
+    is_killed_by(
+        "follow-links",
+        "strangers::b4_a_stage_with_a_link_in_place_of_one_of_its_directories_is_left_alone",
+    );
+}

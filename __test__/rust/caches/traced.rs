@@ -165,7 +165,7 @@ fn i14_under_strace_every_name_is_one_part_below_an_open_directory() {
         let is_whole = |line: &&str| line.contains("/.warmswap-stage-");
         let extraction: Vec<&str> = log
             .lines()
-            .skip_while(|line| !(line.contains("/tree\"") && line.contains("O_DIRECTORY")))
+            .skip_while(|line| !(line.contains("\"tree\"") && line.contains("O_DIRECTORY")))
             .skip(1)
             .filter(|line| is_of_archive(line))
             .take_while(|line| !is_whole(line) && !line.contains(target.to_str().expect("text")))

@@ -78,8 +78,8 @@ fn i22_links_are_not_followed() {
         symlink(&owner, &inside).expect("a link");
         assert_eq!(
             code(&arena, mode, MOMENT),
-            Some("ERR_LOCK_TIMEOUT"),
-            "{mode}: a linked owner proves nothing"
+            Some("ERR_INVALID_ARGUMENT"),
+            "{mode}: a linked owner proves nothing, and is no lock's"
         );
         std::fs::remove_dir_all(arena.lock()).expect("removed");
 
@@ -104,20 +104,111 @@ fn i22_links_are_not_followed() {
     }
 }
 
+/// What may be in the place of a file of the protocol.
+pub(crate) const STRANGE: [&str; 4] = ["pipe", "link", "directory", "device"];
+
+/// `false` where only root can make one.
+pub(crate) fn plant(kind: &str, path: &Path, outside: &Path) -> bool {
+    drop(std::fs::remove_dir_all(path));
+    drop(std::fs::remove_file(path));
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).expect("mkdir");
+    }
+    let node = |kind, device| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device)
+    };
+    match kind {
+        "pipe" => node(rustix::fs::FileType::Fifo, 0).is_ok(),
+        "link" => symlink(outside, path).is_ok(),
+        "directory" => std::fs::create_dir(path).is_ok(),
+        // /dev/zero, which has no end.
+        _ => node(rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(1, 5)).is_ok(),
+    }
+}
+
+/// B4: every file of the protocol, replaced by what is no file of its kind. `None` is the lock.
 #[test]
-fn i22_a_guard_that_is_a_link_or_a_pipe_is_refused() {
+fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
+    // The name, and the code that a taker gets: `None` where it is ignored.
+    let cases = [
+        (".key.lock.guard", Some("ERR_INVALID_ARGUMENT")),
+        (".key.lock.lease", Some("ERR_INVALID_ARGUMENT")),
+        (".key.lock.lease/7.json", None),
+        (".key.lock.lease/7.free", None),
+        (".key.lock.spare", None),
+        (".key.lock.observed", None),
+        ("key.lock", Some("ERR_INVALID_ARGUMENT")),
+        ("key.lock/owner.json", Some("ERR_INVALID_ARGUMENT")),
+    ];
+    for mode in MODES {
+        for (name, expected) in cases {
+            for kind in STRANGE {
+                let when = format!("{mode}: {name} is a {kind}");
+                // An empty directory is one in its place, and a lease takes no guard.
+                let is_right = kind == "directory" && [".key.lock.lease", "key.lock"].contains(&name);
+                if is_right || (mode == "lease" && name.ends_with("guard")) {
+                    continue;
+                }
+                let arena = Arena::new();
+                let outside = arena.path().join("outside");
+                std::fs::create_dir(&outside).expect("mkdir");
+                std::fs::write(outside.join("owner.json"), "{}").expect("a file");
+                if !plant(kind, &arena.locks().join(name), &outside) {
+                    eprintln!("SKIPPED: only root can make a {kind}");
+                    continue;
+                }
+                let begun = Instant::now();
+                let lock = warmswap::core::locks::LockPath::parse(&arena.lock()).expect("a path");
+                drop(warmswap::core::locks::inspect(&lock));
+                drop(warmswap::core::locks::sweep(&arena.locks()));
+                for _ in 0..2 {
+                    assert_eq!(code(&arena, mode, SOON), expected, "{when}");
+                }
+                assert!(
+                    begun.elapsed() < MOMENT * 20,
+                    "{when}: it took {:?}",
+                    begun.elapsed()
+                );
+                assert!(
+                    arena.locks().join(name).symlink_metadata().is_ok(),
+                    "{when}: removed"
+                );
+                let left = std::fs::read(outside.join("owner.json")).expect("untouched");
+                assert_eq!(left, b"{}", "{when}");
+            }
+        }
+    }
+}
+
+/// B4: also where the file is read only because nobody can verify a holder.
+#[test]
+fn i22_a_strange_observation_is_ignored() {
+    for kind in STRANGE {
+        let arena = Arena::new();
+        std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+        if !plant(kind, &arena.locks().join(".key.lock.observed"), arena.path()) {
+            continue;
+        }
+        let taken = crate::folders::take(&arena, "auto", SOON);
+        assert!(taken.is_ok(), "{kind}: {taken:?}");
+    }
+}
+
+#[test]
+fn i22_a_guard_that_is_a_link_or_a_pipe_is_refused_by_name() {
     let arena = Arena::new();
-    std::fs::create_dir(arena.locks()).expect("mkdir");
     let guard = arena.locks().join(".key.lock.guard");
-    let outside = arena.path().join("outside");
-    std::fs::write(&outside, "").expect("a file");
-    symlink(&outside, &guard).expect("a link");
-    assert_eq!(code(&arena, "auto", SOON), Some("ERR_IO"));
-    std::fs::remove_file(&guard).expect("removed");
-    std::fs::create_dir(&guard).expect("a directory");
-    assert_eq!(code(&arena, "auto", SOON), Some("ERR_IO"));
-    std::fs::remove_dir(&guard).expect("removed");
-    let made = std::process::Command::new("mkfifo").arg(&guard).status();
-    assert!(made.is_ok_and(|status| status.success()));
-    assert_eq!(code(&arena, "auto", SOON), Some("ERR_INVALID_ARGUMENT"));
+    for (kind, what) in [
+        ("link", "a symbolic link"),
+        ("pipe", "a pipe"),
+        ("directory", "a directory"),
+    ] {
+        assert!(plant(kind, &guard, arena.path()));
+        let error = arena.acquire("auto", SOON).map(drop).expect_err(kind);
+        assert!(
+            error.message.contains(what) && error.message.contains(".key.lock.guard"),
+            "{error}"
+        );
+    }
 }

@@ -56,7 +56,7 @@ fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     let mut slow = start(
         &["once", &arena.lock(), "lease"],
         environment,
-        &[("WARMSWAP_FAULT", "1:STOP:link")],
+        &[("WARMSWAP_FAULT", "1:STOP:linkat")],
     );
     eventually("the stop at its link", || is_stopped(slow.pid()));
     holder(&arena).held.release(None);
@@ -83,7 +83,7 @@ fn i1_a_number_that_was_given_back_is_not_taken_again() {
     let mut slow = start(
         &["once", &arena.lock(), "lease"],
         &[],
-        &[("WARMSWAP_FAULT", "1:STOP:link")],
+        &[("WARMSWAP_FAULT", "1:STOP:linkat")],
     );
     eventually("the stop at its link", || is_stopped(slow.pid()));
     holder(&arena).held.release(None);
@@ -253,11 +253,11 @@ fn reclaim_spares_a_successor(environment: &[(&str, &str)]) -> Result<(), String
     let mut dead = std::process::Command::new("true").spawn().expect("true");
     dead.wait().expect("reaped");
     write_legacy_lock(&arena.lock(), dead.id());
-    // The call that acts on the path after the look at its owner; the first of each kind prepares our own directory.
+    // The call that acts on the path after the look at its owner; the first rename prepares our own directory.
     let call = if environment.is_empty() {
         "2:STOP:rename"
     } else {
-        "2:STOP:openat"
+        "1:STOP:openat:/key.lock"
     };
     let mut waiter = start(
         &["once", &arena.lock(), "auto"],

@@ -783,7 +783,7 @@ fn i20_a_filesystem_without_flock_is_locked_by_lease() {
 fn i20_a_filesystem_without_hard_links_is_told() {
     for errno in ["EPERM", "ENOTSUP"] {
         let arena = Arena::new();
-        let fault = format!("1:{errno}:link");
+        let fault = format!("1:{errno}:linkat");
         let mut taker = Process::start(&["once", &arena.lock(), "lease"], &[("WARMSWAP_FAULT", &fault)]);
         let answer = taker.line().expect("an answer");
         assert!(answer.starts_with("ERR_UNSUPPORTED"), "{errno}: {answer}");

@@ -1,11 +1,19 @@
 //! One directory, several users: what the first of them makes must serve the others, whatever its umask (T24).
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
-use crate::arena::{Arena, MODES, NOBODY, Process, can_run_as_others, program};
-use crate::mutants::SOON;
+use warmswap::core::locks;
+
+use crate::arena::{Arena, MODES, NOBODY, Process, can_run_as_others, eventually, is_root, program};
+use crate::hostile::{STRANGE, plant};
+use crate::mutants::{SOON, assert_kills, ensure};
+
+/// A user of this machine whom nobody knows.
+const STRANGER: u32 = 12345;
 
 /// A child with the umask of the careful.
 fn start_as(user: u32, arguments: &[&str]) -> Process {
@@ -41,5 +49,218 @@ fn i6_users_take_turns_whatever_their_umask() {
         let names = std::fs::read_dir(arena.locks()).expect("the locks");
         let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
         assert!(names.len() <= 6, "{mode}: turns leave litter: {names:?}");
+    }
+}
+
+/// A directory as `/tmp` is.
+fn sticky() -> Arena {
+    let arena = Arena::new();
+    std::fs::create_dir(arena.locks()).expect("the directory of the locks");
+    for (directory, mode) in [(arena.path(), 0o755), (&*arena.locks(), 0o1777)] {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode)).expect("open to all");
+    }
+    arena
+}
+
+fn own_by_stranger(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(STRANGER), Some(STRANGER)).expect("chown");
+}
+
+/// Locks between users are a feature: each follows the other's dead holder, root too, and removes nothing of it.
+#[test]
+fn b_users_and_root_follow_each_other_in_a_sticky_directory() {
+    if !can_run_as_others() {
+        return;
+    }
+    for mode in MODES {
+        let arena = sticky();
+        for user in [STRANGER, 0, NOBODY, 0, STRANGER] {
+            let when = format!("{mode}, user {user}");
+            let mut once = start_as(user, &["once", &arena.lock(), mode]);
+            assert!(once.line_within(SOON).is_some(), "{when}: not followed");
+            assert_eq!(once.line().as_deref(), Some("released"), "{when}");
+            let mut killed = start_as(user, &["hold", &arena.lock(), mode, "600"]);
+            assert!(killed.line_within(SOON).is_some(), "{when}: not taken again");
+            let mut waiter = start_as(NOBODY, &["once", &arena.lock(), mode, "600"]);
+            assert!(
+                waiter.line_within(Duration::from_millis(150)).is_none(),
+                "{when}: a living holder was robbed"
+            );
+            killed.kill();
+            killed.reap();
+            assert!(waiter.line_within(SOON).is_some(), "{when}: the waiter");
+            assert_eq!(waiter.line().as_deref(), Some("released"), "{when}");
+        }
+    }
+}
+
+/// What a stranger has put next to a lock is neither used nor removed nor moved, and stops nobody.
+#[test]
+fn b_a_strangers_neighbours_are_left_alone() {
+    const TOKEN: &str = "ba4c63ce-d572-4434-843e-e874296731e2";
+    if !is_root() {
+        eprintln!("SKIPPED: only root can make files of other users");
+        return;
+    }
+    for mode in MODES {
+        let arena = sticky();
+        let locks = arena.locks();
+        let spare = locks.join(".key.lock.spare");
+        let litter = [
+            locks.join(format!(".key.lock.{TOKEN}.tmp")),
+            locks.join(format!(".key.lock.{TOKEN}.tomb")),
+        ];
+        let file = locks.join(format!(".key.lock.{TOKEN}.next.tmp"));
+        let observed = locks.join(".key.lock.observed");
+        for directory in litter.iter().chain([&spare]) {
+            std::fs::create_dir(directory).expect("mkdir");
+        }
+        std::fs::write(spare.join("owner.json"), "{}").expect("a file");
+        std::fs::write(&file, "").expect("a file");
+        std::fs::write(&observed, "[]").expect("a file");
+        let all: Vec<_> = litter.iter().chain([&spare, &file, &observed]).collect();
+        let two_minutes_ago = SystemTime::now() - Duration::from_mins(2);
+        for path in &all {
+            own_by_stranger(path);
+            let opened = std::fs::File::open(path).expect("an entry");
+            opened.set_modified(two_minutes_ago).expect("back-dated");
+        }
+        let inodes = || -> Vec<_> {
+            let inode =
+                |path: &&std::path::PathBuf| std::fs::symlink_metadata(path).ok().map(|stat| stat.ino());
+            all.iter().map(inode).collect()
+        };
+        let before = inodes();
+        // An ownerless directory is what an observation is made for.
+        std::fs::create_dir(&*arena.lock()).expect("mkdir");
+        for _ in 0..2 {
+            crate::folders::take(&arena, mode, SOON).expect("taken in spite of them");
+        }
+        locks::sweep(&locks).expect("swept");
+        assert_eq!(inodes(), before, "{mode}");
+        assert!(spare.join("owner.json").exists(), "{mode}");
+        assert_eq!(std::fs::read(&observed).expect("a file"), b"[]", "{mode}");
+        assert!(!Path::new(&*arena.lock()).exists(), "{mode}: given back");
+    }
+}
+
+/// Where a stranger's entry has the name that is needed, the error says whose it is.
+#[test]
+fn b_a_strangers_entry_in_the_place_of_a_needed_one_is_named() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can make files of other users");
+        return;
+    }
+    let refused = |arena: &Arena, mode: &str, name: &str, when: &str| {
+        let error = crate::folders::take(arena, mode, Duration::from_secs(2)).expect_err(when);
+        assert!(
+            error.starts_with("ERR_UNTRUSTED") && error.contains("uid 12345") && error.contains(name),
+            "{when}: {error}"
+        );
+    };
+    for mode in MODES {
+        for name in [".key.lock.lease", "key.lock", ".key.lock.guard"] {
+            for kind in STRANGE {
+                let when = format!("{mode}: {name} is a stranger's {kind}");
+                if mode == "lease" && name.ends_with("guard") {
+                    continue;
+                }
+                let arena = sticky();
+                let path = arena.locks().join(name);
+                assert!(plant(kind, &path, arena.path()), "{when}");
+                own_by_stranger(&path);
+                refused(&arena, mode, name, &when);
+                let stat = path.symlink_metadata().expect("left alone");
+                assert_eq!(stat.uid(), STRANGER, "{when}");
+            }
+        }
+        // A dead mkdir lock of a stranger: respected, and not removed.
+        let arena = sticky();
+        crate::mutants::write_legacy_lock(&arena.lock(), 4_194_303);
+        own_by_stranger(Path::new(&*arena.lock()));
+        refused(&arena, mode, "key.lock", mode);
+        assert!(Path::new(&*arena.lock()).join("owner.json").exists(), "{mode}");
+    }
+}
+
+/// B2: a stranger owns the directory of the records, and puts a link in its place while root holds the lock.
+fn records_are_not_followed(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = sticky();
+    let records = arena.locks().join(".key.lock.lease");
+    std::fs::create_dir(&records).expect("mkdir");
+    std::fs::set_permissions(&records, std::fs::Permissions::from_mode(0o777)).expect("open to all");
+    chown(&records, Some(STRANGER), Some(STRANGER)).expect("the stranger's");
+    let outside = arena.path().join("outside");
+    std::fs::create_dir(&outside).expect("mkdir");
+    std::fs::write(outside.join("1.json"), "precious").expect("a file");
+    let mut holder = Process::start(&["lose", &arena.lock(), "lease", "600"], environment);
+    holder.line().expect("held");
+    std::fs::rename(&records, arena.locks().join("away")).expect("moved away");
+    symlink(&outside, &records).expect("a link");
+    // A lock whose records are gone is lost.
+    let told = holder.line_within(Duration::from_secs(2));
+    let file = std::fs::read_to_string(outside.join("1.json")).unwrap_or_default();
+    ensure(file == "precious", "a file was overwritten through the link")?;
+    ensure(
+        told.is_some_and(|told| told.starts_with("lost")),
+        "nobody was told",
+    )
+}
+
+#[test]
+fn b_kills_renaming_records_by_their_path() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can make files of other users");
+        return;
+    }
+    assert_kills(records_are_not_followed, "lock-records-by-path");
+}
+
+/// A release goes by the same descriptor.
+#[test]
+fn b_a_release_does_not_follow_a_replaced_directory_of_records() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let outside = arena.path().join("outside");
+        std::fs::create_dir(&outside).expect("mkdir");
+        std::fs::write(outside.join("1.json"), "precious").expect("a file");
+        let records = arena.locks().join(".key.lock.lease");
+        std::fs::rename(&records, arena.locks().join("away")).expect("moved away");
+        symlink(&outside, &records).expect("a link");
+        eventually("the loss", || held.assert_held().is_err());
+        assert_eq!(held.release(None), locks::Release::Lost, "{mode}");
+        assert_eq!(
+            std::fs::read(outside.join("1.json")).expect("there"),
+            b"precious",
+            "{mode}"
+        );
+        assert!(!outside.join("1.free").exists(), "{mode}");
+    }
+}
+
+/// umask 002 and setgid: a directory of a group is no strangers' directory.
+#[test]
+fn b_a_group_shares_a_setgid_directory() {
+    if !can_run_as_others() {
+        return;
+    }
+    for mode in MODES {
+        let arena = sticky();
+        chown(arena.locks(), Some(1), Some(777)).expect("a group's");
+        let setgid = std::fs::Permissions::from_mode(0o2775);
+        std::fs::set_permissions(arena.locks(), setgid).expect("setgid");
+        for user in [STRANGER, NOBODY, 0, STRANGER] {
+            let mut command = Command::new("setpriv");
+            let user = user.to_string();
+            command.args(["--reuid", &user, "--regid", &user, "--groups", "777"]);
+            command.args(["sh", "-c", "umask 002; exec \"$0\" \"$@\"", program()]);
+            command.args(["hold", &arena.lock(), mode, "600"]);
+            let mut killed = Process::spawn(&mut command);
+            assert!(killed.line_within(SOON).is_some(), "{mode}, user {user}");
+            assert!(Path::new(&*arena.lock()).join("owner.json").exists(), "{mode}");
+            killed.kill();
+            killed.reap();
+        }
     }
 }

@@ -125,6 +125,18 @@ impl NativeBundles {
         self.shared.store.layout().root().to_string_lossy().into_owned()
     }
 
+    /// The store's own name.
+    #[napi(getter)]
+    pub fn id(&self) -> Option<String> {
+        self.shared.store.id().map(str::to_owned)
+    }
+
+    /// What the URLs of this store have to carry, because this process has had another store at the same path.
+    #[napi(getter)]
+    pub fn distinguishing_id(&self) -> Option<String> {
+        self.shared.store.distinguishing_id().map(str::to_owned)
+    }
+
     /// The filesystem's name.
     #[napi(getter)]
     pub fn filesystem(&self) -> String {
@@ -141,6 +153,12 @@ impl NativeBundles {
     #[napi(ts_return_type = "Reply<number>")]
     pub fn current(&self) -> napi::Result<Reply<f64>> {
         runtime::guarded(|| Ok(number(self.shared.store.current()?.unwrap_or(0))))
+    }
+
+    /// Whether a generation of this store is current.
+    #[napi(ts_return_type = "Reply<boolean>")]
+    pub fn is_current(&self, generation: f64) -> napi::Result<Reply<bool>> {
+        runtime::guarded(|| self.shared.store.is_current(count("generation", generation)?))
     }
 
     /// The facts of a generation.
@@ -240,11 +258,14 @@ impl NativeBundles {
     ) -> Promise<'env, bool> {
         let shared = Arc::clone(&self.shared);
         let cancel = cancel::of(token);
-        env.spawn_future(runtime::spawned(async move {
+        runtime::promised(env, async move {
             let lock = writer_lock(&shared, timeout_ms, &cancel).await?;
-            runtime::step(move || Writer::new(&shared.store, lock)?.give_directory(Path::new(&link), &cancel))
-                .await
-        }))
+            let places = vec![shared.place(), PathBuf::from(&link)];
+            runtime::step(places, move || {
+                Writer::new(&shared.store, lock)?.give_directory(Path::new(&link), &cancel)
+            })
+            .await
+        })
     }
 
     /// The directories that a link replaced since the last call, where they are kept.
@@ -281,7 +302,7 @@ impl NativeBundles {
     pub fn list<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeGeneration>> {
         let shared = Arc::clone(&self.shared);
         runtime::blocking(env, &self.shared.place(), move || {
-            let heads = shared.store.list()?;
+            let heads = shared.store.list().map_err(|error| shared.store.explain(error))?;
             Ok(heads
                 .into_iter()
                 .map(|head| describe(&shared.store, head, None))
@@ -297,7 +318,8 @@ impl NativeBundles {
             let generation = generation
                 .map(|generation| count("generation", generation))
                 .transpose()?;
-            let problems = shared.store.verify(generation, &Cancel::new())?;
+            let problems = shared.store.verify(generation, &Cancel::new());
+            let problems = problems.map_err(|error| shared.store.explain(error))?;
             Ok(problems.into_iter().map(problem).collect())
         })
     }
@@ -326,10 +348,11 @@ impl NativeBundles {
         timeout_ms: f64,
         token: Option<&CancelToken>,
     ) -> Promise<'env, NativeBuildLock> {
-        let path = self.shared.store.layout().build_lock();
-        let cancel = cancel::of(token);
+        let (shared, cancel) = (Arc::clone(&self.shared), cancel::of(token));
         runtime::promised(env, async move {
-            let lock = acquired(&path, timeout_ms, &cancel).await?;
+            shared.store.check_writable()?;
+            let lock = acquired(&shared.store.layout().build_lock(), timeout_ms, &cancel).await;
+            let lock = lock.map_err(|error| shared.store.explain(error))?;
             Ok(NativeBuildLock {
                 lock: Mutex::new(Some(lock)),
             })
@@ -347,7 +370,9 @@ impl NativeBuildLock {
 }
 
 async fn writer_lock(shared: &Shared, timeout_ms: f64, cancel: &Cancel) -> Result<FileLock> {
-    acquired(&shared.store.layout().writer_lock(), timeout_ms, cancel).await
+    shared.store.check_writable()?;
+    let lock = acquired(&shared.store.layout().writer_lock(), timeout_ms, cancel).await;
+    lock.map_err(|error| shared.store.explain(error))
 }
 
 /// Waits for a lock without a thread of its own.

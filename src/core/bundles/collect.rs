@@ -5,11 +5,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::core::error::{Error, Optional, Result};
-use crate::core::sys::fs;
-use crate::core::sys::{clock, fault, flock, identity};
+use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::trust::Surroundings;
+use crate::core::sys::{fault, flock, identity};
 
 use super::layout::{Layout, name_of};
 use super::lock::open_existing;
+use super::ownership::may_change;
 use super::pointer;
 use super::store::{Store, numbers_in};
 use super::view;
@@ -43,6 +45,10 @@ pub(super) const ADOPTED: &str = "adopted-";
 impl Writer<'_> {
     /// Takes everything out of sight that has to go; [`Store::empty_trash`] then removes it without the lock.
     pub fn collect(&mut self) -> Result<Collected> {
+        if self.has_moved_ends {
+            // Else they would be in the future for the next writer too.
+            self.write_mirror()?;
+        }
         let layout = &self.store.layout;
         let mut numbers = [
             numbers_in(&layout.file("gens"))?,
@@ -73,7 +79,7 @@ impl Writer<'_> {
     fn staying(&self) -> Result<Vec<u64>> {
         let config = self.store.config()?;
         let keep = usize::try_from(config.keep).unwrap_or(usize::MAX);
-        let now = clock::wall_millis();
+        let now = self.store.now();
         let history = &self.mirror.history;
         let mut kept = Vec::new();
         for former in history.iter().rev() {
@@ -87,7 +93,7 @@ impl Writer<'_> {
         }
         let graced = history
             .iter()
-            .filter(|former| former.until.saturating_add(config.grace_ms) > now)
+            .filter(|former| former.age(&now) < config.grace_ms)
             .map(|former| former.number);
         Ok(kept.into_iter().chain(graced).chain(self.current).collect())
     }
@@ -96,6 +102,16 @@ impl Writer<'_> {
     fn remove(&self, number: u64) -> Result<Fate> {
         let layout = &self.store.layout;
         let path = layout.pin(number);
+        if !(self.may_change(&path)? && self.may_change(&layout.generation(number))?) {
+            return Ok(Fate::Left);
+        }
+        if is_other_than_a_file(&path)? {
+            // Nobody can hold it.
+            throw_away(
+                &path,
+                &layout.trash(&format!("pin-{}", identity::monotonic_micros())),
+            )?;
+        }
         let lock = open_existing(&path)?;
         if let Some(file) = &lock
             && !fault::mutant("collect-without-lock")
@@ -116,6 +132,11 @@ impl Writer<'_> {
         fs::remove_file(&path).optional()?;
         throw_generation_away(layout, number)
     }
+
+    /// Whether an entry of one of the store's directories may be removed or renamed.
+    fn may_change(&self, path: &Path) -> Result<bool> {
+        may_change(&Surroundings::of(path.parent().unwrap_or(path))?, path)
+    }
 }
 
 /// What became of a generation that nobody keeps.
@@ -126,6 +147,12 @@ enum Fate {
     Pinned,
     /// Out of sight, and another user's: for that user, or root, to remove.
     Left,
+}
+
+fn is_other_than_a_file(path: &Path) -> Result<bool> {
+    Ok(fs::stat(path)
+        .optional()?
+        .is_some_and(|stat| stat.kind != Kind::File))
 }
 
 fn throw_generation_away(layout: &Layout, number: u64) -> Result<Fate> {
@@ -160,9 +187,22 @@ fn is_anothers(error: &Error) -> bool {
 /// Stages whose owner's lock can be had, and stages without an owner.
 fn sweep_stages(layout: &Layout) -> Result<u64> {
     let mut swept = 0;
-    let stages = fs::read_directory(&layout.file("stage"))?;
-    for owner in fs::read_directory(&layout.file("owners"))? {
-        let path = layout.file("owners").join(&owner.name);
+    let [stages_in, owners_in] = ["stage", "owners"].map(|name| layout.file(name));
+    let (of_stages, of_owners) = (Surroundings::of(&stages_in)?, Surroundings::of(&owners_in)?);
+    let stages = fs::read_directory(&stages_in)?;
+    for owner in fs::read_directory(&owners_in)? {
+        let path = owners_in.join(&owner.name);
+        if !may_change(&of_owners, &path)? || !may_change(&of_stages, &stages_in.join(&owner.name))? {
+            continue;
+        }
+        if is_other_than_a_file(&path)? {
+            // Nobody can hold it.
+            throw_away(
+                &path,
+                &layout.trash(&format!("owner-{}", identity::monotonic_micros())),
+            )?;
+            continue;
+        }
         let Some(file) = open_existing(&path)? else {
             continue;
         };
@@ -172,10 +212,8 @@ fn sweep_stages(layout: &Layout) -> Result<u64> {
         }
     }
     for stage in stages {
-        if fs::stat(&layout.file("owners").join(&stage.name))
-            .optional()?
-            .is_none()
-        {
+        let has_owner = fs::stat(&owners_in.join(&stage.name)).optional()?.is_some();
+        if !has_owner && may_change(&of_stages, &stages_in.join(&stage.name))? {
             swept += u64::from(throw_stage_away(layout, &stage.name)?);
         }
     }
@@ -199,11 +237,16 @@ impl Store {
 
     pub(super) fn empty_trash(&self, which: Trash) -> Result<()> {
         let directory = self.layout.file("trash");
+        let surroundings = Surroundings::of(&directory)?;
         for entry in fs::read_directory(&directory)? {
             if which == Trash::Generations && entry.name.to_string_lossy().starts_with(ADOPTED) {
                 continue;
             }
-            match remove_ours(&directory.join(&entry.name)) {
+            let path = directory.join(&entry.name);
+            if !may_change(&surroundings, &path)? {
+                continue;
+            }
+            match remove_ours(&path) {
                 // Two processes empty it at once, and one of them finds a directory not empty yet.
                 Err(error) if error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {}
                 removed => drop(removed?),

@@ -5,11 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs;
 
-use super::layout::Layout;
+use super::layout::{Layout, MAX_NUMBER};
 use super::store::Durability;
 
 /// Upper bound of a head: `meta` is for facts, not for payloads.
 pub(super) const MAX_HEAD_BYTES: u64 = 1 << 20;
+
+/// Last moment that JavaScript's `Date` can hold, milliseconds since the epoch.
+const MAX_TIME: u64 = 8_640_000_000_000_000;
 
 /// What is known of a generation without looking into it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,9 +53,13 @@ impl Head {
             return Err(gone(number));
         };
         match serde_json::from_slice::<Self>(&bytes) {
-            Ok(head) if head.number == number => Ok(head),
+            Ok(head) if head.number == number && head.is_plausible() => Ok(head),
             _ => Err(corrupt(number, "its head is not readable").at(&path)),
         }
+    }
+
+    fn is_plausible(&self) -> bool {
+        self.fence.is_none_or(|fence| fence <= MAX_NUMBER) && self.published_at <= MAX_TIME
     }
 }
 

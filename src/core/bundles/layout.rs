@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 /// Content of `FORMAT`: the name and the major version of the layout.
 pub(super) const FORMAT: &str = "warmswap bundles 1\n";
 
+/// Largest number of a generation and of a fence: as for locks, a further one is exact in a JavaScript number too. What
+/// names a larger one was not written by a store.
+pub(super) const MAX_NUMBER: u64 = 1 << 52;
+
 /// The directories that every store has.
 pub(super) const DIRECTORIES: [&str; 5] = ["gens", "pins", "owners", "stage", "trash"];
 
@@ -13,11 +17,16 @@ pub(super) const DIRECTORIES: [&str; 5] = ["gens", "pins", "owners", "stage", "t
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    /// Made once: each pin reads it twice.
+    pointer: PathBuf,
 }
 
 impl Layout {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            pointer: root.join("current"),
+            root,
+        }
     }
 
     /// The store's own directory, canonical.
@@ -29,9 +38,14 @@ impl Layout {
         self.root.join(name)
     }
 
+    /// The store's own name, random: a store that is made again at the same path has another one.
+    pub(super) fn id(&self) -> PathBuf {
+        self.file("id")
+    }
+
     /// The symlink that names the current generation: the one authority.
-    pub fn pointer(&self) -> PathBuf {
-        self.file("current")
+    pub fn pointer(&self) -> &Path {
+        &self.pointer
     }
 
     /// The symlink that names the view to which links such as `dist` lead; it exists once the store has had a link.
@@ -104,12 +118,21 @@ pub(super) fn name_of(number: u64) -> String {
     format!("{number:06}")
 }
 
-/// The number behind a name; `None` for what is no generation of ours.
+/// The number behind a name, 1 to [`MAX_NUMBER`]; `None` for what is no generation of ours.
 pub(super) fn number_of(name: &OsStr) -> Option<u64> {
     let name = name.to_str()?;
-    let number = name.parse().ok()?;
     // Only the canonical form: `+7` and `0000007` parse, but no writer makes them.
-    (name_of(number) == name).then_some(number)
+    let is_canonical = match name.len() {
+        0..6 => false,
+        6 => true,
+        _ => !name.starts_with('0'),
+    };
+    if !is_canonical || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    name.parse()
+        .ok()
+        .filter(|number| (1..=MAX_NUMBER).contains(number))
 }
 
 #[cfg(test)]
@@ -123,6 +146,10 @@ mod tests {
             ("1234567", Some(1_234_567)),
             ("17", None),
             ("+00017", None),
+            ("000000", None),
+            ("4503599627370496", Some(MAX_NUMBER)),
+            ("4503599627370497", None),
+            ("18446744073709551615", None),
             ("0000017", None),
             ("x", None),
         ] {

@@ -251,7 +251,7 @@ fn replace_by_directory(store: &Store, link: &Path, cancel: &Cancel) -> Result<(
     replaced::record_made(store, &directory)?;
     // A tool may have removed what the link leads to.
     if let Some(shown) = fs::canonicalize(link).optional()? {
-        copy::contents(&shown, &directory, How::Clone, cancel)?;
+        copy::tree(&shown, &directory, How::Clone, &mut Vec::new(), cancel)?;
     }
     match fs::exchange(&directory, link) {
         // Not in one step, then: the tool that asks for the directory is about to empty it.

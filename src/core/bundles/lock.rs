@@ -65,8 +65,11 @@ impl FileLock {
             if !is_at(&file, path)? && !fault::mutant("trust-removed-lock") {
                 continue;
             }
-            // For people and error messages only: that it cannot be written must not stop a writer.
-            drop(describe(&mut file, path));
+            // For people and error messages only: that it cannot be written must not stop a writer. What has another name
+            // is not ours alone.
+            if fs::stat_file(&file, path)?.links == 1 {
+                drop(describe(&mut file, path));
+            }
             let path = path.to_path_buf();
             return Ok(Some(Self { file, path, writable }));
         }
@@ -124,7 +127,7 @@ fn open(path: &Path) -> Result<(File, bool)> {
     match fs::open_or_create(path, 0o666) {
         Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
             // The answer to who may not make it is the first one.
-            let file = fs::open(path, OFlags::RDONLY).map_err(|_| error)?;
+            let file = fs::open_regular(path, OFlags::RDONLY).map_err(|_| error)?;
             Ok((file, false))
         }
         opened => opened.map(|file| (file, true)),
@@ -167,7 +170,7 @@ fn timed_out(path: &Path) -> Error {
     .with_detail(json!({ "holder": holder }))
 }
 
-/// An open lock file of `pins/` or `owners/`; `None` where there is none.
+/// An open lock file of `pins/` or `owners/`; `None` where there is none. Anything but a regular file is an error.
 pub(super) fn open_existing(path: &Path) -> Result<Option<File>> {
-    fs::open(path, OFlags::RDONLY).optional()
+    fs::open_regular(path, OFlags::RDONLY).optional()
 }

@@ -50,6 +50,13 @@ pub(super) enum Content {
     },
 }
 
+impl Content {
+    /// A link's own mode means nothing.
+    fn has_mode(&self) -> bool {
+        !matches!(self, Self::Symlink { .. })
+    }
+}
+
 /// All entries in the order of their paths' bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
@@ -72,6 +79,32 @@ pub enum Problem {
     Mode,
     /// In the tree, but not in the manifest.
     Extra,
+}
+
+impl Problem {
+    /// Whether content is missing or altered, so that the generation cannot be served. Content beside it and other
+    /// permissions are reported, and the generation is kept.
+    pub fn is_of_content(self) -> bool {
+        matches!(self, Self::Missing | Self::Size | Self::Hash)
+    }
+}
+
+/// How closely a tree is compared with its manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// All bytes.
+    Bytes,
+    /// The bytes of what was changed then or later (nanoseconds since the epoch), and the size of everything.
+    ChangedSince(i128),
+}
+
+impl Depth {
+    fn reads(self, stat: &Stat) -> bool {
+        match self {
+            Self::Bytes => true,
+            Self::ChangedSince(time) => stat.changed_ns >= time || stat.modified_ns >= time,
+        }
+    }
 }
 
 impl Manifest {
@@ -103,7 +136,8 @@ impl Manifest {
         let damaged = || super::head::corrupt(number, "its manifest is not readable").at(&path);
         let bytes = fs::read(&path).map_err(|error| if error.is_not_found() { damaged() } else { error })?;
         let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        if digest(&manifest.entries) == manifest.digest {
+        let are_paths_safe = manifest.entries.iter().all(|entry| is_safe(&entry.path));
+        if are_paths_safe && digest(&manifest.entries) == manifest.digest {
             Ok(manifest)
         } else {
             Err(damaged())
@@ -133,15 +167,23 @@ impl Manifest {
             .is_ok_and(|index| self.entries[index].content != Content::Directory)
     }
 
-    /// Compares a tree with this manifest, byte for byte.
-    pub(super) fn compare(&self, tree: &Path, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
+    /// Compares a tree with this manifest.
+    pub(super) fn compare(
+        &self,
+        tree: &Path,
+        depth: Depth,
+        cancel: &Cancel,
+    ) -> Result<Vec<(String, Problem)>> {
         let mut missing: HashMap<&str, &Entry> = self
             .entries
             .iter()
             .map(|entry| (entry.path.as_str(), entry))
             .collect();
-        let mut problems = Vec::new();
-        if fs::stat(tree)?.kind != Kind::Directory {
+        let (mut problems, mut closed) = (Vec::new(), Vec::new());
+        if fs::stat(tree)
+            .optional()?
+            .is_none_or(|stat| stat.kind != Kind::Directory)
+        {
             problems.extend(
                 missing
                     .into_keys()
@@ -153,14 +195,22 @@ impl Manifest {
             cancel.check()?;
             match missing.remove(relative) {
                 None => problems.push((relative.to_owned(), Problem::Extra)),
-                Some(expected) => problems
-                    .extend(difference(expected, path, stat)?.map(|problem| (relative.to_owned(), problem))),
+                Some(expected) => {
+                    let problem = difference(expected, path, stat, depth)?;
+                    if problem == Some(Problem::Mode) && is_closed(path, stat) {
+                        closed.push(format!("{relative}/"));
+                    }
+                    problems.extend(problem.map(|problem| (relative.to_owned(), problem)));
+                }
             }
             Ok(())
         })?;
+        // What a changed mode hides is not missing.
+        let is_hidden = |path: &str| closed.iter().any(|directory| path.starts_with(directory));
         problems.extend(
             missing
                 .into_keys()
+                .filter(|path| !is_hidden(path))
                 .map(|path| (path.to_owned(), Problem::Missing)),
         );
         problems.sort_unstable_by(|one, other| one.0.cmp(&other.0));
@@ -168,16 +218,40 @@ impl Manifest {
     }
 }
 
-fn difference(expected: &Entry, path: &Path, stat: &Stat) -> Result<Option<Problem>> {
+fn is_denied(error: &Error) -> bool {
+    error.kind() == Some(std::io::ErrorKind::PermissionDenied)
+}
+
+/// Whether an entry is a directory that this user may not read.
+fn is_closed(path: &Path, stat: &Stat) -> bool {
+    stat.kind == Kind::Directory && fs::read_directory(path).is_err_and(|error| is_denied(&error))
+}
+
+/// Whether a path that was read from a manifest stays below the tree.
+fn is_safe(path: &str) -> bool {
+    let is_name = |name: &str| !["", ".", ".."].contains(&name) && !name.contains('\0');
+    path.len() < MAX_PATH_BYTES && path.split('/').all(is_name)
+}
+
+fn difference(expected: &Entry, path: &Path, stat: &Stat, depth: Depth) -> Result<Option<Problem>> {
+    let reads = depth.reads(stat);
+    let is_other_mode = expected.content.has_mode() && stat.mode != expected.mode;
     Ok(match &expected.content {
         Content::Directory if stat.kind != Kind::Directory => Some(Problem::Missing),
         Content::File { .. } if stat.kind != Kind::File => Some(Problem::Missing),
         Content::Symlink { .. } if stat.kind != Kind::Symlink => Some(Problem::Missing),
         Content::File { size, .. } if stat.size != *size => Some(Problem::Size),
-        Content::File { hash, .. } if hash_file(path)?.1 != *hash => Some(Problem::Hash),
-        Content::Symlink { target } if fs::read_link(path)?.to_str() != Some(target) => Some(Problem::Hash),
-        Content::File { .. } | Content::Directory if stat.mode != expected.mode => Some(Problem::Mode),
-        _ => None,
+        Content::File { hash, .. } if reads => match hash_file(path) {
+            // A mode that keeps this user from reading says nothing about the bytes.
+            Err(error) if is_other_mode && is_denied(&error) => Some(Problem::Mode),
+            Err(error) => return Err(error),
+            Ok((_, found)) if found != *hash => Some(Problem::Hash),
+            Ok(_) => is_other_mode.then_some(Problem::Mode),
+        },
+        Content::Symlink { target } if reads && fs::read_link(path)?.to_str() != Some(target) => {
+            Some(Problem::Hash)
+        }
+        _ => is_other_mode.then_some(Problem::Mode),
     })
 }
 
@@ -195,12 +269,12 @@ pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -
     walk_all(directory, Names::Ours, visit)
 }
 
-/// As [`walk`], for a tree whose names may be any.
+/// As [`walk`], for a tree whose names may be any, and without the directories that this user may not read.
 pub(super) fn walk_any(
     directory: &Path,
     visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
 ) -> Result<()> {
-    walk_all(directory, "", Names::Any, visit)
+    walk_all(directory, Names::Any, visit)
 }
 
 fn walk_all(
@@ -211,7 +285,11 @@ fn walk_all(
     // No recursion: a tree of some thousand levels would take more stack than a thread has.
     let mut pending = vec![(directory.to_path_buf(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {
-        for entry in fs::read_directory(&directory)? {
+        let entries = match fs::read_directory(&directory) {
+            Err(error) if names == Names::Any && is_denied(&error) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             let path = directory.join(&entry.name);
             let relative = relative_name(&prefix, &entry.name, &path, names)?;
             let stat = fs::stat(&path)?;

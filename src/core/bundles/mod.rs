@@ -16,6 +16,7 @@
 //!   `view` and never to a generation: whatever a tool deletes or writes there, pinned bytes stay.
 //! * `set-aside` has the directories that a link replaced and that this package did not make. Nothing removes them.
 //! * `owners/<id>` is locked by whoever writes `stage/<id>`, before the stage is made.
+//! * `id` tells a store from another one at the same path ([`presence`]).
 //! * `writer.lock` is held by publish, rollback, collect and the repair of an open, for milliseconds, never while
 //!   somebody builds. `build.lock` is held while somebody builds.
 //!
@@ -33,9 +34,14 @@
 //! # What is not promised
 //! * What a link inside a bundle leads to: nothing here follows it, and nothing versions it.
 //! * Filesystems that are not on the list of [`crate::core::sys::filesystem`].
-//! * That root, or the owner of the files with some effort, does not write to a published file:
-//!   [`Store::verify`] tells.
+//! * That root, or the owner of the files with some effort, does not write to a published file. The next open, a publish
+//!   with `if_changed` and `ensure()` find missing and altered files by size and time ([`recover`]), a pin finds what one
+//!   stat shows, and [`Store::verify`] compares every byte.
+//!
+//! # Other users
+//! Reading needs no trust, writing does: see [`ownership`].
 
+mod adopting;
 mod advice;
 mod collect;
 mod copy;
@@ -45,8 +51,10 @@ mod link;
 mod lock;
 mod manifest;
 mod opening;
+mod ownership;
 mod pin;
 mod pointer;
+mod presence;
 mod recover;
 mod replaced;
 mod stage;

@@ -13,7 +13,10 @@ use super::advice::advised;
 use super::collect::Trash;
 use super::layout::Layout;
 use super::lock::FileLock;
-use super::store::{Options, Store, boot, check_format, configure, create};
+use super::ownership::{Ownership, check_directories};
+use super::pin::Recent;
+use super::presence::Identity;
+use super::store::{Options, Store, boot, check_format, configure, create, make_directories};
 use super::writer::Writer;
 use super::{link, recover};
 
@@ -47,26 +50,36 @@ impl Opening {
 
     fn begin_at(root: &str, options: &Options) -> Result<Self> {
         let root = Root::parse("root", root)?;
-        let above = existing_part(root.as_path())?;
-        let filesystem = trusted_filesystem(root.as_path(), above)?;
-        let existing = check_format(root.as_path())?;
+        let given = root.as_path();
+        // The caller's own path: its links are resolved once, and below it none is followed.
+        let root = fs::canonicalize(given)
+            .optional()?
+            .unwrap_or_else(|| given.to_path_buf());
+        let above = existing_part(&root)?;
+        let filesystem = trusted_filesystem(&root, above)?;
+        let existing = check_format(&root)?;
         if !existing {
-            fs::create_directories(root.as_path())?;
+            fs::create_directories(&root)?;
         }
-        let canonical = fs::canonicalize(root.as_path())?;
+        let canonical = fs::canonicalize(&root)?;
         let stat = fs::stat(&canonical)?;
+        let layout = Layout::new(canonical);
+        check_directories(&layout)?;
         let store = Store {
             key: (stat.device, stat.inode),
+            identity: Identity::read(&layout, (stat.device, stat.inode)),
+            ownership: Ownership::of(layout.root(), stat)?,
+            recent: Recent::default(),
             durability: options.durability,
             link: options.link.clone(),
             adopt: options.adopt,
             newly_set_aside: Mutex::default(),
             boot: boot(),
             filesystem,
-            clone: fs::can_clone(&canonical),
-            layout: Layout::new(canonical),
+            clone: fs::can_clone(layout.root()),
+            layout,
         };
-        let below = root.as_path().strip_prefix(above);
+        let below = root.strip_prefix(above);
         let made = below.map_or(0, |made| made.components().count());
         if let Err(refused) = link::refuse_overlap(&store).and_then(|()| link::refuse_directory(&store)) {
             if !existing && made > 0 {
@@ -95,7 +108,7 @@ impl Opening {
 
     fn finish_with(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
         let Self {
-            store,
+            mut store,
             options,
             made,
             lock: found,
@@ -105,11 +118,18 @@ impl Opening {
             (Lock::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
             (Lock::Wanted | Lock::NotNeeded, None) => return Ok(store),
         };
-        if let Some(made) = made {
-            create(&store.layout, made)?;
+        store.ownership.check_names(&store.layout)?;
+        match made {
+            Some(made) => create(&store.layout, made)?,
+            None => make_directories(&store.layout)?,
         }
         configure(&store.layout, &options)?;
-        let after_reboot = !recover::is_sound(&store)?;
+        let after_reboot = !recover::is_of_this_boot(&store)?;
+        match store.identity.ensure(&store.layout) {
+            // A store of an older version on a full disk is good for reading.
+            Err(error) if made.is_none() && is_full(&error) => {}
+            made => made?,
+        }
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
             // What verifies is served, also where nothing can be noted down.
@@ -118,6 +138,7 @@ impl Opening {
             }
             writer => writer?,
         };
+        writer.continue_numbers(cancel)?;
         let adopted = link::adopt(&mut writer, after_reboot, cancel)?;
         writer.collect()?;
         drop(writer);
@@ -134,6 +155,12 @@ pub(super) fn is_full(error: &Error) -> bool {
 }
 
 fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {
+    if let Err(stranger) = store.ownership.check(&store.layout) {
+        // Reading needs no trust.
+        let reads = existing && asks_for_nothing(options);
+        return if reads { Ok(Lock::Refused) } else { Err(stranger) };
+    }
+    store.ownership.check_names(&store.layout)?;
     match FileLock::try_acquire(&store.layout.writer_lock()) {
         Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => Ok(Lock::Refused),
         Ok(Some(lock)) => Ok(Lock::Held(lock)),
@@ -151,7 +178,7 @@ fn must_write(store: &Store, existing: bool, options: &Options) -> Result<bool> 
         || options
             .grace_ms
             .is_some_and(|grace_ms| grace_ms != config.grace_ms)
-        || !recover::is_sound(store)?
+        || !recover::is_sound(store, &Cancel::new())?
         || link::needs_adoption(store)?)
 }
 

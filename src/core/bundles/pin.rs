@@ -7,14 +7,21 @@
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::OFlags;
 
 use crate::core::error::{Code, Error, Optional, Result};
-use crate::core::sys::{fault, flock, fs};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::{fault, flock};
 
 use super::head::{corrupt, gone, nothing_published};
-use super::lock::open_existing;
+use super::layout::Layout;
 use super::pointer;
+use super::presence::{self, Facts};
+use super::recover::is_usable;
 use super::store::Store;
 
 /// Who holds a share: an environment of Node, or 0 for plain Rust.
@@ -31,6 +38,8 @@ struct Key {
 struct Held {
     /// Under the shared lock; closing it lets go.
     file: File,
+    /// The generation's tree as it was when it was last compared.
+    tree: Facts,
     shares: HashMap<Owner, usize>,
 }
 
@@ -66,34 +75,71 @@ pub fn owner_ends(owner: Owner) {
     });
 }
 
+/// Where one generation is, and its tree as it was when it was last compared through this handle.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    pin: PathBuf,
+    tree: PathBuf,
+    compared: Mutex<Option<Facts>>,
+}
+
+/// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
+/// tree is the same directory without a change, a look at the store's id.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
+
+impl Recent {
+    fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*recent {
+            Some(place) if place.number == number => Arc::clone(place),
+            _ => Arc::clone(recent.insert(Arc::new(Place {
+                number,
+                pin: layout.pin(number),
+                tree: layout.tree(number),
+                compared: Mutex::default(),
+            }))),
+        }
+    }
+}
+
 /// Pins the generation that is current now. Never waits, and starts again only while the pointer changes.
 pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
+    pin_what_is_current(store, owner).map_err(|error| store.explain(error))
+}
+
+fn pin_what_is_current(store: &Store, owner: Owner) -> Result<u64> {
     let mut seen = None;
     loop {
         let Some(number) = current(store)? else {
             return Err(nothing_published(&store.layout));
         };
-        if share(store, owner, number)? {
+        let place = store.recent.place(&store.layout, number);
+        if share(store, owner, &place)? {
             return Ok(number);
         }
-        match lock_shared(store, number)? {
-            Locked::Held(file) => {
+        match lock_shared(&place.pin)? {
+            Locked::Held(file, stat) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
                 if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
-                    insert(store, owner, number, file)?;
+                    let Some(tree) = compared(store, &place, &stat)? else {
+                        return Err(corrupt(number, "its tree is missing").at(&place.tree));
+                    };
+                    insert(store, owner, number, file, tree)?;
                     return Ok(number);
                 }
             }
             Locked::Missing if seen == Some(number) => {
-                return Err(corrupt(number, "its lock file is missing").at(&store.layout.pin(number)));
+                return Err(corrupt(number, "its lock file is missing").at(&place.pin));
             }
             Locked::Busy if seen == Some(number) => {
                 return Err(corrupt(
                     number,
                     "its lock file is locked by a process that is not a reader",
                 )
-                .at(&store.layout.pin(number)));
+                .at(&place.pin));
             }
             Locked::Missing | Locked::Busy => {}
         }
@@ -113,16 +159,46 @@ fn current(store: &Store) -> Result<Option<u64>> {
 
 /// Pins a generation by its number; `ERR_GENERATION_GONE` once it was collected.
 pub fn pin_number(store: &Store, owner: Owner, number: u64) -> Result<()> {
-    if share(store, owner, number)? {
+    pin_what_is(store, owner, number).map_err(|error| store.explain(error))
+}
+
+fn pin_what_is(store: &Store, owner: Owner, number: u64) -> Result<()> {
+    let place = store.recent.place(&store.layout, number);
+    if share(store, owner, &place)? {
         return Ok(());
     }
-    match lock_shared(store, number)? {
+    let Locked::Held(file, stat) = lock_shared(&place.pin)? else {
+        return Err(gone(number));
+    };
+    match compared(store, &place, &stat)? {
+        Some(tree) => insert(store, owner, number, file, tree),
         // A lock file without its generation is a publish in progress.
-        Locked::Held(file) if fs::stat(&store.layout.tree(number)).optional()?.is_some() => {
-            insert(store, owner, number, file)
-        }
-        _ => Err(gone(number)),
+        None => Err(gone(number)),
     }
+}
+
+/// The tree of a generation; `None` where it is missing. What one stat shows decides: the lock file has the tree's time
+/// of change as its own. Where they differ, something was added to, removed from or renamed in the tree's top directory,
+/// and a look at all entries decides whether content is missing or altered. `pin` is the lock file.
+fn compared(store: &Store, place: &Place, pin: &Stat) -> Result<Option<Facts>> {
+    let Some(tree) = presence::directory(&place.tree)? else {
+        return Ok(fault::mutant("no-recheck").then(|| Facts::of(pin)));
+    };
+    let facts = Facts::of(&tree);
+    let mut compared = place.compared.lock().unwrap_or_else(PoisonError::into_inner);
+    if *compared == Some(facts) {
+        return Ok(Some(facts));
+    }
+    store.check_present()?;
+    let number = place.number;
+    if tree.changed_ns != pin.modified_ns && !is_usable(store, number, &Cancel::new())? {
+        return Err(
+            corrupt(number, "files in it were removed or altered; verify() lists them").at(&place.tree),
+        );
+    }
+    let facts = Facts::to_remember(&tree);
+    *compared = Some(facts);
+    Ok(Some(facts))
 }
 
 /// Gives one share back.
@@ -155,7 +231,8 @@ pub(super) struct Hold {
 impl Hold {
     /// Becomes a pin of this owner.
     pub(super) fn keep(self, store: &Store, owner: Owner, number: u64) -> Result<()> {
-        insert(store, owner, number, self.file)
+        let tree = fs::stat(&store.layout.tree(number))?;
+        insert(store, owner, number, self.file, Facts::to_remember(&tree))
     }
 
     /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
@@ -173,24 +250,24 @@ impl Hold {
 
     /// Holds a generation that may or may not be current.
     pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
-        match lock_shared(store, number)? {
-            Locked::Held(file) => Ok(Self { file }),
+        match lock_shared(&store.layout.pin(number))? {
+            Locked::Held(file, _) => Ok(Self { file }),
             Locked::Missing | Locked::Busy => Err(gone(number)),
         }
     }
 }
 
 /// Adds a share to a generation that this process holds already. `false` if it does not.
-fn share(store: &Store, owner: Owner, number: u64) -> Result<bool> {
+fn share(store: &Store, owner: Owner, place: &Place) -> Result<bool> {
     let mut table = table();
     if table.ended.contains(&owner) {
         return Err(ended());
     }
     match table.held.get_mut(&Key {
         store: store.key,
-        number,
+        number: place.number,
     }) {
-        Some(held) if protects(held, store, number)? => {
+        Some(held) if protects(held, place)? => {
             *held.shares.entry(owner).or_default() += 1;
             Ok(true)
         }
@@ -198,16 +275,24 @@ fn share(store: &Store, owner: Owner, number: u64) -> Result<bool> {
     }
 }
 
-/// Whether collectors look at the file that is held. Not after somebody removed it, alone or with the whole store,
-/// and a new one has its name: the new store's root can even have the same inode.
-fn protects(held: &Held, store: &Store, number: u64) -> Result<bool> {
+/// Whether the file that is held still keeps what is at the path. Not after somebody removed it, alone or with the whole
+/// store, and a new one has its name; not after the store was moved and another one took its place. The new store's
+/// root can even have the same inode.
+fn protects(held: &Held, place: &Place) -> Result<bool> {
     if fault::mutant("trust-removed-lock") {
         return Ok(true);
     }
-    Ok(fs::stat_file(&held.file, &store.layout.pin(number))?.links > 0)
+    if fs::stat_file(&held.file, &place.pin)?.links == 0 {
+        return Ok(false);
+    }
+    if fault::mutant("trust-replaced-root") {
+        return Ok(true);
+    }
+    let tree = fs::stat(&place.tree).optional()?;
+    Ok(tree.is_some_and(|tree| Facts::of(&tree) == held.tree))
 }
 
-fn insert(store: &Store, owner: Owner, number: u64, file: File) -> Result<()> {
+fn insert(store: &Store, owner: Owner, number: u64, file: File, tree: Facts) -> Result<()> {
     let mut table = table();
     if table.ended.contains(&owner) {
         return Err(ended());
@@ -219,18 +304,22 @@ fn insert(store: &Store, owner: Owner, number: u64, file: File) -> Result<()> {
     let held = match table.held.entry(key) {
         Entry::Vacant(vacant) => vacant.insert(Held {
             file,
+            tree,
             shares: HashMap::new(),
         }),
         Entry::Occupied(occupied) => {
             let held = occupied.into_mut();
             // Another thread came first: its descriptor stays and this one closes.
-            if !protects(held, store, number)? {
+            if !protects(held, &store.recent.place(&store.layout, number))? {
                 held.file = file;
+                held.tree = tree;
             }
             held
         }
     };
     *held.shares.entry(owner).or_default() += 1;
+    drop(table);
+    store.identity.note(number);
     Ok(())
 }
 
@@ -239,27 +328,39 @@ fn ended() -> Error {
 }
 
 enum Locked {
-    Held(File),
+    /// With what the file is.
+    Held(File, Stat),
     /// The collector has it.
     Busy,
     /// Collected, or never there.
     Missing,
 }
 
-fn lock_shared(store: &Store, number: u64) -> Result<Locked> {
-    let path = store.layout.pin(number);
-    let Some(file) = open_existing(&path)? else {
-        return Ok(Locked::Missing);
+fn lock_shared(path: &Path) -> Result<Locked> {
+    // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match fs::open(path, flags).optional() {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Locked::Missing),
+        Err(_) => return not_a_lock_file(path),
     };
-    if fault::mutant("no-reader-lock") {
-        return Ok(Locked::Held(file));
-    }
-    if !flock::try_shared(&file, &path)? {
+    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
         return Ok(Locked::Busy);
     }
+    let stat = fs::stat_file(&file, path)?;
+    if stat.kind != Kind::File {
+        return not_a_lock_file(path);
+    }
     // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
-    if fs::stat_file(&file, &path)?.links == 0 && !fault::mutant("no-recheck") {
+    if stat.links == 0 && !fault::mutant("no-recheck") {
         return Ok(Locked::Missing);
     }
-    Ok(Locked::Held(file))
+    Ok(Locked::Held(file, stat))
+}
+
+/// The error that names what is in the place of a lock file.
+fn not_a_lock_file(path: &Path) -> Result<Locked> {
+    fs::open_regular(path, OFlags::RDONLY)?;
+    // It was replaced by a regular file in between.
+    Ok(Locked::Missing)
 }

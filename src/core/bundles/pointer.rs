@@ -6,15 +6,18 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
-use crate::core::sys::fs;
+use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::{clock, fault, identity};
 
-use super::layout::{Layout, name_of, number_of};
+use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
 
 /// The number of the current generation; `None` where nothing has been published.
 pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     let path = layout.pointer();
-    let Some(target) = fs::read_link(&path).optional()? else {
-        return Ok(None);
+    let target = match fs::read_link(path).optional() {
+        Ok(Some(target)) => target,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(explain(error, path)),
     };
     parse(&target).map(Some).ok_or_else(|| {
         Error::new(
@@ -25,8 +28,27 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
                 target.display()
             ),
         )
-        .at(&path)
+        .at(path)
     })
+}
+
+/// Names what is in the place of the pointer: `readlink` only returns EINVAL.
+fn explain(error: Error, path: &Path) -> Error {
+    let found = match fs::stat(path).map(|stat| (stat.kind, stat.uid)) {
+        Ok((Kind::File, uid)) => ("a file", uid),
+        Ok((Kind::Directory, uid)) => ("a directory", uid),
+        Ok((Kind::Other, uid)) => ("a pipe, socket or device", uid),
+        Ok((Kind::Symlink, _)) | Err(_) => return error,
+    };
+    Error {
+        message: format!(
+            "'{}' is {} of uid {}. Expected a symbolic link. Remove it; the next publish makes the link again",
+            path.display(),
+            found.0,
+            found.1
+        ),
+        ..error
+    }
 }
 
 fn parse(target: &Path) -> Option<u64> {
@@ -48,7 +70,7 @@ pub(super) fn flip(layout: &Layout, number: u64) -> Result<()> {
     // A writer that was killed between symlink and rename left it.
     fs::remove_file(&temporary).optional()?;
     fs::symlink(Path::new(&format!("gens/{}/tree", name_of(number))), &temporary)?;
-    fs::rename(&temporary, &layout.pointer())
+    fs::rename(&temporary, layout.pointer())
 }
 
 /// A generation that was current once.
@@ -57,6 +79,78 @@ pub(super) struct Former {
     pub(super) number: u64,
     /// When it stopped being current, milliseconds since the epoch.
     pub(super) until: u64,
+    /// The same moment on the clock of a boot, which never steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<Since>,
+}
+
+/// A moment on the monotonic clock of one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Since {
+    boot: String,
+    ms: i64,
+}
+
+/// The present moment on both clocks.
+#[derive(Debug, Clone)]
+pub(super) struct Now {
+    pub(super) wall: u64,
+    pub(super) since: Option<Since>,
+}
+
+impl Now {
+    /// Reads the clocks; `boot` is this boot's id.
+    pub(super) fn of(boot: Option<&str>) -> Self {
+        let ms = i64::try_from(identity::monotonic_micros() / 1000).unwrap_or(i64::MAX);
+        Self {
+            wall: clock::wall_millis(),
+            since: boot.map(|boot| Since {
+                boot: boot.to_owned(),
+                ms,
+            }),
+        }
+    }
+}
+
+impl Former {
+    pub(super) fn at(number: u64, now: &Now) -> Self {
+        Self {
+            number,
+            until: now.wall,
+            since: now.since.clone(),
+        }
+    }
+
+    /// For how many milliseconds it has not been current: by the clock of the boot if that is this one, else by the
+    /// wall clock. An end in the future is now.
+    pub(super) fn age(&self, now: &Now) -> u64 {
+        self.age_in_this_boot(now)
+            .unwrap_or_else(|| now.wall.saturating_sub(self.until))
+    }
+
+    fn age_in_this_boot(&self, now: &Now) -> Option<u64> {
+        let (then, here) = (self.since.as_ref()?, now.since.as_ref()?);
+        if then.boot != here.boot || fault::mutant("grace-by-wall-clock") {
+            return None;
+        }
+        u64::try_from(here.ms.checked_sub(then.ms)?).ok()
+    }
+
+    /// Puts an end that another boot or another version wrote on the clock of this boot. `true` if the end was in the
+    /// future: the wall clock has stepped back, and what is not written down would stay in the future.
+    fn rebase(&mut self, now: &Now) -> bool {
+        if self.age_in_this_boot(now).is_some() {
+            return false;
+        }
+        let age = i64::try_from(self.age(now)).unwrap_or(i64::MAX);
+        let is_ahead = self.until > now.wall;
+        self.until = self.until.min(now.wall);
+        self.since = now.since.clone().map(|here| Since {
+            ms: here.ms.saturating_sub(age),
+            ..here
+        });
+        is_ahead
+    }
 }
 
 /// What `current.json` says.
@@ -79,24 +173,39 @@ pub(super) struct Mirror {
 const MAX_MIRROR_BYTES: u64 = 1 << 22;
 
 impl Mirror {
-    /// `None` where there is none or power loss tore it.
+    /// `None` where there is none, power loss tore it, or it holds numbers that no store gives out.
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>> {
         let bytes = fs::read_capped(&layout.mirror(), MAX_MIRROR_BYTES).optional()?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        Ok(bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .filter(Self::is_plausible))
+    }
+
+    fn is_plausible(&self) -> bool {
+        let mut given_out = self.history.iter().map(|former| former.number).chain(self.number);
+        given_out.all(|number| (1..=MAX_NUMBER).contains(&number))
+            && self.highest <= MAX_NUMBER
+            && self.fence <= MAX_NUMBER
+    }
+
+    /// Puts all ends on the clock of this boot. `true` if that has to be written down.
+    pub(super) fn rebase(&mut self, now: &Now) -> bool {
+        let mut is_ahead = false;
+        for former in &mut self.history {
+            is_ahead |= former.rebase(now);
+        }
+        is_ahead
     }
 
     /// Records that `number` became current at `now`.
-    pub(super) fn advance(&mut self, number: Option<u64>, digest: String, now: u64) {
+    pub(super) fn advance(&mut self, number: Option<u64>, digest: String, now: &Now) {
         if let Some(former) = self.number.filter(|former| Some(*former) != number) {
-            self.history.push(Former {
-                number: former,
-                until: now,
-            });
+            self.history.push(Former::at(former, now));
         }
         self.history.retain(|former| Some(former.number) != number);
         self.number = number;
         self.digest = digest;
-        self.at = now;
+        self.at = now.wall;
         self.highest = self.highest.max(number.unwrap_or(0));
     }
 
@@ -133,11 +242,90 @@ mod tests {
         }
     }
 
+    fn wall(wall: u64) -> Now {
+        Now { wall, since: None }
+    }
+
+    fn both(wall: u64, boot: &str, ms: i64) -> Now {
+        let since = Some(Since {
+            boot: boot.to_owned(),
+            ms,
+        });
+        Now { wall, since }
+    }
+
+    #[test]
+    fn the_age_of_a_former_generation_survives_steps_of_the_wall_clock() {
+        let former = Former::at(1, &both(1000, "this", 50));
+        assert_eq!(former.age(&both(9_000_000, "this", 60)), 10, "a step forward");
+        assert_eq!(former.age(&both(10, "this", 60)), 10, "a step back");
+        assert_eq!(former.age(&both(1500, "another", 7)), 500, "another boot");
+        assert_eq!(
+            former.age(&both(10, "another", 7)),
+            0,
+            "another boot, a step back"
+        );
+    }
+
+    #[test]
+    fn an_end_in_the_future_becomes_an_end_now() {
+        let mut mirror = Mirror {
+            history: vec![Former::at(1, &wall(5000)), Former::at(2, &wall(900))],
+            ..Mirror::default()
+        };
+        assert!(mirror.rebase(&both(1000, "this", 40)));
+        let ages = |ms| {
+            let now = both(1, "this", ms);
+            mirror
+                .history
+                .iter()
+                .map(|former| former.age(&now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ages(43), [3, 103]);
+        let mut mirror = mirror.clone();
+        assert!(
+            !mirror.rebase(&both(2000, "this", 41)),
+            "it is on this boot's clock"
+        );
+        assert_eq!(mirror.history[0].until, 1000);
+    }
+
+    #[test]
+    fn numbers_that_no_store_gives_out_make_a_mirror_unreadable() {
+        let plausible = Mirror {
+            number: Some(MAX_NUMBER),
+            highest: MAX_NUMBER,
+            ..Mirror::default()
+        };
+        assert!(plausible.is_plausible());
+        for mirror in [
+            Mirror {
+                number: Some(0),
+                ..Mirror::default()
+            },
+            Mirror {
+                highest: MAX_NUMBER + 1,
+                ..Mirror::default()
+            },
+            Mirror {
+                fence: u64::MAX,
+                ..Mirror::default()
+            },
+            Mirror {
+                history: vec![Former::at(u64::MAX, &wall(1))],
+                ..Mirror::default()
+            },
+        ] {
+            assert!(!mirror.is_plausible(), "{mirror:?}");
+        }
+    }
+
     #[test]
     fn history_holds_each_former_generation_once_the_latest_last() {
         let mut mirror = Mirror::default();
         for (number, now) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
-            mirror.advance(Some(number), String::new(), now);
+            mirror.advance(Some(number), String::new(), &wall(now));
         }
         let former: Vec<_> = mirror
             .history

@@ -1,24 +1,37 @@
-//! What an open repairs: what killed processes left half done, and what power loss tore.
+//! What an open repairs: what killed processes left half done, what power loss tore, and what was changed inside the
+//! store.
+//!
+//! Missing or altered content makes a generation unusable; content beside it and changed modes do not. In the boot in
+//! which a store was verified only the current generation is compared, by size and by the times of change: a file's
+//! bytes are read if it was changed after its generation's lock file was written. In another boot all bytes of all
+//! generations are read.
+//!
+//! An unusable current generation is followed by the newest one that is usable. Where there is none, it depends on
+//! when it was changed: what power loss tore goes, and the store is empty; what was changed after the publish stays for
+//! its user, without a lock file, so that `pin()` refuses it and the next publish replaces it.
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::trust::Surroundings;
+use crate::core::sys::{fault, flock};
 
 use super::collect::remove_ours;
 use super::head::{Head, corrupt};
 use super::lock::open_existing;
-use super::manifest::Manifest;
+use super::manifest::{Depth, Manifest, Problem};
+use super::ownership::may_change;
 use super::pointer::{self, Mirror};
 use super::store::{Durability, Store, numbers_in};
 
 /// Names under which a killed writer can have left a file.
-const TEMPORARY: [&str; 7] = [
+const TEMPORARY: [&str; 8] = [
     "current.tmp",
     "current.json.tmp",
     "config.json.tmp",
     "fence.tmp",
     "boot.tmp",
+    "id.tmp",
     "pin.tmp",
     "FORMAT.tmp",
 ];
@@ -29,42 +42,47 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
         fs::remove_file(&store.layout.file(name)).optional()?;
     }
     if let Some(number) = pointer::read(&store.layout)? {
-        heal_head(store, number)?;
+        heal_head(store, number, cancel)?;
     }
-    if is_sound(store)? {
-        return Ok(());
+    if is_sound(store, cancel)? {
+        return note_what_was_checked(store);
     }
     let damaged = damaged(store, cancel)?;
     if let Some(current) = pointer::read(&store.layout)?
         && damaged.contains(&current)
+        && !fall_back(store, &damaged, cancel)?
     {
-        fall_back(store, &damaged)?;
+        if was_changed_after_publish(store, current)? {
+            return refuse_pins(store, current);
+        }
+        fs::remove_file(store.layout.pointer()).optional()?;
     }
     for number in damaged {
-        let pin = store.layout.pin(number);
-        let held = open_existing(&pin)?;
-        if let Some(file) = &held
-            && !flock::try_exclusive(file, &pin)?
-        {
-            continue;
-        }
-        fs::remove_file(&pin).optional()?;
-        remove_ours(&store.layout.generation(number))?;
+        remove_damaged(store, number)?;
     }
-    remember_boot(store)
+    remember_boot(store)?;
+    note_what_was_checked(store)
 }
 
-/// Whether nothing has to be verified: this boot has looked, and the current generation is there.
-pub(super) fn is_sound(store: &Store) -> Result<bool> {
-    let seen = fs::read_capped(&store.layout.file("boot"), 4096).optional()?;
-    let looked = store.boot.is_some() && seen.as_deref() == store.boot.as_deref().map(str::as_bytes);
-    let Some(number) = pointer::read(&store.layout)? else {
-        return Ok(looked);
-    };
-    let tree = fs::stat(&store.layout.tree(number)).optional()?;
-    Ok(looked
-        && tree.is_some_and(|stat| stat.kind == Kind::Directory)
-        && Head::read(&store.layout, number).is_ok())
+/// Whether nothing has to be repaired: this boot has verified the store, and the current generation is there with the
+/// content that was published.
+pub(super) fn is_sound(store: &Store, cancel: &Cancel) -> Result<bool> {
+    if !is_of_this_boot(store)? {
+        return Ok(false);
+    }
+    match pointer::read(&store.layout)? {
+        Some(number) => is_usable(store, number, cancel),
+        None => Ok(true),
+    }
+}
+
+/// Whether the store was verified in this boot. A stranger's note of it proves nothing.
+pub(super) fn is_of_this_boot(store: &Store) -> Result<bool> {
+    let path = store.layout.file("boot");
+    let seen = fs::read_capped(&path, 4096).optional()?;
+    Ok(store.boot.is_some()
+        && seen.as_deref() == store.boot.as_deref().map(str::as_bytes)
+        && store.ownership.trusts_entry(&path)?)
 }
 
 /// A store that this process cannot write to: it cannot be repaired, and a torn generation is refused.
@@ -72,13 +90,55 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
     };
-    if is_sound(store)? || verifies(store, number, cancel)? {
+    if is_sound(store, cancel)? || verifies(store, number, cancel)? {
         return Ok(());
     }
     Err(corrupt(
         number,
-        "it does not verify after a reboot, and this process cannot write to the store",
+        "it does not verify, and this process cannot write to the store",
     ))
+}
+
+/// How a generation differs from its manifest, by the times of change: nothing that costs more than a look at each
+/// entry, unless something was changed after the publish.
+pub(super) fn look_for_changes(
+    store: &Store,
+    number: u64,
+    cancel: &Cancel,
+) -> Result<Vec<(String, Problem)>> {
+    let published_ns = fs::stat(&store.layout.pin(number))?.changed_ns;
+    Manifest::read(&store.layout, number)?.compare(
+        &store.layout.tree(number),
+        Depth::ChangedSince(published_ns),
+        cancel,
+    )
+}
+
+/// Whether a generation has a readable head and all its content, by the times of change.
+pub(super) fn is_usable(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
+    if fault::mutant("trust-changed-tree") {
+        return Ok(fs::stat(&store.layout.tree(number)).is_ok());
+    }
+    found_whole(Head::read(&store.layout, number).and_then(|_| look_for_changes(store, number, cancel)))
+}
+
+fn verifies(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
+    found_whole(store.compare(number, cancel))
+}
+
+fn found_whole(found: Result<Vec<(String, Problem)>>) -> Result<bool> {
+    match found {
+        Ok(problems) if fault::mutant("extra-is-damage") => Ok(problems.is_empty()),
+        Ok(problems) => Ok(!problems.iter().any(|(_, problem)| problem.is_of_content())),
+        Err(error)
+            if matches!(error.code, Code::GenerationCorrupt | Code::GenerationGone)
+                || error.is_not_found() =>
+        {
+            Ok(false)
+        }
+        // A disk that answers with an error says nothing about the generation.
+        Err(error) => Err(error),
+    }
 }
 
 /// The highest fence among these generations.
@@ -90,14 +150,19 @@ pub(super) fn highest_fence(store: &Store, numbers: &[u64]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Somebody removed `pins/<current>`: its head is made again from the manifest.
-fn heal_head(store: &Store, number: u64) -> Result<()> {
-    if fs::stat(&store.layout.pin(number)).optional()?.is_some() {
+/// Somebody removed or emptied `pins/<current>`, or an open took it from a generation that was changed: its head is
+/// made again from the manifest if the content is the published one.
+fn heal_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
+    if !needs_head(store, number)? {
         return Ok(());
     }
     let Ok(manifest) = Manifest::read(&store.layout, number) else {
         return Ok(());
     };
+    let problems = manifest.compare(&store.layout.tree(number), Depth::Bytes, cancel);
+    if !found_whole(problems)? {
+        return Ok(());
+    }
     let (files, bytes) = manifest.totals();
     let made = fs::stat(&store.layout.manifest(number))?.modified_ns / 1_000_000;
     let head = Head {
@@ -123,10 +188,27 @@ fn heal_head(store: &Store, number: u64) -> Result<()> {
     )
 }
 
-/// The generations whose bytes are not those of their manifest.
+fn needs_head(store: &Store, number: u64) -> Result<bool> {
+    let pin = store.layout.pin(number);
+    match Head::read(&store.layout, number) {
+        Err(error) if error.code == Code::GenerationGone => Ok(true),
+        // A reader holds the file that is there, not the one that would replace it.
+        Err(error) if error.code == Code::GenerationCorrupt => match open_existing(&pin)? {
+            Some(file) => flock::try_exclusive(&file, &pin),
+            None => Ok(true),
+        },
+        _ => Ok(false),
+    }
+}
+
+/// The generations that are unusable: in the boot in which the store was verified the current one at most, in another
+/// boot all whose bytes are not those of their manifest.
 fn damaged(store: &Store, cancel: &Cancel) -> Result<Vec<u64>> {
-    let mut damaged = Vec::new();
     let current = pointer::read(&store.layout)?;
+    if is_of_this_boot(store)? {
+        return Ok(current.into_iter().collect());
+    }
+    let mut damaged = Vec::new();
     let mut numbers = numbers_in(&store.layout.file("gens"))?;
     numbers.extend(current.filter(|number| !numbers.contains(number)));
     for number in numbers {
@@ -137,43 +219,101 @@ fn damaged(store: &Store, cancel: &Cancel) -> Result<Vec<u64>> {
     Ok(damaged)
 }
 
-fn verifies(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    match store.compare(number, cancel) {
-        Ok(problems) => Ok(problems.is_empty()),
-        Err(error)
-            if matches!(error.code, Code::GenerationCorrupt | Code::GenerationGone)
-                || error.is_not_found() =>
-        {
-            Ok(false)
-        }
-        // A disk that answers with an error says nothing about the generation.
-        Err(error) => Err(error),
-    }
-}
-
-/// Points to the generation that was current most recently and verifies, or to nothing.
-fn fall_back(store: &Store, damaged: &[u64]) -> Result<()> {
+/// Points to the usable generation that was current most recently; `false` where there is none.
+fn fall_back(store: &Store, damaged: &[u64], cancel: &Cancel) -> Result<bool> {
     let history = Mirror::read(&store.layout)?.unwrap_or_default().history;
     let mut numbers = numbers_in(&store.layout.file("gens"))?;
     numbers.extend(history.iter().map(|former| former.number));
-    match numbers
-        .into_iter()
-        .rev()
-        .find(|number| !damaged.contains(number) && fs::stat(&store.layout.tree(*number)).is_ok())
-    {
-        Some(number) => pointer::flip(&store.layout, number),
-        None => fs::remove_file(&store.layout.pointer()).optional().map(drop),
+    for number in numbers.into_iter().rev() {
+        if !damaged.contains(&number) && is_usable(store, number, cancel)? {
+            return pointer::flip(&store.layout, number).map(|()| true);
+        }
     }
+    Ok(false)
+}
+
+/// Whether it was not power loss that made a generation unusable. Power loss needs another boot, and changes no times.
+fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
+    let tree = store.layout.tree(number);
+    let Some(stat) = fs::stat(&tree)
+        .optional()?
+        .filter(|stat| stat.kind == Kind::Directory)
+    else {
+        return Ok(false);
+    };
+    if is_of_this_boot(store)? {
+        return Ok(true);
+    }
+    let Some(published_ns) = fs::stat(&store.layout.pin(number))
+        .optional()?
+        .map(|stat| stat.changed_ns)
+    else {
+        // An earlier open took it.
+        return Ok(Manifest::read(&store.layout, number).is_ok());
+    };
+    let mut latest = stat.changed_ns;
+    super::manifest::walk_any(&tree, &mut |_, _, stat| {
+        latest = latest.max(stat.changed_ns);
+        Ok(())
+    })?;
+    Ok(latest > published_ns)
+}
+
+/// Takes the lock file from a generation that must not be served, unless a reader holds it.
+fn refuse_pins(store: &Store, number: u64) -> Result<()> {
+    let pin = store.layout.pin(number);
+    if let Some(file) = open_existing(&pin)?
+        && flock::try_exclusive(&file, &pin)?
+    {
+        fs::remove_file(&pin).optional()?;
+    }
+    Ok(())
+}
+
+/// Removes an unusable generation, unless a reader holds it or it is a stranger's.
+fn remove_damaged(store: &Store, number: u64) -> Result<()> {
+    let layout = &store.layout;
+    let (pin, generation) = (layout.pin(number), layout.generation(number));
+    for path in [&pin, &generation] {
+        let surroundings = Surroundings::of(path.parent().unwrap_or(path))?;
+        if !may_change(&surroundings, path)? {
+            return Ok(());
+        }
+    }
+    let held = open_existing(&pin)?;
+    if let Some(file) = &held
+        && !flock::try_exclusive(file, &pin)?
+    {
+        return Ok(());
+    }
+    fs::remove_file(&pin).optional()?;
+    remove_ours(&generation).map(drop)
 }
 
 fn remember_boot(store: &Store) -> Result<()> {
+    let path = store.layout.file("boot");
     let Some(boot) = &store.boot else {
         return Ok(());
     };
-    fs::replace(
-        &store.layout.file("boot"),
-        &store.layout.file("boot.tmp"),
-        boot.as_bytes(),
-        0o644,
-    )
+    if !store.ownership.trusts_entry(&path)? {
+        return Ok(());
+    }
+    fs::replace(&path, &store.layout.file("boot.tmp"), boot.as_bytes(), 0o644)
+}
+
+/// `pin()` compares the time of the tree with that of its lock file, and looks closer where they differ: made equal
+/// where an older version, a copy of the store or an added file made them differ and the content is the published one.
+fn note_what_was_checked(store: &Store) -> Result<()> {
+    let Some(number) = pointer::read(&store.layout)? else {
+        return Ok(());
+    };
+    let (pin, tree) = (store.layout.pin(number), store.layout.tree(number));
+    let (Some(head), Some(tree)) = (fs::stat(&pin).optional()?, fs::stat(&tree).optional()?) else {
+        return Ok(());
+    };
+    if head.modified_ns != tree.changed_ns {
+        // Another user's lock file: pins look closer, and that is all.
+        drop(fs::set_modified(&pin, tree.changed_ns));
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::path::Rel;
 use crate::core::sys::{durability, fault, flock, identity};
 
+use super::adopting;
 use super::advice::advised;
 use super::copy::{self, How};
 use super::layout::Layout;
@@ -50,6 +51,7 @@ impl Stage {
     /// Makes a stage. `fence` is what [`Writer::issue_fence`](super::Writer::issue_fence) gave, if anything.
     pub fn begin(store: &Store, from: From, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
         let started_at = identity::monotonic_micros();
+        store.check_writable()?;
         let (id, owner) = advised(own(&store.layout))?;
         let stage = Self {
             id,
@@ -76,7 +78,8 @@ impl Stage {
         let Some((number, _hold)) = Hold::current(store)? else {
             return Ok(());
         };
-        copy::contents(&store.layout.tree(number), &self.tree(), How::Clone, cancel)
+        let (from, mut made) = (store.layout.tree(number), Vec::new());
+        copy::tree(&from, &self.tree(), How::Clone, &mut made, cancel)
     }
 
     /// Where to write.
@@ -101,7 +104,7 @@ impl Stage {
         advised(self.put(relative, |path| fs::symlink(Path::new(target), path)))
     }
 
-    /// Takes over what is in a directory.
+    /// Takes over what is in a directory: all of it, as it was at one moment, or nothing.
     pub fn adopt(&self, directory: &Path, how: How, cancel: &Cancel) -> Result<()> {
         if fs::stat(directory)?.kind != Kind::Directory {
             return Err(Error::argument(
@@ -119,7 +122,7 @@ impl Stage {
             )
             .at(directory));
         }
-        advised(copy::contents(directory, &self.tree(), how, cancel))
+        advised(adopting::adopt(directory, &self.tree(), how, cancel))
     }
 
     /// Hashes and freezes everything. May be called again after more was written.

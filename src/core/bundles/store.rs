@@ -12,10 +12,12 @@ use crate::core::sys::{durability, fault, fs, identity};
 use super::head::{Head, nothing_published};
 use super::layout::{DIRECTORIES, FORMAT, Layout, number_of};
 use super::lock::{FileLock, Patience};
-use super::manifest::{Manifest, Problem};
+use super::manifest::{Depth, Manifest, Problem};
 use super::opening::Opening;
-use super::pin::Hold;
-use super::pointer::{self, Mirror};
+use super::ownership::Ownership;
+use super::pin::{Hold, Recent};
+use super::pointer::{self, Mirror, Now};
+use super::presence::Identity;
 
 /// What a publish survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,9 @@ pub struct Store {
     pub(super) layout: Layout,
     /// Device and inode of the root.
     pub(super) key: (u64, u64),
+    pub(super) identity: Identity,
+    pub(super) ownership: Ownership,
+    pub(super) recent: Recent,
     pub(super) durability: Durability,
     pub(super) link: Option<PathBuf>,
     pub(super) adopt: bool,
@@ -111,6 +116,50 @@ impl Store {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    /// Fails with `ERR_CLOSED` if the folder of this store was removed, moved or replaced since it was opened.
+    pub fn check_present(&self) -> Result<()> {
+        self.identity.check(&self.layout)
+    }
+
+    /// Fails where this process must not write: the store is not there any more, or it or a name that a writer needs
+    /// belongs to a stranger.
+    pub fn check_writable(&self) -> Result<()> {
+        self.check_present()?;
+        self.ownership.check(&self.layout)?;
+        self.ownership.check_names(&self.layout)
+    }
+
+    /// The error, or the cause behind it if the store is not there any more.
+    pub fn explain(&self, error: Error) -> Error {
+        self.check_present().err().unwrap_or(error)
+    }
+
+    /// Whether a generation of this store is current now; `false` once the store was removed, moved or replaced.
+    pub fn is_current(&self, number: u64) -> Result<bool> {
+        match pointer::read(&self.layout) {
+            Ok(current) if current != Some(number) => Ok(false),
+            Ok(_) => Ok(self.check_present().is_ok()),
+            Err(_) if self.check_present().is_err() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The store's own name: another store at the same path has another one. `None` for a store of an older version to
+    /// which this process cannot write.
+    pub fn id(&self) -> Option<&str> {
+        self.identity.id()
+    }
+
+    /// The store's id, if this process has had another store at the same path before: URLs of its generations have to
+    /// differ from those.
+    pub fn distinguishing_id(&self) -> Option<&str> {
+        self.identity.distinguishing()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now::of(self.boot.as_deref())
     }
 
     /// Whether what a pointer will name is flushed before the pointer moves.
@@ -165,9 +214,22 @@ impl Store {
     pub fn verify(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
         let (number, _hold) = match number {
             Some(number) => (number, Hold::take(self, number)?),
-            None => Hold::current(self)?.ok_or_else(|| nothing_published(&self.layout))?,
+            None => match Hold::current(self) {
+                Ok(held) => held.ok_or_else(|| nothing_published(&self.layout))?,
+                Err(error) => return self.compare_refused(error, cancel),
+            },
         };
         self.compare(number, cancel)
+    }
+
+    /// What was changed in a current generation from which an open took the lock file for that reason.
+    fn compare_refused(&self, error: Error, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
+        match pointer::read(&self.layout)? {
+            Some(number) if error.code == Code::GenerationGone => {
+                Manifest::read(&self.layout, number)?.compare(&self.layout.tree(number), Depth::Bytes, cancel)
+            }
+            _ => Err(error),
+        }
     }
 
     pub(super) fn compare(&self, number: u64, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
@@ -179,7 +241,7 @@ impl Store {
                 "its manifest is another generation's",
             ));
         }
-        manifest.compare(&self.layout.tree(number), cancel)
+        manifest.compare(&self.layout.tree(number), Depth::Bytes, cancel)
     }
 }
 
@@ -230,12 +292,17 @@ fn foreign_entry(root: &Path) -> Result<Option<String>> {
 
 /// `FORMAT` last: with it the store is complete.
 pub(super) fn create(layout: &Layout, made: usize) -> Result<()> {
-    for name in DIRECTORIES {
-        fs::create_directories(&layout.file(name))?;
-    }
+    make_directories(layout)?;
     replace_durably(layout, "FORMAT", FORMAT.as_bytes())?;
     // Before anything else is written: power loss must not leave a directory that looks like a stranger's.
     sync_made(layout.root(), made)
+}
+
+/// Makes those that are missing.
+pub(super) fn make_directories(layout: &Layout) -> Result<()> {
+    DIRECTORIES
+        .iter()
+        .try_for_each(|name| fs::create_directories(&layout.file(name)))
 }
 
 /// Flushes the root and the directories above it up to the one that was there before.

@@ -19,7 +19,7 @@ use crate::core::sys::{durability, fault, identity};
 use super::collect::throw_away;
 use super::copy::{self, How};
 use super::layout::{Layout, name_of, number_of};
-use super::manifest::{Manifest, Problem, walk_any};
+use super::manifest::{Depth, Manifest, Problem, walk_any};
 use super::replaced;
 use super::stage::Sealed;
 use super::store::Store;
@@ -96,7 +96,7 @@ fn fill(view: &Path, from: &Path, cancel: &Cancel) -> Result<()> {
     fs::remove_tree(view)?;
     fs::create_directory(view, 0o755)?;
     fs::create_directory(&view.join("tree"), 0o755)?;
-    copy::contents(from, &view.join("tree"), How::Clone, cancel)
+    copy::tree(from, &view.join("tree"), How::Clone, &mut Vec::new(), cancel)
 }
 
 /// Puts the view of a stage that becomes generation `number` among the others.
@@ -210,7 +210,7 @@ fn exists(layout: &Layout, view: View) -> Result<bool> {
 /// What users added or chmodded stays.
 fn is_torn(store: &Store, view: View, cancel: &Cancel) -> Result<bool> {
     let manifest = Manifest::read(&store.layout, view.number)?;
-    let problems = manifest.compare(&view.tree(&store.layout), cancel)?;
+    let problems = manifest.compare(&view.tree(&store.layout), Depth::Bytes, cancel)?;
     Ok(problems
         .iter()
         .any(|(_, problem)| !matches!(problem, Problem::Extra | Problem::Mode)))

@@ -1,17 +1,21 @@
 //! What happens under `writer.lock`: publish, rollback and fences. Collecting is in [`super::collect`].
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::sys::cancel::Cancel;
 use crate::core::sys::{clock, durability, fault, fs};
 
 use super::advice::advised;
 use super::collect::throw_stage_away;
 use super::head::{Head, MAX_HEAD_BYTES, gone};
+use super::layout::MAX_NUMBER;
 use super::lock::FileLock;
 use super::pin::{self, Hold, Owner};
 use super::pointer::{self, Former, Mirror};
-use super::stage::{Sealed, Stage};
+use super::stage::{From, Sealed, Stage};
 use super::store::{Durability, Store, numbers_in};
 use super::view::View;
 use super::{link, recover, view};
@@ -23,6 +27,8 @@ pub struct Writer<'store> {
     _lock: FileLock,
     pub(super) current: Option<u64>,
     pub(super) mirror: Mirror,
+    /// Whether an end in the history was in the future, and is not written down as now yet.
+    pub(super) has_moved_ends: bool,
 }
 
 /// What a publish asks for beside the stage.
@@ -52,16 +58,19 @@ pub struct Published {
 impl<'store> Writer<'store> {
     /// Begins to write, and first ends what a killed writer began: a pointer without its mirror.
     pub fn new(store: &'store Store, lock: FileLock) -> Result<Self> {
+        store.check_writable()?;
         let current = pointer::read(&store.layout)?;
-        let mirror = match Mirror::read(&store.layout)? {
+        let mut mirror = match Mirror::read(&store.layout)? {
             Some(mirror) => mirror,
             None => rebuilt_mirror(store, current)?,
         };
+        let has_moved_ends = mirror.rebase(&store.now());
         let mut writer = Self {
             store,
             _lock: lock,
             current,
             mirror,
+            has_moved_ends,
         };
         if writer.mirror.number != current {
             writer.settle()?;
@@ -78,10 +87,51 @@ impl<'store> Writer<'store> {
         self.mirror.advance(
             self.current,
             head.map(|head| head.digest).unwrap_or_default(),
-            clock::wall_millis(),
+            &self.store.now(),
         );
+        self.write_mirror()
+    }
+
+    pub(super) fn write_mirror(&mut self) -> Result<()> {
         self.mirror.prepare(&self.store.layout)?;
-        Mirror::commit(&self.store.layout)
+        Mirror::commit(&self.store.layout)?;
+        self.has_moved_ends = false;
+        Ok(())
+    }
+
+    /// A store that was made again at its path continues the numbers that this process knows: the modules of a
+    /// generation stay loaded under its path, so no other generation may have that path here.
+    pub(super) fn continue_numbers(&mut self, cancel: &Cancel) -> Result<()> {
+        let others = self.store.identity.highest_of_others();
+        if others > self.mirror.highest && others < MAX_NUMBER {
+            self.mirror.highest = others;
+            self.write_mirror()?;
+        }
+        match self.current {
+            Some(number) if number <= others => self.publish_again(number, cancel),
+            _ => Ok(()),
+        }
+    }
+
+    /// Publishes a copy of a generation under a new number.
+    fn publish_again(&mut self, number: u64, cancel: &Cancel) -> Result<()> {
+        let head = self.store.head(number)?;
+        let mut stage = Stage::begin(self.store, From::Current, None, cancel)?;
+        if self.store.is_of_this_boot(&head) {
+            stage.started_at = head.started_at;
+        }
+        let options = PublishOptions {
+            fingerprint: head.fingerprint,
+            meta: head.meta,
+            ..PublishOptions::default()
+        };
+        let published = stage
+            .seal(self.store, &[], cancel)
+            .and_then(|sealed| self.publish_adopted(&stage, &sealed, &options));
+        if published.is_err() {
+            drop(stage.discard());
+        }
+        published.map(drop)
     }
 
     /// Draws the next fence.
@@ -91,8 +141,9 @@ impl<'store> Writer<'store> {
         let last: u64 = std::str::from_utf8(&text)
             .ok()
             .and_then(|text| text.trim().parse().ok())
+            .filter(|fence| *fence <= MAX_NUMBER)
             .unwrap_or(0);
-        let next = last.max(self.mirror.fence) + 1;
+        let next = following(last.max(self.mirror.fence), &path)?;
         fs::replace(
             &path,
             &self.store.layout.file("fence.tmp"),
@@ -224,7 +275,9 @@ impl<'store> Writer<'store> {
             return Ok(None);
         };
         match self.store.head(number) {
-            Ok(head) => Ok((head.digest == sealed.manifest.digest).then_some(head)),
+            Ok(head) if head.digest != sealed.manifest.digest => Ok(None),
+            // Files of it were removed or altered since: the stage replaces it.
+            Ok(head) => Ok(recover::is_usable(self.store, number, &Cancel::new())?.then_some(head)),
             // A generation whose head is lost is equal to none.
             Err(error) if matches!(error.code, Code::GenerationGone | Code::GenerationCorrupt) => Ok(None),
             Err(error) => Err(error),
@@ -241,12 +294,12 @@ impl<'store> Writer<'store> {
         let highest = taken
             .into_iter()
             .chain(self.current)
-            .chain([self.mirror.highest])
+            .chain([self.mirror.highest, self.store.identity.highest_known()])
             .max()
             .unwrap_or(0);
         let (files, bytes) = sealed.manifest.totals();
         Ok(Head {
-            number: highest + 1,
+            number: following(highest, &layout.mirror())?,
             digest: sealed.manifest.digest.clone(),
             files,
             bytes,
@@ -282,6 +335,9 @@ impl<'store> Writer<'store> {
             ));
         }
         fs::write_new(&layout.pin(head.number), &text, 0o644)?;
+        // A pin compares the two: anything that is added to or removed from the tree's top directory makes them differ.
+        let sealed_ns = fs::stat(&stage.tree())?.changed_ns;
+        fs::set_modified(&layout.pin(head.number), sealed_ns)?;
         let hold = wants_pin
             .then(|| Hold::take(self.store, head.number))
             .transpose()?;
@@ -319,7 +375,7 @@ impl<'store> Writer<'store> {
         let layout = &self.store.layout;
         let mut mirror = self.mirror.clone();
         mirror.fence = mirror.fence.max(head.fence.unwrap_or(0));
-        mirror.advance(Some(head.number), head.digest.clone(), clock::wall_millis());
+        mirror.advance(Some(head.number), head.digest.clone(), &self.store.now());
         let existing = numbers_in(&layout.file("pins"))?;
         mirror
             .history
@@ -331,6 +387,8 @@ impl<'store> Writer<'store> {
         pointer::flip(layout, head.number)?;
         self.current = Some(head.number);
         self.mirror = mirror;
+        self.has_moved_ends = false;
+        self.store.identity.note(head.number);
         Ok(())
     }
 
@@ -371,17 +429,26 @@ fn link_failure(followed: Result<()>) -> Result<()> {
     }
 }
 
+/// The next number or fence.
+fn following(highest: u64, path: &Path) -> Result<u64> {
+    if highest < MAX_NUMBER {
+        return Ok(highest + 1);
+    }
+    let message = format!(
+        "the numbers of this store have reached the last one, {MAX_NUMBER}, which no publish reaches: something else wrote '{}' or a name in 'gens' or 'pins'. Remove the store while nobody uses it",
+        path.display()
+    );
+    Err(Error::new(Code::Format, message).at(path))
+}
+
 /// Without the mirror nobody knows what was current: whatever exists may have been.
 fn rebuilt_mirror(store: &Store, current: Option<u64>) -> Result<Mirror> {
-    let now = clock::wall_millis();
+    let now = store.now();
     let numbers = numbers_in(&store.layout.file("gens"))?;
     let history = numbers
         .iter()
         .filter(|number| Some(**number) != current)
-        .map(|number| Former {
-            number: *number,
-            until: now,
-        })
+        .map(|number| Former::at(*number, &now))
         .collect();
     Ok(Mirror {
         highest: numbers.last().copied().unwrap_or(0),

@@ -131,6 +131,7 @@ fn outcome_of(error: &Error) -> Outcome {
         Code::Aborted => return Outcome::Aborted,
         Code::Timeout => return Outcome::Timeout,
         Code::TooLarge => return Outcome::TooLarge,
+        Code::Untrusted => return Outcome::Denied,
         _ => {}
     }
     match error.kind() {

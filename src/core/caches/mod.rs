@@ -3,7 +3,8 @@
 //! * [`archive`]: the writer, the strict reader and the writer of files below an open directory.
 //! * [`codec`]: zstd, gzip or neither, told apart by magic bytes.
 //! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
-//! * [`commit`]: stage beside the target, then one step that fits its mount; sweep of what the dead left.
+//! * [`commit`]: stage next to the target, then one step that fits its mount; sweep of what dead processes left.
+//! * `site`: open directories that other users may write to as well, and whose entries count there.
 //! * [`stamp`]: what was restored, so that an unchanged tree is left alone.
 //! * [`unpack`]: the whole way from a stream to a committed target, under one deadline.
 //! * [`store`]: S3, a folder or memory behind one trait; ranges, retries, silence.
@@ -30,6 +31,7 @@ pub mod pointer;
 mod quiet;
 pub mod restore;
 pub mod run;
+mod site;
 pub mod snapshot;
 pub mod stamp;
 pub mod store;

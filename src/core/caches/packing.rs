@@ -113,7 +113,7 @@ pub(super) async fn find_unchanged(
 pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
     let (from, generation) = (options.from.clone(), generation.to_owned());
     thread::detach(&options.from, move || {
-        drop(stamp::write(&from, &generation, &tree))
+        drop(stamp::write(&from, &generation, &tree));
     });
 }
 

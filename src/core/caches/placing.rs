@@ -84,11 +84,11 @@ impl Placing {
             cancel: cancel.clone(),
             progress,
         };
-        let summary = archive::extract(&mut source, stage.path(), &extracting)?;
+        let summary = archive::extract_into(&mut source, stage.open()?, stage.path(), &extracting)?;
         source.verify()?;
         cancel.check()?;
         self.run.enter(Stage::Commit);
-        let committed_ns = archive::now_ns();
+        let (committed_ns, target) = (archive::now_ns(), stage.target().to_path_buf());
         let committed = stage.commit(&self.run.gate)?;
         let placed = Placed {
             files: summary.files,
@@ -97,7 +97,7 @@ impl Placing {
             commit: committed.way.as_str(),
         };
         // Neither the stamp nor the old tree's removal is waited for: the tree is there.
-        let (target, generation, mode) = (self.options.into, self.generation, self.options.mode);
+        let (generation, mode) = (self.generation, self.options.mode);
         let place = target.clone();
         thread::detach(&place, move || {
             if mode != commit::Mode::Merge {

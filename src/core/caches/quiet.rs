@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::exclude::is_no_content;
 use super::run::Run;
+use super::site::follow;
 use super::store::Failure;
 use super::thread;
 use crate::core::error::{Optional, Result};
@@ -26,6 +27,7 @@ pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> std::r
 
 fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {
     // Where watches have run out the look at the end still decides.
+    let tree = &*follow(tree)?;
     let watch = Watch::new(tree, true).ok();
     loop {
         let before = look(tree, cancel)?;

@@ -1,26 +1,27 @@
 //! What was restored or packed, kept on this machine, so that an unchanged tree is left alone and only files
 //! that changed are read again.
 //!
-//! A file beside the target, `.warmswap-stamp-<hash of its name>`, or `.warmswap-stamp` in it where it is a
+//! A file next to the target, `.warmswap-stamp-<hash of its name>`, or `.warmswap-stamp` in it where it is a
 //! mount point. It is a hint, never the truth: one that is missing, damaged or of another version only costs
-//! time. Its entries are in the order of a walk, so that target and stamp are compared as both go by, whatever
+//! time. It is believed without reading the files, so one that a stranger may have written counts as missing. Its entries are in the order of a walk, so that target and stamp are compared as both go by, whatever
 //! their size. Layout in docs/protocol.md.
 
 mod file;
 
 use std::path::{Path, PathBuf};
 
-use crate::core::error::{Optional as _, Result};
+use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::dir::{self, Directory};
-use crate::core::sys::fs::{self, Stat};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::Stat;
 
 use super::archive::{self, Skipped, Visit, Walk};
 use super::exclude::Excludes;
 use super::failure;
+use super::site::follow;
 use super::tree::{Facts, NodeKind, Tree, walk_order};
-use file::{Record, StampReader, StampWriter};
+use file::{Place, Record, StampReader, StampWriter};
 
 /// Kernel clocks for times of files tick every 1 to 10 ms: what changed so shortly before the stamp was taken
 /// could change again without a new time (git calls it racily clean).
@@ -48,14 +49,7 @@ pub struct Scan {
 
 /// Where the stamp of a target is.
 pub fn path_of(target: &Path) -> Result<PathBuf> {
-    let is_mount = fs::stat(target).optional()?.is_some() && dir::is_mount_root(target)?;
-    match (target.parent(), target.file_name()) {
-        (Some(parent), Some(name)) if !is_mount => {
-            let hash = blake3::hash(name.as_encoded_bytes()).to_hex();
-            Ok(parent.join(format!(".warmswap-stamp-{}", &hash[..16])))
-        }
-        _ => Ok(target.join(".warmswap-stamp")),
-    }
+    Place::of(target).map(|place| place.path())
 }
 
 /// Takes a stamp of a target that was restored: one stat for each entry of `tree`, which has the hashes. The call
@@ -72,12 +66,13 @@ pub fn write_restored(
     // Later, so that the files restored last are not taken for ones that may still change unseen.
     let pause = std::time::Duration::from_nanos(TICK_NS.unsigned_abs());
     cancel.sleep(pause, Deadline::NEVER);
+    let target = &*follow(target)?;
     let mut stamping = Stamping {
         tree,
         order: tree.sorted_by(walk_order).into_iter().peekable(),
         reader: archive::Reader::new(Directory::open(target)?),
         settled_before_ns: committed_ns - TICK_NS,
-        writer: StampWriter::begin(&path_of(target)?, generation, archive::now_ns())?,
+        writer: StampWriter::begin(Place::of(target)?, generation, archive::now_ns())?,
     };
     archive::visit(target, &Excludes::default(), cancel, &mut stamping)?;
     while let Some(index) = stamping.order.next() {
@@ -144,7 +139,7 @@ impl Stamping<'_> {
 /// Writes a stamp of a tree whose nodes have hashes and facts, in the order of a walk, as a pack or a scan
 /// leaves it.
 pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
-    let mut writer = StampWriter::begin(&path_of(target)?, generation, tree.taken_ns)?;
+    let mut writer = StampWriter::begin(Place::of(target)?, generation, tree.taken_ns)?;
     for (at, node) in tree.nodes().iter().enumerate() {
         let record = Record {
             path: tree.path(node),
@@ -158,15 +153,10 @@ pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
     writer.finish()
 }
 
-/// Opens the stamp of a target. One that is missing or of another version is `None`; damage is found when it
-/// was read to its end.
+/// Opens the stamp of a target. One that is missing, a stranger's or of another version is `None`; damage is found
+/// when it was read to its end.
 pub fn read(target: &Path) -> Result<Option<Stamp>> {
-    Ok(StampReader::open(&path_of(target)?)?.map(|(generation, entries)| Stamp { generation, entries }))
-}
-
-/// Forgets the stamp of a target, before the target is changed by other ways than a commit.
-pub fn remove(target: &Path) -> Result<()> {
-    fs::remove_file(&path_of(target)?).optional().map(drop)
+    Ok(StampReader::open(&Place::of(target)?)?.map(|(generation, entries)| Stamp { generation, entries }))
 }
 
 impl Stamp {
@@ -184,13 +174,14 @@ impl Stamp {
             files: 0,
             bytes: 0,
         };
-        archive::visit(target, excludes, cancel, &mut comparing)?;
+        archive::visit(&follow(target)?, excludes, cancel, &mut comparing)?;
         let is_same = comparing.is_same && comparing.entries.is_whole();
         Ok(is_same.then_some((comparing.files, comparing.bytes)))
     }
 
     /// Looks at a target: entries whose stat is that of the stamp keep their hash, the others are read.
     pub fn scan(self, target: &Path, excludes: &Excludes, cancel: &Cancel) -> failure::Result<Scan> {
+        let target = &*follow(target)?;
         let Walk {
             mut tree, skipped, ..
         } = archive::walk(target, excludes, cancel)?;

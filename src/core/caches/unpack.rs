@@ -70,8 +70,9 @@ pub fn unpack(
 ) -> std::result::Result<Unpacked, Stopped> {
     let started = Instant::now();
     let stage = Stage::beside(target, mode).map_err(|failure| (Step::Write, failure))?;
-    let extracted =
-        archive::extract(source, stage.path(), options).map_err(|failure| (step_of(&failure), failure))?;
+    let tree = stage.open().map_err(|failure| (Step::Write, failure))?;
+    let extracted = archive::extract_into(source, tree, stage.path(), options)
+        .map_err(|failure| (step_of(&failure), failure))?;
     let unpack_ms = milliseconds(started);
     let committing = Instant::now();
     let committed = stage.commit(gate).map_err(|failure| (Step::Commit, failure))?;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm;
-use super::directory::{self, Found};
+use super::directory::{self, Extra, Found};
 use super::guard::{self, Attempted, Guard, GuardFile};
 use super::heartbeat;
 use super::heirs::Heirs;
 use super::held::{Claim, Held};
-use super::inspect::inspect_for;
-use super::numbered::{MAX_NUMBER, Numbered, Top};
+use super::inspect::survey;
+use super::neighbours::Neighbours;
+use super::numbered::{self, Highest, MAX_NUMBER, Numbered, Top};
 use super::observation::{self, Observer, Subject};
 use super::paths::LockPath;
 use super::record::{GuardId, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
@@ -50,7 +51,7 @@ pub(super) enum Step {
 pub(super) struct Attempt {
     lock: LockPath,
     request: Arc<Request>,
-    numbered: Numbered,
+    neighbours: Arc<Neighbours>,
     filesystem: Filesystem,
     device: u64,
     mode: Mode,
@@ -73,13 +74,14 @@ impl Attempt {
         if mode == Mode::Lease && request.covers_children {
             return Err(needs_kernel_mode(lock, filesystem));
         }
-        let device = fs::stat_followed(lock.parent())?.device;
+        let parent = fs::stat_followed(lock.parent())?;
+        let device = parent.device;
         heartbeat::start(device)?;
         alarm::start()?;
         Ok(Self {
             lock: lock.clone(),
             request,
-            numbered: Numbered::of(lock),
+            neighbours: Arc::new(Neighbours::new(lock.parent(), parent)),
             filesystem,
             device,
             mode,
@@ -125,6 +127,7 @@ impl Attempt {
             // Deleted while we were at it: by a user with all the locks, or our directory as litter.
             Err(error) if error.is_not_found() => {
                 fs::create_directories(self.lock.parent())?;
+                self.neighbours = Arc::new(Neighbours::of(self.lock.parent())?);
                 self.look()
             }
             step => step,
@@ -140,7 +143,10 @@ impl Attempt {
 
     /// Takes the lock only to clear away what nobody living has.
     fn look_for_vacancy(&mut self) -> Result<Step> {
-        let found = inspect_for(&self.lock, &mut self.heirs)?;
+        let (found, directory) = survey(&self.lock, &mut self.heirs)?;
+        if let Some(directory) = directory {
+            directory.refuse_folder()?;
+        }
         let Some(holder) = found.holder else {
             return Ok(Step::Vacant { orphaned: false });
         };
@@ -178,7 +184,7 @@ impl Attempt {
                 return Ok(Step::Blocked(Box::new(blocker)));
             }
             if claim.took_over_from().is_some() {
-                observation::forget(&self.lock);
+                observation::forget(&self.lock, &self.neighbours);
             }
             return Ok(Step::Taken(claim));
         }
@@ -200,27 +206,28 @@ impl Attempt {
                 }
             },
         };
-        let top = self.numbered.top()?;
-        let blocker = match &top {
+        let (numbered, highest) = Numbered::look(&self.lock, Some(&self.neighbours))?;
+        let blocker = match &highest.top {
             Some(top) => self.judge(top, guard.as_ref())?,
             None => None,
         };
         let blocker = match blocker {
-            None => self.judge_standing_directory(top.as_ref(), guard.as_ref())?,
+            None => self.judge_standing_directory(highest.top.as_ref(), guard.as_ref())?,
             blocker => blocker,
         };
         if let Some(blocker) = blocker {
             self.guard = guard.map(Guard::unlock).transpose()?;
             return Ok(Took::Blocked(Box::new(blocker)));
         }
-        Ok(self.link_record(top, guard)?.map_or(Took::Nothing, Took::Record))
+        let claim = self.link_record(numbered, highest, guard)?;
+        Ok(claim.map_or(Took::Nothing, Took::Record))
     }
 
     fn lock_guard(&mut self) -> Result<Locked> {
         loop {
             let file = match self.guard.take() {
                 Some(file) => file,
-                None => GuardFile::open(&self.lock)?,
+                None => GuardFile::open(&self.lock, &self.neighbours)?,
             };
             match file.attempt() {
                 Ok(Attempted::Locked(guard)) => return Ok(Locked::Yes(guard)),
@@ -244,17 +251,27 @@ impl Attempt {
         top: Option<&Top>,
         guard: Option<&Guard>,
     ) -> Result<Option<Blocker>> {
-        let Some(found) = directory::look(&self.lock)? else {
+        let Some(found) = directory::look(&self.lock, Some(&self.neighbours))? else {
             return Ok(None);
         };
         let follows = |record: &Record| top.is_some_and(|top| top.reaches(record));
-        let (standing, holder) = self.judge_directory(&found, follows, guard.map(Guard::id));
-        Ok(self.blocker(standing, holder, &found))
+        let is_orphan = top.is_some_and(|top| !top.is_free);
+        let (standing, holder) = self.judge_directory(&found, follows, is_orphan, guard.map(Guard::id));
+        let blocker = self.blocker(standing, holder, &found)?;
+        if blocker.is_none() && !found.is_ours() {
+            self.check_may_be_removed(&found)?;
+        }
+        Ok(blocker)
+    }
+
+    /// `ERR_UNTRUSTED` where another user's directory is in the way that nobody waits for any more.
+    fn check_may_be_removed(&self, found: &Found) -> Result<()> {
+        found.check(&self.neighbours)
     }
 
     /// Who has the guard. Its record may not be there yet, or be given back already.
     fn describe_holder(&mut self) -> Result<Blocker> {
-        let found = inspect_for(&self.lock, &mut self.heirs)?;
+        let (found, _) = survey(&self.lock, &mut self.heirs)?;
         let liveness = found.liveness.unwrap_or(Liveness::Unknown);
         Ok(Blocker {
             // Its end is seen by the guard too, but not where the user's inotify instances are used up.
@@ -278,8 +295,11 @@ impl Attempt {
         if let Some(record) = &top.record
             && let Some(is_kept) = self.is_kept_by_children(record)?
         {
+            if !is_kept {
+                return Ok(None);
+            }
             let holder = self.heirs.holder(&self.lock, record);
-            return Ok(is_kept.then(|| Blocker {
+            return Ok(Some(Blocker {
                 process: holder.pid,
                 holder: Some(holder),
                 liveness: Liveness::Alive,
@@ -331,33 +351,43 @@ impl Attempt {
         let Some(window) = window else {
             return Some(None);
         };
-        let unchanged = self.observer.unchanged_for(&self.lock, subject, evidence);
+        let unchanged = self
+            .observer
+            .unchanged_for(&self.lock, &self.neighbours, subject, evidence);
         (unchanged < window).then(|| Some(window.saturating_sub(unchanged)))
     }
 
     /// `None` where another taker was faster.
-    fn link_record(&mut self, top: Option<Top>, guard: Option<Guard>) -> Result<Option<Arc<Held>>> {
-        let n = top.as_ref().map_or(0, |top| top.n) + 1;
+    fn link_record(
+        &mut self,
+        numbered: Option<Numbered>,
+        highest: Highest,
+        guard: Option<Guard>,
+    ) -> Result<Option<Arc<Held>>> {
+        let Highest { top, taken } = highest;
+        let n = taken + 1;
         if n > MAX_NUMBER {
-            return Err(self.numbered.exhausted());
+            return Err(numbered::exhausted(&self.lock));
         }
         let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);
         let record = self.make_record(n, predecessor.as_deref(), guard.as_ref());
         let prepared = self.lock.prepared(&record.token);
         let begun = identity::boot_micros();
-        let taken = self.prepare_and_link(&record, &prepared, guard.as_ref());
+        let taken = self.prepare_and_link(&record, numbered, &prepared, guard.as_ref());
         if !matches!(taken, Ok(Some(_))) {
             // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
-            let _swept_later = fs::remove_tree(&prepared);
+            let _swept_later = directory::discard(&prepared);
         }
-        let Some(written) = taken? else {
+        let Some((numbered, written)) = taken? else {
             // The file stays open where it is still the guard, so that nobody is woken for nothing.
             self.guard = guard.map(Guard::unlock).transpose()?;
             return Ok(None);
         };
         let claim = Claim {
             lock: self.lock.clone(),
+            neighbours: Arc::clone(&self.neighbours),
+            numbered,
             record,
             written,
             guard,
@@ -374,33 +404,38 @@ impl Attempt {
     fn prepare_and_link(
         &self,
         record: &Record,
+        numbered: Option<Numbered>,
         prepared: &std::path::Path,
         guard: Option<&Guard>,
-    ) -> Result<Option<Written>> {
+    ) -> Result<Option<(Numbered, Written)>> {
         record.assert_has_room()?;
-        let written = directory::prepare(&self.lock, prepared, &record.to_bytes()?)?;
-        if record.n == 1 {
-            self.numbered.ensure_directory(&self.lock.next(&record.token))?;
-        }
-        if !self.numbered.link(&prepared.join("owner.json"), record.n)? {
+        let finished = directory::prepare(&self.lock, prepared, &record.to_bytes()?, &self.neighbours)?;
+        let numbered = match numbered {
+            Some(numbered) => Some(numbered),
+            None => Numbered::open_or_make(&self.lock, &self.neighbours)?,
+        };
+        let Some(numbered) = numbered else {
+            return Ok(None);
+        };
+        if !numbered.link(&finished, record.n)? {
             return Ok(None);
         }
-        let settled = self.settle(record, guard);
+        let settled = self.settle(&numbered, record, guard);
         if !matches!(settled, Ok(true)) {
-            self.numbered.remove(record.n)?;
+            numbered.remove(record.n)?;
         }
-        Ok(settled?.then_some(written))
+        Ok(settled?.then_some((numbered, finished.written)))
     }
 
     /// A slow taker can link a number whose owner has long been followed and removed, and a guard may have
     /// been deleted and made anew while we took it.
-    fn settle(&self, record: &Record, guard: Option<&Guard>) -> Result<bool> {
+    fn settle(&self, numbered: &Numbered, record: &Record, guard: Option<&Guard>) -> Result<bool> {
         if let Some(guard) = guard
             && !guard.is_current()?
         {
             return Ok(false);
         }
-        self.numbered.settle(record.n, self.mode)
+        numbered.settle(record.n, self.mode)
     }
 
     fn make_record(&self, n: u64, predecessor: Option<&Record>, guard: Option<&Guard>) -> Record {
@@ -446,20 +481,21 @@ impl Attempt {
             if claim.publish()? {
                 return Ok(None);
             }
-            let Some(found) = directory::look(&self.lock)? else {
+            let Some(found) = directory::look(&self.lock, Some(&self.neighbours))? else {
                 continue;
             };
             let follows = |record: &Record| claim.follows(record);
-            let (standing, holder) = self.judge_directory(&found, follows, claim.guard_id());
-            if let Some(blocker) = self.blocker(standing, holder.clone(), &found) {
+            let (standing, holder) =
+                self.judge_directory(&found, follows, claim.is_orphan(), claim.guard_id());
+            if let Some(blocker) = self.blocker(standing, holder.clone(), &found)? {
                 return Ok(Some(blocker));
             }
-            match directory::bury(&self.lock, &found) {
+            match directory::bury(&self.lock, &found, &self.neighbours) {
                 Ok(false) => {}
                 Ok(true) => claim.note_orphan(holder),
-                // A sticky directory does not let go of another user's. Among ourselves it decides nothing, and whoever
-                // knows nothing else is kept out by it as well as by ours.
-                Err(error) if found.is_ours() && error.kind() == Some(ErrorKind::PermissionDenied) => {
+                // Another user's: it stays. Among ourselves it decides nothing, and whoever knows nothing else is kept out
+                // by it as well as by ours.
+                Err(error) if found.is_ours() && is_anothers(&error) => {
                     claim.note_orphan(holder);
                     return Ok(None);
                 }
@@ -468,19 +504,37 @@ impl Attempt {
         }
     }
 
-    /// Who stands in the way, if what was found still keeps others out.
-    fn blocker(&mut self, standing: Standing, holder: Holder, found: &Found) -> Option<Blocker> {
-        let Standing::Held { liveness, window } = standing else {
-            return None;
+    /// Who stands in the way, if what was found still keeps others out. What is no lock directory of this or another
+    /// program's kind is never taken over: an error where it is an ordinary folder.
+    fn blocker(&mut self, standing: Standing, mut holder: Holder, found: &Found) -> Result<Option<Blocker>> {
+        let (liveness, look_again) = match standing {
+            Standing::Held { liveness, window } => {
+                let left = self.window_left(window, Subject::Directory, &found.evidence);
+                (liveness, left)
+            }
+            Standing::Dead => (Liveness::Dead, None),
         };
-        let left = self.window_left(window, Subject::Directory, &found.evidence);
-        left.map(|look_again| Blocker {
+        let (note, look_again) = if found.is_ours() && look_again.is_some() {
+            (None, look_again)
+        } else {
+            match found.extra()? {
+                Extra::Folder(names) => return Err(found.is_a_folder(&names)),
+                // Never over.
+                Extra::Files(names) => (Some(found.note(&names)), look_again.or(Some(None))),
+                Extra::Nothing if look_again == Some(None) && found.is_unreadable() => {
+                    (Some(found.note(&[])), look_again)
+                }
+                Extra::Nothing => (None, look_again),
+            }
+        };
+        holder.note = note;
+        Ok(look_again.map(|look_again| Blocker {
             process: holder.pid,
             holder: Some(holder),
             liveness,
             look_again,
             is_foreign: true,
-        })
+        }))
     }
 
     /// `follows` says which records are of holders that the taker follows.
@@ -488,10 +542,12 @@ impl Attempt {
         &self,
         found: &Found,
         follows: impl Fn(&Record) -> bool,
+        is_orphan: bool,
         guard: Option<GuardId>,
     ) -> (Standing, Holder) {
         let is_local = self.filesystem.trusted;
-        verdict::of_directory(found, follows, guard, is_local, self.request.foreign_stale)
+        let window = self.request.foreign_stale;
+        verdict::of_directory(found, follows, is_orphan, guard, is_local, window)
     }
 }
 
@@ -506,6 +562,11 @@ enum Locked {
     Yes(Guard),
     Busy,
     Unsupported,
+}
+
+/// A sticky directory does not let go of another user's entry, and this library does not move one.
+fn is_anothers(error: &Error) -> bool {
+    error.code == Code::Untrusted || error.kind() == Some(ErrorKind::PermissionDenied)
 }
 
 fn is_refused(error: &Error) -> bool {

@@ -4,12 +4,10 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
-
 use super::held::Held;
 use super::numbered::Numbered;
 use super::paths::LockPath;
-use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::sys::{fault, filesystem, flock, fs};
 
 /// Another publisher holds the fence for two system calls; one that is stopped in between must not stop us
@@ -30,12 +28,21 @@ pub(super) fn publish(
     from: &Path,
     to: &Path,
 ) -> Result<()> {
+    let (numbered, _) = Numbered::look(lock, None)?;
     let check = || {
-        held.map_or(Ok(()), Held::assert_held)?;
-        check_generation(lock, generation)
+        if let Some(held) = held {
+            held.assert_held()?;
+            // The records that this holder has written, not what somebody has put in their place.
+            if numbered
+                .as_ref()
+                .is_none_or(|numbered| numbered.id() != held.records_id())
+            {
+                return Err(too_late(lock, generation, "its records were replaced"));
+            }
+        }
+        check_generation(lock, numbered.as_ref(), generation)
     };
-    let numbered = Numbered::of(lock);
-    let fence = take_fence(&numbered)?;
+    let fence = numbered.as_ref().map(take_fence).transpose()?;
     if !fault::mutant("lock-publish-unfenced") {
         check()?;
     }
@@ -44,14 +51,13 @@ pub(super) fn publish(
     check()
 }
 
+/// Freed when the last descriptor of these records is closed.
 fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
-    let path = numbered.directory();
-    let Some(directory) = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY).optional()? else {
-        return Ok(None);
-    };
+    let path = numbered.directory_path();
     if !filesystem::of(path)?.trusted {
         return Ok(None);
     }
+    let directory = numbered.directory().to_file(path)?;
     let begun = Instant::now();
     while !flock::try_exclusive(&directory, path)? {
         if begun.elapsed() > PATIENCE {
@@ -66,8 +72,12 @@ fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
     Ok(Some(directory))
 }
 
-fn check_generation(lock: &LockPath, generation: u64) -> Result<()> {
-    let top = Numbered::of(lock).top()?;
+fn check_generation(lock: &LockPath, numbered: Option<&Numbered>, generation: u64) -> Result<()> {
+    let numbered = match numbered {
+        Some(numbered) if numbered.is_current()? => Some(numbered),
+        _ => None,
+    };
+    let top = numbered.map(Numbered::top).transpose()?.flatten();
     let standing = top.and_then(|top| top.record).map(|record| record.generation);
     if standing == Some(generation) {
         return Ok(());
@@ -76,9 +86,13 @@ fn check_generation(lock: &LockPath, generation: u64) -> Result<()> {
         || "its records are gone".to_owned(),
         |found| format!("generation {found} has the lock"),
     );
+    Err(too_late(lock, generation, &found))
+}
+
+fn too_late(lock: &LockPath, generation: u64, found: &str) -> Error {
     let message = format!(
         "generation {generation} of the lock '{}' is too late: {found}",
         lock.directory().display()
     );
-    Err(Error::new(Code::Fenced, message).at(lock.directory()))
+    Error::new(Code::Fenced, message).at(lock.directory())
 }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
+use super::neighbours::{self, Neighbours};
 use super::paths::LockPath;
 use super::record::GuardId;
 use super::shared;
-use crate::core::error::{Error, Optional as _, Result};
+use crate::core::error::{Optional as _, Result};
+use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::{fault, flock, fs, mark};
 
 /// The guard file, open and not necessarily locked. Its descriptor is writable, because its last close tells
@@ -39,10 +41,9 @@ pub(super) enum Attempted {
 /// where there is another one, or none.
 pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     let path = &*lock.guard();
-    let Some(file) = fs::open(path, OFlags::RDONLY).optional()? else {
+    let Some((file, stat)) = fs::open_regular_with_stat(path, OFlags::RDONLY).optional()? else {
         return Ok(None);
     };
-    let stat = fs::stat_file(&file, path)?;
     if (stat.device, stat.inode) != (id.device, id.inode) {
         return Ok(None);
     }
@@ -75,22 +76,24 @@ impl GuardFile {
 
     /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
     /// that created the file (jj-vcs/jj#9736): it is another one that is locked.
-    pub(super) fn open(lock: &LockPath) -> Result<Self> {
+    ///
+    /// Another user's guard serves as well as this user's: it is locked and never read. Anything but a file is refused.
+    pub(super) fn open(lock: &LockPath, neighbours: &Neighbours) -> Result<Self> {
         let path = &*lock.guard();
-        let file = if let Some(file) = fs::open(path, OFlags::RDWR).optional()? {
-            file
-        } else {
-            shared::make_file(path, &lock.next(&uuid::Uuid::new_v4().to_string()))?;
-            fs::open(path, OFlags::RDWR)?
+        let open = || -> Result<Option<(File, Stat)>> {
+            let opened = fs::open_regular_with_stat(path, OFlags::RDWR).optional();
+            opened.map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))
         };
-        let stat = fs::stat_file(&file, path)?;
-        if stat.kind != fs::Kind::File {
-            return Err(Error::argument(
-                "path",
-                format!("a lock whose guard '{}' is not a file", path.display()),
-                "a path whose neighbours are its own",
-            ));
-        }
+        let (file, stat) = if let Some(opened) = open()? {
+            opened
+        } else {
+            // Nothing is made next to a folder that is no lock.
+            if let Some(found) = super::directory::look(lock, Some(neighbours))? {
+                found.refuse_folder()?;
+            }
+            shared::make_file(path, &lock.next())?;
+            fs::open_regular_with_stat(path, OFlags::RDWR)?
+        };
         Ok(Self {
             file,
             path: path.to_path_buf(),

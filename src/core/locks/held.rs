@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::alarm::Alarm;
 use super::guard::Guard;
-use super::numbered::Numbered;
+use super::neighbours::Neighbours;
+use super::numbered::{Numbered, RecordsId, Top};
 use super::paths::LockPath;
 use super::record::{self, Contents, Failure, GuardId, Holder, Mode, Progress, Record};
 use super::tenure::{OnLost, Tenure};
@@ -43,6 +44,8 @@ pub enum Release {
 /// A record that was just taken.
 pub(super) struct Claim {
     pub(super) lock: LockPath,
+    pub(super) neighbours: Arc<Neighbours>,
+    pub(super) numbered: Numbered,
     pub(super) record: Record,
     pub(super) written: Written,
     pub(super) guard: Option<Guard>,
@@ -59,7 +62,8 @@ pub(super) struct Claim {
 /// A lock that is held.
 pub struct Held {
     lock: LockPath,
-    numbered: Numbered,
+    neighbours: Arc<Neighbours>,
+    records_id: RecordsId,
     token: String,
     n: u64,
     base: u64,
@@ -69,6 +73,8 @@ pub struct Held {
     covers_children: bool,
     /// A child may have the descriptor.
     is_handed_out: AtomicBool,
+    /// The predecessor did not give the lock back.
+    is_orphan: bool,
     predecessor: Option<Box<Record>>,
     inherited_failure: Option<Failure>,
     tenure: Arc<Tenure>,
@@ -86,6 +92,9 @@ pub struct Held {
 /// What this holder has on disk.
 struct Files {
     record: Record,
+    /// The directory that the record was linked into, which stays the same whatever is put in its place. `None` once the
+    /// lock is given back.
+    numbered: Option<Numbered>,
     /// The record as it was linked, and as it stays in the lock directory. `None` once it is given back, and in lease mode:
     /// there an answer may be an old one that was kept (NFS), or inodes may not be one file's alone (FUSE).
     written: Option<Written>,
@@ -105,6 +114,8 @@ impl Held {
     pub(super) fn start(claim: Claim) -> Arc<Self> {
         let Claim {
             lock,
+            neighbours,
+            numbered,
             record,
             written,
             guard,
@@ -117,8 +128,9 @@ impl Held {
         let mode = record.mode;
         let orphan = predecessor.as_ref().filter(|_| is_orphan);
         let held = Arc::new(Self {
-            numbered: Numbered::of(&lock),
             lock,
+            neighbours,
+            records_id: numbered.id(),
             token: record.token.clone(),
             n: record.n,
             base: record.base,
@@ -130,12 +142,14 @@ impl Held {
             inherited_failure: record.failure.clone(),
             tenure: Tenure::start(mode, request.lease_ttl, begun),
             is_left_to_another: AtomicBool::new(false),
+            is_orphan,
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
             predecessor,
             watch: Mutex::default(),
             news: Mutex::default(),
             files: Mutex::new(Files {
                 record,
+                numbered: Some(numbered),
                 written: (mode == Mode::Kernel).then_some(written),
                 guard,
                 is_published: false,
@@ -293,13 +307,14 @@ impl Held {
             }
         }
         files.written = None;
+        files.numbered = None;
         if let Some(guard) = files.guard.take() {
             // Closing frees it too.
             drop(guard.release());
         }
         if let Some(tombstone) = tombstone {
             // What cannot be removed now is swept later.
-            drop(fs::remove_tree(&tombstone));
+            drop(directory::discard(&tombstone));
         }
         heartbeat::forget(self);
         self.tenure.end();
@@ -315,7 +330,9 @@ impl Held {
             return;
         }
         heartbeat::forget(self);
-        if let Some(guard) = lock(&self.files).guard.take() {
+        let mut files = lock(&self.files);
+        files.numbered = None;
+        if let Some(guard) = files.guard.take() {
             guard.leave_to_children();
         }
     }
@@ -323,13 +340,12 @@ impl Held {
     /// Moves our lock directory away, if it is ours.
     fn withdraw(&self, files: &Files, standing: Directory) -> Option<PathBuf> {
         if !files.is_published {
-            drop(fs::remove_tree(&self.lock.prepared(&self.token)));
+            drop(directory::discard(&self.lock.prepared(&self.token)));
         }
         if standing != Directory::Ours {
             return None;
         }
-        let tombstone = self.lock.tombstone(&self.token);
-        directory::withdraw(&self.lock, &tombstone).then_some(tombstone)
+        directory::withdraw(&self.lock)
     }
 
     /// Whose the lock directory is.
@@ -355,39 +371,52 @@ impl Held {
         if let Some(failure) = failure {
             files.record.failure = Some(failure.shortened());
             // What a full disk does not take, nobody hears of; the lock is free all the same.
-            drop(self.write(&files.record));
+            drop(self.write(files));
         }
+        let Some(numbered) = &files.numbered else {
+            return;
+        };
         // A disk that takes no new name may let the old one go; the base is lost with it, and the next one
         // starts at the wall clock, which is later.
-        if self.numbered.free(self.n).is_err() {
-            drop(self.numbered.remove(self.n));
+        if numbered.free(self.n).is_err() {
+            drop(numbered.remove(self.n));
         }
     }
 
-    /// Whether the record of our number is ours.
+    /// Whether the record of our number is ours, and others see it at its path.
     fn finds_its_record(&self, files: &Files) -> Result<bool> {
-        let path = self.numbered.path(self.n);
-        if files.is_written_at(&path) {
+        let Some(numbered) = &files.numbered else {
+            return Ok(false);
+        };
+        if files.is_written_at(&numbered.path(self.n)) {
             return Ok(true);
         }
-        let found = record::read(&path)?;
-        Ok(matches!(found, Some((_, Contents::Record(record))) if record.token == self.token))
+        let record = numbered.held(self.n)?;
+        Ok(record.is_some_and(|record| record.token == self.token) && numbered.is_current()?)
     }
 
-    fn write(&self, record: &Record) -> Result<()> {
-        let next = self.lock.next(&self.token);
-        fs::replace(&self.numbered.path(self.n), &next, &record.to_bytes()?, 0o644).inspect_err(|_| {
-            drop(fs::remove_file(&next));
-        })
-    }
-
-    /// Whether our record is the highest that stands.
-    pub(super) fn is_still_ours(&self) -> bool {
-        match self.numbered.top() {
-            Ok(Some(top)) => !top.is_free && top.record.is_some_and(|record| record.token == self.token),
-            Ok(None) => false,
-            Err(error) => is_kept_by_a_failure(&error),
+    fn write(&self, files: &Files) -> Result<()> {
+        match &files.numbered {
+            Some(numbered) => numbered.replace(self.n, &self.lock.next(), &files.record.to_bytes()?),
+            None => Ok(()),
         }
+    }
+
+    /// Whether our record is the highest that stands where others look.
+    fn is_still_ours(&self, files: &Files) -> bool {
+        let Some(numbered) = &files.numbered else {
+            return false;
+        };
+        let is_top = |top: Top| !top.is_free && top.record.is_some_and(|record| record.token == self.token);
+        let is_ours = numbered
+            .top()
+            .and_then(|top| Ok(top.is_some_and(is_top) && numbered.is_current()?));
+        is_ours.unwrap_or_else(|error| is_kept_by_a_failure(&error))
+    }
+
+    /// Which directory its records are in.
+    pub(super) fn records_id(&self) -> RecordsId {
+        self.records_id
     }
 
     /// One heartbeat: a changed record, and fresh times for those who go by them.
@@ -398,7 +427,7 @@ impl Held {
     }
 
     fn renew_files(&self, files: &mut Files, begun: u64) {
-        if !self.look() {
+        if !self.look(files) {
             return;
         }
         if let Some(news) = lock(&self.news).take() {
@@ -406,14 +435,13 @@ impl Held {
         }
         files.record.lease.seq += 1;
         // The second look: a successor that came between the first and the rename.
-        if self.write(&files.record).is_err() || !self.look() {
+        if self.write(files).is_err() || !self.look(files) {
             return;
         }
         self.tenure.renew(begun);
         match self.directory(files) {
             Directory::Ours => {
-                drop(fs::touch(&self.lock.owner()));
-                drop(fs::touch(self.lock.directory()));
+                drop(directory::touch(&self.lock));
             }
             Directory::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
             Directory::Gone | Directory::Unknown => {}
@@ -431,7 +459,7 @@ impl Held {
     }
 
     fn check_files(&self, files: &Files) {
-        if !self.look() {
+        if !self.look(files) {
             return;
         }
         match self.directory(files) {
@@ -442,9 +470,9 @@ impl Held {
     }
 
     /// Whether the lock is held; one that is another's by now is lost.
-    fn look(&self) -> bool {
+    fn look(&self, files: &Files) -> bool {
         self.tenure.expire();
-        if self.is_held() && !self.is_still_ours() {
+        if self.is_held() && !self.is_still_ours(files) {
             self.tenure.lose(FOLLOWED);
         }
         self.is_held()
@@ -452,13 +480,14 @@ impl Held {
 
     /// Mkdir locks release by path, without a look at whose it is: our directory may be gone.
     fn publish_again(&self, record: &Record) {
-        let prepared = self.lock.prepared(&self.token);
+        // Everybody knows the token by now.
+        let prepared = self.lock.prepared(&uuid::Uuid::new_v4().to_string());
         let published = record
             .to_bytes()
-            .and_then(|bytes| directory::prepare(&self.lock, &prepared, &bytes))
+            .and_then(|bytes| directory::prepare(&self.lock, &prepared, &bytes, &self.neighbours))
             .and_then(|_| directory::publish(&self.lock, &prepared));
         if !matches!(published, Ok(true)) {
-            drop(fs::remove_tree(&prepared));
+            drop(directory::discard(&prepared));
         }
         if matches!(published, Ok(false)) {
             self.tenure.lose(TAKEN_BY_ANOTHER);
@@ -472,7 +501,8 @@ impl Held {
         let published = match directory::publish(&self.lock, &prepared) {
             // Somebody took it for litter while another program's directory was waited for.
             Err(error) if error.is_not_found() => {
-                directory::prepare(&self.lock, &prepared, &files.record.to_bytes()?)?;
+                let owner = files.record.to_bytes()?;
+                directory::prepare(&self.lock, &prepared, &owner, &self.neighbours)?;
                 directory::publish(&self.lock, &prepared)?
             }
             published => published?,
@@ -492,6 +522,10 @@ impl Held {
 
     pub(super) fn guard_id(&self) -> Option<GuardId> {
         lock(&self.files).guard.as_ref().map(Guard::id)
+    }
+
+    pub(super) fn is_orphan(&self) -> bool {
+        self.is_orphan
     }
 
     /// Remembers whose directory was in the way.

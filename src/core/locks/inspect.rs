@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::directory;
+use super::directory::{self, Extra, Found};
 use super::heirs::Heirs;
 use super::numbered::Numbered;
 use super::paths::LockPath;
@@ -23,27 +23,49 @@ pub struct Inspection {
     pub liveness: Option<Liveness>,
     /// Since it was taken, by the wall clock.
     pub age: Option<Duration>,
+    /// Why the path cannot be locked, or why what is there is never taken over.
+    pub warning: Option<String>,
 }
 
 /// Looks, takes nothing, deletes nothing.
+///
+/// # Errors
+/// `ERR_INVALID_ARGUMENT` where a file or a link is in the place of the lock directory.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
-    inspect_for(lock, &mut Heirs::for_one_look())
+    let (mut inspection, found) = survey(lock, &mut Heirs::for_one_look())?;
+    let Some(found) = found else {
+        return Ok(inspection);
+    };
+    match found.extra()? {
+        // Ours is waited for, whatever else is in its directory.
+        Extra::Folder(names) if !found.is_ours() => {
+            return Ok(Inspection {
+                warning: Some(found.is_a_folder(&names).message),
+                ..Inspection::FREE
+            });
+        }
+        Extra::Folder(names) | Extra::Files(names) => inspection.warning = Some(found.note(&names)),
+        Extra::Nothing if found.is_unreadable() => inspection.warning = Some(found.note(&[])),
+        Extra::Nothing => {}
+    }
+    Ok(inspection)
 }
 
-/// [`inspect`] for one who looks again and again.
-pub(super) fn inspect_for(lock: &LockPath, heirs: &mut Heirs) -> Result<Inspection> {
-    let top = Numbered::of(lock).top()?;
-    let found = directory::look(lock)?;
+/// Who has the lock, and what is at its path. `heirs` is kept by a caller that inspects again and again.
+pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, Option<Found>)> {
+    let (_, highest) = Numbered::look(lock, None)?;
+    let top = highest.top;
+    let found = directory::look(lock, None)?;
     // Another program's directory keeps also him out whose record stands.
     let is_foreign = found.as_ref().is_some_and(|found| !found.is_ours());
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
         let record = top.record.as_deref();
         let holder = record.map_or_else(Holder::ownerless, Record::holder);
-        let found = Inspection::new(verdict::of_record(record, None), holder);
-        return Ok(heirs.refine(lock, record, found));
+        let inspection = Inspection::new(verdict::of_record(record, None), holder);
+        return Ok((heirs.refine(lock, record, inspection), found));
     }
     let Some(found) = found else {
-        return Ok(Inspection::FREE);
+        return Ok((Inspection::FREE, None));
     };
     let is_local = filesystem::of(lock.parent())
         .optional()?
@@ -52,8 +74,10 @@ pub(super) fn inspect_for(lock: &LockPath, heirs: &mut Heirs) -> Result<Inspecti
     // one that could not be removed.
     let follows = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
     // What is left of a window does not matter: nothing is taken over here.
-    let (standing, holder) = verdict::of_directory(&found, follows, None, is_local, Duration::ZERO);
-    Ok(Inspection::new(standing, holder))
+    let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
+    let (standing, holder) =
+        verdict::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
+    Ok((Inspection::new(standing, holder), Some(found)))
 }
 
 impl Inspection {
@@ -62,6 +86,7 @@ impl Inspection {
         holder: None,
         liveness: None,
         age: None,
+        warning: None,
     };
 
     /// Held by somebody else than the process of its record.
@@ -96,6 +121,7 @@ impl Inspection {
             age: since.map(|since| Duration::from_millis(u64::try_from(now - since).unwrap_or(0))),
             holder: Some(holder),
             liveness: Some(liveness),
+            warning: None,
         }
     }
 }

@@ -8,7 +8,18 @@
 //! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts. `<n>.free` once given back.
 //! * `.K.spare`: the directory of the last holder, for the next one.
 //! * `.K.observed`: since when something that nobody can verify has not changed.
-//! * `.K.<token>.tmp`, `.K.<token>.next.tmp`, `.K.<token>.tomb`: temporary, swept.
+//! * `.K.<token>.tmp`, `.K.<uuid>.next.tmp`, `.K.<uuid>.tomb`: temporary, swept.
+//!
+//! # What is at the path
+//! ([`directory`]) A user may lock an ordinary folder. A directory is taken over only if it is empty or holds nothing but
+//! a readable `owner.json` of a dead holder. A few small files may be another program's lock and are waited for; anything
+//! else is refused. No tree is ever removed: only known files, one by one, and then the empty directory.
+//!
+//! # Other users
+//! ([`neighbours`]) In a directory that everybody may write to, entries of other users are read and waited for, but not
+//! removed, renamed or reused. The directory of the records may be another user's, if everybody may change it. It is held
+//! open from the look at the highest record to the release, and all records are written relative to that descriptor
+//! ([`numbered`]): what somebody puts in its place is never followed.
 //!
 //! # Taking
 //! ([`attempt`]) A record is a finished file that link(2) gives the name `<n+1>.json`, n being the highest that
@@ -69,6 +80,7 @@ mod heartbeat;
 mod heirs;
 mod held;
 mod inspect;
+mod neighbours;
 mod numbered;
 mod observation;
 mod paths;
@@ -326,6 +338,8 @@ struct Device {
 static PARENTS: LazyLock<Mutex<HashMap<PathBuf, Device>>> = LazyLock::new(Mutex::default);
 /// More than any program has; one that makes them up begins anew.
 const MAX_PARENTS: usize = 1024;
+/// How much later than its deadline a call ends whose filesystem has not said what it is: a passed deadline is for one try.
+const UNANSWERED: Duration = Duration::from_millis(500);
 /// Who waits until a filesystem has said what it is, by parent directory: for each one thread asks.
 static ASKING: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
 
@@ -393,7 +407,7 @@ impl Queue {
     /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller
     /// nor anybody who works elsewhere, and costs one thread for each directory, however many ask.
     pub fn find_apart(mut wait: Wait) {
-        if let Err(error) = wait.waiter.set_alarm() {
+        if let Err(error) = wait.waiter.set_alarm_after(UNANSWERED) {
             return wait.fail(error);
         }
         let lock = wait.waiter.lock.clone();

@@ -7,13 +7,22 @@
 //!
 //! A slow taker can link a number that was given back meanwhile: then both names stand, and the held one counts
 //! until that taker has looked, found that its record is not alone, and removed it.
+//!
+//! The directory may be another user's, who can put another one or a link in its place at any time. So it is opened once
+//! for each taking, and everything happens relative to that descriptor: a rename never leaves it. What is no regular file
+//! is no record, whatever its name; but its number is not used.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::directory::Prepared;
+use super::neighbours::{self, Neighbours};
 use super::paths::LockPath;
 use super::record::{self, Contents, Mode, Record};
 use super::shared;
 use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::{Entry, Kind, Stat};
 use crate::core::sys::{fault, fs};
 
 /// Largest number, and largest base, that is taken for one: their sum is exact in a JavaScript number.
@@ -24,16 +33,28 @@ const EMPTY_LISTINGS: usize = 3;
 /// Each time somebody was faster in giving the record back or in following it.
 const MAX_REREADS: usize = 10_000;
 
-/// The directory of one lock's records.
-#[derive(Debug, Clone)]
+/// Device and inode of the directory of a lock's records.
+pub(super) type RecordsId = (u64, u64);
+
+/// The open directory of one lock's records.
+#[derive(Debug)]
 pub(super) struct Numbered {
-    directory: PathBuf,
+    directory: Directory,
+    path: PathBuf,
+    id: RecordsId,
+}
+
+/// What stands in the directory of one lock's records.
+#[derive(Debug, Default)]
+pub(super) struct Highest {
+    pub(super) top: Option<Top>,
+    /// The highest number in use, also by what is no record.
+    pub(super) taken: u64,
 }
 
 /// The highest record.
 #[derive(Debug, Clone)]
 pub(super) struct Top {
-    pub(super) n: u64,
     pub(super) bytes: Vec<u8>,
     /// Given back: nobody holds the lock.
     pub(super) is_free: bool,
@@ -77,78 +98,171 @@ impl Name {
         // `01.json` is not the file that number 1 would be read from.
         (n.to_string() == digits).then_some(name)
     }
+
+    fn text(self) -> OsString {
+        let ending = if self.is_held { "json" } else { "free" };
+        format!("{}.{ending}", self.n).into()
+    }
+}
+
+/// All records that stand, and the highest number in use.
+#[derive(Default)]
+struct Names {
+    records: Vec<Name>,
+    taken: u64,
 }
 
 impl Numbered {
-    pub(super) fn of(lock: &LockPath) -> Self {
-        Self {
-            directory: lock.records(),
+    /// Opens the directory of a lock's records and reads the highest one. `None` where there is no such directory.
+    /// `neighbours` is given by a caller that is about to write to it.
+    ///
+    /// # Errors
+    /// `ERR_UNTRUSTED` where it belongs to another user and is not one that everybody may change: then its owner could
+    /// make this process remove or replace what only this process may change.
+    pub(super) fn look(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<(Option<Self>, Highest)> {
+        let Some(numbered) = Self::open(lock, neighbours)? else {
+            return Ok((None, Highest::default()));
+        };
+        let listing = numbered.directory.fresh_entries(&numbered.path)?;
+        let highest = numbered.highest_of(listing)?;
+        Ok((Some(numbered), highest))
+    }
+
+    fn open(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<Option<Self>> {
+        let path = lock.records();
+        let directory = match Directory::open(&path) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            opened => opened
+                .map_err(|error| neighbours::explain(error, &path, "records", Kind::Directory, neighbours))?,
+        };
+        let stat = directory.own_stat(&path)?;
+        if let Some(neighbours) = neighbours.filter(|_| !is_everybodys(&stat)) {
+            neighbours.check(&stat, &path)?;
         }
+        Ok(Some(Self {
+            directory,
+            path,
+            id: id_of(&stat),
+        }))
     }
 
-    /// The record of whoever holds this number.
-    pub(super) fn path(&self, n: u64) -> PathBuf {
-        self.path_of(Name::held(n))
+    /// Opens the directory, and makes it where it is missing, for everybody who may use the one it is in.
+    pub(super) fn open_or_make(lock: &LockPath, neighbours: &Neighbours) -> Result<Option<Self>> {
+        shared::make_directory(&lock.records(), &lock.next())?;
+        Self::open(lock, Some(neighbours))
     }
 
-    fn path_of(&self, name: Name) -> PathBuf {
-        let ending = if name.is_held { "json" } else { "free" };
-        self.directory.join(format!("{}.{ending}", name.n))
+    /// Which directory it is.
+    pub(super) fn id(&self) -> RecordsId {
+        self.id
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(super) fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// All records that stand.
-    fn names(&self) -> Result<Vec<Name>> {
-        let entries = fs::read_directory(&self.directory)
-            .optional()?
-            .unwrap_or_default();
-        let name = |entry: &fs::Entry| Name::parse(entry.name.to_str()?);
-        Ok(entries.iter().filter_map(name).collect())
+    pub(super) fn directory_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the open directory is still the one at its path.
+    pub(super) fn is_current(&self) -> Result<bool> {
+        if fault::mutant("lock-records-by-path") {
+            return Ok(true);
+        }
+        let stat = fs::stat(&self.path).optional()?;
+        Ok(stat.is_some_and(|stat| id_of(&stat) == self.id))
+    }
+
+    /// The path of the record of this number while it is held.
+    pub(super) fn path(&self, n: u64) -> PathBuf {
+        self.path.join(Name::held(n).text())
+    }
+
+    fn names(&self) -> Result<Names> {
+        Ok(self.names_of(self.directory.entries(&self.path)?))
+    }
+
+    fn names_of(&self, entries: Vec<Entry>) -> Names {
+        let mut names = Names::default();
+        for entry in entries {
+            let Some(name) = entry.name.to_str().and_then(Name::parse) else {
+                continue;
+            };
+            names.taken = names.taken.max(name.n);
+            let kind = entry.kind.or_else(|| {
+                let stat = self.directory.stat(&entry.name, &self.path.join(&entry.name));
+                Some(stat.ok()?.kind)
+            });
+            if kind == Some(Kind::File) {
+                names.records.push(name);
+            }
+        }
+        names
     }
 
     /// The highest record; `None` where none stands.
     pub(super) fn top(&self) -> Result<Option<Top>> {
+        let entries = self.directory.entries(&self.path)?;
+        Ok(self.highest_of(entries)?.top)
+    }
+
+    fn highest_of(&self, entries: Vec<Entry>) -> Result<Highest> {
+        let mut names = self.names_of(entries);
         let mut empty = 0;
         for _ in 0..MAX_REREADS {
-            let Some(name) = self.names()?.into_iter().max() else {
+            let taken = names.taken;
+            if let Some(name) = names.records.into_iter().max() {
+                // Gone between the two calls: it was given back, or a successor has removed it.
+                if let Some((bytes, contents)) = self.read(name)? {
+                    let record = match contents {
+                        Contents::Record(record) => Some(record),
+                        _ => None,
+                    };
+                    let top = Some(Top {
+                        bytes,
+                        is_free: !name.is_held,
+                        record,
+                    });
+                    return Ok(Highest { top, taken });
+                }
+            } else {
                 empty += 1;
                 if empty == EMPTY_LISTINGS {
-                    return Ok(None);
+                    return Ok(Highest { top: None, taken });
                 }
-                continue;
-            };
-            // Gone between the two calls: it was given back, or a successor has removed it.
-            if let Some((bytes, contents)) = record::read(&self.path_of(name))? {
-                let record = match contents {
-                    Contents::Record(record) => Some(record),
-                    _ => None,
-                };
-                return Ok(Some(Top {
-                    n: name.n,
-                    bytes,
-                    is_free: !name.is_held,
-                    record,
-                }));
             }
+            names = self.names()?;
         }
         let message = format!(
             "the records in '{}' have been changing faster than they can be read",
-            self.directory.display()
+            self.path.display()
         );
-        Err(Error::new(Code::Io, message).at(&self.directory))
+        Err(Error::new(Code::Io, message).at(&self.path))
+    }
+
+    fn read(&self, name: Name) -> Result<Option<(Vec<u8>, Contents)>> {
+        let text = name.text();
+        record::read_in(&self.directory, &text, &self.path.join(&text))
+    }
+
+    /// The record of this number, if it is held and can be read.
+    pub(super) fn held(&self, n: u64) -> Result<Option<Box<Record>>> {
+        Ok(match self.read(Name::held(n))? {
+            Some((_, Contents::Record(record))) => Some(record),
+            _ => None,
+        })
     }
 
     /// Gives a finished record its number. `false` where another taker was first, or the directory is gone.
-    pub(super) fn link(&self, finished: &Path, n: u64) -> Result<bool> {
+    pub(super) fn link(&self, finished: &Prepared, n: u64) -> Result<bool> {
+        let path = self.path(n);
         if fault::mutant("lock-take-by-rename") {
-            let copy = finished.with_extension("mutant");
-            fs::write_new(&copy, &fs::read(finished)?, 0o644)?;
-            return fs::rename(&copy, &self.path(n)).map(|()| true);
+            let copy = self.path.with_extension(uuid::Uuid::new_v4().to_string());
+            fs::write_new(&copy, &fs::read(&finished.path.join("owner.json"))?, 0o644)?;
+            return fs::rename(&copy, &path).map(|()| true);
         }
-        match fs::link(finished, &self.path(n)) {
+        match finished.link_owner(&self.directory, &Name::held(n).text(), &path) {
             Ok(()) => Ok(true),
             Err(error) if error.is_exists() => self.is_linked(finished, n),
             Err(error) if error.is_not_found() => Ok(false),
@@ -158,54 +272,69 @@ impl Numbered {
     }
 
     /// NFS sends a link again whose answer was lost, and says that the name exists: two names tell (open(2), `O_EXCL`).
-    fn is_linked(&self, finished: &Path, n: u64) -> Result<bool> {
-        let ours = fs::stat(finished)?;
+    fn is_linked(&self, finished: &Prepared, n: u64) -> Result<bool> {
+        let ours = finished.written.stat_now(&self.path(n))?;
         if ours.links < 2 {
             return Ok(false);
         }
-        let standing = fs::stat(&self.path(n)).optional()?;
-        Ok(standing.is_some_and(|standing| (standing.device, standing.inode) == (ours.device, ours.inode)))
+        let name = Name::held(n).text();
+        let standing = self.directory.stat(&name, &self.path(n)).optional()?;
+        Ok(standing.is_some_and(|standing| id_of(&standing) == id_of(&ours)))
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
     pub(super) fn settle(&self, n: u64, mode: Mode) -> Result<bool> {
         let ours = Name::held(n);
-        let mut names = self.names()?;
+        let mut names = self.names()?.records;
         if mode == Mode::Lease {
-            // Nothing else stands between us and a holder that one listing lacks.
-            names.extend(self.names()?);
+            // Nothing else stands between us and a holder that one listing lacks, or that is in another directory.
+            names.extend(self.names()?.records);
+            if !self.is_current()? {
+                return Ok(false);
+            }
         }
         let stands_alone = names.contains(&ours) && names.iter().all(|name| name.n < n || *name == ours);
         if !stands_alone && !fault::mutant("lock-no-check-after-link") {
             return Ok(false);
         }
         for below in names.into_iter().filter(|name| name.n < n) {
-            fs::remove_file(&self.path_of(below)).optional()?;
+            self.remove_name(below).optional()?;
         }
         Ok(true)
     }
 
     /// Gives a record back, in one step.
     pub(super) fn free(&self, n: u64) -> Result<()> {
-        fs::rename(&self.path(n), &self.path_of(Name::free(n)))
+        let free = Name::free(n).text();
+        self.directory.rename(
+            &Name::held(n).text(),
+            &self.directory,
+            &free,
+            &self.path.join(&free),
+        )
     }
 
-    /// Makes the directory, open to everybody who may use the one it is in.
-    pub(super) fn ensure_directory(&self, temporary: &Path) -> Result<()> {
-        shared::make_directory(&self.directory, temporary)
+    /// Replaces a held record. `next` is a path that only this call uses.
+    pub(super) fn replace(&self, n: u64, next: &Path, bytes: &[u8]) -> Result<()> {
+        let path = self.path(n);
+        fs::write_new(next, bytes, 0o644)
+            .and_then(|()| {
+                if fault::mutant("lock-records-by-path") {
+                    return fs::rename(next, &path);
+                }
+                self.directory.rename_into(next, &Name::held(n).text(), &path)
+            })
+            .inspect_err(|_| drop(fs::remove_file(next)))
     }
 
     /// Removes a record that was held.
     pub(super) fn remove(&self, n: u64) -> Result<()> {
-        fs::remove_file(&self.path(n)).optional().map(drop)
+        self.remove_name(Name::held(n)).optional().map(drop)
     }
 
-    pub(super) fn exhausted(&self) -> Error {
-        let message = format!(
-            "the records in '{}' have reached the last number, {MAX_NUMBER}, which no taking makes: remove that directory while nobody has the lock",
-            self.directory.display()
-        );
-        Error::new(Code::Format, message).at(&self.directory)
+    fn remove_name(&self, name: Name) -> Result<()> {
+        let text = name.text();
+        self.directory.remove_file(&text, &self.path.join(&text))
     }
 
     fn unsupported(&self, error: Error) -> Error {
@@ -213,11 +342,33 @@ impl Numbered {
             code: Code::Unsupported,
             message: format!(
                 "the filesystem of '{}' has no hard links, which locks are taken with: use a lock path on another filesystem",
-                self.directory.display()
+                self.path.display()
             ),
             ..error
         }
     }
+}
+
+/// `ERR_FORMAT`: no number is left.
+pub(super) fn exhausted(lock: &LockPath) -> Error {
+    let path = lock.records();
+    let message = format!(
+        "the records in '{}' have reached the last number, {MAX_NUMBER}, which no taking makes: remove that directory while nobody has the lock",
+        path.display()
+    );
+    Error::new(Code::Format, message).at(&path)
+}
+
+fn id_of(stat: &Stat) -> RecordsId {
+    (stat.device, stat.inode)
+}
+
+/// Whether everybody may change everything in this directory, so that nobody gains anything by what this process does in it:
+/// as the directory of records is in one that everybody may write to.
+fn is_everybodys(stat: &Stat) -> bool {
+    const OTHERS_MAY_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    stat.mode & (OTHERS_MAY_WRITE | STICKY) == OTHERS_MAY_WRITE
 }
 
 fn has_no_links(error: &Error) -> bool {
@@ -240,13 +391,15 @@ mod tests {
     #[test]
     fn a_link_whose_answer_was_lost_is_ours() {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let numbered = Numbered {
-            directory: root.path().to_path_buf(),
-        };
-        let [ours, anothers] = ["ours", "anothers"].map(|name| root.path().join(name));
-        for finished in [&ours, &anothers] {
-            fs::write_new(finished, b"{}", 0o644).expect("a finished record");
-        }
+        let lock = LockPath::parse(&root.path().join("key.lock").to_string_lossy()).expect("a path");
+        let neighbours = Neighbours::of(root.path()).expect("stat");
+        let numbered = Numbered::open_or_make(&lock, &neighbours)
+            .expect("made")
+            .expect("there");
+        let [ours, anothers] = ["ours", "anothers"].map(|name| {
+            super::super::directory::prepare(&lock, &lock.prepared(name), b"{}", &neighbours)
+                .expect("a finished record")
+        });
         assert!(numbered.link(&ours, 1).expect("linked"));
         assert!(numbered.link(&ours, 1).expect("linked, and sent again"));
         assert!(!numbered.link(&anothers, 1).expect("taken"));

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::neighbours::Neighbours;
 use super::paths::LockPath;
 use crate::core::error::{Optional as _, Result};
+use crate::core::sys::fs::Kind;
 use crate::core::sys::identity::{monotonic_micros, this_process};
 use crate::core::sys::{fault, fs};
 
@@ -56,7 +58,13 @@ pub(super) struct Observer {
 
 impl Observer {
     /// How long `evidence` has been seen unchanged on this machine, this look included.
-    pub(super) fn unchanged_for(&mut self, lock: &LockPath, subject: Subject, evidence: &[u8]) -> Duration {
+    pub(super) fn unchanged_for(
+        &mut self,
+        lock: &LockPath,
+        neighbours: &Neighbours,
+        subject: Subject,
+        evidence: &[u8],
+    ) -> Duration {
         if fault::mutant("lock-wall-clock-staleness") {
             return age_by_wall_clock(lock);
         }
@@ -67,7 +75,7 @@ impl Observer {
             boot_id: this_process().boot_id.clone(),
             since_micros: now,
         };
-        let on_disk = read(lock);
+        let (on_disk, may_be_replaced) = read(lock, neighbours);
         let first = on_disk
             .iter()
             .chain(&self.sights)
@@ -75,8 +83,8 @@ impl Observer {
             .min_by_key(|sight| sight.since_micros)
             .cloned()
             .unwrap_or(seen);
-        if !on_disk.contains(&first) {
-            // Another user's in a sticky directory, a full disk: what we remember ourselves is enough for us.
+        if may_be_replaced && !on_disk.contains(&first) {
+            // A full disk: what we remember ourselves is enough for us.
             drop(write(lock, on_disk, first.clone()));
         }
         self.sights.retain(|sight| !sight.is_of_same_place(&first));
@@ -86,14 +94,27 @@ impl Observer {
     }
 }
 
-fn read(lock: &LockPath) -> Vec<Sight> {
-    let bytes = fs::read_capped(&lock.observed(), MAX_BYTES)
-        .optional()
-        .ok()
-        .flatten();
-    bytes
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
+/// What is on disk, and whether it may be replaced. A file of another user who is not trusted counts as nothing: a false
+/// sight would end a living holder's lease.
+fn read(lock: &LockPath, neighbours: &Neighbours) -> (Vec<Sight>, bool) {
+    let path = &*lock.observed();
+    match fs::stat(path) {
+        Err(error) => return (Vec::new(), error.is_not_found()),
+        Ok(stat) if stat.kind != Kind::File || !neighbours.trusts(&stat) => return (Vec::new(), false),
+        Ok(_) => {}
+    }
+    let bytes = fs::read_capped(path, MAX_BYTES).optional().ok().flatten();
+    let sights = bytes.and_then(|bytes| parse(&bytes));
+    (sights.unwrap_or_default(), true)
+}
+
+fn parse(bytes: &[u8]) -> Option<Vec<Sight>> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// Whether these are the bytes of such a file.
+pub(super) fn is_observation(bytes: &[u8]) -> bool {
+    parse(bytes).is_some_and(|sights| !sights.is_empty())
 }
 
 /// Others' sights stay: their clocks cannot be compared with ours, and they wait for the same end.
@@ -102,15 +123,17 @@ fn write(lock: &LockPath, mut sights: Vec<Sight>, first: Sight) -> Result<()> {
     sights.push(first);
     let oldest = sights.len().saturating_sub(MAX_SIGHTS);
     let bytes = serde_json::to_vec(&sights[oldest..]).unwrap_or_default();
-    let unique = uuid::Uuid::new_v4().to_string();
-    let next = lock.next(&unique);
+    let next = lock.next();
     fs::replace(&lock.observed(), &next, &bytes, 0o666).inspect_err(|_| drop(fs::remove_file(&next)))
 }
 
 /// Forgets what was seen.
-pub(super) fn forget(lock: &LockPath) {
+pub(super) fn forget(lock: &LockPath, neighbours: &Neighbours) {
+    let path = &*lock.observed();
     // One that stays is of something that never comes again.
-    drop(fs::remove_file(&lock.observed()));
+    if fs::stat(path).is_ok_and(|stat| neighbours.trusts(&stat)) {
+        drop(fs::remove_file(path));
+    }
 }
 
 /// The seeded bug of nearly every peer.

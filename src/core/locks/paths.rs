@@ -93,14 +93,14 @@ impl LockPath {
         self.neighbour("spare")
     }
 
-    /// A lock directory on its way out.
-    pub(super) fn tombstone(&self, token: &str) -> PathBuf {
-        self.neighbour(&format!("{token}.tomb"))
+    /// A name for a lock directory on its way out, which nobody can foresee.
+    pub(super) fn tombstone(&self) -> PathBuf {
+        self.neighbour(&format!("{}.tomb", uuid::Uuid::new_v4()))
     }
 
-    /// The next version of a file that is about to be replaced.
-    pub(super) fn next(&self, token: &str) -> PathBuf {
-        self.neighbour(&format!("{token}.next.tmp"))
+    /// A name for the next version of a file that is about to be replaced, which nobody can foresee.
+    pub(super) fn next(&self) -> PathBuf {
+        self.neighbour(&format!("{}.next.tmp", uuid::Uuid::new_v4()))
     }
 
     fn neighbour(&self, what: &str) -> PathBuf {
@@ -151,7 +151,7 @@ mod tests {
         let token = "ba4c63ce-d572-4434-843e-e874296731e2";
         let lock = LockPath::parse("/locks/a.b").expect("a path");
         let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
-        for path in [lock.prepared(token), lock.tombstone(token), lock.next(token)] {
+        for path in [lock.prepared(token), lock.tombstone(), lock.next()] {
             assert_eq!(Neighbour::parse(&name(path)), Some(Neighbour::Temporary));
         }
         assert_eq!(

@@ -1,11 +1,16 @@
 //! The owner record: one JSON object per taking, in `<n>.json` and, as a copy, in `owner.json`.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::Stat;
 use crate::core::sys::identity::Identity;
 use crate::core::sys::{clock, fs};
 
@@ -184,6 +189,7 @@ impl Record {
             progress: self.progress.clone(),
             metadata: self.meta.clone(),
             inherited_from: None,
+            note: None,
             format: OwnerFormat::Warmswap,
         }
     }
@@ -222,6 +228,9 @@ pub struct Holder {
     pub metadata: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inherited_from: Option<u32>,
+    /// Why its directory is never taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub format: OwnerFormat,
 }
 
@@ -237,6 +246,7 @@ impl Holder {
             progress: None,
             metadata: None,
             inherited_from: None,
+            note: None,
             format: OwnerFormat::Ownerless,
         }
     }
@@ -249,7 +259,9 @@ pub(super) enum Contents {
     Record(Box<Record>),
     /// Of a mkdir lock.
     Foreign(ForeignOwner),
-    /// Broken, truncated, too long, or not a file.
+    /// No bytes but NUL: not written yet, or lost with the power.
+    Blank,
+    /// Broken, too long, or not a file.
     Unreadable,
 }
 
@@ -278,7 +290,23 @@ impl ForeignOwner {
 
 /// Reads a record's file: its bytes, and what they say. `None` where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
-    let bytes = match fs::read_capped(path, MAX_RECORD_BYTES).optional() {
+    interpret(fs::open_regular_with_stat(path, OFlags::RDONLY), path)
+}
+
+/// Reads a record's file in an open directory.
+pub(super) fn read_in(
+    directory: &Directory,
+    name: &OsStr,
+    path: &Path,
+) -> Result<Option<(Vec<u8>, Contents)>> {
+    interpret(directory.open_regular_with_stat(name, OFlags::RDONLY, path), path)
+}
+
+fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
+    let bytes = match opened
+        .and_then(|(file, stat)| read_open(&file, &stat, path))
+        .optional()
+    {
         Ok(None) => return Ok(None),
         Ok(Some(bytes)) => bytes,
         // A link (ELOOP), a directory, a file that is too long: somebody else's doing, not a failure of ours.
@@ -287,6 +315,24 @@ pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
     };
     let contents = parse(&bytes)?;
     Ok(Some((bytes, contents)))
+}
+
+/// A record is never appended to, so that it ends where `fstat` says.
+fn read_open(file: &File, stat: &Stat, path: &Path) -> Result<Vec<u8>> {
+    if stat.size > MAX_RECORD_BYTES {
+        let message = format!("'{}' is larger than {MAX_RECORD_BYTES} bytes", path.display());
+        return Err(Error::new(Code::TooLarge, message).at(path));
+    }
+    let mut bytes = vec![0; usize::try_from(stat.size).unwrap_or_default()];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match fs::read_into(file, &mut bytes[filled..], path)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 fn is_strange(error: &Error) -> bool {
@@ -322,6 +368,7 @@ fn parse(bytes: &[u8]) -> Result<Contents> {
     }
     Ok(match record {
         Some(record) => Contents::Record(Box::new(record)),
+        None if bytes.iter().all(|byte| *byte == 0) => Contents::Blank,
         None => serde_json::from_slice(bytes).map_or(Contents::Unreadable, Contents::Foreign),
     })
 }

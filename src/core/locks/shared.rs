@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::dir::Directory;
 use crate::core::sys::fs;
 
 /// Makes a directory with the permissions of the one it is in. Fine if it is there already.
@@ -14,7 +15,7 @@ pub(super) fn make_directory(path: &Path, temporary: &Path) -> Result<()> {
     };
     drop(fs::remove_directory(temporary));
     if lacks_noreplace(&error) {
-        return or_exists(make_private_directory(path));
+        return or_exists(make_private_directory(path).map(drop));
     }
     or_exists(Err(error))
 }
@@ -26,12 +27,20 @@ fn or_exists(made: Result<()>) -> Result<()> {
     }
 }
 
-/// Makes a directory under a name that only we use, with the permissions of the one it is in.
-pub(super) fn make_private_directory(path: &Path) -> Result<()> {
+/// Makes a directory under a name that only we use, with the permissions of the one it is in. The mode is set through a
+/// descriptor, and only while the directory is empty: another user who may rename it could have put one with files in
+/// its place.
+pub(super) fn make_private_directory(path: &Path) -> Result<Directory> {
     fs::create_directory(path, 0o777)?;
-    mode_of_parent(path)
-        .and_then(|mode| fs::set_mode(path, mode))
-        .inspect_err(|_| drop(fs::remove_directory(path)))
+    let made = Directory::open(path).and_then(|directory| {
+        if directory.some_entries(1, path)?.is_empty() {
+            directory.set_own_mode(mode_of_parent(path)?, path)?;
+            return Ok(directory);
+        }
+        let message = format!("another process has replaced '{}': try again", path.display());
+        Err(Error::new(Code::Io, message).at(path))
+    });
+    made.inspect_err(|_| drop(fs::remove_directory(path)))
 }
 
 /// Without the sticky bit: whoever may use the lock follows other users' dead holders, and removes what they left.
@@ -45,6 +54,19 @@ pub(super) fn make_file(path: &Path, temporary: &Path) -> Result<()> {
     let made = fs::write_new(temporary, b"", 0o666).and_then(|()| fs::link(temporary, path));
     drop(fs::remove_file(temporary));
     or_exists(made)
+}
+
+/// Renames without replacing anything, as well as the filesystem can.
+pub(super) fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename_new(from, to) {
+        Err(error) if lacks_noreplace(&error) => {
+            if fs::stat(to).optional()?.is_some() {
+                return Err(Error::io("rename", to, rustix::io::Errno::EXIST.into()));
+            }
+            fs::rename(from, to)
+        }
+        result => result,
+    }
 }
 
 /// Whether the filesystem has no rename that refuses to replace (NFS, some FUSE).

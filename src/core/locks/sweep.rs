@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Request;
 use super::attempt::{Attempt, Step};
-use super::directory;
-use super::inspect::inspect;
+use super::directory::{self, Extra};
+use super::heirs::Heirs;
+use super::inspect::survey;
+use super::neighbours::Neighbours;
 use super::paths::{LockPath, Neighbour};
 use super::record::{self, Contents};
 use super::verdict::Liveness;
+use super::{Request, observation, shared};
 use crate::core::error::{Optional as _, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::Kind;
 use crate::core::sys::{clock, fs};
 
 /// A file that names no dead process is somebody's who is at it, unless it is this old.
@@ -28,18 +32,21 @@ pub struct Swept {
     pub held: Vec<PathBuf>,
 }
 
-/// Sweeps all locks whose directories are in this one.
+/// Sweeps all locks whose directories are in this one. Only what is proven to be of this library is removed: by what it
+/// holds, not by its name, and by its owner where other users may make entries here.
 pub fn sweep(root: &Path) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut locks = BTreeSet::new();
-    for entry in fs::read_directory(root)? {
+    let entries = Directory::open_followed(root)?.fresh_entries(root)?;
+    let neighbours = Neighbours::of(root)?;
+    for entry in entries {
         let Some(name) = entry.name.to_str() else { continue };
         match Neighbour::parse(name) {
             Some(Neighbour::OfLock(lock)) => {
                 locks.insert(lock.to_owned());
             }
             // One that cannot be swept is left; the others are not.
-            Some(Neighbour::Temporary) => drop(sweep_litter(&root.join(name), &mut swept)),
+            Some(Neighbour::Temporary) => drop(sweep_litter(&root.join(name), &neighbours, &mut swept)),
             None if is_lock_directory(&root.join(name)).unwrap_or(false) => {
                 locks.insert(name.to_owned());
             }
@@ -50,7 +57,7 @@ pub fn sweep(root: &Path) -> Result<Swept> {
         let Ok(lock) = LockPath::from_path(&root.join(name)) else {
             continue;
         };
-        if sweep_lock(&lock, &mut swept).is_err() {
+        if sweep_lock(&lock, &neighbours, &mut swept).is_err() {
             // Whose format is newer, or whose directory is closed to us: not ours to clear.
             swept.held.push(lock.directory().to_path_buf());
         }
@@ -60,28 +67,29 @@ pub fn sweep(root: &Path) -> Result<Swept> {
 
 /// A directory of a user's own must not be taken for a lock: only an owner with a pid makes it one.
 fn is_lock_directory(path: &Path) -> Result<bool> {
-    let Ok(lock) = LockPath::from_path(path) else {
-        return Ok(false);
-    };
-    if fs::stat(path)
-        .optional()?
-        .is_none_or(|stat| stat.kind != fs::Kind::Directory)
-    {
-        return Ok(false);
-    }
-    let found = directory::look(&lock)?;
+    let found = directory::look_at(path, None)?;
     Ok(matches!(
         found.and_then(|found| found.contents),
         Some(Contents::Record(_) | Contents::Foreign(_))
     ))
 }
 
-fn sweep_lock(lock: &LockPath, swept: &mut Swept) -> Result<()> {
+fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Result<()> {
     let path = lock.directory().to_path_buf();
-    let found = inspect(lock)?;
-    if found.is_held {
+    let (inspection, found) = survey(lock, &mut Heirs::for_one_look())?;
+    if let Some(found) = &found {
+        if matches!(found.extra()?, Extra::Folder(_)) {
+            return Ok(());
+        }
+        let is_removable =
+            found.is_ours() && found.is_trusted_by(neighbours) && found.extra()? == Extra::Nothing;
+        if !inspection.is_held && !is_removable {
+            return Ok(());
+        }
+    }
+    if inspection.is_held {
         swept.held.push(path);
-    } else if found.liveness == Some(Liveness::Dead) {
+    } else if inspection.liveness == Some(Liveness::Dead) {
         match Attempt::new(lock, Arc::new(Request::default()))?.step()? {
             Step::Taken(held) => {
                 held.release(None);
@@ -94,10 +102,8 @@ fn sweep_lock(lock: &LockPath, swept: &mut Swept) -> Result<()> {
     Ok(())
 }
 
-fn sweep_litter(path: &Path, swept: &mut Swept) -> Result<()> {
-    // A tombstone names whom it buries, not who is at it.
-    let names_its_maker = path.extension().is_none_or(|extension| extension != "tomb");
-    let Some(before) = Litter::look(path, names_its_maker)? else {
+fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Result<()> {
+    let Some(before) = Litter::look(path, neighbours)? else {
         return Ok(());
     };
     if !before.may_go() {
@@ -108,42 +114,67 @@ fn sweep_litter(path: &Path, swept: &mut Swept) -> Result<()> {
     if fs::rename(path, &aside).optional()?.is_none() {
         return Ok(());
     }
-    if Litter::look(&aside, names_its_maker)?.is_some_and(|now| now != before) {
+    let is_same = Litter::look_at(&aside, path, neighbours)?.is_some_and(|now| now == before);
+    let is_gone = is_same
+        && if before.is_directory {
+            directory::discard(&aside)?
+        } else {
+            fs::remove_file(&aside).optional()?;
+            true
+        };
+    if is_gone {
+        swept.removed.push(path.to_path_buf());
+    } else {
         // Somebody is at it after all.
-        drop(fs::rename_new(&aside, path));
-        return Ok(());
+        drop(shared::rename_new(&aside, path));
     }
-    fs::remove_tree(&aside)?;
-    swept.removed.push(path.to_path_buf());
     Ok(())
 }
 
-/// What may be litter.
+/// What may be litter of this library.
 #[derive(PartialEq)]
 struct Litter {
     inode: u64,
     modified_ns: i128,
+    is_directory: bool,
     /// Of the process that it names; `None` where it names none.
     liveness: Option<Liveness>,
 }
 
 impl Litter {
-    fn look(path: &Path, names_its_maker: bool) -> Result<Option<Self>> {
+    fn look(path: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
+        Self::look_at(path, path, neighbours)
+    }
+
+    /// `None` where it is not proven to be of this library. `named` is the path whose name says what it was made for.
+    fn look_at(path: &Path, named: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
         let Some(stat) = fs::stat(path).optional()? else {
             return Ok(None);
         };
-        let record = if stat.kind == fs::Kind::Directory {
-            path.join("owner.json")
-        } else {
-            path.to_path_buf()
+        if !neighbours.trusts(&stat) {
+            return Ok(None);
+        }
+        let name = named.to_string_lossy();
+        let contents = match stat.kind {
+            Kind::Directory => match of_directory(path)? {
+                Some(contents) => contents,
+                None => return Ok(None),
+            },
+            Kind::File if name.ends_with(".next.tmp") => match of_file(path)? {
+                Some(contents) => contents,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
         };
-        let liveness = match record::read(&record) {
-            Ok(Some((_, Contents::Record(record)))) if names_its_maker => Some(record.process.liveness()),
+        let liveness = match contents {
+            // A tombstone names whom it buries, not who is at it.
+            Contents::Record(record) if !name.ends_with(".tomb") => Some(record.process.liveness()),
             _ => None,
         };
         Ok(Some(Self {
             inode: stat.inode,
             modified_ns: stat.modified_ns,
+            is_directory: stat.kind == Kind::Directory,
             liveness,
         }))
     }
@@ -157,4 +188,32 @@ impl Litter {
             Some(Liveness::Unknown) | None => is_old,
         }
     }
+}
+
+/// The owner in a prepared or buried lock directory of this library; one that is empty counts as blank.
+fn of_directory(path: &Path) -> Result<Option<Contents>> {
+    let Some(found) = directory::look_at(path, None)? else {
+        return Ok(None);
+    };
+    if found.extra()? != Extra::Nothing {
+        return Ok(None);
+    }
+    Ok(match found.contents {
+        None => Some(Contents::Blank),
+        Some(contents @ (Contents::Record(_) | Contents::Blank)) => Some(contents),
+        Some(Contents::Foreign(_) | Contents::Unreadable) => None,
+    })
+}
+
+/// A half-made guard, record or observation.
+fn of_file(path: &Path) -> Result<Option<Contents>> {
+    let Some((bytes, contents)) = record::read(path)? else {
+        return Ok(None);
+    };
+    Ok(match contents {
+        Contents::Record(_) | Contents::Blank => Some(contents),
+        Contents::Foreign(_) | Contents::Unreadable => {
+            observation::is_observation(&bytes).then_some(Contents::Unreadable)
+        }
+    })
 }

@@ -28,6 +28,12 @@ pub(super) enum Standing {
 }
 
 impl Standing {
+    /// Nobody can say whose it is: it keeps others out for ever.
+    const UNREADABLE: Self = Self::Held {
+        liveness: Liveness::Unknown,
+        window: None,
+    };
+
     fn unverifiable(window: Duration) -> Self {
         Self::Held {
             liveness: Liveness::Unknown,
@@ -79,9 +85,12 @@ fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
 
 /// Of a lock directory, and whose it is. `follows` says which records are of holders that stand behind nobody any more;
 /// what nobody can verify is left for the window of foreign locks, on a filesystem that may be this machine's own.
+/// `is_orphan`: a record of this lock stands, or was followed, that was not given back. Then an owner without bytes is that
+/// of its holder, lost with the power.
 pub(super) fn of_directory(
     found: &Found,
     follows: impl Fn(&Record) -> bool,
+    is_orphan: bool,
     guard: Option<GuardId>,
     is_local: bool,
     window: Duration,
@@ -90,7 +99,8 @@ pub(super) fn of_directory(
         Some(Contents::Record(record)) if follows(record) => (Standing::Dead, record.holder()),
         Some(Contents::Record(record)) => (of_record(Some(record), guard), record.holder()),
         Some(Contents::Foreign(owner)) => (of_foreign(owner, is_local, window), owner.holder()),
-        Some(Contents::Unreadable) => (Standing::unverifiable(window), Holder::ownerless()),
+        Some(Contents::Blank) if is_orphan => (Standing::unverifiable(window), Holder::ownerless()),
+        Some(Contents::Blank | Contents::Unreadable) => (Standing::UNREADABLE, Holder::ownerless()),
         None => {
             let window = OWNERLESS_WINDOW.min(window);
             (Standing::unverifiable(window), Holder::ownerless())

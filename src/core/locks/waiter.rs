@@ -158,7 +158,12 @@ impl Waiter {
     /// # Errors
     /// `ERR_IO` where the process may have no more threads.
     pub(super) fn set_alarm(&mut self) -> Result<()> {
-        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(GRACE)) else {
+        self.set_alarm_after(GRACE)
+    }
+
+    /// Ends the wait so long after its deadline.
+    pub(super) fn set_alarm_after(&mut self, grace: Duration) -> Result<()> {
+        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(grace)) else {
             return Ok(());
         };
         alarm::start()?;
@@ -253,8 +258,12 @@ impl Drop for Waiter {
 pub(super) fn timed_out(lock: &LockPath, waited: Duration, blocker: Option<&Blocker>) -> Error {
     let holder = blocker.and_then(|blocker| blocker.holder.as_ref());
     let who = holder.map_or_else(|| "an unknown holder".to_owned(), describe);
+    let note = holder
+        .and_then(|holder| holder.note.as_deref())
+        .map(|note| format!(" {note}."))
+        .unwrap_or_default();
     let message = format!(
-        "waited {} ms for the lock '{}', held by {who}. Raise options.timeoutMs, or stop that process; `npx warmswap lock why '{}'` tells more",
+        "waited {} ms for the lock '{}', held by {who}.{note} Raise options.timeoutMs, or stop that process; `npx warmswap lock why '{}'` tells more",
         waited.as_millis(),
         lock.directory().display(),
         lock.directory().display()

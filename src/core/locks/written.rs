@@ -20,6 +20,11 @@ impl Written {
         Ok(Self { file, stat })
     }
 
+    /// What the file is now.
+    pub(super) fn stat_now(&self, path: &Path) -> Result<Stat> {
+        fs::stat_file(&self.file, path)
+    }
+
     /// Whatever the umask is.
     pub(super) fn set_mode(&self, mode: u32, path: &Path) -> Result<()> {
         if self.stat.mode == mode {

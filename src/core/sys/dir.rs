@@ -10,11 +10,22 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 
-use crate::core::error::Result;
+use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Entry, Stat};
 
 const NANOSECONDS: i128 = 1_000_000_000;
+
+const NOW: Timestamps = {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    Timestamps {
+        last_access: now,
+        last_modification: now,
+    }
+};
 
 /// An open directory.
 #[derive(Debug)]
@@ -24,6 +35,12 @@ impl Directory {
     /// Opens a directory by its path; the last part must not be a link.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self(fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?.into()))
+    }
+
+    /// Opens a directory by a path that the caller named, through links.
+    pub fn open_followed(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        fs::call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(Self)
     }
 
     /// Opens a directory in this one.
@@ -42,6 +59,45 @@ impl Directory {
             rustix::fs::openat(&self.0, name, flags, Mode::empty())
         })
         .map(File::from)
+    }
+
+    /// A descriptor of this directory, for the calls that lock it.
+    pub fn to_file(&self, path: &Path) -> Result<File> {
+        fs::call("fcntl", path, || self.0.try_clone()).map(File::from)
+    }
+
+    /// Opens an existing regular file in this directory. Anything else is an error that names it, and nothing blocks.
+    pub fn open_regular(&self, name: &OsStr, flags: OFlags, path: &Path) -> Result<File> {
+        self.regular(name, flags, Mode::empty(), path)
+            .map(|(file, _)| file)
+    }
+
+    /// As [`open_regular`](Self::open_regular), with what `fstat` returned.
+    pub fn open_regular_with_stat(&self, name: &OsStr, flags: OFlags, path: &Path) -> Result<(File, Stat)> {
+        self.regular(name, flags, Mode::empty(), path)
+    }
+
+    /// Opens a regular file for reading and writing, and makes it if it does not exist.
+    pub fn open_or_create(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
+        self.regular(
+            name,
+            OFlags::RDWR | OFlags::CREATE,
+            Mode::from_raw_mode(mode),
+            path,
+        )
+        .map(|(file, _)| file)
+    }
+
+    fn regular(&self, name: &OsStr, flags: OFlags, mode: Mode, path: &Path) -> Result<(File, Stat)> {
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow() | OFlags::CLOEXEC;
+        let opened = fs::call("openat", path, || rustix::fs::openat(&self.0, name, flags, mode));
+        match opened.map(File::from) {
+            Ok(file) => {
+                let stat = fs::stat_file(&file, path)?;
+                fs::expect_regular(stat, path).map(|()| (file, stat))
+            }
+            Err(error) => Err(fs::explain(error, || self.stat(name, path), path)),
+        }
     }
 
     /// Makes a new file; `AlreadyExists` if there is an entry of that name. The umask applies to the mode.
@@ -80,6 +136,11 @@ impl Directory {
         .map(|stat| fs::convert(&stat))
     }
 
+    /// What this directory itself is.
+    pub fn own_stat(&self, path: &Path) -> Result<Stat> {
+        fs::stat_file(&self.0, path)
+    }
+
     /// The text of a link in this directory.
     pub fn read_link(&self, name: &OsStr, path: &Path) -> Result<Vec<u8>> {
         fs::call("readlinkat", path, || {
@@ -91,6 +152,16 @@ impl Directory {
     /// The entries of this directory, in the filesystem's order.
     pub fn entries(&self, path: &Path) -> Result<Vec<Entry>> {
         fs::read_open_directory(self.0.as_fd(), path)
+    }
+
+    /// At most `limit` entries of this directory: it can have millions.
+    pub fn some_entries(&self, limit: usize, path: &Path) -> Result<Vec<Entry>> {
+        fs::read_some_entries(self.0.as_fd(), limit, path)
+    }
+
+    /// The entries of this directory, once, right after it was opened.
+    pub fn fresh_entries(&self, path: &Path) -> Result<Vec<Entry>> {
+        fs::read_fresh_directory(self.0.as_fd(), path)
     }
 
     /// Sets this directory's own permission bits.
@@ -121,6 +192,53 @@ impl Directory {
         })
     }
 
+    /// Moves what is at the path `from` into this directory; a file of that name is replaced.
+    pub fn rename_into(&self, from: &Path, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("rename", path, || rustix::fs::renameat(CWD, from, &self.0, name))
+    }
+
+    /// Sets both times of an entry to now, a link's own if it is one.
+    pub fn touch(&self, name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("utimensat", path, || {
+            rustix::fs::utimensat(&self.0, name, &NOW, AtFlags::SYMLINK_NOFOLLOW)
+        })
+    }
+
+    /// Sets both times of this directory to now.
+    pub fn touch_own(&self, path: &Path) -> Result<()> {
+        fs::call("futimens", path, || rustix::fs::futimens(&self.0, &NOW))
+    }
+
+    /// Moves an entry of this directory to the directory `to`; a file or an empty directory of that name is replaced.
+    pub fn rename(&self, name: &OsStr, to: &Self, new_name: &OsStr, path: &Path) -> Result<()> {
+        fs::call("rename", path, || {
+            rustix::fs::renameat(&self.0, name, &to.0, new_name)
+        })
+    }
+
+    /// Exchanges an entry of this directory with one of the directory `with`, in one step.
+    pub fn exchange(&self, name: &OsStr, with: &Self, other: &OsStr, path: &Path) -> Result<()> {
+        fs::call("renameat2", path, || {
+            rustix::fs::renameat_with(&self.0, name, &with.0, other, RenameFlags::EXCHANGE)
+        })
+    }
+
+    /// Removes an entry and everything below it. `path` must still lead to it: the removal itself goes by the path.
+    pub fn remove_tree(&self, name: &OsStr, path: &Path) -> Result<()> {
+        if self.stat(name, path).optional()?.is_none() {
+            return Ok(());
+        }
+        let (own, found) = (
+            self.own_stat(path)?,
+            path.parent().map(fs::stat_followed).transpose()?,
+        );
+        if found.is_none_or(|found| (found.device, found.inode) != (own.device, own.inode)) {
+            let message = format!("'{}' was moved while it was in use", path.display());
+            return Err(Error::new(Code::Io, message).at(path));
+        }
+        fs::remove_tree(path)
+    }
+
     /// Removes a file or a link of this directory.
     pub fn remove_file(&self, name: &OsStr, path: &Path) -> Result<()> {
         fs::call("unlinkat", path, || {
@@ -133,6 +251,34 @@ impl Directory {
         fs::call("unlinkat", path, || {
             rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)
         })
+    }
+
+    /// Whether something is mounted at exactly this entry, a bind mount of its own filesystem included.
+    #[cfg(target_os = "linux")]
+    pub fn is_mount_root(&self, name: &OsStr, path: &Path) -> Result<bool> {
+        use rustix::fs::{StatxAttributes, StatxFlags};
+        let stat = fs::call("statx", path, || {
+            rustix::fs::statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
+        })?;
+        if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        }
+        self.is_on_another_device(name, path)
+    }
+
+    /// Whether something is mounted at exactly this entry.
+    #[cfg(not(target_os = "linux"))]
+    pub fn is_mount_root(&self, name: &OsStr, path: &Path) -> Result<bool> {
+        self.is_on_another_device(name, path)
+    }
+
+    fn is_on_another_device(&self, name: &OsStr, path: &Path) -> Result<bool> {
+        Ok(self.stat(name, path)?.device != self.own_stat(path)?.device)
+    }
+
+    /// The descriptor as a file, for its kernel lock.
+    pub fn into_file(self) -> File {
+        File::from(self.0)
     }
 }
 
@@ -200,37 +346,11 @@ pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -
     Ok(bytes.len() - start)
 }
 
-/// Whether something is mounted at exactly this directory, a bind mount of its own filesystem included.
-#[cfg(target_os = "linux")]
-pub fn is_mount_root(path: &Path) -> Result<bool> {
-    use rustix::fs::{StatxAttributes, StatxFlags};
-    let stat = fs::call("statx", path, || {
-        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
-    })?;
-    if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
-        return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
-    }
-    differs_from_parent(path)
-}
-
-/// Whether something is mounted at exactly this directory.
-#[cfg(not(target_os = "linux"))]
-pub fn is_mount_root(path: &Path) -> Result<bool> {
-    differs_from_parent(path)
-}
-
-fn differs_from_parent(path: &Path) -> Result<bool> {
-    let Some(parent) = path.parent() else {
-        return Ok(true);
-    };
-    Ok(fs::stat(path)?.device != fs::stat_followed(parent)?.device)
-}
-
 #[expect(
     clippy::cast_possible_truncation,
     reason = "nanoseconds below a second, and seconds of any time that a header can hold"
 )]
-fn timestamps(modified_ns: i128) -> Timestamps {
+pub(super) fn timestamps(modified_ns: i128) -> Timestamps {
     let time = Timespec {
         tv_sec: modified_ns.div_euclid(NANOSECONDS) as i64,
         tv_nsec: modified_ns.rem_euclid(NANOSECONDS) as _,

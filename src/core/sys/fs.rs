@@ -108,22 +108,28 @@ pub fn open(path: &Path, flags: OFlags) -> Result<File> {
 /// Opens an existing regular file. Anything else at the path is an error that names it, and nothing blocks: a FIFO
 /// would wait for its other end, and a device can do anything.
 pub fn open_regular(path: &Path, flags: OFlags) -> Result<File> {
+    open_regular_with_stat(path, flags).map(|(file, _)| file)
+}
+
+/// As [`open_regular`], with what `fstat` returned.
+pub fn open_regular_with_stat(path: &Path, flags: OFlags) -> Result<(File, Stat)> {
     match open(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(file) => {
-            expect_regular(stat_file(&file, path)?, path)?;
-            Ok(file)
+            let stat = stat_file(&file, path)?;
+            expect_regular(stat, path)?;
+            Ok((file, stat))
         }
-        Err(error) => Err(explain(error, path)),
+        Err(error) => Err(explain(error, || stat(path), path)),
     }
 }
 
 /// Names what is in the place of a regular file, where `open` only returned an errno.
-fn explain(error: Error, path: &Path) -> Error {
+pub(super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, path: &Path) -> Error {
     const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
     const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
     const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
     match error.errno() {
-        Some(ELOOP | EISDIR | ENXIO) => match stat(path).and_then(|stat| expect_regular(stat, path)) {
+        Some(ELOOP | EISDIR | ENXIO) => match stat().and_then(|stat| expect_regular(stat, path)) {
             Err(named) if named.errno() != Some(rustix::io::Errno::NOENT.raw_os_error()) => named,
             _ => error,
         },
@@ -132,7 +138,7 @@ fn explain(error: Error, path: &Path) -> Error {
 }
 
 /// Fails if an entry is not a regular file: with `ELOOP`, `EISDIR` or `ENXIO`, and a message that names what it is.
-fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
+pub(super) fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
     let (found, errno) = match stat.kind {
         Kind::File => return Ok(()),
         Kind::Directory => ("a directory", rustix::io::Errno::ISDIR),
@@ -171,7 +177,7 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
             expect_regular(stat_file(&file, path)?, path)?;
             Ok(file)
         }
-        Err(error) => Err(explain(error, path)),
+        Err(error) => Err(explain(error, || stat(path), path)),
     }
 }
 
@@ -464,6 +470,18 @@ pub fn touch(path: &Path) -> Result<()> {
     })
 }
 
+/// Sets the time of the last change of the bytes of an entry, a link's own if it is one.
+pub fn set_modified(path: &Path, modified_ns: i128) -> Result<()> {
+    call("utimensat", path, || {
+        rustix::fs::utimensat(
+            CWD,
+            path,
+            &super::dir::timestamps(modified_ns),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+    })
+}
+
 /// Sets both times of an open file to now, exactly: the kernel's own stamps are as coarse as its clock tick.
 pub fn touch_exactly(file: &File, path: &Path) -> Result<()> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -491,27 +509,59 @@ pub fn read_directory(path: &Path) -> Result<Vec<Entry>> {
 }
 
 pub(super) fn read_open_directory(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>> {
-    let listing = call("getdents", path, || rustix::fs::Dir::read_from(directory))?;
-    list(listing, path)
+    list(open_listing(directory, path)?, path)
 }
 
-fn list(listing: rustix::fs::Dir, path: &Path) -> Result<Vec<Entry>> {
+/// Opens a directory a second time, because a position in it belongs to its descriptor.
+fn open_listing(directory: BorrowedFd<'_>, path: &Path) -> Result<rustix::fs::Dir> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    call("getdents", path, || {
+        rustix::fs::openat(directory, c".", flags, Mode::empty()).and_then(rustix::fs::Dir::new)
+    })
+}
+
+/// At most `limit` entries: a directory can have millions.
+pub(super) fn read_some_entries(directory: BorrowedFd<'_>, limit: usize, path: &Path) -> Result<Vec<Entry>> {
+    // The two dots count as entries here.
+    list(open_listing(directory, path)?.take(limit.saturating_add(2)), path)
+}
+
+/// The entries of a directory that was opened a moment ago and not listed through this descriptor: without opening it
+/// a second time.
+pub(super) fn read_fresh_directory(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>> {
+    #[cfg(target_os = "linux")]
+    {
+        call("getdents", path, || Ok::<(), io::Error>(()))?;
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut listing = rustix::fs::RawDir::new(directory, &mut buffer);
+        let mut entries = Vec::new();
+        while let Some(entry) = listing.next() {
+            let entry = entry.at("getdents", path)?;
+            entries.extend(named(entry.file_name().to_bytes(), entry.file_type()));
+        }
+        Ok(entries)
+    }
+    #[cfg(not(target_os = "linux"))]
+    read_open_directory(directory, path)
+}
+
+fn list(
+    listing: impl Iterator<Item = rustix::io::Result<rustix::fs::DirEntry>>,
+    path: &Path,
+) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in listing {
         let entry = entry.at("getdents", path)?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            let kind = match entry.file_type() {
-                FileType::Unknown => None,
-                kind => Some(Kind::from(kind)),
-            };
-            entries.push(Entry {
-                name: OsStr::from_bytes(name).to_owned(),
-                kind,
-            });
-        }
+        entries.extend(named(entry.file_name().to_bytes(), entry.file_type()));
     }
     Ok(entries)
+}
+
+fn named(name: &[u8], kind: FileType) -> Option<Entry> {
+    (name != b"." && name != b"..").then(|| Entry {
+        name: OsStr::from_bytes(name).to_owned(),
+        kind: (kind != FileType::Unknown).then(|| Kind::from(kind)),
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod fs;
 pub mod identity;
 pub mod lockers;
 pub mod mark;
+pub mod mounts;
 pub mod names;
 pub mod path;
 mod remove;

@@ -44,7 +44,7 @@ pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
     match answer.await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(reason)) => Err(Error::new(Code::Io, format!("resolve '{host}': {reason}"))),
-        Err(_) => Err(thread::refused(io::Error::from_raw_os_error(11))),
+        Err(_) => Err(thread::refused(&io::Error::from_raw_os_error(11))),
     }
 }
 

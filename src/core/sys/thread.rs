@@ -17,7 +17,7 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         .name(name.to_owned())
         .spawn(work)
         .map(drop)
-        .map_err(refused)
+        .map_err(|error| refused(&error))
 }
 
 /// Starts a thread that ends with its scope.
@@ -32,7 +32,7 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     Builder::new()
         .name(name.to_owned())
         .spawn_scoped(scope, work)
-        .map_err(refused)
+        .map_err(|error| refused(&error))
 }
 
 /// Starts up to `most` scoped threads that share one kind of work: fewer, but at least one, where the operating system
@@ -56,7 +56,7 @@ pub fn spawn_some<'scope, W: FnOnce() + Send + 'scope>(
 }
 
 /// The error of a call that gets no thread.
-pub fn refused(error: io::Error) -> Error {
+pub fn refused(error: &io::Error) -> Error {
     Error {
         op: Some("clone"),
         source: Some(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(11))),
@@ -75,7 +75,7 @@ pub fn refused(error: io::Error) -> Error {
 pub fn refused_in(panic: &(dyn std::any::Any + Send)) -> Option<Error> {
     let text = panic.downcast_ref::<String>()?;
     text.contains("can't spawn worker thread")
-        .then(|| refused(io::Error::from_raw_os_error(11)))
+        .then(|| refused(&io::Error::from_raw_os_error(11)))
 }
 
 fn describe(limits: &[String]) -> String {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_refused_thread_names_call_and_limit() {
-        let error = refused(io::Error::from_raw_os_error(11));
+        let error = refused(&io::Error::from_raw_os_error(11));
         assert_eq!((error.op, error.errno()), (Some("clone"), Some(11)));
         assert!(error.message.contains("threads-max"), "{}", error.message);
     }

@@ -65,9 +65,23 @@ impl Surroundings {
         }
     }
 
+    /// Uses what [`Self::this_user`] returned earlier for the same directory and process.
+    #[must_use]
+    pub fn with_this_user(self, uid: u32) -> Self {
+        Self {
+            this_user: OnceLock::from(uid),
+            ..self
+        }
+    }
+
+    /// Whether every user may write to this directory, so that its entries have to be judged by their owner.
+    pub fn anyone_may_write(&self) -> bool {
+        self.stat.mode & OTHERS_MAY_WRITE != 0
+    }
+
     /// Whether an entry of this directory may be replayed, removed, renamed into, or trusted without reading.
     pub fn trusts(&self, entry: &Stat) -> bool {
-        if self.stat.mode & OTHERS_MAY_WRITE == 0 {
+        if !self.anyone_may_write() {
             return true;
         }
         let proves_owner = self.stat.mode & STICKY == 0 || Some(entry.uid) != *UNMAPPED;
@@ -91,7 +105,7 @@ impl Surroundings {
     }
 
     /// The owner of a file that this process creates here.
-    fn this_user(&self) -> u32 {
+    pub fn this_user(&self) -> u32 {
         *self.this_user.get_or_init(|| {
             fs::anonymous(&self.directory)
                 .and_then(|file| fs::stat_file(&file, &self.directory))

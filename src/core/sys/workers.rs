@@ -2,9 +2,9 @@
 //! answer (a dead mount) cannot use up the threads of the others.
 //!
 //! Which filesystem a path is on only the filesystem can say, and one that hangs does not. So each job begins by asking
-//! (one `stat`), and of the jobs whose paths have the same parents only one asks at a time: the others wait for its
-//! answer. A job that knows its device counts there, at most [`Class::limit`] at a time. A mount that hangs keeps one
-//! thread for each parent directory, or [`Class::limit`] if it hangs later.
+//! (one `stat`). Of the jobs with the same path only one asks at a time, and the others wait for its answer; so do those
+//! on one remote mount once several paths are asked for. A job that knows its device counts there, at most
+//! [`Class::limit`] at a time. A mount that hangs so keeps a handful of threads, or [`Class::limit`] if it hangs later.
 //!
 //! Nobody waits for a thread: a call that gives up drops its future, and a job that has not begun then is skipped.
 
@@ -20,11 +20,14 @@ use tokio::sync::oneshot;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::mounts::Mounts;
 use crate::core::sys::{fault, fs, thread};
 
 /// A thread without work ends after so long.
 const KEEP: Duration = Duration::from_secs(5);
-/// Directories that are asked for at the same time, and after which time one of them counts as hung.
+/// From so many paths on that are asked for at the same time, which is a sign of one that hangs, those on one remote mount
+/// share a turn; at most so many; and after which time one of them counts as hung.
+const MANY_ASKING: usize = 4;
 const MOST_ASKING: usize = 64;
 const HUNG_AFTER: Duration = Duration::from_secs(2);
 /// Where the operating system refuses a thread, a job waits for the thread of another one that began so recently.
@@ -56,7 +59,7 @@ impl Class {
 /// What jobs are counted by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// Jobs that ask for the devices below these directories.
+    /// Jobs that ask for the devices of these paths, or of the remote mounts that they are on.
     Asking(Vec<PathBuf>),
     Device(Class, u64),
     /// Resolution of host names, which needs no filesystem.
@@ -64,12 +67,20 @@ enum Key {
 }
 
 impl Key {
-    fn asking(class: Class, paths: &[PathBuf]) -> Self {
+    fn asking(class: Class, paths: &[PathBuf], asking: usize) -> Self {
         if fault::mutant("workers-shared") {
             return Self::Device(class, 0);
         }
-        let above = |path: &PathBuf| path.parent().unwrap_or(path).to_path_buf();
-        Self::Asking(paths.iter().map(above).collect())
+        if asking < MANY_ASKING {
+            return Self::Asking(paths.to_vec());
+        }
+        let mounts = Mounts::read();
+        Self::Asking(
+            paths
+                .iter()
+                .map(|path| mounts.place(path).to_path_buf())
+                .collect(),
+        )
     }
 
     fn limit(&self) -> usize {
@@ -156,9 +167,8 @@ pub fn start<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Running<T> {
     let (caller, outcome) = oneshot::channel();
-    let key = Key::asking(class, &paths);
     submit(
-        key,
+        None,
         class,
         paths,
         Answered {
@@ -174,9 +184,8 @@ pub fn start<T: Send + 'static>(
 pub fn detach(class: Class, path: &Path, work: impl FnOnce() + Send + 'static) {
     let (caller, _) = oneshot::channel();
     let paths = vec![path.to_path_buf()];
-    let key = Key::asking(class, &paths);
     submit(
-        key,
+        None,
         class,
         paths,
         Answered {
@@ -191,7 +200,7 @@ pub fn detach(class: Class, path: &Path, work: impl FnOnce() + Send + 'static) {
 pub(super) fn detach_name(work: impl FnOnce() + Send + 'static) {
     let (caller, _) = oneshot::channel();
     submit(
-        Key::Names,
+        Some(Key::Names),
         Class::Long,
         Vec::new(),
         Answered {
@@ -286,7 +295,11 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn submit(key: Key, class: Class, paths: Vec<PathBuf>, work: impl Work + 'static) {
+fn submit(key: Option<Key>, class: Class, paths: Vec<PathBuf>, work: impl Work + 'static) {
+    let key = key.unwrap_or_else(|| {
+        let asking = state().asking;
+        Key::asking(class, &paths, asking)
+    });
     let job = Job {
         class,
         paths,
@@ -415,7 +428,7 @@ impl State {
         Error::new(
             Code::Timeout,
             format!(
-                "{MOST_ASKING} directories of this process do not answer, the first of them '{path}'. Their filesystems hang: \
+                "{MOST_ASKING} paths of this process do not answer, the first of them '{path}'. Their filesystems hang: \
                  unmount them, or bring their servers back, and call again"
             ),
         )
@@ -447,7 +460,7 @@ fn serve() {
 fn perform(key: Key, job: Job) {
     let begun = begin(job.class);
     let placed = match key {
-        Key::Asking(_) => place(key, job),
+        Key::Asking(_) => place(&key, job),
         key => Some((key, job)),
     };
     let mut leaving = Leaving::new();
@@ -474,20 +487,18 @@ fn begin(class: Class) -> u64 {
 }
 
 /// Asks where a job belongs, and gives it back if it may run there now.
-fn place(asking: Key, job: Job) -> Option<(Key, Job)> {
-    let device = if job.work.is_abandoned() {
-        0
-    } else {
-        job.paths
-            .iter()
-            .map(|path| device_of(path))
-            .next_back()
-            .unwrap_or(0)
-    };
+fn place(asking: &Key, job: Job) -> Option<(Key, Job)> {
+    let mut device = 0;
+    if !job.work.is_abandoned() {
+        // Each of them, so that one that hangs does so here.
+        for path in &job.paths {
+            device = device_of(path);
+        }
+    }
     let key = Key::Device(job.class, device);
     let mut leaving = Leaving::new();
     let mut state = state();
-    state.uncount(&asking, &mut leaving);
+    state.uncount(asking, &mut leaving);
     let group = state.groups.entry(key.clone()).or_default();
     let placed = if group.running < key.limit() {
         state.count(&key);
@@ -545,7 +556,7 @@ mod tests {
             .map(|_| {
                 let hung = std::sync::Arc::clone(&hung);
                 start(Class::Short, vec![root.path().join("x")], move || {
-                    drop(hung.lock().unwrap_or_else(PoisonError::into_inner).recv());
+                    let _ended = hung.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 })
             })
             .collect();
@@ -554,7 +565,9 @@ mod tests {
         let late = start(Class::Short, vec![root.path().join("x")], || ());
         drop(late);
         drop(release);
-        stuck.into_iter().for_each(|running| wait(running).expect("run"));
+        for running in stuck {
+            wait(running).expect("run");
+        }
     }
 
     #[test]

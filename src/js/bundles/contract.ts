@@ -19,6 +19,10 @@ export interface BundleStoreOptions {
    * `warmswap doctor` lists it, and only you remove it. @default false
    */
   adopt?: boolean
+  /** Ends the opening; the call rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** How long to wait for the writer lock, and for a filesystem that does not answer: ERR_TIMEOUT. Infinity allowed. @default 30_000 */
+  timeoutMs?: number
 }
 
 /** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT carries the holder. */
@@ -82,7 +86,12 @@ export interface Stage extends AsyncDisposable {
   writeAll(files: Iterable<{ path: string; contents: Uint8Array }>, base: string): Promise<void>
   /** A link may point anywhere: it is stored and hashed as text, and nothing of ours follows it. */
   symlink(relative: string, target: string): Promise<void>
-  /** Takes over the contents of a directory. 'clone' shares blocks where the filesystem can and copies elsewhere. @default 'clone' */
+  /**
+   * Takes over the contents of a directory, as they were at one moment, or nothing: rejects with ERR_UNSTABLE if they change in
+   * the meantime. A directory that was changed within the last 50 ms has to rest first. 'clone' shares blocks where the filesystem can and copies
+   * elsewhere.
+   * @default 'clone'
+   */
   adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>
   publish(options?: WriteOptions & { require?: string[]; ifChanged?: boolean; expect?: number; fingerprint?: string; meta?: unknown }): Promise<Generation & { readonly changed: boolean }>
   /** Dispose means discard; after publish() it does nothing. */
@@ -92,10 +101,11 @@ export interface Stage extends AsyncDisposable {
 export interface Pin extends Disposable {
   readonly generation: Generation
   readonly path: string
-  /** file: URL inside the generation. */
+  /** file: URL inside the generation. It has a query with the store's id if this process has had another store at the same path. */
   url(relative: string): string
   /** Refuses to leave the generation. */
   resolve(relative: string): string
+  /** `false` also once the store was removed, moved or replaced. */
   isCurrent(): boolean
   /** Idempotent. */
   release(): void

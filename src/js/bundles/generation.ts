@@ -16,9 +16,9 @@ export class StoredGeneration implements Generation {
   readonly #native: NativeBundles
   #facts: NativeGeneration | undefined
 
-  constructor(bundles: NativeBundles, number: number, facts?: NativeGeneration) {
+  constructor(bundles: NativeBundles, root: string, number: number, facts?: NativeGeneration) {
     this.number = number
-    this.path = `${bundles.root}${sep}gens${sep}${nameOf(number)}${sep}tree`
+    this.path = `${root}${sep}gens${sep}${nameOf(number)}${sep}tree`
     this.#native = bundles
     this.#facts = facts
   }

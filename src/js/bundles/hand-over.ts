@@ -10,12 +10,12 @@ import { WarmswapError, invalidArgument } from '../errors.js'
 import * as check from '../validate.js'
 import type { Pin } from './contract.js'
 import { HeldPin } from './pin.js'
-import { openBundles } from './store.js'
+import { idOf, openBundles } from './store.js'
 import { timerMs } from './wait.js'
 
 /** `id` is of one hand-over: an offer is made twice when both sides are there at once, and a child can take several. */
 type Message =
-  | { warmswap: 'offer'; id: string; root: string; generation: number }
+  | { warmswap: 'offer'; id: string; root: string; store?: string; generation: number }
   | { warmswap: 'ask' }
   | { warmswap: 'taken'; id: string }
   | { warmswap: 'refused'; id: string; reason: string }
@@ -66,7 +66,7 @@ export async function handOver(child: ChildProcess | Worker, pin: Pin, options?:
   const channel = channelTo(child)
   const { number } = pin.generation
   const id = randomUUID()
-  const offer = (): void => channel.send({ warmswap: 'offer', id, root: pin.root, generation: number })
+  const offer = (): void => channel.send({ warmswap: 'offer', id, root: pin.root, ...(pin.store === null ? {} : { store: pin.store }), generation: number })
   const ending = new AbortController()
   try {
     await new Promise<void>((resolve, reject) => {
@@ -100,6 +100,7 @@ export async function takeOver(options?: { timeoutMs?: number }): Promise<Pin> {
   const offer = await offered(channel, timeoutMs)
   try {
     const store = await openBundles(offer.root)
+    if (offer.store !== undefined && idOf(store) !== offer.store) throw new WarmswapError('ERR_GENERATION_GONE', `'${offer.root}' is not the store of the offered generation: it was replaced in the meantime`)
     const pin = store.pin({ generation: offer.generation })
     channel.send({ warmswap: 'taken', id: offer.id })
     return pin

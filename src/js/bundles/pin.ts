@@ -22,12 +22,17 @@ export class HeldPin implements Pin {
   readonly #native: NativeBundles
   #released = false
 
-  constructor(bundles: NativeBundles, generation: Generation) {
+  constructor(bundles: NativeBundles, root: string, generation: Generation) {
     this.generation = generation
     this.path = generation.path
-    this.root = bundles.root
+    this.root = root
     this.#native = bundles
     dropped.register(this, this.path, this)
+  }
+
+  /** The store's id, if it has one. Not part of the contract. */
+  get store(): string | null {
+    return this.#native.id
   }
 
   url(relative: string): string {
@@ -38,7 +43,11 @@ export class HeldPin implements Pin {
         `pin.url() under ${preserving}: Node would load a module graph of several generations through links; start without ${preserving}, or read files by pin.resolve()`,
       )
     }
-    return pathToFileURL(this.resolve(relative)).href
+    const url = pathToFileURL(this.resolve(relative))
+    // Modules stay loaded under their URL: another store at the same path needs other ones.
+    const id = this.#native.distinguishingId
+    if (id !== null) url.searchParams.set('store', id)
+    return url.href
   }
 
   resolve(relative: string): string {
@@ -49,7 +58,7 @@ export class HeldPin implements Pin {
   }
 
   isCurrent(): boolean {
-    return unwrap(this.#native.current()) === this.generation.number
+    return unwrap(this.#native.isCurrent(this.generation.number))
   }
 
   release(): void {

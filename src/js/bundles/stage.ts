@@ -20,9 +20,11 @@ export class OpenStage implements Stage {
   readonly path: string
   readonly #bundles: NativeBundles
   readonly #native: NativeStage
+  readonly #root: string
 
-  constructor(bundles: NativeBundles, stage: NativeStage) {
+  constructor(bundles: NativeBundles, root: string, stage: NativeStage) {
     this.#bundles = bundles
+    this.#root = root
     this.path = stage.path
     this.#native = stage
   }
@@ -55,13 +57,13 @@ export class OpenStage implements Stage {
 
   async publish(options?: PublishOptions): Promise<Generation & { readonly changed: boolean }> {
     const facts = await this.#commit(options, { pin: false })
-    return Object.assign(new StoredGeneration(this.#bundles, facts.number, facts), { changed: facts.changed === true })
+    return Object.assign(new StoredGeneration(this.#bundles, this.#root, facts.number, facts), { changed: facts.changed === true })
   }
 
   /** Publishes, and pins the result before anybody can collect it. Not part of the contract. */
   async publishAndPin(options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> {
     const facts = await this.#commit(options, { pin: true })
-    return { pin: new HeldPin(this.#bundles, new StoredGeneration(this.#bundles, facts.number, facts)), changed: facts.changed === true }
+    return { pin: new HeldPin(this.#bundles, this.#root, new StoredGeneration(this.#bundles, this.#root, facts.number, facts)), changed: facts.changed === true }
   }
 
   async #commit(options: PublishOptions | undefined, { pin }: { pin: boolean }): Promise<NativeGeneration> {

@@ -17,7 +17,7 @@ import { PointerWatch } from './watch.js'
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
-  const { durability = 'process', keep, graceMs, link, adopt = false } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt'])
+  const { durability = 'process', keep, graceMs, link, adopt = false, ...wait } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt', 'signal', 'timeoutMs'])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
@@ -25,7 +25,8 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
     adopt: check.boolean('options.adopt', adopt),
   }
-  const bundles = unwrap(await native().openBundles(path, given, DEFAULT_TIMEOUT_MS))
+  const { timeoutMs, signal } = waiting(wait)
+  const bundles = await abortable(signal, (token) => native().openBundles(path, given, timeoutMs, token))
   reportSetAside(bundles)
   return new Store(bundles)
 }
@@ -45,6 +46,7 @@ export class Store implements BundleStore {
   readonly capabilities: { filesystem: string; clone: boolean }
   readonly #native: NativeBundles
   readonly #watches = new Set<Disposable>()
+  #pinned: StoredGeneration | undefined
   #closed = false
 
   constructor(bundles: NativeBundles) {
@@ -61,7 +63,7 @@ export class Store implements BundleStore {
 
   current(): Generation | null {
     const number = unwrap(this.open().current())
-    return number === 0 ? null : new StoredGeneration(this.#native, number)
+    return number === 0 ? null : new StoredGeneration(this.#native, this.root, number)
   }
 
   pin(options?: { generation?: number }): Pin {
@@ -80,7 +82,7 @@ export class Store implements BundleStore {
 
   async #stage(fromCurrent: boolean, fenced: boolean, { timeoutMs, signal }: WaitOptions): Promise<OpenStage> {
     const bundles = this.open()
-    return new OpenStage(bundles, await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)))
+    return new OpenStage(bundles, this.root, await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)))
   }
 
   async ensure(
@@ -101,7 +103,7 @@ export class Store implements BundleStore {
     }
   }
 
-  /** A pin on a generation of this fingerprint that verifies: the current one first, then the newest. */
+  /** A pin on a generation of this fingerprint whose content is complete: the current one first, then the newest. */
   async #made(fingerprint: string): Promise<Pin | null> {
     const current = unwrap(this.open().current())
     const made = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
@@ -119,14 +121,15 @@ export class Store implements BundleStore {
     try {
       return this.pin({ generation: number })
     } catch (error) {
-      if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') return null
+      if (isWarmswapError(error) && (error.code === 'ERR_GENERATION_GONE' || error.code === 'ERR_GENERATION_CORRUPT')) return null
       throw error
     }
   }
 
   async #verifies(number: number): Promise<boolean> {
     try {
-      return (await this.verify(number)).ok
+      // Files that were added, and changed modes, do not take away what was published.
+      return (await this.verify(number)).problems.every(({ problem }) => problem === 'extra' || problem === 'mode')
     } catch (error) {
       if (isWarmswapError(error) && error.code === 'ERR_GENERATION_CORRUPT') return false
       throw error
@@ -151,7 +154,7 @@ export class Store implements BundleStore {
     const bundles = this.open()
     const facts = await abortable(signal, (token) => bundles.rollback(generation, timeoutMs, token))
     reportSetAside(bundles)
-    return new StoredGeneration(bundles, generation, facts)
+    return new StoredGeneration(bundles, this.root, generation, facts)
   }
 
   async collect(options?: WriteOptions): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
@@ -161,7 +164,7 @@ export class Store implements BundleStore {
   }
 
   async list(): Promise<Generation[]> {
-    return unwrap(await this.open().list()).map((facts) => new StoredGeneration(this.#native, facts.number, facts))
+    return unwrap(await this.open().list()).map((facts) => new StoredGeneration(this.#native, this.root, facts.number, facts))
   }
 
   async verify(generation?: number): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }> {
@@ -190,7 +193,9 @@ export class Store implements BundleStore {
   }
 
   #held(number: number): Pin {
-    return new HeldPin(this.#native, new StoredGeneration(this.#native, number))
+    // Most pins are of the same generation again.
+    if (this.#pinned?.number !== number) this.#pinned = new StoredGeneration(this.#native, this.root, number)
+    return new HeldPin(this.#native, this.root, this.#pinned)
   }
 }
 
@@ -203,4 +208,9 @@ export async function acquireBuildLock(store: BundleStore, wait: { timeoutMs: nu
 function ours(store: BundleStore): Store {
   if (store instanceof Store) return store
   throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
+}
+
+/** The store's id, if it has one. */
+export function idOf(store: BundleStore): string | null {
+  return ours(store).open().id
 }

@@ -136,7 +136,7 @@ async function hold(path: string, metadata: Record<string, unknown>, close: bool
 
 let reported = ''
 
-/** Says what the caller waits for: at first, and when it changes. */
+/** Prints what the caller waits for: at first, and when it changes. */
 export function reportWait({ path, holder, waitedMs, liveness }: Parameters<NonNullable<LockOptions['onWait']>>[0]): void {
   const text = `waiting for ${path}, held by ${describeHolder(holder, liveness)}`
   if (text !== reported && waitedMs > 0) console.error(`warmswap: ${text}`)
@@ -167,16 +167,16 @@ async function holdApart(path: string, metadata: Record<string, unknown>, signal
     env: answer.held,
     inherited: lifeline,
     lost: lost.signal,
-    started: ({ pid }) => pid !== undefined && tell(holder, { command: pid, started: startOf(pid) }),
+    started: ({ pid }) => pid !== undefined && send(holder, { command: pid, started: startOf(pid) }),
     async release() {
-      tell(holder, { release: true })
+      send(holder, { release: true })
       await end()
     },
   }
 }
 
 /** One that has ended is seen by its end. */
-function tell(holder: ChildProcess, message: ToHolder): void {
+function send(holder: ChildProcess, message: ToHolder): void {
   if (holder.connected) holder.send(message, () => {})
 }
 

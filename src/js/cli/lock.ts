@@ -62,7 +62,9 @@ function seconds(milliseconds: number): string {
 }
 
 /** What a person needs to know, and nothing that makes them delete files. */
-function explain({ path, held, holder, liveness, ageMs }: Inspected): string {
+function explain({ path, held, holder, liveness, ageMs, warning }: Inspected): string {
+  if (warning !== null && holder === null) return `${path} cannot be locked: ${warning}`
+  if (warning !== null) return `${path} is not free: ${warning}.`
   if (holder === null) return `${path} is free: the next one who asks gets it at once.`
   const who = `${describeHolder(holder, liveness)}${ageMs === null ? '' : `, for ${seconds(ageMs)}`}`
   if (!held) return `${path} was held by ${who}. That process has ended without giving it back; the next one who asks takes it over at once. Nothing needs to be done.`

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { type Charge, type Fact, KEEPER_MARK, WORKER_MARK } from './facts.js'
-import { startOf } from './processes.js'
+import { forks, startOf } from './processes.js'
 
 /** A process that the keeper ends when this one ends. */
 export interface Kept {
@@ -19,10 +19,10 @@ export interface Kept {
 /** Announces a process before it is started: there is no moment at which the end of this process leaves it behind. */
 export function keep(charge: Charge): Kept {
   const { mark } = charge
-  tell(`charge ${mark}`, { charge })
+  report(`charge ${mark}`, { charge })
   return {
-    // Read before the next turn of the event loop: the pid of a process that nobody has reaped is its own.
-    started: (pid) => tell(`leader ${mark}`, { leader: pid, started: process.platform === 'linux' ? startOf(pid) : undefined, of: mark }),
+    // Read before the next turn of the event loop: a process that was not reaped yet keeps its pid.
+    started: (pid) => report(`leader ${mark}`, { leader: pid, started: process.platform === 'linux' ? startOf(pid) : undefined, of: mark }),
     ended() {
       facts.delete(`leader ${mark}`)
       if (charge.race === undefined) facts.delete(`charge ${mark}`)
@@ -39,7 +39,7 @@ export function workerMark(): string {
 /** Removes a folder when this process ends, unless it was reported as done. */
 export function keepFolder(folder: string): void {
   watchOwnParent()
-  tell(`folder ${folder}`, { folder })
+  report(`folder ${folder}`, { folder })
 }
 
 /** The race of this folder has cleaned up itself. */
@@ -52,17 +52,19 @@ export function doneWith(folder: string): void {
 /** vitest's main process is the parent of a worker of pool `forks`, which goes on without it. */
 function watchOwnParent(): void {
   if (!isMainThread || !process.connected || process.env.VITEST_POOL_ID === undefined || facts.has('parent')) return
-  tell('parent', { host: process.pid, hostStarted: process.platform === 'linux' ? startOf(process.pid) : undefined, parent: process.ppid })
+  report('parent', { host: process.pid, hostStarted: process.platform === 'linux' ? startOf(process.pid) : undefined, parent: process.ppid })
 }
 
-/** What the keeper has to know: told again to the next one if it ends. */
+/** What the keeper has to know, by subject: the next keeper gets all of it if this one ends. */
 const facts = new Map<string, Fact>()
 let keeper: ChildProcess | undefined
 let hasWarned = false
+/** Processes that the kernel had started before the first one of this host: also the next keeper counts from there. */
+let before: number | undefined
 
-function tell(key: string, fact: Fact): void {
+function report(key: string, fact: Fact): void {
   facts.set(key, fact)
-  // A keeper that starts is told everything.
+  // A keeper that starts gets all facts.
   if (keeper === undefined) keeper = startKeeper()
   else write(fact)
 }
@@ -78,10 +80,11 @@ const SHORT_LIFE_MS = 1000
 function startKeeper(): ChildProcess | undefined {
   // Without process groups there is nothing to end.
   if (process.platform === 'win32') return undefined
+  before ??= forks()
   const begun = performance.now()
   let started: ChildProcess
   try {
-    started = spawn(process.execPath, ['--v8-pool-size=0', fileURLToPath(new URL('./keeper.js', import.meta.url))], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'inherit'], env: environment() })
+    started = spawn(process.execPath, ['--v8-pool-size=0', fileURLToPath(new URL('./keeper.js', import.meta.url)), String(before)], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'inherit'], env: environment() })
   } catch (error) {
     warn((error as Error).message)
     return undefined
@@ -105,7 +108,7 @@ function startKeeper(): ChildProcess | undefined {
   return started
 }
 
-/** Without what would make it somebody else's process: a mark, code that is loaded first, a report of coverage. */
+/** Without the marks of this process, code that is loaded first, and reports of coverage. */
 function environment(): NodeJS.ProcessEnv {
   const { WARMSWAP_RACE: _race, WARMSWAP_RACE_NONCE: _nonce, [WORKER_MARK]: _worker, NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...rest } = process.env
   return { ...rest, [KEEPER_MARK]: String(process.pid) }

@@ -13,6 +13,8 @@ import type { Fact } from './facts.js'
 import { type ProcessFacts, isRunning, livingProcesses, parentOf, signalProcess, startOf } from './processes.js'
 import { Environments, Ward } from './ward.js'
 
+/** Processes that the kernel had started before the host started its first. */
+const before = Number(process.argv[2])
 const wards = new Map<string, Ward>()
 const folders = new Set<string>()
 const reported = new Set<string>()
@@ -44,7 +46,7 @@ process.stdin.on('close', () => void cleanUp().finally(() => process.exit()))
 setInterval(() => wards.forEach((ward) => ward.confirm()), CONFIRM_MS)
 
 function note(fact: Fact): void {
-  if ('charge' in fact) wards.set(fact.charge.mark, new Ward(fact.charge))
+  if ('charge' in fact) wards.set(fact.charge.mark, new Ward(fact.charge, before))
   else if ('leader' in fact) wards.get(fact.of)?.started(fact.leader, fact.started)
   else if ('ended' in fact) ended(fact.ended)
   else if ('folder' in fact) folders.add(fact.folder)

@@ -75,6 +75,15 @@ export function environmentOf(pid: number): string[] {
   return process.platform === 'linux' ? read(`/proc/${pid}/environ`).split('\0') : []
 }
 
+/** Off Linux: more than any machine starts in a second. */
+const FORKS_A_SECOND = 1000
+
+/** How many processes and threads the kernel has started; off Linux, a number that grows at least as fast. */
+export function forks(): number {
+  if (process.platform !== 'linux') return (Date.now() / 1000) * FORKS_A_SECOND
+  return Number(/^processes (\d+)/m.exec(read('/proc/stat'))?.[1] ?? 0)
+}
+
 /** Whether one of its ancestors is in the set. */
 export function descendsFrom(one: ProcessFacts, ancestors: ReadonlySet<number>, living: readonly ProcessFacts[]): boolean {
   const parents = new Map(living.map(({ pid, parent }) => [pid, parent]))

@@ -1,13 +1,13 @@
 /** One charge of the keeper: which processes belong to it, on proof. */
 
 import { KEEPER_MARK, WORKER_MARK, type Charge } from './facts.js'
-import { type ProcessFacts, descendsFrom, environmentOf, isRunning, read, startOf } from './processes.js'
+import { type ProcessFacts, descendsFrom, environmentOf, forks, isRunning, read, startOf } from './processes.js'
 
 interface Leader {
   readonly pid: number
   readonly started: string | undefined
-  /** When it was last seen, in processes that the kernel had started by then; `undefined` if it was never seen. */
-  seen: number | undefined
+  /** When it was last seen, in processes that the kernel had started by then; at first, an earlier moment. */
+  seen: number
 }
 
 /** What belongs to a charge. */
@@ -22,7 +22,11 @@ export class Ward {
   #leader: Leader | undefined
   #isStarting = true
 
-  constructor(readonly charge: Charge) {}
+  /** `before`: processes that the kernel had started some time before any leader. */
+  constructor(
+    readonly charge: Charge,
+    private readonly before: number,
+  ) {}
 
   /** Whether the host has announced a start, and has not reported what became of it. */
   get isStarting(): boolean {
@@ -32,7 +36,7 @@ export class Ward {
   started(pid: number, started: string | undefined): void {
     this.#isStarting = false
     // Off Linux the host does not know: there it costs a program.
-    this.#leader = { pid, started: started ?? startOf(pid), seen: undefined }
+    this.#leader = { pid, started: started ?? startOf(pid), seen: this.before }
     this.confirm()
   }
 
@@ -69,7 +73,7 @@ export class Ward {
    * number is not used again before it has started about as many processes as there are numbers.
    */
   #isProven(): boolean {
-    return this.#leader?.seen !== undefined && forks() - this.#leader.seen < PIDS / 2
+    return this.#leader !== undefined && forks() - this.#leader.seen < PIDS / 2
   }
 
   /** Keepers, and what the keeper of a worker that is a host itself ends. */
@@ -91,11 +95,3 @@ export class Environments {
 
 /** Where the numbers start again: 32 768 by default on small machines, 99 999 on macOS. */
 const PIDS = Number(read('/proc/sys/kernel/pid_max')) || 99_999
-/** Off Linux: more than any machine starts in a second. */
-const FORKS_A_SECOND = 1000
-
-/** How many processes and threads the kernel has started; off Linux, an upper bound. */
-function forks(): number {
-  if (process.platform !== 'linux') return (performance.now() / 1000) * FORKS_A_SECOND
-  return Number(/^processes (\d+)/m.exec(read('/proc/stat'))?.[1] ?? 0)
-}

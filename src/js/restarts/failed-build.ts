@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BundleStore } from '../bundles.js'
 import { WarmswapError } from '../errors.js'
@@ -26,10 +26,9 @@ export function recordFailure(store: BundleStore, startedAt: number, error: unkn
   const record: FailedBuild = { id: randomUUID(), startedAt, pid: process.pid, error: toRemote(error) }
   const path = pathIn(store)
   const temporary = `${path}.tmp`
-  withFile(temporary, constants.O_WRONLY | constants.O_CREAT, (file) => {
-    ftruncateSync(file)
-    writeSync(file, JSON.stringify(record))
-  })
+  // What a killed process left, or something else: a pipe there would wait for its reader.
+  rmSync(temporary, { force: true })
+  withFile(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, (file) => writeSync(file, JSON.stringify(record)))
   renameSync(`${path}.tmp`, path)
   return record.id
 }

@@ -85,7 +85,16 @@ pub struct ExtractSummary {
 /// A read of `source` that blocks must end with an error soon after `options.cancel` is raised; one that wraps a
 /// [`Failure`] is passed through.
 pub fn extract(source: impl Read + Send, stage: &Path, options: &ExtractOptions) -> Result<ExtractSummary> {
-    let root = Directory::open(stage)?;
+    extract_into(source, Directory::open(stage)?, stage, options)
+}
+
+/// Extracts into an open directory, as [`extract`] does; `stage` is its path.
+pub fn extract_into(
+    source: impl Read + Send,
+    root: Directory,
+    stage: &Path,
+    options: &ExtractOptions,
+) -> Result<ExtractSummary> {
     let umask = umask(&root, stage)?;
     let compressed = AtomicU64::new(0);
     let decoded = AtomicU64::new(0);

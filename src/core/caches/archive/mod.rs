@@ -25,7 +25,7 @@ mod texts;
 mod walk;
 mod write;
 
-pub use extract::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract};
+pub use extract::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract, extract_into};
 pub use hash::Reader;
 pub use limits::{Limits, Needs};
 pub use walk::{Skipped, Walk, walk};

@@ -16,6 +16,7 @@ use crate::core::sys::cancel::Cancel;
 use super::super::codec::{self, Envelope, Format, Frame};
 use super::super::exclude::Excludes;
 use super::super::failure::{Failure, Result};
+use super::super::site::follow;
 use super::super::tree::Tree;
 use super::Progress;
 use super::frames::{Learned, Plan};
@@ -79,9 +80,10 @@ pub struct WriteSummary {
     pub leaving_links: u64,
 }
 
-/// Packs a directory. The bytes that a sink was given are only an archive if this returns `Ok`: a file that
+/// Packs a directory; links at the end of its own path are followed. The bytes that a sink was given are only an archive if this returns `Ok`: a file that
 /// changes while it is read, twice in a row, ends it with the outcome 'unstable'.
 pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> Result<WriteSummary> {
+    let directory = &*follow(directory)?;
     let mut walk = walk::walk(directory, &options.excludes, &options.cancel)?;
     check_size(&walk.tree, options)?;
     let mut output = Output {

@@ -1,7 +1,7 @@
 //! File by file: what the target has stays as it is, whatever it is.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::core::error::Result;
 use crate::core::sys::dir::Directory;
@@ -12,17 +12,15 @@ use super::rename_new;
 
 /// Moves what the target does not have. Returns how many entries it had already. On an error what was moved is
 /// moved back.
-pub(super) fn merge(tree: &Path, target: &Path) -> failure::Result<u64> {
+pub(super) fn merge(from: &Directory, to: &Directory) -> failure::Result<u64> {
     let mut merger = Merger {
         moved: Vec::new(),
         kept: 0,
     };
-    let from = Directory::open(tree)?;
-    let to = Directory::open(target)?;
-    match merger.directory(&from, &to, &mut PathBuf::new()) {
+    match merger.directory(from, to, &mut PathBuf::new()) {
         Ok(()) => Ok(merger.kept),
         Err(error) => {
-            merger.take_back(&from, &to)?;
+            merger.take_back(from, to)?;
             Err(error.into())
         }
     }

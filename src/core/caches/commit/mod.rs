@@ -8,42 +8,46 @@
 //! | mount point (EBUSY), overlay lower directory (EXDEV), parent that cannot be written, `lost+found` in it | child by child, with a journal that takes everything back | per child |
 //! | mode 'merge' | file by file, what is there wins | per file |
 //!
-//! A stage lives in a directory `.warmswap-stage-…` beside the target, or in it where the parent cannot serve.
-//! Its owner holds a kernel lock on the file `owner` in it: who can take that lock knows that the owner is dead
-//! and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes them back,
-//! hold a kernel lock on the target directory: two at once would mix their trees. It is taken before the gate, as it
-//! can be waited for, and who has it first takes back what a dead one has left unfinished. Only mode 'replace' moves
-//! anything out of a target. A name that somebody makes in it anew while it is out is not overwritten when the commit is
-//! taken back: the old one is then kept as `.warmswap-kept-…`.
+//! A stage lives in a directory `.warmswap-stage-…` next to the target, or in it where the parent cannot serve.
+//! Its process holds a kernel lock on the file `owner` in it: a process that can acquire that lock knows that the
+//! owner is dead and sweeps, taking an unfinished 'children' commit back first. Commits by children, and what takes
+//! them back, hold a kernel lock on the target directory: two at once would mix their trees. It is acquired before
+//! the gate, as it can be waited for, and its next holder takes back what a dead one has left unfinished. Only mode
+//! 'replace' moves anything out of a target. A name that another process makes in it while the old entry is out is
+//! not overwritten when the commit is taken back: the old one is then kept as `.warmswap-kept-…`.
+//!
+//! A stage can come from every user that may write next to the target, so only a trusted one is replayed or removed
+//! (see `container`), and every call is relative to an open directory.
 
 mod children;
+mod container;
+mod gate;
 mod merge;
+mod sweep;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::fs::OFlags;
-use uuid::Uuid;
-
-use crate::core::error::{Error, Optional as _};
+use crate::core::error::Error;
 use crate::core::sys::dir::Directory;
-use crate::core::sys::fs::{Kind, Stat};
-use crate::core::sys::{dir, filesystem, flock, fs};
+use crate::core::sys::filesystem;
+use crate::core::sys::fs::{self, Kind, Stat};
 
 use super::exclude::is_no_content;
 use super::failure::{Failure, Outcome, Result};
+use super::site::Target;
+use container::{Container, TREE};
+pub use gate::Gate;
+pub use sweep::sweep;
+use sweep::{TargetLock, exclude_others, sweep_while};
 
-const PREFIX: &str = ".warmswap-stage-";
-/// A stage without a lock that can be asked for belongs to nobody after this time.
-const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
-/// So does one without an owner file: whoever makes a stage makes that file at once.
-const OWNERLESS_AFTER: Duration = Duration::from_mins(1);
-/// How long a commit child by child waits for another one on its target, and how often it looks.
+/// How long a commit child by child waits for another one on its target.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
-const COMMIT_LOOK: Duration = Duration::from_millis(5);
+/// Write permission of the group and of all others.
+const SHARED_WRITE: u32 = 0o022;
 
 /// What may happen to a target that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,37 +86,6 @@ impl CommitWay {
     }
 }
 
-/// Whether a call may still commit. A deadline closes it, a commit passes it, and only one of them can: nothing
-/// is committed after the caller was told that nothing was.
-#[derive(Debug, Default)]
-pub struct Gate(AtomicU8);
-
-const OPEN: u8 = 0;
-const PASSED: u8 = 1;
-const CLOSED: u8 = 2;
-
-impl Gate {
-    /// A gate that is open.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// For the commit: true once, unless the gate was closed.
-    pub fn pass(&self) -> bool {
-        self.0
-            .compare_exchange(OPEN, PASSED, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
-    }
-
-    /// For the deadline: true if nothing will be committed any more; false if the commit has begun, which is
-    /// then waited for.
-    pub fn close(&self) -> bool {
-        self.0
-            .compare_exchange(OPEN, CLOSED, Ordering::SeqCst, Ordering::SeqCst)
-            != Err(PASSED)
-    }
-}
-
 /// What a commit did.
 #[derive(Debug)]
 pub struct Committed {
@@ -125,12 +98,10 @@ pub struct Committed {
 }
 
 /// What is left of a stage. Dropping it removes it, which takes as long as removing the old tree does; until
-/// then the lock says that somebody cares.
+/// then its lock says that it is in use.
 #[derive(Debug)]
 pub struct Leftovers {
-    container: PathBuf,
-    #[expect(dead_code, reason = "held for its lock")]
-    owner: File,
+    container: Container,
     /// A commit could not be taken back (a disk that fails): the old tree is in it, and the next call tries again.
     is_needed: bool,
 }
@@ -139,7 +110,7 @@ impl Drop for Leftovers {
     fn drop(&mut self) {
         if !self.is_needed {
             // What cannot be removed now is swept by the next call on this target.
-            drop(remove_container(&self.container));
+            drop(self.container.remove());
         }
     }
 }
@@ -147,7 +118,7 @@ impl Drop for Leftovers {
 /// An empty directory on the target's filesystem, and the way from it to the target.
 #[derive(Debug)]
 pub struct Stage {
-    target: PathBuf,
+    target: Target,
     mode: Mode,
     is_inside: bool,
     /// It may have to be changed child by child: a mount point, or a directory of an overlay's lower layer.
@@ -170,50 +141,69 @@ struct Place {
 }
 
 impl Stage {
-    /// Sweeps what the dead left, looks at the target, and makes a stage. The target is an absolute path.
-    pub fn beside(target: &Path, mode: Mode) -> Result<Self> {
-        let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
-            return Err(Error::argument(
-                "into",
-                format!("'{}'", target.display()),
-                "a directory below another one",
-            )
-            .into());
-        };
-        fs::create_directories(parent)?;
-        sweep(target)?;
-        let standing = look(target)?;
+    /// Sweeps the stages of dead processes, looks at the target, and makes a stage. The target is an absolute path;
+    /// links at its end are followed.
+    pub fn beside(path: &Path, mode: Mode) -> Result<Self> {
+        let target = Target::open(path, true)?;
+        if target.path != path {
+            refuse_home(&target)?;
+        }
+        sweep_while(&target, TargetLock::Free)?;
+        let standing = look(&target)?;
         if matches!((&standing, mode), (Standing::Full(_), Mode::IfEmpty)) {
-            return Err(not_empty(target));
+            return Err(not_empty(&target.path));
         }
         let (exists, is_mount) = match &standing {
             Standing::Absent => (false, false),
-            Standing::Empty(_) | Standing::Full(_) => (true, dir::is_mount_root(target)?),
+            Standing::Empty(_) | Standing::Full(_) => (true, target.is_mount()?),
         };
         let made = if is_mount {
             None
         } else {
-            Some(container_in(parent, target))
+            Some(Container::create(&target.parent, &target.name))
         };
-        let (remains, is_inside) = match made {
-            Some(Ok(remains)) => (remains, false),
+        let (container, is_inside) = match made {
+            Some(Ok(container)) => (container, false),
             Some(Err(error)) if !exists || !cannot_be_written(&error) => return Err(error.into()),
-            Some(Err(_)) | None => (container_in(target, target)?, true),
+            Some(Err(_)) | None => (Container::create(&Arc::new(target.site()?), &target.name)?, true),
         };
-        let tree = remains.container.join("tree");
-        fs::create_directory(&tree, 0o777)?;
-        if let Standing::Empty(stat) | Standing::Full(stat) = standing {
-            fs::set_mode(&tree, stat.mode)?;
-        }
-        let is_shared = is_inside || (exists && filesystem::of(target)?.name == "overlayfs");
-        Ok(Self {
-            target: target.to_path_buf(),
+        let tree = container.path(TREE);
+        let stage = Self {
+            is_shared: is_inside || (exists && filesystem::of(&target.path)?.name == "overlayfs"),
+            target,
             mode,
             is_inside,
-            is_shared,
             tree,
-            remains,
-        })
+            remains: Leftovers {
+                container,
+                is_needed: false,
+            },
+        };
+        stage.make_tree(&standing)?;
+        Ok(stage)
+    }
+
+    fn make_tree(&self, standing: &Standing) -> Result<()> {
+        let directory = &self.remains.container.site.directory;
+        directory.make_directory(TREE.as_ref(), 0o777, &self.tree)?;
+        if let Standing::Empty(stat) | Standing::Full(stat) = standing {
+            let is_trusted = self.target.parent.trusts(stat);
+            // A stranger's directory must not decide that others may write to the tree.
+            let mode = stat.mode & !if is_trusted { 0 } else { SHARED_WRITE };
+            self.open()?.set_own_mode(mode, &self.tree)?;
+        }
+        Ok(())
+    }
+
+    /// The target, with the links at the end of the caller's path followed.
+    pub fn target(&self) -> &Path {
+        &self.target.path
+    }
+
+    /// Opens the directory where the tree is built.
+    pub fn open(&self) -> Result<Directory> {
+        let directory = &self.remains.container.site.directory;
+        Ok(directory.open_directory(TREE.as_ref(), &self.tree)?)
     }
 
     /// Where the tree is built.
@@ -233,7 +223,7 @@ impl Stage {
                 ),
             });
         }
-        // Somebody may make, fill or remove the target between the look and the rename.
+        // Another process may make, fill or remove the target between the look and the rename.
         for _ in 0..3 {
             match self.attempt(&place) {
                 // Part of the new tree is in the target.
@@ -261,7 +251,10 @@ impl Stage {
             outcome: Outcome::Busy,
             error: Error::new(
                 crate::core::error::Code::Io,
-                format!("'{}' is changed by somebody else", self.target.display()),
+                format!(
+                    "'{}' is changed by another process. Try again",
+                    self.target.path.display()
+                ),
             ),
         })
     }
@@ -274,12 +267,12 @@ impl Stage {
         };
         let standing = look(&self.target)?;
         if matches!((&standing, self.mode), (Standing::Full(_), Mode::IfEmpty)) {
-            return Err(not_empty(&self.target));
+            return Err(not_empty(&self.target.path));
         }
         Ok(Place { standing, others })
     }
 
-    /// Has the target to itself, and as it was before whatever a dead one has begun.
+    /// Has the target to itself, and as it was before any commit of a dead process.
     fn lock(&self, patience: Duration) -> Result<Option<File>> {
         let others = exclude_others(&self.target, patience)?;
         if others.is_some() {
@@ -290,14 +283,22 @@ impl Stage {
 
     fn attempt(&mut self, place: &Place) -> Result<(CommitWay, u64)> {
         let standing = &place.standing;
-        let result = match (standing, self.mode) {
-            (Standing::Full(_), Mode::Merge) => {
-                return merge::merge(&self.tree, &self.target).map(|kept| (CommitWay::Merge, kept));
-            }
-            _ if self.is_inside => return self.children(place),
-            (Standing::Absent, _) => fs::rename_new(&self.tree, &self.target).map(|()| CommitWay::Rename),
-            (Standing::Empty(_), _) => fs::rename(&self.tree, &self.target).map(|()| CommitWay::Rename),
-            (Standing::Full(_), _) => fs::exchange(&self.tree, &self.target).map(|()| CommitWay::Exchange),
+        if let (Standing::Full(_), Mode::Merge) = (standing, self.mode) {
+            let here = self.target.site()?;
+            return merge::merge(&self.open()?, &here.directory).map(|kept| (CommitWay::Merge, kept));
+        }
+        if self.is_inside {
+            return self.children(place);
+        }
+        let (from, to) = (
+            &self.remains.container.site.directory,
+            &self.target.parent.directory,
+        );
+        let (tree, name, path) = (OsStr::new(TREE), &*self.target.name, &*self.target.path);
+        let result = match standing {
+            Standing::Absent => from.rename_new(tree, to, name, path).map(|()| CommitWay::Rename),
+            Standing::Empty(_) => from.rename(tree, to, name, path).map(|()| CommitWay::Rename),
+            Standing::Full(_) => from.exchange(tree, to, name, path).map(|()| CommitWay::Exchange),
         };
         match result {
             Ok(way) => Ok((way, 0)),
@@ -305,7 +306,7 @@ impl Stage {
                 match (standing, look(&self.target)?) {
                     // What is in it is no content (a volume's lost+found), and stays.
                     (Standing::Empty(_), Standing::Empty(_)) => self.children(place),
-                    _ => Err(not_empty(&self.target)),
+                    _ => Err(not_empty(path)),
                 }
             }
             Err(error) if needs_children(&error) && !matches!(standing, Standing::Absent) => {
@@ -313,11 +314,26 @@ impl Stage {
             }
             // Filesystems without flags for rename.
             Err(error) if is_without_flags(&error) && matches!(standing, Standing::Absent) => {
-                fs::rename(&self.tree, &self.target)?;
+                from.rename(tree, to, name, path)?;
                 Ok((CommitWay::Rename, 0))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.explain(error, standing).into()),
         }
+    }
+
+    /// Says why a target cannot be replaced that another user restored.
+    fn explain(&self, mut error: Error, standing: &Standing) -> Error {
+        if let Standing::Empty(stat) | Standing::Full(stat) = standing
+            && cannot_be_written(&error)
+        {
+            error.message = format!(
+                "'{}' belongs to uid {}, and this user must not move it ({}). Restore as that user, remove it, or restore to another directory",
+                self.target.path.display(),
+                stat.uid,
+                error.message
+            );
+        }
+        error
     }
 
     fn children(&mut self, place: &Place) -> Result<(CommitWay, u64)> {
@@ -328,7 +344,7 @@ impl Stage {
         };
         // What was taken back under that lock fills it.
         if self.mode != Mode::Replace && matches!(look(&self.target)?, Standing::Full(_)) {
-            return Err(not_empty(&self.target));
+            return Err(not_empty(&self.target.path));
         }
         let container = &self.remains.container;
         let Err(failure) = children::commit(container, &self.target, self.mode == Mode::Replace) else {
@@ -337,191 +353,52 @@ impl Stage {
         // Its journal goes when everything is taken back.
         self.remains.is_needed = children::is_unfinished(container).unwrap_or(true);
         if self.mode != Mode::Replace && failure.error.is_exists() && !self.remains.is_needed {
-            return Err(not_empty(&self.target));
+            return Err(not_empty(&self.target.path));
         }
         Err(failure)
     }
 }
 
-/// Who has the target to itself while an unfinished commit is taken back.
-#[derive(Clone, Copy)]
-enum TargetLock {
-    /// The caller.
-    Ours,
-    /// Whoever gets it.
-    Free,
-}
-
-/// Removes the stages of this target whose owners are dead; an unfinished commit of theirs is taken back.
-/// Returns how many there were.
-pub fn sweep(target: &Path) -> Result<usize> {
-    sweep_while(target, TargetLock::Free)
-}
-
-fn sweep_while(target: &Path, lock: TargetLock) -> Result<usize> {
-    let mut swept = 0;
-    if let Some(parent) = target.parent() {
-        swept += sweep_in(parent, target, lock)?;
-    }
-    if fs::stat(target)
-        .optional()?
-        .is_some_and(|stat| stat.kind == Kind::Directory)
-    {
-        swept += sweep_in(target, target, lock)?;
-    }
-    Ok(swept)
-}
-
-fn sweep_in(directory: &Path, target: &Path, lock: TargetLock) -> Result<usize> {
-    let prefix = prefix(target);
-    let mut swept = 0;
-    for entry in fs::read_directory(directory).optional()?.unwrap_or_default() {
-        if entry.name.to_str().is_some_and(|name| name.starts_with(&prefix)) {
-            swept += usize::from(sweep_one(&directory.join(&entry.name), target, lock)?);
+/// A path that names a home directory is refused by src/js; a link must not lead there either.
+fn refuse_home(target: &Target) -> Result<()> {
+    let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else {
+        return Ok(());
+    };
+    let Some(stat) = target.stat()? else {
+        return Ok(());
+    };
+    for home in [Some(&*home), home.parent()].into_iter().flatten() {
+        let is_home =
+            fs::stat_followed(home).is_ok_and(|home| (home.device, home.inode) == (stat.device, stat.inode));
+        if is_home {
+            let shown = format!("a link to '{}'", target.path.display());
+            let expected = "a directory of its own, neither '/' nor a home directory";
+            return Err(Error::argument("into", shown, expected).into());
         }
     }
-    Ok(swept)
+    Ok(())
 }
 
-fn sweep_one(container: &Path, target: &Path, target_lock: TargetLock) -> Result<bool> {
-    let lock = container.join("owner");
-    let owner = match fs::open(&lock, OFlags::RDWR).optional() {
-        Ok(Some(owner)) => owner,
-        Ok(None) => return Ok(remove_ownerless(container)),
-        // Another user's: not ours to sweep, and no reason to fail.
-        Err(error) if cannot_be_written(&error) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    let is_dead = match flock::try_exclusive(&owner, &lock) {
-        Ok(is_free) => is_free,
-        // A filesystem without locks.
-        Err(_) => is_older(container, LOCKLESS_AFTER)?,
-    };
-    if !is_dead {
-        return Ok(false);
-    }
-    if children::is_unfinished(container)? {
-        let _others = match target_lock {
-            TargetLock::Ours => None,
-            TargetLock::Free => match exclude_others(target, Duration::ZERO) {
-                Ok(others) => others,
-                // A commit that is going on now has the target to itself.
-                Err(_) => return Ok(false),
-            },
-        };
-        children::roll_back_unfinished(container, target)?;
-    }
-    remove_container(container)?;
-    Ok(true)
-}
-
-/// Whether a stage without an owner file is gone now.
-fn remove_ownerless(container: &Path) -> bool {
-    let is_abandoned = || is_older(container, OWNERLESS_AFTER).unwrap_or(false);
-    fs::remove_directory(container).is_ok() || (is_abandoned() && fs::remove_tree(container).is_ok())
-}
-
-/// Removes a stage in an order that can be cut off anywhere: first the journal, without which nothing is taken back
-/// any more, and last the owner file, without which nobody would know that it is a dead one's.
-fn remove_container(container: &Path) -> crate::core::error::Result<()> {
-    for name in ["journal", "journal.new"] {
-        fs::remove_file(&container.join(name)).optional()?;
-    }
-    for name in ["old", "tree"] {
-        fs::remove_tree(&container.join(name))?;
-    }
-    for name in ["done", "owner"] {
-        fs::remove_file(&container.join(name)).optional()?;
-    }
-    fs::remove_directory(container).optional().map(drop)
-}
-
-/// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
-/// The lock is on the directory itself; `None` where that is gone, or the filesystem has no such lock.
-fn exclude_others(target: &Path, patience: Duration) -> Result<Option<File>> {
-    let Some(directory) = fs::open(target, OFlags::RDONLY | OFlags::DIRECTORY).optional()? else {
-        return Ok(None);
-    };
-    let since = Instant::now();
-    loop {
-        match flock::try_exclusive(&directory, target) {
-            Ok(true) => return Ok(Some(directory)),
-            Err(_) => return Ok(None),
-            Ok(false) if since.elapsed() >= patience => {
-                return Err(Failure {
-                    outcome: Outcome::Busy,
-                    error: Error::new(
-                        crate::core::error::Code::Io,
-                        format!("another call is committing to '{}'", target.display()),
-                    ),
-                });
-            }
-            Ok(false) => std::thread::sleep(COMMIT_LOOK),
-        }
-    }
-}
-
-fn is_older(path: &Path, age: Duration) -> Result<bool> {
-    let Some(stat) = fs::stat(path).optional()? else {
-        return Ok(false);
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(i128::try_from(now.saturating_sub(age).as_nanos()).is_ok_and(|then| stat.changed_ns < then))
-}
-
-/// What begins the names of this target's stages, whatever the length of its own name.
-fn prefix(target: &Path) -> String {
-    let name = target.file_name().unwrap_or_default();
-    let hash = blake3::hash(name.as_encoded_bytes()).to_hex();
-    format!("{PREFIX}{}-", &hash[..16])
-}
-
-/// Makes a container and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's and
-/// removes it; then another is made.
-fn container_in(directory: &Path, target: &Path) -> crate::core::error::Result<Leftovers> {
-    for _ in 0..10 {
-        let id = Uuid::new_v4().simple().to_string();
-        let container = directory.join(format!("{}{}", prefix(target), &id[..12]));
-        fs::create_directory(&container, 0o700)?;
-        let lock = container.join("owner");
-        let Some(owner) = fs::create_new(&lock, 0o600).optional()? else {
-            continue;
-        };
-        // Where there are no locks (an error) the stage is swept by its age.
-        let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
-        if is_held && fs::stat(&lock).optional()?.is_some() {
-            return Ok(Leftovers {
-                container,
-                owner,
-                is_needed: false,
-            });
-        }
-    }
-    let message = format!(
-        "stages in '{}' are removed as soon as they are made",
-        directory.display()
-    );
-    Err(Error::new(crate::core::error::Code::Io, message))
-}
-
-fn look(target: &Path) -> Result<Standing> {
-    let Some(stat) = fs::stat(target).optional()? else {
+fn look(target: &Target) -> Result<Standing> {
+    let Some(stat) = target.stat()? else {
         return Ok(Standing::Absent);
     };
     match stat.kind {
         Kind::Directory => {}
+        // The caller's own link was followed: this one is new.
         Kind::Symlink => {
             return Err(Failure::refused(format!(
-                "'{}' is a symbolic link; give the directory that it leads to",
-                target.display()
+                "'{}' was replaced by a symbolic link in the meantime",
+                target.path.display()
             )));
         }
         Kind::File | Kind::Other => {
-            let shown = format!("'{}', which is no directory", target.display());
+            let shown = format!("'{}', which is no directory", target.path.display());
             return Err(Error::argument("into", shown, "a directory, or a path where nothing is").into());
         }
     }
-    let is_full = fs::read_directory(target)?
+    let entries = target.site()?.directory.entries(&target.path)?;
+    let is_full = entries
         .iter()
         .any(|entry| !is_no_content(entry.name.as_encoded_bytes()));
     Ok(if is_full {

@@ -3,16 +3,75 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::core::error::{Code, Error, Optional as _, Result};
-use crate::core::sys::{flock, fs};
+use rustix::fs::OFlags;
 
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::flock;
+use crate::core::sys::fs::{self, Kind};
+
+use super::super::site::{Site, Target, follow};
 use super::super::tree::{Facts, Hash, NodeKind};
 
 const MAGIC: &[u8; 16] = b"warmswap stamp 2";
 /// Stands where the kind of an entry would.
 const END: u8 = 0;
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// Where the stamp of a target is: an open directory, and the name in it.
+pub(super) struct Place {
+    site: Arc<Site>,
+    name: String,
+}
+
+impl Place {
+    pub(super) fn of(target: &Path) -> Result<Self> {
+        let path = follow(target)?;
+        let inside = |site| Self {
+            site: Arc::new(site),
+            name: ".warmswap-stamp".to_owned(),
+        };
+        if path.file_name().is_none() {
+            return Site::open_followed(&path).map(inside);
+        }
+        let target = Target::open(&path, false)?;
+        if target.stat()?.is_some() && target.is_mount()? {
+            return target.site().map(inside);
+        }
+        let hash = blake3::hash(target.name.as_encoded_bytes()).to_hex();
+        Ok(Self {
+            site: target.parent,
+            name: format!(".warmswap-stamp-{}", &hash[..16]),
+        })
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.site.path.join(&self.name)
+    }
+
+    /// Fails if the name is a stranger's, or that of anything but a regular file.
+    fn check(&self, name: &str) -> Result<()> {
+        match self.site.check(name.as_ref())? {
+            Some(stat) if stat.kind != Kind::File => Err(refused(&self.site.path.join(name))),
+            _ => Ok(()),
+        }
+    }
+
+    fn temporary(&self) -> (String, PathBuf) {
+        let name = format!("{}.new", self.name);
+        let path = self.site.path.join(&name);
+        (name, path)
+    }
+}
+
+fn refused(path: &Path) -> Error {
+    let message = format!(
+        "'{}' is not a stamp that may be replaced. Expected a regular file with one name. Remove it",
+        path.display()
+    );
+    Error::new(Code::Untrusted, message).at(path)
+}
 
 /// What a stamp says of one entry.
 pub(super) struct Record<'a> {
@@ -26,7 +85,7 @@ pub(super) struct Record<'a> {
 /// A stamp that is being written, as `<name>.new`; it takes the place of the one before when it is finished.
 /// One name and a kernel lock, so that the half stamp of a process that was killed is written over, not kept.
 pub(super) struct StampWriter {
-    path: PathBuf,
+    place: Place,
     temporary: PathBuf,
     file: File,
     buffer: Vec<u8>,
@@ -35,18 +94,27 @@ pub(super) struct StampWriter {
 }
 
 impl StampWriter {
-    pub(super) fn begin(path: &Path, generation: &str, taken_ns: i64) -> Result<Self> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".new");
-        let temporary = PathBuf::from(temporary);
-        let mut file = fs::open_or_create(&temporary, 0o644)?;
+    pub(super) fn begin(place: Place, generation: &str, taken_ns: i64) -> Result<Self> {
+        let (name, temporary) = place.temporary();
+        // What finish() replaces, and what is written over.
+        place.check(&place.name)?;
+        place.check(&name)?;
+        let mut file = place
+            .site
+            .directory
+            .open_or_create(name.as_ref(), 0o644, &temporary)?;
+        // It can have been made since, and a second name (a hard link) can be one of any file of this disk.
+        let stat = fs::stat_file(&file, &temporary)?;
+        if stat.links > 1 || !place.site.trusts(&stat) {
+            return Err(refused(&temporary));
+        }
         // Where there are no locks (an error) two writers at once leave a damaged stamp, which is none.
         if !flock::try_exclusive(&file, &temporary).unwrap_or(true) {
             return Err(Error::new(Code::Io, "the stamp is being written by another call"));
         }
         fs::truncate(&mut file, 0, &temporary)?;
         let mut writer = Self {
-            path: path.to_path_buf(),
+            place,
             file,
             temporary,
             buffer: Vec::with_capacity(BUFFER_BYTES),
@@ -80,7 +148,9 @@ impl StampWriter {
         self.flush()?;
         let sum = self.hasher.finalize();
         fs::write_all(&mut self.file, sum.as_bytes(), &self.temporary)?;
-        fs::rename(&self.temporary, &self.path)?;
+        let (directory, name) = (&self.place.site.directory, self.place.temporary().0);
+        let path = self.place.path();
+        directory.rename(name.as_ref(), directory, self.place.name.as_ref(), &path)?;
         self.is_finished = true;
         Ok(())
     }
@@ -106,7 +176,9 @@ impl Drop for StampWriter {
     fn drop(&mut self) {
         if !self.is_finished {
             // The stamp is a hint; the error that matters is the one that ended it.
-            drop(fs::remove_file(&self.temporary));
+            let name = self.place.temporary().0;
+            let directory = &self.place.site.directory;
+            drop(directory.remove_file(name.as_ref(), &self.temporary));
         }
     }
 }
@@ -129,10 +201,18 @@ enum State {
 
 impl StampReader {
     /// The generation and the entries; `None` where there is no stamp of this version.
-    pub(super) fn open(path: &Path) -> Result<Option<(String, Self)>> {
-        let Some(file) = fs::open(path, rustix::fs::OFlags::RDONLY).optional()? else {
+    pub(super) fn open(place: &Place) -> Result<Option<(String, Self)>> {
+        let path = place.path();
+        if place.site.stat(place.name.as_ref())?.is_none() {
             return Ok(None);
-        };
+        }
+        let file = place
+            .site
+            .directory
+            .open_regular(place.name.as_ref(), OFlags::RDONLY, &path)?;
+        if !place.site.trusts(&fs::stat_file(&file, &path)?) {
+            return Ok(None);
+        }
         let mut reader = Self {
             taken_ns: 0,
             file: BufReader::with_capacity(BUFFER_BYTES, file),

@@ -78,6 +78,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match (error.code, error.kind()) {
             (Code::Aborted, _) => Kind::Cancelled,
+            (Code::Untrusted, _) => Kind::Denied,
             (_, Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)) => Kind::NotFound,
             (_, Some(std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)) => {
                 Kind::Denied

@@ -2,39 +2,55 @@
 //! visible only when it is complete. Conditions are checked under a kernel lock on `.warmswap-writers` in the
 //! store's root, which dies with its holder; writers on one machine exclude each other. A temporary file is
 //! locked for as long as it is filled: what can be locked is left of a killed writer, and the next one removes
-//! it. Our own and not OpenDAL's, whose fs service has no conditional write.
+//! it. The root is the caller's own path; below it no link is followed, and nothing of a stranger's is replaced or
+//! removed. Reading takes what is there: a blob is proven by its sha256. Our own and not OpenDAL's, whose fs service has no conditional write.
 
+mod writing;
+
+use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::part::PartBuffer;
-use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Spool, Store, unshown};
+use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Spool, Store};
+use crate::core::caches::site::{Site, follow};
 use crate::core::caches::thread;
-use crate::core::error::{At, Optional};
-use crate::core::sys::cancel::Cancel;
-use crate::core::sys::deadline::Deadline;
+use crate::core::error::{At, Code, Error, Optional, Result};
+use crate::core::sys::fs;
 use crate::core::sys::workers::{self, Class};
-use crate::core::sys::{flock, fs};
+use writing::{Object, Write};
 
 /// Large enough that system calls do not count, small enough for several in memory.
 const CHUNK_BYTES: u64 = 1024 * 1024;
-const LOCK_NAME: &str = ".warmswap-writers";
-const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
+const OWN_PREFIX: &str = ".warmswap-";
+/// Longer than every path of an object: a key has 512 bytes at most.
+const MAX_OBJECT_PATH: usize = 1024;
 
 /// Objects in a folder.
 #[derive(Clone)]
 pub(super) struct Folder {
     root: PathBuf,
+}
+
+/// What is to be done below the root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Nothing is changed.
+    Read,
+    /// Objects are removed: no directory on the way may be a stranger's.
+    Change,
+    /// Objects are written; directories that are missing are made.
+    Make,
 }
 
 impl Folder {
@@ -53,14 +69,47 @@ impl Folder {
         async move { on_thread(&root, work).await }.boxed()
     }
 
-    fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
-        let full = self.root.join(path);
-        let file = fs::open(&full, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let stat = fs::stat_file(&file, &full)?;
-        if stat.kind != fs::Kind::File {
-            return Err(Failure::new(Kind::NotFound, format!("'{path}' is not a file")));
+    fn root(&self, access: Access) -> Answer<Site> {
+        let root = follow(&self.root)?;
+        if access == Access::Make {
+            fs::create_directories(&root)?;
         }
-        let listed = listed(path, &stat);
+        Ok(Site::open_followed(&root)?)
+    }
+
+    /// Opens a directory of the store, given by its path from the root.
+    fn directory(&self, path: &str, access: Access) -> Answer<Site> {
+        let mut site = self.root(access)?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            if matches!(name, "." | "..") {
+                return Err(Failure::new(
+                    Kind::Local,
+                    format!("'{path}' is no path of an object"),
+                ));
+            }
+            let name = OsStr::new(name);
+            site = open_below(&site, name, access).map_err(|error| explain(&site, name, error))?;
+        }
+        Ok(site)
+    }
+
+    /// The directory of an object, and the name of the object in it.
+    fn locate<'a>(&self, path: &'a str, access: Access) -> Answer<(Site, &'a OsStr)> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.directory(parent, access)?, OsStr::new(name)))
+    }
+
+    fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
+        let (site, name) = self.locate(path, Access::Read)?;
+        let full = site.path.join(name);
+        let file = match site.directory.open_regular(name, OFlags::RDONLY, &full) {
+            // The directory of other keys.
+            Err(error) if error.errno() == Some(Errno::ISDIR.raw_os_error()) => {
+                return Err(Failure::new(Kind::NotFound, format!("'{path}' is not a file")));
+            }
+            opened => opened?,
+        };
+        let listed = listed(path, &fs::stat_file(&file, &full)?);
         if etag.is_some_and(|etag| etag != listed.etag) {
             return Err(Failure::new(
                 Kind::Changed,
@@ -71,151 +120,86 @@ impl Folder {
     }
 
     fn put(&self, path: &str, write: &Write, meter: &Meter) -> Answer<String> {
-        let target = self.root.join(path);
-        fs::create_directories(target.parent().unwrap_or(&self.root))?;
-        let mut temporary = self.temporary(&meter.cancel)?;
-        temporary.fill(&write.body, meter)?;
-        self.commit(&temporary, &target, path, write, &meter.cancel)
-    }
-
-    /// A new temporary file, locked. Those of killed writers go first: they are as large as objects.
-    fn temporary(&self, cancel: &Cancel) -> Answer<Temporary> {
-        let directory = self.root.join(TEMPORARY_DIRECTORY);
-        fs::create_directories(&directory)?;
-        let path = directory.join(uuid::Uuid::new_v4().simple().to_string());
-        let _writers = self.exclude_writers(cancel)?;
-        sweep(&directory)?;
-        let file = fs::create_new(&path, 0o644)?;
-        flock::try_exclusive(&file, &path)?;
-        Ok(Temporary { file, path })
-    }
-
-    fn commit(
-        &self,
-        temporary: &Temporary,
-        target: &Path,
-        path: &str,
-        write: &Write,
-        cancel: &Cancel,
-    ) -> Answer<String> {
-        let _writers = self.exclude_writers(cancel)?;
-        let current = fs::stat(target).optional()?.map(|stat| listed(path, &stat).etag);
-        let holds = match &write.condition {
-            Condition::Always => true,
-            Condition::Absent => current.is_none(),
-            Condition::Version(wanted) => current.as_ref() == Some(wanted),
+        let root = self.root(Access::Make)?;
+        let (site, name) = self.locate(path, Access::Make)?;
+        let object = Object {
+            path,
+            name,
+            site: Arc::new(site),
         };
-        if !holds {
-            return Err(Failure::new(
-                Kind::Changed,
-                format!("'{path}' is another version"),
-            ));
-        }
-        cancel.check()?;
-        // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
-        // that follow each other within a tick would be one version.
-        fs::touch_exactly(&temporary.file, &temporary.path)?;
-        if !(write.may_show)() {
-            return Err(unshown());
-        }
-        fs::rename(&temporary.path, target)?;
-        Ok(listed(path, &fs::stat(target)?).etag)
+        let mut temporary = writing::temporary(&root, &object.site, &meter.cancel)?;
+        temporary.fill(&write.body, meter)?;
+        writing::commit(&root, &temporary, &object, write, &meter.cancel)
     }
 
-    /// The kernel lock of all writers on this machine; given back when the file is closed.
-    fn exclude_writers(&self, cancel: &Cancel) -> Answer<File> {
-        let path = self.root.join(LOCK_NAME);
-        let file = fs::open_or_create(&path, 0o666)?;
-        while !flock::try_exclusive(&file, &path)? {
-            cancel.check()?;
-            // Held for two system calls: a short pause costs less than a wake-up protocol.
-            cancel.sleep(Duration::from_millis(1), Deadline::NEVER);
+    fn delete(&self, path: &str) -> Answer<()> {
+        let (site, name) = match self.locate(path, Access::Change) {
+            Err(failure) if failure.kind == Kind::NotFound => return Ok(()),
+            located => located?,
+        };
+        if site.check(name)?.is_some() {
+            site.directory
+                .remove_file(name, &site.path.join(name))
+                .optional()?;
         }
-        Ok(file)
+        Ok(())
     }
 
-    fn walk(&self, prefix: &str, found: &mut Vec<Listed>) -> Answer<()> {
-        // No recursion: a tree of some thousand levels would take more stack than a thread has.
+    fn walk(&self, prefix: &str) -> Answer<Vec<Listed>> {
+        let mut found = Vec::new();
         let mut pending = vec![prefix.to_owned()];
         while let Some(prefix) = pending.pop() {
-            let entries = fs::read_directory(&self.root.join(&prefix)).optional()?;
-            for entry in entries.unwrap_or_default() {
+            let site = match self.directory(&prefix, Access::Read) {
+                Err(failure) if failure.kind == Kind::NotFound => continue,
+                opened => opened?,
+            };
+            for entry in site.directory.entries(&site.path)? {
                 let Some(name) = entry.name.to_str() else { continue };
-                if name.starts_with(".warmswap-") {
+                let path = format!("{prefix}{name}");
+                if name.starts_with(OWN_PREFIX) || path.len() > MAX_OBJECT_PATH {
                     continue;
                 }
-                let path = format!("{prefix}{name}");
-                let Some(stat) = fs::stat(&self.root.join(&path)).optional()? else {
+                let Some(stat) = site.stat(&entry.name)? else {
                     continue;
                 };
                 match stat.kind {
-                    fs::Kind::Directory => pending.push(format!("{path}/")),
+                    fs::Kind::Directory => pending.push(path + "/"),
                     fs::Kind::File => found.push(listed(&path, &stat)),
                     fs::Kind::Symlink | fs::Kind::Other => {}
                 }
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
-/// What is to be written.
-struct Write {
-    body: Body,
-    condition: Condition,
-    may_show: MayShow,
-}
-
-/// A file that becomes an object or goes.
-struct Temporary {
-    /// Under flock until it is closed.
-    file: File,
-    path: PathBuf,
-}
-
-impl Temporary {
-    fn fill(&mut self, body: &Body, meter: &Meter) -> Answer<()> {
-        match body {
-            Body::Bytes(bytes) => {
-                fs::write_all(&mut self.file, bytes, &self.path)?;
-                meter.sent(bytes.len());
-            }
-            Body::Spool(spool) => {
-                let mut offset = 0;
-                while offset < spool.size {
-                    meter.cancel.check()?;
-                    let end = (offset + CHUNK_BYTES).min(spool.size);
-                    let bytes = read_spool(spool, offset..end)?;
-                    fs::write_all(&mut self.file, &bytes, &self.path)?;
-                    meter.sent(bytes.len());
-                    offset = end;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // Not there any more once it is an object; what cannot be removed is swept by the next writer.
-        drop(fs::remove_file(&self.path));
-    }
-}
-
-/// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
-fn sweep(directory: &Path) -> Answer<()> {
-    for entry in fs::read_directory(directory)? {
-        let path = directory.join(entry.name);
-        let Ok(file) = fs::open(&path, OFlags::RDONLY) else {
-            continue;
-        };
-        if flock::try_exclusive(&file, &path)? {
-            // Another user's may stay: it hinders nobody.
-            drop(fs::remove_file(&path));
+fn open_below(site: &Site, name: &OsStr, access: Access) -> Result<Site> {
+    if access == Access::Make {
+        match site.directory.make_directory(name, 0o777, &site.path.join(name)) {
+            Err(error) if error.is_exists() => {}
+            made => made?,
         }
     }
-    Ok(())
+    match access {
+        Access::Read => site.open(name),
+        Access::Change | Access::Make => site.open_trusted(name),
+    }
+}
+
+/// Says that a link is not followed, where the kernel only says that it is no directory.
+fn explain(site: &Site, name: &OsStr, error: Error) -> Error {
+    let is_link = site
+        .stat(name)
+        .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == fs::Kind::Symlink));
+    if !is_link {
+        return error;
+    }
+    let path = site.path.join(name);
+    let message = format!(
+        "'{}' is a symbolic link, and links inside a store are not followed. Open the store at the directory that it leads to, or mount that directory here",
+        path.display()
+    );
+    Error::new(Code::Unsupported, message).at(&path)
 }
 
 fn listed(path: &str, stat: &fs::Stat) -> Listed {
@@ -340,18 +324,14 @@ impl Store for Folder {
 
     fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
         let (store, prefix) = (self.clone(), prefix.to_owned());
-        self.on_thread(move || {
-            let mut found = Vec::new();
-            store.walk(&prefix, &mut found)?;
-            Ok(found)
-        })
+        self.on_thread(move || store.walk(&prefix))
     }
 
     fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
-        let (full, cancel) = (self.root.join(path), meter.cancel.clone());
+        let (store, path, cancel) = (self.clone(), path.to_owned(), meter.cancel.clone());
         self.on_thread(move || {
             cancel.check()?;
-            Ok(fs::remove_file(&full).optional().map(drop)?)
+            store.delete(&path)
         })
     }
 }

@@ -1,0 +1,135 @@
+/** Two users and one directory: a stranger's entries are read, and neither removed, renamed nor written to. Real users, by setpriv. */
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, chownSync, cpSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openBundles } from 'warmswap'
+import { repository } from '../support/paths.js'
+import { publish } from '../support/stores.js'
+import { makeTemp, removeTemp } from '../support/temp.js'
+
+const STRANGER = 65_534
+const canRun = process.getuid?.() === 0 && spawnSync('setpriv', ['--version']).status === 0
+
+/** Runs a shell command as the stranger. */
+const asStranger = (command: string): string => execFileSync('setpriv', ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups', 'sh', '-ec', command], { encoding: 'utf8' })
+
+describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT RUN: needs root and setpriv)'}`, () => {
+  let shared: string
+  let project: string
+  beforeAll(() => {
+    shared = makeTemp('/dev/shm')
+    chmodSync(shared, 0o1777)
+    // The checkout can be in a folder that only root reads.
+    project = makeTemp('/dev/shm')
+    chmodSync(project, 0o755)
+    for (const part of ['dist', 'package.json']) cpSync(join(repository, part), join(project, 'node_modules/warmswap', part), { recursive: true })
+  })
+  afterAll(() => {
+    for (const folder of [shared, project]) removeTemp(folder)
+  })
+
+  /** Runs a module as the stranger, or as this user; resolves with its output. */
+  function node(text: string, { umask = '022', stranger = true } = {}): string {
+    const command = `umask ${umask}; cd '${project}'; exec '${process.execPath}' --input-type=module -e "$TEXT"`
+    const args = stranger ? ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups', 'sh', '-ec', command] : ['--regid', String(STRANGER), '--keep-groups', 'sh', '-ec', command]
+    return execFileSync('setpriv', args, { encoding: 'utf8', env: { ...process.env, TEXT: `import { openBundles } from 'warmswap'; ${text}` } })
+  }
+  const publishing = (root: string, contents: string): string =>
+    `const store = await openBundles(${JSON.stringify(root)}); const stage = await store.stage(); await stage.write('a', '${contents}'); console.log((await stage.publish()).number); await store.close()`
+
+  test("a stranger's store is read; nothing is written, renamed or removed there", async () => {
+    const root = join(shared, 'of-stranger')
+    node(publishing(root, 'theirs'))
+    const before = execFileSync('find', [root, '-printf', '%p %i %s %T@ %C@\n'], { encoding: 'utf8' })
+    const untrusted = { code: 'ERR_UNTRUSTED', path: root, message: expect.stringContaining(`uid ${STRANGER}`) }
+    await using store = await openBundles(root)
+    const pin = store.pin()
+    expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('theirs')
+    pin.release()
+    expect(await store.verify()).toEqual({ ok: true, problems: [] })
+    const acts = [store.stage(), store.stage({ fenced: true }), store.collect(), store.rollback(1), store.ensure(async () => {}, { fingerprint: 'x' }), openBundles(root, { keep: 3 })]
+    for (const result of await Promise.allSettled(acts)) expect(result).toMatchObject({ status: 'rejected', reason: untrusted })
+    expect(execFileSync('find', [root, '-printf', '%p %i %s %T@ %C@\n'], { encoding: 'utf8' })).toBe(before)
+  })
+
+  test('a directory that a stranger made first is not taken for our root', async () => {
+    const root = join(shared, 'made-first')
+    asStranger(`mkdir -m 777 '${root}'; ln -s /etc '${root}/trash'`)
+    await expect(openBundles(root)).rejects.toMatchObject({ code: expect.stringMatching(/ERR_UNTRUSTED|ERR_INVALID_ARGUMENT/) })
+    expect(readdirSync(root)).toEqual(['trash'])
+    asStranger(`rm '${root}/trash'`)
+    await expect(openBundles(root)).rejects.toMatchObject({ code: 'ERR_UNTRUSTED' })
+    expect(readdirSync(root)).toEqual([])
+  })
+
+  test("a stranger's entry under a name that a publish needs is named, and left alone", async () => {
+    const root = join(shared, 'open-root')
+    mkdirSync(root)
+    chmodSync(root, 0o1777)
+    await using store = await openBundles(root)
+    await publish(store, { a: '1' })
+    for (const [name, make] of [
+      ['current.tmp', 'ln -s /nowhere'],
+      ['current.json.tmp', 'mkfifo'],
+      ['build.lock', 'touch'],
+      ['fence.tmp', 'mkdir'],
+    ] as const) {
+      const path = join(root, name)
+      asStranger(`${make} '${path}'`)
+      const before = lstatSync(path)
+      const untrusted = { code: 'ERR_UNTRUSTED', path, message: expect.stringContaining(`uid ${STRANGER}`) }
+      await expect(publish(store, { a: '2' }), name).rejects.toMatchObject(untrusted)
+      await expect(openBundles(root), name).rejects.toMatchObject(untrusted)
+      store.pin().release()
+      expect(lstatSync(path)).toMatchObject({ ino: before.ino, ctimeMs: before.ctimeMs })
+      asStranger(`rm -rf '${path}'`)
+      await publish(store, { a: name })
+    }
+  })
+
+  test("a stranger's litter in open directories of a store stays, and stops nobody", async () => {
+    const root = join(shared, 'open-directories')
+    await using store = await openBundles(root, { keep: 0 })
+    for (const name of ['trash', 'stage', 'owners', 'gens', 'pins']) chmodSync(join(root, name), 0o1777)
+    asStranger(`cd '${root}'; mkdir -p trash/x/y stage/x; touch trash/x/y/z owners/x; ln -s /etc trash/link; mkfifo owners/pipe; mkdir -p gens/000007/tree; touch pins/000007`)
+    await publish(store, { a: '1' })
+    await publish(store, { a: '2' })
+    await store.collect()
+    await (await openBundles(root)).close()
+    for (const path of ['trash/x/y/z', 'trash/link', 'stage/x', 'owners/x', 'owners/pipe', 'gens/000007', 'pins/000007']) expect(lstatSync(join(root, path)).uid, path).toBe(STRANGER)
+    expect(existsSync('/etc/passwd')).toBe(true)
+    expect(await store.verify()).toEqual({ ok: true, problems: [] })
+  })
+
+  test("root works in a user's project, and the user goes on", async () => {
+    const root = join(project, 'of-user/.store')
+    mkdirSync(join(project, 'of-user'))
+    chownSync(join(project, 'of-user'), STRANGER, STRANGER)
+    node(publishing(root, 'of the user'))
+    await using store = await openBundles(root)
+    expect((await publish(store, { a: 'of root' })).number).toBe(2)
+    await store.collect()
+    expect(node(`const store = await openBundles(${JSON.stringify(root)}); console.log((await store.verify()).ok, store.pin().generation.number); process.exit()`)).toBe('true 2\n')
+  })
+
+  test('a store that root made is read by others', async () => {
+    const root = join(shared, 'of-root')
+    await using store = await openBundles(root)
+    await publish(store, { a: '1' })
+    const text = `const store = await openBundles(${JSON.stringify(root)}); console.log(store.pin().generation.number, await store.stage().catch((error) => error.code)); process.exit()`
+    expect(node(text)).toBe('1 ERR_IO\n')
+  })
+
+  test('umask 002: members of a group publish in one store, in turn', () => {
+    const folder = join(project, 'group')
+    mkdirSync(folder)
+    chownSync(folder, 0, STRANGER)
+    chmodSync(folder, 0o2775)
+    const root = join(folder, 'store')
+    const numbers = [false, true, false, true].map((stranger, index) => node(publishing(root, String(index)), { umask: '002', stranger }).trim())
+    expect(numbers).toEqual(['1', '2', '3', '4'])
+    rmSync(folder, { recursive: true })
+  })
+})

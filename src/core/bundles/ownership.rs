@@ -1,0 +1,119 @@
+//! Whose a store is, where everybody may write. See [`crate::core::sys::trust`] for the rules.
+//!
+//! Reading needs no trust: a pin on another user's store counts. Writing does. In another user's store the owner could
+//! put a link in place of a directory of the store while this process renames and removes in it.
+
+use std::path::Path;
+
+use crate::core::error::{Error, Optional, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fault;
+use crate::core::sys::fs::{self, Stat};
+use crate::core::sys::trust::Surroundings;
+
+use super::layout::{DIRECTORIES, Layout};
+
+/// The names in the root that a writer replaces, removes or writes to.
+const WRITTEN: [&str; 16] = [
+    "FORMAT",
+    "FORMAT.tmp",
+    "boot.tmp",
+    "build.lock",
+    "config.json",
+    "config.json.tmp",
+    "current",
+    "current.json",
+    "current.json.tmp",
+    "current.tmp",
+    "fence",
+    "fence.tmp",
+    "id",
+    "id.tmp",
+    "pin.tmp",
+    "writer.lock",
+];
+
+/// The root and the directory that it is in.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    above: Surroundings,
+    root: Surroundings,
+    stat: Stat,
+    is_trusted: bool,
+}
+
+fn is_mount_root(root: &Path) -> bool {
+    let Some((parent, name)) = root.parent().zip(root.file_name()) else {
+        return true;
+    };
+    Directory::open_followed(parent)
+        .and_then(|parent| parent.is_mount_root(name, root))
+        .unwrap_or(false)
+}
+
+impl Ownership {
+    pub(super) fn of(root: &Path, stat: Stat) -> Result<Self> {
+        let above = Surroundings::of(root.parent().unwrap_or(root))?;
+        // Only root mounts: a mount point is not a stranger's trap.
+        let is_trusted = above.trusts(&stat) || is_mount_root(root);
+        Ok(Self {
+            is_trusted: is_trusted || fault::mutant("trust-any-owner"),
+            root: Surroundings::new(root, stat),
+            above,
+            stat,
+        })
+    }
+
+    /// Fails where a stranger made the root.
+    pub(super) fn check(&self, layout: &Layout) -> Result<()> {
+        if self.is_trusted {
+            return Ok(());
+        }
+        self.above.check(&self.stat, layout.root())
+    }
+
+    /// Fails where a stranger has put something at a name of the root that a writer needs.
+    pub(super) fn check_names(&self, layout: &Layout) -> Result<()> {
+        if !self.root.anyone_may_write() || fault::mutant("trust-any-owner") {
+            return Ok(());
+        }
+        for name in WRITTEN.iter().chain(&DIRECTORIES) {
+            let path = layout.file(name);
+            if let Some(stat) = fs::stat(&path).optional()? {
+                self.root.check(&stat, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what an entry of the root says is to be believed without a look at what it is about.
+    pub(super) fn trusts_entry(&self, path: &Path) -> Result<bool> {
+        may_change(&self.root, path)
+    }
+}
+
+/// The five directories exist and are directories. Others of the store's operations would follow a link there.
+pub(super) fn check_directories(layout: &Layout) -> Result<()> {
+    for name in DIRECTORIES {
+        let path = layout.file(name);
+        if super::presence::directory(&path)?.is_none() && fs::stat(&path).optional()?.is_some() {
+            return Err(Error::argument(
+                "root",
+                format!("'{}', in which '{name}' is not a directory", layout.root().display()),
+                "a store in which 'gens', 'pins', 'owners', 'stage' and 'trash' are directories; remove what is there",
+            )
+            .at(&path));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of a directory of the store may be removed or renamed.
+pub(super) fn may_change(surroundings: &Surroundings, path: &Path) -> Result<bool> {
+    if !surroundings.anyone_may_write() || fault::mutant("trust-any-owner") {
+        return Ok(true);
+    }
+    Ok(fs::stat(path)
+        .optional()?
+        .is_none_or(|stat| surroundings.trusts(&stat)))
+}

@@ -1,0 +1,129 @@
+//! Whose the entries next to a lock are. Every user may make some in a shared directory such as `/tmp`.
+//!
+//! What another user's record or lock directory says counts. Only an entry that [`Surroundings`] trusts is moved,
+//! removed or used again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use crate::core::error::{Error, Result};
+use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::trust::Surroundings;
+
+/// Device and inode of a directory, and the effective user that asked.
+type Key = (u64, u64, u32);
+
+/// The owner of what this process makes in a directory: finding out costs three calls.
+static THIS_USER: LazyLock<Mutex<HashMap<Key, u32>>> = LazyLock::new(Mutex::default);
+const MAX_KNOWN: usize = 1024;
+
+/// The directory that a lock is in.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    directory: PathBuf,
+    stat: Stat,
+}
+
+impl Neighbours {
+    /// `stat` is the directory's own, through links.
+    pub(super) fn new(directory: &Path, stat: Stat) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            stat,
+        }
+    }
+
+    pub(super) fn of(directory: &Path) -> Result<Self> {
+        Ok(Self::new(directory, fs::stat_followed(directory)?))
+    }
+
+    /// Whether other users may make entries here.
+    pub(super) fn anyone_may_write(&self) -> bool {
+        Surroundings::new(&self.directory, self.stat).anyone_may_write()
+    }
+
+    pub(super) fn trusts(&self, entry: &Stat) -> bool {
+        self.surroundings().trusts(entry)
+    }
+
+    /// Fails with `ERR_UNTRUSTED`, the path and its owner if the entry is not trusted.
+    pub(super) fn check(&self, entry: &Stat, path: &Path) -> Result<()> {
+        self.surroundings().check(entry, path)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let surroundings = Surroundings::new(&self.directory, self.stat);
+        if !surroundings.anyone_may_write() {
+            return surroundings;
+        }
+        let key = (
+            self.stat.device,
+            self.stat.inode,
+            rustix::process::geteuid().as_raw(),
+        );
+        let mut known = THIS_USER.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        let uid = *known.entry(key).or_insert_with(|| surroundings.this_user());
+        surroundings.with_this_user(uid)
+    }
+}
+
+/// Replaces the error of an `open` that failed because of what is at the path: by `ERR_UNTRUSTED` if it belongs to
+/// another user, else by one that says what it is.
+pub(super) fn explain(
+    error: Error,
+    path: &Path,
+    what: &str,
+    expected: Kind,
+    neighbours: Option<&Neighbours>,
+) -> Error {
+    let is_of_the_entry = [
+        Errno::LOOP,
+        Errno::ISDIR,
+        Errno::NOTDIR,
+        Errno::NXIO,
+        Errno::NODEV,
+        Errno::ACCESS,
+        Errno::PERM,
+    ]
+    .iter()
+    .any(|each| error.errno() == Some(each.raw_os_error()));
+    if !is_of_the_entry {
+        return error;
+    }
+    let Ok(stat) = fs::stat(path) else { return error };
+    if let Some(Err(untrusted)) = neighbours.map(|neighbours| neighbours.check(&stat, path)) {
+        return untrusted;
+    }
+    if stat.kind == expected {
+        return error;
+    }
+    Error::argument(
+        "path",
+        format!(
+            "a lock whose {what} '{}' is {} of uid {}",
+            path.display(),
+            describe(stat.kind),
+            stat.uid
+        ),
+        &format!(
+            "{} or nothing at that path: remove it, or use another lock path",
+            describe(expected)
+        ),
+    )
+    .at(path)
+}
+
+pub(super) fn describe(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "a file",
+        Kind::Directory => "a directory",
+        Kind::Symlink => "a symbolic link",
+        Kind::Other => "a pipe, socket or device",
+    }
+}
