@@ -3,7 +3,7 @@
 //   node scripts/build.js --js-only  only dist/*.js and index.d.ts
 //   node scripts/build.js --testing  the addon with fault points and mutants into build/testing/
 //   node scripts/build.js -- FLAGS   passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
-import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { root, run } from './lib/process.js'
 
@@ -18,6 +18,20 @@ function buildAddon(outputDirectory, flags) {
   for (const generated of ['binding.cjs', 'binding.d.cts']) {
     for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory)) cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
   }
+}
+
+/**
+ * The entry for require(): it gives out the ES module itself (every Node of `engines` can require one), so that there is
+ * one copy of everything, state included. The types of packages that are ES modules only are asked for as such.
+ */
+async function writeCommonJs(name) {
+  const types = readFileSync(`dist/${name}.d.ts`, 'utf8')
+  // One with a default export names all of them: tools look for `exports.default` in the text.
+  const names = / as default\b/.test(types) ? Object.keys(await import(`${root}/dist/${name}.js`)) : []
+  const code = names.length === 0 ? `module.exports = require('./${name}.js')\n` : `const all = require('./${name}.js')\nObject.defineProperty(exports, '__esModule', { value: true })\n${names.map((each) => `exports.${each} = all.${each}\n`).join('')}`
+  writeFileSync(`dist/${name}.cjs`, code)
+  const marked = types.replace(/^import (?!type )(\{[^}]*\}|\* as \w+) from ("(?:vite|vitest)[^"]*");$/gm, 'import type $1 from $2 with { "resolution-mode": "import" };')
+  writeFileSync(`dist/${name}.d.cts`, marked)
 }
 
 // Declared once here because src/addon/error.rs makes it by hand.
@@ -35,4 +49,5 @@ if (values.testing) {
   }
   run('npx', ['tsdown'])
   cpSync('dist/index.d.ts', 'index.d.ts')
+  for (const name of ['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker']) await writeCommonJs(name)
 }

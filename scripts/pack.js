@@ -3,10 +3,12 @@
 // The addons are taken from dist/ and from npm/<platform>/ (where the release workflow puts them). The packed root
 // manifest names exactly these platform packages, with exact versions, as optionalDependencies: Yarn 4 fails on a
 // platform package that does not exist. The committed manifest has none, because npm would look for them in the registry.
+import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { attempt, root } from './lib/process.js'
+import { linksOf } from './lib/repository.js'
 
 const target = resolve(process.argv[2] ?? join(root, 'build/packages'))
 const main = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -19,6 +21,12 @@ function pack(folder) {
   return (Array.isArray(packed) ? packed[0] : Object.values(packed)[0]).filename
 }
 
+/** What the loader checks before it loads the addon (src/js/addon-file.ts). */
+function sealOf(addon, version) {
+  const bytes = readFileSync(addon)
+  return { version, size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
 /** The platform packages whose addon is there, each in a folder of its own below `staging`. */
 function stagePlatforms(staging) {
   const staged = []
@@ -29,8 +37,11 @@ function stagePlatforms(staging) {
     const folder = join(staging, name)
     cpSync(join(root, 'npm', name), folder, { recursive: true })
     cpSync(addon, join(folder, manifest.main))
+    writeFileSync(join(folder, manifest.main.replace(/\.node$/, '.json')), `${JSON.stringify(sealOf(addon, manifest.version))}\n`)
     cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
-    staged.push({ folder, manifest })
+    const published = { ...manifest, ...linksOf(main, `npm/${name}`) }
+    writeFileSync(join(folder, 'package.json'), `${JSON.stringify(published, null, 2)}\n`)
+    staged.push({ folder, manifest: published })
   }
   return staged
 }
@@ -49,7 +60,7 @@ try {
   for (const each of main.files.filter((file) => !file.startsWith('!'))) cpSync(join(root, each), join(folder, each), { recursive: true })
   const { devDependencies, scripts, overrides, ...published } = main
   const optionalDependencies = Object.fromEntries(platforms.map(({ manifest }) => [manifest.name, manifest.version]))
-  writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ ...published, optionalDependencies }, null, 2)}\n`)
+  writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ ...published, ...linksOf(main), optionalDependencies }, null, 2)}\n`)
   const packages = [...platforms.map((each) => each.folder), folder].map((each) => pack(each))
   console.log(JSON.stringify(packages.map((file) => join(target, file))))
 } finally {

@@ -22,7 +22,7 @@ function packageOf(target) {
       description: `The native addon of warmswap for ${target}`,
       license: main.license,
       main: binary,
-      files: [binary],
+      files: [binary, binary.replace(/\.node$/, '.json')],
       engines: main.engines,
       os: [platforms[system]],
       cpu: [cpus[cpu]],

@@ -42,7 +42,7 @@ test('the packed package and its platform package work from an empty folder, eve
 
 test('without the platform package one message names package, platform and libc', ({ disk }) => {
   const user = install(disk, false)
-  const script = `import('warmswap').then(() => console.log('loaded'), (error) => console.log(error.code + ' ' + error.message))`
+  const script = `import('warmswap').then(({ openBundles }) => openBundles('/dev/shm/none')).catch((error) => console.log(error.code + ' ' + error.message))`
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: user, encoding: 'utf8' })
   expect(output).toMatch(/^ERR_UNSUPPORTED warmswap has no native addon for this machine: the package 'warmswap-linux-x64-gnu'/)
   expect(output).toContain('platform linux, architecture x64, libc gnu')

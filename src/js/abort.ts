@@ -10,7 +10,7 @@ export async function abortable<T>(
   start: (token: CancelToken) => T | Failure | Promise<T | Failure>,
 ): Promise<T> {
   signal?.throwIfAborted()
-  const token = new native.CancelToken()
+  const token = new (native().CancelToken)()
   const stop = (): void => token.cancel()
   signal?.addEventListener('abort', stop, { once: true })
   try {

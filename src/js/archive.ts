@@ -122,7 +122,7 @@ export function pack(directory: string, options?: PackOptions): ReadableStream<U
   const given = check.options('options', options, ['exclude', 'preset', 'level', 'format', 'signal'])
   const signal = check.signal('options.signal', given.signal)
   const packer = unwrap(
-    native.startPack(path, {
+    native().startPack(path, {
       exclude: check.strings('options.exclude', given.exclude ?? []),
       preset: check.oneOf('options.preset', given.preset ?? 'none', PRESETS),
       format: check.oneOf('options.format', given.format ?? 'tar.zst', ['tar.zst', 'tar.gz', 'tar']),
@@ -183,7 +183,7 @@ export async function unpack(source: string | ReadableStream<Uint8Array> | Async
   const started = performance.now()
   // Before the native call: a source that cannot be read throws here.
   const chunks = path === undefined ? open(source as ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) : undefined
-  const unpacker = unwrap(native.startUnpack(path, target, nativeOptions))
+  const unpacker = unwrap(native().startUnpack(path, target, nativeOptions))
   const stop = (): void => unpacker.cancel()
   signal?.addEventListener('abort', stop, { once: true })
   if (signal?.aborted) stop()
@@ -199,7 +199,7 @@ export async function unpack(source: string | ReadableStream<Uint8Array> | Async
   }
 }
 
-type Unpacker = InstanceType<typeof native.Unpacker>
+type Unpacker = InstanceType<ReturnType<typeof native>['Unpacker']>
 type NativeResult = Exclude<Awaited<ReturnType<Unpacker['result']>>, { warmswapFailure: true }>
 
 function settle(ended: NativeResult, call: { strict: boolean; signal: AbortSignal | undefined; started: number }): RestoreResult {

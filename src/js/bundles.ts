@@ -26,7 +26,7 @@ export { buildFacts } from './bundles/generation.js'
 export { giveDirectory, isDirectory } from './bundles/replaced.js'
 
 /** Microseconds of this boot's monotonic clock. */
-export const stamp = (): number => native.monotonicMicros()
+export const stamp = (): number => native().monotonicMicros()
 
 /** Publishes a stage and pins what it became. */
 export const publishAndPin = (stage: Stage, options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> => (stage as OpenStage).publishAndPin(options)

@@ -143,7 +143,7 @@ export function openCache(store: StoreLocation | undefined, options?: { hmacKey?
   const readOnly = given.readOnly === undefined ? false : validate.boolean('options.readOnly', given.readOnly)
   const hmacKey = given.hmacKey === undefined ? undefined : secretBytes(given.hmacKey)
   const location = parseStoreLocation(store)
-  const handle = unwrap(native.openCache(location?.scheme, location?.options ?? {}, hmacKey, readOnly))
+  const handle = unwrap(native().openCache(location?.scheme, location?.options ?? {}, hmacKey, readOnly))
   return new OpenCache(handle, new CacheEvents(given.onEvent))
 }
 
@@ -275,10 +275,10 @@ class OpenCache implements Cache {
   }
 
   /** Runs a native call whose token the signal raises; counted, so that close() can wait for it. */
-  async #call<T>(signal: AbortSignal | undefined, start: (token: InstanceType<typeof native.CancelToken>) => Promise<T | Failure>): Promise<T> {
+  async #call<T>(signal: AbortSignal | undefined, start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | Failure>): Promise<T> {
     validate.signal('signal', signal)
     if (this.#closed) throw new WarmswapError('ERR_CLOSED', 'this cache was closed')
-    const token = new native.CancelToken()
+    const token = new (native().CancelToken)()
     if (signal?.aborted) token.cancel()
     const stop = (): void => token.cancel()
     signal?.addEventListener('abort', stop, { once: true })

@@ -1,31 +1,18 @@
-/** Loading the addon: one clear message in place of the loader's chain of failed attempts. */
+/** Loading the addon. No module of this package does so when it is imported, apart from the state, which works without. */
 
 import { createRequire } from 'node:module'
 import type * as Binding from './binding.cjs'
+import { checkAddon, findAddons } from './addon-file.js'
+import { describeMissing } from './addon-missing.js'
 import { WarmswapError } from './errors.js'
 
-/** The addon; throws ERR_UNSUPPORTED with the name of the package that is missing. */
+/** The addon; throws ERR_UNSUPPORTED with what is missing, why, and the way out. */
 export function loadBinding(): typeof Binding {
   try {
+    // Before the loader: the kernel ends a process that maps a truncated file (SIGBUS).
+    if (process.env.NAPI_RS_NATIVE_LIBRARY_PATH === undefined) for (const file of findAddons()) checkAddon(file)
     return createRequire(import.meta.url)('./binding.cjs') as typeof Binding
   } catch (error) {
-    throw new WarmswapError('ERR_UNSUPPORTED', describeMissing(), { cause: error })
+    throw new WarmswapError('ERR_UNSUPPORTED', describeMissing(error), { cause: error })
   }
-}
-
-function describeMissing(): string {
-  const libc = process.platform === 'linux' ? (usesGlibc() ? 'gnu' : 'musl') : ''
-  const abi = process.platform === 'win32' ? 'msvc' : libc
-  const triple = [process.platform, process.arch, abi].filter(Boolean).join('-')
-  return (
-    `warmswap has no native addon for this machine: the package 'warmswap-${triple}' could not be loaded ` +
-    `(platform ${process.platform}, architecture ${process.arch}${libc && `, libc ${libc}`}, Node ${process.version}). ` +
-    `Run 'npm install warmswap-${triple}', or delete node_modules and the lock file and install again: a lock file ` +
-    `that was made on another platform leaves optional packages out (npm/cli#4828).`
-  )
-}
-
-function usesGlibc(): boolean {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
-  return report?.header?.glibcVersionRuntime !== undefined
 }

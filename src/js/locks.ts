@@ -137,7 +137,7 @@ export interface AcquiredLock {
 export async function acquireChecked(checked: Checked): Promise<AcquiredLock> {
   const call = new Call(checked)
   try {
-    const taken = await call.run((options, token) => native.acquireLock(checked.path, options, listener(), token))
+    const taken = await call.run((options, token) => native().acquireLock(checked.path, options, listener(), token))
     return { lock: new HeldLock(checked.path, taken, call), native: taken }
   } catch (error) {
     call.end()
@@ -155,7 +155,7 @@ let theListener: LockListener | undefined
 
 /** Hears of all calls: a native function for each of them would cost more than an uncontended lock. */
 function listener(): LockListener {
-  theListener ??= new native.LockListener((event) => calls.get(event.call)?.hear(event))
+  theListener ??= new (native().LockListener)((event) => calls.get(event.call)?.hear(event))
   return theListener
 }
 
@@ -355,7 +355,7 @@ export async function inspectLock(
 ): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null; warning: string | null }> {
   const lock = validate.absolutePath('path', path)
   const { signal, timeoutMs } = answerOptions(options)
-  const { held, holder, liveness, ageMs, warning } = await abortable(signal, (token) => native.inspectLock(lock, timeoutMs, token))
+  const { held, holder, liveness, ageMs, warning } = await abortable(signal, (token) => native().inspectLock(lock, timeoutMs, token))
   return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null, warning: warning ?? null }
 }
 
@@ -365,7 +365,7 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
   const started = performance.now()
   const call = new Call(checked)
   try {
-    const orphaned = await call.run((options, token) => native.waitForLock(checked.path, options, listener(), token))
+    const orphaned = await call.run((options, token) => native().waitForLock(checked.path, options, listener(), token))
     return { waitedMs: performance.now() - started, orphaned }
   } finally {
     call.end()
@@ -383,7 +383,7 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
 export async function sweepLocks(directory: string, options?: AnswerOptions): Promise<{ removed: string[]; held: string[] }> {
   const path = validate.absolutePath('directory', directory)
   const { signal, timeoutMs } = answerOptions(options)
-  return await abortable(signal, (token) => native.sweepLocks(path, timeoutMs, token))
+  return await abortable(signal, (token) => native().sweepLocks(path, timeoutMs, token))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */
@@ -391,5 +391,5 @@ export async function publishFenced(lock: { path: string; generation: number }, 
   if (typeof lock !== 'object' || lock === null) throw invalidArgument('lock', lock, 'an object with path and generation')
   const path = validate.absolutePath('lock.path', lock.path)
   const generation = validate.wholeNumber('lock.generation', lock.generation)
-  unwrap(await native.publishFenced(path, generation, validate.absolutePath('from', from), validate.absolutePath('to', to)))
+  unwrap(await native().publishFenced(path, generation, validate.absolutePath('from', from), validate.absolutePath('to', to)))
 }

@@ -41,6 +41,9 @@ const INSTEAD: Record<string, string> = {
   AsyncGenerator: 'an array of its values; a handler can answer with an async iterable, but not with an object that holds one',
 }
 
+/** Classes of the table whose copy fails. */
+const UNCLONABLE = new Set(['Promise', 'WeakMap', 'WeakSet', 'WeakRef', 'Generator', 'AsyncGenerator'])
+
 /** Blob is the one class of the table that the structured clone algorithm copies whole. */
 const CLONED = 'Blob'
 
@@ -64,7 +67,8 @@ export function refuseLoss(name: string, value: unknown, how: CopyMethod): void 
   if (loss === undefined) return
   const place = `${name}${loss.path}`
   const instead = INSTEAD[tagOf(loss.value)] ?? 'an object literal with the data that it holds'
-  throw new WarmswapError('ERR_INVALID_ARGUMENT', `${place} is an object of the class ${className(loss.value)}, which loses its contents when it is copied to another thread or process. Send ${instead}.`)
+  const fate = UNCLONABLE.has(tagOf(loss.value)) ? 'cannot be cloned' : 'loses its contents when it is copied to another thread or process'
+  throw new WarmswapError('ERR_INVALID_ARGUMENT', `${place} is an object of the class ${className(loss.value)}, which ${fate}. Send ${instead}.`)
 }
 
 /** The error for a value that cannot be copied at all. */

@@ -5,9 +5,9 @@ import { native } from './native.js'
 /** Names of the seeded bugs. */
 export type Mutant = 'join-in-flight' | 'fence-at-end' | 'queue-on-the-worker' | 'stop-before-build' | 'accept-late-replies' | 'failed-builds-unshared' | 'stream-without-bounds' | 'drain-without-streams' | 'worker-without-keeper' | 'trust-worker-messages'
 
-const seeded = native.isTestingBuild() ? process.env.WARMSWAP_MUTANT : undefined
+const wanted = process.env.WARMSWAP_MUTANT
 
 /** Whether this seeded bug is on. */
 export function mutant(name: Mutant): boolean {
-  return seeded === name
+  return wanted === name && native().isTestingBuild()
 }

@@ -1,8 +1,13 @@
-/** The addon: loaded once, its failures thrown as WarmswapErrors. */
+/** The addon: loaded by the first call that needs it, its failures thrown as WarmswapErrors. */
 
 import type * as Binding from './binding.cjs'
 import { loadBinding } from './load.js'
 
 export { type Failure, toError, unwrap } from './failure.js'
 
-export const native: typeof Binding = loadBinding()
+let loaded: typeof Binding | undefined
+
+/** @throws {WarmswapError} ERR_UNSUPPORTED where the addon cannot be loaded; the message names the reason and the way out. */
+export function native(): typeof Binding {
+  return (loaded ??= loadBinding())
+}

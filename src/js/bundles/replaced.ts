@@ -24,7 +24,7 @@ export function isDirectory(path: string): boolean {
  */
 export async function giveDirectory(root: string, link: string): Promise<void> {
   if (isDirectory(link) || !existsSync(join(root, 'FORMAT'))) return
-  const bundles = unwrap(await native.openBundles(root, { durability: 'process', adopt: false }, DEFAULT_TIMEOUT_MS))
+  const bundles = unwrap(await native().openBundles(root, { durability: 'process', adopt: false }, DEFAULT_TIMEOUT_MS))
   try {
     unwrap(await bundles.giveDirectory(link, DEFAULT_TIMEOUT_MS))
   } finally {

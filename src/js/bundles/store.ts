@@ -26,7 +26,7 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
     adopt: check.boolean('options.adopt', adopt),
   }
   const { timeoutMs, signal } = waiting(wait)
-  const bundles = await abortable(signal, (token) => native.openBundles(path, given, timeoutMs, token))
+  const bundles = await abortable(signal, (token) => native().openBundles(path, given, timeoutMs, token))
   reportSetAside(bundles)
   return new Store(bundles)
 }

@@ -32,14 +32,15 @@ export interface ProcessOptions {
 /** Once the process is gone: how long until its messages have been read. They are in a pipe already. */
 const LAST_MESSAGES_MS = 1_000
 
-const GUARD = new URL('./process-guard.js', import.meta.url).href
+/** Not when this is imported: a bundler may leave no `import.meta.url`. */
+const guard = (): string => new URL('./process-guard.js', import.meta.url).href
 
 /** Once the host is gone: how long a worker may take to see it and to run its exit handlers. */
 const OWN_END_MS = 500
 
 /** With the guard before its program. Not through execArgv: only fork() itself knows which of those a child must not have. */
 function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --import=${GUARD}`.trim() }
+  return { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --import=${guard()}`.trim() }
 }
 
 /** Groups that must not outlive this process. */

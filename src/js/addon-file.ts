@@ -1,0 +1,89 @@
+/** The file of the addon: where it is, and whether it is whole. */
+
+import { createHash } from 'node:crypto'
+import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
+
+/** What the build knows of an addon, in `warmswap.<platform>.json` next to it. A local build has no such file. */
+export interface Seal {
+  version: string
+  size: number
+  sha256: string
+}
+
+/** The file is not what was built. */
+export class DamagedAddon extends Error {}
+
+/** Platforms that have a package (package.json, napi.targets). */
+const PLATFORMS = ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64', 'win32-x64-msvc', 'win32-arm64-msvc']
+
+/** Names of the packages that may be this machine's. Both of Linux: which libc runs is expensive to find out. */
+export function candidates(): string[] {
+  return PLATFORMS.filter((name) => name.startsWith(`${process.platform}-${process.arch}`) && ['', '-'].includes(name.charAt(`${process.platform}-${process.arch}`.length)))
+}
+
+/** The folder of this package; undefined where a bundler has moved this code. */
+export function packageFolder(): string | undefined {
+  try {
+    const folder = dirname(dirname(fileURLToPath(import.meta.url)))
+    const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: unknown }
+    return name === 'warmswap' && statSync(join(folder, 'dist/binding.cjs')).isFile() ? folder : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The addons that the loader may choose from, in its order: next to this file, then in a platform package. */
+export function findAddons(): string[] {
+  const folder = packageFolder()
+  if (folder === undefined) return []
+  const require = createRequire(join(folder, 'dist/binding.cjs'))
+  return candidates().flatMap((platform) => [resolved(require, `./warmswap.${platform}.node`), resolved(require, `warmswap-${platform}`)].filter((file) => file !== undefined))
+}
+
+function resolved(require: NodeJS.Require, specifier: string): string | undefined {
+  try {
+    return require.resolve(specifier)
+  } catch {
+    return undefined
+  }
+}
+
+/** What the build knows of this addon. */
+export function sealOf(file: string): Seal | undefined {
+  try {
+    const { version, size, sha256 } = JSON.parse(readFileSync(file.replace(/\.node$/, '.json'), 'utf8')) as Seal
+    return typeof version === 'string' && typeof size === 'number' && typeof sha256 === 'string' ? { version, size, sha256 } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** @throws {DamagedAddon} where the file is not whole. */
+export function checkAddon(file: string): void {
+  const { size } = statSync(file)
+  const seal = sealOf(file)
+  const expected = seal?.size ?? leastElfSize(file)
+  if (expected !== undefined && (seal === undefined ? size < expected : size !== expected)) throw new DamagedAddon(`'${file}' is damaged. Expected ${expected} bytes, got ${size}.`)
+  // 15 ms; the threads of a process share the mapped file, and so its first check.
+  if (seal === undefined || !isMainThread) return
+  const sha256 = createHash('sha256').update(readFileSync(file)).digest('hex')
+  if (sha256 !== seal.sha256) throw new DamagedAddon(`'${file}' is damaged. Expected the SHA-256 ${seal.sha256}, got ${sha256}.`)
+}
+
+/** The size that a 64-bit ELF file has at least: the table of its sections is at the end. Undefined for other formats. */
+function leastElfSize(file: string): number | undefined {
+  const head = Buffer.alloc(64)
+  const descriptor = openSync(file, 'r')
+  try {
+    const read = readSync(descriptor, head, 0, head.length, 0)
+    if (process.platform === 'linux' && read < head.length) return head.length
+  } finally {
+    closeSync(descriptor)
+  }
+  const isElf64 = head.readUInt32BE(0) === 0x7f454c46 && head[4] === 2 && head[5] === 1
+  return isElf64 ? Number(head.readBigUInt64LE(40)) + head.readUInt16LE(58) * head.readUInt16LE(60) : undefined
+}
