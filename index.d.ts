@@ -111,7 +111,7 @@ interface Stage extends AsyncDisposable {
   symlink(relative: string, target: string): Promise<void>;
   /**
    * Takes over the contents of a directory, as they were at one moment, or nothing: rejects with ERR_UNSTABLE if they change in
-   * the meantime. A directory that was changed within the last 20 ms has to rest first. 'clone' shares blocks where the filesystem can and copies
+   * the meantime. A directory that was changed within the last 50 ms has to rest first. 'clone' shares blocks where the filesystem can and copies
    * elsewhere.
    * @default 'clone'
    */

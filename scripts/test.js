@@ -5,11 +5,11 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { attempt, hostTarget, root, run } from './lib/process.js'
-import { ensureCrate, ensureInstalled, ensurePrograms, ensurePython } from './lib/setup.js'
+import { ensureCrate, ensureInstalled, ensureNpm, ensurePrograms, ensurePython } from './lib/setup.js'
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
-const all = ['foundation', 'bundles', 'locks', 'caches', 'state', 'restarts']
+const all = ['foundation', 'bundles', 'locks', 'caches', 'state', 'restarts', 'install']
 const capabilities = wanted.length > 0 ? wanted : all
 if (flags.includes('--long')) process.env.WARMSWAP_LONG = '1'
 
@@ -100,6 +100,7 @@ phase('install', () => {
   ensureInstalled()
   const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd', pigz: 'pigz', openssl: 'openssl' })
   if (missing.length > 0) console.log(`warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`)
+  if (capabilities.includes('install') && !flags.includes('--checks-only')) ensureNpm('install-tools', join(root, '__test__/install/tools'))
   // The S3 servers of the caches' suite: here, so that no test waits for a compiler.
   if (capabilities.includes('caches') && !flags.includes('--checks-only')) {
     ensureCrate('s3s-fs', '0.14.1', 'binary')

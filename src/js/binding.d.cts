@@ -1,5 +1,6 @@
 /** The value of a native call, or a failure that src/js/native.ts throws. */
 export type Reply<T> = T | import('./native.js').Failure
+
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
  * a native addon, otherwise the `platformArchABI` of the WASI flavor. Every

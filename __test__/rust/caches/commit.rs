@@ -69,28 +69,51 @@ fn wait_until_clean(directory: &Path) {
     panic!("litter stays: {:?}", litter(directory));
 }
 
-/// Runs with mounts of its own; they end with the thread. Where there is no right to any, that is said aloud; in CI it
-/// is a failure.
-fn with_own_mounts(test: impl FnOnce(&Path) + Send + 'static) {
-    let root = tempfile::tempdir().expect("a temporary directory");
-    let path = root.path().to_path_buf();
-    let ended = std::thread::spawn(move || {
-        // SAFETY: a new mount namespace of this thread shares nothing that another thread relies on.
-        let unshared = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) };
-        if let Err(errno) = unshared {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "CI must have the right to a mount namespace of one's own: {errno}"
-            );
-            eprintln!("SKIPPED: no right to a mount namespace of one's own");
-            return;
-        }
-        run("mount", &["--make-rprivate", "/"]);
-        test(&path);
-    });
-    ended
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+/// Set in a process that has mounts of its own.
+const OWN_MOUNTS: &str = "WARMSWAP_TEST_OWN_MOUNTS";
+
+/// Runs the test in a process with mounts of its own, which end with it: threads that work behind a call are shared by
+/// the whole process, so the mounts of a thread alone would not be theirs. Without the right to a mount namespace the
+/// test is skipped, with a message; in CI that is a failure.
+fn with_own_mounts(test: impl FnOnce(&Path)) {
+    if std::env::var_os(OWN_MOUNTS).is_some() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        return test(root.path());
+    }
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command
+    };
+    if !unshare()
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must have the right to a mount namespace of its own"
+        );
+        eprintln!("SKIPPED: no right to a mount namespace of its own");
+        return;
+    }
+    let thread = std::thread::current();
+    let name = thread
+        .name()
+        .filter(|name| *name != "main")
+        .expect("tests run with --test-threads=2 or more");
+    let output = unshare()
+        .arg(std::env::current_exe().expect("this program"))
+        .args([name, "--exact", "--nocapture", "--test-threads=2"])
+        .env(OWN_MOUNTS, "1")
+        .output()
+        .expect("started");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn run(program: &str, arguments: &[&str]) {
