@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { makeTemp, removeTemp, test } from '../support/temp.js'
 import { type ManagerName, type Project, makeProject } from './managers.js'
-import { type Registry, startRegistry } from './registry.js'
+import { type Registry, startRegistry, tools } from './registry.js'
 
 interface Report {
   imports: Record<string, string>
@@ -15,17 +15,20 @@ interface Report {
 }
 
 const MANAGERS: ManagerName[] = ['npm', 'pnpm', 'pnpm workspace', 'yarn node_modules', 'yarn PnP', 'bun', 'deno']
-/** What works without the addon. */
-const PORTABLE = ['state']
+/** What works without the addon. Cells are then shared by one thread only. */
+const PORTABLE = ['state', 'cells']
 
 let folder: string
 let registry: Registry
+/** The root package's tarball. */
+let tarball: string
 
 beforeAll(async () => {
   folder = makeTemp()
   const tarballs = JSON.parse(execFileSync(process.execPath, ['scripts/pack.js', join(folder, 'packages')], { cwd: repository, encoding: 'utf8' })) as string[]
+  tarball = tarballs.at(-1) as string
   registry = await startRegistry(folder)
-  for (const tarball of tarballs) await registry.publish(tarball)
+  for (const each of tarballs) await registry.publish(each)
 }, 180_000)
 afterAll(async () => {
   await registry.stop()
@@ -96,6 +99,14 @@ describe('without the platform package', () => {
     await installed(project)
     await explains(project, /4828/)
   })
+})
+
+test('publint and attw find nothing in the packed package', { timeout: 120_000 }, ({ disk }) => {
+  const run = (program: string, args: string[]): string => execFileSync(process.execPath, [join(tools, program), ...args], { encoding: 'utf8' })
+  execFileSync('tar', ['-xzf', tarball, '-C', disk])
+  expect(run('publint/src/cli.js', [join(disk, 'package'), '--strict', '--pack', 'false'])).toContain('All good')
+  // A problem would be a non-zero exit code, which throws. Resolution of before Node 12 knows no subpaths, so it is left out.
+  expect(run('@arethetypeswrong/cli/dist/index.js', [tarball, '--profile', 'node16', '--no-color'])).toMatch(/warmswap\/race-point.*🟢 \(CJS\)/)
 })
 
 test('the platform package is the only one with an addon', { timeout: 300_000 }, async ({ disk }) => {

@@ -62,7 +62,7 @@ export function makeProject(manager: ManagerName, folder: string, registry: stri
         writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'root', private: true }))
         writeFileSync(join(folder, 'pnpm-workspace.yaml'), 'packages:\n  - packages/*\n')
       }
-      const stores = ['--store-dir', join(folder, 'pnpm-store'), '--config.cache-dir', join(folder, 'pnpm-cache')]
+      const stores = ['--store-dir', join(folder, 'pnpm-store'), `--config.cache-dir=${join(folder, 'pnpm-cache')}`]
       return plain(() => exec(node, [join(tools, 'pnpm/bin/pnpm.cjs'), 'install', '--no-frozen-lockfile', '--ignore-scripts', '--registry', registry, ...stores], folder, { ...env, XDG_DATA_HOME: join(folder, 'data') }))
     }
     case 'yarn node_modules':
