@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
@@ -12,6 +11,15 @@ export interface Seal {
   version: string
   size: number
   sha256: string
+}
+
+/** Names the addon of the host in the environment of a worker process. */
+export const HOST_ADDON = 'WARMSWAP_HOST_ADDON'
+
+/** The environment that lets bundled code in a worker process find this process's addon. */
+export function hostAddon(): Record<string, string> {
+  const file = process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? findAddons()[0] ?? process.env[HOST_ADDON]
+  return file === undefined ? {} : { [HOST_ADDON]: file }
 }
 
 /** The file is not what was built. */
@@ -25,8 +33,17 @@ export function candidates(): string[] {
   return PLATFORMS.filter((name) => name.startsWith(`${process.platform}-${process.arch}`) && ['', '-'].includes(name.charAt(`${process.platform}-${process.arch}`.length)))
 }
 
+/** The `require` of a file, hidden from webpack, which would follow `createRequire` into the addon and cannot parse that. */
+export function requireFrom(file: string): NodeJS.Require {
+  return process.getBuiltinModule('node:module').createRequire(file)
+}
+
+declare const __webpack_require__: unknown
+
 /** The folder of this package; undefined where a bundler has moved this code. */
 export function packageFolder(): string | undefined {
+  // webpack writes the path that this file had during the build in the place of import.meta.url.
+  if (typeof __webpack_require__ !== 'undefined') return undefined
   try {
     const folder = dirname(dirname(fileURLToPath(import.meta.url)))
     const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: unknown }
@@ -40,7 +57,7 @@ export function packageFolder(): string | undefined {
 export function findAddons(): string[] {
   const folder = packageFolder()
   if (folder === undefined) return []
-  const require = createRequire(join(folder, 'dist/binding.cjs'))
+  const require = requireFrom(join(folder, 'dist/binding.cjs'))
   return candidates().flatMap((platform) => [resolved(require, `./warmswap.${platform}.node`), resolved(require, `warmswap-${platform}`)].filter((file) => file !== undefined))
 }
 

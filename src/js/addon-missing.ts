@@ -40,7 +40,7 @@ function fileOf(message: string): string | undefined {
 function bundled(): string {
   return (
     `a bundler has copied the code of warmswap out of its package, and the addon cannot be copied. ` +
-    `Keep 'warmswap' external: esbuild and tsup external: ['warmswap'], rollup and rolldown external: [/^warmswap/], webpack externals: { warmswap: 'commonjs warmswap' }, Vite ssr.external: ['warmswap'], ncc --external warmswap.`
+    `Keep 'warmswap' external: esbuild and tsup external: ['warmswap'], rollup and rolldown external: [/^warmswap/], webpack externals: { warmswap: 'module warmswap' }, Vite SSR ssr.external: ['warmswap'], ncc --external warmswap.`
   )
 }
 

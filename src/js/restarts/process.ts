@@ -2,6 +2,7 @@
 
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { hostAddon } from '../addon-file.js'
 import { handOver } from '../bundles.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
@@ -68,7 +69,7 @@ export async function startProcess<Q = unknown, R = unknown>(context: GivenConte
 
   const mark = workerMark()
   const kept = mutant('worker-without-keeper') ? NOT_KEPT : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
-  const child = start(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...env, [WORKER_MARK]: mark }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }, kept)
+  const child = start(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...hostAddon(), ...env, [WORKER_MARK]: mark }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }, kept)
   const channel = new Channel<Q, R>((message) => {
     // A send that fails because the process is gone is settled by its end.
     child.send(message, () => {})
