@@ -12,7 +12,7 @@ static int is_ours(void) {
   if (ours < 0) {
     char name[16] = "";
     pthread_getname_np(pthread_self(), name, sizeof name);
-    ours = strcmp(name, "warmswap") == 0;
+    ours = strncmp(name, "warmswap", 8) == 0;
   }
   return ours;
 }

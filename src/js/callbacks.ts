@@ -7,31 +7,32 @@ import { warn } from './warn.js'
 
 const CODE = 'WARMSWAP_CALLBACK_FAILED'
 
-/** Kinds that were reported. A listener that fails fails at each event, and one warning says so. */
-const reported = new Set<string>()
+/** What was reported of each callback. A listener that fails fails at each event, and one warning says so. */
+const reported = new WeakMap<object, Set<string>>()
 
-/** Reports an error that no call can reject with: a process warning, once for each `kind` of callback. */
-export function reportFailure(kind: string, error: unknown): void {
-  if (reported.has(kind)) return
-  reported.add(kind)
+/** Reports an error that no call can reject with: a process warning, once for each callback and what it is used as. */
+function reportFailure(kind: string, error: unknown, callback: object): void {
+  const kinds = reported.get(callback) ?? new Set()
+  if (kinds.has(kind)) return
+  reported.set(callback, kinds.add(kind))
   warn(`${kind} failed: ${messageOf(error)}. The error was not thrown, because it would have ended the process. Further errors of this callback are not reported.`, {
     code: CODE,
     ...(error instanceof Error && typeof error.stack === 'string' && { detail: error.stack }),
   })
 }
 
-/** The callback, with its errors reported as {@link reportFailure} does: thrown ones, and those of a promise that it returns. */
+/** The callback, with its errors reported: thrown ones, and those of a promise that it returns. */
 export function guarded<Args extends unknown[]>(kind: string, callback: (...args: Args) => unknown): (...args: Args) => void {
-  return (...args) => attempt(kind, () => callback(...args))
+  return (...args) => attempt(kind, () => callback(...args), callback)
 }
 
-/** Runs `task`; reports what it throws, and what its promise rejects with. */
-export function attempt(kind: string, task: () => unknown): void {
+/** Runs `task`, which calls `callback`; reports what it throws, and what its promise rejects with. */
+export function attempt(kind: string, task: () => unknown, callback: object = task): void {
   try {
     const result = task()
-    if (isThenable(result)) result.then(undefined, (error) => reportFailure(kind, error))
+    if (isThenable(result)) result.then(undefined, (error) => reportFailure(kind, error, callback))
   } catch (error) {
-    reportFailure(kind, error)
+    reportFailure(kind, error, callback)
   }
 }
 

@@ -202,7 +202,7 @@ class Call {
     const { path, onWait } = this.#checked
     const facts: Facts = { path, waitedMs, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness }
     if (onWait !== undefined) {
-      attempt('options.onWait of a lock', () => onWait(facts))
+      attempt('options.onWait of a lock', () => onWait(facts), onWait)
     } else if (waitedMs >= WARN_AFTER_MS && !this.#isWarned) {
       this.#isWarned = true
       process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')

@@ -45,11 +45,13 @@ impl Machine {
             return None;
         }
         let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
-        fs::copy(
-            env!("CARGO_BIN_EXE_archive-child"),
-            root.path().join("archive-child"),
-        )
-        .expect("copied");
+        // By cp: a child that another test starts in the meantime would inherit this process's descriptor of the copy,
+        // which cannot be run while anybody may write to it (ETXTBSY).
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_archive-child"))
+            .arg(root.path())
+            .status();
+        assert!(copied.expect("started").success());
         fs::write(root.path().join("archive.tar"), archive()).expect("write");
         set_mode(root.path(), 0o755);
         Some(Self { root })

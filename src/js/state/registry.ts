@@ -197,7 +197,7 @@ function warnOfCode(key: string, site: string | undefined): void {
 
 function tell(event: StateChange): void {
   for (const listener of root.listeners) {
-    attempt('a listener of onStateChange()', () => listener(event))
+    attempt('a listener of onStateChange()', () => listener(event), listener)
   }
 }
 

@@ -65,7 +65,7 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
       const reload = previous.browserHash !== next.browserHash
       const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
       // This is in the middle of Vite's commit, which a listener must not break.
-      for (const listener of [...own]) attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit))
+      for (const listener of [...own]) attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit), listener)
     },
   })
   return own

@@ -156,7 +156,7 @@ export class Publication {
   /** A plain build fails with its callback; a watcher goes on. */
   private async tellPublished(): Promise<void> {
     const { onPublish } = this.options
-    if (this.mode === 'watch') attempt('options.onPublish of atomicOutDir()', () => onPublish?.(this.store))
+    if (this.mode === 'watch') attempt('options.onPublish of atomicOutDir()', () => onPublish?.(this.store), onPublish)
     else await onPublish?.(this.store)
   }
 
