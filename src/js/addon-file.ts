@@ -40,14 +40,24 @@ export function requireFrom(file: string): NodeJS.Require {
 
 declare const __webpack_require__: unknown
 
-/** The folder of this package; undefined where a bundler has moved this code. */
-export function packageFolder(): string | undefined {
+/** The loader of the addon, next to this code; undefined where a bundler has moved this code. */
+export function loaderFile(): string | undefined {
   // webpack writes the path that this file had during the build in the place of import.meta.url.
   if (typeof __webpack_require__ !== 'undefined') return undefined
   try {
-    const folder = dirname(dirname(fileURLToPath(import.meta.url)))
+    const file = join(dirname(fileURLToPath(import.meta.url)), 'binding.cjs')
+    return statSync(file).isFile() ? file : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The folder of this package; undefined where this code was moved out of it. */
+export function packageFolder(): string | undefined {
+  try {
+    const folder = dirname(dirname(loaderFile() ?? ''))
     const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: unknown }
-    return name === 'warmswap' && statSync(join(folder, 'dist/binding.cjs')).isFile() ? folder : undefined
+    return name === 'warmswap' ? folder : undefined
   } catch {
     return undefined
   }
@@ -55,9 +65,9 @@ export function packageFolder(): string | undefined {
 
 /** The addons that the loader may choose from, in its order: next to this file, then in a platform package. */
 export function findAddons(): string[] {
-  const folder = packageFolder()
-  if (folder === undefined) return []
-  const require = requireFrom(join(folder, 'dist/binding.cjs'))
+  const loader = loaderFile()
+  if (loader === undefined) return []
+  const require = requireFrom(loader)
   return candidates().flatMap((platform) => [resolved(require, `./warmswap.${platform}.node`), resolved(require, `warmswap-${platform}`)].filter((file) => file !== undefined))
 }
 

@@ -1,19 +1,17 @@
 /** Loading the addon. No module of this package does so when it is imported, apart from the state, which works without. */
 
-import { join } from 'node:path'
 import type * as Binding from './binding.cjs'
-import { HOST_ADDON, checkAddon, findAddons, packageFolder, requireFrom } from './addon-file.js'
+import { HOST_ADDON, checkAddon, findAddons, loaderFile, requireFrom } from './addon-file.js'
 import { describeMissing } from './addon-missing.js'
 import { WarmswapError } from './errors.js'
 
 /** The addon; throws ERR_UNSUPPORTED with what is missing, why, and the way out. */
 export function loadBinding(): typeof Binding {
   try {
-    const folder = packageFolder()
-    if (folder === undefined) return loadFromHost()
+    const loader = loaderFile()
+    if (loader === undefined) return loadFromHost()
     // Before the loader: the kernel ends a process that maps a truncated file (SIGBUS).
     if (process.env.NAPI_RS_NATIVE_LIBRARY_PATH === undefined) for (const file of findAddons()) checkAddon(file)
-    const loader = join(folder, 'dist/binding.cjs')
     return requireFrom(loader)(loader) as typeof Binding
   } catch (error) {
     throw new WarmswapError('ERR_UNSUPPORTED', describeMissing(error), { cause: error })
