@@ -68,7 +68,7 @@ async function published(memory: string, prefix: string): Promise<{ cache: Cache
 }
 
 describe('C4: answers that do not end', () => {
-  test('an error is told by its status, however its length is given', { timeout: 60_000 }, async ({ memory }) => {
+  test('an error is reported by its status, for every form of length', { timeout: 60_000 }, async ({ memory }) => {
     const { cache, into } = await published(memory, 'errors')
     for (const framing of FRAMINGS) {
       for (const [status, outcome] of [[403, 'denied'], [404, 'miss'], [500, 'unavailable'], [400, 'unavailable']] as const) {

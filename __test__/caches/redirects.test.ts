@@ -196,7 +196,7 @@ describe('E4: the region that the store names', () => {
     expect(asked).toEqual([])
   })
 
-  test('a store that names another region each time is told, not followed', async ({ memory }) => {
+  test('a store that names another region each time is reported, not followed', async ({ memory }) => {
     let count = 0
     server.intercept = (_, response) => {
       response.writeHead(301, { 'x-amz-bucket-region': `region-${(count += 1)}` }).end()

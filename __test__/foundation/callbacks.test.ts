@@ -42,7 +42,7 @@ describe.each(failing)('a callback that %s', (_how, callback) => {
     return callback()
   }
 
-  test('watch(): each later publish is told all the same', async ({ memory }) => {
+  test('watch(): the listener is still called for each later publish', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })
     calls = 0

@@ -62,7 +62,7 @@ function expectKept(told: Told, end: string): void {
   expect(told.ends.map(({ how }) => how)).toEqual(Array(20).fill(end))
   // 500 ms, what the last look may take, and a busy machine.
   expect(Math.max(...told.ends.map(({ ms }) => ms))).toBeLessThan(2000)
-  // Some milliseconds each; they would wait for seconds, or for ever.
+  // Some milliseconds each; without the fix they would wait for seconds, or never end.
   for (const [what, ms] of Object.entries(told.healthy)) expect(ms, what).toBeLessThan(1000)
 }
 

@@ -18,7 +18,7 @@ export async function watched(task: (seen: Seen) => Promise<void>): Promise<Seen
   process.on('warning', warn)
   try {
     await task(seen)
-    // Warnings and rejections are told in later turns.
+    // Warnings and rejections are emitted in later turns of the event loop.
     for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate)
     return seen
   } finally {

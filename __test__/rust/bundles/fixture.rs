@@ -93,7 +93,7 @@ impl Fixture {
         }
     }
 
-    /// A build's output, outside of the store.
+    /// A build's output, outside the store.
     #[expect(clippy::disallowed_methods, reason = "as a tool does")]
     pub(crate) fn make_folder(&self, folder: &Path) {
         assert!(folder.starts_with(self.folder.path()), "it goes with the fixture");
@@ -263,7 +263,7 @@ impl Fixture {
         }
     }
 
-    /// The link leads to the view, and nothing of ours is beside it.
+    /// The link leads to the view, and none of the store's temporary names is next to it.
     fn assert_link_alone(&self, context: &str) {
         #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
         let target = std::fs::read_link(self.path("dist")).expect(context);

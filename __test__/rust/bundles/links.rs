@@ -30,6 +30,24 @@ mod outside {
         std::fs::remove_file(path).expect("remove");
     }
 
+    /// Opens a pipe for writing once its reader has opened it; `None` if the reader ends before.
+    pub(super) fn meet(pipe: &Path, reader: &mut std::process::Child) -> Option<std::fs::File> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        loop {
+            let opened = std::fs::OpenOptions::new()
+                .write(true)
+                .custom_flags(flags)
+                .open(pipe);
+            if let Ok(pipe) = opened {
+                return Some(pipe);
+            }
+            if reader.try_wait().expect("a child").is_some() {
+                return None;
+            }
+        }
+    }
+
     pub(super) fn link_to(path: &Path) -> PathBuf {
         std::fs::read_link(path).expect("a link")
     }
@@ -57,6 +75,26 @@ fn tools_do_not_change_a_generation(mutant: &str) -> Result<(), String> {
 #[test]
 fn i2_tools_do_not_change_a_generation_through_the_link() {
     kills(tools_do_not_change_a_generation, "link-to-generation");
+}
+
+/// Another process makes a file at the path of the link between the check and the rename.
+#[test]
+fn a_file_that_appears_in_the_place_of_the_link_is_not_overwritten() {
+    let fixture = linked();
+    let (pipe, link) = (fixture.path("pipe"), fixture.path("dist"));
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("mkfifo");
+    let environment = [
+        ("WARMSWAP_FAULT", "1:HOLD:renameat2:/dist"),
+        ("WARMSWAP_FAULT_FIFO", pipe.to_str().expect("text")),
+    ];
+    let mut child = fixture.spawn(&["publish"], &environment);
+    let held =
+        outside::meet(&pipe, &mut child).expect("the publish renames its link without replacing anything");
+    outside::write(&link, "mine");
+    drop(held);
+    assert!(child.wait().expect("a child").success());
+    assert_eq!(outside::read(&link), "mine");
 }
 
 fn a_replaced_directory_is_kept(mutant: &str) -> Result<(), String> {

@@ -86,7 +86,7 @@ fn the_ratio_of_a_known_size_is_that_of_the_whole() {
     assert_eq!(running.outcome, Outcome::Refused);
 }
 
-/// The same frame for ever, after a start.
+/// A first part, and then the same frame without end.
 struct Endless {
     start: Vec<u8>,
     frame: Vec<u8>,

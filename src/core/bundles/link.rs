@@ -154,7 +154,16 @@ pub(super) fn ensure(store: &Store) -> Result<()> {
     };
     match look(store, link)? {
         Place::Ours => Ok(()),
-        Place::Nothing | Place::ToPointer => {
+        Place::Nothing => {
+            let temporary = make_beside(store, link)?;
+            match fs::rename_new(&temporary, link) {
+                // ZFS before 2.2 knows no flags of rename.
+                Err(error) if is_refused_exchange(&error) => fs::rename(&temporary, link),
+                // Another process made something there in the meantime.
+                moved => moved.inspect_err(|_| drop(fs::remove_file(&temporary))),
+            }
+        }
+        Place::ToPointer => {
             let temporary = make_beside(store, link)?;
             fs::rename(&temporary, link)
         }
@@ -261,7 +270,8 @@ fn replace_by_directory(store: &Store, link: &Path, cancel: &Cancel) -> Result<(
         }
         exchanged => exchanged?,
     }
-    fs::remove_file(&directory)
+    // Judged again: another process may have put something else in the place of the link.
+    sweep_beside(store, link).map(drop)
 }
 
 fn is_refused_exchange(error: &Error) -> bool {

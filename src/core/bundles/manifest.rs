@@ -82,7 +82,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether content is missing or altered, so that the generation cannot be served. Content beside it and other
+    /// Whether content is missing or altered, so that the generation cannot be served. Additional content and other
     /// permissions are reported, and the generation is kept.
     pub fn is_of_content(self) -> bool {
         matches!(self, Self::Missing | Self::Size | Self::Hash)

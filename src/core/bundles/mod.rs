@@ -16,7 +16,7 @@
 //!   `view` and never to a generation: whatever a tool deletes or writes there, pinned bytes stay.
 //! * `set-aside` has the directories that a link replaced and that this package did not make. Nothing removes them.
 //! * `owners/<id>` is locked by whoever writes `stage/<id>`, before the stage is made.
-//! * `id` tells a store from another one at the same path ([`presence`]).
+//! * `id` distinguishes a store from another one at the same path ([`presence`]).
 //! * `writer.lock` is held by publish, rollback, collect and the repair of an open, for milliseconds, never while
 //!   somebody builds. `build.lock` is held while somebody builds.
 //!

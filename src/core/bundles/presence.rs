@@ -1,7 +1,7 @@
 //! Which store is at a path, and what this process knows of the stores that were there.
 //!
-//! A store can be moved away, or removed and made again, while processes have it open. Its id tells one from the
-//! other: a random text in the file `id`, which each open makes where it is missing and which older versions ignore.
+//! A store can be moved away, or removed and made again, while processes have it open. Its id distinguishes
+//! them: a random text in the file `id`, which each open makes where it is missing and which older versions ignore.
 //! (Id, number) names one generation forever. Within one process the number alone does, because a module that was
 //! imported from `gens/N/tree` stays loaded under that path: a store that follows another one at the same path
 //! continues the numbers that this process knows.

@@ -1,7 +1,7 @@
 //! What an open repairs: what killed processes left half done, what power loss tore, and what was changed inside the
 //! store.
 //!
-//! Missing or altered content makes a generation unusable; content beside it and changed modes do not. In the boot in
+//! Missing or altered content makes a generation unusable; additional content and changed modes do not. In the boot in
 //! which a store was verified only the current generation is compared, by size and by the times of change: a file's
 //! bytes are read if it was changed after its generation's lock file was written. In another boot all bytes of all
 //! generations are read.

@@ -522,7 +522,7 @@ impl Store for S3 {
             };
             let mut entries = operator.lister_options(prefix, options).await?;
             let (mut objects, mut bytes) = (Vec::new(), 0);
-            // Page by page: a store can name further ones for ever.
+            // Page by page, with a limit: a store can name further pages without end.
             while let Some(entry) = entries.try_next().await? {
                 if entry.metadata().is_file() {
                     let object = listed(entry.path(), entry.metadata());
