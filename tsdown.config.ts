@@ -28,7 +28,14 @@ const shared = {
 export default defineConfig([
   { ...shared, entry, dts: false, sourcemap: true },
   // One file without chunks and without Node: bundlers and workerd take it as it is.
-  { ...shared, entry: { 'state-portable': 'src/js/state/portable.ts' }, platform: 'neutral' as const, treeshake: { moduleSideEffects: false }, dts: false, sourcemap: true },
+  {
+    ...shared,
+    entry: { 'state-portable': 'src/js/state/portable.ts' },
+    platform: 'neutral' as const,
+    treeshake: { moduleSideEffects: false },
+    dts: false,
+    sourcemap: true,
+  },
   // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
   ...['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker'].map((name) => ({
     ...shared,

@@ -1,7 +1,21 @@
 // Bundles against what people do today: cost of a pin and of a publish, and what readers see meanwhile.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync, writeSync, closeSync, fsyncSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+  closeSync,
+  fsyncSync,
+} from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,21 +50,39 @@ async function pins() {
   const file = join(folder, '64k')
   writeFileSync(file, Buffer.alloc(65_536, 1))
   const first = await perCall({ ours: () => store.pin().release(), peer: () => readFileSync(file) })
-  rows.push({ what: 'first pin + release of a generation, against readFileSync of 64 KiB', ours: microseconds(first.ours), peer: microseconds(first.peer), ratio: first.ours / first.peer, reach: 1 })
+  rows.push({
+    what: 'first pin + release of a generation, against readFileSync of 64 KiB',
+    ours: microseconds(first.ours),
+    peer: microseconds(first.peer),
+    ratio: first.ours / first.peer,
+    reach: 1,
+  })
   const held = store.pin()
   const further = await perCall({ ours: () => store.pin().release(), peer: () => readFileSync(file) })
   held.release()
   await store.close()
-  rows.push({ what: 'further pin + release in this process', ours: microseconds(further.ours), peer: microseconds(further.peer), ratio: further.ours / further.peer, reach: 0.4 })
+  rows.push({
+    what: 'further pin + release in this process',
+    ours: microseconds(further.ours),
+    peer: microseconds(further.peer),
+    ratio: further.ours / further.peer,
+    reach: 0.4,
+  })
 }
 
 async function publishes(files, { reach, rounds, durable }) {
   const source = makeTree(join(folder, `source-${files}`), files)
   const contents = readdirSync(source, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => ({ path: join(entry.parentPath, entry.name), contents: readFileSync(join(entry.parentPath, entry.name)) }))
+    .map((entry) => ({
+      path: join(entry.parentPath, entry.name),
+      contents: readFileSync(join(entry.parentPath, entry.name)),
+    }))
   const target = join(folder, `copy-${files}`)
-  const stores = { process: await openBundles(join(folder, `process-${files}`), { keep: 0 }), power: await openBundles(join(folder, `power-${files}`), { keep: 0, durability: 'power' }) }
+  const stores = {
+    process: await openBundles(join(folder, `process-${files}`), { keep: 0 }),
+    power: await openBundles(join(folder, `power-${files}`), { keep: 0, durability: 'power' }),
+  }
   const written = async (store) => {
     const stage = await store.stage()
     await stage.writeAll(contents, source)
@@ -79,16 +111,30 @@ async function publishes(files, { reach, rounds, durable }) {
   const times = await inTurn(
     {
       ours: publishing(stores.process),
-      peer: { prepare: () => rmSync(target, { recursive: true, force: true }), run: () => cp(source, target, { recursive: true }) },
+      peer: {
+        prepare: () => rmSync(target, { recursive: true, force: true }),
+        run: () => cp(source, target, { recursive: true }),
+      },
       ...(durable ? { power: publishing(stores.power), fsync } : {}),
     },
     { rounds },
   )
   const [ours, peer] = [median(times.ours), median(times.peer)]
-  rows.push({ what: `write and publish ${files} files of 16 KiB, 'process', against fs.cp of them`, ours: milliseconds(ours), peer: milliseconds(peer), ratio: ours / peer, reach })
+  rows.push({
+    what: `write and publish ${files} files of 16 KiB, 'process', against fs.cp of them`,
+    ours: milliseconds(ours),
+    peer: milliseconds(peer),
+    ratio: ours / peer,
+    reach,
+  })
   if (durable) {
     const [power, flushed] = [median(times.power), median(times.fsync)]
-    rows.push({ what: "the same, 'power', against writing them with an fsync each", ours: milliseconds(power), peer: milliseconds(flushed), ratio: power / flushed })
+    rows.push({
+      what: "the same, 'power', against writing them with an fsync each",
+      ours: milliseconds(power),
+      peer: milliseconds(flushed),
+      ratio: power / flushed,
+    })
   }
   for (const store of Object.values(stores)) await store.close()
 }
@@ -137,7 +183,11 @@ const ways = {
 async function underPublish(name, write) {
   const dist = join(folder, name.replaceAll(' ', '-'))
   await write(dist, 1)
-  const reader = spawn(process.execPath, [fileURLToPath(import.meta.url), 'read', name === 'warmswap' ? 'pin' : 'path', dist], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const reader = spawn(
+    process.execPath,
+    [fileURLToPath(import.meta.url), 'read', name === 'warmswap' ? 'pin' : 'path', dist],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
   let output = ''
   reader.stdout.on('data', (text) => (output += text))
   let reading = true
@@ -196,9 +246,24 @@ async function readersUnderPublish() {
   const ours = results.at(-1)
   const bad = (result) => result.missing + result.torn + result.mixed
   const worst = results.slice(0, -1).map(bad)
-  rows.push({ what: `bad reads while generations are published (${ours.reads} reads, ${ours.published} publishes)`, ours: String(bad(ours)), peer: worst.join(' / '), reach: 0, ratio: bad(ours) })
-  const table = ['| Who writes | publishes | reads | missing | half-written | mixed |', '| --- | --- | --- | --- | --- | --- |', ...results.map((each) => `| ${each.name} | ${each.published} | ${each.reads} | ${each.missing} | ${each.torn} | ${each.mixed} |`)]
-  writeFileSync(fileURLToPath(new URL('bundles.svg', import.meta.url)), plot(results.map((each) => ({ name: each.name, share: bad(each) / each.reads }))))
+  rows.push({
+    what: `bad reads while generations are published (${ours.reads} reads, ${ours.published} publishes)`,
+    ours: String(bad(ours)),
+    peer: worst.join(' / '),
+    reach: 0,
+    ratio: bad(ours),
+  })
+  const table = [
+    '| Who writes | publishes | reads | missing | half-written | mixed |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...results.map(
+      (each) => `| ${each.name} | ${each.published} | ${each.reads} | ${each.missing} | ${each.torn} | ${each.mixed} |`,
+    ),
+  ]
+  writeFileSync(
+    fileURLToPath(new URL('bundles.svg', import.meta.url)),
+    plot(results.map((each) => ({ name: each.name, share: bad(each) / each.reads }))),
+  )
   return [table.join('\n'), '![bad reads per way to write](bundles.svg)']
 }
 

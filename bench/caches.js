@@ -4,7 +4,16 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  createReadStream,
+  createWriteStream,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -50,7 +59,8 @@ function row(what, times, name, peer, reach) {
   return { what, ours: ms(ours), peer: `${peer} ${ms(theirs)}`, ratio: ours / theirs, reach }
 }
 function must(result, outcome) {
-  if (result.outcome !== outcome) throw new Error(`the outcome is '${result.outcome}', not '${outcome}': ${result.reason}`)
+  if (result.outcome !== outcome)
+    throw new Error(`the outcome is '${result.outcome}', not '${outcome}': ${result.reason}`)
   return result
 }
 
@@ -74,7 +84,11 @@ async function extraction() {
   }
   const times = { ...(await inTurn(fast)), ...(await inTurn(slow, ONE_ROUND)) }
   const what = 'unpack into tmpfs'
-  return [row(what, times, 'ours', 'zstd │ tar', 0.6), row(what, times, 'ours', 'node-tar', 0.06), row(what, times, 'ours', 'tar-fs', 0.1)]
+  return [
+    row(what, times, 'ours', 'zstd │ tar', 0.6),
+    row(what, times, 'ours', 'node-tar', 0.06),
+    row(what, times, 'ours', 'tar-fs', 0.1),
+  ]
 }
 
 async function packing() {
@@ -108,7 +122,10 @@ async function elsewhere(size, where, folder) {
   )
   for (const name of ['tree.tar.zst', 'out', 'again']) remove(join(folder, name))
   const what = `${files} files, ${where}`
-  return [row(`unpack, ${what}`, times, 'unpack', 'zstd │ tar', 0.6), row(`pack, ${what}`, times, 'pack', 'tar │ zstd -3 -T0', 0.9)]
+  return [
+    row(`unpack, ${what}`, times, 'unpack', 'zstd │ tar', 0.6),
+    row(`pack, ${what}`, times, 'pack', 'tar │ zstd -3 -T0', 0.9),
+  ]
 }
 
 /** Peak memory over idle and delay of the event loop, in processes of their own: the tests' programs on the real tree. */
@@ -121,13 +138,37 @@ async function footprint() {
   mkdirSync(join(scratch, 'live'), { recursive: true })
   mkdirSync(join(scratch, 'restored'))
   shell(`cp -a '${source}/.' '${scratch}/live/from'`)
-  const memory = program('caches-memory.mjs', 'tree', `file://${scratch}/store`, `${scratch}/live/from`, `${scratch}/restored/into`)
+  const memory = program(
+    'caches-memory.mjs',
+    'tree',
+    `file://${scratch}/store`,
+    `${scratch}/live/from`,
+    `${scratch}/restored/into`,
+  )
   const loop = program('caches-event-loop.mjs', source, join(scratch, 'loop'))
   remove(scratch)
   return ['snapshot', 'restore'].flatMap((verb) => [
-    { what: `peak memory over idle, ${verb}`, ours: `${(must(memory[verb], verb === 'restore' ? 'restored' : 'uploaded').peak / MIB).toFixed(0)} MiB`, peer: `allowed ${MOST_BYTES / MIB} MiB`, ratio: memory[verb].peak / MOST_BYTES, reach: 1 },
-    { what: `event loop delay, p99, ${verb}`, ours: `${loop[verb].p99.toFixed(1)} ms (max ${loop[verb].max.toFixed(1)} ms)`, peer: `allowed ${LATEST_MS} ms`, ratio: loop[verb].p99 / LATEST_MS, reach: 1 },
-    { what: `four fs.stat at once, ${verb}`, ours: `${loop[verb].statMs.toFixed(1)} ms`, peer: `allowed ${LATEST_MS} ms`, ratio: loop[verb].statMs / LATEST_MS, reach: 1 },
+    {
+      what: `peak memory over idle, ${verb}`,
+      ours: `${(must(memory[verb], verb === 'restore' ? 'restored' : 'uploaded').peak / MIB).toFixed(0)} MiB`,
+      peer: `allowed ${MOST_BYTES / MIB} MiB`,
+      ratio: memory[verb].peak / MOST_BYTES,
+      reach: 1,
+    },
+    {
+      what: `event loop delay, p99, ${verb}`,
+      ours: `${loop[verb].p99.toFixed(1)} ms (max ${loop[verb].max.toFixed(1)} ms)`,
+      peer: `allowed ${LATEST_MS} ms`,
+      ratio: loop[verb].p99 / LATEST_MS,
+      reach: 1,
+    },
+    {
+      what: `four fs.stat at once, ${verb}`,
+      ours: `${loop[verb].statMs.toFixed(1)} ms`,
+      peer: `allowed ${LATEST_MS} ms`,
+      ratio: loop[verb].statMs / LATEST_MS,
+      reach: 1,
+    },
   ])
 }
 
@@ -157,7 +198,8 @@ async function snapshots() {
     const cache = openCache(`file://${store}`)
     const { uploadedBytes } = must(await cache.snapshot({ ...PATIENT, key: 'site', from: live }), outcome)
     await cache.close()
-    if (outcome === 'unchanged' && uploadedBytes > 0) throw new Error(`${uploadedBytes} bytes were sent for a tree that had not changed`)
+    if (outcome === 'unchanged' && uploadedBytes > 0)
+      throw new Error(`${uploadedBytes} bytes were sent for a tree that had not changed`)
   }
   let touch = 1
   const times = await inTurn(
@@ -165,12 +207,16 @@ async function snapshots() {
       'first snapshot': {
         prepare: () => {
           remove(store)
-          for (const name of readdirSync(join(live, '..'))) if (name.startsWith('.warmswap-')) remove(join(live, '..', name))
+          for (const name of readdirSync(join(live, '..')))
+            if (name.startsWith('.warmswap-')) remove(join(live, '..', name))
         },
         run: () => snapshot('uploaded'),
       },
       unchanged: { prepare: () => stampOf(live), run: () => snapshot('unchanged') },
-      touched: { prepare: () => shell(`find '${live}' -type f -exec touch -d @${(touch += 1)} {} +`), run: () => snapshot('unchanged') },
+      touched: {
+        prepare: () => shell(`find '${live}' -type f -exec touch -d @${(touch += 1)} {} +`),
+        run: () => snapshot('unchanged'),
+      },
     },
     { rounds: 3 },
   )
@@ -215,16 +261,28 @@ async function ranges() {
   const far = new Worker(new URL('lib/far-store.js', import.meta.url), { workerData: { file: object, ...FAR } })
   const [port] = await once(far, 'message')
   const endpoint = `http://127.0.0.1:${port}`
-  const cache = openCache({ scheme: 's3', bucket: 'bucket', region: 'us-east-1', endpoint, accessKeyId: 'AKIA', secretAccessKey: 'secret' })
+  const cache = openCache({
+    scheme: 's3',
+    bucket: 'bucket',
+    region: 'us-east-1',
+    endpoint,
+    accessKeyId: 'AKIA',
+    secretAccessKey: 'secret',
+  })
   const restore = (concurrency) => ({
     prepare: () => remove(out),
-    run: async () => must(await cache.restore({ ...PATIENT, key: 'noise.tar.zst', into: out, concurrency }), 'restored'),
+    run: async () =>
+      must(await cache.restore({ ...PATIENT, key: 'noise.tar.zst', into: out, concurrency }), 'restored'),
   })
   const times = await inTurn(
     {
       '8 ranges': restore(8),
       'one connection': restore(1),
-      'one GET, fetch and unpack': { prepare: () => remove(out), run: async () => must(await unpack((await fetch(`${endpoint}/bucket/noise.tar.zst`)).body, out, PATIENT), 'restored') },
+      'one GET, fetch and unpack': {
+        prepare: () => remove(out),
+        run: async () =>
+          must(await unpack((await fetch(`${endpoint}/bucket/noise.tar.zst`)).body, out, PATIENT), 'restored'),
+      },
     },
     { rounds: 3 },
   )
@@ -232,19 +290,29 @@ async function ranges() {
   await far.terminate()
   const what = `restore of ${(statSync(object).size / 1e6).toFixed(0)} MB from a far store, 8 ranges at once`
   for (const path of [object, out]) remove(path)
-  return [row(what, times, '8 ranges', 'one connection', 0.25), row(what, times, '8 ranges', 'one GET, fetch and unpack', 0.25)]
+  return [
+    row(what, times, '8 ranges', 'one connection', 0.25),
+    row(what, times, '8 ranges', 'one GET, fetch and unpack', 0.25),
+  ]
 }
 
 try {
   await write(pack(source), archive)
   await write(pack(source, { format: 'tar.gz' }), gzipped)
   const rows = [...(await extraction()), ...(await packing())]
-  const { files, bytes } = must(await unpack(archive, join(work, 'count'), { ...PATIENT, symlinks: 'verbatim' }), 'restored')
+  const { files, bytes } = must(
+    await unpack(archive, join(work, 'count'), { ...PATIENT, symlinks: 'verbatim' }),
+    'restored',
+  )
   for (const name of ['count', 'out', 'tree.tgz', 'tree.tar.zst']) remove(join(work, name))
   rows.push(...(await snapshots()), ...(await restores()))
   for (const path of [live, store]) remove(path)
   rows.push(...(await ranges()))
-  rows.push(...(await elsewhere('small', 'tmpfs', work)), ...(await elsewhere('large', 'tmpfs', work)), ...(await elsewhere('medium', 'disk', disk)))
+  rows.push(
+    ...(await elsewhere('small', 'tmpfs', work)),
+    ...(await elsewhere('large', 'tmpfs', work)),
+    ...(await elsewhere('medium', 'disk', disk)),
+  )
   writeFileSync(fileURLToPath(new URL('caches.svg', import.meta.url)), plot(rows))
   rows.push(...(await footprint()))
   report('caches', rows, [

@@ -24,7 +24,12 @@ const POLL_MS = 250
 const child = fileURLToPath(new URL('../__test__/processes/locks-child.js', import.meta.url))
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-const text = (milliseconds) => (milliseconds < 1 ? `${(milliseconds * 1000).toFixed(0)} µs` : milliseconds < 10_000 ? `${milliseconds.toFixed(1)} ms` : `${(milliseconds / 1000).toFixed(1)} s`)
+const text = (milliseconds) =>
+  milliseconds < 1
+    ? `${(milliseconds * 1000).toFixed(0)} µs`
+    : milliseconds < 10_000
+      ? `${milliseconds.toFixed(1)} ms`
+      : `${(milliseconds / 1000).toFixed(1)} s`
 
 /** The way of most tools: mkdir is the lock, whoever finds it asks again later. */
 async function mkdirPolled(path) {
@@ -51,14 +56,22 @@ async function uncontended(parent, reach) {
   })
   await rm(root, { recursive: true })
   const [ours, proper] = [median(times.ours) / PAIRS, median(times.proper) / PAIRS]
-  return { what: `acquire + release, nobody else, ${parent}`, ours: text(ours), peer: `proper-lockfile ${text(proper)}`, ratio: ours / proper, reach }
+  return {
+    what: `acquire + release, nobody else, ${parent}`,
+    ours: text(ours),
+    peer: `proper-lockfile ${text(proper)}`,
+    ratio: ours / proper,
+    reach,
+  }
 }
 
 /** Starts a program and resolves once it has written a line. */
 async function started(command, args) {
   const process = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   await new Promise((resolve, reject) => {
-    createInterface({ input: process.stdout }).once('line', resolve).once('close', () => reject(new Error(`${command} ${args.join(' ')} has ended without a line`)))
+    createInterface({ input: process.stdout })
+      .once('line', resolve)
+      .once('close', () => reject(new Error(`${command} ${args.join(' ')} has ended without a line`)))
   })
   return process
 }
@@ -77,7 +90,8 @@ async function killedHolder(root) {
     })
     took.push(performance.now() - killedAt)
     // A holder that ended by itself, or was never met, has measured nothing.
-    if (lock.tookOverFrom?.pid !== holder.pid || holder.exitCode !== null) throw new Error(`the lock of pid ${holder.pid} was not taken over from a killed holder`)
+    if (lock.tookOverFrom?.pid !== holder.pid || holder.exitCode !== null)
+      throw new Error(`the lock of pid ${holder.pid} was not taken over from a killed holder`)
     lock.release()
   }
   return took
@@ -92,7 +106,9 @@ async function killedHolderOfProper(root) {
     const holder = await started(process.execPath, ['--input-type=module', '-e', program])
     holder.kill('SIGKILL')
     const killedAt = performance.now()
-    const release = await properLockfile.lock(file, { retries: { retries: 1000, factor: 1, minTimeout: 50, maxTimeout: 50 } })
+    const release = await properLockfile.lock(file, {
+      retries: { retries: 1000, factor: 1, minTimeout: 50, maxTimeout: 50 },
+    })
     took.push(performance.now() - killedAt)
     await release()
   }
@@ -112,7 +128,15 @@ async function killedHolderOfFlock(root) {
   const file = join(root, 'flock')
   const took = []
   for (let index = 0; index < KILLS; index += 1) {
-    const holder = await started('sh', ['-c', 'exec 9> "$0" && flock 9 && exec "$@"', file, process.execPath, child, 'hold', join(root, 'flocked.lock')])
+    const holder = await started('sh', [
+      '-c',
+      'exec 9> "$0" && flock 9 && exec "$@"',
+      file,
+      process.execPath,
+      child,
+      'hold',
+      join(root, 'flocked.lock'),
+    ])
     const waiter = await started('python3', ['-c', blockedWaiter(file)])
     const killedAt = performance.now()
     holder.kill('SIGKILL')
@@ -143,7 +167,11 @@ async function handOver(command, args) {
     }),
   )
   turns.sort((one, other) => (one.got < other.got ? -1 : 1))
-  return turns.slice(1).flatMap((turn, index) => (turn.process === turns[index].process ? [] : [Number(turn.got - turns[index].gave) / 1e6]))
+  return turns
+    .slice(1)
+    .flatMap((turn, index) =>
+      turn.process === turns[index].process ? [] : [Number(turn.got - turns[index].gave) / 1e6],
+    )
 }
 
 const blockingFlock = (file) => `
@@ -176,7 +204,9 @@ for (let turn = 0; turn < ${PEER_HAND_OVERS}; turn += 1) {
 async function fairness(root, waitersOfEach) {
   const path = join(root, `fair-${waitersOfEach}.lock`)
   const options = JSON.stringify({ beginsAt: Date.now() + START_MS, seconds: 5, waiters: waitersOfEach, workMs: 1 })
-  const programs = Array.from({ length: 8 }, () => spawn(process.execPath, [child, 'loop', path, options], { stdio: ['ignore', 'pipe', 'inherit'] }))
+  const programs = Array.from({ length: 8 }, () =>
+    spawn(process.execPath, [child, 'loop', path, options], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  )
   const said = await Promise.all(
     programs.map(async ({ stdout }) => {
       let text = ''
@@ -185,7 +215,11 @@ async function fairness(root, waitersOfEach) {
     }),
   )
   const turns = said.flatMap((each) => each.turns)
-  return { most: Math.max(...turns), least: Math.min(...turns), longest: Math.max(...said.map(({ longest }) => longest)) }
+  return {
+    most: Math.max(...turns),
+    least: Math.min(...turns),
+    longest: Math.max(...said.map(({ longest }) => longest)),
+  }
 }
 
 /** Milliseconds until all waiters have done 5 ms of work one after the other. */
@@ -216,38 +250,96 @@ async function crowd(root) {
   const [threadsAfter, descriptorsAfter] = count()
   lock.release()
   await Promise.all([first, ...waits])
-  return { delay: delay.percentile(99) / 1e6, threads: threadsAfter - threads, descriptors: descriptorsAfter - descriptors }
+  return {
+    delay: delay.percentile(99) / 1e6,
+    threads: threadsAfter - threads,
+    descriptors: descriptorsAfter - descriptors,
+  }
 }
 
-const shape = (took) => `p50 ${text(median(took))}, p99 ${text(quantile(took, 0.99))}, max ${text(Math.max(...took))} (n = ${took.length})`
+const shape = (took) =>
+  `p50 ${text(median(took))}, p99 ${text(quantile(took, 0.99))}, max ${text(Math.max(...took))} (n = ${took.length})`
 
 /** One bar per way on a logarithmic scale from 0.1 ms to 100 s. */
 function draw(ways) {
   const bar = (milliseconds) => '█'.repeat(Math.max(1, Math.round((Math.log10(milliseconds) + 1) * 8)))
-  return ['```', ...Object.entries(ways).map(([name, took]) => `${name.padEnd(18)} ${bar(median(took))} ${text(median(took))}`), '```'].join('\n')
+  return [
+    '```',
+    ...Object.entries(ways).map(([name, took]) => `${name.padEnd(18)} ${bar(median(took))} ${text(median(took))}`),
+    '```',
+  ].join('\n')
 }
 
 const root = mkdtempSync(join(tmpdir(), 'warmswap-bench-'))
 const rows = [await uncontended(tmpdir(), 1)]
 if (existsSync('/dev/shm')) rows.unshift(await uncontended('/dev/shm', 0.5))
 
-const [ours, proper, flock] = [await killedHolder(root), await killedHolderOfProper(root), await killedHolderOfFlock(root)]
-rows.push({ what: 'next acquisition after SIGKILL of the holder', ours: shape(ours), peer: `proper-lockfile ${shape(proper)}`, ratio: median(ours) / median(proper), reach: 0.01 })
-for (const [what, took, reach] of [['p50', median(ours), 5], ['p99', quantile(ours, 0.99), 100], ['max', Math.max(...ours), 1000]]) {
-  rows.push({ what: `the same, ${what} against what is to be reached`, ours: text(took), peer: `${reach} ms`, ratio: took / reach, reach: 1 })
+const [ours, proper, flock] = [
+  await killedHolder(root),
+  await killedHolderOfProper(root),
+  await killedHolderOfFlock(root),
+]
+rows.push({
+  what: 'next acquisition after SIGKILL of the holder',
+  ours: shape(ours),
+  peer: `proper-lockfile ${shape(proper)}`,
+  ratio: median(ours) / median(proper),
+  reach: 0.01,
+})
+for (const [what, took, reach] of [
+  ['p50', median(ours), 5],
+  ['p99', quantile(ours, 0.99), 100],
+  ['max', Math.max(...ours), 1000],
+]) {
+  rows.push({
+    what: `the same, ${what} against what is to be reached`,
+    ours: text(took),
+    peer: `${reach} ms`,
+    ratio: took / reach,
+    reach: 1,
+  })
 }
-rows.push({ what: 'the same, against blocking flock(2) on the same holder', ours: text(median(ours)), peer: shape(flock), ratio: median(ours) / median(flock) })
+rows.push({
+  what: 'the same, against blocking flock(2) on the same holder',
+  ours: text(median(ours)),
+  peer: shape(flock),
+  ratio: median(ours) / median(flock),
+})
 
-const handed = await handOver(process.execPath, [child, 'alternate', join(root, 'turns.lock'), JSON.stringify({ turns: HAND_OVERS })])
+const handed = await handOver(process.execPath, [
+  child,
+  'alternate',
+  join(root, 'turns.lock'),
+  JSON.stringify({ turns: HAND_OVERS }),
+])
 writeFileSync(join(root, 'turns'), '')
-const handedByPeer = await handOver(process.execPath, ['--input-type=module', '-e', alternatingPeer(join(root, 'turns'))])
+const handedByPeer = await handOver(process.execPath, [
+  '--input-type=module',
+  '-e',
+  alternatingPeer(join(root, 'turns')),
+])
 const handedByKernel = await handOver('python3', ['-c', blockingFlock(join(root, 'turns-of-flock'))])
-rows.push({ what: 'hand-over between two processes', ours: shape(handed), peer: `proper-lockfile retrying each 50 ms: ${shape(handedByPeer)}`, ratio: median(handed) / median(handedByPeer) })
-rows.push({ what: 'the same, against blocking flock', ours: text(median(handed)), peer: shape(handedByKernel), ratio: median(handed) / median(handedByKernel) })
+rows.push({
+  what: 'hand-over between two processes',
+  ours: shape(handed),
+  peer: `proper-lockfile retrying each 50 ms: ${shape(handedByPeer)}`,
+  ratio: median(handed) / median(handedByPeer),
+})
+rows.push({
+  what: 'the same, against blocking flock',
+  ours: text(median(handed)),
+  peer: shape(handedByKernel),
+  ratio: median(handed) / median(handedByKernel),
+})
 
 for (const waiters of [1, 8]) {
   const { most, least, longest } = await fairness(root, waiters)
-  rows.push({ what: `fairness of ${8 * waiters} waiters in 8 processes that loop: most / fewest turns`, ours: `${most} / ${least}, longest wait ${text(longest)}`, ratio: most / least, reach: 3 })
+  rows.push({
+    what: `fairness of ${8 * waiters} waiters in 8 processes that loop: most / fewest turns`,
+    ours: `${most} / ${least}, longest wait ${text(longest)}`,
+    ratio: most / least,
+    reach: 3,
+  })
 }
 
 for (const waiters of [8, 64]) {
@@ -258,13 +350,34 @@ for (const waiters of [8, 64]) {
   })
   // 64 polling waiters take half a minute: eight show it.
   const polled = waiters === 8 ? await convoy(waiters, () => mkdirPolled(path)) : undefined
-  rows.push({ what: `${waiters} waiters × 5 ms of work, all done`, ours: text(warmswap), peer: polled && `mkdir polled each ${POLL_MS} ms: ${text(polled)}`, ratio: polled && warmswap / polled })
-  if (waiters === 8) rows.push({ what: 'the same, against what is to be reached', ours: text(warmswap), peer: '240 ms', ratio: warmswap / 240, reach: 1 })
+  rows.push({
+    what: `${waiters} waiters × 5 ms of work, all done`,
+    ours: text(warmswap),
+    peer: polled && `mkdir polled each ${POLL_MS} ms: ${text(polled)}`,
+    ratio: polled && warmswap / polled,
+  })
+  if (waiters === 8)
+    rows.push({
+      what: 'the same, against what is to be reached',
+      ours: text(warmswap),
+      peer: '240 ms',
+      ratio: warmswap / 240,
+      reach: 1,
+    })
 }
 
 const { delay, threads, descriptors } = await crowd(root)
-rows.push({ what: 'event-loop delay p99 with 64 waiters', ours: text(delay), peer: 'to be reached: 20 ms', ratio: delay / 20, reach: 1 })
+rows.push({
+  what: 'event-loop delay p99 with 64 waiters',
+  ours: text(delay),
+  peer: 'to be reached: 20 ms',
+  ratio: delay / 20,
+  reach: 1,
+})
 rows.push({ what: 'threads and descriptors of 64 waiters', ours: `${threads} and ${descriptors}` })
 rmSync(root, { recursive: true })
-report('locks', rows, ['Next acquisition after SIGKILL of the holder, p50, logarithmic:', draw({ warmswap: ours, 'blocking flock': flock, 'proper-lockfile': proper })])
+report('locks', rows, [
+  'Next acquisition after SIGKILL of the holder, p50, logarithmic:',
+  draw({ warmswap: ours, 'blocking flock': flock, 'proper-lockfile': proper }),
+])
 process.exit(0)

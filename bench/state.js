@@ -40,11 +40,23 @@ async function reads() {
     },
     { rounds: 9, warmup: 2 },
   )
-  const [ours, ofMap, ofCached, ofSymbolFor] = ['ours', 'map', 'cachedSymbol', 'symbolFor'].map((name) => nanoseconds(times[name], READS))
+  const [ours, ofMap, ofCached, ofSymbolFor] = ['ours', 'map', 'cachedSymbol', 'symbolFor'].map((name) =>
+    nanoseconds(times[name], READS),
+  )
   return [
     { what: 'defineState() hit against Map.get', ours: text(ours), peer: text(ofMap), ratio: ours / ofMap, reach: 2 },
-    { what: 'defineState() hit against globalThis[Symbol.for(key)]', ours: text(ours), peer: text(ofSymbolFor), ratio: ours / ofSymbolFor },
-    { what: 'defineState() hit against globalThis[a symbol kept in a variable]', ours: text(ours), peer: text(ofCached), ratio: ours / ofCached },
+    {
+      what: 'defineState() hit against globalThis[Symbol.for(key)]',
+      ours: text(ours),
+      peer: text(ofSymbolFor),
+      ratio: ours / ofSymbolFor,
+    },
+    {
+      what: 'defineState() hit against globalThis[a symbol kept in a variable]',
+      ours: text(ours),
+      peer: text(ofCached),
+      ratio: ours / ofCached,
+    },
   ]
 }
 
@@ -69,15 +81,36 @@ async function changes() {
   )
   const [ours, narrow, broad] = ['ours', 'atomics', 'atomicsWide'].map((name) => nanoseconds(times[name], READS))
   return [
-    { what: 'changedSince() against Atomics.load of 64 bits', ours: text(ours), peer: text(broad), ratio: ours / broad, reach: 2 },
-    { what: 'changedSince() against Atomics.load of 32 bits', ours: text(ours), peer: text(narrow), ratio: ours / narrow, reach: 2 },
+    {
+      what: 'changedSince() against Atomics.load of 64 bits',
+      ours: text(ours),
+      peer: text(broad),
+      ratio: ours / broad,
+      reach: 2,
+    },
+    {
+      what: 'changedSince() against Atomics.load of 32 bits',
+      ours: text(ours),
+      peer: text(narrow),
+      ratio: ours / narrow,
+      reach: 2,
+    },
   ]
 }
 
 /** Two workers update a value of the same shape until each has done its part; the milliseconds of the slower one. */
 async function crossThread(how) {
-  const shared = { how, start: new Int32Array(new SharedArrayBuffer(8)), memory: new SharedArrayBuffer(4096), updates: UPDATES, threads: THREADS }
-  const workers = Array.from({ length: THREADS }, () => new Worker(fileURLToPath(new URL('lib/state-updates.js', import.meta.url)), { workerData: shared }))
+  const shared = {
+    how,
+    start: new Int32Array(new SharedArrayBuffer(8)),
+    memory: new SharedArrayBuffer(4096),
+    updates: UPDATES,
+    threads: THREADS,
+  }
+  const workers = Array.from(
+    { length: THREADS },
+    () => new Worker(fileURLToPath(new URL('lib/state-updates.js', import.meta.url)), { workerData: shared }),
+  )
   let value = { count: 0, label: 'a value of the usual size' }
   const took = workers.map(async (worker) => {
     worker.on('message', (message) => {
@@ -97,19 +130,36 @@ async function crossThread(how) {
 
 async function updates() {
   const times = { cell: [], mutex: [], messages: [] }
-  for (let round = 0; round < 5; round += 1) for (const how of Object.keys(times)) times[how].push(await crossThread(how))
-  const [ours, mutex, messages] = ['cell', 'mutex', 'messages'].map((how) => nanoseconds(times[how], UPDATES * THREADS) / 1000)
+  for (let round = 0; round < 5; round += 1)
+    for (const how of Object.keys(times)) times[how].push(await crossThread(how))
+  const [ours, mutex, messages] = ['cell', 'mutex', 'messages'].map(
+    (how) => nanoseconds(times[how], UPDATES * THREADS) / 1000,
+  )
   const micro = (value) => `${value.toFixed(2)} µs`
   return [
-    { what: `update() of one value by ${THREADS} threads against a SharedArrayBuffer with an Atomics mutex and v8.serialize`, ours: micro(ours), peer: micro(mutex), ratio: ours / mutex },
-    { what: `the same against messages to the thread that owns the value`, ours: micro(ours), peer: micro(messages), ratio: ours / messages },
+    {
+      what: `update() of one value by ${THREADS} threads against a SharedArrayBuffer with an Atomics mutex and v8.serialize`,
+      ours: micro(ours),
+      peer: micro(mutex),
+      ratio: ours / mutex,
+    },
+    {
+      what: `the same against messages to the thread that owns the value`,
+      ours: micro(ours),
+      peer: micro(messages),
+      ratio: ours / messages,
+    },
   ]
 }
 
 async function recovery() {
   const LIMIT_MS = 100
   const rows = []
-  for (const [vite, name] of [['vite', 'Vite 8'], ['vite7', 'Vite 7'], ['vite6', 'Vite 6']]) {
+  for (const [vite, name] of [
+    ['vite', 'Vite 8'],
+    ['vite7', 'Vite 7'],
+    ['vite6', 'Vite 6'],
+  ]) {
     for (const parallel of [1, 50]) {
       const took = median(await recoveries({ vite, parallel }))
       const what = `${parallel === 1 ? 'a GET' : `${parallel} parallel GETs`} over a re-optimization, from the optimizer's commit to the ${parallel === 1 ? '' : 'last '}whole answer (${name}, median of 10), against the limit`
@@ -119,7 +169,11 @@ async function recovery() {
   return rows
 }
 
-report('state', [...(await reads()), ...(await changes()), ...(await updates()), ...(await recovery())], [
-  'For a value that one thread shares with itself, `globalThis` and a symbol are as good and cheaper: a read of `defineState` adds the key, the version and the scope. The addon earns its place where vm contexts, threads or several copies of the package come in.',
-])
+report(
+  'state',
+  [...(await reads()), ...(await changes()), ...(await updates()), ...(await recovery())],
+  [
+    'For a value that one thread shares with itself, `globalThis` and a symbol are as good and cheaper: a read of `defineState` adds the key, the version and the scope. The addon earns its place where vm contexts, threads or several copies of the package come in.',
+  ],
+)
 if (sink === 'never') console.log(sink)

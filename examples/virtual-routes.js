@@ -8,7 +8,9 @@ export function virtualRoutes(routes) {
     resolveId: (id) => (id === ID ? `\0${ID}` : undefined),
     load: (id) => {
       if (id !== `\0${ID}`) return undefined
-      const entries = Object.entries(routes).map(([path, file]) => `${JSON.stringify(path)}: () => import(${JSON.stringify(file)})`)
+      const entries = Object.entries(routes).map(
+        ([path, file]) => `${JSON.stringify(path)}: () => import(${JSON.stringify(file)})`,
+      )
       return `export const routes = { ${entries.join(', ')} }`
     },
   }

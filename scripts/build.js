@@ -8,15 +8,37 @@ import { parseArgs } from 'node:util'
 import { root, run } from './lib/process.js'
 
 process.chdir(root)
-const { values, positionals: napiFlags } = parseArgs({ allowPositionals: true, options: { testing: { type: 'boolean', default: false }, 'js-only': { type: 'boolean', default: false } } })
+const { values, positionals: napiFlags } = parseArgs({
+  allowPositionals: true,
+  options: { testing: { type: 'boolean', default: false }, 'js-only': { type: 'boolean', default: false } },
+})
 
 /** Builds the addon; what napi generates beside it is committed in src/js and shipped in dist. */
 function buildAddon(outputDirectory, flags) {
   mkdirSync(outputDirectory, { recursive: true })
   mkdirSync('dist', { recursive: true })
-  run('npx', ['napi', 'build', '--platform', '--output-dir', outputDirectory, '--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header, ...flags, ...napiFlags, '--', '--lib'])
+  run('npx', [
+    'napi',
+    'build',
+    '--platform',
+    '--output-dir',
+    outputDirectory,
+    '--js',
+    'binding.cjs',
+    '--dts',
+    'binding.d.cts',
+    '--format',
+    'commonjs',
+    '--dts-header',
+    header,
+    ...flags,
+    ...napiFlags,
+    '--',
+    '--lib',
+  ])
   for (const generated of ['binding.cjs', 'binding.d.cts']) {
-    for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory)) cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
+    for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory))
+      cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
   }
 }
 
@@ -28,9 +50,15 @@ async function writeCommonJs(name) {
   const types = readFileSync(`dist/${name}.d.ts`, 'utf8')
   // One with a default export names all of them: tools look for `exports.default` in the text.
   const names = / as default\b/.test(types) ? Object.keys(await import(`${root}/dist/${name}.js`)) : []
-  const code = names.length === 0 ? `module.exports = require('./${name}.js')\n` : `const all = require('./${name}.js')\nObject.defineProperty(exports, '__esModule', { value: true })\n${names.map((each) => `exports.${each} = all.${each}\n`).join('')}`
+  const code =
+    names.length === 0
+      ? `module.exports = require('./${name}.js')\n`
+      : `const all = require('./${name}.js')\nObject.defineProperty(exports, '__esModule', { value: true })\n${names.map((each) => `exports.${each} = all.${each}\n`).join('')}`
   writeFileSync(`dist/${name}.cjs`, code)
-  const marked = types.replace(/^import (?!type )(\{[^}]*\}|\* as \w+) from ("(?:vite|vitest)[^"]*");$/gm, 'import type $1 from $2 with { "resolution-mode": "import" };')
+  const marked = types.replace(
+    /^import (?!type )(\{[^}]*\}|\* as \w+) from ("(?:vite|vitest)[^"]*");$/gm,
+    'import type $1 from $2 with { "resolution-mode": "import" };',
+  )
   writeFileSync(`dist/${name}.d.cts`, marked)
 }
 

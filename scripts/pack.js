@@ -15,7 +15,11 @@ const main = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /** Packs a folder and returns the tarball's name. */
 function pack(folder) {
-  const { status, stdout } = attempt('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', target], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+  const { status, stdout } = attempt('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', target], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+  })
   if (status !== 0) process.exit(status ?? 1)
   const packed = JSON.parse(stdout)
   return (Array.isArray(packed) ? packed[0] : Object.values(packed)[0]).filename
@@ -32,12 +36,17 @@ function stagePlatforms(staging) {
   const staged = []
   for (const name of readdirSync(join(root, 'npm'))) {
     const manifest = JSON.parse(readFileSync(join(root, 'npm', name, 'package.json'), 'utf8'))
-    const addon = [join(root, 'npm', name, manifest.main), join(root, 'dist', manifest.main)].find((path) => existsSync(path))
+    const addon = [join(root, 'npm', name, manifest.main), join(root, 'dist', manifest.main)].find((path) =>
+      existsSync(path),
+    )
     if (addon === undefined) continue
     const folder = join(staging, name)
     cpSync(join(root, 'npm', name), folder, { recursive: true })
     cpSync(addon, join(folder, manifest.main))
-    writeFileSync(join(folder, manifest.main.replace(/\.node$/, '.json')), `${JSON.stringify(sealOf(addon, manifest.version))}\n`)
+    writeFileSync(
+      join(folder, manifest.main.replace(/\.node$/, '.json')),
+      `${JSON.stringify(sealOf(addon, manifest.version))}\n`,
+    )
     cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
     const published = { ...manifest, ...linksOf(main, `npm/${name}`) }
     writeFileSync(join(folder, 'package.json'), `${JSON.stringify(published, null, 2)}\n`)
@@ -57,10 +66,14 @@ try {
   }
   const folder = join(staging, 'root')
   mkdirSync(folder)
-  for (const each of main.files.filter((file) => !file.startsWith('!'))) cpSync(join(root, each), join(folder, each), { recursive: true })
+  for (const each of main.files.filter((file) => !file.startsWith('!')))
+    cpSync(join(root, each), join(folder, each), { recursive: true })
   const { devDependencies, scripts, overrides, ...published } = main
   const optionalDependencies = Object.fromEntries(platforms.map(({ manifest }) => [manifest.name, manifest.version]))
-  writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ ...published, ...linksOf(main), optionalDependencies }, null, 2)}\n`)
+  writeFileSync(
+    join(folder, 'package.json'),
+    `${JSON.stringify({ ...published, ...linksOf(main), optionalDependencies }, null, 2)}\n`,
+  )
   const packages = [...platforms.map((each) => each.folder), folder].map((each) => pack(each))
   console.log(JSON.stringify(packages.map((file) => join(target, file))))
 } finally {

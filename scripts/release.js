@@ -16,13 +16,21 @@ import { attempt, root } from './lib/process.js'
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { registry: { type: 'string' }, userconfig: { type: 'string' }, provenance: { type: 'boolean', default: false }, 'wait-minutes': { type: 'string', default: '10' } },
+  options: {
+    registry: { type: 'string' },
+    userconfig: { type: 'string' },
+    provenance: { type: 'boolean', default: false },
+    'wait-minutes': { type: 'string', default: '10' },
+  },
 })
 const [verb, folder] = positionals
 const main = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 // On Windows npm is a script that only a shell finds.
 const shell = process.platform === 'win32'
-const flags = [...(options.registry ? ['--registry', options.registry] : []), ...(options.userconfig ? ['--userconfig', options.userconfig] : [])]
+const flags = [
+  ...(options.registry ? ['--registry', options.registry] : []),
+  ...(options.userconfig ? ['--userconfig', options.userconfig] : []),
+]
 
 function fail(message) {
   console.error(`warmswap release: ${message}`)
@@ -41,7 +49,9 @@ function mustNpm(args, settings) {
 
 /** The sha512 that the registry has for a version, or undefined if it does not have the version. */
 function published(name, version) {
-  const { status, stdout } = npm(['view', `${name}@${version}`, 'dist.integrity', '--json', '--prefer-online'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const { status, stdout } = npm(['view', `${name}@${version}`, 'dist.integrity', '--json', '--prefer-online'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   return status === 0 && stdout.trim() !== '' ? JSON.parse(stdout) : undefined
 }
 
@@ -62,7 +72,8 @@ function check() {
   const { GITHUB_REPOSITORY: running, GITHUB_REF_NAME: tag } = process.env
   if (running === undefined) fail('GITHUB_REPOSITORY is not set: this check runs in the release workflow')
   const named = /github(?:\.com)?[/:]([^/]+\/[^/]+?)(?:\.git)?$/.exec(repository)?.[1]
-  if (named !== running) fail(`the repository field names '${named ?? repository}', but this workflow runs in '${running}'`)
+  if (named !== running)
+    fail(`the repository field names '${named ?? repository}', but this workflow runs in '${running}'`)
   if (tag !== `v${main.version}`) fail(`the tag is '${tag}', but package.json has version ${main.version}`)
   console.log(`warmswap release: ${main.name} ${main.version} from ${running}`)
 }
@@ -70,12 +81,21 @@ function check() {
 /** Runs the user's program of the install test in a folder where warmswap is installed. */
 function use(project) {
   cpSync(join(root, '__test__/install/consumer.mjs'), join(project, 'consumer.mjs'))
-  const { status, stdout } = attempt(process.execPath, ['consumer.mjs'], { cwd: project, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
-  const { imports, done } = status === 0 ? JSON.parse(stdout.trim().split('\n').at(-1)) : fail(`the user's program ended with exit code ${status}`)
+  const { status, stdout } = attempt(process.execPath, ['consumer.mjs'], {
+    cwd: project,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+  })
+  const { imports, done } =
+    status === 0
+      ? JSON.parse(stdout.trim().split('\n').at(-1))
+      : fail(`the user's program ended with exit code ${status}`)
   const failed = Object.entries({ ...imports, ...done }).filter(([, outcome]) => outcome !== 'ok')
   for (const [what, outcome] of failed) console.error(`${what}: ${JSON.stringify(outcome)}`)
   if (failed.length > 0) fail('the installed package does not work')
-  console.log(`warmswap release: ${Object.keys(imports).length} entry points imported, ${Object.keys(done).length} capabilities used on ${process.platform} ${process.arch}, Node ${process.version}`)
+  console.log(
+    `warmswap release: ${Object.keys(imports).length} entry points imported, ${Object.keys(done).length} capabilities used on ${process.platform} ${process.arch}, Node ${process.version}`,
+  )
 }
 
 /** Makes an empty project, lets `install` put warmswap into it, and uses it. */
@@ -111,7 +131,10 @@ function publishOne({ name, path }, tag) {
 async function visible({ name }) {
   const end = Date.now() + Number(options['wait-minutes']) * 60_000
   while (published(name, main.version) === undefined) {
-    if (Date.now() > end) fail(`${name} ${main.version} was published but is not visible after ${options['wait-minutes']} minutes. Run this step again`)
+    if (Date.now() > end)
+      fail(
+        `${name} ${main.version} was published but is not visible after ${options['wait-minutes']} minutes. Run this step again`,
+      )
     await sleep(2000)
   }
 }
@@ -126,9 +149,23 @@ switch (verb) {
     const fitting = packages.filter(({ name }) => name === main.name || name.startsWith(cpuAndSystem))
     inEmptyFolder((project) => {
       // npm skips the platform package of the other libc by itself only when it is optional.
-      const dependencies = Object.fromEntries(fitting.filter(({ name }) => name === main.name).map(({ name, path }) => [name, `file:${path}`]))
-      const optionalDependencies = Object.fromEntries(fitting.filter(({ name }) => name !== main.name).map(({ name, path }) => [name, `file:${path}`]))
-      writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module', dependencies, optionalDependencies, overrides: optionalDependencies }))
+      const dependencies = Object.fromEntries(
+        fitting.filter(({ name }) => name === main.name).map(({ name, path }) => [name, `file:${path}`]),
+      )
+      const optionalDependencies = Object.fromEntries(
+        fitting.filter(({ name }) => name !== main.name).map(({ name, path }) => [name, `file:${path}`]),
+      )
+      writeFileSync(
+        join(project, 'package.json'),
+        JSON.stringify({
+          name: 'app',
+          private: true,
+          type: 'module',
+          dependencies,
+          optionalDependencies,
+          overrides: optionalDependencies,
+        }),
+      )
       mustNpm(['install', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: project })
     })
     break
@@ -137,11 +174,15 @@ switch (verb) {
     await publish()
     break
   case 'verify':
-    inEmptyFolder((project) => mustNpm(['install', '--no-audit', '--no-fund', '--ignore-scripts', `${main.name}@${main.version}`], { cwd: project }))
+    inEmptyFolder((project) =>
+      mustNpm(['install', '--no-audit', '--no-fund', '--ignore-scripts', `${main.name}@${main.version}`], {
+        cwd: project,
+      }),
+    )
     break
   case 'promote':
     mustNpm(['dist-tag', 'add', `${main.name}@${main.version}`, 'latest'])
     break
   default:
-    fail("expected one of: check, try, publish, verify, promote")
+    fail('expected one of: check, try, publish, verify, promote')
 }

@@ -11,5 +11,16 @@ if (capability === undefined || !(minutes > 0)) {
 }
 process.env.CARGO_BUILD_TARGET ??= hostTarget()
 process.env.WARMSWAP_STORM_SECONDS = String(Math.round(minutes * 60))
-const { status } = attempt('cargo', ['test', '--no-default-features', '--features', 'testing', '--test', capability, '--', 'storm', '--nocapture', '--test-threads=2'])
+const { status } = attempt('cargo', [
+  'test',
+  '--no-default-features',
+  '--features',
+  'testing',
+  '--test',
+  capability,
+  '--',
+  'storm',
+  '--nocapture',
+  '--test-threads=2',
+])
 process.exitCode = status ?? 1

@@ -44,14 +44,21 @@ function types() {
 function cargoTests() {
   const args = ['test', '--no-default-features', '--features', 'testing', '--no-fail-fast', '--lib', '--bins']
   for (const name of capabilities) if (existsSync(join(root, `__test__/rust/${name}.rs`))) args.push('--test', name)
-  const result = attempt('cargo', [...args, '--', '--test-threads=2'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 28 })
+  const result = attempt('cargo', [...args, '--', '--test-threads=2'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  })
   process.stdout.write(result.stdout)
-  for (const [, passed, failed, ignored] of result.stdout.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g)) {
+  for (const [, passed, failed, ignored] of result.stdout.matchAll(
+    /test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g,
+  )) {
     totals.passed += Number(passed)
     totals.failed += Number(failed)
     totals.skipped += Number(ignored)
   }
-  for (const [, name] of result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm)) failures.push(`core: ${name}${reason(panicOf(result.stdout, name))}`)
+  for (const [, name] of result.stdout.matchAll(/^test (\S+) \.\.\. FAILED$/gm))
+    failures.push(`core: ${name}${reason(panicOf(result.stdout, name))}`)
   if (result.status !== 0 && failures.length === 0) failures.push('core: cargo test did not end well')
   if (result.status !== 0) totals.failed ||= 1
 }
@@ -62,13 +69,18 @@ function vitest(name) {
   const report = join(root, 'build/reports', `${name}.json`)
   mkdirSync(join(root, 'build/reports'), { recursive: true })
   rmSync(report, { force: true })
-  const result = attempt('npx', ['vitest', 'run', `__test__/${name}/`, '--reporter=verbose', '--reporter=json', `--outputFile.json=${report}`], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const result = attempt(
+    'npx',
+    ['vitest', 'run', `__test__/${name}/`, '--reporter=verbose', '--reporter=json', `--outputFile.json=${report}`],
+    { stdio: ['ignore', 'inherit', 'inherit'] },
+  )
   if (!existsSync(report)) {
     totals.failed += 1
     failures.push(`${name}: vitest wrote no report`)
     return
   }
-  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, numTodoTests, testResults } =
+    JSON.parse(readFileSync(report, 'utf8'))
   failures.push(...failedTests(testResults))
   totals.passed += numPassedTests
   totals.skipped += numPendingTests + numTodoTests
@@ -91,16 +103,33 @@ function reason(message) {
 /** A file that fails outside its tests is named too. */
 function failedTests(files) {
   return files.flatMap(({ name, status, message, assertionResults }) => {
-    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName, failureMessages }) => `${relative(root, name)}: ${fullName}${reason(failureMessages.join('\n'))}`)
+    const failed = assertionResults
+      .filter((test) => test.status === 'failed')
+      .map(
+        ({ fullName, failureMessages }) => `${relative(root, name)}: ${fullName}${reason(failureMessages.join('\n'))}`,
+      )
     return status === 'failed' && failed.length === 0 ? [`${relative(root, name)}: ${message}`] : failed
   })
 }
 
 phase('install', () => {
   ensureInstalled()
-  const missing = ensurePrograms({ strace: 'strace', chromium: 'chromium', bsdtar: 'libarchive-tools', 'mkfs.xfs': 'xfsprogs', 'mkfs.btrfs': 'btrfs-progs', zstd: 'zstd', pigz: 'pigz', openssl: 'openssl' })
-  if (missing.length > 0) console.log(`warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`)
-  if (capabilities.includes('install') && !flags.includes('--checks-only')) ensureNpm('install-tools', join(root, '__test__/install/tools'))
+  const missing = ensurePrograms({
+    strace: 'strace',
+    chromium: 'chromium',
+    bsdtar: 'libarchive-tools',
+    'mkfs.xfs': 'xfsprogs',
+    'mkfs.btrfs': 'btrfs-progs',
+    zstd: 'zstd',
+    pigz: 'pigz',
+    openssl: 'openssl',
+  })
+  if (missing.length > 0)
+    console.log(
+      `warmswap: not installed, and the tests that need them will say that they are skipped: ${missing.join(', ')}`,
+    )
+  if (capabilities.includes('install') && !flags.includes('--checks-only'))
+    ensureNpm('install-tools', join(root, '__test__/install/tools'))
   // The S3 servers of the caches' suite: here, so that no test waits for a compiler.
   if (capabilities.includes('caches') && !flags.includes('--checks-only')) {
     ensureCrate('s3s-fs', '0.14.1', 'binary')
@@ -119,7 +148,9 @@ if (!flags.includes('--checks-only')) {
   for (const name of capabilities) phase(name, () => vitest(name))
 }
 
-console.log(`\n${timings.map(([name, seconds]) => `${name.padEnd(18)} ${seconds.toFixed(0).padStart(5)} s`).join('\n')}\n`)
+console.log(
+  `\n${timings.map(([name, seconds]) => `${name.padEnd(18)} ${seconds.toFixed(0).padStart(5)} s`).join('\n')}\n`,
+)
 if (!flags.includes('--checks-only')) {
   if (failures.length > 0) console.log(`failed:\n${failures.map((each) => `  ${each}`).join('\n')}\n`)
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)

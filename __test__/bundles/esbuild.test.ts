@@ -25,7 +25,16 @@ const test = base.extend<{ project: Project }>({
       write: (name, text) => writeFileSync(join(disk, 'src', name), text),
       read: (name) => readFileSync(join(disk, 'dist', name), 'utf8'),
       async context(options = {}) {
-        const context = await esbuild.context({ absWorkingDir: disk, entryPoints: ['src/main.ts'], outdir: 'dist', bundle: true, format: 'esm', logLevel: 'silent', plugins: [atomicOutdir({ store })], ...options })
+        const context = await esbuild.context({
+          absWorkingDir: disk,
+          entryPoints: ['src/main.ts'],
+          outdir: 'dist',
+          bundle: true,
+          format: 'esm',
+          logLevel: 'silent',
+          plugins: [atomicOutdir({ store })],
+          ...options,
+        })
         contexts.push(context)
         return context
       },
@@ -44,7 +53,10 @@ describe('atomicOutdir of warmswap/esbuild', () => {
     expect(project.store.current()?.number).toBe(1)
   })
 
-  test('I6: a failed rebuild publishes nothing and deletes nothing; plain esbuild deletes its outputs', async ({ project, disk }) => {
+  test('I6: a failed rebuild publishes nothing and deletes nothing; plain esbuild deletes its outputs', async ({
+    project,
+    disk,
+  }) => {
     const context = await project.context()
     const plain = await project.context({ plugins: [], outdir: 'plain' })
     await Promise.all([context.rebuild(), plain.rebuild()])
@@ -55,7 +67,9 @@ describe('atomicOutdir of warmswap/esbuild', () => {
 
     expect(project.read('main.js')).toContain('"one"')
     expect(project.store.current()?.number).toBe(1)
-    expect(existsSync(join(disk, 'plain/main.js')), 'the trouble that this plugin is for is gone from esbuild').toBe(false)
+    expect(existsSync(join(disk, 'plain/main.js')), 'the trouble that this plugin is for is gone from esbuild').toBe(
+      false,
+    )
     expect(readdirSync(join(project.store.root, 'stage'))).toEqual([])
   })
 
@@ -63,7 +77,8 @@ describe('atomicOutdir of warmswap/esbuild', () => {
     let answer = async (): Promise<string> => 'one'
     const hold: esbuild.Plugin = {
       name: 'hold',
-      setup: (build) => build.onLoad({ filter: /main\.ts$/ }, async () => ({ contents: `export const answer = "${await answer()}"` })),
+      setup: (build) =>
+        build.onLoad({ filter: /main\.ts$/ }, async () => ({ contents: `export const answer = "${await answer()}"` })),
     }
     const context = await project.context({ plugins: [atomicOutdir({ store: project.store }), hold] })
     await context.rebuild()
@@ -86,18 +101,23 @@ describe('atomicOutdir of warmswap/esbuild', () => {
     expect(project.store.current()?.number).toBe(1)
   })
 
-  test('I10: of two builds the one that started first never wins by ending last (the nitro case)', async ({ project }) => {
+  test('I10: of two builds the one that started first never wins by ending last (the nitro case)', async ({
+    project,
+  }) => {
     const gate = deferred()
     const loading = deferred()
     const source = (name: string, wait?: Promise<void>): esbuild.Plugin => ({
       name,
-      setup: (build) => build.onLoad({ filter: /main\.ts$/ }, async () => {
-        loading.resolve()
-        await wait
-        return { contents: `export const answer = "${name}"` }
-      }),
+      setup: (build) =>
+        build.onLoad({ filter: /main\.ts$/ }, async () => {
+          loading.resolve()
+          await wait
+          return { contents: `export const answer = "${name}"` }
+        }),
     })
-    const older = await project.context({ plugins: [atomicOutdir({ store: project.store }), source('older', gate.promise)] })
+    const older = await project.context({
+      plugins: [atomicOutdir({ store: project.store }), source('older', gate.promise)],
+    })
     const newer = await project.context({ plugins: [atomicOutdir({ store: project.store }), source('newer')] })
     const slow = older.rebuild()
     await loading.promise
@@ -111,7 +131,9 @@ describe('atomicOutdir of warmswap/esbuild', () => {
 
   test('required files, meta and executables', async ({ project, disk }) => {
     project.write('main.ts', '#!/usr/bin/env node\nconsole.log(1)')
-    const context = await project.context({ plugins: [atomicOutdir({ store: project.store, meta: ({ warnings }) => ({ warnings: warnings.length }) })] })
+    const context = await project.context({
+      plugins: [atomicOutdir({ store: project.store, meta: ({ warnings }) => ({ warnings: warnings.length }) })],
+    })
     await context.rebuild()
     expect(project.store.current()?.meta).toEqual({ warnings: 0 })
     expect(statSync(join(disk, 'dist/main.js')).mode & 0o111).toBe(0o111)
@@ -135,7 +157,9 @@ describe('atomicOutdir of warmswap/esbuild', () => {
   test('wrong options are refused by name', async ({ project }) => {
     expect(() => atomicOutdir({} as never)).toThrow(/options\.store/)
     expect(() => atomicOutdir({ store: project.store, outdir: 'dist' } as never)).toThrow(/options\.outdir/)
-    await expect(esbuild.build({ entryPoints: [], plugins: [atomicOutdir({ store: project.store })], logLevel: 'silent' })).rejects.toThrow(/outdir or outfile/)
+    await expect(
+      esbuild.build({ entryPoints: [], plugins: [atomicOutdir({ store: project.store })], logLevel: 'silent' }),
+    ).rejects.toThrow(/outdir or outfile/)
   })
 })
 

@@ -63,7 +63,9 @@ async function trace({ folder, root, link }: Scene, operation: Operation, args: 
   const child = start(process.execPath, [operator, root, operation, link], { cwd: repository })
   await child.line(/^ready$/)
   const log = join(folder, 'log')
-  const strace = spawn('strace', ['-f', '-y', '-o', log, ...args, '-p', String(child.pid)], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const strace = spawn('strace', ['-f', '-y', '-o', log, ...args, '-p', String(child.pid)], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   const ended = once(strace, 'exit')
   await once(strace.stderr, 'data')
   child.say('go')
@@ -94,7 +96,8 @@ function sampled<T>(list: T[]): T[] {
 
 async function expectRepaired({ folder, root, link }: Scene, operation: Operation, context: string): Promise<void> {
   const options = operation === 'adopt a link' ? { link, adopt: true } : {}
-  if (operation === 'adopt a link') expect(readFileSync(join(link, 'a.txt'), 'utf8'), `${context}: at no time missing`).toMatch(/stranger/)
+  if (operation === 'adopt a link')
+    expect(readFileSync(join(link, 'a.txt'), 'utf8'), `${context}: at no time missing`).toMatch(/stranger/)
   await using store = await openBundles(root, options)
   expect(operations[operation], context).toContain(store.current()?.number)
   expect(await store.verify(), context).toEqual({ ok: true, problems: [] })
@@ -102,50 +105,74 @@ async function expectRepaired({ folder, root, link }: Scene, operation: Operatio
   await store.collect()
   await (await openBundles(root)).close()
   expect(store.current()?.number, context).toBe(number)
-  for (const name of ['owners', 'stage', 'trash']) expect(readdirSync(join(root, name)), `${context}: ${name}`).toEqual([])
+  for (const name of ['owners', 'stage', 'trash'])
+    expect(readdirSync(join(root, name)), `${context}: ${name}`).toEqual([])
   expect(readdirSync(join(root, 'gens')), context).toEqual(readdirSync(join(root, 'pins')))
   expect(readdirSync(join(root, 'gens')).length, context).toBe(2)
-  expect(readdirSync(root).filter((name) => name.endsWith('.tmp')), context).toEqual([])
+  expect(
+    readdirSync(root).filter((name) => name.endsWith('.tmp')),
+    context,
+  ).toEqual([])
   if (operation === 'adopt a link') {
     expect(readlinkSync(link), context).toBe('store/view')
     expect(readdirSync(folder).sort(), context).toEqual(['dist', 'log', 'store'])
     const kept = readdirSync(join(root, 'set-aside'))
-    expect(kept.map((name) => readFileSync(join(root, 'set-aside', name, 'a.txt'), 'utf8')), context).toEqual(['of a stranger'])
+    expect(
+      kept.map((name) => readFileSync(join(root, 'set-aside', name, 'a.txt'), 'utf8')),
+      context,
+    ).toEqual(['of a stranger'])
   }
 }
 
 const traces = canTrace()
 
 function canTrace(): boolean {
-  return spawnSync('strace', ['-qq', '-e', 'inject=getuid:error=EIO', '-e', 'trace=getuid', 'true'], { stdio: 'ignore' }).status === 0
+  return (
+    spawnSync('strace', ['-qq', '-e', 'inject=getuid:error=EIO', '-e', 'trace=getuid', 'true'], { stdio: 'ignore' })
+      .status === 0
+  )
 }
 
 const report: string[] = []
 afterAll(() => console.log(report.join('\n')))
 
-describe.skipIf(!traces)(`I6, I7 from outside${traces ? '' : ' (NOT RUN: needs strace and the right to trace)'}, ${isLong ? 'every pair' : `${SAMPLE} of the 12 to 472 strikes of each operation; all in test:long`}`, () => {
-  test.for(Object.keys(operations) as Operation[])('%s: struck at its file calls, the next open and publish succeed and leave nothing', { timeout: 600_000 }, async (operation, { memory }) => {
-    const recorded = await prepare(memory, operation)
-    const pairs = pairsOf(await trace(recorded, operation, ['-e', 'trace=%file,%desc']), recorded)
-    const strikes: Strike[] = sampled(pairs.flatMap((pair) => effects.map((effect) => ({ ...pair, effect }))))
-    if (operation === 'adopt a link') expect(pairs.map(({ call }) => call)).toContain('renameat2')
-    const strike = async ({ call, count, effect }: Strike): Promise<boolean> => {
-      const scene = await prepare(memory, operation)
-      const log = await trace(scene, operation, ['-e', `trace=${call}`, '-e', `inject=${call}:${effect}:when=${count}`])
-      await expectRepaired(scene, operation, `${effect} at ${call} ${count} of ${operation}`)
-      rmSync(scene.folder, { recursive: true })
-      return /\(INJECTED\)|killed by SIGKILL/.test(log)
-    }
-    let struck = 0
-    for (const each of strikes) {
-      // Which thread of a pool does a step is not ours to say, so now and then a call is not reached.
-      for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-        if (!(await strike(each))) continue
-        struck += 1
-        break
-      }
-    }
-    report.push(`${operation}: struck at ${struck} of ${strikes.length} chosen points; ${pairs.length} pairs, ${pairs.length * effects.length} with each effect`)
-    expect(struck).toBeGreaterThan(strikes.length * 0.9)
-  })
-})
+describe.skipIf(!traces)(
+  `I6, I7 from outside${traces ? '' : ' (NOT RUN: needs strace and the right to trace)'}, ${isLong ? 'every pair' : `${SAMPLE} of the 12 to 472 strikes of each operation; all in test:long`}`,
+  () => {
+    test.for(Object.keys(operations) as Operation[])(
+      '%s: struck at its file calls, the next open and publish succeed and leave nothing',
+      { timeout: 600_000 },
+      async (operation, { memory }) => {
+        const recorded = await prepare(memory, operation)
+        const pairs = pairsOf(await trace(recorded, operation, ['-e', 'trace=%file,%desc']), recorded)
+        const strikes: Strike[] = sampled(pairs.flatMap((pair) => effects.map((effect) => ({ ...pair, effect }))))
+        if (operation === 'adopt a link') expect(pairs.map(({ call }) => call)).toContain('renameat2')
+        const strike = async ({ call, count, effect }: Strike): Promise<boolean> => {
+          const scene = await prepare(memory, operation)
+          const log = await trace(scene, operation, [
+            '-e',
+            `trace=${call}`,
+            '-e',
+            `inject=${call}:${effect}:when=${count}`,
+          ])
+          await expectRepaired(scene, operation, `${effect} at ${call} ${count} of ${operation}`)
+          rmSync(scene.folder, { recursive: true })
+          return /\(INJECTED\)|killed by SIGKILL/.test(log)
+        }
+        let struck = 0
+        for (const each of strikes) {
+          // Which thread of a pool does a step is not ours to say, so now and then a call is not reached.
+          for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+            if (!(await strike(each))) continue
+            struck += 1
+            break
+          }
+        }
+        report.push(
+          `${operation}: struck at ${struck} of ${strikes.length} chosen points; ${pairs.length} pairs, ${pairs.length * effects.length} with each effect`,
+        )
+        expect(struck).toBeGreaterThan(strikes.length * 0.9)
+      },
+    )
+  },
+)

@@ -2,7 +2,21 @@
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, cpSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join } from 'node:path'
 import { describe, expect, test as plain } from 'vitest'
@@ -54,11 +68,15 @@ describe('I17: no path leaves the stage', () => {
     ['x'.repeat(255), null],
     ['größe/日本.txt', null],
   ]
-  test('one name that is written and linked at the same time: nobody fails, and one of them stays', async ({ memory }) => {
+  test('one name that is written and linked at the same time: nobody fails, and one of them stays', async ({
+    memory,
+  }) => {
     await using store = await openBundles(join(memory, 'store'))
     await using stage = await store.stage()
     const names = Array.from({ length: 200 }, (_, index) => `name-${index}`)
-    await Promise.all(names.flatMap((name) => [stage.write(name, 'one'), stage.symlink(name, 'two'), stage.write(name, 'three')]))
+    await Promise.all(
+      names.flatMap((name) => [stage.write(name, 'one'), stage.symlink(name, 'two'), stage.write(name, 'three')]),
+    )
     await stage.publish()
     using pin = store.pin()
     for (const name of names) {
@@ -75,7 +93,11 @@ describe('I17: no path leaves the stage', () => {
     const acts = [stage.write(path, ''), stage.symlink(path, 'x')]
     for (const [result, act] of (await Promise.allSettled(acts)).map((settled, index) => [settled, index] as const)) {
       if (why === null) expect(result.status, `act ${act}`).toBe('fulfilled')
-      else expect(result, `act ${act}`).toMatchObject({ status: 'rejected', reason: { code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(why) } })
+      else
+        expect(result, `act ${act}`).toMatchObject({
+          status: 'rejected',
+          reason: { code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(why) },
+        })
     }
     await stage.discard()
     await expectUntouched(store, 1)
@@ -84,7 +106,30 @@ describe('I17: no path leaves the stage', () => {
   test('whatever the parts are, a path is refused or lies in the stage', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await using stage = await store.stage()
-    const parts = ['..', '.', '', '...', '..x', 'a', 'b', '/', '\\', '\0', ' ', 'C:', 'nul', 'CON.txt', 'ü', '\u202e', '%2e%2e', '~', '-', '\n', longName, 'link']
+    const parts = [
+      '..',
+      '.',
+      '',
+      '...',
+      '..x',
+      'a',
+      'b',
+      '/',
+      '\\',
+      '\0',
+      ' ',
+      'C:',
+      'nul',
+      'CON.txt',
+      'ü',
+      '\u202e',
+      '%2e%2e',
+      '~',
+      '-',
+      '\n',
+      longName,
+      'link',
+    ]
     symlinkSync('/', join(stage.path, 'link'))
     symlinkSync('../..', join(stage.path, 'a-link'))
     let seed = 20_261_125
@@ -94,13 +139,19 @@ describe('I17: no path leaves the stage', () => {
     }
     const accepted: string[] = []
     for (let round = 0; round < 2000; round += 1) {
-      const path = Array.from({ length: 1 + random(4) }, () => parts[random(parts.length)]).join(random(4) === 0 ? '' : '/')
-      const result = await stage.write(path, '').then(() => 'written', (error: { code: string }) => error.code)
+      const path = Array.from({ length: 1 + random(4) }, () => parts[random(parts.length)]).join(
+        random(4) === 0 ? '' : '/',
+      )
+      const result = await stage.write(path, '').then(
+        () => 'written',
+        (error: { code: string }) => error.code,
+      )
       expect(['written', 'ERR_INVALID_ARGUMENT'], JSON.stringify(path)).toContain(result)
       if (result === 'written') accepted.push(path)
     }
     expect(accepted.length).toBeGreaterThan(20)
-    for (const path of accepted) expect(isAbsolute(path) || path.split('/').some((part) => part === '..'), path).toBe(false)
+    for (const path of accepted)
+      expect(isAbsolute(path) || path.split('/').some((part) => part === '..'), path).toBe(false)
     expect(readdirSync(memory)).toEqual(['store'])
     expect(readdirSync(join(store.root, 'stage')).length).toBe(1)
     expect(readdirSync(join(stage.path, '..'))).toEqual(['tree'])
@@ -118,16 +169,26 @@ describe('I17: no path leaves the stage', () => {
     expect(readFileSync(join(memory, 'precious'), 'utf8')).toBe('kept')
   })
 
-  test('a link that holds its own store would be adopted into itself: refused, also through a link', async ({ memory }) => {
+  test('a link that holds its own store would be adopted into itself: refused, also through a link', async ({
+    memory,
+  }) => {
     const dist = join(memory, 'dist')
     mkdirSync(dist)
     writeFileSync(join(dist, 'precious'), 'kept')
     mkdirSync(join(memory, 'store'))
     symlinkSync('dist', join(memory, 'alias'))
     symlinkSync('store', join(memory, 'other'))
-    for (const [root, link] of [['dist/.store', 'dist'], ['alias/.store', 'dist'], ['store', 'store/x'], ['store', 'other/x']] as const) {
+    for (const [root, link] of [
+      ['dist/.store', 'dist'],
+      ['alias/.store', 'dist'],
+      ['store', 'store/x'],
+      ['store', 'other/x'],
+    ] as const) {
       const message = expect.stringMatching(/link.*root/)
-      await expect(openBundles(join(memory, root), { link: join(memory, link) }), link).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message })
+      await expect(openBundles(join(memory, root), { link: join(memory, link) }), link).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARGUMENT',
+        message,
+      })
     }
     expect(readFileSync(join(dist, 'precious'), 'utf8')).toBe('kept')
     expect(lstatSync(dist).isDirectory()).toBe(true)
@@ -142,7 +203,10 @@ describe('I17: no path leaves the stage', () => {
     await expect(openBundles(join(memory, 's'), { link: join(memory, 's/dist') })).rejects.toMatchObject(bad)
     mkdirSync(join(memory, 'foreign'))
     writeFileSync(join(memory, 'foreign/notes.txt'), '')
-    await expect(openBundles(join(memory, 'foreign'))).rejects.toMatchObject({ ...bad, message: expect.stringContaining('notes.txt') })
+    await expect(openBundles(join(memory, 'foreign'))).rejects.toMatchObject({
+      ...bad,
+      message: expect.stringContaining('notes.txt'),
+    })
     await using store = await openBundles(join(memory, 's'))
     await publish(store, { a: '1' })
     using pin = store.pin()
@@ -161,9 +225,24 @@ describe('bad input: a code, a message with the value and the way out, the curre
     message: RegExp
   }
   const cases: Bad[] = [
-    { what: 'a name of 256 bytes', act: (stage) => stage.write(longName, ''), code: 'ERR_INVALID_ARGUMENT', message: /xxxx.*accepted is .*more than 255 bytes/ },
-    { what: 'a path of 4096 bytes', act: (stage) => stage.write(longPath, ''), code: 'ERR_INVALID_ARGUMENT', message: /d\/d\/.*4096 bytes or more/ },
-    { what: 'a reserved name', act: (stage) => stage.write('aux.js', ''), code: 'ERR_INVALID_ARGUMENT', message: /'aux\.js'.*Windows reserves/ },
+    {
+      what: 'a name of 256 bytes',
+      act: (stage) => stage.write(longName, ''),
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /xxxx.*accepted is .*more than 255 bytes/,
+    },
+    {
+      what: 'a path of 4096 bytes',
+      act: (stage) => stage.write(longPath, ''),
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /d\/d\/.*4096 bytes or more/,
+    },
+    {
+      what: 'a reserved name',
+      act: (stage) => stage.write('aux.js', ''),
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /'aux\.js'.*Windows reserves/,
+    },
     {
       what: 'names that differ only by case',
       act: async (stage) => {
@@ -204,13 +283,22 @@ describe('bad input: a code, a message with the value and the way out, the curre
     {
       what: 'a path of 4096 bytes that a tool made',
       act: async (stage) => {
-        execFileSync('python3', ['-c', `import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(20):\n  os.mkdir('d' * 250)\n  os.chdir('d' * 250)\nopen('x', 'w').close()`, stage.path])
+        execFileSync('python3', [
+          '-c',
+          `import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(20):\n  os.mkdir('d' * 250)\n  os.chdir('d' * 250)\nopen('x', 'w').close()`,
+          stage.path,
+        ])
         await stage.publish()
       },
       code: 'ERR_',
       message: /4096 bytes|too long.*shorten/,
     },
-    { what: 'an empty stage', act: (stage) => stage.publish(), code: 'ERR_EMPTY_STAGE', message: /holds no file.*refused/ },
+    {
+      what: 'an empty stage',
+      act: (stage) => stage.publish(),
+      code: 'ERR_EMPTY_STAGE',
+      message: /holds no file.*refused/,
+    },
     {
       what: 'a stage of empty directories',
       act: async (stage) => {
@@ -261,7 +349,10 @@ describe('bad input: a code, a message with the value and the way out, the curre
     await using store = await openBundles(join(disk, 'store'))
     await publish(store, { a: '1' })
     await using stage = await store.stage()
-    const failure = await act(stage, disk).then(() => undefined, (error: unknown) => error)
+    const failure = await act(stage, disk).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
     expect(failure).toMatchObject({ code: expect.stringContaining(code), message: expect.stringMatching(message) })
     expect(readdirSync(disk)).toEqual(['store'])
     await stage.discard()
@@ -272,46 +363,68 @@ describe('bad input: a code, a message with the value and the way out, the curre
     const foreign = join(memory, 'foreign')
     mkdirSync(foreign)
     writeFileSync(join(foreign, 'notes.txt'), 'mine')
-    await expect(openBundles(foreign)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(/holds 'notes\.txt' and no FORMAT; accepted is an empty or missing directory/) })
+    await expect(openBundles(foreign)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(/holds 'notes\.txt' and no FORMAT; accepted is an empty or missing directory/),
+    })
     expect(readdirSync(foreign)).toEqual(['notes.txt'])
-    await expect(openBundles(join(foreign, 'notes.txt'))).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(/notes\.txt'; accepted is a directory/) })
+    await expect(openBundles(join(foreign, 'notes.txt'))).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(/notes\.txt'; accepted is a directory/),
+    })
 
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })
     writeFileSync(join(store.root, 'FORMAT'), 'warmswap bundles 2\n')
-    await expect(openBundles(store.root)).rejects.toMatchObject({ code: 'ERR_FORMAT', message: expect.stringMatching(/'warmswap bundles 2'.*knows 'warmswap bundles 1': use the version that made it, or another root/) })
+    await expect(openBundles(store.root)).rejects.toMatchObject({
+      code: 'ERR_FORMAT',
+      message: expect.stringMatching(
+        /'warmswap bundles 2'.*knows 'warmswap bundles 1': use the version that made it, or another root/,
+      ),
+    })
     writeFileSync(join(store.root, 'FORMAT'), 'warmswap bundles 1\n')
     await expectUntouched(store, 1)
   })
 
-  plain.skipIf(!isRoot)(`a read-only root: no new store, no stage, and readers work${isRoot ? '' : ' (NOT RUN: needs root to mount)'}`, async () => {
-    await using mounted = mountTmpfs('8m')
-    const root = join(mounted.path, 'store')
-    await using before = await openBundles(root)
-    await publish(before, { a: '1' })
-    await before.collect()
-    execFileSync('mount', ['-o', 'remount,ro', mounted.path])
-    const readOnly = { code: 'ERR_IO', message: expect.stringMatching(/Read-only file system.*put root where it can/) }
-    await expect(openBundles(join(mounted.path, 'new'))).rejects.toMatchObject(readOnly)
-    await using store = await openBundles(root)
-    await expect(store.stage()).rejects.toMatchObject(readOnly)
-    await expect(store.collect()).rejects.toMatchObject({ code: 'ERR_IO' })
-    using pin = store.pin()
-    expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('1')
-    execFileSync('mount', ['-o', 'remount,rw', mounted.path])
-    await expectUntouched(store, 1)
-  })
+  plain.skipIf(!isRoot)(
+    `a read-only root: no new store, no stage, and readers work${isRoot ? '' : ' (NOT RUN: needs root to mount)'}`,
+    async () => {
+      await using mounted = mountTmpfs('8m')
+      const root = join(mounted.path, 'store')
+      await using before = await openBundles(root)
+      await publish(before, { a: '1' })
+      await before.collect()
+      execFileSync('mount', ['-o', 'remount,ro', mounted.path])
+      const readOnly = {
+        code: 'ERR_IO',
+        message: expect.stringMatching(/Read-only file system.*put root where it can/),
+      }
+      await expect(openBundles(join(mounted.path, 'new'))).rejects.toMatchObject(readOnly)
+      await using store = await openBundles(root)
+      await expect(store.stage()).rejects.toMatchObject(readOnly)
+      await expect(store.collect()).rejects.toMatchObject({ code: 'ERR_IO' })
+      using pin = store.pin()
+      expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('1')
+      execFileSync('mount', ['-o', 'remount,rw', mounted.path])
+      await expectUntouched(store, 1)
+    },
+  )
 })
 
 /** A publish is alone with its stage: what is written or discarded beside it must not reach what was hashed. */
 describe('I1: calls on one stage at the same time', () => {
-  const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`d${index % 10}/${index}`, 'x'.repeat(1000)]))
+  const many = Object.fromEntries(
+    Array.from({ length: 500 }, (_, index) => [`d${index % 10}/${index}`, 'x'.repeat(1000)]),
+  )
 
   test('a discard beside a publish, as when a scope ends on a timeout', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'), { keep: 0 })
     for (let round = 0; round < 10; round += 1) {
       const stage = await store.stage()
-      await stage.writeAll(Object.entries(many).map(([path, text]) => ({ path: join(memory, path), contents: Buffer.from(text) })), memory)
+      await stage.writeAll(
+        Object.entries(many).map(([path, text]) => ({ path: join(memory, path), contents: Buffer.from(text) })),
+        memory,
+      )
       const publishing = stage.publish()
       await stage.discard()
       expect((await publishing).files).toBe(500)
@@ -325,7 +438,12 @@ describe('I1: calls on one stage at the same time', () => {
       const stage = await store.stage()
       const writes = Object.entries(many).map(([path, text]) => stage.write(path, text))
       const publishing = stage.publish()
-      const late = ['d0/0', 'late'].map((path) => stage.write(path, 'late').then(() => 'written', (error: { code: string }) => error.code))
+      const late = ['d0/0', 'late'].map((path) =>
+        stage.write(path, 'late').then(
+          () => 'written',
+          (error: { code: string }) => error.code,
+        ),
+      )
       await Promise.all(writes)
       expect((await publishing).files).toBe(500)
       expect(await Promise.all(late)).toEqual(['ERR_STAGE_CLOSED', 'ERR_STAGE_CLOSED'])
@@ -337,59 +455,86 @@ describe('I1: calls on one stage at the same time', () => {
 describe('I18: filesystems', () => {
   test('what is not on the allow list is ERR_UNSUPPORTED with the way out, before any lock', async ({ memory }) => {
     const text = `import { openBundles } from 'warmswap'; await openBundles(${JSON.stringify(join(memory, 'store'))}).catch((error) => console.log(error.code, error.message))`
-    const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, testing: true, env: { WARMSWAP_FILESYSTEM: 'nfs' } })
+    const child = start(process.execPath, ['--input-type=module', '-e', text], {
+      cwd: repository,
+      testing: true,
+      env: { WARMSWAP_FILESYSTEM: 'nfs' },
+    })
     expect(await child.line(/^ERR_/)).toMatch(/^ERR_UNSUPPORTED .* nfs .* link/)
     await child.ended
     expect(readdirSync(memory)).toEqual([])
   })
 
   const overlay = canMountOverlay()
-  plain.skipIf(!overlay)(`a store baked into an image layer works on overlayfs${overlay ? '' : ' (NOT RUN: cannot mount overlayfs here)'}`, async () => {
-    const folder = makeTemp('/dev/shm')
-    for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(folder, name))
-    const baked = await openBundles(join(folder, 'lower/store'), { keep: 0 })
-    await publish(baked, { a: '1' })
-    await baked.close()
-    // What a build leaves that was killed when its layer was made.
-    mkdirSync(join(folder, 'lower/store/stage/orphan/tree'), { recursive: true })
-    writeFileSync(join(folder, 'lower/store/stage/orphan/tree/half'), 'half')
-    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`, `${folder}/merged`])
-    try {
-      await using store = await openBundles(join(folder, 'merged/store'))
-      expect(store.capabilities.filesystem).toBe('overlayfs')
-      expect(readdirSync(join(store.root, 'stage'))).toEqual([])
-      const pin = store.pin()
-      expect(await publish(store, { a: '2' })).toMatchObject({ number: 2 })
-      expect(await store.collect()).toMatchObject({ pinned: [1], kept: [2] })
-      expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('1')
-      pin.release()
-      expect(await store.collect()).toMatchObject({ removed: [1], kept: [2] })
-      expect(readdirSync(join(store.root, 'gens'))).toEqual(['000002'])
-    } finally {
-      execFileSync('umount', [`${folder}/merged`])
-      rmSync(folder, { recursive: true })
-    }
-  })
+  plain.skipIf(!overlay)(
+    `a store baked into an image layer works on overlayfs${overlay ? '' : ' (NOT RUN: cannot mount overlayfs here)'}`,
+    async () => {
+      const folder = makeTemp('/dev/shm')
+      for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(folder, name))
+      const baked = await openBundles(join(folder, 'lower/store'), { keep: 0 })
+      await publish(baked, { a: '1' })
+      await baked.close()
+      // What a build leaves that was killed when its layer was made.
+      mkdirSync(join(folder, 'lower/store/stage/orphan/tree'), { recursive: true })
+      writeFileSync(join(folder, 'lower/store/stage/orphan/tree/half'), 'half')
+      execFileSync('mount', [
+        '-t',
+        'overlay',
+        'overlay',
+        '-o',
+        `lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`,
+        `${folder}/merged`,
+      ])
+      try {
+        await using store = await openBundles(join(folder, 'merged/store'))
+        expect(store.capabilities.filesystem).toBe('overlayfs')
+        expect(readdirSync(join(store.root, 'stage'))).toEqual([])
+        const pin = store.pin()
+        expect(await publish(store, { a: '2' })).toMatchObject({ number: 2 })
+        expect(await store.collect()).toMatchObject({ pinned: [1], kept: [2] })
+        expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('1')
+        pin.release()
+        expect(await store.collect()).toMatchObject({ removed: [1], kept: [2] })
+        expect(readdirSync(join(store.root, 'gens'))).toEqual(['000002'])
+      } finally {
+        execFileSync('umount', [`${folder}/merged`])
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
 
-  plain.skipIf(!overlay)(`a directory of an image layer cannot become a link: both ways out are named${overlay ? '' : ' (NOT RUN: cannot mount overlayfs here)'}`, async () => {
-    const folder = makeTemp('/dev/shm')
-    for (const name of ['lower', 'lower/dist', 'upper', 'work', 'merged']) mkdirSync(join(folder, name))
-    writeFileSync(join(folder, 'lower/dist/a'), 'baked')
-    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `redirect_dir=off,lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`, `${folder}/merged`])
-    try {
-      const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
-      await expect(openBundles(root, { link, adopt: true })).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringMatching(/remove it yourself, or leave the option link out/) })
-      expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
-      expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')
-      rmSync(link, { recursive: true })
-      await using store = await openBundles(root, { link })
-      expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')
-      expect(await store.verify()).toEqual({ ok: true, problems: [] })
-    } finally {
-      execFileSync('umount', [`${folder}/merged`])
-      rmSync(folder, { recursive: true })
-    }
-  })
+  plain.skipIf(!overlay)(
+    `a directory of an image layer cannot become a link: both ways out are named${overlay ? '' : ' (NOT RUN: cannot mount overlayfs here)'}`,
+    async () => {
+      const folder = makeTemp('/dev/shm')
+      for (const name of ['lower', 'lower/dist', 'upper', 'work', 'merged']) mkdirSync(join(folder, name))
+      writeFileSync(join(folder, 'lower/dist/a'), 'baked')
+      execFileSync('mount', [
+        '-t',
+        'overlay',
+        'overlay',
+        '-o',
+        `redirect_dir=off,lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`,
+        `${folder}/merged`,
+      ])
+      try {
+        const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
+        await expect(openBundles(root, { link, adopt: true })).rejects.toMatchObject({
+          code: 'ERR_UNSUPPORTED',
+          message: expect.stringMatching(/remove it yourself, or leave the option link out/),
+        })
+        expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
+        expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')
+        rmSync(link, { recursive: true })
+        await using store = await openBundles(root, { link })
+        expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')
+        expect(await store.verify()).toEqual({ ok: true, problems: [] })
+      } finally {
+        execFileSync('umount', [`${folder}/merged`])
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
 
   plain('a stage from the current generation shares its blocks on btrfs', async ({ skip }) => {
     await using disk = mountBtrfs()
@@ -434,7 +579,11 @@ function mountBtrfs(): Mounted | undefined {
   mkdirSync(path)
   const isDone = (command: string, ...args: string[]): boolean => spawnSync(command, args).status === 0
   const remove = (): void => rmSync(folder, { recursive: true, force: true })
-  if (isDone('truncate', '-s', '256M', image) && isDone('mkfs.btrfs', '-q', '-f', image) && isDone('mount', '-o', 'loop', image, path)) {
+  if (
+    isDone('truncate', '-s', '256M', image) &&
+    isDone('mkfs.btrfs', '-q', '-f', image) &&
+    isDone('mount', '-o', 'loop', image, path)
+  ) {
     return {
       path,
       [Symbol.asyncDispose]: async () => {
@@ -450,37 +599,58 @@ function mountBtrfs(): Mounted | undefined {
 function canMountOverlay(): boolean {
   const folder = makeTemp('/dev/shm')
   for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(folder, name))
-  const mounted = spawnSync('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`, `${folder}/merged`]).status === 0
+  const mounted =
+    spawnSync('mount', [
+      '-t',
+      'overlay',
+      'overlay',
+      '-o',
+      `lowerdir=${folder}/lower,upperdir=${folder}/upper,workdir=${folder}/work`,
+      `${folder}/merged`,
+    ]).status === 0
   if (mounted) spawnSync('umount', [`${folder}/merged`])
   rmSync(folder, { recursive: true, force: true })
   return mounted
 }
 
-plain.skipIf(!isRoot)(`I6: a full disk leaves the current generation as it was${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`, async () => {
-  await using mounted = mountTmpfs('2m')
-  await using store = await openBundles(join(mounted.path, 'store'))
-  await publish(store, { a: 'x'.repeat(400_000) })
-  await expect(publish(store, { a: 'y'.repeat(3_000_000) })).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/No space left.*free space there/) })
-  await expectUntouched(store, 1)
-  expect(await publish(store, { a: 'z' })).toMatchObject({ number: 2 })
-})
+plain.skipIf(!isRoot)(
+  `I6: a full disk leaves the current generation as it was${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
+  async () => {
+    await using mounted = mountTmpfs('2m')
+    await using store = await openBundles(join(mounted.path, 'store'))
+    await publish(store, { a: 'x'.repeat(400_000) })
+    await expect(publish(store, { a: 'y'.repeat(3_000_000) })).rejects.toMatchObject({
+      code: 'ERR_IO',
+      message: expect.stringMatching(/No space left.*free space there/),
+    })
+    await expectUntouched(store, 1)
+    expect(await publish(store, { a: 'z' })).toMatchObject({ number: 2 })
+  },
+)
 
-plain.skipIf(!isRoot)(`I6: after a reboot a store on a full disk opens for reading${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`, async () => {
-  await using mounted = mountTmpfs('1m')
-  const root = join(mounted.path, 'store')
-  const before = await openBundles(root)
-  await publish(before, { a: 'whole' })
-  await before.close()
-  const filler = openSync(join(mounted.path, 'filler'), 'w')
-  expect(() => {
-    for (;;) writeSync(filler, Buffer.alloc(4096, 1))
-  }).toThrow(/ENOSPC/)
-  closeSync(filler)
-  const text = `import { openBundles } from 'warmswap'; import { readFileSync } from 'node:fs'; const store = await openBundles(${JSON.stringify(root)}); console.log(readFileSync(store.pin().resolve('a'), 'utf8')); process.exit()`
-  const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, testing: true, env: { WARMSWAP_BOOT_ID: 'the next boot' } })
-  expect(await child.line(/./)).toBe('whole')
-  await child.ended
-})
+plain.skipIf(!isRoot)(
+  `I6: after a reboot a store on a full disk opens for reading${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
+  async () => {
+    await using mounted = mountTmpfs('1m')
+    const root = join(mounted.path, 'store')
+    const before = await openBundles(root)
+    await publish(before, { a: 'whole' })
+    await before.close()
+    const filler = openSync(join(mounted.path, 'filler'), 'w')
+    expect(() => {
+      for (;;) writeSync(filler, Buffer.alloc(4096, 1))
+    }).toThrow(/ENOSPC/)
+    closeSync(filler)
+    const text = `import { openBundles } from 'warmswap'; import { readFileSync } from 'node:fs'; const store = await openBundles(${JSON.stringify(root)}); console.log(readFileSync(store.pin().resolve('a'), 'utf8')); process.exit()`
+    const child = start(process.execPath, ['--input-type=module', '-e', text], {
+      cwd: repository,
+      testing: true,
+      env: { WARMSWAP_BOOT_ID: 'the next boot' },
+    })
+    expect(await child.line(/./)).toBe('whole')
+    await child.ended
+  },
+)
 
 test('I6: an aborted publish changes nothing, and the stage can be published later', async ({ memory }) => {
   await using store = await openBundles(join(memory, 'store'))
@@ -499,7 +669,10 @@ describe('I21: no call waits for ever, none spins', () => {
     await publish(store, { a: '1' })
     const holder = start('flock', [join(store.root, 'writer.lock'), '-c', 'echo held; read line'])
     await holder.line(/^held$/)
-    writeFileSync(join(store.root, 'writer.lock'), JSON.stringify({ pid: holder.pid, command: 'flock', since: '2026-01-01T00:00:00.000Z' }))
+    writeFileSync(
+      join(store.root, 'writer.lock'),
+      JSON.stringify({ pid: holder.pid, command: 'flock', since: '2026-01-01T00:00:00.000Z' }),
+    )
     await using stage = await store.stage()
     await stage.write('a', '2')
     const late = { code: 'ERR_TIMEOUT', retryable: true, holder: { pid: holder.pid, format: 'warmswap' } }
@@ -521,9 +694,14 @@ describe('I21: no call waits for ever, none spins', () => {
     await publish(store, { a: '1' })
     const holder = start('flock', [join(store.root, 'build.lock'), '-c', 'echo held; read line'])
     await holder.line(/^held$/)
-    writeFileSync(join(store.root, 'build.lock'), JSON.stringify({ pid: holder.pid, command: 'flock', since: '2026-01-01T00:00:00.000Z' }))
+    writeFileSync(
+      join(store.root, 'build.lock'),
+      JSON.stringify({ pid: holder.pid, command: 'flock', since: '2026-01-01T00:00:00.000Z' }),
+    )
     const late = { code: 'ERR_TIMEOUT', retryable: true, holder: { pid: holder.pid } }
-    await expect(store.ensure(async (stage) => await stage.write('a', '2'), { fingerprint: 'x', timeoutMs: 50 })).rejects.toMatchObject(late)
+    await expect(
+      store.ensure(async (stage) => await stage.write('a', '2'), { fingerprint: 'x', timeoutMs: 50 }),
+    ).rejects.toMatchObject(late)
     expect(await publish(store, { a: '3' }), 'a publish needs no build lock').toMatchObject({ number: 2 })
     holder.say('go')
     await holder.ended
@@ -547,7 +725,10 @@ test('verify names what was changed behind our back', async ({ memory }) => {
   await using store = await openBundles(join(memory, 'store'))
   await publish(store, { size: '1', hash: '1', missing: '1', mode: '1' })
   const { path } = store.current() as { path: string }
-  for (const [name, text] of [['size', '12'], ['hash', '2']] as const) {
+  for (const [name, text] of [
+    ['size', '12'],
+    ['hash', '2'],
+  ] as const) {
     chmodSync(join(path, name), 0o644)
     writeFileSync(join(path, name), text)
     chmodSync(join(path, name), 0o444)
@@ -555,7 +736,9 @@ test('verify names what was changed behind our back', async ({ memory }) => {
   rmSync(join(path, 'missing'))
   chmodSync(join(path, 'mode'), 0o755)
   writeFileSync(join(path, 'extra'), '')
-  expect((await store.verify()).problems).toEqual(['extra', 'hash', 'missing', 'mode', 'size'].map((name) => ({ path: name, problem: name })))
+  expect((await store.verify()).problems).toEqual(
+    ['extra', 'hash', 'missing', 'mode', 'size'].map((name) => ({ path: name, problem: name })),
+  )
 })
 
 const count = process.env.WARMSWAP_LONG === '1' ? 20_000 : 5000
@@ -576,19 +759,24 @@ test(`I19: ${count} publishes cost the same from the first to the last`, { timeo
   expect(median(times.slice(-500)) / median(times.slice(100, 600))).toBeLessThan(3)
   expect(descriptors()).toBeLessThanOrEqual(open + 5)
   await store.collect()
-  expect(readdirSync(join(store.root, 'gens'))).toEqual([count - 1, count].map((number) => String(number).padStart(6, '0')))
+  expect(readdirSync(join(store.root, 'gens'))).toEqual(
+    [count - 1, count].map((number) => String(number).padStart(6, '0')),
+  )
   expect(readFileSync(join(store.root, 'current.json'), 'utf8').length).toBeLessThan(1000)
 })
 
-plain.skipIf(!isRoot)(`as user nobody: everything, and reading what root published${isRoot ? '' : ' (NOT RUN: needs root to become nobody)'}`, async () => {
-  const folder = makeTemp('/dev/shm')
-  chmodSync(folder, 0o777)
-  try {
-    await using store = await openBundles(join(folder, 'of-root'))
-    await publish(store, { a: '1' })
-    // The checkout can be in a folder that only root reads.
-    for (const part of ['dist', 'package.json']) cpSync(join(repository, part), join(folder, 'node_modules/warmswap', part), { recursive: true })
-    const text = `
+plain.skipIf(!isRoot)(
+  `as user nobody: everything, and reading what root published${isRoot ? '' : ' (NOT RUN: needs root to become nobody)'}`,
+  async () => {
+    const folder = makeTemp('/dev/shm')
+    chmodSync(folder, 0o777)
+    try {
+      await using store = await openBundles(join(folder, 'of-root'))
+      await publish(store, { a: '1' })
+      // The checkout can be in a folder that only root reads.
+      for (const part of ['dist', 'package.json'])
+        cpSync(join(repository, part), join(folder, 'node_modules/warmswap', part), { recursive: true })
+      const text = `
       import { openBundles } from 'warmswap'
       import { readFileSync } from 'node:fs'
       const own = await openBundles(${JSON.stringify(join(folder, 'own'))}, { keep: 0 })
@@ -602,22 +790,31 @@ plain.skipIf(!isRoot)(`as user nobody: everything, and reading what root publish
       console.log(readFileSync(roots.pin().resolve('a'), 'utf8'))
       const stage = await roots.stage().catch((error) => console.log(error.code))
     `
-    const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: folder, uid: 65_534 })
-    const ended = await child.ended
-    expect(child.stderr()).toBe('')
-    expect(ended.code).toBe(0)
-    expect(child.lines[0]).toMatch(/"kept":\[3\].* 3 \{"ok":true/)
-    expect(child.lines.slice(1)).toEqual(['1', 'ERR_IO'])
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-})
+      const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: folder, uid: 65_534 })
+      const ended = await child.ended
+      expect(child.stderr()).toBe('')
+      expect(ended.code).toBe(0)
+      expect(child.lines[0]).toMatch(/"kept":\[3\].* 3 \{"ok":true/)
+      expect(child.lines.slice(1)).toEqual(['1', 'ERR_IO'])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)
 
 test('bundleIgnores of a root with glob characters match what they name', () => {
   const picomatch = createRequire(import.meta.url)('picomatch') as (patterns: string[]) => (path: string) => boolean
   for (const root of ['/app/.warmswap', '/home/me/[id]/app (copy)/a+b@c!{x,y}/.warmswap']) {
     const isIgnored = picomatch(bundleIgnores(root))
-    for (const name of ['stage', 'stage/1/tree/a.js', 'gens/000001/tree/a.js', 'pins/000001', 'writer.lock', 'current.json.tmp']) expect(isIgnored(`${root}/${name}`), name).toBe(true)
+    for (const name of [
+      'stage',
+      'stage/1/tree/a.js',
+      'gens/000001/tree/a.js',
+      'pins/000001',
+      'writer.lock',
+      'current.json.tmp',
+    ])
+      expect(isIgnored(`${root}/${name}`), name).toBe(true)
     expect(isIgnored(`${root}/current.json`)).toBe(false)
   }
 })

@@ -1,7 +1,18 @@
 /** `link`: tools that empty and rewrite it harm no pin, what it replaces is kept, and it exists at every moment. */
 
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
@@ -48,7 +59,10 @@ const plainVite = ({ root }: Project, plugins: InlineConfig['plugins'] = []): In
   configFile: false,
   logLevel: 'silent',
   plugins,
-  build: { minify: false, rollupOptions: { input: join(root, 'src/main.js'), output: { entryFileNames: '[name].js' } } },
+  build: {
+    minify: false,
+    rollupOptions: { input: join(root, 'src/main.js'), output: { entryFileNames: '[name].js' } },
+  },
 })
 
 const bin = (name: string): string => join(repository, 'node_modules/.bin', name)
@@ -58,7 +72,8 @@ const tools: Record<string, (project: Project) => unknown> = {
   'rm -rf dist': ({ root }) => execFileSync('rm', ['-rf', 'dist'], { cwd: root }),
   'vite build': async (project) => await build(plainVite(project)),
   'vite build with the plugin': async (project) => await build(plainVite(project, [atomicOutDir()])),
-  esbuild: ({ root }) => execFileSync(bin('esbuild'), ['src/main.js', '--outfile=dist/main.js', '--log-level=error'], { cwd: root }),
+  esbuild: ({ root }) =>
+    execFileSync(bin('esbuild'), ['src/main.js', '--outfile=dist/main.js', '--log-level=error'], { cwd: root }),
   tsc: ({ root, dist }) => {
     execFileSync(bin('tsc'), ['--allowJs', '--outDir', 'dist', '--skipLibCheck', 'src/main.js'], { cwd: root })
     expect(readFileSync(join(dist, 'main.js'), 'utf8')).toContain('plain build')
@@ -100,7 +115,9 @@ describe('I2: a pinned generation stays as it is while tools work on dist', () =
     expect(readFileSync(join(project.dist, 'main.js'), 'utf8')).toBe('one')
   })
 
-  test('every publish and rollback reaches the link, also of a process that opened the store without it', async ({ project }) => {
+  test('every publish and rollback reaches the link, also of a process that opened the store without it', async ({
+    project,
+  }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'one')
     await using other = await openBundles(project.store)
@@ -114,7 +131,8 @@ describe('I2: a pinned generation stays as it is while tools work on dist', () =
 /** The warnings of a call that name a directory which was set aside. */
 async function warnings(act: () => Promise<unknown>): Promise<string[]> {
   const seen: string[] = []
-  const listen = (warning: Error & { code?: string }): void => void (warning.code === 'WARMSWAP_SET_ASIDE' && seen.push(warning.message))
+  const listen = (warning: Error & { code?: string }): void =>
+    void (warning.code === 'WARMSWAP_SET_ASIDE' && seen.push(warning.message))
   // Warnings are emitted on the next tick.
   const nextTick = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
   await nextTick()
@@ -135,15 +153,22 @@ function setAside({ store }: Project): string[] {
 
 describe('a directory with files at the path of link', () => {
   test('is refused without adopt, and stays as it is', async ({ project }) => {
-    await expect(openBundles(project.store, { link: join(project.root, 'src') })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(/src'.*adopt: true/) })
+    await expect(openBundles(project.store, { link: join(project.root, 'src') })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(/src'.*adopt: true/),
+    })
     expect(readdirSync(join(project.root, 'src'))).toEqual(['main.js'])
     await expect(openBundles(project.store, { adopt: 'yes' as never })).rejects.toThrow(/options\.adopt/)
   })
 
-  test('is published and set aside with adopt: a warning and doctor name it, and nothing removes it', async ({ project }) => {
+  test('is published and set aside with adopt: a warning and doctor name it, and nothing removes it', async ({
+    project,
+  }) => {
     project.write('dist/main.js', 'by hand')
     let store: BundleStore | undefined
-    const seen = await warnings(async () => (store = await openBundles(project.store, { link: project.dist, adopt: true })))
+    const seen = await warnings(
+      async () => (store = await openBundles(project.store, { link: project.dist, adopt: true })),
+    )
     await using opened = store as BundleStore | undefined
     if (!opened) throw new Error('not opened')
     expect(readFileSync(join(project.dist, 'main.js'), 'utf8')).toBe('by hand')
@@ -155,7 +180,9 @@ describe('a directory with files at the path of link', () => {
     expect(more).toEqual([])
     expect(readFileSync(join(tree, 'main.js'), 'utf8')).toBe('by hand')
     expect(seen).toEqual([expect.stringContaining(tree)])
-    const report = execFileSync(process.execPath, [join(repository, 'dist/cli.js'), 'doctor', project.root], { encoding: 'utf8' })
+    const report = execFileSync(process.execPath, [join(repository, 'dist/cli.js'), 'doctor', project.root], {
+      encoding: 'utf8',
+    })
     expect(report).toContain(`set aside   ${tree}`)
   })
 
@@ -172,7 +199,10 @@ describe('a directory with files at the path of link', () => {
     await using store = await openBundles(project.store, { link: project.dist, adopt: true })
     replaceLink()
     expect(await warnings(async () => await publish(store, 'three'))).toHaveLength(1)
-    expect(setAside(project).map((tree) => readFileSync(join(tree, 'notes.txt'), 'utf8'))).toEqual(['by hand', 'by hand'])
+    expect(setAside(project).map((tree) => readFileSync(join(tree, 'notes.txt'), 'utf8'))).toEqual([
+      'by hand',
+      'by hand',
+    ])
   })
 
   test('keeps what another process writes into it during the adoption', async ({ project }) => {
@@ -191,7 +221,10 @@ describe('a directory with files at the path of link', () => {
     expect(written.filter((name) => !places.some((place) => place.has(name)))).toEqual([])
   })
 
-  test('on another filesystem than the store is kept beside the link, and the store names it', async ({ project, memory }) => {
+  test('on another filesystem than the store is kept beside the link, and the store names it', async ({
+    project,
+    memory,
+  }) => {
     const link = join(memory, 'dist')
     mkdirSync(link)
     writeFileSync(join(link, 'main.js'), 'by hand')
@@ -205,7 +238,9 @@ describe('a directory with files at the path of link', () => {
 
   test('a file that has the name of the temporary link is left alone', async ({ project }) => {
     project.write('.dist.warmswap', 'by hand')
-    await expect(openBundles(project.store, { link: project.dist })).rejects.toMatchObject({ message: expect.stringMatching(/\.dist\.warmswap' is in the way/) })
+    await expect(openBundles(project.store, { link: project.dist })).rejects.toMatchObject({
+      message: expect.stringMatching(/\.dist\.warmswap' is in the way/),
+    })
     expect(readFileSync(join(project.root, '.dist.warmswap'), 'utf8')).toBe('by hand')
   })
 })
@@ -213,24 +248,30 @@ describe('a directory with files at the path of link', () => {
 describe('a plain build with atomicOutDir()', () => {
   const isLink = ({ dist }: Project): boolean => lstatSync(dist).isSymbolicLink()
 
-  test('leaves a real directory that npm pack and cp find, and the next publish replaces it without ceremony', async ({ project }) => {
+  test('leaves a real directory that npm pack and cp find, and the next publish replaces it without ceremony', async ({
+    project,
+  }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'one')
-    expect(await warnings(async () => {
-      await build(plainVite(project, [atomicOutDir()]))
-      expect(isLink(project)).toBe(false)
-      expect(readFileSync(join(project.dist, 'main.js'), 'utf8')).toContain('plain build')
-      const { stdout } = await promisify(execFile)('npm', ['pack', '--dry-run', '--json'], { cwd: project.root })
-      expect(JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path)).toContain('dist/main.js')
-      cpSync(project.dist, join(project.root, 'copied'), { recursive: true })
-      await publish(store, 'two')
-    })).toEqual([])
+    expect(
+      await warnings(async () => {
+        await build(plainVite(project, [atomicOutDir()]))
+        expect(isLink(project)).toBe(false)
+        expect(readFileSync(join(project.dist, 'main.js'), 'utf8')).toContain('plain build')
+        const { stdout } = await promisify(execFile)('npm', ['pack', '--dry-run', '--json'], { cwd: project.root })
+        expect(JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path)).toContain('dist/main.js')
+        cpSync(project.dist, join(project.root, 'copied'), { recursive: true })
+        await publish(store, 'two')
+      }),
+    ).toEqual([])
     expect(isLink(project)).toBe(true)
     expect(readFileSync(join(project.dist, 'main.js'), 'utf8')).toBe('two')
     expect(setAside(project)).toEqual([])
   })
 
-  test('records a directory also where the link was removed before, and none that it did not make', async ({ project }) => {
+  test('records a directory also where the link was removed before, and none that it did not make', async ({
+    project,
+  }) => {
     await using store = await openBundles(project.store, { link: project.dist, adopt: true })
     await publish(store, 'one')
     rmSync(project.dist)
@@ -245,7 +286,9 @@ describe('a plain build with atomicOutDir()', () => {
     expect(setAside(project).map((tree) => readdirSync(tree))).toEqual([['notes.txt']])
   })
 
-  test('dist exists at every moment of 50 publishes and of switches between plain and published builds', { timeout: 60_000 }, async ({ project }) => {
+  test('dist exists at every moment of 50 publishes and of switches between plain and published builds', {
+    timeout: 60_000,
+  }, async ({ project }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'first')
     const watcher = start(process.execPath, [join(repository, '__test__/processes/bundles-stat.mjs'), project.dist])
@@ -276,7 +319,8 @@ test('ordinary users may write and remove what the link shows', async ({ project
   const uid = process.getuid?.() === 0 ? 65_534 : undefined
   if (uid !== undefined) execFileSync('chown', ['-R', `${uid}:${uid}`, project.root])
   execFileSync('chmod', ['755', project.root])
-  const act = 'const { rmSync, writeFileSync } = require("node:fs"); writeFileSync("dist/main.js", "mine"); rmSync("dist/assets", { recursive: true })'
+  const act =
+    'const { rmSync, writeFileSync } = require("node:fs"); writeFileSync("dist/main.js", "mine"); rmSync("dist/assets", { recursive: true })'
   const { status, stderr } = spawnSync(process.execPath, ['-e', act], { cwd: project.root, uid, encoding: 'utf8' })
   expect(stderr).toBe('')
   expect(status).toBe(0)

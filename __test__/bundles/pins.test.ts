@@ -36,7 +36,10 @@ function makeMemoryGroup(): MemoryGroup | undefined {
     }
     try {
       for (const [name, value] of Object.entries(limits)) writeFileSync(join(folder, name), value, { flag: 'r+' })
-      return { join: (pid) => writeFileSync(join(folder, 'cgroup.procs'), String(pid)), remove: () => rmdirSync(folder) }
+      return {
+        join: (pid) => writeFileSync(join(folder, 'cgroup.procs'), String(pid)),
+        remove: () => rmdirSync(folder),
+      }
     } catch {
       rmdirSync(folder)
     }
@@ -61,22 +64,35 @@ async function storeWithOne(folder: string): Promise<BundleStore> {
 }
 
 describe('I5: a pin ends with its holder', () => {
-  raceTest.for(['stop', 'kill'] as const)('%s() at a swept moment: held until its end, and not after it', { timeout: SWEEP_MS }, async (end, { race, tempRoot }) => {
-    await using store = await storeWithOne(tempRoot)
-    const holder = await race.start({ command: [process.execPath, program('bundles-holder.mjs'), store.root, 'stay'], ready: { line: /^holding/ } })
-    await sweepKills(race, `a pin, ${end}`, () => holder.restart('kill'), async () => {
-      const { number } = store.current() as Generation
-      await publish(store, { a: 'next' })
-      expect((await store.collect()).pinned, 'while it lives').toEqual([number])
-      await holder[end]()
-      expect((await store.collect()).pinned, 'after its end').toEqual([])
-    })
-  })
+  raceTest.for(['stop', 'kill'] as const)(
+    '%s() at a swept moment: held until its end, and not after it',
+    { timeout: SWEEP_MS },
+    async (end, { race, tempRoot }) => {
+      await using store = await storeWithOne(tempRoot)
+      const holder = await race.start({
+        command: [process.execPath, program('bundles-holder.mjs'), store.root, 'stay'],
+        ready: { line: /^holding/ },
+      })
+      await sweepKills(
+        race,
+        `a pin, ${end}`,
+        () => holder.restart('kill'),
+        async () => {
+          const { number } = store.current() as Generation
+          await publish(store, { a: 'next' })
+          expect((await store.collect()).pinned, 'while it lives').toEqual([number])
+          await holder[end]()
+          expect((await store.collect()).pinned, 'after its end').toEqual([])
+        },
+      )
+    },
+  )
 
   test.for(['exit', 'throw', 'leave a grandchild'])('%s', async (ending, { memory }) => {
     await using store = await storeWithOne(memory)
     const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, ending])
-    const grandchild = ending === 'leave a grandchild' ? Number((await child.line(/^grandchild/)).split(' ')[1]) : undefined
+    const grandchild =
+      ending === 'leave a grandchild' ? Number((await child.line(/^grandchild/)).split(' ')[1]) : undefined
     await child.line(/^holding 1$/)
     await publish(store, { a: '2' })
     await child.ended
@@ -85,21 +101,29 @@ describe('I5: a pin ends with its holder', () => {
     if (grandchild !== undefined) process.kill(grandchild)
   })
 
-  test.skipIf(memoryGroup === undefined)(`killed for want of memory${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`, async ({ memory }) => {
-    await using store = await storeWithOne(memory)
-    const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, 'eat memory'])
-    await child.line(/^holding 1$/)
-    memoryGroup?.join(child.pid)
-    await publish(store, { a: '2' })
-    expect(await survives(store)).toBe(true)
-    child.say('eat')
-    expect(await child.ended).toEqual({ code: null, signal: 'SIGKILL' })
-    expect(await survives(store)).toBe(false)
-  })
+  test.skipIf(memoryGroup === undefined)(
+    `killed for want of memory${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`,
+    async ({ memory }) => {
+      await using store = await storeWithOne(memory)
+      const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, 'eat memory'])
+      await child.line(/^holding 1$/)
+      memoryGroup?.join(child.pid)
+      await publish(store, { a: '2' })
+      expect(await survives(store)).toBe(true)
+      child.say('eat')
+      expect(await child.ended).toEqual({ code: null, signal: 'SIGKILL' })
+      expect(await survives(store)).toBe(false)
+    },
+  )
 
   test('out of heap', async ({ memory }) => {
     await using store = await storeWithOne(memory)
-    const child = start(process.execPath, ['--max-old-space-size=32', program('bundles-holder.mjs'), store.root, 'eat heap'])
+    const child = start(process.execPath, [
+      '--max-old-space-size=32',
+      program('bundles-holder.mjs'),
+      store.root,
+      'eat heap',
+    ])
     await child.line(/^holding 1$/)
     await publish(store, { a: '2' })
     child.say('eat')
@@ -120,23 +144,30 @@ describe('I5: a pin ends with its holder', () => {
     expect(await survives(store)).toBe(false)
   })
 
-  test.for(['terminate()', 'exit'])('a worker thread: %s; the share of another thread stays', async (ending, { memory }) => {
-    await using store = await storeWithOne(memory)
-    const worker = new Worker(program('bundles-holder.mjs'), { workerData: { root: store.root, ending: ending === 'exit' ? 'exit' : 'stay' } })
-    const ended = once(worker, 'exit')
-    expect(await once(worker, 'message')).toEqual(['holding 1'])
-    const ours = store.pin({ generation: 1 })
-    await publish(store, { a: '2' })
-    if (ending === 'terminate()') await worker.terminate()
-    await ended
-    expect(await survives(store)).toBe(true)
-    ours.release()
-    expect(await survives(store)).toBe(false)
-  })
+  test.for(['terminate()', 'exit'])(
+    'a worker thread: %s; the share of another thread stays',
+    async (ending, { memory }) => {
+      await using store = await storeWithOne(memory)
+      const worker = new Worker(program('bundles-holder.mjs'), {
+        workerData: { root: store.root, ending: ending === 'exit' ? 'exit' : 'stay' },
+      })
+      const ended = once(worker, 'exit')
+      expect(await once(worker, 'message')).toEqual(['holding 1'])
+      const ours = store.pin({ generation: 1 })
+      await publish(store, { a: '2' })
+      if (ending === 'terminate()') await worker.terminate()
+      await ended
+      expect(await survives(store)).toBe(true)
+      ours.release()
+      expect(await survives(store)).toBe(false)
+    },
+  )
 
   test('the stage of a terminated worker is swept', async ({ memory }) => {
     await using store = await storeWithOne(memory)
-    const worker = new Worker(program('bundles-holder.mjs'), { workerData: { root: store.root, ending: 'leave a stage' } })
+    const worker = new Worker(program('bundles-holder.mjs'), {
+      workerData: { root: store.root, ending: 'leave a stage' },
+    })
     await once(worker, 'message')
     expect((await store.collect()).sweptStages).toBe(0)
     await worker.terminate()
@@ -178,7 +209,10 @@ describe('hand-over: the child pins before the parent lets go', () => {
     await using store = await openBundles(join(memory, 'store'), { keep: 1 })
     for (const text of ['1', '2']) await publish(store, { a: text })
     const text = `import { takeOver } from 'warmswap'; const pins = [await takeOver(), await takeOver()]; console.log(pins.map((pin) => pin.generation.number).join()); process.exit()`
-    const child = spawn(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    const child = spawn(process.execPath, ['--input-type=module', '-e', text], {
+      cwd: repository,
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    })
     const output = once(child.stdout?.setEncoding('utf8') as NodeJS.EventEmitter, 'data')
     for (const generation of [2, 1]) {
       using pin = store.pin({ generation })
@@ -195,7 +229,10 @@ describe('hand-over: the child pins before the parent lets go', () => {
       const waiting = takeOver({ timeoutMs: Infinity }).catch(code)
       process.send('waiting')
       console.log(await waiting)`
-    const child = spawn(process.execPath, ['--input-type=module', '-e', text], { cwd: repository, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    const child = spawn(process.execPath, ['--input-type=module', '-e', text], {
+      cwd: repository,
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    })
     let output = ''
     child.stdout?.setEncoding('utf8').on('data', (part: string) => (output += part))
     child.on('message', (message) => message === 'waiting' && child.disconnect())
@@ -238,9 +275,17 @@ describe('I16: a module graph is of one generation', () => {
     'fail.mjs': `export const fail = () => { throw new Error('on purpose') }\n//# sourceMappingURL=fail.mjs.map`,
     'fail.mjs.map': JSON.stringify({ version: 3, sources: [`source-${marker}.ts`], names: [], mappings: 'AAAA' }),
   })
-  const whole = (marker: string): object => ({ part: marker, common: marker, json: marker, worker: marker, stack: `source-${marker}.ts` })
+  const whole = (marker: string): object => ({
+    part: marker,
+    common: marker,
+    json: marker,
+    worker: marker,
+    stack: `source-${marker}.ts`,
+  })
 
-  test('lazy chunks, CommonJS, JSON, worker entries and source maps, all loaded after three swaps', async ({ disk }) => {
+  test('lazy chunks, CommonJS, JSON, worker entries and source maps, all loaded after three swaps', async ({
+    disk,
+  }) => {
     await using store = await openBundles(join(disk, 'store'), { keep: 0 })
     await publish(store, graph('one'))
     const text = `
@@ -254,7 +299,9 @@ describe('I16: a module graph is of one generation', () => {
       const current = await import(store.pin().url('main.mjs'))
       console.log(JSON.stringify(await current.load()))
       process.exit()`
-    const child = start(process.execPath, ['--enable-source-maps', '--input-type=module', '-e', text], { cwd: repository })
+    const child = start(process.execPath, ['--enable-source-maps', '--input-type=module', '-e', text], {
+      cwd: repository,
+    })
     await child.line(/^loaded$/)
     for (const marker of ['two', 'three', 'four']) await publish(store, graph(marker))
     expect(await store.collect()).toMatchObject({ kept: [4], pinned: [1] })

@@ -21,15 +21,19 @@ if (!hasPython) console.warn('skipped: python3 is not installed, so the protocol
 
 async function publish(store: BundleStore, version: number): Promise<void> {
   const stage = await store.stage()
-  for (const name of ['one.txt', 'deep/two.txt', 'deep/three.txt']) await stage.write(name, `${version}\n${'x'.repeat(version % 7)}`)
+  for (const name of ['one.txt', 'deep/two.txt', 'deep/three.txt'])
+    await stage.write(name, `${version}\n${'x'.repeat(version % 7)}`)
   await stage.symlink('link', 'one.txt')
   await stage.publish()
 }
 
-const collect = (root: string): Record<string, number[]> => JSON.parse(execFileSync('python3', [program, 'collect', root], { encoding: 'utf8' }))
+const collect = (root: string): Record<string, number[]> =>
+  JSON.parse(execFileSync('python3', [program, 'collect', root], { encoding: 'utf8' }))
 
 describe.skipIf(!hasPython)('the protocol in another language', () => {
-  test('I1, I2, I3: a Python reader sees no torn, mixed or backward generation while we publish and it collects', async ({ store }) => {
+  test('I1, I2, I3: a Python reader sees no torn, mixed or backward generation while we publish and it collects', async ({
+    store,
+  }) => {
     await publish(store, 1)
     const reader = start('python3', [program, 'read', store.root, '3'])
     const until = Date.now() + 3_000
@@ -93,7 +97,15 @@ describe.skipIf(!hasPython)('the protocol in another language', () => {
 
   test('I7: what a killed publisher of ours leaves, the Python collector sweeps', async ({ store }) => {
     await publish(store, 1)
-    const child = start(process.execPath, ['--input-type=module', '-e', `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(store.root)}); const stage = await store.stage(); await stage.write('half', 'half'); console.log('staged'); setInterval(() => {}, 1000)`], { cwd: repository })
+    const child = start(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(store.root)}); const stage = await store.stage(); await stage.write('half', 'half'); console.log('staged'); setInterval(() => {}, 1000)`,
+      ],
+      { cwd: repository },
+    )
     await child.line(/staged/)
     collect(store.root)
     expect(readdirSync(join(store.root, 'stage')), 'a living writer keeps its stage').toHaveLength(1)

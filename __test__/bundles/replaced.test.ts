@@ -9,7 +9,10 @@ import { repository } from '../support/paths.js'
 import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
-const module = (build: string): Record<string, string> => ({ 'main.mjs': `export { build } from './part.mjs'`, 'part.mjs': `export const build = '${build}'` })
+const module = (build: string): Record<string, string> => ({
+  'main.mjs': `export { build } from './part.mjs'`,
+  'part.mjs': `export const build = '${build}'`,
+})
 const closed = (message: RegExp): object => ({ code: 'ERR_CLOSED', message: expect.stringMatching(message) })
 
 /** Another process opens the store at `root`, which it makes if need be, and publishes. */
@@ -25,32 +28,37 @@ function publishElsewhere(root: string, build: string): void {
 }
 
 describe('a store that was removed and made again', () => {
-  test.for(['this process', 'another process'])('by %s: modules are the new ones, and old pins are not current', async (by, { memory }) => {
-    const root = join(memory, 'store')
-    const first = await openBundles(root)
-    await publish(first, module('1'))
-    const old = first.pin()
-    expect(await import(old.url('main.mjs'))).toMatchObject({ build: '1' })
-    rmSync(root, { recursive: true })
-    if (by === 'another process') publishElsewhere(root, '2')
-    const second = await openBundles(root)
-    if (by === 'this process') await publish(second, module('2'))
-    using pin = second.pin()
-    expect(pin.generation.number).toBe(2)
-    expect(pin.url('main.mjs')).not.toBe(old.url('main.mjs'))
-    expect(await import(pin.url('main.mjs'))).toMatchObject({ build: '2' })
-    if (by === 'another process') expect(pin.generation.meta).toBe('2')
-    expect(old.isCurrent()).toBe(false)
-    expect(pin.isCurrent()).toBe(true)
-    expect(() => first.pin()).toThrow(expect.objectContaining(closed(/another one is in its place.*openBundles\(\) again/)))
-    // A further open finds the same store.
-    const third = await openBundles(root)
-    expect(third.current()?.number).toBe(2)
-    using same = third.pin()
-    expect(same.url('main.mjs')).toBe(pin.url('main.mjs'))
-    old.release()
-    for (const store of [first, second, third]) await store.close()
-  })
+  test.for(['this process', 'another process'])(
+    'by %s: modules are the new ones, and old pins are not current',
+    async (by, { memory }) => {
+      const root = join(memory, 'store')
+      const first = await openBundles(root)
+      await publish(first, module('1'))
+      const old = first.pin()
+      expect(await import(old.url('main.mjs'))).toMatchObject({ build: '1' })
+      rmSync(root, { recursive: true })
+      if (by === 'another process') publishElsewhere(root, '2')
+      const second = await openBundles(root)
+      if (by === 'this process') await publish(second, module('2'))
+      using pin = second.pin()
+      expect(pin.generation.number).toBe(2)
+      expect(pin.url('main.mjs')).not.toBe(old.url('main.mjs'))
+      expect(await import(pin.url('main.mjs'))).toMatchObject({ build: '2' })
+      if (by === 'another process') expect(pin.generation.meta).toBe('2')
+      expect(old.isCurrent()).toBe(false)
+      expect(pin.isCurrent()).toBe(true)
+      expect(() => first.pin()).toThrow(
+        expect.objectContaining(closed(/another one is in its place.*openBundles\(\) again/)),
+      )
+      // A further open finds the same store.
+      const third = await openBundles(root)
+      expect(third.current()?.number).toBe(2)
+      using same = third.pin()
+      expect(same.url('main.mjs')).toBe(pin.url('main.mjs'))
+      old.release()
+      for (const store of [first, second, third]) await store.close()
+    },
+  )
 
   test('before its first publish: the number goes on', async ({ memory }) => {
     const root = join(memory, 'store')
@@ -79,8 +87,15 @@ describe('a store whose folder is not there any more', () => {
     expect(() => store.pin()).toThrow(expect.objectContaining(gone))
     expect(() => store.pin({ generation: 1 })).toThrow(expect.objectContaining(gone))
     expect(pin.isCurrent()).toBe(false)
-    const late = [store.stage(), store.stage({ from: 'current', fenced: true }), store.collect(), store.rollback(1), store.ensure(async () => {}, { fingerprint: 'x' })]
-    for (const result of await Promise.allSettled(late)) expect(result).toMatchObject({ status: 'rejected', reason: gone })
+    const late = [
+      store.stage(),
+      store.stage({ from: 'current', fenced: true }),
+      store.collect(),
+      store.rollback(1),
+      store.ensure(async () => {}, { fingerprint: 'x' }),
+    ]
+    for (const result of await Promise.allSettled(late))
+      expect(result).toMatchObject({ status: 'rejected', reason: gone })
     await expect(stage.publish()).rejects.toMatchObject({ code: expect.stringMatching(/ERR_CLOSED|ERR_STAGE_CLOSED/) })
     expect(existsSync(root)).toBe(false)
     const again = await openBundles(how === 'removed' ? root : join(memory, 'moved'))
@@ -150,7 +165,9 @@ describe('what was changed inside the store', () => {
     expect(await store.verify()).toEqual({ ok: true, problems: [] })
   })
 
-  test('pin() rejects a generation that was emptied, also one that this process holds; an added file is served', async ({ memory }) => {
+  test('pin() rejects a generation that was emptied, also one that this process holds; an added file is served', async ({
+    memory,
+  }) => {
     await using store = await openBundles(join(memory, 'store'))
     const { path } = await publish(store, { a: '1', b: '2' })
     using held = store.pin()
@@ -158,10 +175,16 @@ describe('what was changed inside the store', () => {
     store.pin().release()
     store.pin({ generation: 1 }).release()
     rmSync(join(path, 'a'))
-    const corrupt = expect.objectContaining({ code: 'ERR_GENERATION_CORRUPT', message: expect.stringMatching(/verify\(\)/) })
+    const corrupt = expect.objectContaining({
+      code: 'ERR_GENERATION_CORRUPT',
+      message: expect.stringMatching(/verify\(\)/),
+    })
     expect(() => store.pin()).toThrow(corrupt)
     expect(() => store.pin({ generation: 1 })).toThrow(corrupt)
-    expect((await store.verify()).problems).toEqual([{ path: '.DS_Store', problem: 'extra' }, { path: 'a', problem: 'missing' }])
+    expect((await store.verify()).problems).toEqual([
+      { path: '.DS_Store', problem: 'extra' },
+      { path: 'a', problem: 'missing' },
+    ])
     held.release()
     expect(() => store.pin()).toThrow(corrupt)
     rmSync(path, { recursive: true })
@@ -170,7 +193,9 @@ describe('what was changed inside the store', () => {
     store.pin().release()
   })
 
-  test('an open falls back to a complete generation; ensure() builds again, and not for an added file', async ({ memory }) => {
+  test('an open falls back to a complete generation; ensure() builds again, and not for an added file', async ({
+    memory,
+  }) => {
     const root = join(memory, 'store')
     await using store = await openBundles(root, { keep: 3 })
     let builds = 0

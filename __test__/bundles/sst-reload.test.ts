@@ -5,7 +5,8 @@ import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 
-const example = (name: string): Promise<Record<string, any>> => import(pathToFileURL(join(repository, 'examples/sst-reload', name)).href)
+const example = (name: string): Promise<Record<string, any>> =>
+  import(pathToFileURL(join(repository, 'examples/sst-reload', name)).href)
 
 describe('examples/sst-reload', () => {
   test("today's way: overlapping builds leave everything but the bundle, and the server believes that it is built", async () => {

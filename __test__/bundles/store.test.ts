@@ -20,7 +20,9 @@ test('a published stage is what pin(), current() and list() say', async ({ disk 
   expect(readFileSync(pin.resolve('assets/deep/a.txt'), 'utf8')).toBe('a')
   expect(await import(pin.url('main.mjs'))).toMatchObject({ default: 1 })
   expect(pin.isCurrent()).toBe(true)
-  expect(JSON.parse(JSON.stringify(await store.list()))).toEqual([JSON.parse(JSON.stringify(published))].map(({ ...rest }) => rest))
+  expect(JSON.parse(JSON.stringify(await store.list()))).toEqual(
+    [JSON.parse(JSON.stringify(published))].map(({ ...rest }) => rest),
+  )
   expect(await store.verify()).toEqual({ ok: true, problems: [] })
   expect(readlinkSync(join(store.root, 'current'))).toBe('gens/000001/tree')
 })
@@ -68,7 +70,11 @@ test('ifChanged, expect, require, fenced and an empty stage', async ({ memory })
   await expect(late.publish({ require: ['main.mjs'] })).rejects.toMatchObject({ code: 'ERR_MISSING_ENTRY' })
   await expect(fast.publish()).rejects.toMatchObject({ code: 'ERR_EMPTY_STAGE' })
   await fast.write('a', 'fast')
-  expect(await fast.publish({ meta: { sha: 'x' }, fingerprint: 'f' })).toMatchObject({ number: 2, meta: { sha: 'x' }, fingerprint: 'f' })
+  expect(await fast.publish({ meta: { sha: 'x' }, fingerprint: 'f' })).toMatchObject({
+    number: 2,
+    meta: { sha: 'x' },
+    fingerprint: 'f',
+  })
   await expect(late.publish()).rejects.toMatchObject({ code: 'ERR_FENCED' })
   await expect(fast.write('b', '')).rejects.toMatchObject({ code: 'ERR_STAGE_CLOSED' })
   expect(store.current()?.number).toBe(2)
@@ -117,7 +123,9 @@ test('link adopts a directory and follows every publish', async ({ disk }) => {
   await publish(store, { 'index.html': 'new' })
   expect(readFileSync(join(disk, 'dist/index.html'), 'utf8')).toBe('new')
   symlinkSync('/nowhere', join(disk, 'foreign'))
-  await expect(openBundles(join(disk, 'third'), { link: join(disk, 'foreign') })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+  await expect(openBundles(join(disk, 'third'), { link: join(disk, 'foreign') })).rejects.toMatchObject({
+    code: 'ERR_INVALID_ARGUMENT',
+  })
 })
 
 test('watch tells of the last publish', async ({ disk }) => {
@@ -134,7 +142,9 @@ test('watch tells of the last publish', async ({ disk }) => {
   expect(seen.at(-1)).toBe(3)
 })
 
-test('I21: forty openers that want different settings and a loop of collections do not wait for each other', async ({ memory }) => {
+test('I21: forty openers that want different settings and a loop of collections do not wait for each other', async ({
+  memory,
+}) => {
   const root = join(memory, 'store')
   await using store = await openBundles(root)
   await publish(store, { a: '1' })
@@ -143,13 +153,17 @@ test('I21: forty openers that want different settings and a loop of collections 
     while (opening) await store.collect()
   })()
   // More than the addon has threads for what blocks (16, src/addon/runtime.rs).
-  const stores = await Promise.all(Array.from({ length: 40 }, (_, index) => openBundles(root, { keep: (index % 5) + 1 })))
+  const stores = await Promise.all(
+    Array.from({ length: 40 }, (_, index) => openBundles(root, { keep: (index % 5) + 1 })),
+  )
   opening = false
   await collecting
   for (const each of stores) await each.close()
 })
 
-test('a damaged head of an older generation: list() leaves it out, ensure() builds anew, verify() tells', async ({ memory }) => {
+test('a damaged head of an older generation: list() leaves it out, ensure() builds anew, verify() tells', async ({
+  memory,
+}) => {
   await using store = await openBundles(join(memory, 'store'), { keep: 3 })
   const build = async (stage: { write(path: string, data: string): Promise<void> }) => await stage.write('a', 'built')
   ;(await store.ensure(build, { fingerprint: 'one' })).release()

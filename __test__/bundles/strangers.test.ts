@@ -1,7 +1,17 @@
 /** Two users and one directory: a stranger's entries are read, and neither removed, renamed nor written to. Real users, by setpriv. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, cpSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBundles } from 'warmswap'
@@ -13,7 +23,12 @@ const STRANGER = 65_534
 const canRun = process.getuid?.() === 0 && spawnSync('setpriv', ['--version']).status === 0
 
 /** Runs a shell command as the stranger. */
-const asStranger = (command: string): string => execFileSync('setpriv', ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups', 'sh', '-ec', command], { encoding: 'utf8' })
+const asStranger = (command: string): string =>
+  execFileSync(
+    'setpriv',
+    ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups', 'sh', '-ec', command],
+    { encoding: 'utf8' },
+  )
 
 describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT RUN: needs root and setpriv)'}`, () => {
   let shared: string
@@ -24,7 +39,8 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     // The checkout can be in a folder that only root reads.
     project = makeTemp('/dev/shm')
     chmodSync(project, 0o755)
-    for (const part of ['dist', 'package.json']) cpSync(join(repository, part), join(project, 'node_modules/warmswap', part), { recursive: true })
+    for (const part of ['dist', 'package.json'])
+      cpSync(join(repository, part), join(project, 'node_modules/warmswap', part), { recursive: true })
   })
   afterAll(() => {
     for (const folder of [shared, project]) removeTemp(folder)
@@ -33,8 +49,13 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
   /** Runs a module as the stranger, or as this user; resolves with its output. */
   function node(text: string, { umask = '022', stranger = true } = {}): string {
     const command = `umask ${umask}; cd '${project}'; exec '${process.execPath}' --input-type=module -e "$TEXT"`
-    const args = stranger ? ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups', 'sh', '-ec', command] : ['--regid', String(STRANGER), '--keep-groups', 'sh', '-ec', command]
-    return execFileSync('setpriv', args, { encoding: 'utf8', env: { ...process.env, TEXT: `import { openBundles } from 'warmswap'; ${text}` } })
+    const args = stranger
+      ? ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups', 'sh', '-ec', command]
+      : ['--regid', String(STRANGER), '--keep-groups', 'sh', '-ec', command]
+    return execFileSync('setpriv', args, {
+      encoding: 'utf8',
+      env: { ...process.env, TEXT: `import { openBundles } from 'warmswap'; ${text}` },
+    })
   }
   const publishing = (root: string, contents: string): string =>
     `const store = await openBundles(${JSON.stringify(root)}); const stage = await store.stage(); await stage.write('a', '${contents}'); console.log((await stage.publish()).number); await store.close()`
@@ -49,15 +70,25 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     expect(readFileSync(pin.resolve('a'), 'utf8')).toBe('theirs')
     pin.release()
     expect(await store.verify()).toEqual({ ok: true, problems: [] })
-    const acts = [store.stage(), store.stage({ fenced: true }), store.collect(), store.rollback(1), store.ensure(async () => {}, { fingerprint: 'x' }), openBundles(root, { keep: 3 })]
-    for (const result of await Promise.allSettled(acts)) expect(result).toMatchObject({ status: 'rejected', reason: untrusted })
+    const acts = [
+      store.stage(),
+      store.stage({ fenced: true }),
+      store.collect(),
+      store.rollback(1),
+      store.ensure(async () => {}, { fingerprint: 'x' }),
+      openBundles(root, { keep: 3 }),
+    ]
+    for (const result of await Promise.allSettled(acts))
+      expect(result).toMatchObject({ status: 'rejected', reason: untrusted })
     expect(execFileSync('find', [root, '-printf', '%p %i %s %T@ %C@\n'], { encoding: 'utf8' })).toBe(before)
   })
 
   test('a directory that a stranger made first is not taken for our root', async () => {
     const root = join(shared, 'made-first')
     asStranger(`mkdir -m 777 '${root}'; ln -s /etc '${root}/trash'`)
-    await expect(openBundles(root)).rejects.toMatchObject({ code: expect.stringMatching(/ERR_UNTRUSTED|ERR_INVALID_ARGUMENT/) })
+    await expect(openBundles(root)).rejects.toMatchObject({
+      code: expect.stringMatching(/ERR_UNTRUSTED|ERR_INVALID_ARGUMENT/),
+    })
     expect(readdirSync(root)).toEqual(['trash'])
     asStranger(`rm '${root}/trash'`)
     await expect(openBundles(root)).rejects.toMatchObject({ code: 'ERR_UNTRUSTED' })
@@ -93,12 +124,23 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     const root = join(shared, 'open-directories')
     await using store = await openBundles(root, { keep: 0 })
     for (const name of ['trash', 'stage', 'owners', 'gens', 'pins']) chmodSync(join(root, name), 0o1777)
-    asStranger(`cd '${root}'; mkdir -p trash/x/y stage/x; touch trash/x/y/z owners/x; ln -s /etc trash/link; mkfifo owners/pipe; mkdir -p gens/000007/tree; touch pins/000007`)
+    asStranger(
+      `cd '${root}'; mkdir -p trash/x/y stage/x; touch trash/x/y/z owners/x; ln -s /etc trash/link; mkfifo owners/pipe; mkdir -p gens/000007/tree; touch pins/000007`,
+    )
     await publish(store, { a: '1' })
     await publish(store, { a: '2' })
     await store.collect()
     await (await openBundles(root)).close()
-    for (const path of ['trash/x/y/z', 'trash/link', 'stage/x', 'owners/x', 'owners/pipe', 'gens/000007', 'pins/000007']) expect(lstatSync(join(root, path)).uid, path).toBe(STRANGER)
+    for (const path of [
+      'trash/x/y/z',
+      'trash/link',
+      'stage/x',
+      'owners/x',
+      'owners/pipe',
+      'gens/000007',
+      'pins/000007',
+    ])
+      expect(lstatSync(join(root, path)).uid, path).toBe(STRANGER)
     expect(existsSync('/etc/passwd')).toBe(true)
     expect(await store.verify()).toEqual({ ok: true, problems: [] })
   })
@@ -111,7 +153,11 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     await using store = await openBundles(root)
     expect((await publish(store, { a: 'of root' })).number).toBe(2)
     await store.collect()
-    expect(node(`const store = await openBundles(${JSON.stringify(root)}); console.log((await store.verify()).ok, store.pin().generation.number); process.exit()`)).toBe('true 2\n')
+    expect(
+      node(
+        `const store = await openBundles(${JSON.stringify(root)}); console.log((await store.verify()).ok, store.pin().generation.number); process.exit()`,
+      ),
+    ).toBe('true 2\n')
   })
 
   test('a store that root made is read by others', async () => {
@@ -128,7 +174,9 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     chownSync(folder, 0, STRANGER)
     chmodSync(folder, 0o2775)
     const root = join(folder, 'store')
-    const numbers = [false, true, false, true].map((stranger, index) => node(publishing(root, String(index)), { umask: '002', stranger }).trim())
+    const numbers = [false, true, false, true].map((stranger, index) =>
+      node(publishing(root, String(index)), { umask: '002', stranger }).trim(),
+    )
     expect(numbers).toEqual(['1', '2', '3', '4'])
     rmSync(folder, { recursive: true })
   })

@@ -40,7 +40,11 @@ const test = base.extend<{ app: App }>({
         configFile: false,
         logLevel: 'silent',
         ...more,
-        build: { minify: false, rollupOptions: { input: join(disk, 'src/main.js'), output: { entryFileNames: '[name].js' } }, ...more.build },
+        build: {
+          minify: false,
+          rollupOptions: { input: join(disk, 'src/main.js'), output: { entryFileNames: '[name].js' } },
+          ...more.build,
+        },
         plugins: [more.plugins, atomicOutDir({ apply: 'always' })],
       }),
     }
@@ -83,14 +87,19 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(existsSync(join(app.root, '.warmswap'))).toBe(false)
   })
 
-  test("apply: 'watch': a plain build finds a real directory in place of the link, and the next published build replaces it", async ({ app }) => {
+  test("apply: 'watch': a plain build finds a real directory in place of the link, and the next published build replaces it", async ({
+    app,
+  }) => {
     const vite = await load()
     const isLink = (): boolean => lstatSync(join(app.root, 'dist')).isSymbolicLink()
     await vite.build(app.config())
     app.write('src/main.js', 'console.log("two")')
     const kept: string[] = []
     const look: Plugin = { name: 'look', renderStart: { order: 'pre', handler: () => void kept.push(app.output()) } }
-    const plain = (): InlineConfig => ({ ...app.config({ build: { emptyOutDir: false } }), plugins: [atomicOutDir(), look] })
+    const plain = (): InlineConfig => ({
+      ...app.config({ build: { emptyOutDir: false } }),
+      plugins: [atomicOutDir(), look],
+    })
     await vite.build({ ...plain(), build: { ...plain().build, write: false } })
     expect(isLink(), 'nothing is written').toBe(true)
     await vite.build(plain())
@@ -115,7 +124,9 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     const vite = await load()
     app.write('dist/old.js', 'old')
     let during = ''
-    await vite.build(app.config({ plugins: [{ name: 'look', writeBundle: () => void (during = app.output('old.js')) }] }))
+    await vite.build(
+      app.config({ plugins: [{ name: 'look', writeBundle: () => void (during = app.output('old.js')) }] }),
+    )
     expect(during).toBe('old')
     expect(existsSync(join(app.root, 'dist/old.js'))).toBe(false)
     expect(app.output()).toContain('one')
@@ -138,7 +149,11 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
       configResolved: (config) => void (outDir = join(config.root, config.build.outDir)),
       async closeBundle() {
         // As a plugin does that lets another program write.
-        await promisify(execFile)(process.execPath, ['-e', 'require("node:fs").writeFileSync(process.argv[1], "late")', join(outDir, 'late.txt')])
+        await promisify(execFile)(process.execPath, [
+          '-e',
+          'require("node:fs").writeFileSync(process.argv[1], "late")',
+          join(outDir, 'late.txt'),
+        ])
       },
     }
     await vite.build(app.config({ plugins: [late] }))
@@ -157,7 +172,12 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
         ssr: { build: { outDir: 'dist/server', rollupOptions: { input: join(app.root, 'src/server.js') } } },
       },
     })
-    config.plugins = [atomicOutDir({ apply: 'always', onPublish: (store) => published.push(readdirSync(store.current()?.path ?? '').sort()) })]
+    config.plugins = [
+      atomicOutDir({
+        apply: 'always',
+        onPublish: (store) => published.push(readdirSync(store.current()?.path ?? '').sort()),
+      }),
+    ]
     const builder = await vite.createBuilder(config, null)
     await builder.buildApp()
     expect(published).toEqual([['client', 'server']])
@@ -180,7 +200,8 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
       save()
       await seen.finally(() => clearInterval(again))
     }
-    const failure = (): Promise<void> => new Promise((resolve) => watcher.on('event', ({ code }) => void (code === 'ERROR' && resolve())))
+    const failure = (): Promise<void> =>
+      new Promise((resolve) => watcher.on('event', ({ code }) => void (code === 'ERROR' && resolve())))
     try {
       await first
       expect(app.output()).toContain('one')
@@ -199,13 +220,21 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(await generations(app)).toHaveLength(2)
   })
 
-  test('watch: the environments of an app are published together, after the first builds and after an edit', async ({ app }) => {
+  test('watch: the environments of an app are published together, after the first builds and after an edit', async ({
+    app,
+  }) => {
     const vite = await load()
     app.write('src/shared.js', 'export const version = "one"')
-    for (const name of ['main', 'server']) app.write(`src/${name}.js`, 'import { version } from "./shared.js"; console.log(version)')
+    for (const name of ['main', 'server'])
+      app.write(`src/${name}.js`, 'import { version } from "./shared.js"; console.log(version)')
     const published: string[] = []
     const config = app.config({
-      builder: { buildApp: async (builder) => void (watchers = await Promise.all(Object.values(builder.environments).map((environment) => builder.build(environment)))) },
+      builder: {
+        buildApp: async (builder) =>
+          void (watchers = await Promise.all(
+            Object.values(builder.environments).map((environment) => builder.build(environment)),
+          )),
+      },
       build: { watch: {} },
       environments: {
         client: { build: { outDir: 'dist/client' } },
@@ -214,7 +243,11 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     })
     let watchers: unknown[] = []
     const versionOf = (file: string): string => /"(one|two)"/.exec(app.output(file))?.[1] ?? 'none'
-    config.plugins = [atomicOutDir({ onPublish: () => published.push(`${versionOf('client/main.js')} ${versionOf('server/server.js')}`) })]
+    config.plugins = [
+      atomicOutDir({
+        onPublish: () => published.push(`${versionOf('client/main.js')} ${versionOf('server/server.js')}`),
+      }),
+    ]
     await (await vite.createBuilder(config, null)).buildApp()
     try {
       await expect.poll(() => published, { timeout: 20_000 }).toEqual(['one one'])

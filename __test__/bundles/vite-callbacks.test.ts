@@ -19,7 +19,13 @@ describe.each(versions)('$name', ({ package: name }) => {
     writeFileSync(join(root, 'index.html'), '<script type="module" src="/main.js"></script>')
     writeFileSync(join(root, 'main.js'), `console.log('${text}')`)
   }
-  const config = (root: string, build: object) => ({ root, build, configFile: false as const, logLevel: 'silent' as const, plugins: [atomicOutDir({ apply: 'always', onPublish: fail })] })
+  const config = (root: string, build: object) => ({
+    root,
+    build,
+    configFile: false as const,
+    logLevel: 'silent' as const,
+    plugins: [atomicOutDir({ apply: 'always', onPublish: fail })],
+  })
 
   test('a plain build rejects, and what it made is published', async ({ disk }) => {
     const vite = (await import(name)) as Vite
@@ -41,7 +47,9 @@ describe.each(versions)('$name', ({ package: name }) => {
       const watcher = (await vite.build(given)) as Rolldown.RolldownWatcher
       await expect.poll(() => published, { timeout: 10_000 }).toBe(1)
       let round = 0
-      await expect.poll(() => (write(disk, `round ${(round += 1)}`), published), { timeout: 10_000, interval: 300 }).toBeGreaterThan(1)
+      await expect
+        .poll(() => (write(disk, `round ${(round += 1)}`), published), { timeout: 10_000, interval: 300 })
+        .toBeGreaterThan(1)
       await watcher.close()
     })
     expect(seen.uncaught).toEqual([])

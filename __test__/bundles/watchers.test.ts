@@ -22,7 +22,10 @@ function chokidar(load: () => Promise<unknown>, target: 'file' | 'folder'): Watc
   return async (root, changed) => {
     const module = (await load()) as typeof chokidar5 & { default?: typeof chokidar5 }
     const { watch } = module.default ?? module
-    const options = { ignoreInitial: true, ignored: (path: string) => /\/(gens|pins|owners|stage|trash)(\/|$)/.test(path) }
+    const options = {
+      ignoreInitial: true,
+      ignored: (path: string) => /\/(gens|pins|owners|stage|trash)(\/|$)/.test(path),
+    }
     const watcher = watch(target === 'file' ? join(root, 'current.json') : root, options)
     watcher.on('all', (_event: string, path: string) => isMirror(path) && changed())
     await once(watcher as never, 'ready')
@@ -40,7 +43,11 @@ const watchers: [string, Watch][] = [
   [
     '@parcel/watcher, folder',
     async (root, changed) => {
-      const subscription = await parcel.subscribe(root, (_error, events) => events.some(({ path }) => isMirror(path)) && changed(), { ignore: bundleIgnores(root) })
+      const subscription = await parcel.subscribe(
+        root,
+        (_error, events) => events.some(({ path }) => isMirror(path)) && changed(),
+        { ignore: bundleIgnores(root) },
+      )
       return () => subscription.unsubscribe()
     },
   ],
@@ -95,9 +102,13 @@ describe('I15: watchers on current.json', () => {
     for (let round = 0; round < 20; round += 1) {
       const link = join(disk, `link-${round}`)
       const store = await openBundles(join(disk, `store-${round}`), { link })
-      const named = (): boolean => existsSync(join(store.root, 'current.json')) && JSON.parse(readFileSync(join(store.root, 'current.json'), 'utf8')).number === 1
+      const named = (): boolean =>
+        existsSync(join(store.root, 'current.json')) &&
+        JSON.parse(readFileSync(join(store.root, 'current.json'), 'utf8')).number === 1
       let watcher: ReturnType<typeof watchFs> | undefined
-      const found = new Promise<boolean>((resolve) => (watcher = watchFs(store.root, () => named() && resolve(existsSync(join(link, 'main.mjs'))))))
+      const found = new Promise<boolean>(
+        (resolve) => (watcher = watchFs(store.root, () => named() && resolve(existsSync(join(link, 'main.mjs'))))),
+      )
       await publish(store, 1)
       expect(await found).toBe(true)
       watcher?.close()
@@ -107,11 +118,19 @@ describe('I15: watchers on current.json', () => {
 })
 
 describe('pin.url()', () => {
-  const program = (root: string): string[] => ['--input-type=module', '-e', `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(root)}); try { console.log(store.pin().url('main.mjs')) } catch (error) { console.log(error.code) }`]
+  const program = (root: string): string[] => [
+    '--input-type=module',
+    '-e',
+    `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(root)}); try { console.log(store.pin().url('main.mjs')) } catch (error) { console.log(error.code) }`,
+  ]
 
   test('I16: it refuses to work under --preserve-symlinks, which would mix generations', async ({ store }) => {
     await publish(store, 1)
-    const urls = await Promise.all([[], ['--preserve-symlinks'], ['--preserve-symlinks-main']].map(async (flags) => (await run(process.execPath, [...flags, ...program(store.root)])).stdout.trim()))
+    const urls = await Promise.all(
+      [[], ['--preserve-symlinks'], ['--preserve-symlinks-main']].map(async (flags) =>
+        (await run(process.execPath, [...flags, ...program(store.root)])).stdout.trim(),
+      ),
+    )
     expect(urls[0]).toMatch(/^file:.*\/gens\/000001\/tree\/main\.mjs$/)
     expect(urls.slice(1)).toEqual(['ERR_UNSUPPORTED', 'ERR_UNSUPPORTED'])
   })

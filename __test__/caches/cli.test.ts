@@ -10,7 +10,10 @@ import { digest, makeTree, noise } from '../support/trees.js'
 
 const program = join(repository, 'dist/cli.js')
 
-async function cli(args: string[], env: Record<string, string> = {}): Promise<{ code: number | null; out: string; errors: string }> {
+async function cli(
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number | null; out: string; errors: string }> {
   const child = start(process.execPath, [program, 'cache', ...args], { env })
   const { code } = await child.ended
   return { code, out: child.lines.join('\n'), errors: child.stderr() }
@@ -26,17 +29,28 @@ describe('a folder', () => {
     const saved = await cli(['save', tree, ...store, '--json'])
     expect(saved.code).toBe(0)
     expect(JSON.parse(saved.out)).toMatchObject({ outcome: 'uploaded' })
-    expect(await cli(['save', tree, ...store])).toMatchObject({ code: 0, out: expect.stringMatching(/^unchanged in \d+ ms\n {2}files/) })
+    expect(await cli(['save', tree, ...store])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^unchanged in \d+ ms\n {2}files/),
+    })
     expect((await cli(['restore', into, ...store])).code).toBe(0)
     expect(digest(into)).toEqual(digest(tree))
     writeFileSync(join(into, 'mine'), 'mine')
-    expect(await cli(['restore', into, ...store])).toMatchObject({ code: 6, out: expect.stringMatching(/^target-not-empty/) })
+    expect(await cli(['restore', into, ...store])).toMatchObject({
+      code: 6,
+      out: expect.stringMatching(/^target-not-empty/),
+    })
     expect((await cli(['restore', into, ...store, '--mode', 'merge'])).code).toBe(0)
     expect((await cli(['save', join(memory, 'absent'), ...store])).code).toBe(6)
     const found = JSON.parse((await cli(['inspect', ...store, '--json'])).out)
     expect(found).toMatchObject({ outcome: 'found', files: expect.any(Number), producer: { tool: 'warmswap' } })
     expect(await cli(['prune', ...store])).toMatchObject({ code: 0, out: expect.stringMatching(/^pruned/) })
-    expect(JSON.parse((await cli(['probe', '--store', store[1]!, '--json'])).out)).toMatchObject({ outcome: 'probed', writable: true, ranged: true, conditionalPut: true })
+    expect(JSON.parse((await cli(['probe', '--store', store[1]!, '--json'])).out)).toMatchObject({
+      outcome: 'probed',
+      writable: true,
+      ranged: true,
+      conditionalPut: true,
+    })
     expect((await cli(['save', tree, ...store, '--read-only'])).code).toBe(3)
     writeFileSync(join(memory, 'store/site/current.json'), 'nonsense')
     expect((await cli(['restore', into, ...store, '--mode', 'replace'])).code).toBe(5)
@@ -45,10 +59,16 @@ describe('a folder', () => {
 
   test('store, key and signature from the environment', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
-    const env = { WARMSWAP_STORE: `file://${join(memory, 'store')}`, WARMSWAP_KEY: 'site', WARMSWAP_HMAC_KEY: 'a secret of 16 bytes or more' }
+    const env = {
+      WARMSWAP_STORE: `file://${join(memory, 'store')}`,
+      WARMSWAP_KEY: 'site',
+      WARMSWAP_HMAC_KEY: 'a secret of 16 bytes or more',
+    }
     expect((await cli(['save', tree], env)).code).toBe(0)
     expect((await cli(['restore', join(memory, 'into')], env)).code).toBe(0)
-    expect((await cli(['restore', join(memory, 'other')], { ...env, WARMSWAP_HMAC_KEY: 'another secret of 16 bytes' })).code).toBe(5)
+    expect(
+      (await cli(['restore', join(memory, 'other')], { ...env, WARMSWAP_HMAC_KEY: 'another secret of 16 bytes' })).code,
+    ).toBe(5)
   })
 
   test('wrong arguments are exit code 2, and what they say holds no secret', async ({ memory }) => {
@@ -56,15 +76,26 @@ describe('a folder', () => {
     const into = join(memory, 'into')
     const url = `s3://bucket/prefix?secretAccessKey=${encodeURIComponent(SECRET_ACCESS_KEY)}`
     const wrong = [
-      ['frobnicate', ...store], [], ['restore', '/', ...store], ['restore', into, '--key', 'site'], ['restore', ...store], ['restore', into, '--store', store[1]!],
-      ['restore', into, 'another', ...store], ['inspect', into, ...store], ['save', into, ...store, '--preset', 'npm'], ['prune', ...store, '--keep', 'two'],
-      ['restore', into, '--store', url, '--key', 'site', '--bogus'], ['restore', into, '--store', url, '--key', 'site'], ['restore', into, '--store', 's3://bucket/%zz', '--key', 'site'],
+      ['frobnicate', ...store],
+      [],
+      ['restore', '/', ...store],
+      ['restore', into, '--key', 'site'],
+      ['restore', ...store],
+      ['restore', into, '--store', store[1]!],
+      ['restore', into, 'another', ...store],
+      ['inspect', into, ...store],
+      ['save', into, ...store, '--preset', 'npm'],
+      ['prune', ...store, '--keep', 'two'],
+      ['restore', into, '--store', url, '--key', 'site', '--bogus'],
+      ['restore', into, '--store', url, '--key', 'site'],
+      ['restore', into, '--store', 's3://bucket/%zz', '--key', 'site'],
     ]
     for (const args of wrong) {
       const { code, out, errors } = await cli(args)
       expect(code, args.join(' ')).toBe(2)
       expect(errors, args.join(' ')).not.toContain('    at ')
-      for (const secret of [SECRET_ACCESS_KEY, encodeURIComponent(SECRET_ACCESS_KEY)]) expect(out + errors).not.toContain(secret)
+      for (const secret of [SECRET_ACCESS_KEY, encodeURIComponent(SECRET_ACCESS_KEY)])
+        expect(out + errors).not.toContain(secret)
     }
     expect(readdirSync(memory)).toEqual([])
     expect((await cli(['--help'])).code).toBe(0)
@@ -91,9 +122,16 @@ describe('a store in trouble', () => {
   afterAll(() => server.stop())
 
   const env = { AWS_ACCESS_KEY_ID: 'AKIA', AWS_SECRET_ACCESS_KEY: SECRET_ACCESS_KEY }
-  const at = (endpoint: string): string[] => ['--store', `s3://bucket/cli?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`, '--key', 'site']
+  const at = (endpoint: string): string[] => [
+    '--store',
+    `s3://bucket/cli?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`,
+    '--key',
+    'site',
+  ]
 
-  test('a store that cannot be reached is exit code 4 for every command, and silence is 4 at the deadline', async ({ memory }) => {
+  test('a store that cannot be reached is exit code 4 for every command, and silence is 4 at the deadline', async ({
+    memory,
+  }) => {
     const tree = makeTree(join(memory, 'tree'))
     for (const args of [['restore', join(memory, 'into')], ['save', tree], ['inspect'], ['prune'], ['probe']]) {
       const { code, out } = await cli([...args, ...at('http://127.0.0.1:1').slice(0, args[0] === 'probe' ? 2 : 4)], env)
@@ -102,27 +140,38 @@ describe('a store in trouble', () => {
     }
     server.fault = { when: () => true, what: 'stall-after-accept' }
     for (const command of ['inspect', 'probe']) {
-      expect(await cli([command, ...at(server.endpoint).slice(0, command === 'probe' ? 2 : 4), '--deadline-ms', '500'], env)).toMatchObject({ code: 4, out: expect.stringMatching(/^timeout/) })
+      expect(
+        await cli([command, ...at(server.endpoint).slice(0, command === 'probe' ? 2 : 4), '--deadline-ms', '500'], env),
+      ).toMatchObject({ code: 4, out: expect.stringMatching(/^timeout/) })
     }
     server.fault = { when: () => true, what: 'denied' }
     expect((await cli(['inspect', ...at(server.endpoint)], env)).code).toBe(1)
     server.fault = undefined
   })
 
-  test.for([['SIGINT', 130], ['SIGTERM', 143]] as const)('%s in the middle of an upload aborts it: no part stays, the key is as it was', async ([name, code], { memory }) => {
-    const tree = makeTree(join(memory, 'tree'))
-    writeFileSync(join(tree, 'noise'), noise(24 << 20))
-    const arrived = new Promise<void>((resolve) => {
-      server.fault = { when: ({ query }) => (query.get('partNumber') === '2' ? (resolve(), true) : false), what: 'stall-after-accept' }
-    })
-    const child = start(process.execPath, [program, 'cache', 'save', tree, ...at(server.endpoint)], { env })
-    await arrived
-    server.requests.length = 0
-    child.process.kill(name)
-    expect((await child.ended).code).toBe(code)
-    expect(child.lines[0]).toMatch(/^aborted/)
-    await expect.poll(() => server.requests.map(({ method }) => method), { timeout: 10_000 }).toContain('DELETE')
-    expect([...server.objects.keys()].filter((path) => path.startsWith('cli/site'))).toEqual([])
-    server.fault = undefined
-  })
+  test.for([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)(
+    '%s in the middle of an upload aborts it: no part stays, the key is as it was',
+    async ([name, code], { memory }) => {
+      const tree = makeTree(join(memory, 'tree'))
+      writeFileSync(join(tree, 'noise'), noise(24 << 20))
+      const arrived = new Promise<void>((resolve) => {
+        server.fault = {
+          when: ({ query }) => (query.get('partNumber') === '2' ? (resolve(), true) : false),
+          what: 'stall-after-accept',
+        }
+      })
+      const child = start(process.execPath, [program, 'cache', 'save', tree, ...at(server.endpoint)], { env })
+      await arrived
+      server.requests.length = 0
+      child.process.kill(name)
+      expect((await child.ended).code).toBe(code)
+      expect(child.lines[0]).toMatch(/^aborted/)
+      await expect.poll(() => server.requests.map(({ method }) => method), { timeout: 10_000 }).toContain('DELETE')
+      expect([...server.objects.keys()].filter((path) => path.startsWith('cli/site'))).toEqual([])
+      server.fault = undefined
+    },
+  )
 })

@@ -20,30 +20,43 @@ function fail(code: string, times: number): () => number {
   server.intercept = ({ method, url }, response) => {
     if (method !== 'POST' || !/[?&]uploadId=/.test(url!) || count >= times) return false
     count += 1
-    response.writeHead(200, { 'content-type': 'application/xml' }).end(`<?xml version="1.0" encoding="UTF-8"?>\n\n<Error><Code>${code}</Code><Message>We encountered an internal error.</Message></Error>`)
+    response
+      .writeHead(200, { 'content-type': 'application/xml' })
+      .end(
+        `<?xml version="1.0" encoding="UTF-8"?>\n\n<Error><Code>${code}</Code><Message>We encountered an internal error.</Message></Error>`,
+      )
     return true
   }
   return () => count
 }
 
 describe('a completion that is answered 200 with an error inside', () => {
-  test('is sent again; what stays is the outcome, not the answer to tidying up', { timeout: 60_000 }, async ({ memory }) => {
+  test('is sent again; what stays is the outcome, not the answer to tidying up', { timeout: 60_000 }, async ({
+    memory,
+  }) => {
     const tree = join(memory, 'tree')
     mkdirSync(tree)
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
     let site = 0
-    const snapshot = () => openCache(server.store('completion')).snapshot({ key: `site-${(site += 1)}`, from: tree, deadlineMs: 20_000 })
+    const snapshot = () =>
+      openCache(server.store('completion')).snapshot({ key: `site-${(site += 1)}`, from: tree, deadlineMs: 20_000 })
     for (const code of ['InternalError', 'SlowDown']) {
       const once = fail(code, 1)
       expect(await snapshot(), code).toMatchObject({ outcome: 'uploaded' })
       expect(once()).toBe(1)
       const always = fail(code, Infinity)
-      expect(await snapshot(), code).toMatchObject({ outcome: 'unavailable', reason: expect.stringContaining(`200 ${code}`) })
+      expect(await snapshot(), code).toMatchObject({
+        outcome: 'unavailable',
+        reason: expect.stringContaining(`200 ${code}`),
+      })
       expect(always(), 'as often as attempts says').toBe(3)
     }
     // One that no repetition helps.
     const invalid = fail('InvalidPart', Infinity)
-    expect(await snapshot()).toMatchObject({ outcome: 'unavailable', reason: expect.stringContaining('200 InvalidPart') })
+    expect(await snapshot()).toMatchObject({
+      outcome: 'unavailable',
+      reason: expect.stringContaining('200 InvalidPart'),
+    })
     expect(invalid()).toBe(1)
   })
 })

@@ -11,14 +11,20 @@ import { noise } from '../support/trees.js'
 /** More than the runtime has threads for work that blocks. */
 const CROWD = 20
 
-test('I2: twenty restores from a folder at once are all restored (sixteen waited for each other until their deadlines)', async ({ memory }) => {
+test('I2: twenty restores from a folder at once are all restored (sixteen waited for each other until their deadlines)', async ({
+  memory,
+}) => {
   const tree = join(memory, 'tree')
   mkdirSync(tree)
   // Several parts of 8 MiB, one at a time: a restore waits for parts while it decodes.
   writeFileSync(join(tree, 'large'), noise(40 << 20))
   const cache = openCache(`file://${join(memory, 'store')}`)
   expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
-  const results = await Promise.all(Array.from({ length: CROWD }, (_, index) => cache.restore({ key: 'site', into: join(memory, `into-${index}`), concurrency: 1, deadlineMs: 40_000 })))
+  const results = await Promise.all(
+    Array.from({ length: CROWD }, (_, index) =>
+      cache.restore({ key: 'site', into: join(memory, `into-${index}`), concurrency: 1, deadlineMs: 40_000 }),
+    ),
+  )
   expect(results.map(({ outcome }) => outcome)).toEqual(Array.from({ length: CROWD }, () => 'restored'))
 })
 
@@ -31,7 +37,9 @@ test('I5: a publish does not wait for snapshots that wait for their trees to res
   const cache = openCache('memory:')
   const outcomes: string[] = []
   for (let index = 0; index < CROWD; index += 1) {
-    void cache.snapshot({ key: `site-${index}`, from: tree, quietMs: 50_000, deadlineMs: 59_000, signal: over.signal }).then(({ outcome }) => outcomes.push(outcome))
+    void cache
+      .snapshot({ key: `site-${index}`, from: tree, quietMs: 50_000, deadlineMs: 59_000, signal: over.signal })
+      .then(({ outcome }) => outcomes.push(outcome))
   }
   const store = await openBundles(join(memory, 'bundles'))
   const stage = await store.stage()

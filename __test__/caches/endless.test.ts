@@ -32,7 +32,11 @@ afterEach(() => {
 type Told = { outcome: string; reason?: string }
 
 /** Runs a call whose answers are endless where `matches` says so; checks time, bytes and that the connection is closed. */
-async function endless(matches: (request: IncomingMessage) => boolean, answer: (response: ServerResponse) => boolean, call: () => Promise<Told>): Promise<Told> {
+async function endless(
+  matches: (request: IncomingMessage) => boolean,
+  answer: (response: ServerResponse) => boolean,
+  call: () => Promise<Told>,
+): Promise<Told> {
   server.intercept = (request, response) => matches(request) && answer(response)
   resetTaken()
   const started = performance.now()
@@ -49,7 +53,10 @@ async function endless(matches: (request: IncomingMessage) => boolean, answer: (
 function without(status: number | undefined, framing: Framing): (response: ServerResponse) => boolean {
   return (response) => {
     makeEndless(response, framing)
-    if (status !== undefined) response.writeHead(status, { 'content-type': 'application/xml', etag: '"e"' }).end('<?xml version="1.0"?><Error><Code>Endless</Code>')
+    if (status !== undefined)
+      response
+        .writeHead(status, { 'content-type': 'application/xml', etag: '"e"' })
+        .end('<?xml version="1.0"?><Error><Code>Endless</Code>')
     return status !== undefined
   }
 }
@@ -71,8 +78,15 @@ describe('C4: answers that do not end', () => {
   test('an error is reported by its status, for every form of length', { timeout: 60_000 }, async ({ memory }) => {
     const { cache, into } = await published(memory, 'errors')
     for (const framing of FRAMINGS) {
-      for (const [status, outcome] of [[403, 'denied'], [404, 'miss'], [500, 'unavailable'], [400, 'unavailable']] as const) {
-        const told = await endless(isGet, without(status, framing), () => cache.restore({ key: 'site', into, ...budget }))
+      for (const [status, outcome] of [
+        [403, 'denied'],
+        [404, 'miss'],
+        [500, 'unavailable'],
+        [400, 'unavailable'],
+      ] as const) {
+        const told = await endless(isGet, without(status, framing), () =>
+          cache.restore({ key: 'site', into, ...budget }),
+        )
         expect(told, `${framing} ${status}`).toMatchObject({ outcome })
       }
     }
@@ -86,39 +100,58 @@ describe('C4: answers that do not end', () => {
       return cache.snapshot({ key: 'site', from: tree, ...budget })
     }
     for (const framing of FRAMINGS) {
-      expect(await endless(isPut, without(undefined, framing), snapshot), framing).toMatchObject({ outcome: 'uploaded' })
+      expect(await endless(isPut, without(undefined, framing), snapshot), framing).toMatchObject({
+        outcome: 'uploaded',
+      })
       expect(await endless(isPointerPut, without(403, framing), snapshot), framing).toMatchObject({ outcome: 'denied' })
     }
     const deletes = ({ method }: IncomingMessage): boolean => method === 'DELETE'
-    expect(await endless(deletes, without(403, 'chunked'), () => cache.remove('site', budget))).toMatchObject({ outcome: 'denied' })
+    expect(await endless(deletes, without(403, 'chunked'), () => cache.remove('site', budget))).toMatchObject({
+      outcome: 'denied',
+    })
   })
 
   test('what has to be read has a limit, which the reason names', { timeout: 60_000 }, async ({ memory }) => {
     const { cache, tree, into } = await published(memory, 'pages')
     for (const framing of FRAMINGS) {
       const page = await endless(isList, without(200, framing), () => cache.prune({ key: 'site', ...budget }))
-      expect(page, framing).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('more than 8388608 bytes') })
-      expect(await endless(isList, without(403, framing), () => cache.prune({ key: 'site', ...budget }))).toMatchObject({ outcome: 'denied' })
+      expect(page, framing).toMatchObject({
+        outcome: 'corrupt',
+        reason: expect.stringContaining('more than 8388608 bytes'),
+      })
+      expect(await endless(isList, without(403, framing), () => cache.prune({ key: 'site', ...budget }))).toMatchObject(
+        { outcome: 'denied' },
+      )
       const pointer = await endless(isGet, without(200, framing), () => cache.restore({ key: 'site', into, ...budget }))
       expect(pointer, framing).toMatchObject({ outcome: 'corrupt' })
-      const blob = await endless(isBlob, without(undefined, framing), () => cache.restore({ key: 'site', into, ...budget }))
+      const blob = await endless(isBlob, without(undefined, framing), () =>
+        cache.restore({ key: 'site', into, ...budget }),
+      )
       expect(blob, framing).toMatchObject({ outcome: 'corrupt' })
     }
     // In several parts, so that S3's own answers are read.
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
     const begins = ({ method, url }: IncomingMessage): boolean => method === 'POST' && /[?&]uploads/.test(url!)
-    const begun = await endless(begins, without(200, 'chunked'), () => cache.snapshot({ key: 'site', from: tree, ...budget }))
+    const begun = await endless(begins, without(200, 'chunked'), () =>
+      cache.snapshot({ key: 'site', from: tree, ...budget }),
+    )
     expect(begun).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('more than 65536 bytes') })
   })
 
-  test('an answer that trickles in ends with the idle time, or with the deadline where it is needed', { timeout: 60_000 }, async ({ memory }) => {
+  test('an answer that trickles in ends with the idle time, or with the deadline where it is needed', {
+    timeout: 60_000,
+  }, async ({ memory }) => {
     const { cache, into } = await published(memory, 'slow')
     server.intercept = (request, response) => isGet(request) && (trickle(response, 403, 20), true)
     const started = performance.now()
-    expect(await cache.restore({ key: 'site', into, ...budget, deadlineMs: 30_000, idleMs: 300 })).toMatchObject({ outcome: 'denied' })
+    expect(await cache.restore({ key: 'site', into, ...budget, deadlineMs: 30_000, idleMs: 300 })).toMatchObject({
+      outcome: 'denied',
+    })
     expect(performance.now() - started).toBeLessThan(10_000)
     server.intercept = (request, response) => isList(request) && (trickle(response, 200, 20), true)
-    expect(await cache.prune({ key: 'site', ...budget, deadlineMs: 1000, idleMs: 300 })).toMatchObject({ outcome: 'timeout' })
+    expect(await cache.prune({ key: 'site', ...budget, deadlineMs: 1000, idleMs: 300 })).toMatchObject({
+      outcome: 'timeout',
+    })
   })
 
   test('a list whose pages never end', { timeout: 60_000 }, async ({ memory }) => {
@@ -129,7 +162,11 @@ describe('C4: answers that do not end', () => {
     server.intercept = (request, response) => {
       if (!isList(request)) return false
       pages += 1
-      response.writeHead(200, { 'content-type': 'application/xml' }).end(`<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>${pages}</NextContinuationToken>${entry.repeat(30_000)}</ListBucketResult>`)
+      response
+        .writeHead(200, { 'content-type': 'application/xml' })
+        .end(
+          `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>${pages}</NextContinuationToken>${entry.repeat(30_000)}</ListBucketResult>`,
+        )
       return true
     }
     const told = await cache.prune({ key: 'site', deadlineMs: 40_000 })
@@ -151,7 +188,17 @@ describe('C4: answers that do not end', () => {
   test('the seeded bug that reads answers whole is seen', { timeout: 60_000 }, async ({ memory }) => {
     for (const mutant of ['', 'read-answers-whole']) {
       server.intercept = (request, response) => isGet(request) && without(403, 'chunked')(response)
-      const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'told', JSON.stringify(server.store('mutant')), join(memory, 'into'), '2000'], { testing: true, env: { WARMSWAP_MUTANT: mutant } })
+      const child = start(
+        process.execPath,
+        [
+          join(repository, '__test__/processes/caches-calls.js'),
+          'told',
+          JSON.stringify(server.store('mutant')),
+          join(memory, 'into'),
+          '2000',
+        ],
+        { testing: true, env: { WARMSWAP_MUTANT: mutant } },
+      )
       await child.ended
       expect(child.lines.join('\n'), child.stderr()).toMatch(mutant === '' ? /^denied/ : /^timeout/)
     }

@@ -41,12 +41,21 @@ function manyFiles(root: string): string {
 }
 
 describe('I5: during a snapshot and a restore of 26 000 files', () => {
-  test('the event loop is never late and four fs.stat finish meanwhile; a loop that is held is seen', { timeout: 180_000 }, async ({ memory }) => {
+  test('the event loop is never late and four fs.stat finish meanwhile; a loop that is held is seen', {
+    timeout: 180_000,
+  }, async ({ memory }) => {
     const tree = manyFiles(join(memory, 'tree'))
     const observed = await observe(tree, join(memory, 'into'))
     console.log(observed)
-    expect(observed).toMatchObject({ snapshot: { outcome: 'uploaded', files: FILES, wasRunning: true }, restore: { outcome: 'restored', files: FILES, wasRunning: true } })
-    for (const { p99, max, statMs } of Object.values(observed)) expect([p99, max, statMs].map((ms) => ms < LATEST_MS), `p99 ${p99}, max ${max}, stat ${statMs} ms`).toEqual([true, true, true])
+    expect(observed).toMatchObject({
+      snapshot: { outcome: 'uploaded', files: FILES, wasRunning: true },
+      restore: { outcome: 'restored', files: FILES, wasRunning: true },
+    })
+    for (const { p99, max, statMs } of Object.values(observed))
+      expect(
+        [p99, max, statMs].map((ms) => ms < LATEST_MS),
+        `p99 ${p99}, max ${max}, stat ${statMs} ms`,
+      ).toEqual([true, true, true])
     const held = await observe(tree, join(memory, 'again'), 'block')
     expect(held.restore.max, 'the control').toBeGreaterThan(500)
   })

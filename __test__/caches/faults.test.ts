@@ -27,10 +27,63 @@ afterEach(() => {
   server.requests.length = 0
 })
 
-const RESTORE_OUTCOMES = ['restored', 'unchanged', 'miss', 'disabled', 'timeout', 'aborted', 'corrupt', 'refused', 'incompatible', 'target-not-empty', 'busy', 'no-space', 'denied', 'unavailable', 'superseded', 'error']
-const SNAPSHOT_OUTCOMES = ['uploaded', 'unchanged', 'empty', 'shrunk', 'unstable', 'superseded', 'busy', 'too-large', 'disabled', 'corrupt', 'incompatible', 'timeout', 'aborted', 'denied', 'unavailable', 'no-space', 'error']
+const RESTORE_OUTCOMES = [
+  'restored',
+  'unchanged',
+  'miss',
+  'disabled',
+  'timeout',
+  'aborted',
+  'corrupt',
+  'refused',
+  'incompatible',
+  'target-not-empty',
+  'busy',
+  'no-space',
+  'denied',
+  'unavailable',
+  'superseded',
+  'error',
+]
+const SNAPSHOT_OUTCOMES = [
+  'uploaded',
+  'unchanged',
+  'empty',
+  'shrunk',
+  'unstable',
+  'superseded',
+  'busy',
+  'too-large',
+  'disabled',
+  'corrupt',
+  'incompatible',
+  'timeout',
+  'aborted',
+  'denied',
+  'unavailable',
+  'no-space',
+  'error',
+]
 
-const ALL: Fault['what'][] = ['stall-after-accept', 'stall-after-headers', 'stall-mid-body', 'trickle', 'reset-mid-body', 'ignore-range', 'wrong-content-range', 'short-range', 'short-body', 'slow-down', 'redirect', 'conflict', 'precondition', 'denied', 'swap-object', 'lose-answer', 'garbage']
+const ALL: Fault['what'][] = [
+  'stall-after-accept',
+  'stall-after-headers',
+  'stall-mid-body',
+  'trickle',
+  'reset-mid-body',
+  'ignore-range',
+  'wrong-content-range',
+  'short-range',
+  'short-body',
+  'slow-down',
+  'redirect',
+  'conflict',
+  'precondition',
+  'denied',
+  'swap-object',
+  'lose-answer',
+  'garbage',
+]
 const isPointer = ({ path }: { path: string }): boolean => path.endsWith('current.json')
 const isBlob = ({ path }: { path: string }): boolean => path.includes('/blobs/')
 const DEADLINE_MS = 1000
@@ -39,7 +92,9 @@ const LATE_MS = 1000
 
 /** A tree whose archive has three parts, in a prefix of its own. */
 let prefixes = 0
-async function published(memory: string): Promise<{ store: ReturnType<FaultServer['store']>; tree: string; before: Record<string, string> }> {
+async function published(
+  memory: string,
+): Promise<{ store: ReturnType<FaultServer['store']>; tree: string; before: Record<string, string> }> {
   server.fault = undefined
   const store = server.store(`p${(prefixes += 1)}`)
   const tree = makeTree(join(memory, 'tree'))
@@ -51,7 +106,10 @@ async function published(memory: string): Promise<{ store: ReturnType<FaultServe
 }
 
 /** What is there beside stamps, which are written off the critical path. */
-const names = (directory: string): string[] => readdirSync(directory).filter((name) => !name.startsWith('.warmswap-stamp')).sort()
+const names = (directory: string): string[] =>
+  readdirSync(directory)
+    .filter((name) => !name.startsWith('.warmswap-stamp'))
+    .sort()
 
 async function timed<T>(call: () => Promise<T>): Promise<{ result: T; ms: number }> {
   const started = performance.now()
@@ -60,16 +118,23 @@ async function timed<T>(call: () => Promise<T>): Promise<{ result: T; ms: number
 }
 
 describe('I1, I2, I7: the fault matrix', () => {
-  test('a restore resolves with a known outcome in time, and the target is whole or untouched', { timeout: 300_000 }, async ({ memory }) => {
+  test('a restore resolves with a known outcome in time, and the target is whole or untouched', {
+    timeout: 300_000,
+  }, async ({ memory }) => {
     const { store, before } = await published(memory)
     const into = join(memory, 'into')
     const mine = ownTree(into)
     const table: Record<string, string> = {}
-    for (const [place, matches] of [['pointer', isPointer], ['blob', isBlob]] as const) {
+    for (const [place, matches] of [
+      ['pointer', isPointer],
+      ['blob', isBlob],
+    ] as const) {
       for (const what of ALL) {
         const pristine = new Map(server.objects)
         server.fault = { when: matches, what }
-        const { result, ms } = await timed(() => openCache(store).restore({ key: 'site', into, mode: 'replace', deadlineMs: DEADLINE_MS }))
+        const { result, ms } = await timed(() =>
+          openCache(store).restore({ key: 'site', into, mode: 'replace', deadlineMs: DEADLINE_MS }),
+        )
         server.fault = undefined
         server.objects.clear()
         for (const [path, object] of pristine) server.objects.set(path, object)
@@ -106,16 +171,23 @@ describe('I1, I2, I7: the fault matrix', () => {
     })
   })
 
-  test('a snapshot resolves with a known outcome in time, and readers see the old generation or the new one', { timeout: 300_000 }, async ({ memory }) => {
+  test('a snapshot resolves with a known outcome in time, and readers see the old generation or the new one', {
+    timeout: 300_000,
+  }, async ({ memory }) => {
     const { store, tree } = await published(memory)
     const table: Record<string, string> = {}
     let step = 0
-    for (const [place, matches] of [['pointer', isPointer], ['blob', isBlob]] as const) {
+    for (const [place, matches] of [
+      ['pointer', isPointer],
+      ['blob', isBlob],
+    ] as const) {
       // A pointer that somebody else replaces by nonsense is what the conditions are for; nobody could read it.
       for (const what of ALL.filter((each) => place === 'blob' || each !== 'swap-object')) {
         writeFileSync(join(tree, 'step'), `${(step += 1)}`)
         server.fault = { when: (request) => matches(request) && (place === 'blob' || request.method === 'PUT'), what }
-        const { result, ms } = await timed(() => openCache(store).snapshot({ key: 'site', from: tree, deadlineMs: DEADLINE_MS * 2 }))
+        const { result, ms } = await timed(() =>
+          openCache(store).snapshot({ key: 'site', from: tree, deadlineMs: DEADLINE_MS * 2 }),
+        )
         server.fault = undefined
         table[`${place} ${what}`] = result.outcome
         expect(SNAPSHOT_OUTCOMES, `${place} ${what}`).toContain(result.outcome)
@@ -144,7 +216,13 @@ describe('I1, I2, I7: the fault matrix', () => {
 
   test('a fault that passes is survived, and told as retries', async ({ memory }) => {
     const { store, before } = await published(memory)
-    for (const what of ['slow-down', 'reset-mid-body', 'short-body', 'wrong-content-range', 'stall-after-headers'] as const) {
+    for (const what of [
+      'slow-down',
+      'reset-mid-body',
+      'short-body',
+      'wrong-content-range',
+      'stall-after-headers',
+    ] as const) {
       server.fault = { when: isBlob, what, times: 1 }
       const into = join(memory, what)
       const result = await openCache(store).restore({ key: 'site', into, idleMs: 500, deadlineMs: 20_000 })
@@ -167,14 +245,18 @@ describe('what a request that is repeated is answered counts, not what the first
   test('a miss after a reset is a miss, so the fallback key is tried', async ({ memory }) => {
     const { store } = await published(memory)
     server.fault = { when: ({ path }) => path.endsWith('absent/current.json'), what: 'reset', times: 1 }
-    expect(await openCache(store).restore({ key: 'absent', fallbackKeys: ['site'], into: join(memory, 'into') })).toMatchObject({ outcome: 'restored', key: 'site', retries: 1 })
+    expect(
+      await openCache(store).restore({ key: 'absent', fallbackKeys: ['site'], into: join(memory, 'into') }),
+    ).toMatchObject({ outcome: 'restored', key: 'site', retries: 1 })
   })
 
   test('a blob that was written although its answer was lost is found there', async ({ memory }) => {
     const { store, tree } = await published(memory)
     writeFileSync(join(tree, 'noise'), noise(1 << 20, 7))
     server.fault = { when: (request) => isBlob(request) && request.method === 'PUT', what: 'lose-answer', times: 1 }
-    expect(await openCache(store).snapshot({ key: 'site', from: tree, guard: { allowShrink: true } })).toMatchObject({ outcome: 'uploaded' })
+    expect(await openCache(store).snapshot({ key: 'site', from: tree, guard: { allowShrink: true } })).toMatchObject({
+      outcome: 'uploaded',
+    })
   })
 })
 
@@ -182,9 +264,15 @@ describe('one object whose write was not answered', () => {
   test('is found to be there: nobody else is said to have won', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const store = server.store('lost')
-    server.fault = { when: ({ method, path }) => method === 'PUT' && path.endsWith('site.tar'), what: 'lose-answer', times: 1 }
+    server.fault = {
+      when: ({ method, path }) => method === 'PUT' && path.endsWith('site.tar'),
+      what: 'lose-answer',
+      times: 1,
+    }
     expect(await openCache(store).snapshot({ key: 'site.tar', from: tree })).toMatchObject({ outcome: 'uploaded' })
-    expect(await openCache(store).restore({ key: 'site.tar', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(await openCache(store).restore({ key: 'site.tar', into: join(memory, 'into') })).toMatchObject({
+      outcome: 'restored',
+    })
   })
 })
 
@@ -216,27 +304,43 @@ describe('I21: a prune beside a snapshot', () => {
 })
 
 describe('I22: a restore that timed out', () => {
-  test('tells what it saw, so that the snapshot after it replaces nothing that was published meanwhile', async ({ memory }) => {
+  test('tells what it saw, so that the snapshot after it replaces nothing that was published meanwhile', async ({
+    memory,
+  }) => {
     const { store, tree } = await published(memory)
     server.fault = { when: isBlob, what: 'stall-after-accept' }
-    const { outcome, ticket } = await openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: DEADLINE_MS })
+    const { outcome, ticket } = await openCache(store).restore({
+      key: 'site',
+      into: join(memory, 'into'),
+      deadlineMs: DEADLINE_MS,
+    })
     expect({ outcome, ticket }).toEqual({ outcome: 'timeout', ticket: expect.any(String) })
     server.fault = undefined
     writeFileSync(join(tree, 'theirs'), 'theirs')
     expect(await openCache(store).snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
     writeFileSync(join(tree, 'mine'), 'mine')
-    expect(await openCache(store).snapshot({ key: 'site', from: tree, ticket: ticket! })).toMatchObject({ outcome: 'superseded' })
+    expect(await openCache(store).snapshot({ key: 'site', from: tree, ticket: ticket! })).toMatchObject({
+      outcome: 'superseded',
+    })
   })
 })
 
 describe('least privilege', () => {
-  test('a writer that may not delete, and may write below its key only, snapshots under conditions', async ({ memory }) => {
+  test('a writer that may not delete, and may write below its key only, snapshots under conditions', async ({
+    memory,
+  }) => {
     const tree = makeTree(join(memory, 'tree'))
     for (const key of ['site/a', 'site/cache.tgz']) {
       const store = server.store(`policy-${key.length}`)
       const allowed = `${store.prefix}/site/`
-      server.fault = { when: ({ method, path }) => method === 'DELETE' || (method === 'PUT' && !path.startsWith(allowed)), what: 'denied' }
-      expect(await openCache(store).snapshot({ key, from: tree }), key).toMatchObject({ outcome: 'uploaded', guard: 'etag' })
+      server.fault = {
+        when: ({ method, path }) => method === 'DELETE' || (method === 'PUT' && !path.startsWith(allowed)),
+        what: 'denied',
+      }
+      expect(await openCache(store).snapshot({ key, from: tree }), key).toMatchObject({
+        outcome: 'uploaded',
+        guard: 'etag',
+      })
     }
   })
 
@@ -261,25 +365,42 @@ describe('what a bucket asks for is sent', () => {
     const tree = makeTree(join(memory, 'tree'))
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
     const encryption = { serverSideEncryption: 'aws:kms', kmsKeyId: 'key-1' }
-    expect(await openCache({ ...server.store('encrypted'), ...encryption }).snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
-    const makes = server.requests.filter(({ method, path, query }) => (method === 'PUT' && isPointer({ path })) || (method === 'POST' && query.has('uploads')))
+    expect(
+      await openCache({ ...server.store('encrypted'), ...encryption }).snapshot({ key: 'site', from: tree }),
+    ).toMatchObject({ outcome: 'uploaded' })
+    const makes = server.requests.filter(
+      ({ method, path, query }) =>
+        (method === 'PUT' && isPointer({ path })) || (method === 'POST' && query.has('uploads')),
+    )
     expect(makes.length).toBeGreaterThanOrEqual(2)
-    for (const { headers } of makes) expect(headers).toMatchObject({ 'x-amz-server-side-encryption': 'aws:kms', 'x-amz-server-side-encryption-aws-kms-key-id': 'key-1' })
+    for (const { headers } of makes)
+      expect(headers).toMatchObject({
+        'x-amz-server-side-encryption': 'aws:kms',
+        'x-amz-server-side-encryption-aws-kms-key-id': 'key-1',
+      })
   })
 })
 
 describe('I7: a connection that is reset', () => {
-  test('after any number of bytes, again and again: the target is as it was, and whole when the line is', async ({ memory }) => {
+  test('after any number of bytes, again and again: the target is as it was, and whole when the line is', async ({
+    memory,
+  }) => {
     const { store, before } = await published(memory)
     const into = join(memory, 'into')
     const mine = ownTree(into)
     for (const at of [0, 1, 511, 64 << 10, 1 << 20, (8 << 20) - 1]) {
       server.fault = { when: isBlob, what: 'reset-mid-body', at }
-      expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' }), `${at}`).toMatchObject({ ok: false, outcome: 'unavailable', stage: 'download' })
+      expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' }), `${at}`).toMatchObject({
+        ok: false,
+        outcome: 'unavailable',
+        stage: 'download',
+      })
       expect(digest(into), `${at}`).toEqual(mine)
     }
     server.fault = undefined
-    expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' })).toMatchObject({ outcome: 'restored' })
+    expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' })).toMatchObject({
+      outcome: 'restored',
+    })
     expect(digest(into)).toEqual(before)
   })
 })
@@ -289,7 +410,10 @@ describe('I2: a store in a black hole, where no connection is ever made', () => 
     const hole = await blackHole()
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache({ ...server.store('hole'), endpoint: hole.url })
-    for (const budget of [{ deadlineMs: DEADLINE_MS, idleMs: 60_000 }, { deadlineMs: 60_000, idleMs: DEADLINE_MS, attempts: 1 }]) {
+    for (const budget of [
+      { deadlineMs: DEADLINE_MS, idleMs: 60_000 },
+      { deadlineMs: 60_000, idleMs: DEADLINE_MS, attempts: 1 },
+    ]) {
       const restored = await timed(() => cache.restore({ key: 'site', into: join(memory, 'into'), ...budget }))
       expect(restored.result).toMatchObject({ outcome: 'timeout', stage: 'lookup' })
       const saved = await timed(() => cache.snapshot({ key: 'site', from: tree, ...budget }))
@@ -305,7 +429,9 @@ describe('I3: silence and slowness are told apart from the deadline', () => {
     const { store } = await published(memory)
     for (const what of ['stall-after-accept', 'stall-after-headers'] as const) {
       server.fault = { when: isBlob, what }
-      const { result, ms } = await timed(() => openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: 60_000, idleMs: 300 }))
+      const { result, ms } = await timed(() =>
+        openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: 60_000, idleMs: 300 }),
+      )
       expect(result).toMatchObject({ outcome: 'timeout', stage: 'download', reason: expect.stringContaining('silent') })
       expect(ms).toBeLessThan(10_000)
     }
@@ -314,7 +440,15 @@ describe('I3: silence and slowness are told apart from the deadline', () => {
   test('a trickle is ended by minBytesPerSecond', async ({ memory }) => {
     const { store } = await published(memory)
     server.fault = { when: isBlob, what: 'trickle' }
-    const { result, ms } = await timed(() => openCache(store).restore({ key: 'site', into: join(memory, 'into'), deadlineMs: 60_000, idleMs: 3000, minBytesPerSecond: 64 * 1024 }))
+    const { result, ms } = await timed(() =>
+      openCache(store).restore({
+        key: 'site',
+        into: join(memory, 'into'),
+        deadlineMs: 60_000,
+        idleMs: 3000,
+        minBytesPerSecond: 64 * 1024,
+      }),
+    )
     expect(result).toMatchObject({ outcome: 'timeout', reason: expect.stringContaining('minBytesPerSecond') })
     expect(ms).toBeLessThan(8000)
   })
@@ -324,40 +458,62 @@ describe('I10, I11: ranges', () => {
   test('every ranged GET is bound to one version', async ({ memory }) => {
     const { store } = await published(memory)
     server.requests.length = 0
-    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
+    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({
+      outcome: 'restored',
+    })
     const gets = server.requests.filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'))
     expect(gets.length).toBeGreaterThan(2)
-    for (const { range, ifMatch } of gets) expect({ range, ifMatch }).toEqual({ range: expect.stringMatching(/^bytes=\d+-\d+$/), ifMatch: expect.stringMatching(/^".+"$/) })
+    for (const { range, ifMatch } of gets)
+      expect({ range, ifMatch }).toEqual({
+        range: expect.stringMatching(/^bytes=\d+-\d+$/),
+        ifMatch: expect.stringMatching(/^".+"$/),
+      })
   })
 
   test('an object that is replaced after range 2 is never mixed', async ({ memory }) => {
     const { store } = await published(memory)
     let blobs = 0
     server.fault = { when: (request) => isBlob(request) && (blobs += 1) === 3, what: 'swap-object', times: 1 }
-    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into'), concurrency: 1 })).toMatchObject({ outcome: 'corrupt', reason: expect.any(String) })
+    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into'), concurrency: 1 })).toMatchObject({
+      outcome: 'corrupt',
+      reason: expect.any(String),
+    })
     expect(names(memory)).toEqual(['tree'])
     // And one that is another version each time it is asked for.
     server.fault = { when: isBlob, what: 'swap-object' }
-    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'superseded' })
+    expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({
+      outcome: 'superseded',
+    })
     expect(names(memory)).toEqual(['tree'])
   })
 })
 
 describe('I1: an abort in the middle of an upload in parts', () => {
-  test.for(['site.tar', 'site'])('%s: it ends as aborted, the parts are given up, and strict throws the reason', async (key, { memory }) => {
-    const tree = makeTree(join(memory, 'tree'))
-    writeFileSync(join(tree, 'noise'), noise(20 << 20))
-    const store = server.store(`abort-${key}`)
-    for (const strict of [false, true]) {
-      const controller = new AbortController()
-      server.fault = { when: ({ query }) => (query.get('partNumber') === '2' && query.get('uploadId') !== null ? (controller.abort(new Error('mine')), true) : false), what: 'stall-after-accept' }
-      const running = openCache(store).snapshot({ key, from: tree, signal: controller.signal, strict })
-      if (strict) await expect(running).rejects.toThrow('mine')
-      else expect(await running).toMatchObject({ ok: false, outcome: 'aborted' })
-      await expect.poll(() => server.requests.filter(({ method }) => method === 'DELETE').length, { timeout: 10_000 }).toBeGreaterThan(0)
-      server.requests.length = 0
-    }
-  })
+  test.for(['site.tar', 'site'])(
+    '%s: it ends as aborted, the parts are given up, and strict throws the reason',
+    async (key, { memory }) => {
+      const tree = makeTree(join(memory, 'tree'))
+      writeFileSync(join(tree, 'noise'), noise(20 << 20))
+      const store = server.store(`abort-${key}`)
+      for (const strict of [false, true]) {
+        const controller = new AbortController()
+        server.fault = {
+          when: ({ query }) =>
+            query.get('partNumber') === '2' && query.get('uploadId') !== null
+              ? (controller.abort(new Error('mine')), true)
+              : false,
+          what: 'stall-after-accept',
+        }
+        const running = openCache(store).snapshot({ key, from: tree, signal: controller.signal, strict })
+        if (strict) await expect(running).rejects.toThrow('mine')
+        else expect(await running).toMatchObject({ ok: false, outcome: 'aborted' })
+        await expect
+          .poll(() => server.requests.filter(({ method }) => method === 'DELETE').length, { timeout: 10_000 })
+          .toBeGreaterThan(0)
+        server.requests.length = 0
+      }
+    },
+  )
 })
 
 describe('I4: AbortSignal and deadline stop the work', () => {
@@ -369,14 +525,18 @@ describe('I4: AbortSignal and deadline stop the work', () => {
       writeFileSync(join(tree, 'text'), text)
       expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'uploaded' })
     }
-    const blobs = (): string[] => [...server.objects.keys()].filter((path) => path.startsWith(`${store.prefix}/site/blobs/`))
+    const blobs = (): string[] =>
+      [...server.objects.keys()].filter((path) => path.startsWith(`${store.prefix}/site/blobs/`))
     expect(blobs()).toHaveLength(3)
     for (const verb of ['prune', 'remove'] as const) {
       const line = await heldLine(server.endpoint)
       const [held, controller] = [openCache({ ...store, endpoint: line.url }), new AbortController()]
       const { signal } = controller
       const arrived = line.hold(({ url }) => url!.includes('list-type'))
-      const running = verb === 'prune' ? held.prune({ key: 'site', keep: 1, olderThanMs: 0, signal }) : held.remove('site', { signal })
+      const running =
+        verb === 'prune'
+          ? held.prune({ key: 'site', keep: 1, olderThanMs: 0, signal })
+          : held.remove('site', { signal })
       const release = await arrived
       controller.abort()
       expect(await running).toMatchObject({ outcome: 'aborted' })
@@ -393,7 +553,12 @@ describe('I4: AbortSignal and deadline stop the work', () => {
     server.bytesPerSecond = 1 << 20
     const controller = new AbortController()
     const into = join(memory, 'into')
-    const running = openCache(store).restore({ key: 'site', into, signal: controller.signal, onProgress: ({ phase }) => phase === 'download' && controller.abort() })
+    const running = openCache(store).restore({
+      key: 'site',
+      into,
+      signal: controller.signal,
+      onProgress: ({ phase }) => phase === 'download' && controller.abort(),
+    })
     expect(await running).toMatchObject({ ok: false, outcome: 'aborted' })
     const asked = server.requests.length
     await expect.poll(() => names(memory), { timeout: 5000 }).toEqual(['tree'])

@@ -33,7 +33,10 @@ function reset(target: string): void {
 /** Which listing of the target is the commit's look at it: the last one before the exchange. */
 async function lookBeforeCommit(memory: string, store: string, target: string): Promise<number> {
   const log = join(memory, 'log')
-  const child = start(process.execPath, [program, 'late-restore', store, target], { testing: true, env: { DEADLINE_MS: '60000', WARMSWAP_FAULT_LOG: log } })
+  const child = start(process.execPath, [program, 'late-restore', store, target], {
+    testing: true,
+    env: { DEADLINE_MS: '60000', WARMSWAP_FAULT_LOG: log },
+  })
   await child.line(/^restored$/)
   await child.ended
   const lines = readFileSync(log, 'utf8').split('\n')
@@ -54,7 +57,12 @@ async function restoreLate(memory: string, mutant: string): Promise<{ before: ob
   execFileSync('mkfifo', [fifo])
   const child = start(process.execPath, [program, 'late-restore', store, target], {
     testing: true,
-    env: { DEADLINE_MS: '3000', WARMSWAP_FAULT: `${look}:HOLD:getdents:/target`, WARMSWAP_FAULT_FIFO: fifo, WARMSWAP_MUTANT: mutant },
+    env: {
+      DEADLINE_MS: '3000',
+      WARMSWAP_FAULT: `${look}:HOLD:getdents:/target`,
+      WARMSWAP_FAULT_FIFO: fifo,
+      WARMSWAP_MUTANT: mutant,
+    },
   })
   await child.line(/^timeout$/)
   // Lets the worker go on. ENXIO if it was never held.

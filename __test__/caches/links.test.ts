@@ -1,5 +1,15 @@
 /** The path that a caller gives is followed once; what a stranger put there is not trusted (docs/threat-model.md). */
-import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { openCache, pack, unpack } from 'warmswap'
 import { expect } from 'vitest'
@@ -15,9 +25,15 @@ test('pack and unpack follow a link as tree and as target, and the link stays', 
   symlinkSync('tree', join(memory, 'from'))
   symlinkSync('real', join(memory, 'into'))
   symlinkSync('into', join(memory, 'twice'))
-  expect(await unpack(pack(join(memory, 'from')), join(memory, 'into'))).toMatchObject({ outcome: 'restored', commit: 'rename' })
+  expect(await unpack(pack(join(memory, 'from')), join(memory, 'into'))).toMatchObject({
+    outcome: 'restored',
+    commit: 'rename',
+  })
   expect(digest(real)).toEqual(digest(tree))
-  expect(await unpack(pack(join(memory, 'from')), join(memory, 'twice'), { mode: 'replace' })).toMatchObject({ outcome: 'restored', commit: 'exchange' })
+  expect(await unpack(pack(join(memory, 'from')), join(memory, 'twice'), { mode: 'replace' })).toMatchObject({
+    outcome: 'restored',
+    commit: 'exchange',
+  })
   for (const link of ['into', 'twice']) expect(lstatSync(join(memory, link)).isSymbolicLink()).toBe(true)
 })
 
@@ -30,24 +46,44 @@ test('a link to the home directory is no target', async ({ memory }) => {
   symlinkSync('home', join(memory, 'all'))
   process.env.HOME = join(memory, 'home/me')
   try {
-    for (const link of ['mine', 'all']) await expect(unpack(pack(tree), join(memory, link), { mode: 'replace' })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    for (const link of ['mine', 'all'])
+      await expect(unpack(pack(tree), join(memory, link), { mode: 'replace' })).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARGUMENT',
+      })
   } finally {
     process.env.HOME = home
   }
   expect(readFileSync(join(memory, 'home/me/kept'), 'utf8')).toBe('kept')
 })
 
-test('restore, snapshot and the folder of a store follow a link, and find the tree unchanged through it', async ({ memory }) => {
+test('restore, snapshot and the folder of a store follow a link, and find the tree unchanged through it', async ({
+  memory,
+}) => {
   const tree = makeTree(join(memory, 'tree'))
   for (const name of ['store', 'real']) mkdirSync(join(memory, name))
-  for (const [text, link] of [['tree', 'from'], ['real', 'into'], ['store', 'bucket']] as const) symlinkSync(text, join(memory, link))
+  for (const [text, link] of [
+    ['tree', 'from'],
+    ['real', 'into'],
+    ['store', 'bucket'],
+  ] as const)
+    symlinkSync(text, join(memory, link))
   const cache = openCache(`file://${join(memory, 'bucket')}`)
-  expect(await cache.snapshot({ key: 'site', from: join(memory, 'from'), quietMs: 20 })).toMatchObject({ outcome: 'uploaded' })
+  expect(await cache.snapshot({ key: 'site', from: join(memory, 'from'), quietMs: 20 })).toMatchObject({
+    outcome: 'uploaded',
+  })
   expect(existsSync(join(memory, 'store/site/current.json'))).toBe(true)
-  expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored', commit: 'rename' })
+  expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({
+    outcome: 'restored',
+    commit: 'rename',
+  })
   expect(digest(join(memory, 'real'))).toEqual(digest(tree))
-  await expect.poll(async () => (await cache.restore({ key: 'site', into: join(memory, 'into') })).outcome, { timeout: 10_000 }).toBe('unchanged')
-  expect(await cache.snapshot({ key: 'site', from: join(memory, 'from') })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
+  await expect
+    .poll(async () => (await cache.restore({ key: 'site', into: join(memory, 'into') })).outcome, { timeout: 10_000 })
+    .toBe('unchanged')
+  expect(await cache.snapshot({ key: 'site', from: join(memory, 'from') })).toMatchObject({
+    outcome: 'unchanged',
+    uploadedBytes: 0,
+  })
 })
 
 test('a link inside the folder of a store is not followed, and the reason says what to do', async ({ memory }) => {
@@ -55,31 +91,39 @@ test('a link inside the folder of a store is not followed, and the reason says w
   for (const name of ['store', 'elsewhere']) mkdirSync(join(memory, name))
   symlinkSync('../elsewhere', join(memory, 'store/site'))
   const cache = openCache(`file://${join(memory, 'store')}`)
-  for (const result of [await cache.snapshot({ key: 'site', from: tree }), await cache.restore({ key: 'site', into: join(memory, 'into') })]) {
+  for (const result of [
+    await cache.snapshot({ key: 'site', from: tree }),
+    await cache.restore({ key: 'site', into: join(memory, 'into') }),
+  ]) {
     expect(result).toMatchObject({ ok: false, outcome: 'error' })
     expect(result.reason).toMatch(/store\/site' is a symbolic link.*Open the store at the directory/)
   }
   expect(readdirSync(join(memory, 'elsewhere'))).toEqual([])
 })
 
-test.skipIf(!isRoot)("a stranger's link, and a stranger's part of a store, end a call as denied with path and owner", async ({ memory }) => {
-  const tree = makeTree(join(memory, 'tree'))
-  const [shared, home] = [join(memory, 'shared'), join(memory, 'home')]
-  for (const path of [shared, home]) mkdirSync(path)
-  chmodSync(shared, 0o1777)
-  writeFileSync(join(home, 'kept'), 'kept')
-  const link = join(shared, 'into')
-  symlinkSync(home, link)
-  lchownSync(link, STRANGER, STRANGER)
-  const refused = await unpack(pack(tree), link, { mode: 'replace' })
-  expect(refused).toMatchObject({ ok: false, outcome: 'denied' })
-  expect(refused.reason).toContain(`'${link}' belongs to another user (uid ${STRANGER})`)
-  await expect(unpack(pack(tree), link, { mode: 'replace', strict: true })).rejects.toMatchObject({ code: 'ERR_UNTRUSTED' })
-  expect(readFileSync(join(home, 'kept'), 'utf8')).toBe('kept')
+test.skipIf(!isRoot)(
+  "a stranger's link, and a stranger's part of a store, end a call as denied with path and owner",
+  async ({ memory }) => {
+    const tree = makeTree(join(memory, 'tree'))
+    const [shared, home] = [join(memory, 'shared'), join(memory, 'home')]
+    for (const path of [shared, home]) mkdirSync(path)
+    chmodSync(shared, 0o1777)
+    writeFileSync(join(home, 'kept'), 'kept')
+    const link = join(shared, 'into')
+    symlinkSync(home, link)
+    lchownSync(link, STRANGER, STRANGER)
+    const refused = await unpack(pack(tree), link, { mode: 'replace' })
+    expect(refused).toMatchObject({ ok: false, outcome: 'denied' })
+    expect(refused.reason).toContain(`'${link}' belongs to another user (uid ${STRANGER})`)
+    await expect(unpack(pack(tree), link, { mode: 'replace', strict: true })).rejects.toMatchObject({
+      code: 'ERR_UNTRUSTED',
+    })
+    expect(readFileSync(join(home, 'kept'), 'utf8')).toBe('kept')
 
-  mkdirSync(join(shared, 'site'))
-  lchownSync(join(shared, 'site'), STRANGER, STRANGER)
-  const denied = await openCache(`file://${shared}`).snapshot({ key: 'site', from: tree })
-  expect(denied).toMatchObject({ ok: false, outcome: 'denied', uploadedBytes: 0 })
-  expect(denied.reason).toContain(`uid ${STRANGER}`)
-})
+    mkdirSync(join(shared, 'site'))
+    lchownSync(join(shared, 'site'), STRANGER, STRANGER)
+    const denied = await openCache(`file://${shared}`).snapshot({ key: 'site', from: tree })
+    expect(denied).toMatchObject({ ok: false, outcome: 'denied', uploadedBytes: 0 })
+    expect(denied.reason).toContain(`uid ${STRANGER}`)
+  },
+)

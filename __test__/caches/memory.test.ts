@@ -33,7 +33,8 @@ async function measure(...args: string[]): Promise<Record<string, Measured>> {
   const line = await child.line(/^\{/)
   await child.ended
   const measured = JSON.parse(line) as Record<string, Measured>
-  for (const [call, { outcome, files, peak }] of Object.entries(measured)) console.log(`${call}: ${outcome}, ${files ?? '–'} files, ${(peak / MIB).toFixed(0)} MiB over idle`)
+  for (const [call, { outcome, files, peak }] of Object.entries(measured))
+    console.log(`${call}: ${outcome}, ${files ?? '–'} files, ${(peak / MIB).toFixed(0)} MiB over idle`)
   return measured
 }
 
@@ -56,11 +57,17 @@ function emptyFiles(root: string, count: number): void {
   for (let directory = 0; directory * each < count; directory += 1) {
     const path = join(root, `directory-${directory}`)
     mkdirSync(path, { recursive: true })
-    for (let index = 0; index < each && directory * each + index < count; index += 1) closeSync(openSync(join(path, `file-${index}.js`), 'w'))
+    for (let index = 0; index < each && directory * each + index < count; index += 1)
+      closeSync(openSync(join(path, `file-${index}.js`), 'w'))
   }
 }
 
-const OUTCOMES = { snapshot: 'uploaded', restore: 'restored', restoreUnchanged: 'unchanged', snapshotUnchanged: 'unchanged' }
+const OUTCOMES = {
+  snapshot: 'uploaded',
+  restore: 'restored',
+  restoreUnchanged: 'unchanged',
+  snapshotUnchanged: 'unchanged',
+}
 
 /** All four calls on a tree; none may take more than the limit. */
 async function expectBounded(folder: string, limit = LIMIT, store = `file://${join(folder, 'store')}`): Promise<void> {
@@ -72,11 +79,19 @@ async function expectBounded(folder: string, limit = LIMIT, store = `file://${jo
 }
 
 describe('I12: peak memory over idle', () => {
-  test('one file of 512 MiB, and a client that takes the whole body is seen', { timeout: 300_000 }, async ({ disk }) => {
+  test('one file of 512 MiB, and a client that takes the whole body is seen', { timeout: 300_000 }, async ({
+    disk,
+  }) => {
     noiseFile(join(disk, 'live/from/one'), 512 * MIB, noise(16 * MIB))
     mkdirSync(join(disk, 'restored'))
     await expectBounded(disk)
-    const { restore } = await measure('tree', `file://${join(disk, 'store')}`, join(disk, 'live/from'), join(disk, 'restored/again'), 'hoard')
+    const { restore } = await measure(
+      'tree',
+      `file://${join(disk, 'store')}`,
+      join(disk, 'live/from'),
+      join(disk, 'restored/again'),
+      'hoard',
+    )
     expect(restore!.peak, 'the control').toBeGreaterThan(500 * MIB)
   })
 
@@ -107,7 +122,13 @@ describe('I12: peak memory over idle', () => {
     header.write(`${(256 * MIB).toString(8).padStart(11, '0')}\0`, 124)
     header.write('00000000000\0        x', 136)
     header.write('ustar\x0000', 257)
-    header.write(`${header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `, 148)
+    header.write(
+      `${header
+        .reduce((sum, byte) => sum + byte, 0)
+        .toString(8)
+        .padStart(6, '0')}\0 `,
+      148,
+    )
     const body = function* (): Generator<Buffer> {
       yield header
       for (let mib = 0; mib < 256; mib += 1) yield Buffer.alloc(MIB, 'x')
@@ -121,7 +142,10 @@ describe('I12: peak memory over idle', () => {
   test('a frame whose window is 2 GiB (windowLog 31)', async ({ memory }) => {
     const archive = join(memory, 'window.tar.zst')
     // Magic, no flags, window descriptor of 2^31, one block that repeats a byte.
-    writeFileSync(archive, Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, (31 - 10) << 3, 0x03, 0x00, 0x10, 0]), Buffer.alloc(512)]))
+    writeFileSync(
+      archive,
+      Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, (31 - 10) << 3, 0x03, 0x00, 0x10, 0]), Buffer.alloc(512)]),
+    )
     const measured = await measure('unpack', archive, join(memory, 'into'))
     expect(['refused', 'corrupt']).toContain(measured['window.tar.zst']!.outcome)
     expect(measured['window.tar.zst']!.peak).toBeLessThan(LIMIT)
@@ -130,7 +154,8 @@ describe('I12: peak memory over idle', () => {
   describe.runIf(isLong)('longer forms (WARMSWAP_LONG=1)', () => {
     test('a tree of 4 GiB', { timeout: 1_800_000 }, async ({ disk }) => {
       const block = noise(16 * MIB)
-      for (let index = 0; index < 256; index += 1) noiseFile(join(disk, 'live/from', `${index % 16}/${index}`), 16 * MIB, block)
+      for (let index = 0; index < 256; index += 1)
+        noiseFile(join(disk, 'live/from', `${index % 16}/${index}`), 16 * MIB, block)
       mkdirSync(join(disk, 'restored'))
       await expectBounded(disk)
     })

@@ -20,7 +20,10 @@ test('fetch: a folder to an HTTP server and back', async ({ memory }) => {
   const { save, restore } = await import('../../examples/own-transport/http.js' as string)
   const stored = join(memory, 'stored')
   const server = createServer((request, response) => {
-    const work = request.method === 'PUT' ? pipeline(request, createWriteStream(stored)).then(() => response.end()) : pipeline(createReadStream(stored), response)
+    const work =
+      request.method === 'PUT'
+        ? pipeline(request, createWriteStream(stored)).then(() => response.end())
+        : pipeline(createReadStream(stored), response)
     work.catch(() => response.destroy())
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -50,7 +53,10 @@ test('AWS SDK: a folder to an S3 server and back', async ({ memory }) => {
   try {
     await client.send(new CreateBucketCommand({ Bucket: 'bucket' }))
     await save(client, { bucket: 'bucket', key: 'tree.tar.zst', from: sample(memory) })
-    expect(await restore(client, { bucket: 'bucket', key: 'tree.tar.zst', into: join(memory, 'out') })).toMatchObject({ ok: true, files: 2 })
+    expect(await restore(client, { bucket: 'bucket', key: 'tree.tar.zst', into: join(memory, 'out') })).toMatchObject({
+      ok: true,
+      files: 2,
+    })
     expect(readFileSync(join(memory, 'out/large.bin')).equals(readFileSync(join(memory, 'tree/large.bin')))).toBe(true)
   } finally {
     client.destroy()

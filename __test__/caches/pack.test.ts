@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -31,14 +40,22 @@ function readlink(path: string): string {
   }
 }
 
-const same = (one: string, other: string): string => execFileSync('diff', ['-r', '--no-dereference', one, other], { encoding: 'utf8' })
+const same = (one: string, other: string): string =>
+  execFileSync('diff', ['-r', '--no-dereference', one, other], { encoding: 'utf8' })
 
 describe('pack and unpack', () => {
   for (const format of ['tar.zst', 'tar.gz', 'tar'] as const) {
     test(`I16: a ${format} stream is restored as it was packed`, async ({ memory }) => {
       const tree = sample(memory)
       const result = await unpack(pack(tree, { format }), join(memory, 'out'))
-      expect(result).toMatchObject({ ok: true, outcome: 'restored', commit: 'rename', files: 3, retries: 0, skippedFiles: 0 })
+      expect(result).toMatchObject({
+        ok: true,
+        outcome: 'restored',
+        commit: 'rename',
+        files: 3,
+        retries: 0,
+        skippedFiles: 0,
+      })
       expect(result.timings.total).toBeGreaterThan(0)
       expect(same(tree, join(memory, 'out'))).toBe('')
     })
@@ -72,25 +89,52 @@ describe('pack and unpack', () => {
     const tree = sample(memory)
     mkdirSync(join(tree, '.vite'))
     writeFileSync(join(tree, '.vite/stale.js'), '')
-    await unpack(pack(tree, { preset: 'node_modules', exclude: ['*.bin', 'empty'] }), join(memory, 'out'), { strict: true })
+    await unpack(pack(tree, { preset: 'node_modules', exclude: ['*.bin', 'empty'] }), join(memory, 'out'), {
+      strict: true,
+    })
     expect(readdirSync(join(memory, 'out')).sort()).toEqual(['main.js', 'nothing', 'pkg'])
     expect(existsSync(join(memory, 'out/pkg/large.bin'))).toBe(false)
   })
 
   test.for([
-    ['deno', ['npm/registry.npmjs.org/react/18.0.0/index.js', 'remote/https/deno.land/ab', 'gen/x.js'], ['v8_code_cache_v2', 'dep_analysis_cache_v2-wal', 'node_analysis_cache_v2-shm', 'npm/registry.npmjs.org/react/registry.json', 'node_compat_bin/deno']],
-    ['node_modules', ['react/index.js', 'react/.vite/kept.js'], ['.vite/deps/react.js', '.cache/babel/x', '.vite-temp/x', '.vitest/x']],
-    ['vite', ['deps/react.js', 'deps/_metadata.json'], ['deps_temp_1a2b/react.js', 'deps_ssr_temp_1/x.js', 'vitest/results.json']],
-  ] as const)('preset %s keeps what is a cache, and leaves out what is live, volatile or half-made', async ([preset, kept, left], { memory }) => {
-    const tree = join(memory, 'tree')
-    for (const path of [...kept, ...left]) {
-      mkdirSync(join(tree, path, '..'), { recursive: true })
-      writeFileSync(join(tree, path), path)
-    }
-    await unpack(pack(tree, { preset }), join(memory, 'out'), { strict: true })
-    const files = readdirSync(join(memory, 'out'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-    expect(files.map((entry) => join(entry.parentPath, entry.name).slice(join(memory, 'out').length + 1)).sort()).toEqual([...kept].sort())
-  })
+    [
+      'deno',
+      ['npm/registry.npmjs.org/react/18.0.0/index.js', 'remote/https/deno.land/ab', 'gen/x.js'],
+      [
+        'v8_code_cache_v2',
+        'dep_analysis_cache_v2-wal',
+        'node_analysis_cache_v2-shm',
+        'npm/registry.npmjs.org/react/registry.json',
+        'node_compat_bin/deno',
+      ],
+    ],
+    [
+      'node_modules',
+      ['react/index.js', 'react/.vite/kept.js'],
+      ['.vite/deps/react.js', '.cache/babel/x', '.vite-temp/x', '.vitest/x'],
+    ],
+    [
+      'vite',
+      ['deps/react.js', 'deps/_metadata.json'],
+      ['deps_temp_1a2b/react.js', 'deps_ssr_temp_1/x.js', 'vitest/results.json'],
+    ],
+  ] as const)(
+    'preset %s keeps what is a cache, and leaves out what is live, volatile or half-made',
+    async ([preset, kept, left], { memory }) => {
+      const tree = join(memory, 'tree')
+      for (const path of [...kept, ...left]) {
+        mkdirSync(join(tree, path, '..'), { recursive: true })
+        writeFileSync(join(tree, path), path)
+      }
+      await unpack(pack(tree, { preset }), join(memory, 'out'), { strict: true })
+      const files = readdirSync(join(memory, 'out'), { recursive: true, withFileTypes: true }).filter((entry) =>
+        entry.isFile(),
+      )
+      expect(
+        files.map((entry) => join(entry.parentPath, entry.name).slice(join(memory, 'out').length + 1)).sort(),
+      ).toEqual([...kept].sort())
+    },
+  )
 
   test('a stream packs nothing before somebody reads: what is there then is what counts', async ({ memory }) => {
     const tree = join(memory, 'is not there yet')
@@ -107,7 +151,11 @@ describe('pack and unpack', () => {
     await reader.read()
     await reader.cancel()
     expect(await reader.read()).toEqual({ done: true, value: undefined })
-    await expect.poll(() => readdirSync('/proc/self/fd').filter((fd) => readlink(`/proc/self/fd/${fd}`).startsWith(memory)), { timeout: 10_000 }).toEqual([])
+    await expect
+      .poll(() => readdirSync('/proc/self/fd').filter((fd) => readlink(`/proc/self/fd/${fd}`).startsWith(memory)), {
+        timeout: 10_000,
+      })
+      .toEqual([])
   })
 
   test('an abort errors the packed stream with its reason', async ({ memory }) => {
@@ -127,7 +175,11 @@ describe('outcomes', () => {
     mkdirSync(into)
     writeFileSync(join(into, 'nothing'), 'mine')
     expect(await unpack(pack(tree), into)).toMatchObject({ ok: false, outcome: 'target-not-empty' })
-    expect(await unpack(pack(tree), into, { mode: 'merge' })).toMatchObject({ ok: true, commit: 'merge', skippedFiles: 1 })
+    expect(await unpack(pack(tree), into, { mode: 'merge' })).toMatchObject({
+      ok: true,
+      commit: 'merge',
+      skippedFiles: 1,
+    })
     expect(readFileSync(join(into, 'nothing'), 'utf8')).toBe('mine')
     expect(await unpack(pack(tree), into, { mode: 'replace' })).toMatchObject({ ok: true, commit: 'exchange' })
     expect(same(tree, into)).toBe('')
@@ -145,7 +197,9 @@ describe('outcomes', () => {
   })
 
   test('I2: a source that stalls ends at the deadline, and nothing is committed later (I4)', async ({ memory }) => {
-    const stalled = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(new Uint8Array([0x28, 0xb5, 0x2f, 0xfd])) })
+    const stalled = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(new Uint8Array([0x28, 0xb5, 0x2f, 0xfd])),
+    })
     const started = performance.now()
     const result = await unpack(stalled, join(memory, 'out'), { deadlineMs: 300 })
     expect(result.outcome).toBe('timeout')
@@ -159,8 +213,13 @@ describe('outcomes', () => {
     const aborted = unpack(never, join(memory, 'out'), { signal: abort.signal })
     abort.abort()
     expect((await aborted).outcome).toBe('aborted')
-    const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error('connection reset')) })
-    expect(await unpack(broken, join(memory, 'out'))).toMatchObject({ outcome: 'error', reason: expect.stringContaining('connection reset') })
+    const broken = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.error(new Error('connection reset')),
+    })
+    expect(await unpack(broken, join(memory, 'out'))).toMatchObject({
+      outcome: 'error',
+      reason: expect.stringContaining('connection reset'),
+    })
     // The aborted call's stage is removed by its thread, soon after the promise has settled.
     await expect.poll(() => readdirSync(memory), { timeout: 10_000 }).toEqual([])
   })
@@ -174,7 +233,12 @@ describe('outcomes', () => {
   })
 
   test('I12: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
-    const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'unpack-stream', join(memory, 'out'), '512'])
+    const child = start(process.execPath, [
+      join(repository, '__test__/processes/caches-calls.js'),
+      'unpack-stream',
+      join(memory, 'out'),
+      '512',
+    ])
     const { code } = await child.ended
     expect(code, child.stderr()).toBe(0)
     const [outcome, grownMiB] = child.lines[0]!.split(' ')
@@ -202,12 +266,24 @@ describe('bad input is refused before anything is done', () => {
   const refused = { code: 'ERR_INVALID_ARGUMENT' }
   test('unpack rejects', async ({ memory }) => {
     const into = join(memory, 'out')
-    const bad = (source: unknown, target: unknown, options?: unknown): Promise<unknown> => unpack(source as string, target as string, options as never)
-    for (const target of ['/', homedir(), 'relative', '', 'a\0b', 7]) await expect(bad('/a', target), String(target)).rejects.toMatchObject(refused)
+    const bad = (source: unknown, target: unknown, options?: unknown): Promise<unknown> =>
+      unpack(source as string, target as string, options as never)
+    for (const target of ['/', homedir(), 'relative', '', 'a\0b', 7])
+      await expect(bad('/a', target), String(target)).rejects.toMatchObject(refused)
     const locked = new ReadableStream()
     locked.getReader()
-    for (const source of ['relative', 7, null, {}, locked]) await expect(bad(source, into), String(source)).rejects.toMatchObject(refused)
-    for (const options of [{ mode: 'overwrite' }, { symlinks: 'follow' }, { deadlineMs: -1 }, { deadlineMs: NaN }, { limits: { maxBytes: 1.5 } }, { limits: { maxBytes: 1, maxFileBytes: 2 } }, { unknown: 1 }, { signal: 1 }]) {
+    for (const source of ['relative', 7, null, {}, locked])
+      await expect(bad(source, into), String(source)).rejects.toMatchObject(refused)
+    for (const options of [
+      { mode: 'overwrite' },
+      { symlinks: 'follow' },
+      { deadlineMs: -1 },
+      { deadlineMs: NaN },
+      { limits: { maxBytes: 1.5 } },
+      { limits: { maxBytes: 1, maxFileBytes: 2 } },
+      { unknown: 1 },
+      { signal: 1 },
+    ]) {
       await expect(bad('/a', into, options), JSON.stringify(options)).rejects.toMatchObject(refused)
     }
     writeFileSync(join(memory, 'file'), '')
@@ -216,7 +292,15 @@ describe('bad input is refused before anything is done', () => {
   })
 
   test('pack throws', () => {
-    for (const options of [{ level: 99 }, { level: 0.5 }, { format: 'zip' }, { preset: 'npm' }, { exclude: ['['] }, { exclude: 'a' }, { format: 'tar.gz', level: 12 }]) {
+    for (const options of [
+      { level: 99 },
+      { level: 0.5 },
+      { format: 'zip' },
+      { preset: 'npm' },
+      { exclude: ['['] },
+      { exclude: 'a' },
+      { format: 'tar.gz', level: 12 },
+    ]) {
       expect(() => pack('/a', options as never), JSON.stringify(options)).toThrow(expect.objectContaining(refused))
     }
     expect(() => pack('relative')).toThrow(expect.objectContaining(refused))

@@ -37,7 +37,10 @@ describe('E3: the ratio', () => {
     const snapshot = await cache.snapshot({ key: 'site', from: tree })
     expect(snapshot).toMatchObject({ outcome: 'uploaded', files: 2 })
     expect(snapshot).not.toHaveProperty('reason')
-    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored', bytes: snapshot.bytes })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({
+      outcome: 'restored',
+      bytes: snapshot.bytes,
+    })
     expect(statSync(join(memory, 'into/data.mdb')).size).toBe(128 * MEBIBYTE)
     // A ratio that the caller gives is one.
     const strict = await cache.restore({ key: 'site', into: join(memory, 'strict'), limits: { maxRatio: 1000 } })
@@ -48,16 +51,22 @@ describe('E3: the ratio', () => {
   test('a key that is one object: the snapshot names the option, and it is enough', async ({ memory }) => {
     const cache = openCache(`file://${memory}/store`)
     const snapshot = await cache.snapshot({ key: 'site.tar.zst', from: zeros(memory, 128) })
-    expect(snapshot).toMatchObject({ outcome: 'uploaded', reason: expect.stringMatching(/a restore refuses .* limits\.maxRatio of \d+/) })
+    expect(snapshot).toMatchObject({
+      outcome: 'uploaded',
+      reason: expect.stringMatching(/a restore refuses .* limits\.maxRatio of \d+/),
+    })
     const maxRatio = Number(/limits\.maxRatio of (\d+)/.exec(snapshot.reason!)![1])
-    const restore = (limits?: { maxRatio: number }) => cache.restore({ key: 'site.tar.zst', into: join(memory, 'into'), ...(limits === undefined ? {} : { limits }) })
+    const restore = (limits?: { maxRatio: number }) =>
+      cache.restore({ key: 'site.tar.zst', into: join(memory, 'into'), ...(limits === undefined ? {} : { limits }) })
     expect(await restore()).toMatchObject({ outcome: 'refused', reason: expect.stringContaining('limits.maxRatio') })
     expect(await restore({ maxRatio: maxRatio - 1 })).toMatchObject({ outcome: 'refused' })
     expect(await restore({ maxRatio })).toMatchObject({ outcome: 'restored' })
     // The same zeros next to enough that does not compress: the whole is what counts.
     writeFileSync(join(memory, 'zeros-128', 'zz-noise'), noise(MEBIBYTE))
     expect(await cache.snapshot({ key: 'whole.tar.zst', from: join(memory, 'zeros-128') })).not.toHaveProperty('reason')
-    expect(await cache.restore({ key: 'whole.tar.zst', into: join(memory, 'whole') })).toMatchObject({ outcome: 'restored' })
+    expect(await cache.restore({ key: 'whole.tar.zst', into: join(memory, 'whole') })).toMatchObject({
+      outcome: 'restored',
+    })
   })
 
   test("pack's own archive of zeros: refused with the option's name, unpacked with it", async ({ memory }) => {
@@ -72,7 +81,9 @@ describe('E3: the ratio', () => {
     writeFileSync(join(tree, 'zz-noise'), noise(MEBIBYTE))
     writeFileSync(join(memory, 'archive'), await archive(tree))
     expect(await unpack(join(memory, 'archive'), join(memory, 'file'))).toMatchObject({ outcome: 'restored' })
-    expect(await unpack(createReadStream(join(memory, 'archive')), join(memory, 'stream'))).toMatchObject({ outcome: 'refused' })
+    expect(await unpack(createReadStream(join(memory, 'archive')), join(memory, 'stream'))).toMatchObject({
+      outcome: 'refused',
+    })
   })
 
   test('a forged pointer bounds what it points to', async ({ memory }) => {
@@ -90,9 +101,16 @@ describe('E3: the ratio', () => {
     expect(await restore({ files: 0 })).toMatchObject({ outcome: 'corrupt' })
     const missing = createHash('sha256').digest('hex')
     for (const forged of [{ bytes: 2 ** 40 }, { files: 6_000_000 }]) {
-      expect(await restore({ ...forged, sha256: missing, blob: `${missing}.tar.zst` })).toMatchObject({ outcome: 'refused', reason: expect.stringMatching(/limits\.max(Bytes|Files)/) })
+      expect(await restore({ ...forged, sha256: missing, blob: `${missing}.tar.zst` })).toMatchObject({
+        outcome: 'refused',
+        reason: expect.stringMatching(/limits\.max(Bytes|Files)/),
+      })
     }
     // Beside the stamp of the tree that was packed.
-    expect(readdirSync(memory).filter((name) => !name.startsWith('.warmswap-stamp')).sort()).toEqual(['store', 'zeros-128'])
+    expect(
+      readdirSync(memory)
+        .filter((name) => !name.startsWith('.warmswap-stamp'))
+        .sort(),
+    ).toEqual(['store', 'zeros-128'])
   })
 })

@@ -31,7 +31,9 @@ beforeAll(async () => {
     // It has an answer to everything, so that a client that follows believes it.
     const stranger = createServer((request, response) => {
       asked.push(request)
-      response.writeHead(200, { etag: '"e"', 'last-modified': new Date(0).toUTCString() }).end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+      response
+        .writeHead(200, { etag: '"e"', 'last-modified': new Date(0).toUTCString() })
+        .end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
     }).listen(0, host)
     await once(stranger, 'listening')
     strangers.push({ server: stranger, url: `http://${host}:${(stranger.address() as AddressInfo).port}` })
@@ -55,7 +57,12 @@ afterAll(async () => {
 const open = (prefix: string): Cache => openCache({ ...server.store(prefix), sessionToken: TOKEN })
 
 /** Redirects what matches, as often as `times` says. */
-function redirect(matches: (request: IncomingMessage) => boolean, status: number, to: (url: string) => string, times = Infinity): () => number {
+function redirect(
+  matches: (request: IncomingMessage) => boolean,
+  status: number,
+  to: (url: string) => string,
+  times = Infinity,
+): () => number {
   let count = 0
   server.intercept = (request, response) => {
     if (count >= times || !matches(request)) return false
@@ -69,8 +76,13 @@ function redirect(matches: (request: IncomingMessage) => boolean, status: number
 type Told = { outcome: string; reason?: string }
 
 /** One call for each kind of request that a store is sent. */
-function calls(cache: Cache, tree: string, into: string): Record<string, [(request: IncomingMessage) => boolean, () => Promise<Told>]> {
-  const is = (method: string) => (request: IncomingMessage) => request.method === method && !request.url!.includes('list-type')
+function calls(
+  cache: Cache,
+  tree: string,
+  into: string,
+): Record<string, [(request: IncomingMessage) => boolean, () => Promise<Told>]> {
+  const is = (method: string) => (request: IncomingMessage) =>
+    request.method === method && !request.url!.includes('list-type')
   const snapshot = (): Promise<Told> => {
     writeFileSync(join(tree, 'step'), String(Math.random()))
     return cache.snapshot({ key: 'site', from: tree, ...budget })
@@ -90,25 +102,35 @@ describe('E4: redirects', () => {
     const tree = makeTree(join(memory, 'tree'), 3)
     // Large enough for parts, which are begun by a POST.
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
-    for (const key of ['site', 'one.tar.zst']) expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'uploaded' })
+    for (const key of ['site', 'one.tar.zst'])
+      expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'uploaded' })
     for (const [kind, [matches, call]] of Object.entries(calls(cache, tree, join(memory, 'into')))) {
       for (const status of STATUSES) {
         for (const { url } of strangers) {
           const count = redirect(matches, status, (path) => url + path)
           const told = await call()
           expect(count(), `${kind} ${status}`).toBeGreaterThan(0)
-          expect(told, `${kind} ${status} ${url}`).toMatchObject({ outcome: 'unavailable', reason: expect.stringContaining(`'${url}'`) })
-          expect(asked.map(({ method, headers }) => ({ method, headers })), `${kind} ${status} ${url}`).toEqual([])
+          expect(told, `${kind} ${status} ${url}`).toMatchObject({
+            outcome: 'unavailable',
+            reason: expect.stringContaining(`'${url}'`),
+          })
+          expect(
+            asked.map(({ method, headers }) => ({ method, headers })),
+            `${kind} ${status} ${url}`,
+          ).toEqual([])
           server.intercept = undefined
         }
       }
     }
   })
 
-  test('the same host is followed with the same method and body, three times', { timeout: 60_000 }, async ({ memory }) => {
+  test('the same host is followed with the same method and body, three times', { timeout: 60_000 }, async ({
+    memory,
+  }) => {
     const cache = open('home')
     const tree = makeTree(join(memory, 'tree'), 3)
-    for (const key of ['site', 'one.tar.zst']) expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'uploaded' })
+    for (const key of ['site', 'one.tar.zst'])
+      expect(await cache.snapshot({ key, from: tree })).toMatchObject({ outcome: 'uploaded' })
     const each = calls(cache, tree, join(memory, 'into'))
     for (const kind of ['GET', 'HEAD', 'PUT', 'LIST']) {
       const [matches, call] = each[kind]!
@@ -120,12 +142,20 @@ describe('E4: redirects', () => {
           expect(told).toMatchObject({ outcome: 'unavailable', reason: expect.stringContaining('303') })
           continue
         }
-        expect(told.outcome, `${kind} ${status}: ${told.reason}`).toMatch(/^(restored|unchanged|uploaded|pruned|target-not-empty)$/)
+        expect(told.outcome, `${kind} ${status}: ${told.reason}`).toMatch(
+          /^(restored|unchanged|uploaded|pruned|target-not-empty)$/,
+        )
         expect(followed()).toBe(3)
-        if (kind === 'PUT') expect(await cache.restore({ key: 'site', into: join(memory, 'seen'), mode: 'replace' })).toMatchObject({ outcome: 'restored' })
+        if (kind === 'PUT')
+          expect(await cache.restore({ key: 'site', into: join(memory, 'seen'), mode: 'replace' })).toMatchObject({
+            outcome: 'restored',
+          })
         if (kind === 'PUT') expect(digest(join(memory, 'seen'))).toEqual(digest(tree))
         const circle = redirect(matches, status, (path) => path)
-        expect(await call(), `${kind} ${status}`).toMatchObject({ outcome: 'unavailable', reason: expect.stringContaining('more than 3 times') })
+        expect(await call(), `${kind} ${status}`).toMatchObject({
+          outcome: 'unavailable',
+          reason: expect.stringContaining('more than 3 times'),
+        })
         expect(circle()).toBeLessThan(10)
       }
     }
@@ -134,18 +164,52 @@ describe('E4: redirects', () => {
   test('the seeded bug that follows is seen', { timeout: 60_000 }, async ({ memory }) => {
     for (const mutant of ['', 'follow-redirects']) {
       asked.length = 0
-      redirect(() => true, 307, (path) => strangers[0]!.url + path)
+      redirect(
+        () => true,
+        307,
+        (path) => strangers[0]!.url + path,
+      )
       const store = JSON.stringify({ ...server.store('mutant'), sessionToken: TOKEN })
-      const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'told', store, join(memory, 'into')], { testing: true, env: { WARMSWAP_MUTANT: mutant } })
+      const child = start(
+        process.execPath,
+        [join(repository, '__test__/processes/caches-calls.js'), 'told', store, join(memory, 'into')],
+        { testing: true, env: { WARMSWAP_MUTANT: mutant } },
+      )
       await child.ended
       expect(child.lines.join('\n'), child.stderr()).toMatch(mutant === '' ? /^unavailable/ : /^corrupt/)
-      expect(asked.filter(({ headers }) => headers['x-amz-security-token'] === TOKEN)).toHaveLength(mutant === '' ? 0 : 1)
+      expect(asked.filter(({ headers }) => headers['x-amz-security-token'] === TOKEN)).toHaveLength(
+        mutant === '' ? 0 : 1,
+      )
     }
   })
 
   test('https never becomes http', { timeout: 60_000 }, async ({ memory }) => {
     const [key, certificate] = [join(memory, 'key.pem'), join(memory, 'certificate.pem')]
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'], { stdio: 'ignore' })
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-keyout',
+        key,
+        '-out',
+        certificate,
+        '-days',
+        '2',
+        '-subj',
+        '/CN=127.0.0.1',
+        '-addext',
+        'subjectAltName=IP:127.0.0.1',
+        '-addext',
+        'basicConstraints=critical,CA:FALSE',
+      ],
+      { stdio: 'ignore' },
+    )
     const plain = strangers[1]!.url
     let requests = 0
     const tls = createTlsServer({ key: readFileSync(key), cert: readFileSync(certificate) }, (request, response) => {
@@ -154,7 +218,11 @@ describe('E4: redirects', () => {
     }).listen(0, '127.0.0.1')
     await once(tls, 'listening')
     const store = { ...server.store('tls'), endpoint: `https://127.0.0.1:${(tls.address() as AddressInfo).port}` }
-    const child = start(process.execPath, [join(repository, '__test__/processes/caches-calls.js'), 'told', JSON.stringify(store), join(memory, 'into')], { env: { SSL_CERT_FILE: certificate } })
+    const child = start(
+      process.execPath,
+      [join(repository, '__test__/processes/caches-calls.js'), 'told', JSON.stringify(store), join(memory, 'into')],
+      { env: { SSL_CERT_FILE: certificate } },
+    )
     await child.ended
     tls.closeAllConnections()
     tls.close()
@@ -164,37 +232,63 @@ describe('E4: redirects', () => {
   })
 
   test('an endpoint of credentials is not left either', { timeout: 60_000 }, async ({ memory }) => {
-    const agent = await httpEndpoint((request, response) => void response.writeHead(302, { location: strangers[0]!.url + request.url }).end())
+    const agent = await httpEndpoint(
+      (request, response) => void response.writeHead(302, { location: strangers[0]!.url + request.url }).end(),
+    )
     const { accessKeyId: _, secretAccessKey: __, ...store } = server.store('agent')
-    setAwsEnvironment({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${agent.url}/credentials`, AWS_CONTAINER_AUTHORIZATION_TOKEN: TOKEN })
+    setAwsEnvironment({
+      AWS_CONTAINER_CREDENTIALS_FULL_URI: `${agent.url}/credentials`,
+      AWS_CONTAINER_AUTHORIZATION_TOKEN: TOKEN,
+    })
     const told = await openCache(store).restore({ key: 'site', into: join(memory, 'into'), ...budget })
     await agent.stop()
-    expect(told).toMatchObject({ ok: false, stage: 'credentials', reason: expect.stringContaining(`'${strangers[0]!.url}'`) })
+    expect(told).toMatchObject({
+      ok: false,
+      stage: 'credentials',
+      reason: expect.stringContaining(`'${strangers[0]!.url}'`),
+    })
     expect(asked).toEqual([])
   })
 })
 
 describe('E4: the region that the store names', () => {
-  const scope = ({ headers }: IncomingMessage): string => /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? '')?.[1] ?? ''
+  const scope = ({ headers }: IncomingMessage): string =>
+    /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? '')?.[1] ?? ''
 
-  test.for([[301, undefined], [307, undefined], [400, undefined], [301, 'elsewhere']] as const)('status %i: the operation is signed again, for the same host', { timeout: 60_000 }, async ([status, elsewhere], { memory }) => {
-    const cache = open(`region-${status}-${elsewhere}`)
-    const tree = makeTree(join(memory, 'tree'), 3)
-    writeFileSync(join(tree, 'noise'), noise(9 << 20))
-    const wrong: string[] = []
-    server.intercept = (request, response) => {
-      if (scope(request) === 'eu-west-1') return false
-      wrong.push(scope(request))
-      response.writeHead(status, { 'x-amz-bucket-region': 'eu-west-1', ...(elsewhere === undefined ? {} : { location: strangers[0]!.url }) }).end()
-      return true
-    }
-    expect(await cache.snapshot({ key: 'site', from: tree, ...budget })).toMatchObject({ outcome: 'uploaded' })
-    expect(await cache.restore({ key: 'site', into: join(memory, 'into'), ...budget })).toMatchObject({ outcome: 'restored' })
-    expect(digest(join(memory, 'into'))).toEqual(digest(tree))
-    expect(await cache.prune({ key: 'site', ...budget })).toMatchObject({ outcome: 'pruned' })
-    expect(wrong, 'the region is remembered').toEqual(['us-east-1'])
-    expect(asked).toEqual([])
-  })
+  test.for([
+    [301, undefined],
+    [307, undefined],
+    [400, undefined],
+    [301, 'elsewhere'],
+  ] as const)(
+    'status %i: the operation is signed again, for the same host',
+    { timeout: 60_000 },
+    async ([status, elsewhere], { memory }) => {
+      const cache = open(`region-${status}-${elsewhere}`)
+      const tree = makeTree(join(memory, 'tree'), 3)
+      writeFileSync(join(tree, 'noise'), noise(9 << 20))
+      const wrong: string[] = []
+      server.intercept = (request, response) => {
+        if (scope(request) === 'eu-west-1') return false
+        wrong.push(scope(request))
+        response
+          .writeHead(status, {
+            'x-amz-bucket-region': 'eu-west-1',
+            ...(elsewhere === undefined ? {} : { location: strangers[0]!.url }),
+          })
+          .end()
+        return true
+      }
+      expect(await cache.snapshot({ key: 'site', from: tree, ...budget })).toMatchObject({ outcome: 'uploaded' })
+      expect(await cache.restore({ key: 'site', into: join(memory, 'into'), ...budget })).toMatchObject({
+        outcome: 'restored',
+      })
+      expect(digest(join(memory, 'into'))).toEqual(digest(tree))
+      expect(await cache.prune({ key: 'site', ...budget })).toMatchObject({ outcome: 'pruned' })
+      expect(wrong, 'the region is remembered').toEqual(['us-east-1'])
+      expect(asked).toEqual([])
+    },
+  )
 
   test('a store that names another region each time is reported, not followed', async ({ memory }) => {
     let count = 0
@@ -210,7 +304,10 @@ describe('E4: the region that the store names', () => {
   const isRoot = process.getuid?.() === 0
   test.skipIf(!isRoot)('the host of the region is the one of the endpoint', { timeout: 60_000 }, async ({ memory }) => {
     const hosts = join(memory, 'hosts')
-    writeFileSync(hosts, '127.0.0.1 s3.us-east-1.store.test s3.eu-west-1.store.test\n127.0.0.2 s3.eu-west-1.other.test\n')
+    writeFileSync(
+      hosts,
+      '127.0.0.1 s3.us-east-1.store.test s3.eu-west-1.store.test\n127.0.0.2 s3.eu-west-1.other.test\n',
+    )
     const port = new URL(server.endpoint).port
     const store = { ...server.store('hosts'), endpoint: `http://s3.us-east-1.store.test:${port}` }
     const restore = async (location: string): Promise<string> => {
@@ -220,12 +317,26 @@ describe('E4: the region that the store names', () => {
         return true
       }
       const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
-      const child = start('unshare', ['--mount', 'sh', '-c', script, 'sh', hosts, process.execPath, join(repository, '__test__/processes/caches-calls.js'), 'told', JSON.stringify(store), join(memory, 'into')])
+      const child = start('unshare', [
+        '--mount',
+        'sh',
+        '-c',
+        script,
+        'sh',
+        hosts,
+        process.execPath,
+        join(repository, '__test__/processes/caches-calls.js'),
+        'told',
+        JSON.stringify(store),
+        join(memory, 'into'),
+      ])
       await child.ended
       return child.lines.join('\n') + child.stderr()
     }
     await openCache(server.store('hosts')).snapshot({ key: 'site', from: makeTree(join(memory, 'tree')) })
     expect(await restore(`http://s3.eu-west-1.store.test:${port}/bucket`)).toMatch(/^restored/)
-    expect(await restore(`http://s3.eu-west-1.other.test:${port}/bucket`)).toMatch(/^unavailable .*'http:\/\/s3\.eu-west-1\.other\.test/)
+    expect(await restore(`http://s3.eu-west-1.other.test:${port}/bucket`)).toMatch(
+      /^unavailable .*'http:\/\/s3\.eu-west-1\.other\.test/,
+    )
   })
 })

@@ -34,18 +34,35 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     const half = makeTree(join(memory, 'half'), 5)
     const cache = openCache('memory:')
     await cache.snapshot({ key: 'site', from: full })
-    expect(await cache.snapshot({ key: 'site', from: half })).toMatchObject({ ok: false, outcome: 'shrunk', uploadedBytes: 0 })
+    expect(await cache.snapshot({ key: 'site', from: half })).toMatchObject({
+      ok: false,
+      outcome: 'shrunk',
+      uploadedBytes: 0,
+    })
     expect((await cache.inspect('site'))!.files).toBe(64)
-    expect(await cache.snapshot({ key: 'site', from: half, guard: { allowShrink: true } })).toMatchObject({ outcome: 'uploaded' })
+    expect(await cache.snapshot({ key: 'site', from: half, guard: { allowShrink: true } })).toMatchObject({
+      outcome: 'uploaded',
+    })
   })
 
-  test('links that lead out of the tree are told when they are packed, not when the restore refuses them', async ({ memory }) => {
+  test('links that lead out of the tree are told when they are packed, not when the restore refuses them', async ({
+    memory,
+  }) => {
     const tree = makeTree(join(memory, 'tree'))
     symlinkSync('../packages/name', join(tree, 'name'))
     const cache = openCache('memory:')
-    expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ ok: true, outcome: 'uploaded', reason: expect.stringMatching(/^1 symbolic link.*'relative'/) })
-    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ ok: false, outcome: 'refused' })
-    expect(await cache.restore({ key: 'site', into: join(memory, 'into'), symlinks: 'relative' })).toMatchObject({ outcome: 'restored' })
+    expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({
+      ok: true,
+      outcome: 'uploaded',
+      reason: expect.stringMatching(/^1 symbolic link.*'relative'/),
+    })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({
+      ok: false,
+      outcome: 'refused',
+    })
+    expect(await cache.restore({ key: 'site', into: join(memory, 'into'), symlinks: 'relative' })).toMatchObject({
+      outcome: 'restored',
+    })
   })
 
   test('pipes, sockets and devices are left out, and none of them is waited for', async ({ memory }) => {
@@ -58,7 +75,13 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     const result = await cache.snapshot({ key: 'site', from: tree })
     socket.close()
     const why = 'a device, socket or pipe'
-    expect(result).toMatchObject({ outcome: 'uploaded', skipped: [{ path: 'pipe', why }, { path: 'socket', why }] })
+    expect(result).toMatchObject({
+      outcome: 'uploaded',
+      skipped: [
+        { path: 'pipe', why },
+        { path: 'socket', why },
+      ],
+    })
     expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ outcome: 'restored' })
     expect(digest(join(memory, 'into'))).toEqual(before)
   })
@@ -66,8 +89,14 @@ describe('I18: nothing and a fraction do not become a generation', () => {
   test('limits: a tree over them is too large', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache('memory:')
-    expect(await cache.snapshot({ key: 'site', from: tree, limits: { maxFiles: 3 } })).toMatchObject({ outcome: 'too-large', uploadedBytes: 0 })
-    expect(await cache.snapshot({ key: 'site', from: tree, limits: { maxBytes: 10 } })).toMatchObject({ outcome: 'too-large', uploadedBytes: 0 })
+    expect(await cache.snapshot({ key: 'site', from: tree, limits: { maxFiles: 3 } })).toMatchObject({
+      outcome: 'too-large',
+      uploadedBytes: 0,
+    })
+    expect(await cache.snapshot({ key: 'site', from: tree, limits: { maxBytes: 10 } })).toMatchObject({
+      outcome: 'too-large',
+      uploadedBytes: 0,
+    })
   })
 })
 
@@ -97,26 +126,33 @@ describe('I19: the ready gate', () => {
 })
 
 describe('I22: no lost update', () => {
-  test.for(['file', 'fault server'])('of 16 concurrent snapshots exactly one wins each generation (%s)', async (kind, { memory }) => {
-    const server = kind === 'file' ? undefined : await startFaultServer()
-    const store = server?.store('race') ?? `file://${join(memory, 'store')}`
-    const base = makeTree(join(memory, 'base'))
-    await openCache(store).snapshot({ key: 'site', from: base })
-    for (let generation = 0; generation < 2; generation += 1) {
-      const { ticket } = await openCache(store).restore({ key: 'site', into: join(memory, `into-${generation}`) })
-      const trees = Array.from({ length: 16 }, (_, index) => {
-        const tree = makeTree(join(memory, `tree-${generation}-${index}`))
-        writeFileSync(join(tree, 'writer'), `${generation} ${index}`)
-        return tree
-      })
-      const results = await Promise.all(trees.map((from) => openCache(store).snapshot({ key: 'site', from, ticket: ticket! })))
-      const winners = results.filter(({ outcome }) => outcome === 'uploaded')
-      expect(results.map(({ outcome }) => outcome).filter((outcome) => outcome !== 'uploaded')).toEqual(Array(15).fill('superseded'))
-      expect(winners).toHaveLength(1)
-      expect((await openCache(store).inspect('site'))!.generation).toBe(winners[0]!.generation)
-    }
-    await server?.stop()
-  })
+  test.for(['file', 'fault server'])(
+    'of 16 concurrent snapshots exactly one wins each generation (%s)',
+    async (kind, { memory }) => {
+      const server = kind === 'file' ? undefined : await startFaultServer()
+      const store = server?.store('race') ?? `file://${join(memory, 'store')}`
+      const base = makeTree(join(memory, 'base'))
+      await openCache(store).snapshot({ key: 'site', from: base })
+      for (let generation = 0; generation < 2; generation += 1) {
+        const { ticket } = await openCache(store).restore({ key: 'site', into: join(memory, `into-${generation}`) })
+        const trees = Array.from({ length: 16 }, (_, index) => {
+          const tree = makeTree(join(memory, `tree-${generation}-${index}`))
+          writeFileSync(join(tree, 'writer'), `${generation} ${index}`)
+          return tree
+        })
+        const results = await Promise.all(
+          trees.map((from) => openCache(store).snapshot({ key: 'site', from, ticket: ticket! })),
+        )
+        const winners = results.filter(({ outcome }) => outcome === 'uploaded')
+        expect(results.map(({ outcome }) => outcome).filter((outcome) => outcome !== 'uploaded')).toEqual(
+          Array(15).fill('superseded'),
+        )
+        expect(winners).toHaveLength(1)
+        expect((await openCache(store).inspect('site'))!.generation).toBe(winners[0]!.generation)
+      }
+      await server?.stop()
+    },
+  )
 })
 
 describe('I21: readers never see a half snapshot', () => {
@@ -127,10 +163,16 @@ describe('I21: readers never see a half snapshot', () => {
     const seen = new Set<string>()
     for (let point = 1; point <= 400; point += 23) {
       writeFileSync(join(tree, 'step'), `${point}`)
-      const child = start(process.execPath, [program, 'snapshot', store, tree], { testing: true, env: { WARMSWAP_FAULT: `${point}:KILL` } })
+      const child = start(process.execPath, [program, 'snapshot', store, tree], {
+        testing: true,
+        env: { WARMSWAP_FAULT: `${point}:KILL` },
+      })
       const { signal } = await child.ended
       const into = join(memory, 'into')
-      expect(await openCache(store).restore({ key: 'site', into, mode: 'replace' }), `killed at point ${point}`).toMatchObject({ ok: true })
+      expect(
+        await openCache(store).restore({ key: 'site', into, mode: 'replace' }),
+        `killed at point ${point}`,
+      ).toMatchObject({ ok: true })
       seen.add(signal ?? 'finished')
       const step = existsSync(join(into, 'step')) ? Number(readFileSync(join(into, 'step'), 'utf8')) : 0
       expect([0, ...Array.from({ length: 18 }, (_, index) => 1 + index * 23)]).toContain(step)
@@ -150,16 +192,31 @@ describe('I6: the process may exit', () => {
     const phases = new Set<string>()
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache('memory:')
-    expect(await cache.snapshot({ key: 'site', from: tree, keepProcessAlive: false, quietMs: 400, onProgress: ({ phase }) => phases.add(phase) })).toMatchObject({ outcome: 'uploaded', files: 24 })
+    expect(
+      await cache.snapshot({
+        key: 'site',
+        from: tree,
+        keepProcessAlive: false,
+        quietMs: 400,
+        onProgress: ({ phase }) => phases.add(phase),
+      }),
+    ).toMatchObject({ outcome: 'uploaded', files: 24 })
     expect([...phases]).toContain('pack')
-    await expect(cache.snapshot({ key: 'site', from: join(memory, 'absent'), keepProcessAlive: false, strict: true })).rejects.toMatchObject({ code: 'ERR_EMPTY_STAGE', outcome: 'empty' })
-    await expect(cache.snapshot({ key: '../x', from: tree, keepProcessAlive: false })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    await expect(
+      cache.snapshot({ key: 'site', from: join(memory, 'absent'), keepProcessAlive: false, strict: true }),
+    ).rejects.toMatchObject({ code: 'ERR_EMPTY_STAGE', outcome: 'empty' })
+    await expect(cache.snapshot({ key: '../x', from: tree, keepProcessAlive: false })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    })
   })
 
   test('a detached snapshot does not keep Node alive, and leaves nothing at the key', async ({ memory }) => {
     // Not the probe of conditions, which is a PUT as well and comes first.
     const uploads = new Promise<void>((resolve) => {
-      server.fault = { when: ({ method, path }) => method === 'PUT' && path.includes('/blobs/') && (resolve(), true), what: 'stall-after-accept' }
+      server.fault = {
+        when: ({ method, path }) => method === 'PUT' && path.includes('/blobs/') && (resolve(), true),
+        what: 'stall-after-accept',
+      }
     })
     const tree = makeTree(join(memory, 'tree'))
     const child = start(process.execPath, [program, 'detached', JSON.stringify(server.store('exit')), tree])
@@ -177,7 +234,11 @@ describe('I6: the process may exit', () => {
 describe('mutants: each is killed by the check that is there for it', () => {
   const runs = (mutant: string, check: string, ...args: string[]): string =>
     execFileSync(process.execPath, [program, check, ...args], {
-      env: { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: join(repository, 'build/testing/warmswap.linux-x64-gnu.node'), WARMSWAP_MUTANT: mutant },
+      env: {
+        ...process.env,
+        NAPI_RS_NATIVE_LIBRARY_PATH: join(repository, 'build/testing/warmswap.linux-x64-gnu.node'),
+        WARMSWAP_MUTANT: mutant,
+      },
       encoding: 'utf8',
     }).trim()
 
@@ -201,7 +262,11 @@ describe('mutants: each is killed by the check that is there for it', () => {
   })
 
   test('trust-the-bytes: an object that is not the one that was sent is restored', async ({ memory }) => {
-    const [store, into, blobs] = [`file://${join(memory, 'store')}`, join(memory, 'into'), join(memory, 'store/site/blobs')]
+    const [store, into, blobs] = [
+      `file://${join(memory, 'store')}`,
+      join(memory, 'into'),
+      join(memory, 'store/site/blobs'),
+    ]
     await openCache(store).snapshot({ key: 'site', from: makeTree(join(memory, 'tree')) })
     damage(join(blobs, readdirSync(blobs)[0]!), join(memory, 'store/site/current.json'), flipSeekTable)
     expect(runs('', 'restore', store, into)).toBe('corrupt')
@@ -224,11 +289,29 @@ describe('events', () => {
     await cache.snapshot({ key: 'site', from: tree })
     await cache.restore({ key: 'site', into: join(memory, 'into') })
     await cache.prune({ key: 'site' })
-    expect(events.map(({ verb, outcome }) => [verb, outcome])).toEqual([['snapshot', 'uploaded'], ['restore', 'restored'], ['prune', 'pruned']])
-    for (const { key, ms, bytes, files } of events.slice(0, 2)) expect({ key, ms: ms > 0, bytes: bytes > 0, files: files > 0 }).toEqual({ key: 'site', ms: true, bytes: true, files: true })
+    expect(events.map(({ verb, outcome }) => [verb, outcome])).toEqual([
+      ['snapshot', 'uploaded'],
+      ['restore', 'restored'],
+      ['prune', 'pruned'],
+    ])
+    for (const { key, ms, bytes, files } of events.slice(0, 2))
+      expect({ key, ms: ms > 0, bytes: bytes > 0, files: files > 0 }).toEqual({
+        key: 'site',
+        ms: true,
+        bytes: true,
+        files: true,
+      })
     expect(digest(join(memory, 'into'))).toEqual(digest(tree))
-    const store = { scheme: 's3', bucket: 'b', endpoint: 'http://127.0.0.1:1', accessKeyId: 'AKIA', secretAccessKey: SECRET_ACCESS_KEY }
-    const child = start(process.execPath, [program, 'snapshot', JSON.stringify(store), tree], { env: { WARMSWAP_LOG: '1' } })
+    const store = {
+      scheme: 's3',
+      bucket: 'b',
+      endpoint: 'http://127.0.0.1:1',
+      accessKeyId: 'AKIA',
+      secretAccessKey: SECRET_ACCESS_KEY,
+    }
+    const child = start(process.execPath, [program, 'snapshot', JSON.stringify(store), tree], {
+      env: { WARMSWAP_LOG: '1' },
+    })
     await child.ended
     const line = JSON.parse(child.stderr().trim().split('\n').at(-1)!)
     expect(line).toMatchObject({ warmswap: 'cache', verb: 'snapshot', key: 'site', outcome: 'unavailable' })

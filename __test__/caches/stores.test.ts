@@ -8,17 +8,40 @@ import { reservePort } from '../../src/js/vitest/ports.js'
 import { start } from '../support/children.js'
 import { heldLine } from '../support/endpoints.js'
 import { repository } from '../support/paths.js'
-import { type S3Server, SECRET_ACCESS_KEY, motoPrograms, s3sProgram, startMoto, startS3rver, startS3s } from '../support/s3.js'
+import {
+  type S3Server,
+  SECRET_ACCESS_KEY,
+  motoPrograms,
+  s3sProgram,
+  startMoto,
+  startS3rver,
+  startS3s,
+} from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
 
 const CI = process.env.CI !== undefined
-const notInstalled = (name: string, isThere: boolean, needs: string): string => (isThere || CI ? name : `${name} (NOT RUN: could not be installed from ${needs})`)
+const notInstalled = (name: string, isThere: boolean, needs: string): string =>
+  isThere || CI ? name : `${name} (NOT RUN: could not be installed from ${needs})`
 
 const servers = [
-  { name: 's3s-fs', isThere: s3sProgram() !== undefined, needs: 'the crates', start: startS3s, ifMatchOnComplete: true, absentBucket: 'miss' },
+  {
+    name: 's3s-fs',
+    isThere: s3sProgram() !== undefined,
+    needs: 'the crates',
+    start: startS3s,
+    ifMatchOnComplete: true,
+    absentBucket: 'miss',
+  },
   // Its CompleteMultipartUpload keeps If-None-Match and ignores If-Match.
-  { name: 'moto', isThere: motoPrograms() !== undefined, needs: 'PyPI', start: startMoto, ifMatchOnComplete: false, absentBucket: 'unavailable' },
+  {
+    name: 'moto',
+    isThere: motoPrograms() !== undefined,
+    needs: 'PyPI',
+    start: startMoto,
+    ifMatchOnComplete: false,
+    absentBucket: 'unavailable',
+  },
 ]
 
 /** A tree whose archive is sent in parts and restored in ranges. */
@@ -43,8 +66,14 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       expect(await cache.restore({ key: 'site', into })).toMatchObject({ outcome: 'miss' })
       const uploaded = await cache.snapshot({ key: 'site', from: tree })
       expect(uploaded).toMatchObject({ outcome: 'uploaded', guard: 'etag' })
-      expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ outcome: 'unchanged', uploadedBytes: 0 })
-      expect(await cache.restore({ key: 'site', into })).toMatchObject({ outcome: 'restored', generation: uploaded.generation! })
+      expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({
+        outcome: 'unchanged',
+        uploadedBytes: 0,
+      })
+      expect(await cache.restore({ key: 'site', into })).toMatchObject({
+        outcome: 'restored',
+        generation: uploaded.generation!,
+      })
       expect(digest(into)).toEqual(digest(tree))
       expect((await cache.inspect('site'))?.compressedBytes).toBe(uploaded.compressedBytes)
       expect(await cache.remove('site')).toEqual({ outcome: 'removed' })
@@ -60,7 +89,9 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       writeFileSync(join(tree, 'more'), 'more')
       expect(await cache.snapshot({ key: 'site/cache.tgz', from: tree })).toMatchObject({ outcome: 'uploaded' })
       writeFileSync(join(tree, 'most'), 'most')
-      expect(await cache.snapshot({ key: 'site/cache.tgz', from: tree, ticket: ticket! })).toMatchObject({ outcome: 'superseded' })
+      expect(await cache.snapshot({ key: 'site/cache.tgz', from: tree, ticket: ticket! })).toMatchObject({
+        outcome: 'superseded',
+      })
     })
 
     // The servers look and then write, so of two writes at once both can win there; S3 itself refuses one. What is
@@ -76,9 +107,13 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
         return path
       }
       const line = await heldLine(server.endpoint)
-      const [direct, held] = [openCache(server.store('meanwhile')), openCache({ ...server.store('meanwhile'), endpoint: line.url })]
+      const [direct, held] = [
+        openCache(server.store('meanwhile')),
+        openCache({ ...server.store('meanwhile'), endpoint: line.url }),
+      ]
       const isLast = ({ method, url }: { method?: string | undefined; url?: string | undefined }): boolean =>
-        (method === 'PUT' && new RegExp(`${key}(/current.json)?$`).test(url!)) || (method === 'POST' && url!.includes(`${key}?uploadId=`))
+        (method === 'PUT' && new RegExp(`${key}(/current.json)?$`).test(url!)) ||
+        (method === 'POST' && url!.includes(`${key}?uploadId=`))
       // The first pair: nothing may be there (If-None-Match). The second: another version is there (If-Match).
       for (const generation of [1, 2]) {
         const [mine, theirs] = [tree(`mine-${generation}`, generation), tree(`theirs-${generation}`, generation + 10)]
@@ -98,7 +133,12 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
     })
 
     test('probe finds what the store can do', async () => {
-      expect(await openCache(server.store('probe')).probe()).toEqual({ conditionalPut: true, conditionalMultipart: ifMatchOnComplete, ranged: true, writable: true })
+      expect(await openCache(server.store('probe')).probe()).toEqual({
+        conditionalPut: true,
+        conditionalMultipart: ifMatchOnComplete,
+        ranged: true,
+        writable: true,
+      })
     })
 
     test('prune keeps what it is told to', async ({ memory }) => {
@@ -115,8 +155,13 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       expect(digest(join(memory, 'into'))).toEqual(digest(tree))
     })
 
-    test(`a bucket that is not there, about which the server says ${absentBucket === 'miss' ? 'NoSuchKey' : 'NoSuchBucket'}, is ${absentBucket}, and no secret is told`, async ({ memory }) => {
-      const result = await openCache({ ...server.store(), bucket: 'absent' }).restore({ key: 'site', into: join(memory, 'into') })
+    test(`a bucket that is not there, about which the server says ${absentBucket === 'miss' ? 'NoSuchKey' : 'NoSuchBucket'}, is ${absentBucket}, and no secret is told`, async ({
+      memory,
+    }) => {
+      const result = await openCache({ ...server.store(), bucket: 'absent' }).restore({
+        key: 'site',
+        into: join(memory, 'into'),
+      })
       expect(result.outcome).toBe(absentBucket)
       expect(JSON.stringify(result)).not.toContain(SECRET_ACCESS_KEY)
     })
@@ -126,8 +171,16 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
         const tree = makeTree(join(memory, 'tree'))
         for (const wrong of [{ secretAccessKey: 'not the secret' }, { accessKeyId: 'AKIANOBODY' }]) {
           const cache = openCache({ ...server.store('denied'), ...wrong })
-          expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({ ok: false, outcome: 'denied', stage: 'lookup' })
-          expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({ ok: false, outcome: 'denied', uploadedBytes: 0 })
+          expect(await cache.restore({ key: 'site', into: join(memory, 'into') })).toMatchObject({
+            ok: false,
+            outcome: 'denied',
+            stage: 'lookup',
+          })
+          expect(await cache.snapshot({ key: 'site', from: tree })).toMatchObject({
+            ok: false,
+            outcome: 'denied',
+            uploadedBytes: 0,
+          })
         }
       })
 
@@ -146,30 +199,43 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
 
 const isRoot = process.getuid?.() === 0
 const canName = s3sProgram() !== undefined && isRoot
-describe.skipIf(!canName && !CI)(notInstalled('virtual-host style', canName, 's3s-fs and root, for a hosts file of its own'), () => {
-  test('SigV4: the bucket is in the host, and in nothing else', async ({ memory }) => {
-    const port = await reservePort(Math.random)
-    // A domain that only the bucket's host is known of: who asks the host itself, with the bucket in the path, reaches nobody.
-    const server = await startS3s({ name: 's3.test', port: port.number })
-    const location = { ...server.store('sites'), endpoint: `http://s3.test:${port.number}`, pathStyle: false }
-    const hosts = join(memory, 'hosts')
-    writeFileSync(hosts, `127.0.0.1 ${location.bucket}.s3.test\n`)
-    const call = async (program: string, ...args: string[]): Promise<string> => {
-      const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
-      const child = start('unshare', ['--mount', 'sh', '-c', script, 'sh', hosts, process.execPath, join(repository, '__test__/processes', program), ...args])
-      await child.ended
-      return child.lines.join('\n') + child.stderr()
-    }
-    const tree = makeTree(join(memory, 'tree'))
-    expect(await call('caches-store.js', 'snapshot', JSON.stringify(location), tree)).toBe('uploaded')
-    expect(await call('caches-calls.js', 'restore', JSON.stringify(location), join(memory, 'into'))).toBe('restored')
-    expect(digest(join(memory, 'into'))).toEqual(digest(tree))
-    // The same object by its path: the host named this bucket and no folder in it.
-    expect(await openCache(server.store('sites')).inspect('site')).not.toBeNull()
-    await server.stop()
-    await port.release()
-  })
-})
+describe.skipIf(!canName && !CI)(
+  notInstalled('virtual-host style', canName, 's3s-fs and root, for a hosts file of its own'),
+  () => {
+    test('SigV4: the bucket is in the host, and in nothing else', async ({ memory }) => {
+      const port = await reservePort(Math.random)
+      // A domain that only the bucket's host is known of: who asks the host itself, with the bucket in the path, reaches nobody.
+      const server = await startS3s({ name: 's3.test', port: port.number })
+      const location = { ...server.store('sites'), endpoint: `http://s3.test:${port.number}`, pathStyle: false }
+      const hosts = join(memory, 'hosts')
+      writeFileSync(hosts, `127.0.0.1 ${location.bucket}.s3.test\n`)
+      const call = async (program: string, ...args: string[]): Promise<string> => {
+        const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+        const child = start('unshare', [
+          '--mount',
+          'sh',
+          '-c',
+          script,
+          'sh',
+          hosts,
+          process.execPath,
+          join(repository, '__test__/processes', program),
+          ...args,
+        ])
+        await child.ended
+        return child.lines.join('\n') + child.stderr()
+      }
+      const tree = makeTree(join(memory, 'tree'))
+      expect(await call('caches-store.js', 'snapshot', JSON.stringify(location), tree)).toBe('uploaded')
+      expect(await call('caches-calls.js', 'restore', JSON.stringify(location), join(memory, 'into'))).toBe('restored')
+      expect(digest(join(memory, 'into'))).toEqual(digest(tree))
+      // The same object by its path: the host named this bucket and no folder in it.
+      expect(await openCache(server.store('sites')).inspect('site')).not.toBeNull()
+      await server.stop()
+      await port.release()
+    })
+  },
+)
 
 describe('s3rver: a store that ignores conditions', () => {
   let server: S3Server

@@ -20,17 +20,30 @@ function makeLarge(tree: string, seed: number): string {
 }
 
 /** A key that is one object, and a second upload of it that stops at its second part. */
-async function startStalledUpload(memory: string, options: { deadlineMs: number; signal?: AbortSignal }): Promise<{ server: FaultServer; before: Buffer; result: Promise<{ outcome: string }> }> {
+async function startStalledUpload(
+  memory: string,
+  options: { deadlineMs: number; signal?: AbortSignal },
+): Promise<{ server: FaultServer; before: Buffer; result: Promise<{ outcome: string }> }> {
   const server = await startFaultServer()
   const cache = openCache(server.store('p'))
-  expect(await cache.snapshot({ key: 'cache.tar', from: makeLarge(join(memory, 'one'), 1) })).toMatchObject({ outcome: 'uploaded' })
+  expect(await cache.snapshot({ key: 'cache.tar', from: makeLarge(join(memory, 'one'), 1) })).toMatchObject({
+    outcome: 'uploaded',
+  })
   const before = server.objects.get('p/cache.tar')!.bytes
-  server.fault = { when: ({ path, query }) => path === 'p/cache.tar' && query.get('partNumber') === '2', what: 'stall-after-accept' }
+  server.fault = {
+    when: ({ path, query }) => path === 'p/cache.tar' && query.get('partNumber') === '2',
+    what: 'stall-after-accept',
+  }
   const other = makeLarge(join(memory, 'other'), 2)
-  return { server, before, result: cache.snapshot({ key: 'cache.tar', from: other, idleMs: 60_000, minBytesPerSecond: 0, ...options }) }
+  return {
+    server,
+    before,
+    result: cache.snapshot({ key: 'cache.tar', from: other, idleMs: 60_000, minBytesPerSecond: 0, ...options }),
+  }
 }
 
-const isPart = ({ method, path }: { method: string; path: string }): boolean => method === 'PUT' && path === 'p/cache.tar'
+const isPart = ({ method, path }: { method: string; path: string }): boolean =>
+  method === 'PUT' && path === 'p/cache.tar'
 
 describe('I4: a key that is one object', () => {
   test('an upload that stalls is a timeout, and its parts never become the object', async ({ memory }) => {
@@ -56,38 +69,50 @@ describe('I4: a key that is one object', () => {
   })
 })
 
-raceTest('I7: a writer that is killed at a swept moment of its write leaves a folder store whole, and its litter goes with the next write', { timeout: SWEEP_MS }, async ({ race, tempRoot }) => {
-  const [store, tree, into, other] = ['store', 'tree', 'into', 'other'].map((name) => join(tempRoot, name)) as [string, string, string, string]
-  const large = noise(32 << 20)
-  for (const folder of [tree, other]) mkdirSync(folder)
-  writeFileSync(join(tree, 'large'), large)
-  const cache = openCache(`file://${store}`)
-  await cache.snapshot({ key: 'cache.tar', from: tree })
-  const temporaries = (): string[] => readdirSync(join(store, '.warmswap-tmp'))
-  let writer: Instance
-  let inTheMiddle = 0
-  const write = async (): Promise<Interval> => {
-    writer = await race.start({ command: [process.execPath, program, 'write for ever', `file://${store}`, tree], ready: { line: /^writing$/ } })
-    for (let after = writer.ready.after; ; await new Promise(setImmediate)) {
-      const looked = now()
-      if (temporaries().length > 0) return { after, before: now() }
-      after = looked
+raceTest(
+  'I7: a writer that is killed at a swept moment of its write leaves a folder store whole, and its litter goes with the next write',
+  { timeout: SWEEP_MS },
+  async ({ race, tempRoot }) => {
+    const [store, tree, into, other] = ['store', 'tree', 'into', 'other'].map((name) => join(tempRoot, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    const large = noise(32 << 20)
+    for (const folder of [tree, other]) mkdirSync(folder)
+    writeFileSync(join(tree, 'large'), large)
+    const cache = openCache(`file://${store}`)
+    await cache.snapshot({ key: 'cache.tar', from: tree })
+    const temporaries = (): string[] => readdirSync(join(store, '.warmswap-tmp'))
+    let writer: Instance
+    let inTheMiddle = 0
+    const write = async (): Promise<Interval> => {
+      writer = await race.start({
+        command: [process.execPath, program, 'write for ever', `file://${store}`, tree],
+        ready: { line: /^writing$/ },
+      })
+      for (let after = writer.ready.after; ; await new Promise(setImmediate)) {
+        const looked = now()
+        if (temporaries().length > 0) return { after, before: now() }
+        after = looked
+      }
     }
-  }
-  await sweepKills(race, 'a write', write, async () => {
-    await writer.kill()
-    inTheMiddle += temporaries().length
-    expect(await cache.restore({ key: 'cache.tar', into })).toMatchObject({ outcome: 'restored' })
-    expect(readFileSync(join(into, 'large')).equals(large)).toBe(true)
-    rmSync(into, { recursive: true })
-    // What is as it was is not written.
-    writeFileSync(join(other, 'after'), `${writer.pid}`)
-    expect(await cache.snapshot({ key: 'other.tar', from: other })).toMatchObject({ outcome: 'uploaded' })
-    expect(temporaries()).toEqual([])
-  })
-  console.log(`${inTheMiddle} of the kills were in the middle of a write`)
-  expect(inTheMiddle).toBeGreaterThan(0)
-})
+    await sweepKills(race, 'a write', write, async () => {
+      await writer.kill()
+      inTheMiddle += temporaries().length
+      expect(await cache.restore({ key: 'cache.tar', into })).toMatchObject({ outcome: 'restored' })
+      expect(readFileSync(join(into, 'large')).equals(large)).toBe(true)
+      rmSync(into, { recursive: true })
+      // What is as it was is not written.
+      writeFileSync(join(other, 'after'), `${writer.pid}`)
+      expect(await cache.snapshot({ key: 'other.tar', from: other })).toMatchObject({ outcome: 'uploaded' })
+      expect(temporaries()).toEqual([])
+    })
+    console.log(`${inTheMiddle} of the kills were in the middle of a write`)
+    expect(inTheMiddle).toBeGreaterThan(0)
+  },
+)
 
 test('I22: two objects of one size that follow each other at once are two versions', async ({ memory }) => {
   const tree = join(memory, 'tree')

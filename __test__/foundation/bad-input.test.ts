@@ -4,7 +4,8 @@ import { describe, expect } from 'vitest'
 import * as warmswap from 'warmswap'
 import { test } from '../support/temp.js'
 
-const { acquireLock, defineState, inspectLock, isWarmswapError, openBundles, pack, tryLock, unpack, withLock } = warmswap
+const { acquireLock, defineState, inspectLock, isWarmswapError, openBundles, pack, tryLock, unpack, withLock } =
+  warmswap
 
 /** What a caller without types can pass. */
 type Anything = any
@@ -56,7 +57,11 @@ describe('options', () => {
     await refuses(open({ keep: -1 }), 'ERR_INVALID_ARGUMENT', /keep is -1/)
     await refuses(open({ keep: 1.5 }), 'ERR_INVALID_ARGUMENT', /keep is 1.5/)
     await refuses(open({ graceMs: Infinity }), 'ERR_INVALID_ARGUMENT', /graceMs is Infinity/)
-    await refuses(open({ durability: 'maybe' }), 'ERR_INVALID_ARGUMENT', /durability is 'maybe'; accepted is .*'process'.*'power'/)
+    await refuses(
+      open({ durability: 'maybe' }),
+      'ERR_INVALID_ARGUMENT',
+      /durability is 'maybe'; accepted is .*'process'.*'power'/,
+    )
     await refuses(open({ kep: 3 }), 'ERR_INVALID_ARGUMENT', /kep/)
     await refuses(open('text'), 'ERR_INVALID_ARGUMENT', /options is 'text'/)
     expect(readdirSync(memory)).toEqual([])
@@ -79,16 +84,26 @@ describe('options', () => {
     const limited = (limits: Anything) => () => unpack(archive, into, { limits })
     await refuses(limited({ maxFiles: Number.NaN }), 'ERR_INVALID_ARGUMENT', /maxFiles is NaN/)
     await refuses(limited({ maxBytes: -5 }), 'ERR_INVALID_ARGUMENT', /maxBytes is -5/)
-    await refuses(() => unpack(archive, into, { mode: 'mirror' } as Anything), 'ERR_INVALID_ARGUMENT', /mode is 'mirror'/)
+    await refuses(
+      () => unpack(archive, into, { mode: 'mirror' } as Anything),
+      'ERR_INVALID_ARGUMENT',
+      /mode is 'mirror'/,
+    )
     await refuses(() => unpack(42 as Anything, into), 'ERR_INVALID_ARGUMENT', /source/)
     await refuses(() => unpack(archive, '/'), 'ERR_INVALID_ARGUMENT', /into is '\/'/)
-    expect(() => pack(memory, { level: 99 } as Anything)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
+    expect(() => pack(memory, { level: 99 } as Anything)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }),
+    )
     expect(readdirSync(memory)).toEqual([])
   })
 
   test('of a state', () => {
-    expect(() => defineState(42 as Anything, () => 1)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
-    expect(() => defineState('key', 'not a function' as Anything)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
+    expect(() => defineState(42 as Anything, () => 1)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }),
+    )
+    expect(() => defineState('key', 'not a function' as Anything)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }),
+    )
   })
 })
 

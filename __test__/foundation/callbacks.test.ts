@@ -2,7 +2,18 @@
 
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
-import { type LockOptions, acquireLock, defineState, onStateChange, openBundles, openCache, pack, replaceState, sweepLocks, unpack } from 'warmswap'
+import {
+  type LockOptions,
+  acquireLock,
+  defineState,
+  onStateChange,
+  openBundles,
+  openCache,
+  pack,
+  replaceState,
+  sweepLocks,
+  unpack,
+} from 'warmswap'
 import { onReoptimize } from 'warmswap/vite'
 import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
@@ -27,7 +38,10 @@ const failing: [how: string, callback: () => Anything][] = [
   ],
 ]
 
-const codes = (seen: Seen): string[] => seen.warnings.filter(({ code }) => code === 'WARMSWAP_CALLBACK_FAILED').map(({ message }) => message.split(' failed:')[0] as string)
+const codes = (seen: Seen): string[] =>
+  seen.warnings
+    .filter(({ code }) => code === 'WARMSWAP_CALLBACK_FAILED')
+    .map(({ message }) => message.split(' failed:')[0] as string)
 
 /** A callback is reported once for what it is used as, however often it fails. */
 function expectReport(seen: Seen, kind: string): void {
@@ -78,14 +92,21 @@ describe.each(failing)('a callback that %s', (_how, callback) => {
     using pin = store.pin()
     const cache = openCache(`file://${join(disk, 'cache')}`, { onEvent: failingCallback })
     const cached = await watched(async () => {
-      expect(await cache.snapshot({ key: 'k', from: pin.path, onProgress: failingCallback })).toMatchObject({ outcome: 'uploaded' })
-      expect(await cache.restore({ key: 'k', into: source, onProgress: failingCallback })).toMatchObject({ outcome: 'restored' })
+      expect(await cache.snapshot({ key: 'k', from: pin.path, onProgress: failingCallback })).toMatchObject({
+        outcome: 'uploaded',
+      })
+      expect(await cache.restore({ key: 'k', into: source, onProgress: failingCallback })).toMatchObject({
+        outcome: 'restored',
+      })
     })
     expect(cached.uncaught).toEqual([])
-    for (const kind of codes(cached)) expect(['options.onEvent of a cache', 'options.onProgress of a cache']).toContain(kind)
+    for (const kind of codes(cached))
+      expect(['options.onEvent of a cache', 'options.onProgress of a cache']).toContain(kind)
     expect(new Set(codes(cached)).size).toBe(codes(cached).length)
     const unpacked = await watched(async () => {
-      expect(await unpack(pack(source), join(disk, 'to'), { onProgress: failingCallback })).toMatchObject({ outcome: 'restored' })
+      expect(await unpack(pack(source), join(disk, 'to'), { onProgress: failingCallback })).toMatchObject({
+        outcome: 'restored',
+      })
     })
     expectReport(unpacked, 'options.onProgress of unpack()')
   })
@@ -103,7 +124,9 @@ describe.each(failing)('a callback that %s', (_how, callback) => {
   })
 
   test("onReoptimize: Vite's commit goes on", async () => {
-    const optimizer = { metadata: { optimized: { a: { file: '/a.js' } }, discovered: {}, chunks: {}, browserHash: '1' } }
+    const optimizer = {
+      metadata: { optimized: { a: { file: '/a.js' } }, discovered: {}, chunks: {}, browserHash: '1' },
+    }
     const environment = { name: 'ssr', depsOptimizer: optimizer }
     const seen = await watched(async () => {
       using _ = onReoptimize({ environments: { ssr: environment } } as Anything, failingCallback)
@@ -115,14 +138,22 @@ describe.each(failing)('a callback that %s', (_how, callback) => {
   })
 })
 
-test('the source of unpack(): its clean-up may throw, at the end and before the beginning', async ({ disk, memory }) => {
+test('the source of unpack(): its clean-up may throw, at the end and before the beginning', async ({
+  disk,
+  memory,
+}) => {
   const source = join(disk, 'from')
   await using store = await openBundles(join(memory, 'store'))
   await publish(store, { a: 'b' })
   using pin = store.pin()
   const chunks: Uint8Array[] = []
   for await (const chunk of pack(pin.path)) chunks.push(chunk)
-  const broken = (members: object): Anything => ({ [Symbol.asyncIterator]: () => ({ next: async () => ({ done: chunks.length === 0, value: chunks.shift() }), ...members }) })
+  const broken = (members: object): Anything => ({
+    [Symbol.asyncIterator]: () => ({
+      next: async () => ({ done: chunks.length === 0, value: chunks.shift() }),
+      ...members,
+    }),
+  })
   const fail = (): never => {
     throw Object.create(null)
   }

@@ -38,14 +38,25 @@ test('an unknown command is named, and the known ones are listed', () => {
   expect(result.stderr).toMatch(/warmswap doctor/)
 })
 
-test('lock run: a command that cannot be started ends as in a shell, and no option gets into the record', async ({ memory }) => {
+test('lock run: a command that cannot be started ends as in a shell, and no option gets into the record', async ({
+  memory,
+}) => {
   const path = join(memory, 'a.lock')
-  const missing = spawnSync(process.execPath, [cli, 'lock', 'run', path, '--', 'warmswap-no-such-program'], { encoding: 'utf8' })
-  expect([missing.status, missing.stderr]).toEqual([127, "warmswap: 'warmswap-no-such-program' cannot be started: ENOENT\n"])
+  const missing = spawnSync(process.execPath, [cli, 'lock', 'run', path, '--', 'warmswap-no-such-program'], {
+    encoding: 'utf8',
+  })
+  expect([missing.status, missing.stderr]).toEqual([
+    127,
+    "warmswap: 'warmswap-no-such-program' cannot be started: ENOENT\n",
+  ])
   const forbidden = join(memory, 'not-executable')
   writeFileSync(forbidden, '')
   expect(spawnSync(process.execPath, [cli, 'lock', 'run', path, '--', forbidden]).status).toBe(126)
-  const record = execFileSync(process.execPath, [cli, 'lock', 'run', path, '--', 'cat', join(path, 'owner.json'), '--', join(path, 'owner.json')], { encoding: 'utf8' })
+  const record = execFileSync(
+    process.execPath,
+    [cli, 'lock', 'run', path, '--', 'cat', join(path, 'owner.json'), '--', join(path, 'owner.json')],
+    { encoding: 'utf8' },
+  )
   expect(record).not.toContain('--')
   expect(JSON.parse(record.split('\n')[0]!)).toMatchObject({ meta: { command: `cat ${join(path, 'owner.json')}` } })
 })

@@ -7,24 +7,31 @@ import { expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-const { exports } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
+const { exports } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as {
+  exports: Record<string, unknown>
+}
 /** 'warmswap/vitest' needs a runner around it. */
-const entries = Object.keys(exports).filter((name) => !['./package.json', './vitest'].includes(name)).map((name) => `warmswap${name.slice(1)}`)
+const entries = Object.keys(exports)
+  .filter((name) => !['./package.json', './vitest'].includes(name))
+  .map((name) => `warmswap${name.slice(1)}`)
 const nodes = { 'Node 20': process.execPath, 'Node 22': join(repository, 'node_modules/node22-linux-x64/bin/node') }
 
 function project(disk: string, type: 'commonjs' | 'module'): string {
   mkdirSync(join(disk, 'node_modules/@types'), { recursive: true })
   writeFileSync(join(disk, 'package.json'), JSON.stringify({ name: 'user', private: true, type }))
   symlinkSync(repository, join(disk, 'node_modules/warmswap'))
-  for (const name of ['@types/node', 'vite', 'vitest', 'esbuild']) symlinkSync(join(repository, 'node_modules', name), join(disk, 'node_modules', name))
+  for (const name of ['@types/node', 'vite', 'vitest', 'esbuild'])
+    symlinkSync(join(repository, 'node_modules', name), join(disk, 'node_modules', name))
   return disk
 }
 
-test.for(Object.entries(nodes))('%s: every entry can be required, and is the module that import gives', ([, node], { disk }) => {
-  const root = project(disk, 'commonjs')
-  writeFileSync(
-    join(root, 'user.cjs'),
-    `(async () => {
+test.for(Object.entries(nodes))(
+  '%s: every entry can be required, and is the module that import gives',
+  ([, node], { disk }) => {
+    const root = project(disk, 'commonjs')
+    writeFileSync(
+      join(root, 'user.cjs'),
+      `(async () => {
        for (const name of ${JSON.stringify(entries)}) {
          const [required, imported] = [require(name), await import(name)]
          for (const key of Object.keys(imported)) if (required[key] !== imported[key]) console.log(name, key, 'is another one')
@@ -33,10 +40,11 @@ test.for(Object.entries(nodes))('%s: every entry can be required, and is the mod
        require('warmswap/state').defineState('shared', () => 1)
        console.log((await import('warmswap')).peekState('shared'))
      })()`,
-  )
-  const { stdout, stderr } = spawnSync(node, ['user.cjs'], { cwd: root, encoding: 'utf8' })
-  expect([stdout.trim(), stderr]).toEqual(['1', ''])
-})
+    )
+    const { stdout, stderr } = spawnSync(node, ['user.cjs'], { cwd: root, encoding: 'utf8' })
+    expect([stdout.trim(), stderr]).toEqual(['1', ''])
+  },
+)
 
 test('the types hold in CommonJS and in ES modules under node16, and strictly so', ({ disk }) => {
   const root = project(disk, 'commonjs')
@@ -58,9 +66,34 @@ test('the types hold in CommonJS and in ES modules under node16, and strictly so
     void esbuild.atomicOutdir
     void point.racePoint('a')
     void kit.setup`
-  writeFileSync(join(root, 'user.cts'), program((name, from) => `import ${name} = require('${from}')`))
-  writeFileSync(join(root, 'user.mts'), program((name, from) => `import * as ${name} from '${from}'`))
-  writeFileSync(join(root, 'tsconfig.json'), JSON.stringify({ compilerOptions: { module: 'node16', moduleResolution: 'node16', target: 'es2022', lib: ['es2023', 'esnext.disposable', 'dom'], strict: true, noEmit: true, skipLibCheck: true, types: ['node'] }, files: ['user.cts', 'user.mts'] }))
-  const { stdout, status } = spawnSync(process.execPath, [join(repository, 'node_modules/typescript/bin/tsc'), '-p', root], { cwd: root, encoding: 'utf8' })
+  writeFileSync(
+    join(root, 'user.cts'),
+    program((name, from) => `import ${name} = require('${from}')`),
+  )
+  writeFileSync(
+    join(root, 'user.mts'),
+    program((name, from) => `import * as ${name} from '${from}'`),
+  )
+  writeFileSync(
+    join(root, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        module: 'node16',
+        moduleResolution: 'node16',
+        target: 'es2022',
+        lib: ['es2023', 'esnext.disposable', 'dom'],
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
+        types: ['node'],
+      },
+      files: ['user.cts', 'user.mts'],
+    }),
+  )
+  const { stdout, status } = spawnSync(
+    process.execPath,
+    [join(repository, 'node_modules/typescript/bin/tsc'), '-p', root],
+    { cwd: root, encoding: 'utf8' },
+  )
   expect([stdout, status]).toEqual(['', 0])
 })

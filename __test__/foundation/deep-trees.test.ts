@@ -34,7 +34,11 @@ afterEach(() => {
 })
 
 function call(kind: string): string {
-  const child = spawnSync(process.execPath, [join(repository, '__test__/processes/deep-trees.mjs'), kind, root], { cwd: repository, encoding: 'utf8', timeout: 50_000 })
+  const child = spawnSync(process.execPath, [join(repository, '__test__/processes/deep-trees.mjs'), kind, root], {
+    cwd: repository,
+    encoding: 'utf8',
+    timeout: 50_000,
+  })
   expect([child.signal, child.status, child.stderr]).toEqual([null, 0, ''])
   return child.stdout.trim()
 }
@@ -63,7 +67,9 @@ for (const [kind, end, removed] of ends) {
 /** The folders in which something of the deep tree is left. */
 function leftovers(): string[] {
   const folders = ['deep', 'store/trash', 'store/stage'].map((name) => join(root, name))
-  return folders.filter((folder) => entries(folder).some((name) => ['d', 'old', 'orphan', 'stage-orphan'].includes(name)))
+  return folders.filter((folder) =>
+    entries(folder).some((name) => ['d', 'old', 'orphan', 'stage-orphan'].includes(name)),
+  )
 }
 
 function entries(folder: string): string[] {

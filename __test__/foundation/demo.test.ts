@@ -5,7 +5,10 @@ import { repository } from '../support/paths.js'
 
 test('the demo keeps its promises on real input, and its table has both ways', { timeout: 240_000 }, () => {
   const demo = join(repository, 'examples/dev-server/demo/demo.js')
-  const { stdout, stderr, status } = spawnSync(process.execPath, [demo, '--seconds', '6'], { cwd: repository, encoding: 'utf8' })
+  const { stdout, stderr, status } = spawnSync(process.execPath, [demo, '--seconds', '6'], {
+    cwd: repository,
+    encoding: 'utf8',
+  })
   expect(stderr).toBe('')
   expect(status).toBe(0)
   const figure = (label: string): [number, number] => {

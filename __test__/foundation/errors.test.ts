@@ -23,6 +23,9 @@ test('the brand holds across realms, and a plain error has none', () => {
 
 test('the README has one row for each code, with the same word on retrying', () => {
   const readme = readFileSync(join(repository, 'README.md'), 'utf8')
-  const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \|.*\| (yes|no) \|[^|]*\|$/gm)].map(([, code, retryable]) => [code, retryable === 'yes'])
+  const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \|.*\| (yes|no) \|[^|]*\|$/gm)].map(([, code, retryable]) => [
+    code,
+    retryable === 'yes',
+  ])
   expect(rows).toEqual(binding.errorCodes())
 })

@@ -33,7 +33,8 @@ afterEach(() => {
 
 /** A folder below which no call answers. */
 async function hungFolder(path: string): Promise<string> {
-  if (process.getuid?.() !== 0 || !existsSync('/dev/fuse')) throw new Error('this test needs root and /dev/fuse: it mounts a filesystem that does not answer')
+  if (process.getuid?.() !== 0 || !existsSync('/dev/fuse'))
+    throw new Error('this test needs root and /dev/fuse: it mounts a filesystem that does not answer')
   mkdirSync(path)
   const server = spawn('python3', [script('hung-mount.py'), path], { stdio: ['ignore', 'pipe', 'inherit'] })
   mounted = { path, server }
@@ -53,7 +54,13 @@ interface Told {
 }
 
 function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): Told {
-  const child = spawnSync(command, args, { cwd: repository, encoding: 'utf8', timeout: 30_000, killSignal: 'SIGKILL', env: { ...process.env, ...env } })
+  const child = spawnSync(command, args, {
+    cwd: repository,
+    encoding: 'utf8',
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
+    env: { ...process.env, ...env },
+  })
   expect([child.signal, child.stderr]).toEqual([null, ''])
   return JSON.parse(child.stdout)
 }
@@ -92,6 +99,14 @@ kill $server`
 
 test('one pool for all filesystems would let a hung mount stop everything', { timeout: 60_000 }, async ({ disk }) => {
   const hung = await hungFolder(join(disk, 'hung'))
-  const env = { WARMSWAP_MUTANT: 'workers-shared', NAPI_RS_NATIVE_LIBRARY_PATH: join(repository, 'build/testing/warmswap.linux-x64-gnu.node') }
-  expect(() => expectKept(run(process.execPath, [script('hung-calls.mjs'), 'inspect', hung, healthyFolder(disk)], env), 'ERR_TIMEOUT')).toThrow(/publish|inspectLock/)
+  const env = {
+    WARMSWAP_MUTANT: 'workers-shared',
+    NAPI_RS_NATIVE_LIBRARY_PATH: join(repository, 'build/testing/warmswap.linux-x64-gnu.node'),
+  }
+  expect(() =>
+    expectKept(
+      run(process.execPath, [script('hung-calls.mjs'), 'inspect', hung, healthyFolder(disk)], env),
+      'ERR_TIMEOUT',
+    ),
+  ).toThrow(/publish|inspectLock/)
 })

@@ -9,7 +9,11 @@ const addon = join(repository, 'dist/warmswap.linux-x64-gnu.node')
 
 /** Runs a script in a process of its own: an abort of Node would be its exit status, not ours. */
 function node(script: string, options: { env?: Record<string, string>; stderr?: RegExp } = {}): string {
-  const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], { cwd: repository, encoding: 'utf8', env: { ...process.env, ...options.env } })
+  const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: repository,
+    encoding: 'utf8',
+    env: { ...process.env, ...options.env },
+  })
   expect(result.stderr).toMatch(options.stderr ?? /^$/)
   expect([result.status, result.signal]).toEqual([0, null])
   return result.stdout.trim()
@@ -68,6 +72,8 @@ test('a panic becomes an error with our name on it, in a call and in a promise',
 })
 
 test('the published addon has no fault points', () => {
-  const output = execFileSync(process.execPath, ['-p', `require(${JSON.stringify(addon)}).isTestingBuild()`], { encoding: 'utf8' })
+  const output = execFileSync(process.execPath, ['-p', `require(${JSON.stringify(addon)}).isTestingBuild()`], {
+    encoding: 'utf8',
+  })
   expect(output.trim()).toBe('false')
 })

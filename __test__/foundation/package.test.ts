@@ -5,8 +5,10 @@ import { expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-const npm = (cwd: string, ...args: string[]): string => execFileSync('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, encoding: 'utf8' })
-const packed = (directory: string, to: string): string => join(to, npm(directory, 'pack', '--pack-destination', to).trim().split('\n').at(-1) as string)
+const npm = (cwd: string, ...args: string[]): string =>
+  execFileSync('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, encoding: 'utf8' })
+const packed = (directory: string, to: string): string =>
+  join(to, npm(directory, 'pack', '--pack-destination', to).trim().split('\n').at(-1) as string)
 
 /** An empty folder with the packed package, and its platform package if asked for. */
 function install(disk: string, withPlatform: boolean): string {
@@ -26,14 +28,20 @@ function install(disk: string, withPlatform: boolean): string {
 
 test('the packed package and its platform package work from an empty folder, every export of it', ({ disk }) => {
   const user = install(disk, true)
-  const { exports } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
+  const { exports } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as {
+    exports: Record<string, unknown>
+  }
   // Their peers are installed by whoever uses them.
-  for (const peer of ['vite', 'vitest', 'esbuild']) cpSync(join(repository, 'node_modules', peer), join(user, 'node_modules', peer), { recursive: true })
+  for (const peer of ['vite', 'vitest', 'esbuild'])
+    cpSync(join(repository, 'node_modules', peer), join(user, 'node_modules', peer), { recursive: true })
   const names = Object.keys(exports).filter((name) => !name.endsWith('.json') && name !== './vitest')
   for (const name of names) {
     const specifier = `warmswap${name.slice(1)}`
     const script = `import * as all from '${specifier}'; console.log(Object.keys(all).length)`
-    expect(Number(execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: user, encoding: 'utf8' })), specifier).toBeGreaterThan(0)
+    expect(
+      Number(execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: user, encoding: 'utf8' })),
+      specifier,
+    ).toBeGreaterThan(0)
   }
   expect(existsSync(join(user, 'node_modules/warmswap/src'))).toBe(false)
   const version = execFileSync(join(user, 'node_modules/.bin/warmswap'), ['--version'], { encoding: 'utf8' })
@@ -44,7 +52,9 @@ test('without the platform package one message names package, platform and libc'
   const user = install(disk, false)
   const script = `import('warmswap').then(({ openBundles }) => openBundles('/dev/shm/none')).catch((error) => console.log(error.code + ' ' + error.message))`
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: user, encoding: 'utf8' })
-  expect(output).toMatch(/^ERR_UNSUPPORTED warmswap has no native addon for this machine: the package 'warmswap-linux-x64-gnu'/)
+  expect(output).toMatch(
+    /^ERR_UNSUPPORTED warmswap has no native addon for this machine: the package 'warmswap-linux-x64-gnu'/,
+  )
   expect(output).toContain('platform linux, architecture x64, libc gnu')
   expect(output).toContain('npm install warmswap-linux-x64-gnu')
 })

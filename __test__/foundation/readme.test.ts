@@ -18,11 +18,20 @@ function quickStarts(): { heading: string; code: string }[] {
 }
 
 test('each capability has a quick start', () => {
-  expect(new Set(quickStarts().map(({ heading }) => heading))).toEqual(new Set(['Bundles', 'Locks', 'Caches', 'State', 'Restarts']))
+  expect(new Set(quickStarts().map(({ heading }) => heading))).toEqual(
+    new Set(['Bundles', 'Locks', 'Caches', 'State', 'Restarts']),
+  )
 })
 
-test.each(quickStarts().filter(({ code }) => !isNotAScript.test(code)))('the quick start of $heading runs as it stands in the README', ({ code }) => {
-  const result = spawnSync(process.execPath, ['program.mjs'], { cwd: folderWith(code), encoding: 'utf8', timeout: 60_000 })
-  expect(`${result.stderr}${result.signal ?? ''}`).toBe('')
-  expect(result.status).toBe(0)
-})
+test.each(quickStarts().filter(({ code }) => !isNotAScript.test(code)))(
+  'the quick start of $heading runs as it stands in the README',
+  ({ code }) => {
+    const result = spawnSync(process.execPath, ['program.mjs'], {
+      cwd: folderWith(code),
+      encoding: 'utf8',
+      timeout: 60_000,
+    })
+    expect(`${result.stderr}${result.signal ?? ''}`).toBe('')
+    expect(result.status).toBe(0)
+  },
+)

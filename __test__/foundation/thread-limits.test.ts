@@ -11,12 +11,21 @@ import { test } from '../support/temp.js'
 const USER = '54321'
 const READ_FILE = `require('fs').readFile('/etc/hostname', (error) => process.exit(error ? 3 : 0))`
 
-const limited = (limit: number, ...command: string[]): string[] => [`--nproc=${limit}:`, 'setpriv', `--reuid=${USER}`, '--clear-groups', ...command]
+const limited = (limit: number, ...command: string[]): string[] => [
+  `--nproc=${limit}:`,
+  'setpriv',
+  `--reuid=${USER}`,
+  '--clear-groups',
+  ...command,
+]
 
 /** The smallest limit under which a script that reads one file ends well. */
 function smallestLimit(): number {
   for (let limit = 6; limit < 60; limit += 1) {
-    const { status } = spawnSync('prlimit', limited(limit, process.execPath, '-e', READ_FILE), { timeout: 5000, killSignal: 'SIGKILL' })
+    const { status } = spawnSync('prlimit', limited(limit, process.execPath, '-e', READ_FILE), {
+      timeout: 5000,
+      killSignal: 'SIGKILL',
+    })
     if (status === 0) return limit
   }
   throw new Error('no limit below 60 lets a script read a file')
@@ -26,12 +35,23 @@ type Ends = Record<string, string>
 
 /** How each call ends under a limit, and after it was lifted. */
 async function callAll(limit: number, folder: string): Promise<{ under: Ends; after: Ends; status: number | null }> {
-  const child = spawn('prlimit', limited(limit, process.execPath, join(repository, '__test__/processes/thread-limits.mjs'), folder), { cwd: repository, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(
+    'prlimit',
+    limited(limit, process.execPath, join(repository, '__test__/processes/thread-limits.mjs'), folder),
+    { cwd: repository, stdio: ['pipe', 'pipe', 'inherit'] },
+  )
   const exited = once(child, 'exit')
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   const under = await lines.next()
   // setpriv and prlimit become the process that they start. Only a process of the same user may lift its limit.
-  const lift = spawnSync('setpriv', [`--reuid=${USER}`, '--clear-groups', 'prlimit', '--pid', String(child.pid), '--nproc=4096:'])
+  const lift = spawnSync('setpriv', [
+    `--reuid=${USER}`,
+    '--clear-groups',
+    'prlimit',
+    '--pid',
+    String(child.pid),
+    '--nproc=4096:',
+  ])
   expect(String(lift.stderr)).toBe('')
   child.stdin.end('\n')
   const after = await lines.next()
@@ -39,8 +59,11 @@ async function callAll(limit: number, folder: string): Promise<{ under: Ends; af
   return { under: JSON.parse(under.value ?? '{}'), after: JSON.parse(after.value ?? '{}'), status }
 }
 
-test('under each thread limit every call works or names the limit, and works again once it is lifted', { timeout: 120_000 }, async ({ memory }) => {
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/prlimit')) throw new Error('this test needs root, prlimit and setpriv (util-linux)')
+test('under each thread limit every call works or names the limit, and works again once it is lifted', {
+  timeout: 120_000,
+}, async ({ memory }) => {
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/prlimit'))
+    throw new Error('this test needs root, prlimit and setpriv (util-linux)')
   chmodSync(memory, 0o755)
   const smallest = smallestLimit()
   for (const extra of [0, 1, 2, 4, 8]) {

@@ -18,31 +18,77 @@ const run = promisify(execFile)
 type Bundler = (project: string, entry: string, folder: string, external: boolean) => Promise<void>
 
 /** Writes a configuration file or script and runs a program of a bundler with it. */
-async function withFile(project: string, file: string, text: string, program: string, args: string[] = []): Promise<void> {
+async function withFile(
+  project: string,
+  file: string,
+  text: string,
+  program: string,
+  args: string[] = [],
+): Promise<void> {
   writeFileSync(join(project, file), text)
   await run(process.execPath, [program, ...args], { cwd: project })
 }
 
 const BUNDLERS: Record<string, Bundler> = {
   esbuild: (project, entry, folder, external) =>
-    withFile(project, 'build.mjs', `import { build } from 'esbuild'
-await build({ entryPoints: ['${entry}'], outfile: '${folder}/${entry}', bundle: true, format: 'esm', platform: 'node', logLevel: 'error', external: [${external ? "'warmswap'" : ''}] })`, join(project, 'build.mjs')),
+    withFile(
+      project,
+      'build.mjs',
+      `import { build } from 'esbuild'
+await build({ entryPoints: ['${entry}'], outfile: '${folder}/${entry}', bundle: true, format: 'esm', platform: 'node', logLevel: 'error', external: [${external ? "'warmswap'" : ''}] })`,
+      join(project, 'build.mjs'),
+    ),
   rollup: (project, entry, folder, external) =>
-    withFile(project, 'rollup.config.mjs', `// Rollup itself resolves no packages.
+    withFile(
+      project,
+      'rollup.config.mjs',
+      `// Rollup itself resolves no packages.
 const packages = { name: 'packages', resolveId: (id) => (id.startsWith('warmswap') ? import.meta.resolve(id).slice('file://'.length) : null) }
-export default { input: '${entry}', plugins: [packages], output: { file: '${folder}/${entry}', inlineDynamicImports: true }, external: [/^node:/${external ? ', /^warmswap/' : ''}], onwarn() {} }`, join(repository, 'node_modules/rollup/dist/bin/rollup'), ['-c', '--silent']),
+export default { input: '${entry}', plugins: [packages], output: { file: '${folder}/${entry}', inlineDynamicImports: true }, external: [/^node:/${external ? ', /^warmswap/' : ''}], onwarn() {} }`,
+      join(repository, 'node_modules/rollup/dist/bin/rollup'),
+      ['-c', '--silent'],
+    ),
   rolldown: (project, entry, folder, external) =>
-    withFile(project, 'rolldown.config.mjs', `export default { input: '${entry}', platform: 'node', output: { file: '${folder}/${entry}', codeSplitting: false }, external: [/^node:/${external ? ', /^warmswap/' : ''}] }`, join(repository, 'node_modules/rolldown/bin/cli.mjs'), ['-c', 'rolldown.config.mjs']),
+    withFile(
+      project,
+      'rolldown.config.mjs',
+      `export default { input: '${entry}', platform: 'node', output: { file: '${folder}/${entry}', codeSplitting: false }, external: [/^node:/${external ? ', /^warmswap/' : ''}] }`,
+      join(repository, 'node_modules/rolldown/bin/cli.mjs'),
+      ['-c', 'rolldown.config.mjs'],
+    ),
   webpack: (project, entry, folder, external) =>
-    withFile(project, 'build.cjs', `const webpack = require(${JSON.stringify(join(tools, 'webpack'))})
+    withFile(
+      project,
+      'build.cjs',
+      `const webpack = require(${JSON.stringify(join(tools, 'webpack'))})
 const output = { path: __dirname + '/${folder}', filename: '${entry}', module: true, library: { type: 'module' } }
 webpack({ mode: 'none', target: 'node20', entry: './${entry}', experiments: { outputModule: true }, output, externals: {${external ? " warmswap: 'module warmswap' " : ''}} }, (error, stats) => {
   if (error || stats.hasErrors()) throw error ?? new Error(stats.toString('errors-only'))
-})`, join(project, 'build.cjs')),
+})`,
+      join(project, 'build.cjs'),
+    ),
   'Vite SSR': (project, entry, folder, external) =>
-    withFile(project, 'vite.config.mjs', `export default { logLevel: 'error', build: { ssr: '${entry}', outDir: '${folder}', rollupOptions: { output: { entryFileNames: '[name].mjs' } } }, ssr: { ${external ? "external: ['warmswap']" : 'noExternal: true'} } }`, join(repository, 'node_modules/vite/bin/vite.js'), ['build']),
+    withFile(
+      project,
+      'vite.config.mjs',
+      `export default { logLevel: 'error', build: { ssr: '${entry}', outDir: '${folder}', rollupOptions: { output: { entryFileNames: '[name].mjs' } } }, ssr: { ${external ? "external: ['warmswap']" : 'noExternal: true'} } }`,
+      join(repository, 'node_modules/vite/bin/vite.js'),
+      ['build'],
+    ),
   ncc: async (project, entry, folder, external) => {
-    await run(process.execPath, [join(tools, '@vercel/ncc/dist/ncc/cli.js'), 'build', entry, '--out', folder, '--quiet', ...(external ? ['--external', 'warmswap'] : [])], { cwd: project })
+    await run(
+      process.execPath,
+      [
+        join(tools, '@vercel/ncc/dist/ncc/cli.js'),
+        'build',
+        entry,
+        '--out',
+        folder,
+        '--quiet',
+        ...(external ? ['--external', 'warmswap'] : []),
+      ],
+      { cwd: project },
+    )
     renameSync(join(project, folder, 'index.mjs'), join(project, folder, entry))
   },
 }
@@ -50,10 +96,14 @@ webpack({ mode: 'none', target: 'node20', entry: './${entry}', experiments: { ou
 /** A project that has warmswap installed, with a host and a worker of its own. */
 function makeProject(folder: string): string {
   mkdirSync(join(folder, 'node_modules'))
-  for (const name of ['esbuild', 'vite']) symlinkSync(join(repository, 'node_modules', name), join(folder, 'node_modules', name))
+  for (const name of ['esbuild', 'vite'])
+    symlinkSync(join(repository, 'node_modules', name), join(folder, 'node_modules', name))
   symlinkSync(repository, join(folder, 'node_modules/warmswap'))
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module' }))
-  writeFileSync(join(folder, 'worker.mjs'), `import { serveRequests } from 'warmswap/worker'\nserveRequests((request) => request + 1)\n`)
+  writeFileSync(
+    join(folder, 'worker.mjs'),
+    `import { serveRequests } from 'warmswap/worker'\nserveRequests((request) => request + 1)\n`,
+  )
   writeFileSync(
     join(folder, 'host.mjs'),
     `import { openBundles, openCoordinator, startProcess, startWorkerThread } from 'warmswap'
@@ -81,14 +131,21 @@ try {
 
 /** Runs the bundled host, with a store outside the project and the bundled worker. */
 async function answer(project: string, memory: string): Promise<unknown> {
-  const { stdout } = await run(process.execPath, [join(project, 'host/host.mjs'), join(memory, 'store'), join(project, 'workers')], { cwd: project })
+  const { stdout } = await run(
+    process.execPath,
+    [join(project, 'host/host.mjs'), join(memory, 'store'), join(project, 'workers')],
+    { cwd: project },
+  )
   return JSON.parse(stdout.trim())
 }
 
 describe.each(Object.keys(BUNDLERS))('%s', (name) => {
   const bundle = BUNDLERS[name] as Bundler
 
-  test('works with the line that keeps warmswap external, and a worker that is bundled whole', async ({ disk, memory }) => {
+  test('works with the line that keeps warmswap external, and a worker that is bundled whole', async ({
+    disk,
+    memory,
+  }) => {
     const project = makeProject(disk)
     await bundle(project, 'worker.mjs', 'workers', false)
     await bundle(project, 'host.mjs', 'host', true)
@@ -99,6 +156,9 @@ describe.each(Object.keys(BUNDLERS))('%s', (name) => {
     const project = makeProject(disk)
     await bundle(project, 'worker.mjs', 'workers', false)
     await bundle(project, 'host.mjs', 'host', false)
-    expect(await answer(project, memory)).toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringMatching(new RegExp(`a bundler has copied the code.*${name}.*external`)) })
+    expect(await answer(project, memory)).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      message: expect.stringMatching(new RegExp(`a bundler has copied the code.*${name}.*external`)),
+    })
   })
 })

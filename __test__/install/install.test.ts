@@ -25,7 +25,12 @@ let tarball: string
 
 beforeAll(async () => {
   folder = makeTemp()
-  const tarballs = JSON.parse(execFileSync(process.execPath, ['scripts/pack.js', join(folder, 'packages')], { cwd: repository, encoding: 'utf8' })) as string[]
+  const tarballs = JSON.parse(
+    execFileSync(process.execPath, ['scripts/pack.js', join(folder, 'packages')], {
+      cwd: repository,
+      encoding: 'utf8',
+    }),
+  ) as string[]
   tarball = tarballs.at(-1) as string
   registry = await startRegistry(folder)
   for (const each of tarballs) await registry.publish(each)
@@ -55,7 +60,9 @@ describe.each(MANAGERS)('%s', (manager) => {
     expect(Object.keys(imports)).toHaveLength(6)
     expect(done).toEqual(Object.fromEntries(Object.keys(done).map((name) => [name, 'ok'])))
     expect(Object.keys(done)).toHaveLength(8)
-    console.log(`${manager}: ${Object.keys(imports).length} entry points imported, ${Object.keys(done).length} capabilities used`)
+    console.log(
+      `${manager}: ${Object.keys(imports).length} entry points imported, ${Object.keys(done).length} capabilities used`,
+    )
   })
 })
 
@@ -74,9 +81,15 @@ describe('without the platform package', () => {
     expect(imports).toEqual(Object.fromEntries(Object.keys(imports).map((name) => [name, 'ok'])))
     for (const [capability, outcome] of Object.entries(done)) {
       if (PORTABLE.includes(capability)) expect(outcome, capability).toBe('ok')
-      else expect(outcome, capability).toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringMatching(reason) })
+      else
+        expect(outcome, capability).toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringMatching(reason) })
     }
-    expect(readdirSync(join(project.folder, 'node_modules/warmswap'), { recursive: true }).filter((name) => String(name).endsWith('.node')), 'no addon outside of the platform package').toEqual([])
+    expect(
+      readdirSync(join(project.folder, 'node_modules/warmswap'), { recursive: true }).filter((name) =>
+        String(name).endsWith('.node'),
+      ),
+      'no addon outside of the platform package',
+    ).toEqual([])
   }
 
   test('npm install --omit=optional', { timeout: 300_000 }, async ({ disk }) => {
@@ -91,7 +104,9 @@ describe('without the platform package', () => {
     await installed(project)
     // What npm wrote on the other platform: the lock file does not know this platform's package.
     const file = join(disk, 'package-lock.json')
-    const lock = JSON.parse(readFileSync(file, 'utf8')) as { packages: Record<string, { optionalDependencies?: Record<string, string> }> }
+    const lock = JSON.parse(readFileSync(file, 'utf8')) as {
+      packages: Record<string, { optionalDependencies?: Record<string, string> }>
+    }
     delete lock.packages['node_modules/warmswap-linux-x64-gnu']
     delete lock.packages['node_modules/warmswap']?.optionalDependencies
     writeFileSync(file, JSON.stringify(lock))
@@ -102,17 +117,22 @@ describe('without the platform package', () => {
 })
 
 test('publint and attw find nothing in the packed package', { timeout: 120_000 }, ({ disk }) => {
-  const run = (program: string, args: string[]): string => execFileSync(process.execPath, [join(tools, program), ...args], { encoding: 'utf8' })
+  const run = (program: string, args: string[]): string =>
+    execFileSync(process.execPath, [join(tools, program), ...args], { encoding: 'utf8' })
   execFileSync('tar', ['-xzf', tarball, '-C', disk])
   expect(run('publint/src/cli.js', [join(disk, 'package'), '--strict', '--pack', 'false'])).toContain('All good')
   // A problem would be a non-zero exit code, which throws. Resolution of before Node 12 knows no subpaths, so it is left out.
-  expect(run('@arethetypeswrong/cli/dist/index.js', [tarball, '--profile', 'node16', '--no-color'])).toMatch(/warmswap\/race-point.*🟢 \(CJS\)/)
+  expect(run('@arethetypeswrong/cli/dist/index.js', [tarball, '--profile', 'node16', '--no-color'])).toMatch(
+    /warmswap\/race-point.*🟢 \(CJS\)/,
+  )
 })
 
 test('the platform package is the only one with an addon', { timeout: 300_000 }, async ({ disk }) => {
   const project = makeProject('npm', disk, registry.url)
   await installed(project)
   const modules = realpathSync(join(project.folder, 'node_modules'))
-  const addons = readdirSync(modules, { recursive: true }).map(String).filter((name) => /^warmswap.*\.node$/.test(name))
+  const addons = readdirSync(modules, { recursive: true })
+    .map(String)
+    .filter((name) => /^warmswap.*\.node$/.test(name))
   expect(addons).toEqual(['warmswap-linux-x64-gnu/warmswap.linux-x64-gnu.node'])
 })

@@ -42,11 +42,23 @@ export function makeProject(manager: ManagerName, folder: string, registry: stri
   const isWorkspace = manager === 'pnpm workspace'
   const home = isWorkspace ? join(folder, 'packages/app') : folder
   mkdirSync(join(home, 'home'), { recursive: true })
-  const manifest = { name: 'app', private: true, type: 'module', dependencies: { warmswap: '0.1.0', ...(manager === 'npm' ? PEERS : {}) } }
+  const manifest = {
+    name: 'app',
+    private: true,
+    type: 'module',
+    dependencies: { warmswap: '0.1.0', ...(manager === 'npm' ? PEERS : {}) },
+  }
   writeFileSync(join(home, 'package.json'), JSON.stringify(manifest))
-  for (const file of ['consumer.mjs', 'race.test.mjs']) cpSync(join(repository, '__test__/install', file), join(home, file))
+  for (const file of ['consumer.mjs', 'race.test.mjs'])
+    cpSync(join(repository, '__test__/install', file), join(home, file))
   const node = process.execPath
-  const env = { npm_config_registry: registry, npm_config_cache: join(folder, 'npm-cache'), npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false' }
+  const env = {
+    npm_config_registry: registry,
+    npm_config_cache: join(folder, 'npm-cache'),
+    npm_config_audit: 'false',
+    npm_config_fund: 'false',
+    npm_config_update_notifier: 'false',
+  }
   const plain = (install: () => Promise<Outcome>, variables: Record<string, string> = {}): Project => ({
     folder: home,
     install,
@@ -63,23 +75,66 @@ export function makeProject(manager: ManagerName, folder: string, registry: stri
         writeFileSync(join(folder, 'pnpm-workspace.yaml'), 'packages:\n  - packages/*\n')
       }
       const stores = ['--store-dir', join(folder, 'pnpm-store'), `--config.cache-dir=${join(folder, 'pnpm-cache')}`]
-      return plain(() => exec(node, [join(tools, 'pnpm/bin/pnpm.cjs'), 'install', '--no-frozen-lockfile', '--ignore-scripts', '--registry', registry, ...stores], folder, { ...env, XDG_DATA_HOME: join(folder, 'data') }))
+      return plain(() =>
+        exec(
+          node,
+          [
+            join(tools, 'pnpm/bin/pnpm.cjs'),
+            'install',
+            '--no-frozen-lockfile',
+            '--ignore-scripts',
+            '--registry',
+            registry,
+            ...stores,
+          ],
+          folder,
+          { ...env, XDG_DATA_HOME: join(folder, 'data') },
+        ),
+      )
     }
     case 'yarn node_modules':
     case 'yarn PnP':
       return yarn(manager === 'yarn PnP' ? 'pnp' : 'node-modules', home, registry, plain)
     case 'bun':
-      return plain(() => exec(join(tools, '@oven/bun-linux-x64/bin/bun'), ['install', '--ignore-scripts', '--registry', registry, '--cache-dir', join(folder, 'bun-cache')], home, env))
+      return plain(() =>
+        exec(
+          join(tools, '@oven/bun-linux-x64/bin/bun'),
+          ['install', '--ignore-scripts', '--registry', registry, '--cache-dir', join(folder, 'bun-cache')],
+          home,
+          env,
+        ),
+      )
     case 'deno': {
       writeFileSync(join(home, 'deno.json'), JSON.stringify({ nodeModulesDir: 'manual', minimumDependencyAge: '0' }))
       const deno = join(repository, 'node_modules/deno/bin.cjs')
-      return plain(() => exec(node, [deno, 'install'], home, { ...env, NPM_CONFIG_REGISTRY: registry, DENO_DIR: join(folder, 'deno-cache'), DENO_NO_UPDATE_CHECK: '1' }))
+      return plain(() =>
+        exec(node, [deno, 'install'], home, {
+          ...env,
+          NPM_CONFIG_REGISTRY: registry,
+          DENO_DIR: join(folder, 'deno-cache'),
+          DENO_NO_UPDATE_CHECK: '1',
+        }),
+      )
     }
   }
 }
 
-function yarn(nodeLinker: 'pnp' | 'node-modules', home: string, registry: string, plain: (install: () => Promise<Outcome>) => Project): Project {
-  const settings = { nodeLinker, npmRegistryServer: registry, unsafeHttpWhitelist: ['127.0.0.1'], enableGlobalCache: false, enableTelemetry: false, enableImmutableInstalls: false, enableScripts: false, npmMinimalAgeGate: 0 }
+function yarn(
+  nodeLinker: 'pnp' | 'node-modules',
+  home: string,
+  registry: string,
+  plain: (install: () => Promise<Outcome>) => Project,
+): Project {
+  const settings = {
+    nodeLinker,
+    npmRegistryServer: registry,
+    unsafeHttpWhitelist: ['127.0.0.1'],
+    enableGlobalCache: false,
+    enableTelemetry: false,
+    enableImmutableInstalls: false,
+    enableScripts: false,
+    npmMinimalAgeGate: 0,
+  }
   writeFileSync(join(home, '.yarnrc.yml'), JSON.stringify(settings))
   const program = join(tools, '@yarnpkg/cli-dist/bin/yarn.js')
   const run = (...args: string[]): Promise<Outcome> => exec(process.execPath, [program, ...args], home, {})

@@ -14,7 +14,10 @@ import { repository } from '../support/paths.js'
 const run = promisify(execFile)
 
 /** The node_modules folder with the registry and the package managers. */
-export const tools: string = join(ensureNpm('install-tools', join(repository, '__test__/install/tools')), 'node_modules')
+export const tools: string = join(
+  ensureNpm('install-tools', join(repository, '__test__/install/tools')),
+  'node_modules',
+)
 
 export interface Registry {
   readonly url: string
@@ -40,7 +43,11 @@ export async function startRegistry(folder: string): Promise<Registry> {
   }
   // JSON is YAML.
   writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config))
-  const server = spawn(process.execPath, [join(tools, 'verdaccio/bin/verdaccio'), '--config', join(folder, 'config.yaml'), '--listen', url], { stdio: 'ignore' })
+  const server = spawn(
+    process.execPath,
+    [join(tools, 'verdaccio/bin/verdaccio'), '--config', join(folder, 'config.yaml'), '--listen', url],
+    { stdio: 'ignore' },
+  )
   await answers(`${url}-/ping`, () => server.exitCode === null)
   const npmrc = join(folder, 'npmrc')
   writeFileSync(npmrc, `registry=${url}\n//127.0.0.1:${port.number}/:_authToken=${await signUp(url)}\n`)
@@ -67,7 +74,11 @@ async function answers(url: string, isRunning: () => boolean): Promise<void> {
 /** npm publishes only with a token, also where the registry accepts everybody. */
 async function signUp(url: string): Promise<string> {
   const user = { name: 'warmswap-test', password: 'warmswap-test-password' }
-  const answer = await fetch(`${url}-/user/org.couchdb.user:${user.name}`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(user) })
+  const answer = await fetch(`${url}-/user/org.couchdb.user:${user.name}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(user),
+  })
   const { token } = (await answer.json()) as { token: string }
   return token
 }

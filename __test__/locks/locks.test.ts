@@ -1,6 +1,16 @@
 /** The locks through the package, against real processes: each test carries the number of its invariant. */
 
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { lookup } from 'node:dns/promises'
 import { join } from 'node:path'
@@ -8,15 +18,38 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { describe, expect } from 'vitest'
-import { type Lock, type LockOptions, acquireLock, inspectLock, isWarmswapError, prewarm, publishFenced, sweepLocks, tryLock, waitForLock, withLock } from 'warmswap'
+import {
+  type Lock,
+  type LockOptions,
+  acquireLock,
+  inspectLock,
+  isWarmswapError,
+  prewarm,
+  publishFenced,
+  sweepLocks,
+  tryLock,
+  waitForLock,
+  withLock,
+} from 'warmswap'
 import { test as raceTest } from 'warmswap/vitest'
 import { type Child, start } from '../support/children.js'
 import { SWEEP_MS, sweepKills } from '../support/kills.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-const command = (verb: string, path: string, options: object = {}): string[] => [process.execPath, join(repository, '__test__/processes/locks-child.js'), verb, path, JSON.stringify(options)]
-const child = (verb: string, path: string, options: object = {}, more: { env?: Record<string, string>; testing?: boolean } = {}): Child => {
+const command = (verb: string, path: string, options: object = {}): string[] => [
+  process.execPath,
+  join(repository, '__test__/processes/locks-child.js'),
+  verb,
+  path,
+  JSON.stringify(options),
+]
+const child = (
+  verb: string,
+  path: string,
+  options: object = {},
+  more: { env?: Record<string, string>; testing?: boolean } = {},
+): Child => {
   const [program, ...args] = command(verb, path, options)
   return start(program as string, args, more)
 }
@@ -30,7 +63,11 @@ const waitFor = (path: string, options: LockOptions): { lock: Promise<Lock>; wai
   const waits = new Promise<void>((resolve) => (told = resolve))
   return { lock: acquireLock(path, { ...options, onWait: () => told() }), waits }
 }
-const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing', (error: { code?: string; name?: string }) => error.code ?? error.name ?? String(error))
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing',
+    (error: { code?: string; name?: string }) => error.code ?? error.name ?? String(error),
+  )
 
 describe.each(modes)('%s mode', (mode) => {
   test('I2: SIGKILL of the holder lets the waiter in, and says whom it followed', async ({ memory }) => {
@@ -120,23 +157,34 @@ describe.each(modes)('%s mode', (mode) => {
     process.kill(pid, 'SIGKILL')
   })
 
-  raceTest('I11: a holder that starts programs all the time is followed when it is killed at a swept moment', { timeout: SWEEP_MS }, async ({ race, tempRoot }) => {
-    const path = join(tempRoot, 'key.lock')
-    const holder = await race.start({ command: command('fork', path, { mode }), ready: { line: /^held/ } })
-    await sweepKills(race, `following, ${mode}`, () => holder.restart('kill'), async (signal) => {
-      const { pid } = holder
-      const { lock, waits } = waitFor(path, { mode, signal })
-      await waits
-      // The holder alone: some of its children are between fork and exec.
-      process.kill(pid, 'SIGKILL')
-      expect((await lock).tookOverFrom?.pid).toBe(pid)
-      ;(await lock).release()
-    })
-  })
+  raceTest(
+    'I11: a holder that starts programs all the time is followed when it is killed at a swept moment',
+    { timeout: SWEEP_MS },
+    async ({ race, tempRoot }) => {
+      const path = join(tempRoot, 'key.lock')
+      const holder = await race.start({ command: command('fork', path, { mode }), ready: { line: /^held/ } })
+      await sweepKills(
+        race,
+        `following, ${mode}`,
+        () => holder.restart('kill'),
+        async (signal) => {
+          const { pid } = holder
+          const { lock, waits } = waitFor(path, { mode, signal })
+          await waits
+          // The holder alone: some of its children are between fork and exec.
+          process.kill(pid, 'SIGKILL')
+          expect((await lock).tookOverFrom?.pid).toBe(pid)
+          ;(await lock).release()
+        },
+      )
+    },
+  )
 
-  test.for(['is terminated', 'crashes', 'calls process.exit'] as const)('I12: a worker that %s lets its lock go and drops its waits', async (end, { memory }) => {
-    const path = join(memory, 'key.lock')
-    const source = `
+  test.for(['is terminated', 'crashes', 'calls process.exit'] as const)(
+    'I12: a worker that %s lets its lock go and drops its waits',
+    async (end, { memory }) => {
+      const path = join(memory, 'key.lock')
+      const source = `
       import('warmswap').then(async ({ acquireLock }) => {
         const { parentPort, workerData } = require('node:worker_threads')
         await acquireLock(workerData.path, { mode: workerData.mode })
@@ -146,22 +194,23 @@ describe.each(modes)('%s mode', (mode) => {
           else process.exit()
         })
       })`
-    for (let round = 0; round < 5; round += 1) {
-      const worker = new Worker(source, { eval: true, workerData: { path, mode } })
-      await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
-      expect(await tryLock(path, { mode })).toBeNull()
-      if (end === 'is terminated') {
-        await worker.terminate()
-      } else {
-        const ended = new Promise((resolve) => worker.once('exit', resolve))
-        worker.postMessage(end)
-        await ended
+      for (let round = 0; round < 5; round += 1) {
+        const worker = new Worker(source, { eval: true, workerData: { path, mode } })
+        await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+        expect(await tryLock(path, { mode })).toBeNull()
+        if (end === 'is terminated') {
+          await worker.terminate()
+        } else {
+          const ended = new Promise((resolve) => worker.once('exit', resolve))
+          worker.postMessage(end)
+          await ended
+        }
+        const lock = await acquireLock(path, { mode, timeoutMs: 10_000 })
+        expect(lock.tookOverFrom).toBeNull()
+        lock.release()
       }
-      const lock = await acquireLock(path, { mode, timeoutMs: 10_000 })
-      expect(lock.tookOverFrom).toBeNull()
-      lock.release()
-    }
-  })
+    },
+  )
 
   test('I13: 64 waits cost no threads and no descriptors, and Node stays responsive', async ({ memory }) => {
     const path = join(memory, 'key.lock')
@@ -209,7 +258,9 @@ describe.each(modes)('%s mode', (mode) => {
         abortedAt = performance.now()
         abort.abort()
       }
-      await expect(acquireLock(path, { mode, signal: abort.signal, onWait })).rejects.toMatchObject({ name: 'AbortError' })
+      await expect(acquireLock(path, { mode, signal: abort.signal, onWait })).rejects.toMatchObject({
+        name: 'AbortError',
+      })
       return performance.now() - abortedAt
     }
     await cycle()
@@ -262,7 +313,9 @@ describe.each(modes)('%s mode', (mode) => {
     lock.progress('pulling')
     await progress
     // Looked at before the release, which may be news as well.
-    expect(news.map(({ liveness, holder }) => [liveness, holder?.pid, holder?.metadata, holder?.progress?.phase])).toEqual([
+    expect(
+      news.map(({ liveness, holder }) => [liveness, holder?.pid, holder?.metadata, holder?.progress?.phase]),
+    ).toEqual([
       ['alive', process.pid, metadata, undefined],
       ['alive', process.pid, metadata, 'pulling'],
     ])
@@ -291,7 +344,9 @@ describe.each(modes)('%s mode', (mode) => {
       return await Promise.allSettled(Array.from({ length: callers }, (_, caller) => call(caller)))
     }
     const shared = await fail(4, 'share')
-    expect(new Set(shared.map((each) => each.status === 'rejected' && each.reason.message))).toEqual(new Set([`run 1 under ${mode} failed`]))
+    expect(new Set(shared.map((each) => each.status === 'rejected' && each.reason.message))).toEqual(
+      new Set([`run 1 under ${mode} failed`]),
+    )
     const retried = await fail(3, 'retry')
     expect(retried.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
     expect(runs).toBe(4)
@@ -320,13 +375,18 @@ test('I7, I9: a late orphan cannot publish over its successor', async ({ memory 
     expect(second.generation).toBeGreaterThan(first.generation)
     writeFileSync(join(memory, 'late'), 'late')
     writeFileSync(join(memory, 'current'), 'current')
-    const [late] = await Promise.all([codeOf(publishFenced(early, join(memory, 'late'), to)), second.publish(join(memory, 'current'), to)])
+    const [late] = await Promise.all([
+      codeOf(publishFenced(early, join(memory, 'late'), to)),
+      second.publish(join(memory, 'current'), to),
+    ])
     expect([late, readFileSync(to, 'utf8')]).toEqual(['ERR_FENCED', 'current'])
     second.release()
   }
 })
 
-test('I7: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({ memory }) => {
+test('I7: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const stopped = child('hold', path, { mode: 'lease', leaseTtlMs: 400 })
   await stopped.line(/^held/)
@@ -341,14 +401,26 @@ test('I7: in lease mode a holder that was stopped for too long is followed, know
   expect(successor.release()).toEqual({ released: true })
 })
 
-test.for(modes)('I12: two copies of the addon in one process exclude each other, in %s mode', async (mode, { memory }) => {
-  // A copy, since the dynamic linker knows a link for the same file.
-  const copy = join(memory, 'dist')
-  cpSync(join(repository, 'dist'), copy, { recursive: true })
-  const both = start(process.execPath, [join(repository, '__test__/processes/locks-two-copies.js'), join(copy, 'index.js'), join(memory, 'key.lock'), mode], { env: { NAPI_RS_NATIVE_LIBRARY_PATH: '' } })
-  expect(await both.ended, both.stderr()).toEqual({ code: 0, signal: null })
-  expect(both.lines).toEqual(['2 addons', 'busy', 'waiting', 'let in', 'busy', 'waiting', 'let in'])
-})
+test.for(modes)(
+  'I12: two copies of the addon in one process exclude each other, in %s mode',
+  async (mode, { memory }) => {
+    // A copy, since the dynamic linker knows a link for the same file.
+    const copy = join(memory, 'dist')
+    cpSync(join(repository, 'dist'), copy, { recursive: true })
+    const both = start(
+      process.execPath,
+      [
+        join(repository, '__test__/processes/locks-two-copies.js'),
+        join(copy, 'index.js'),
+        join(memory, 'key.lock'),
+        mode,
+      ],
+      { env: { NAPI_RS_NATIVE_LIBRARY_PATH: '' } },
+    )
+    expect(await both.ended, both.stderr()).toEqual({ code: 0, signal: null })
+    expect(both.lines).toEqual(['2 addons', 'busy', 'waiting', 'let in', 'busy', 'waiting', 'let in'])
+  },
+)
 
 test('generations grow also after the files were deleted', async ({ memory }) => {
   const root = join(memory, 'locks')
@@ -378,13 +450,17 @@ test('I5: a stopped holder is not robbed in kernel mode', async ({ memory }) => 
   const holder = child('hold', path, { leaseTtlMs: 300 })
   await holder.line(/^held/)
   holder.signal('SIGSTOP')
-  expect(await codeOf(acquireLock(path, { timeoutMs: process.env.WARMSWAP_LONG ? 60_000 : 1500 }))).toBe('ERR_LOCK_TIMEOUT')
+  expect(await codeOf(acquireLock(path, { timeoutMs: process.env.WARMSWAP_LONG ? 60_000 : 1500 }))).toBe(
+    'ERR_LOCK_TIMEOUT',
+  )
   holder.signal('SIGCONT')
   holder.say('release')
   expect(await holder.line(/^released/)).toBe('released {"released":true}')
 }, 120_000)
 
-test('I13: a free lock in memory is there before the event loop turns, and who takes it again and again leaves it its turns', async ({ memory }) => {
+test('I13: a free lock in memory is there before the event loop turns, and who takes it again and again leaves it its turns', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   ;(await acquireLock(path)).release()
   let turns = 0
@@ -404,7 +480,9 @@ test('I13: a free lock in memory is there before the event loop turns, and who t
   expect(withoutTurn).toBeLessThanOrEqual(630)
 })
 
-test('I18: callers of one process are served in the order of their calls, also who calls before the first was looked at', async ({ memory }) => {
+test('I18: callers of one process are served in the order of their calls, also who calls before the first was looked at', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   for (let round = 0; round < 100; round += 1) {
     const lock = await acquireLock(path)
@@ -442,17 +520,20 @@ test('I18: who comes when the lock is given back does not go before who waits', 
   expect(await comeAgain({ testing: true, env: { WARMSWAP_MUTANT: 'lock-no-line' } })).toBe('went first')
 })
 
-test.for(modes)('I5: only the guard or only the owner is deleted or broken while held in %s mode', async (mode, { memory }) => {
-  const path = join(memory, 'key.lock')
-  const lock = await acquireLock(path, { mode })
-  if (mode === 'kernel') unlinkSync(join(memory, '.key.lock.guard'))
-  // A file of its own: until the first heartbeat the owner's file is the record too, and a broken record is a lost lock.
-  unlinkSync(join(path, 'owner.json'))
-  writeFileSync(join(path, 'owner.json'), '{"pid":')
-  expect(await tryLock(path, { mode })).toBeNull()
-  lock.assertHeld()
-  lock.release()
-})
+test.for(modes)(
+  'I5: only the guard or only the owner is deleted or broken while held in %s mode',
+  async (mode, { memory }) => {
+    const path = join(memory, 'key.lock')
+    const lock = await acquireLock(path, { mode })
+    if (mode === 'kernel') unlinkSync(join(memory, '.key.lock.guard'))
+    // A file of its own: until the first heartbeat the owner's file is the record too, and a broken record is a lost lock.
+    unlinkSync(join(path, 'owner.json'))
+    writeFileSync(join(path, 'owner.json'), '{"pid":')
+    expect(await tryLock(path, { mode })).toBeNull()
+    lock.assertHeld()
+    lock.release()
+  },
+)
 
 test('I19: mkdir locks and we respect each other; a dead one of theirs is reclaimed on proof', async ({ memory }) => {
   const path = join(memory, 'key.lock')
@@ -507,15 +588,23 @@ test('I22: hostile names, links and owners', async ({ memory }) => {
   mkdirSync(outside)
   symlinkSync(outside, join(memory, 'link.lock'))
   writeFileSync(join(memory, 'file.lock'), 'mine')
-  for (const name of ['link.lock', 'file.lock']) expect(await codeOf(acquireLock(join(memory, name)))).toBe('ERR_INVALID_ARGUMENT')
-  for (const path of ['', 'relative', '/', `${memory}/a\0b`, join(memory, 'k'.repeat(300)), `${memory}/x/..`]) expect(await codeOf(acquireLock(path)), JSON.stringify(path)).toBe('ERR_INVALID_ARGUMENT')
-  for (const timeoutMs of [NaN, -1, '1' as never]) expect(await codeOf(acquireLock(join(memory, 'a.lock'), { timeoutMs }))).toBe('ERR_INVALID_ARGUMENT')
+  for (const name of ['link.lock', 'file.lock'])
+    expect(await codeOf(acquireLock(join(memory, name)))).toBe('ERR_INVALID_ARGUMENT')
+  for (const path of ['', 'relative', '/', `${memory}/a\0b`, join(memory, 'k'.repeat(300)), `${memory}/x/..`])
+    expect(await codeOf(acquireLock(path)), JSON.stringify(path)).toBe('ERR_INVALID_ARGUMENT')
+  for (const timeoutMs of [NaN, -1, '1' as never])
+    expect(await codeOf(acquireLock(join(memory, 'a.lock'), { timeoutMs }))).toBe('ERR_INVALID_ARGUMENT')
   expect(await codeOf(acquireLock(join(memory, 'a.lock'), { timeout: 1 } as never))).toBe('ERR_INVALID_ARGUMENT')
-  expect(await codeOf(acquireLock(join(memory, 'a.lock'), { metadata: { big: 'x'.repeat(70_000) } }))).toBe('ERR_TOO_LARGE')
+  expect(await codeOf(acquireLock(join(memory, 'a.lock'), { metadata: { big: 'x'.repeat(70_000) } }))).toBe(
+    'ERR_TOO_LARGE',
+  )
   expect(readdirSync(outside)).toEqual([])
   expect(readFileSync(join(memory, 'file.lock'), 'utf8')).toBe('mine')
 
-  const [one, other] = await Promise.all([acquireLock(join(memory, 'Case.lock')), acquireLock(join(memory, 'case.lock'))])
+  const [one, other] = await Promise.all([
+    acquireLock(join(memory, 'Case.lock')),
+    acquireLock(join(memory, 'case.lock')),
+  ])
   expect(one.token).not.toBe(other.token)
   one.release()
   other.release()
@@ -549,7 +638,9 @@ test('the command line says who holds a lock, and holds one for a command', asyn
   const cli = (...args: string[]): Child => start(process.execPath, [join(repository, 'dist/cli.js'), 'lock', ...args])
   const runner = cli('run', path, '--', 'sh', '-c', 'echo started $WARMSWAP_LOCK_GENERATION; read line; exit 7')
   await runner.line(/^started \d+/)
-  expect(await cli('why', path).line(/./)).toMatch(new RegExp(`is held by pid ${runner.pid} .* is alive: whoever waits gets the lock as soon as`))
+  expect(await cli('why', path).line(/./)).toMatch(
+    new RegExp(`is held by pid ${runner.pid} .* is alive: whoever waits gets the lock as soon as`),
+  )
   expect(await cli('ls', memory).line(/./)).toMatch(/^held +key\.lock +pid/)
   expect(await tryLock(path)).toBeNull()
   runner.process.stdin?.end('done\n')

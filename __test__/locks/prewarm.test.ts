@@ -11,7 +11,9 @@ import { test } from '../support/temp.js'
 test('I4: eight starts, the holder killed: today nobody is served, with warmswap everybody', async () => {
   const example = start(process.execPath, [join(repository, 'examples/prewarm/run.js')])
   const { code } = await example.ended
-  const rows = Object.fromEntries(example.lines.slice(1).map((line) => [line.split(/\s+/)[0], line.trim().split(/\s+/).slice(1).map(Number)]))
+  const rows = Object.fromEntries(
+    example.lines.slice(1).map((line) => [line.split(/\s+/)[0], line.trim().split(/\s+/).slice(1).map(Number)]),
+  )
   expect(rows.today?.slice(0, 3), example.stderr()).toEqual([0, 7, 1])
   expect(rows.warmswap?.slice(0, 3), example.stderr()).toEqual([7, 7, 2])
   expect(code).toBe(0)
@@ -50,15 +52,25 @@ test('null, 0 and the empty string are values', async ({ memory }) => {
   const run = (): never => {
     throw new Error('it is there already')
   }
-  for (const value of [null, 0, '']) expect(await prewarm(join(memory, 'a.lock'), { isReady: () => value, run })).toMatchObject({ role: 'reused', value })
+  for (const value of [null, 0, ''])
+    expect(await prewarm(join(memory, 'a.lock'), { isReady: () => value, run })).toMatchObject({
+      role: 'reused',
+      value,
+    })
 })
 
 test('an isReady that still answers false after run() is ERR_NOT_READY', async ({ memory }) => {
   const job = { isReady: (): boolean => false, run: () => true }
-  await expect(prewarm(join(memory, 'a.lock'), job)).rejects.toMatchObject({ code: 'ERR_NOT_READY', message: expect.stringMatching(/still answers false/) })
+  await expect(prewarm(join(memory, 'a.lock'), job)).rejects.toMatchObject({
+    code: 'ERR_NOT_READY',
+    message: expect.stringMatching(/still answers false/),
+  })
 })
 
 test('types: the false of isReady() is no value', async ({ memory }) => {
-  const { value } = await prewarm(join(memory, 'a.lock'), { isReady: () => existsSync(memory) && { made: 1 }, run: () => ({ made: 1 }) })
+  const { value } = await prewarm(join(memory, 'a.lock'), {
+    isReady: () => existsSync(memory) && { made: 1 },
+    run: () => ({ made: 1 }),
+  })
   expect(value.made).toBe(1)
 })

@@ -26,5 +26,8 @@ if (ending.startsWith('eat')) {
     for (;;) eaten.push(ending === 'eat memory' ? Buffer.alloc(1 << 20, 1) : Array(1 << 16).fill(eaten.length))
   })
 }
-if (ending === 'throw') setTimeout(() => { throw new Error('as asked') })
+if (ending === 'throw')
+  setTimeout(() => {
+    throw new Error('as asked')
+  })
 setInterval(() => {}, 1000)

@@ -6,8 +6,37 @@ import { join } from 'node:path'
 import { openBundles, openCoordinator } from 'warmswap'
 
 const [folder, kind] = process.argv.slice(2)
-const NAMES = ['FORMAT', 'config.json', 'boot', 'id', 'current', 'current.json', 'current.tmp', 'current.json.tmp', 'fence', 'fence.tmp', 'writer.lock', 'build.lock', 'build.failed', 'build.failed.tmp']
-const DEEPER = ['gens/000002/manifest.json', 'gens/000002/tree', 'gens/000001', 'pins/000002', 'pins/000001', 'owners/planted', 'stage/planted', 'trash/planted', 'gens', 'pins', 'owners', 'stage', 'trash']
+const NAMES = [
+  'FORMAT',
+  'config.json',
+  'boot',
+  'id',
+  'current',
+  'current.json',
+  'current.tmp',
+  'current.json.tmp',
+  'fence',
+  'fence.tmp',
+  'writer.lock',
+  'build.lock',
+  'build.failed',
+  'build.failed.tmp',
+]
+const DEEPER = [
+  'gens/000002/manifest.json',
+  'gens/000002/tree',
+  'gens/000001',
+  'pins/000002',
+  'pins/000001',
+  'owners/planted',
+  'stage/planted',
+  'trash/planted',
+  'gens',
+  'pins',
+  'owners',
+  'stage',
+  'trash',
+]
 const victim = join(folder, 'victim')
 
 async function publish(store, text) {
@@ -39,7 +68,10 @@ const calls = (root, store) => ({
   publish: () => publish(store, String(Math.random())),
   collect: () => store.collect({ timeoutMs: 500 }),
   rollback: () => store.rollback(1, { timeoutMs: 500 }),
-  ensure: async () => (await store.ensure((stage) => stage.write('a', 'ensured'), { fingerprint: String(Math.random()), timeoutMs: 500 })).release(),
+  ensure: async () =>
+    (
+      await store.ensure((stage) => stage.write('a', 'ensured'), { fingerprint: String(Math.random()), timeoutMs: 500 })
+    ).release(),
   open: async () => (await openBundles(root)).close(),
   build: async () => {
     const coordinator = openCoordinator(store, { start: () => Promise.reject(new Error('no worker here')) })
@@ -77,14 +109,18 @@ for (const name of [...NAMES, ...DEEPER]) {
     }
     console.log(JSON.stringify({ name, call, how, ms: Math.round(performance.now() - started) }))
   }
-  const precious = ['file', 'tree', 'planted'].every((entry) => existsSync(join(victim, entry)) && readFileSync(join(victim, entry), 'utf8') === 'precious')
+  const precious = ['file', 'tree', 'planted'].every(
+    (entry) => existsSync(join(victim, entry)) && readFileSync(join(victim, entry), 'utf8') === 'precious',
+  )
   // Without the planted entry the store works again.
   rmSync(path, { recursive: true, force: true })
   if (existsSync(saved)) renameSync(saved, path)
   const again = await openBundles(root)
   await publish(again, 'after')
   again.pin().release()
-  console.log(JSON.stringify({ name, call: 'after', how: precious && (await again.verify()).ok ? 'ok' : 'HARM', ms: 0 }))
+  console.log(
+    JSON.stringify({ name, call: 'after', how: precious && (await again.verify()).ok ? 'ok' : 'HARM', ms: 0 }),
+  )
   await again.close()
   await store.close()
 }

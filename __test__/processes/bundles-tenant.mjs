@@ -8,5 +8,12 @@ if (process.send) await takeOver()
 console.log('ready')
 for await (const _line of createInterface({ input: process.stdin })) {
   const lazy = await import('./lazy.mjs').catch((error) => ({ default: error.code }))
-  console.log(JSON.stringify({ cwd: process.cwd(), relative: readFileSync('a', 'utf8'), shell: execFileSync('pwd', { encoding: 'utf8' }).trim(), lazy: lazy.default }))
+  console.log(
+    JSON.stringify({
+      cwd: process.cwd(),
+      relative: readFileSync('a', 'utf8'),
+      shell: execFileSync('pwd', { encoding: 'utf8' }).trim(),
+      lazy: lazy.default,
+    }),
+  )
 }

@@ -10,13 +10,27 @@ const calls = {
     console.log((await openCache(JSON.parse(store)).restore({ key: 'site', into })).outcome)
   },
   async told(store, into, deadlineMs = '10000') {
-    const { outcome, reason } = await openCache(JSON.parse(store)).restore({ key: 'site', into, mode: 'replace', attempts: 1, deadlineMs: Number(deadlineMs) })
+    const { outcome, reason } = await openCache(JSON.parse(store)).restore({
+      key: 'site',
+      into,
+      mode: 'replace',
+      attempts: 1,
+      deadlineMs: Number(deadlineMs),
+    })
     console.log(outcome, reason ?? '')
   },
   /** Every call there is, with all that it says. */
   async everything(store, tree, into) {
-    const say = (name, told) => console.log(name, inspect(told, { depth: 9, showHidden: true }), told instanceof Error ? told.stack : JSON.stringify(told))
-    const cache = openCache(JSON.parse(store), { hmacKey: process.env.TEST_HMAC_KEY, onEvent: (event) => say('event', event) })
+    const say = (name, told) =>
+      console.log(
+        name,
+        inspect(told, { depth: 9, showHidden: true }),
+        told instanceof Error ? told.stack : JSON.stringify(told),
+      )
+    const cache = openCache(JSON.parse(store), {
+      hmacKey: process.env.TEST_HMAC_KEY,
+      onEvent: (event) => say('event', event),
+    })
     const budget = { deadlineMs: 5000, attempts: 2 }
     const each = {
       snapshot: () => cache.snapshot({ key: 'site', from: tree, ...budget }),
@@ -46,7 +60,13 @@ const calls = {
       header.write('        ', 148)
       header.write('0', 156)
       header.write('ustar\x0000', 257)
-      header.write(`${header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `, 148)
+      header.write(
+        `${header
+          .reduce((sum, byte) => sum + byte, 0)
+          .toString(8)
+          .padStart(6, '0')}\0 `,
+        148,
+      )
       yield header
       // Each chunk is one of its own.
       for (let at = 0; at < size; at += 1 << 16) yield Buffer.alloc(1 << 16, at >> 16)

@@ -11,7 +11,8 @@ const [verb, ...args] = process.argv.slice(2)
 const PATIENT = { deadlineMs: 1_800_000, idleMs: 600_000 }
 const LIMITS = { maxFiles: 5_000_000 }
 
-const kibibytes = (field) => Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
+const kibibytes = (field) =>
+  Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
 /** From now on VmHWM is the peak since now. */
 const forgetPeak = () => writeFileSync('/proc/self/clear_refs', '5')
 
@@ -72,7 +73,9 @@ const verbs = {
         snapshot: async () => stamped(await cache.snapshot({ ...PATIENT, key: 'site', from }), from),
         restore: async () => {
           // The control: as a client that takes the whole body into memory would.
-          if (hoard) for (const name of readdirSync(join(new URL(store).pathname, 'site/blobs'))) hoarded.push(readFileSync(join(new URL(store).pathname, 'site/blobs', name)))
+          if (hoard)
+            for (const name of readdirSync(join(new URL(store).pathname, 'site/blobs')))
+              hoarded.push(readFileSync(join(new URL(store).pathname, 'site/blobs', name)))
           return stamped(await cache.restore({ ...PATIENT, key: 'site', into, limits: LIMITS }), into)
         },
         restoreUnchanged: () => cache.restore({ ...PATIENT, key: 'site', into, mode: 'replace', limits: LIMITS }),
@@ -82,7 +85,10 @@ const verbs = {
     )
   },
   async unpack(archive, into) {
-    await measure({ [basename(archive)]: () => unpack(archive, into, { deadlineMs: PATIENT.deadlineMs }) }, dirname(into))
+    await measure(
+      { [basename(archive)]: () => unpack(archive, into, { deadlineMs: PATIENT.deadlineMs }) },
+      dirname(into),
+    )
   },
 }
 

@@ -22,7 +22,10 @@ const checks = {
   async 'late-restore'(store, into) {
     const cache = openCache(parse(store))
     createRequire(import.meta.url)('../../dist/binding.cjs').armFaults()
-    console.log((await cache.restore({ key: 'site', into, mode: 'replace', deadlineMs: Number(process.env.DEADLINE_MS) })).outcome)
+    console.log(
+      (await cache.restore({ key: 'site', into, mode: 'replace', deadlineMs: Number(process.env.DEADLINE_MS) }))
+        .outcome,
+    )
     const stages = () => readdirSync(dirname(into)).filter((name) => name.startsWith('.warmswap-stage-'))
     while (stages().length > 0) await new Promise((resolve) => setImmediate(resolve))
     console.log('the worker has ended')
@@ -52,7 +55,8 @@ const checks = {
     let isPublished = false
     let versions = 0
     const { store, stop } = await serve(({ path, object }, objects) => {
-      if (isPublished && path.includes('/blobs/')) objects.set(path, { bytes: object.bytes, etag: `"version ${(versions += 1)}"` })
+      if (isPublished && path.includes('/blobs/'))
+        objects.set(path, { bytes: object.bytes, etag: `"version ${(versions += 1)}"` })
     })
     const cache = openCache(store)
     await cache.snapshot({ key: 'site', from: tree })
@@ -69,7 +73,7 @@ const checks = {
     await cache.snapshot({ key: 'site', from: tree })
     isPublished = true
     const { outcome, reason } = await cache.restore({ key: 'site', into: `${tree}-into` })
-    console.log(outcome, reason.includes('asked for \'bytes') ? 'range' : 'elsewhere')
+    console.log(outcome, reason.includes("asked for 'bytes") ? 'range' : 'elsewhere')
     stop()
   },
   async order(tree) {

@@ -23,7 +23,11 @@ import(${JSON.stringify(import.meta.resolve('warmswap'))}).then(({ openCache }) 
 })`
 
 let held
-const { store, stop } = await serve(({ path, method }) => (held !== undefined && (method === 'PUT') === (held.verb === 'snapshot') && path.includes('/blobs/') ? held.reached() : undefined))
+const { store, stop } = await serve(({ path, method }) =>
+  held !== undefined && (method === 'PUT') === (held.verb === 'snapshot') && path.includes('/blobs/')
+    ? held.reached()
+    : undefined,
+)
 
 /** Resolves `met` when a request arrives that is held until the round is over. */
 function hold(verb) {

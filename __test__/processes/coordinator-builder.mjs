@@ -64,7 +64,9 @@ const commands = {
   async changes({ count, together }) {
     const tally = { ran: 0, joined: 0, reused: 0, missed: 0 }
     for (let done = 0; done < count; done += together) {
-      for (const { role, missed } of await Promise.all(Array.from({ length: together }, () => change({ slowMs: Math.random() * 4 })))) {
+      for (const { role, missed } of await Promise.all(
+        Array.from({ length: together }, () => change({ slowMs: Math.random() * 4 })),
+      )) {
         tally[role] += 1
         if (missed) tally.missed += 1
       }
@@ -108,6 +110,8 @@ const commands = {
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const { command, ...options } = JSON.parse(line)
-  commands[command](options).catch(({ name, code, message, stack }) => say({ event: 'error', name, code, message, stack, status: coordinator.status() }))
+  commands[command](options).catch(({ name, code, message, stack }) =>
+    say({ event: 'error', name, code, message, stack, status: coordinator.status() }),
+  )
 })
 say({ event: 'ready' })

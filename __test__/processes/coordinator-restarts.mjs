@@ -2,11 +2,18 @@
 //   node coordinator-restarts.mjs <store root> <work log> <restarts> <requests>
 import { openBundles, openCoordinator, startProcess } from '../../dist/index.js'
 
-const [root, log, restarts, requests] = [process.argv[2], process.argv[3], Number(process.argv[4]), Number(process.argv[5])]
+const [root, log, restarts, requests] = [
+  process.argv[2],
+  process.argv[3],
+  Number(process.argv[4]),
+  Number(process.argv[5]),
+]
 const store = await openBundles(root)
 const publish = async (version) => {
   const stage = await store.stage()
-  await stage.write('worker.mjs', `
+  await stage.write(
+    'worker.mjs',
+    `
     import { serveRequests } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
     import { appendFileSync } from 'node:fs'
     serveRequests(async ({ id, ask }, { incarnation }) => {
@@ -14,7 +21,8 @@ const publish = async (version) => {
       appendFileSync(${JSON.stringify(log)}, id + ' ' + incarnation + '\\n')
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
       return { id, incarnation, version: ${version} }
-    })`)
+    })`,
+  )
   await stage.publish()
 }
 await publish(0)

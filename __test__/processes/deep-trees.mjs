@@ -7,7 +7,8 @@ import { openBundles, openCache, pack, unpack } from 'warmswap'
 
 const [kind, root] = process.argv.slice(2)
 const at = (name) => join(root, name)
-const archive = () => unpack(createReadStream(at('archive')), at('deep'), { mode: kind.endsWith('merge') ? 'merge' : 'replace' })
+const archive = () =>
+  unpack(createReadStream(at('archive')), at('deep'), { mode: kind.endsWith('merge') ? 'merge' : 'replace' })
 
 async function drain(chunks) {
   let bytes = 0

@@ -1,12 +1,21 @@
 // Twenty calls that hang, and healthy work next to them. Prints one line of JSON; the process ends with its hung calls.
 // node hung-calls.mjs <kind> <a mount that hangs> <an empty folder> [a package other than this one]
 const [kind, hung, local, library] = process.argv.slice(2)
-const { acquireLock, inspectLock, openBundles, openCache, pack, sweepLocks, unpack } = await import(library ?? 'warmswap')
+const { acquireLock, inspectLock, openBundles, openCache, pack, sweepLocks, unpack } = await import(
+  library ?? 'warmswap'
+)
 
 const CALLS = 20
 const LIMIT_MS = 500
 const time = { timeoutMs: LIMIT_MS }
-const bucket = (number) => ({ scheme: 's3', bucket: 'b', region: 'r', endpoint: `http://store${number}.example.test:9000`, accessKeyId: 'A', secretAccessKey: 'S' })
+const bucket = (number) => ({
+  scheme: 's3',
+  bucket: 'b',
+  region: 'r',
+  endpoint: `http://store${number}.example.test:9000`,
+  accessKeyId: 'A',
+  secretAccessKey: 'S',
+})
 const restore = (cache, number) => cache.restore({ key: 'k', into: `${local}/t${number}`, deadlineMs: LIMIT_MS })
 const kinds = {
   inspect: (number) => inspectLock(`${hung}/l${number}`, time),
@@ -27,7 +36,10 @@ const started = performance.now()
 const ends = []
 for (let number = 0; number < CALLS; number += 1) {
   const ended = (how) => ends.push({ how, ms: Math.round(performance.now() - started) })
-  kinds[kind](number).then((value) => ended(value.outcome ?? 'resolved'), (error) => ended(typeof error.code === 'string' ? error.code : error.name))
+  kinds[kind](number).then(
+    (value) => ended(value.outcome ?? 'resolved'),
+    (error) => ended(typeof error.code === 'string' ? error.code : error.name),
+  )
 }
 // They are all under way.
 await new Promise((resolve) => setTimeout(resolve, 200))
@@ -37,7 +49,10 @@ let isLate = false
 async function measure(what, work) {
   if (isLate) return
   const since = performance.now()
-  isLate = await Promise.race([work().then(() => false), new Promise((resolve) => setTimeout(() => resolve(true), 5000))])
+  isLate = await Promise.race([
+    work().then(() => false),
+    new Promise((resolve) => setTimeout(() => resolve(true), 5000)),
+  ])
   healthy[what] = Math.round(performance.now() - since)
 }
 await measure('stage and publish', async () => {
@@ -58,6 +73,7 @@ await measure('snapshot and restore', async () => {
   if (outcome !== 'uploaded') throw new Error(outcome)
   if (!(await cache.restore({ key: 'k', into: `${local}/restored` })).ok) throw new Error('not restored')
 })
-while (ends.length < CALLS && performance.now() - started < 10_000) await new Promise((resolve) => setTimeout(resolve, 20))
+while (ends.length < CALLS && performance.now() - started < 10_000)
+  await new Promise((resolve) => setTimeout(resolve, 20))
 console.log(JSON.stringify({ ends, healthy }))
 process.exit(0)

@@ -60,16 +60,20 @@ const verbs = {
   async prewarm() {
     const value = `${path}.value`
     say('started')
-    const result = await prewarm(path, {
-      isReady: () => (existsSync(value) ? readFileSync(value, 'utf8') : undefined),
-      async run(lock) {
-        appendFileSync(`${path}.runs`, `${process.pid}\n`)
-        say('running', lock.generation)
-        await new Promise((resolve) => setTimeout(resolve, options.runMs))
-        writeFileSync(value, 'made')
-        return 'made'
+    const result = await prewarm(
+      path,
+      {
+        isReady: () => (existsSync(value) ? readFileSync(value, 'utf8') : undefined),
+        async run(lock) {
+          appendFileSync(`${path}.runs`, `${process.pid}\n`)
+          say('running', lock.generation)
+          await new Promise((resolve) => setTimeout(resolve, options.runMs))
+          writeFileSync(value, 'made')
+          return 'made'
+        },
       },
-    }, { mode: options.mode, onWait: () => say('waiting') })
+      { mode: options.mode, onWait: () => say('waiting') },
+    )
     say('got', result.role, result.tookOverFrom?.pid ?? 'none')
   },
   // Takes and gives back for some seconds from a moment on, as several waiters; then says how often each got in, and the longest wait.

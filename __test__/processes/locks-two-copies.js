@@ -8,7 +8,10 @@ const other = await import(pathToFileURL(index).href)
 const loaded = readFileSync('/proc/self/maps', 'utf8').match(/\/\S+\.node$/gm)
 console.log(new Set(loaded).size, 'addons')
 
-for (const [holds, waits] of [[one, other], [other, one]]) {
+for (const [holds, waits] of [
+  [one, other],
+  [other, one],
+]) {
   const lock = await holds.acquireLock(path, { mode })
   console.log((await waits.tryLock(path, { mode })) === null ? 'busy' : 'taken')
   let isReleased = false

@@ -28,7 +28,10 @@ function owner() {
   return version === 'liveness' ? { ...common, hostname: hostname() } : { ...common, hostname: hostname(), token }
 }
 
-const readOwner = (directory) => readFile(join(directory, 'owner.json'), 'utf8').then(JSON.parse).catch(() => null)
+const readOwner = (directory) =>
+  readFile(join(directory, 'owner.json'), 'utf8')
+    .then(JSON.parse)
+    .catch(() => null)
 
 /** 'alive', 'dead' or 'unknown', by pid and hostname alone. */
 async function liveness(directory) {
@@ -65,7 +68,8 @@ async function reclaim() {
     // Looked at again with the intent announced: another one may have finished in between.
     if (!(await isStale(path))) return
     const tombstone = `${path}.${token}.tombstone`
-    if (await rename(path, tombstone).then(() => true, unless('ENOENT', false))) await rm(tombstone, { recursive: true, force: true })
+    if (await rename(path, tombstone).then(() => true, unless('ENOENT', false)))
+      await rm(tombstone, { recursive: true, force: true })
   } finally {
     clearInterval(beat)
     await rm(intent, { recursive: true, force: true })

@@ -7,12 +7,22 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { racePoint } from 'warmswap/race-point'
 
-const { PORT = '0', UNREADY_MS = '0', LEAVE_CHILD, IGNORE_TERM, WARMSWAP_RACE_NONCE: nonce, WARMSWAP_RACE_INCARNATION: incarnation } = process.env
+const {
+  PORT = '0',
+  UNREADY_MS = '0',
+  LEAVE_CHILD,
+  IGNORE_TERM,
+  WARMSWAP_RACE_NONCE: nonce,
+  WARMSWAP_RACE_INCARNATION: incarnation,
+} = process.env
 const clock = () => Number(process.hrtime.bigint()) / 1e6
 
 if (LEAVE_CHILD) {
   // What a process ignores it goes on ignoring over exec.
-  const child = spawn('sh', ['-c', "trap '' TERM; echo up; exec sleep 1000"], { detached: LEAVE_CHILD === 'detached', stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn('sh', ['-c', "trap '' TERM; echo up; exec sleep 1000"], {
+    detached: LEAVE_CHILD === 'detached',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   await once(child.stdout, 'data')
 }
 if (IGNORE_TERM) process.on('SIGTERM', () => {})

@@ -12,7 +12,7 @@ function registrations() {
   let count = 0
   let sameRealm = true
   const version = () => new (require('./binding.cjs').NativeCell)(Buffer.from('registered')).version()
-  new (require('./binding.cjs').NativeCell)(Buffer.from('registered')).write(Buffer.from('x'))
+  ;new (require('./binding.cjs').NativeCell)(Buffer.from('registered')).write(Buffer.from('x'))
   for (; count < 99; count += 1) {
     for (const file of Object.keys(require.cache)) delete require.cache[file]
     const binding = require('./binding.cjs')
@@ -20,7 +20,10 @@ function registrations() {
   }
   // The context's own module object, as a loader inside it would make one.
   const context = vm.createContext({ process, file: process.env.NAPI_RS_NATIVE_LIBRARY_PATH })
-  const binding = vm.runInContext('const module = { exports: {} }; process.dlopen(module, file); module.exports', context)
+  const binding = vm.runInContext(
+    'const module = { exports: {} }; process.dlopen(module, file); module.exports',
+    context,
+  )
   sameRealm &&= binding.mainRealm() === globalThis
   return { registrations: count + 1, sameRealm, sameCell: version() === 1n }
 }
@@ -32,12 +35,21 @@ async function importInContext(file, context, known = new Map()) {
     if (!known.has(url)) known.set(url, specifier.startsWith('.') ? load(url) : await foreign(specifier))
     return known.get(url)
   }
-  const load = (url) => new vm.SourceTextModule(readFileSync(fileURLToPath(url), 'utf8'), { context, identifier: url, initializeImportMeta: (meta) => (meta.url = url) })
+  const load = (url) =>
+    new vm.SourceTextModule(readFileSync(fileURLToPath(url), 'utf8'), {
+      context,
+      identifier: url,
+      initializeImportMeta: (meta) => (meta.url = url),
+    })
   const foreign = async (specifier) => {
     const namespace = await import(specifier)
-    return new vm.SyntheticModule(Object.keys(namespace), function () {
-      for (const name of Object.keys(namespace)) this.setExport(name, namespace[name])
-    }, { context })
+    return new vm.SyntheticModule(
+      Object.keys(namespace),
+      function () {
+        for (const name of Object.keys(namespace)) this.setExport(name, namespace[name])
+      },
+      { context },
+    )
   }
   const entry = load(pathToFileURL(file).href)
   await entry.link(link)
@@ -56,7 +68,9 @@ async function context() {
     isOtherRealm: there.defineState !== here.defineState && there.stateBackend === 'native',
     identical: inContext === value,
     definedThere: here.peekState('made in the context') === list,
-    realmScopesDiffer: here.defineState('own', () => ({}), { scope: 'realm' }) !== there.defineState('own', () => ({}), { scope: 'realm' }),
+    realmScopesDiffer:
+      here.defineState('own', () => ({}), { scope: 'realm' }) !==
+      there.defineState('own', () => ({}), { scope: 'realm' }),
   }
 }
 

@@ -12,6 +12,9 @@ const writer = `import(${JSON.stringify(module)}).then(({ sharedCell }) => {
 // The wait keeps nothing alive, the worker does; the timeout ends the test of a write that wakes nobody.
 const wait = sharedCell('woken').waitForChange(0n, { timeoutMs: Number(timeoutMs) })
 const worker = new Worker(writer, { eval: true })
-const ended = await wait.then(() => sharedCell('woken').read().value, ({ code }) => code)
+const ended = await wait.then(
+  () => sharedCell('woken').read().value,
+  ({ code }) => code,
+)
 await worker.terminate()
 console.log(JSON.stringify({ ended }))

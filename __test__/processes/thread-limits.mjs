@@ -7,7 +7,21 @@ import * as warmswap from 'warmswap'
 import { sharedCell } from 'warmswap/state'
 
 const [folder] = process.argv.slice(2)
-const { acquireLock, inspectLock, isWarmswapError, openBundles, openCache, pack, prewarm, publishFenced, sweepLocks, tryLock, unpack, waitForLock, withLock } = warmswap
+const {
+  acquireLock,
+  inspectLock,
+  isWarmswapError,
+  openBundles,
+  openCache,
+  pack,
+  prewarm,
+  publishFenced,
+  sweepLocks,
+  tryLock,
+  unpack,
+  waitForLock,
+  withLock,
+} = warmswap
 
 function calls(root) {
   const at = (name) => join(root, name)
@@ -15,7 +29,14 @@ function calls(root) {
   writeFileSync(at('tree/a'), 'a'.repeat(100))
   const budget = { deadlineMs: 4000 }
   const file = openCache(`file://${at('cache')}`)
-  const bucket = openCache({ scheme: 's3', bucket: 'b', region: 'r', endpoint: 'http://localhost:9', accessKeyId: 'A', secretAccessKey: 'S' })
+  const bucket = openCache({
+    scheme: 's3',
+    bucket: 'b',
+    region: 'r',
+    endpoint: 'http://localhost:9',
+    accessKeyId: 'A',
+    secretAccessKey: 'S',
+  })
   const store = openBundles(at('store'))
   store.catch(() => {})
   return {
@@ -25,7 +46,10 @@ function calls(root) {
     withLock: () => withLock(at('L'), () => {}, { timeoutMs: 4000 }),
     waitForLock: () => waitForLock(at('L'), { timeoutMs: 4000 }),
     sweepLocks: () => sweepLocks(root),
-    publishFenced: () => publishFenced({ path: at('L'), generation: 2 ** 40 }, at('tree/a'), at('tree/a')).catch((error) => error.code === 'ERR_FENCED' || Promise.reject(error)),
+    publishFenced: () =>
+      publishFenced({ path: at('L'), generation: 2 ** 40 }, at('tree/a'), at('tree/a')).catch(
+        (error) => error.code === 'ERR_FENCED' || Promise.reject(error),
+      ),
     prewarm: () => prewarm(at('ready'), { isReady: () => 'ready', run: () => 'ready' }),
     openBundles: () => store,
     publish: async () => {
@@ -45,7 +69,10 @@ function calls(root) {
     prune: () => file.prune({ key: 'k', ...budget }),
     remove: () => file.remove('k', budget),
     'restore from a bucket': () => bucket.restore({ key: 'k', into: at('bucket'), ...budget }),
-    'wait for a cell': () => sharedCell(`limits-${root}`).waitForChange(0n, { timeoutMs: 50 }).catch((error) => error.code === 'ERR_TIMEOUT' || Promise.reject(error)),
+    'wait for a cell': () =>
+      sharedCell(`limits-${root}`)
+        .waitForChange(0n, { timeoutMs: 50 })
+        .catch((error) => error.code === 'ERR_TIMEOUT' || Promise.reject(error)),
     close: async () => (await store).close(),
   }
 }

@@ -22,14 +22,19 @@ function open({ id, channel }) {
 async function call({ id, call, url, name, args }) {
   try {
     const member = (await runners.get(id).runner.import(url))[name]
-    parentPort.postMessage({ type: 'called', call, value: typeof member === 'function' ? await member(...args) : member })
+    parentPort.postMessage({
+      type: 'called',
+      call,
+      value: typeof member === 'function' ? await member(...args) : member,
+    })
   } catch (error) {
     parentPort.postMessage({ type: 'called', call, error: { ...error, message: error.message } })
   }
 }
 
 function vite({ channel, id, payload }) {
-  for (const [each, opened] of runners) if (opened.channel === channel && (id === undefined || id === each)) opened.onMessage(payload)
+  for (const [each, opened] of runners)
+    if (opened.channel === channel && (id === undefined || id === each)) opened.onMessage(payload)
 }
 
 const close = async ({ id }) => {

@@ -32,10 +32,17 @@ const shape = () => {
 const garbage = (count) => { for (let index = 0; index < count; index += 1) say(shape()) }
 `
 
-const refused = (seen: Seen): string[] => seen.warnings.filter(({ code }) => code === 'WARMSWAP_ANSWER_REFUSED').map(({ message }) => message)
+const refused = (seen: Seen): string[] =>
+  seen.warnings.filter(({ code }) => code === 'WARMSWAP_ANSWER_REFUSED').map(({ message }) => message)
 
-describe.each([['threads', thread], ['processes', child]] as const)('workers that are %s', (_name, start) => {
-  test('500 malformed messages between answers: no exception in the host, a bounded number of warnings, and each answer is right', async ({ store, open }) => {
+describe.each([
+  ['threads', thread],
+  ['processes', child],
+] as const)('workers that are %s', (_name, start) => {
+  test('500 malformed messages between answers: no exception in the host, a bounded number of warnings, and each answer is right', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', 'garbage(100); return request * 2', garbler)
     const coordinator = open(start)
     const seen = await watched(async () => {
@@ -49,18 +56,29 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
 
   test.for([
     ['an answer without its request', { warmswap: 'reply' }, /malformed 'reply' message: its id is no whole number/],
-    ['an answer without a value', { warmswap: 'reply', id: 1, incarnation: 1 }, /malformed 'reply'.*neither a value nor an error/],
-    ['an error that is none', { warmswap: 'reply', id: 1, incarnation: 1, error: 'text' }, /malformed 'reply'.*its error has no name and message/],
+    [
+      'an answer without a value',
+      { warmswap: 'reply', id: 1, incarnation: 1 },
+      /malformed 'reply'.*neither a value nor an error/,
+    ],
+    [
+      'an error that is none',
+      { warmswap: 'reply', id: 1, incarnation: 1, error: 'text' },
+      /malformed 'reply'.*its error has no name and message/,
+    ],
     ['a beginning of nothing', { warmswap: 'begun' }, /malformed 'begun'/],
     ['an end with a wrong error', { warmswap: 'end', id: 1, incarnation: 1, error: { message: 1 } }, /malformed 'end'/],
     ['a kind of another release', { warmswap: 'fancy', id: 1 }, /a message of an unknown kind \(fancy\)/],
-  ] as const)('%s is refused by name, and the answer that follows is taken', async ([, message, warning], { store, open }) => {
-    await publishWorker(store, 'one', `say(${JSON.stringify(message)}); return 'answer'`, garbler)
-    const coordinator = open(start)
-    const seen = await watched(async () => expect(await coordinator.dispatch(null)).toBe('answer'))
-    expect(seen.uncaught).toEqual([])
-    expect(refused(seen)).toEqual([expect.stringMatching(warning)])
-  })
+  ] as const)(
+    '%s is refused by name, and the answer that follows is taken',
+    async ([, message, warning], { store, open }) => {
+      await publishWorker(store, 'one', `say(${JSON.stringify(message)}); return 'answer'`, garbler)
+      const coordinator = open(start)
+      const seen = await watched(async () => expect(await coordinator.dispatch(null)).toBe('answer'))
+      expect(seen.uncaught).toEqual([])
+      expect(refused(seen)).toEqual([expect.stringMatching(warning)])
+    },
+  )
 
   test('more parts than were asked for end the answer, and do not fill the memory', async ({ store, open }) => {
     await publishWorker(
@@ -84,12 +102,17 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
       await expect(read).rejects.toMatchObject({ code: 'ERR_TOO_LARGE' })
     })
     expect(seen.uncaught).toEqual([])
-    expect(refused(seen)).toEqual([expect.stringMatching(/more parts of its answer to request 1 than it was asked for/)])
+    expect(refused(seen)).toEqual([
+      expect.stringMatching(/more parts of its answer to request 1 than it was asked for/),
+    ])
   })
 })
 
 describe('processes', () => {
-  test("bytes that are no message, and messages in Node's own name, are refused, and the channel goes on", async ({ store, open }) => {
+  test("bytes that are no message, and messages in Node's own name, are refused, and the channel goes on", async ({
+    store,
+    open,
+  }) => {
     await publishWorker(
       store,
       'one',
@@ -102,7 +125,8 @@ describe('processes', () => {
     )
     const coordinator = open(child)
     const seen = await watched(async () => {
-      for (const request of ['bytes', 'wasm', 'acknowledge', 'nothing']) expect(await coordinator.dispatch(request)).toBe(request)
+      for (const request of ['bytes', 'wasm', 'acknowledge', 'nothing'])
+        expect(await coordinator.dispatch(request)).toBe(request)
     })
     expect(seen.uncaught).toEqual([])
     expect(refused(seen)).toHaveLength(3)
@@ -119,20 +143,27 @@ describe('what start() resolves with', () => {
     ['no stop', { ...good, stop: null }, /has no stop\(deadlineMs\)/],
     ['no exited', { ...good, exited: undefined }, /has no promise exited/],
     ['an exited that is no promise', { ...good, exited: 1 }, /promise exited/],
-  ] as const)('%s: reboot() and dispatch() reject with ERR_INVALID_ARGUMENT', async ([, handle, message], { store, open }) => {
-    await publish(store, { file: 'x' })
-    let stopped = 0
-    const given = typeof handle === 'object' && handle.stop ? { ...handle, stop: async () => void (stopped += 1) } : handle
-    const coordinator = open(async () => given as Anything)
-    const seen = await watched(async () => {
-      await expect(coordinator.reboot({ observed: null, reason: 'test' })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) })
-      await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
-      expect(coordinator.status()).toMatchObject({ state: 'failed', lastError: { code: 'ERR_INVALID_ARGUMENT' } })
-    })
-    expect(seen.uncaught).toEqual([])
-    expect(stopped).toBe(typeof given === 'object' && given.stop ? 2 : 0)
-    expect((await store.collect()).pinned).toEqual([])
-  })
+  ] as const)(
+    '%s: reboot() and dispatch() reject with ERR_INVALID_ARGUMENT',
+    async ([, handle, message], { store, open }) => {
+      await publish(store, { file: 'x' })
+      let stopped = 0
+      const given =
+        typeof handle === 'object' && handle.stop ? { ...handle, stop: async () => void (stopped += 1) } : handle
+      const coordinator = open(async () => given as Anything)
+      const seen = await watched(async () => {
+        await expect(coordinator.reboot({ observed: null, reason: 'test' })).rejects.toMatchObject({
+          code: 'ERR_INVALID_ARGUMENT',
+          message: expect.stringMatching(message),
+        })
+        await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+        expect(coordinator.status()).toMatchObject({ state: 'failed', lastError: { code: 'ERR_INVALID_ARGUMENT' } })
+      })
+      expect(seen.uncaught).toEqual([])
+      expect(stopped).toBe(typeof given === 'object' && given.stop ? 2 : 0)
+      expect((await store.collect()).pinned).toEqual([])
+    },
+  )
 
   test('members that throw, answer without a promise or reject with no error do no harm', async ({ store, open }) => {
     await publish(store, { file: 'x' })
@@ -167,7 +198,10 @@ describe('what start() resolves with', () => {
 })
 
 describe('startProcess() and startWorkerThread() that are called wrongly', () => {
-  const starts: [string, (...args: Anything[]) => Promise<unknown>][] = [['startProcess', startProcess], ['startWorkerThread', startWorkerThread]]
+  const starts: [string, (...args: Anything[]) => Promise<unknown>][] = [
+    ['startProcess', startProcess],
+    ['startWorkerThread', startWorkerThread],
+  ]
   test.for(starts)('%s: the argument is named, and nothing is started', async ([, call], { store }) => {
     await publish(store, { 'worker.mjs': '' })
     using pin = store.pin()
@@ -180,10 +214,26 @@ describe('startProcess() and startWorkerThread() that are called wrongly', () =>
       [{ pin, signal: { throwIfAborted() {} } }, /^context\.signal is an object/],
       [{ pin: { path: '/' }, signal }, /^context\.pin is an object/],
     ]
-    if (call === startProcess) cases.push([{ pin, signal }, /^options\.args\[0\] is 5/, { args: [5] }], [{ pin, signal }, /^options\.env\.A is 5/, { env: { A: 5 } }])
-    else cases.push([{ pin, signal }, /options\.workerData cannot be copied/, { workerData: () => 1 }], [{ pin, signal }, /options\.workerData\.url is an object of the class URL/, { workerData: { url: new URL('http://a') } }])
+    if (call === startProcess)
+      cases.push(
+        [{ pin, signal }, /^options\.args\[0\] is 5/, { args: [5] }],
+        [{ pin, signal }, /^options\.env\.A is 5/, { env: { A: 5 } }],
+      )
+    else
+      cases.push(
+        [{ pin, signal }, /options\.workerData cannot be copied/, { workerData: () => 1 }],
+        [
+          { pin, signal },
+          /options\.workerData\.url is an object of the class URL/,
+          { workerData: { url: new URL('http://a') } },
+        ],
+      )
     const seen = await watched(async () => {
-      for (const [context, message, options] of cases) await expect(call(context, 'worker.mjs', options), String(message)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) })
+      for (const [context, message, options] of cases)
+        await expect(call(context, 'worker.mjs', options), String(message)).rejects.toMatchObject({
+          code: 'ERR_INVALID_ARGUMENT',
+          message: expect.stringMatching(message),
+        })
     })
     expect(seen.uncaught).toEqual([])
   })
@@ -196,8 +246,12 @@ describe('startProcess() and startWorkerThread() that are called wrongly', () =>
     const many = new AbortController()
     let listening = 0
     const { addEventListener, removeEventListener } = EventTarget.prototype
-    many.signal.addEventListener = (...args: Parameters<EventTarget['addEventListener']>) => ((listening += 1), addEventListener.apply(many.signal, args))
-    many.signal.removeEventListener = (...args: Parameters<EventTarget['removeEventListener']>) => ((listening -= 1), removeEventListener.apply(many.signal, args))
+    many.signal.addEventListener = (...args: Parameters<EventTarget['addEventListener']>) => (
+      (listening += 1), addEventListener.apply(many.signal, args)
+    )
+    many.signal.removeEventListener = (...args: Parameters<EventTarget['removeEventListener']>) => (
+      (listening -= 1), removeEventListener.apply(many.signal, args)
+    )
     for (let request = 0; request < 50; request += 1) await handle.send('x', { incarnation: 1, signal: many.signal })
     for await (const part of await handle.send('parts', { incarnation: 1, signal: many.signal })) expect(part).toBe(1)
     expect(listening).toBe(0)
@@ -213,8 +267,11 @@ describe('startProcess() and startWorkerThread() that are called wrongly', () =>
     using pin = store.pin()
     const { signal } = new AbortController()
     const handle: WorkerHandle<unknown, unknown> = await startWorkerThread({ pin, signal }, 'worker.mjs')
-    for (const context of [undefined, {}, { incarnation: 'x', signal }, { incarnation: 1, signal: {} }]) await expect(handle.send(1, context as Anything)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
-    await expect(handle.send(1, { incarnation: 1, signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+    for (const context of [undefined, {}, { incarnation: 'x', signal }, { incarnation: 1, signal: {} }])
+      await expect(handle.send(1, context as Anything)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    await expect(handle.send(1, { incarnation: 1, signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow(
+      'before',
+    )
     await handle.stop(1_000)
   })
 })

@@ -19,10 +19,14 @@ const mutants: [mutant: string, file: string, name: string][] = [
 
 describe('the suite kills its mutants', () => {
   test.each(mutants)('%s', { timeout: 120_000 }, async (mutant, file, name) => {
-    const child = start('npx', ['vitest', 'run', `__test__/${file}.test.ts`, '-t', name, '--reporter=json', '--testTimeout=15000'], {
-      cwd: repository,
-      env: { WARMSWAP_MUTANT: mutant, WARMSWAP_TESTING_ADDON: '1' },
-    })
+    const child = start(
+      'npx',
+      ['vitest', 'run', `__test__/${file}.test.ts`, '-t', name, '--reporter=json', '--testTimeout=15000'],
+      {
+        cwd: repository,
+        env: { WARMSWAP_MUTANT: mutant, WARMSWAP_TESTING_ADDON: '1' },
+      },
+    )
     const report = child.line(/^\{"numTotalTestSuites"/)
     report.catch(() => {})
     await child.ended

@@ -20,10 +20,18 @@ interface Outcomes {
 }
 
 /** With how often each request was carried out. */
-async function run(race: Race, folder: string, requests: number): Promise<Outcomes & { carriedOut: Map<number, number> }> {
+async function run(
+  race: Race,
+  folder: string,
+  requests: number,
+): Promise<Outcomes & { carriedOut: Map<number, number> }> {
   const log = join(folder, 'work.log')
   writeFileSync(log, '')
-  const host = await race.start({ command: [process.execPath, program, join(folder, 'store'), log, String(restarts), String(requests)], env: { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon }, ready: { line: /^\{"sent"/ } })
+  const host = await race.start({
+    command: [process.execPath, program, join(folder, 'store'), log, String(restarts), String(requests)],
+    env: { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon },
+    ready: { line: /^\{"sent"/ },
+  })
   const [outcomes = ''] = /^\{"sent".*/m.exec(host.output.stdout) ?? []
   await expect.poll(() => isAlive(host.pid), { timeout: 10_000 }).toBe(false)
   await expect(race, 'no worker of any restart').toLeakNothing()
@@ -36,7 +44,9 @@ async function run(race: Race, folder: string, requests: number): Promise<Outcom
 }
 
 describe('requests over restarts', () => {
-  test(`I14: ${restarts * 10} numbered requests over ${restarts} restarts (graceful, SIGKILL, SIGSTOP, publish)`, { timeout: 240_000 }, async ({ race, tempRoot }) => {
+  test(`I14: ${restarts * 10} numbered requests over ${restarts} restarts (graceful, SIGKILL, SIGSTOP, publish)`, {
+    timeout: 240_000,
+  }, async ({ race, tempRoot }) => {
     const { sent, answered, exited, other, wrongId, backwards, carriedOut } = await run(race, tempRoot, restarts * 10)
     expect(other).toEqual([])
     expect({ wrongId, backwards }).toEqual({ wrongId: 0, backwards: 0 })

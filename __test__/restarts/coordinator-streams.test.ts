@@ -41,8 +41,15 @@ async function collect<T>(stream: ReadableStream<T>): Promise<{ parts: T[]; erro
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1)
 
-describe.each([['threads', thread], ['processes', child]] as const)('workers that are %s', (_name, start) => {
-  test('an async generator, a ReadableStream and a stream of Node arrive as a ReadableStream, in order', async ({ store, open, disk }) => {
+describe.each([
+  ['threads', thread],
+  ['processes', child],
+] as const)('workers that are %s', (_name, start) => {
+  test('an async generator, a ReadableStream and a stream of Node arrive as a ReadableStream, in order', async ({
+    store,
+    open,
+    disk,
+  }) => {
     const file = join(disk, 'file')
     writeFileSync(file, 'x'.repeat(200_000))
     await publishWorker(
@@ -75,7 +82,10 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
 
   for (const how of ['cancel', 'abort'] as const) {
     for (const silentAfter of [undefined, 3]) {
-      test(`${how} in the middle${silentAfter ? ' of silence' : ''} stops the source, and the worker is free`, async ({ store, open }) => {
+      test(`${how} in the middle${silentAfter ? ' of silence' : ''} stops the source, and the worker is free`, async ({
+        store,
+        open,
+      }) => {
         await publishWorker(store, 'one', source, counters)
         const coordinator = open(start, { drainMs: 60_000 })
         const caller = new AbortController()
@@ -87,14 +97,19 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
         if (how === 'cancel') expect(await (rest ?? reader.read())).toEqual({ done: true, value: undefined })
         else await expect(rest ?? reader.read()).rejects.toThrow('called off')
         // A generator that is silent cannot be returned from; its signal tells it.
-        await expect.poll(async () => (await coordinator.dispatch('facts')).ended).toEqual(silentAfter ? ['signal'] : expect.arrayContaining(['signal', 'return']))
+        await expect
+          .poll(async () => (await coordinator.dispatch('facts')).ended)
+          .toEqual(silentAfter ? ['signal'] : expect.arrayContaining(['signal', 'return']))
         await coordinator.reboot({ observed: 1, reason: 'test' })
         await expect.poll(() => coordinator.status().state, { timeout: 10_000 }).toBe('ready')
       })
     }
   }
 
-  test('build, swap, start, then drain: a stream goes on from the old worker while the new one serves', async ({ store, open }) => {
+  test('build, swap, start, then drain: a stream goes on from the old worker while the new one serves', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', source, counters)
     const coordinator = open(start, { drainMs: 60_000 })
     const reader = ((await coordinator.dispatch({ count: 50 })) as Numbers).getReader()
@@ -108,7 +123,10 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
 
-  test('at the drain deadline a stream is cut with a named error, its worker is gone, and others are unaffected', async ({ store, open }) => {
+  test('at the drain deadline a stream is cut with a named error, its worker is gone, and others are unaffected', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', source, counters)
     const coordinator = open(start, { drainMs: 100 })
     const reader = ((await coordinator.dispatch({})) as Numbers).getReader()
@@ -118,26 +136,52 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     const cut = (async () => {
       for (;;) await reader.read()
     })()
-    await expect(cut).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED', retryable: true, message: expect.stringContaining('100 ms (drainMs)') })
+    await expect(cut).rejects.toMatchObject({
+      code: 'ERR_WORKER_EXITED',
+      retryable: true,
+      message: expect.stringContaining('100 ms (drainMs)'),
+    })
     expect(await other).toEqual({ parts: upTo(30) })
     await expect.poll(() => coordinator.status()).toMatchObject({ state: 'ready', incarnation: 2 })
   })
 
-  test('a worker that dies in the middle: what it had sent arrives, then a named error; nothing is sent again', async ({ store, open }) => {
+  test('a worker that dies in the middle: what it had sent arrives, then a named error; nothing is sent again', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', source, counters)
     const coordinator = open(start)
-    const { parts, error } = await collect<number>(await coordinator.dispatch({ dieAfter: 40 }, { replay: 'idempotent' }))
-    expect(error).toMatchObject({ code: 'ERR_WORKER_EXITED', message: expect.stringContaining('in the middle of its answer') })
+    const { parts, error } = await collect<number>(
+      await coordinator.dispatch({ dieAfter: 40 }, { replay: 'idempotent' }),
+    )
+    expect(error).toMatchObject({
+      code: 'ERR_WORKER_EXITED',
+      message: expect.stringContaining('in the middle of its answer'),
+    })
     expect(parts).toEqual(upTo(parts.length))
     expect(parts.length).toBeGreaterThan(40 - WINDOW)
     expect(await coordinator.dispatch('facts')).toMatchObject({ incarnation: 2, produced: 0 })
   })
 
-  test('an error in the middle reaches the consumer after the parts before it, and so does a part that cannot cross', async ({ store, open }) => {
-    await publishWorker(store, 'one', `if (request === 'odd') return (async function* () { yield 1; yield () => {} })(); ${source}`, counters)
+  test('an error in the middle reaches the consumer after the parts before it, and so does a part that cannot cross', async ({
+    store,
+    open,
+  }) => {
+    await publishWorker(
+      store,
+      'one',
+      `if (request === 'odd') return (async function* () { yield 1; yield () => {} })(); ${source}`,
+      counters,
+    )
     const coordinator = open(start)
-    expect(await collect(await coordinator.dispatch({ failAfter: 2 }))).toMatchObject({ parts: [1, 2], error: { name: 'RangeError', code: 'ERR_MINE' } })
-    expect(await collect(await coordinator.dispatch('odd'))).toMatchObject({ parts: [1], error: { message: expect.stringContaining('could not be cloned') } })
+    expect(await collect(await coordinator.dispatch({ failAfter: 2 }))).toMatchObject({
+      parts: [1, 2],
+      error: { name: 'RangeError', code: 'ERR_MINE' },
+    })
+    expect(await collect(await coordinator.dispatch('odd'))).toMatchObject({
+      parts: [1],
+      error: { message: expect.stringContaining('could not be cloned') },
+    })
     expect((await collect(await coordinator.dispatch({ count: 3 }))).parts).toEqual([1, 2, 3])
   })
 
@@ -150,7 +194,10 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await closed
   })
 
-  test('a worker that answers twice, or in parts that nobody asked for, is refused aloud and hurts nobody', async ({ store, open }) => {
+  test('a worker that answers twice, or in parts that nobody asked for, is refused aloud and hurts nobody', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(
       store,
       'one',
@@ -165,7 +212,8 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     )
     const coordinator = open(start)
     const warnings: string[] = []
-    const note = (warning: Error & { code?: string }): void => void (warning.code === 'WARMSWAP_ANSWER_REFUSED' && warnings.push(warning.message))
+    const note = (warning: Error & { code?: string }): void =>
+      void (warning.code === 'WARMSWAP_ANSWER_REFUSED' && warnings.push(warning.message))
     process.on('warning', note)
     expect(await coordinator.dispatch({ id: 1 })).toBe('first')
     await expect.poll(() => warnings.length).toBe(4)
@@ -175,13 +223,20 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
 })
 
 describe('workers of your own', () => {
-  test('a stream that an old incarnation begins after it lost the request is refused, and its source is stopped', async ({ store, open }) => {
+  test('a stream that an old incarnation begins after it lost the request is refused, and its source is stopped', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', 'return 1')
     const sent: { answer: (value: unknown) => void; leave: () => void }[] = []
     const coordinator = open(async () => {
       let leave = (): void => {}
       const exited = new Promise<void>((resolve) => (leave = resolve))
-      return { exited, send: () => new Promise((resolve) => sent.push({ answer: resolve, leave })), stop: async () => leave() }
+      return {
+        exited,
+        send: () => new Promise((resolve) => sent.push({ answer: resolve, leave })),
+        stop: async () => leave(),
+      }
     })
     const answer = coordinator.dispatch('once', { replay: 'idempotent' })
     await expect.poll(() => sent.length).toBe(1)
@@ -189,7 +244,11 @@ describe('workers of your own', () => {
     await expect.poll(() => sent.length).toBe(2)
     const stopped = new Promise<unknown>((resolve) => sent[0]?.answer(new ReadableStream({ cancel: resolve })))
     expect(await stopped).toMatchObject({ code: 'ERR_WORKER_EXITED' })
-    sent[1]?.answer((async function* () { yield 'of the living' })())
+    sent[1]?.answer(
+      (async function* () {
+        yield 'of the living'
+      })(),
+    )
     expect(await collect(await answer)).toEqual({ parts: ['of the living'] })
   })
 
@@ -198,7 +257,10 @@ describe('workers of your own', () => {
     let began = (_: unknown): void => {}
     let leave = (): void => {}
     const exited = new Promise<void>((resolve) => (leave = resolve))
-    const coordinator = open(async () => ({ exited, send: () => new Promise((resolve) => (began = resolve)), stop: async () => leave() }), { drainMs: 1 })
+    const coordinator = open(
+      async () => ({ exited, send: () => new Promise((resolve) => (began = resolve)), stop: async () => leave() }),
+      { drainMs: 1 },
+    )
     await expect(coordinator.dispatch('x', { timeoutMs: 20 })).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
     const stopped = new Promise((resolve) => began(new ReadableStream({ cancel: resolve })))
     expect(await stopped).toMatchObject({ code: 'ERR_WORKER_EXITED' })

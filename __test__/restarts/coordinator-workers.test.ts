@@ -12,27 +12,47 @@ import { repository } from '../support/paths.js'
 
 const echo = 'return { version, incarnation, request }'
 
-describe.each([['threads', thread], ['processes', child]] as const)('workers that are %s', (_name, start) => {
+describe.each([
+  ['threads', thread],
+  ['processes', child],
+] as const)('workers that are %s', (_name, start) => {
   test('dispatch starts a worker, and answers cross', async ({ store, open }) => {
     await publishWorker(store, 'one', echo)
     const coordinator = open(start)
     expect(coordinator.status()).toEqual({ state: 'idle', incarnation: 0, generation: null, waiting: 0 })
-    const answers = await Promise.all([1, 2, 3].map((request) => coordinator.dispatch({ request, bytes: new Map([[1, 2]]) })))
-    expect(answers.map(({ version, incarnation }) => [version, incarnation])).toEqual([['one', 1], ['one', 1], ['one', 1]])
+    const answers = await Promise.all(
+      [1, 2, 3].map((request) => coordinator.dispatch({ request, bytes: new Map([[1, 2]]) })),
+    )
+    expect(answers.map(({ version, incarnation }) => [version, incarnation])).toEqual([
+      ['one', 1],
+      ['one', 1],
+      ['one', 1],
+    ])
     expect(answers[0].request.bytes.get(1)).toBe(2)
     expect(coordinator.status()).toMatchObject({ state: 'ready', incarnation: 1, generation: 1 })
   })
 
   test('an error of the handler reaches the caller with its code, and the worker goes on', async ({ store, open }) => {
-    await publishWorker(store, 'one', "if (request === 'fail') throw Object.assign(new TypeError('on purpose'), { code: 'ERR_MINE' }); if (request === 'odd') return () => {}; return request")
+    await publishWorker(
+      store,
+      'one',
+      "if (request === 'fail') throw Object.assign(new TypeError('on purpose'), { code: 'ERR_MINE' }); if (request === 'odd') return () => {}; return request",
+    )
     const coordinator = open(start)
-    await expect(coordinator.dispatch('fail')).rejects.toMatchObject({ name: 'TypeError', message: 'on purpose', code: 'ERR_MINE' })
+    await expect(coordinator.dispatch('fail')).rejects.toMatchObject({
+      name: 'TypeError',
+      message: 'on purpose',
+      code: 'ERR_MINE',
+    })
     await expect(coordinator.dispatch('odd')).rejects.toThrow(/could not be cloned/)
     await expect(coordinator.dispatch(() => {})).rejects.toThrow(/could not be cloned/)
     expect(await coordinator.dispatch('fine')).toBe('fine')
   })
 
-  test('I13: many who saw the same failure cause one start; one who saw an older one causes none', async ({ store, open }) => {
+  test('I13: many who saw the same failure cause one start; one who saw an older one causes none', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', echo)
     let starts = 0
     const coordinator = open((context) => {
@@ -60,9 +80,18 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     expect(await coordinator.dispatch('x')).toMatchObject({ version: 'two', incarnation: 2 })
   })
 
-  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({ store, open, disk }) => {
+  test('build, swap, start, then drain: the old worker finishes what it has, and nobody waits for a stopped one', async ({
+    store,
+    open,
+    disk,
+  }) => {
     const gate = join(disk, 'gate')
-    await publishWorker(store, 'one', 'while (request.until && !existsSync(request.until)) await new Promise((resolve) => setTimeout(resolve, 5)); return { version, incarnation }', "import { existsSync } from 'node:fs'")
+    await publishWorker(
+      store,
+      'one',
+      'while (request.until && !existsSync(request.until)) await new Promise((resolve) => setTimeout(resolve, 5)); return { version, incarnation }',
+      "import { existsSync } from 'node:fs'",
+    )
     const coordinator = open(start, { drainMs: 5_000 })
     const long = coordinator.dispatch({ until: gate })
     await coordinator.dispatch({})
@@ -80,7 +109,10 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
 
-  test('a request that outlasts the drain deadline ends with a named error, and its worker is gone', async ({ store, open }) => {
+  test('a request that outlasts the drain deadline ends with a named error, and its worker is gone', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', 'if (request === "never") await new Promise(() => {}); return version')
     const coordinator = open(start, { drainMs: 50 })
     const stuck = coordinator.dispatch('never')
@@ -91,29 +123,49 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
 
-  test('I13: a worker that dies between the request and its reaping: the next incarnation answers, once', async ({ store, open, disk }) => {
+  test('I13: a worker that dies between the request and its reaping: the next incarnation answers, once', async ({
+    store,
+    open,
+    disk,
+  }) => {
     const log = join(disk, 'log')
     writeFileSync(log, '')
-    await publishWorker(store, 'one', `appendFileSync(${JSON.stringify(log)}, incarnation + ' ' + request + '\\n'); if (request === 'leave') process.exit(0); return incarnation`)
+    await publishWorker(
+      store,
+      'one',
+      `appendFileSync(${JSON.stringify(log)}, incarnation + ' ' + request + '\\n'); if (request === 'leave') process.exit(0); return incarnation`,
+    )
     const coordinator = open(start)
     await coordinator.dispatch('warm')
     // The worker leaves while these are on their way: nothing tells the coordinator before the end of the worker.
     const leaving = coordinator.dispatch('leave')
-    const parked = [1, 2, 3].map((number) => coordinator.dispatch(`parked ${number}`, { replay: 'idempotent', timeoutMs: 8_000 }))
+    const parked = [1, 2, 3].map((number) =>
+      coordinator.dispatch(`parked ${number}`, { replay: 'idempotent', timeoutMs: 8_000 }),
+    )
     await expect(leaving).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
     expect(new Set(await Promise.all(parked))).toEqual(new Set([2]))
-    const answeredBySecond = readFileSync(log, 'utf8').split('\n').filter((line) => line.startsWith('2 parked'))
+    const answeredBySecond = readFileSync(log, 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('2 parked'))
     expect(answeredBySecond).toHaveLength(3)
   })
 
-  test('a worker that exits or throws during its start, or never becomes ready, is a named error', async ({ store, open }) => {
+  test('a worker that exits or throws during its start, or never becomes ready, is a named error', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'exits', echo, 'process.exit(3)')
     const coordinator = open(start)
-    await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED', message: expect.stringContaining('exit code 3') })
+    await expect(coordinator.dispatch('x')).rejects.toMatchObject({
+      code: 'ERR_WORKER_EXITED',
+      message: expect.stringContaining('exit code 3'),
+    })
     expect(coordinator.status()).toMatchObject({ state: 'failed', lastError: { code: 'ERR_WORKER_EXITED' } })
 
     await publishWorker(store, 'silent', echo, 'setInterval(() => {}, 1000); await new Promise(() => {})')
-    const impatient = open((context) => (start === thread ? startWorkerThread : startProcess)(context, 'worker.mjs', { readyTimeoutMs: 300 }))
+    const impatient = open((context) =>
+      (start === thread ? startWorkerThread : startProcess)(context, 'worker.mjs', { readyTimeoutMs: 300 }),
+    )
     await expect(impatient.reboot({ observed: null, reason: 'test' })).rejects.toMatchObject({ code: 'ERR_NOT_READY' })
 
     await publishWorker(store, 'good', echo)
@@ -126,14 +178,20 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     const coordinator = open(start)
     await coordinator.dispatch('x')
     await publishWorker(store, 'bad', echo, "throw new Error('bad on purpose')")
-    await expect(coordinator.reboot({ observed: 1, reason: 'changed' })).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED' })
+    await expect(coordinator.reboot({ observed: 1, reason: 'changed' })).rejects.toMatchObject({
+      code: 'ERR_WORKER_EXITED',
+    })
     expect(await coordinator.dispatch('x')).toMatchObject({ version: 'good', incarnation: 1 })
     expect(coordinator.status().lastError).toBeDefined()
   })
 
   test('a worker that ignores stop is killed at the deadline', async ({ store, open, disk }) => {
     const deaf = join(disk, 'deaf')
-    await publishWorker(store, 'deaf', `if (request === 'deafen') setImmediate(() => { appendFileSync(${JSON.stringify(deaf)}, ''); for (;;); }); return version`)
+    await publishWorker(
+      store,
+      'deaf',
+      `if (request === 'deafen') setImmediate(() => { appendFileSync(${JSON.stringify(deaf)}, ''); for (;;); }); return version`,
+    )
     const coordinator = open(start, { drainMs: 10 })
     await coordinator.dispatch('deafen')
     await expect.poll(() => existsSync(deaf)).toBe(true)
@@ -143,15 +201,26 @@ describe.each([['threads', thread], ['processes', child]] as const)('workers tha
     await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
 
-  test('a request that is called off is told to its worker; its late answer is no protocol error', async ({ store, open }) => {
-    await publishWorker(store, 'one', "if (request === 'facts') return calledOff; await new Promise((resolve) => signal.addEventListener('abort', resolve)); calledOff += 1; return 'late'", 'let calledOff = 0')
+  test('a request that is called off is told to its worker; its late answer is no protocol error', async ({
+    store,
+    open,
+  }) => {
+    await publishWorker(
+      store,
+      'one',
+      "if (request === 'facts') return calledOff; await new Promise((resolve) => signal.addEventListener('abort', resolve)); calledOff += 1; return 'late'",
+      'let calledOff = 0',
+    )
     const coordinator = open(start)
     const warnings: unknown[] = []
     const note = (warning: Error): void => void warnings.push(warning)
     process.on('warning', note)
     expect(await coordinator.dispatch('facts')).toBe(0)
     const caller = new AbortController()
-    const [late, aborted] = [coordinator.dispatch('x', { timeoutMs: 50 }), coordinator.dispatch('x', { signal: caller.signal })]
+    const [late, aborted] = [
+      coordinator.dispatch('x', { timeoutMs: 50 }),
+      coordinator.dispatch('x', { signal: caller.signal }),
+    ]
     await expect(late).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
     caller.abort(new Error('called off'))
     await expect(aborted).rejects.toThrow('called off')
@@ -174,7 +243,11 @@ describe('processes', () => {
   })
 
   test('what a killed process started goes with it', async ({ store, open }) => {
-    await publishWorker(store, 'one', "const { spawn } = await import('node:child_process'); const grandchild = spawn('sleep', ['600'], { stdio: 'ignore' }); return { pid: process.pid, grandchild: grandchild.pid }")
+    await publishWorker(
+      store,
+      'one',
+      "const { spawn } = await import('node:child_process'); const grandchild = spawn('sleep', ['600'], { stdio: 'ignore' }); return { pid: process.pid, grandchild: grandchild.pid }",
+    )
     const coordinator = open(child)
     const { pid, grandchild } = await coordinator.dispatch('spawn')
     process.kill(pid, 'SIGKILL')
@@ -194,7 +267,10 @@ const host = (root: string, body: string): string => `
 
 describe('a host that is killed', () => {
   for (const [when, last] of [
-    ['after its worker is ready', `import(${JSON.stringify(pathToFileURL(join(repository, 'dist/worker.js')).href)}).then(({ serveRequests }) => serveRequests(() => 1))`],
+    [
+      'after its worker is ready',
+      `import(${JSON.stringify(pathToFileURL(join(repository, 'dist/worker.js')).href)}).then(({ serveRequests }) => serveRequests(() => 1))`,
+    ],
     ['while its worker starts and is not ready', 'setInterval(() => {}, 1000)'],
   ] as const) {
     raceTest(`${when}: neither the worker nor what it started is left`, async ({ race, tempRoot }) => {
@@ -203,7 +279,10 @@ describe('a host that is killed', () => {
         ${last}
         console.log(JSON.stringify({ pids: [process.pid, pid], options: process.env.NODE_OPTIONS }))`
       writeFileSync(join(tempRoot, 'host.mjs'), host(join(tempRoot, 'store'), body))
-      const owner = await race.start({ command: [process.execPath, join(tempRoot, 'host.mjs')], ready: { line: /^\{/ } })
+      const owner = await race.start({
+        command: [process.execPath, join(tempRoot, 'host.mjs')],
+        ready: { line: /^\{/ },
+      })
       const { pids, options } = JSON.parse(owner.output.stdout) as { pids: number[]; options?: string }
       expect(pids.filter(isAlive)).toEqual(pids)
       expect(options, 'the guard is not handed on to what it starts').toBe(process.env.NODE_OPTIONS)
@@ -221,10 +300,13 @@ describe('the queue', () => {
     await publishWorker(store, 'one', echo)
     let release = (): void => {}
     const gate = new Promise<void>((resolve) => (release = resolve))
-    const coordinator = open(async (context) => {
-      await gate
-      return thread(context)
-    }, { queueLimit: 3 })
+    const coordinator = open(
+      async (context) => {
+        await gate
+        return thread(context)
+      },
+      { queueLimit: 3 },
+    )
     const caller = new AbortController()
     const kept = coordinator.dispatch('kept')
     const late = coordinator.dispatch('late', { timeoutMs: 20 })
@@ -248,7 +330,11 @@ describe('the queue', () => {
     const turnUp: { late?: (handle: WorkerHandle) => void } = {}
     const coordinator = open(() => new Promise((resolve) => (turnUp.late = resolve)), { startTimeoutMs: 50 })
     await expect(coordinator.dispatch('x')).rejects.toMatchObject({ code: 'ERR_NOT_READY' })
-    turnUp.late?.({ send: () => Promise.resolve(1), exited: Promise.resolve(), stop: async () => void (stopped = true) })
+    turnUp.late?.({
+      send: () => Promise.resolve(1),
+      exited: Promise.resolve(),
+      stop: async () => void (stopped = true),
+    })
     await expect.poll(() => stopped).toBe(true)
   })
 
@@ -274,7 +360,10 @@ describe('the queue', () => {
     expect(await answer).toBe('of the living')
   })
 
-  test('a worker whose end is never told: what it had goes on after its last deadline, and its generation is let go', async ({ store, open }) => {
+  test('a worker whose end is never told: what it had goes on after its last deadline, and its generation is let go', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', echo)
     let sends = 0
     const coordinator = open(
@@ -290,6 +379,9 @@ describe('the queue', () => {
     await publishWorker(store, 'two', echo)
     await coordinator.reboot({ observed: 1, reason: 'test' })
     expect(await answer).toBeGreaterThan(1)
-    expect(coordinator.status().lastError).toMatchObject({ code: 'ERR_TIMEOUT', message: expect.stringContaining('worker 1 was not gone') })
+    expect(coordinator.status().lastError).toMatchObject({
+      code: 'ERR_TIMEOUT',
+      message: expect.stringContaining('worker 1 was not gone'),
+    })
   })
 })

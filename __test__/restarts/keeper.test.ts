@@ -27,7 +27,11 @@ afterEach(() => {
 })
 
 function startHost(memory: string, options: Record<string, unknown> = {}): Child {
-  const host = start(process.execPath, [join(repository, '__test__/processes/keeper-host.mjs'), join(memory, `store-${hosts.length}`), JSON.stringify(options)])
+  const host = start(process.execPath, [
+    join(repository, '__test__/processes/keeper-host.mjs'),
+    join(memory, `store-${hosts.length}`),
+    JSON.stringify(options),
+  ])
   hosts.push(host)
   return host
 }
@@ -48,7 +52,10 @@ function workersOf(host: Child): number[] {
       return false
     }
   }
-  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => isMarked(pid) && isAlive(pid))
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isMarked(pid) && isAlive(pid))
 }
 
 /** The keeper has the host's standard error: once that is closed, the keeper has ended. */
@@ -62,18 +69,39 @@ type Kill = [who: 'host' | 'worker', signal: NodeJS.Signals]
 const kills: { busy: boolean; signals: Kill[] }[] = [
   { busy: true, signals: [['host', 'SIGKILL']] },
   { busy: true, signals: [['host', 'SIGTERM']] },
-  { busy: false, signals: [['worker', 'SIGSTOP'], ['host', 'SIGKILL']] },
-  { busy: true, signals: [['host', 'SIGKILL'], ['worker', 'SIGKILL']] },
-  { busy: false, signals: [['worker', 'SIGKILL'], ['host', 'SIGKILL']] },
+  {
+    busy: false,
+    signals: [
+      ['worker', 'SIGSTOP'],
+      ['host', 'SIGKILL'],
+    ],
+  },
+  {
+    busy: true,
+    signals: [
+      ['host', 'SIGKILL'],
+      ['worker', 'SIGKILL'],
+    ],
+  },
+  {
+    busy: false,
+    signals: [
+      ['worker', 'SIGKILL'],
+      ['host', 'SIGKILL'],
+    ],
+  },
 ]
 
-test.for(kills)('nothing of the group and session is left: $signals, busy: $busy', async ({ busy, signals }, { memory }) => {
-  const host = startHost(memory, { busy })
-  const pids = await ready(host)
-  for (const [who, signal] of signals) process.kill(who === 'host' ? host.pid : pids.worker, signal)
-  await expectNothingLeft(host, pids)
-  expect(host.stderr()).toBe('')
-})
+test.for(kills)(
+  'nothing of the group and session is left: $signals, busy: $busy',
+  async ({ busy, signals }, { memory }) => {
+    const host = startHost(memory, { busy })
+    const pids = await ready(host)
+    for (const [who, signal] of signals) process.kill(who === 'host' ? host.pid : pids.worker, signal)
+    await expectNothingLeft(host, pids)
+    expect(host.stderr()).toBe('')
+  },
+)
 
 test('a worker that sees the end of its host ends with its exit handlers', async ({ memory }) => {
   const host = startHost(memory)
@@ -90,7 +118,11 @@ test('a process with a session of its own is named and left running', async ({ m
   await expectNothingLeft(host, pids)
   expect(isAlive(pids.detached as number)).toBe(true)
   process.kill(pids.detached as number, 'SIGKILL')
-  expect(host.stderr()).toMatch(new RegExp(`^warmswap: process ${pids.detached} \\(sleep 601\\) has made a session of its own [^\\n]*left running[^\\n]*killDetached: true\\n$`))
+  expect(host.stderr()).toMatch(
+    new RegExp(
+      `^warmswap: process ${pids.detached} \\(sleep 601\\) has made a session of its own [^\\n]*left running[^\\n]*killDetached: true\\n$`,
+    ),
+  )
 })
 
 test('killDetached: it is killed', async ({ memory }) => {
@@ -102,27 +134,36 @@ test('killDetached: it is killed', async ({ memory }) => {
   expect(host.stderr()).toBe('')
 })
 
-test.for([undefined, true])('a worker that is stopped leaves no more than that either (killDetached: %s)', async (killDetached, { memory }) => {
-  const host = startHost(memory, { detached: true, killDetached })
-  const { detached, ...pids } = await ready(host)
-  host.say('stop')
-  await host.line(/^stopped/)
-  await expect.poll(() => Object.values(pids).filter(isAlive), { timeout: 10_000 }).toEqual([])
-  if (killDetached) await expect.poll(() => isAlive(detached as number), { timeout: 10_000 }).toBe(false)
-  else await expect.poll(() => host.stderr(), { timeout: 10_000 }).toContain(`process ${detached} (sleep 601) has made a session of its own`)
-  if (!killDetached) process.kill(detached as number, 'SIGKILL')
-  process.kill(host.pid, 'SIGKILL')
-  await host.ended
-})
-
-test.for(['forked', 'called'])('a host that is killed right after its worker was %s leaves no worker', async (endAt, { memory }) => {
-  for (const silent of [false, true]) {
-    const host = startHost(memory, { endAt, silent })
-    const pid = Number((await host.line(/^forked/)).split(' ')[1])
+test.for([undefined, true])(
+  'a worker that is stopped leaves no more than that either (killDetached: %s)',
+  async (killDetached, { memory }) => {
+    const host = startHost(memory, { detached: true, killDetached })
+    const { detached, ...pids } = await ready(host)
+    host.say('stop')
+    await host.line(/^stopped/)
+    await expect.poll(() => Object.values(pids).filter(isAlive), { timeout: 10_000 }).toEqual([])
+    if (killDetached) await expect.poll(() => isAlive(detached as number), { timeout: 10_000 }).toBe(false)
+    else
+      await expect
+        .poll(() => host.stderr(), { timeout: 10_000 })
+        .toContain(`process ${detached} (sleep 601) has made a session of its own`)
+    if (!killDetached) process.kill(detached as number, 'SIGKILL')
+    process.kill(host.pid, 'SIGKILL')
     await host.ended
-    await expect.poll(() => [pid, ...workersOf(host)].filter(isAlive), { timeout: 5000 }).toEqual([])
-  }
-})
+  },
+)
+
+test.for(['forked', 'called'])(
+  'a host that is killed right after its worker was %s leaves no worker',
+  async (endAt, { memory }) => {
+    for (const silent of [false, true]) {
+      const host = startHost(memory, { endAt, silent })
+      const pid = Number((await host.line(/^forked/)).split(' ')[1])
+      await host.ended
+      await expect.poll(() => [pid, ...workersOf(host)].filter(isAlive), { timeout: 5000 }).toEqual([])
+    }
+  },
+)
 
 test('20 kills at random moments around a start leave nothing', async ({ memory }) => {
   const rounds = Array.from({ length: 20 }, async (_, round) => {
@@ -140,7 +181,11 @@ test('20 kills at random moments around a start leave nothing', async ({ memory 
 test('a keeper that is killed is replaced, and the next one knows the worker', async ({ memory }) => {
   const host = startHost(memory, { busy: true })
   const pids = await ready(host)
-  const keeperOf = (): number[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => commandOf(pid).includes(`warmswap-keeper ${host.pid}`))
+  const keeperOf = (): number[] =>
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => commandOf(pid).includes(`warmswap-keeper ${host.pid}`))
   await expect.poll(keeperOf, { timeout: 10_000 }).toHaveLength(1)
   const [first] = keeperOf() as [number]
   // One that ends as soon as it was started is not started again.

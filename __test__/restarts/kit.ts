@@ -20,8 +20,18 @@ export async function ask(port: Port, path: string, signal?: AbortSignal): Promi
 }
 
 /** The server on a port of its own, ready when its own answer to /health comes back. */
-export async function startServer(race: Race, env: Record<string, string> = {}, more: { killDetached?: boolean } = {}): Promise<{ port: Port; server: Awaited<ReturnType<Race['start']>> }> {
+export async function startServer(
+  race: Race,
+  env: Record<string, string> = {},
+  more: { killDetached?: boolean } = {},
+): Promise<{ port: Port; server: Awaited<ReturnType<Race['start']>> }> {
   const port = await race.port()
-  const server = await race.start({ command: [process.execPath, serverProgram], env, port, ready: { http: `http://127.0.0.1:${port.number}/health`, nonce: true }, ...more })
+  const server = await race.start({
+    command: [process.execPath, serverProgram],
+    env,
+    port,
+    ready: { http: `http://127.0.0.1:${port.number}/health`, nonce: true },
+    ...more,
+  })
   return { port, server }
 }

@@ -6,13 +6,19 @@ import { expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 
 function vitest(cwd: string, args: string[]): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(repository, 'node_modules/vitest/vitest.mjs'), 'run', ...args], { cwd, encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } })
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(repository, 'node_modules/vitest/vitest.mjs'), 'run', ...args],
+    { cwd, encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } },
+  )
   return { status, output: stdout + stderr }
 }
 
-test('README: a file of ten lines reproduces a race in somebody else\'s server', { timeout: 120_000 }, () => {
+test("README: a file of ten lines reproduces a race in somebody else's server", { timeout: 120_000 }, () => {
   const restarts = readFileSync(join(repository, 'README.md'), 'utf8').split('\n## Restarts\n')[1] as string
-  const file = [...restarts.matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => code as string).find((code) => code.includes('their-server.mjs')) as string
+  const file = [...restarts.matchAll(/```ts\n([^]*?)```/g)]
+    .map(([, code]) => code as string)
+    .find((code) => code.includes('their-server.mjs')) as string
   expect(file.split('\n').filter((line) => line !== '')).toHaveLength(10)
   // Inside the repository, so that 'warmswap/vitest' is this one.
   const folder = join(repository, 'build/readme-race')
@@ -30,7 +36,12 @@ test('README: a file of ten lines reproduces a race in somebody else\'s server',
 
 test('examples/engine-restart: the routing bug is found and timed, the fix passes', { timeout: 400_000 }, () => {
   const { status, output } = vitest(repository, ['--root', 'examples/engine-restart'])
-  console.log(output.split('\n').filter((line) => /: fails up to|: never failed|longest gap|samples over/.test(line)).join('\n'))
+  console.log(
+    output
+      .split('\n')
+      .filter((line) => /: fails up to|: never failed|longest gap|samples over/.test(line))
+      .join('\n'),
+  )
   expect(output).toMatch(/3 (passed|skipped)/)
   expect(status, output).toBe(0)
 })

@@ -23,7 +23,15 @@ test('lines on the socket of race points that are no arrivals close their connec
   const stop = new AbortController()
   const points = await RacePoints.open(tempRoot, new Timeline(), stop.signal)
   const path = join(tempRoot, 'socket')
-  const lines = ['no JSON\n', 'null\n', '5\n', '[]\n', '{"name":1,"hit":{},"pid":-1}\n', '{"name":"a","hit":1,"pid":0}\n', `${'x'.repeat(100_000)}`]
+  const lines = [
+    'no JSON\n',
+    'null\n',
+    '5\n',
+    '[]\n',
+    '{"name":1,"hit":{},"pid":-1}\n',
+    '{"name":"a","hit":1,"pid":0}\n',
+    `${'x'.repeat(100_000)}`,
+  ]
   const seen = await watched(async () => {
     for (const line of lines) await send({ path }, line)
     const held = points.at('work').hold()
@@ -41,7 +49,10 @@ test('a rendezvous takes requests whose target is no URL, and may be released tw
   const { port } = new URL(rendezvous.url)
   const seen = await watched(async () => {
     for (const target of ['//', 'http://[', '/\\\\', '*']) {
-      const answered = send({ port: Number(port), host: '127.0.0.1' }, `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+      const answered = send(
+        { port: Number(port), host: '127.0.0.1' },
+        `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+      )
       const held = await rendezvous.reached()
       held.release()
       held.release()
@@ -51,7 +62,9 @@ test('a rendezvous takes requests whose target is no URL, and may be released tw
   expect(seen.uncaught).toEqual([])
 })
 
-test('a beat and a probe that throw before their first await leave no rejection that nobody handles', async ({ race }) => {
+test('a beat and a probe that throw before their first await leave no rejection that nobody handles', async ({
+  race,
+}) => {
   const outer = new AbortController()
   const fail = (): never => {
     throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })

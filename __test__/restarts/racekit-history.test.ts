@@ -42,12 +42,19 @@ test('history: agrees with a search through all orders (500 random ones)', ({ ra
       const [begin, end] = [random(100), random(100)].sort((one, other) => one - other) as [number, number]
       return { begin, end, value: random(4), id: -1 }
     })
-    const moments = spans.flatMap((span) => [{ at: span.begin, span, asked: true }, { at: span.end, span, asked: false }])
-    for (const { span, asked } of moments.sort((one, other) => one.at - other.at || Number(other.asked) - Number(one.asked))) {
+    const moments = spans.flatMap((span) => [
+      { at: span.begin, span, asked: true },
+      { at: span.end, span, asked: false },
+    ])
+    for (const { span, asked } of moments.sort(
+      (one, other) => one.at - other.at || Number(other.asked) - Number(one.asked),
+    )) {
       if (asked) span.id = history.ask(0)
       else history.answer(span.id, 0, { generation: span.value })
     }
-    const backwards = spans.filter((late) => spans.some((early) => early.end < late.begin && early.value > late.value)).map(({ id }) => id)
+    const backwards = spans
+      .filter((late) => spans.some((early) => early.end < late.begin && early.value > late.value))
+      .map(({ id }) => id)
     expect(history.check().backwards).toEqual(backwards.sort((one, other) => one - other))
   }
 })

@@ -30,7 +30,9 @@ test('a free port is free while another thread starts processes: to look is not 
   expect(found, `of ${looks} looks`).toBe(0)
 })
 
-const hasIpv6 = Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
+const hasIpv6 = Object.values(networkInterfaces()).some((addresses) =>
+  addresses?.some(({ family }) => family === 'IPv6'),
+)
 
 for (const host of ['127.0.0.1', '0.0.0.0', ...(hasIpv6 ? ['::1', '::'] : [])]) {
   test(`a port that somebody listens on at ${host} is taken, until nobody does`, async ({ race }) => {

@@ -21,7 +21,12 @@ test('it can say so with a line, a message, or over HTTP in the body', async ({ 
   const byLine = await race.start({ command: [node, serverProgram], ready: { line: /^READY/ } })
   const byMessage = await race.start({ command: [node, serverProgram], ready: { ipc: 'ready' } })
   const port = await race.port()
-  const byBody = await race.start({ command: `"${node}" "${serverProgram}"`, port, ready: { http: `http://127.0.0.1:${port.number}/health` }, nonceFrom: 'json' })
+  const byBody = await race.start({
+    command: `"${node}" "${serverProgram}"`,
+    port,
+    ready: { http: `http://127.0.0.1:${port.number}/health` },
+    nonceFrom: 'json',
+  })
   expect(byMessage.ready.after, "the child's own clock is exact").toBe(byMessage.ready.before)
   for (const { ready } of [byLine, byMessage, byBody]) expect(ready.before).toBeGreaterThanOrEqual(ready.after)
 })
@@ -57,16 +62,27 @@ test('who ignores SIGTERM is killed after the deadline', async ({ race }) => {
 })
 
 test('exit during start, no sign of readiness, a wrong command: named errors with the output', async ({ race }) => {
-  await expect(race.start({ command: [node, '-e', 'console.log("about to fail"); process.exit(3)'], ready: { line: /ready/ } })).rejects.toMatchObject({
+  await expect(
+    race.start({ command: [node, '-e', 'console.log("about to fail"); process.exit(3)'], ready: { line: /ready/ } }),
+  ).rejects.toMatchObject({
     code: 'ERR_WORKER_EXITED',
     message: expect.stringMatching(/exit code 3[^]*about to fail/),
   })
-  await expect(race.start({ command: ['/no/such/program'], ready: { line: /ready/ } })).rejects.toMatchObject({ code: 'ERR_WORKER_EXITED', message: expect.stringContaining('ENOENT') })
+  await expect(race.start({ command: ['/no/such/program'], ready: { line: /ready/ } })).rejects.toMatchObject({
+    code: 'ERR_WORKER_EXITED',
+    message: expect.stringContaining('ENOENT'),
+  })
 })
 
-test('never ready ends with what was seen last, before the test is out of time', { timeout: 4000 }, async ({ race }) => {
+test('never ready ends with what was seen last, before the test is out of time', { timeout: 4000 }, async ({
+  race,
+}) => {
   const port = await race.port()
-  const never = race.start({ command: [node, '-e', 'setInterval(() => {}, 1000)'], port, ready: { http: `http://127.0.0.1:${port.number}/` } })
+  const never = race.start({
+    command: [node, '-e', 'setInterval(() => {}, 1000)'],
+    port,
+    ready: { http: `http://127.0.0.1:${port.number}/` },
+  })
   await expect(never).rejects.toMatchObject({ code: 'ERR_NOT_READY', message: expect.stringContaining('ECONNREFUSED') })
 })
 
@@ -75,14 +91,21 @@ test('an answer of somebody else is not readiness', { timeout: 4000 }, async ({ 
   await once(stranger, 'listening')
   const url = `http://127.0.0.1:${(stranger.address() as { port: number }).port}/`
   const fooled = race.start({ command: [node, '-e', 'setInterval(() => {}, 1000)'], ready: { http: url, nonce: true } })
-  await expect(fooled).rejects.toMatchObject({ code: 'ERR_NOT_READY', message: expect.stringContaining('somebody else') })
+  await expect(fooled).rejects.toMatchObject({
+    code: 'ERR_NOT_READY',
+    message: expect.stringContaining('somebody else'),
+  })
   stranger.close()
 })
 
 test('a health endpoint that streams without end is an answer all the same', async ({ race }) => {
   const program = `require('node:http').createServer((q, s) => { s.writeHead(200, { 'x-race-nonce': process.env.WARMSWAP_RACE_NONCE }); setInterval(() => s.write('data: x\\n\\n'), 5) }).listen(process.env.PORT)`
   const port = await race.port()
-  const server = await race.start({ command: [node, '-e', program], port, ready: { http: `http://127.0.0.1:${port.number}/`, nonce: true } })
+  const server = await race.start({
+    command: [node, '-e', program],
+    port,
+    ready: { http: `http://127.0.0.1:${port.number}/`, nonce: true },
+  })
   expect(server.ready.before).toBeGreaterThan(0)
 })
 
@@ -91,7 +114,10 @@ test('a port that is taken while the instance is down: the error names who has i
   await server.stop()
   const thief = createTcpServer().listen(port.number, '127.0.0.1')
   await once(thief, 'listening')
-  await expect(server.restart()).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringContaining(`port ${port.number} is taken by process ${process.pid}`) })
+  await expect(server.restart()).rejects.toMatchObject({
+    code: 'ERR_IO',
+    message: expect.stringContaining(`port ${port.number} is taken by process ${process.pid}`),
+  })
   await new Promise((resolve) => thief.close(resolve))
   await server.restart()
 })
@@ -121,9 +147,16 @@ test('killDetached: false leaves what made a session of its own', async ({ race 
 
 test('bad options are refused by name', async ({ race }) => {
   const bad = (options: unknown): Promise<Instance> => race.start(options as Parameters<typeof race.start>[0])
-  await expect(bad({ command: '', ready: { line: /x/ } })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining('options.command') })
-  await expect(bad({ command: 'x', ready: {} })).rejects.toMatchObject({ message: expect.stringContaining('options.ready') })
-  await expect(bad({ command: 'x', ready: { line: /x/ }, envs: {} })).rejects.toMatchObject({ message: expect.stringContaining('options.envs') })
+  await expect(bad({ command: '', ready: { line: /x/ } })).rejects.toMatchObject({
+    code: 'ERR_INVALID_ARGUMENT',
+    message: expect.stringContaining('options.command'),
+  })
+  await expect(bad({ command: 'x', ready: {} })).rejects.toMatchObject({
+    message: expect.stringContaining('options.ready'),
+  })
+  await expect(bad({ command: 'x', ready: { line: /x/ }, envs: {} })).rejects.toMatchObject({
+    message: expect.stringContaining('options.envs'),
+  })
   expect(() => race.at('', 0)).toThrow(/hit/)
   expect(() => race.at('x').fail('ENOTHING')).toThrow(/ENOTHING/)
 })

@@ -25,12 +25,18 @@ interface Toy {
 async function startToy(race: Race, bug = ''): Promise<Toy> {
   const port: Port = await race.port()
   const url = `http://127.0.0.1:${port.number}`
-  const server = await race.start({ command: [process.execPath, program], env: { BUG: bug }, port, ready: { http: `${url}/health`, nonce: true } })
+  const server = await race.start({
+    command: [process.execPath, program],
+    env: { BUG: bug },
+    port,
+    ready: { http: `${url}/health`, nonce: true },
+  })
   let change = 0
   return {
     race,
     server,
-    get: async (path, wanted = 0) => (await fetch(`${url}${path}?change=${wanted}`, { signal: AbortSignal.timeout(10_000) })).json() as never,
+    get: async (path, wanted = 0) =>
+      (await fetch(`${url}${path}?change=${wanted}`, { signal: AbortSignal.timeout(10_000) })).json() as never,
     nextChange: () => (change += 1),
   }
 }
@@ -127,7 +133,10 @@ const stopBeforeBuild: Check = async ({ race, get, nextChange }, hits) => {
   const reboot = get('/reboot', nextChange())
   const point = await held
   const beat = race.heartbeat({ every: 10, beat: async () => void (await get('/request')) })
-  const served = await Promise.race([get('/request').then(() => true), new Promise<false>((resolve) => setTimeout(resolve, SILENCE_MS, false))])
+  const served = await Promise.race([
+    get('/request').then(() => true),
+    new Promise<false>((resolve) => setTimeout(resolve, SILENCE_MS, false)),
+  ])
   beat.stop()
   const gap = beat.gaps.some(({ from, to }) => to - from >= SILENCE_MS * 0.8)
   point.release()
@@ -135,7 +144,12 @@ const stopBeforeBuild: Check = async ({ race, get, nextChange }, hits) => {
   return !served && gap
 }
 
-const checks: Record<string, Check> = { 'join-in-flight': joinInFlight, 'fence-at-end': fenceAtEnd, 'queue-on-worker': queueOnWorker, 'stop-before-build': stopBeforeBuild }
+const checks: Record<string, Check> = {
+  'join-in-flight': joinInFlight,
+  'fence-at-end': fenceAtEnd,
+  'queue-on-worker': queueOnWorker,
+  'stop-before-build': stopBeforeBuild,
+}
 
 for (const [bug, check] of Object.entries(checks)) {
   test(`${bug} is found in each of ${ROUNDS} runs`, { timeout: 120_000 }, async ({ race }) => {
@@ -148,7 +162,9 @@ for (const [bug, check] of Object.entries(checks)) {
   })
 }
 
-test(`no false alarm in ${CLEAN_ROUNDS} runs of all checks on a server without a bug`, { timeout: 240_000 }, async ({ race }) => {
+test(`no false alarm in ${CLEAN_ROUNDS} runs of all checks on a server without a bug`, { timeout: 240_000 }, async ({
+  race,
+}) => {
   const toy = await startToy(race)
   const hits = new Hits()
   const alarms: string[] = []
@@ -159,7 +175,9 @@ test(`no false alarm in ${CLEAN_ROUNDS} runs of all checks on a server without a
   expect(alarms).toEqual([])
 })
 
-test(`bind-then-close: the port is lost to a neighbour each time, a reserved one never, in ${ROUNDS} runs`, { timeout: 120_000 }, async ({ race }) => {
+test(`bind-then-close: the port is lost to a neighbour each time, a reserved one never, in ${ROUNDS} runs`, {
+  timeout: 120_000,
+}, async ({ race }) => {
   const lost = { 'bind-then-close': 0, reserved: 0 }
   for (let round = 0; round < ROUNDS; round += 1) {
     const closed = createServer().listen(0, '127.0.0.1')
@@ -172,10 +190,13 @@ test(`bind-then-close: the port is lost to a neighbour each time, a reserved one
     await once(neighbour, 'listening')
     const others = await Promise.all([race.port(), race.port()])
     if (!(await canListen(number))) lost['bind-then-close'] += 1
-    if (others.some((other) => other.number === reserved.number) || !(await canListen(reserved.number))) lost.reserved += 1
+    if (others.some((other) => other.number === reserved.number) || !(await canListen(reserved.number)))
+      lost.reserved += 1
     await new Promise((resolve) => neighbour.close(resolve))
   }
-  console.log(`bind-then-close ports lost: ${lost['bind-then-close']} of ${ROUNDS}; reserved ports lost: ${lost.reserved} of ${ROUNDS}`)
+  console.log(
+    `bind-then-close ports lost: ${lost['bind-then-close']} of ${ROUNDS}; reserved ports lost: ${lost.reserved} of ${ROUNDS}`,
+  )
   expect(lost).toEqual({ 'bind-then-close': ROUNDS, reserved: 0 })
 })
 
@@ -186,7 +207,9 @@ function canListen(port: number): Promise<boolean> {
   })
 }
 
-test("ready as an interval holds the truth each time; a poll of 500 ms is late by hundreds of milliseconds", { timeout: 120_000 }, async ({ race }) => {
+test('ready as an interval holds the truth each time; a poll of 500 ms is late by hundreds of milliseconds', {
+  timeout: 120_000,
+}, async ({ race }) => {
   const { port, server } = await startServer(race)
   const [ours, polled]: [number[], number[]] = [[], []]
   for (let round = 0; round < 12; round += 1) {
@@ -200,8 +223,11 @@ test("ready as an interval holds the truth each time; a poll of 500 ms is late b
     ours.push(interval.before - truth)
     polled.push((await late) - truth)
   }
-  const median = (values: number[]): number => values.sort((one, other) => one - other)[Math.floor(values.length / 2)] as number
-  console.log(`ready seen late, median and most: interval ${median(ours).toFixed(1)} and ${Math.max(...ours).toFixed(1)} ms; 500 ms poll ${median(polled).toFixed(0)} and ${Math.max(...polled).toFixed(0)} ms`)
+  const median = (values: number[]): number =>
+    values.sort((one, other) => one - other)[Math.floor(values.length / 2)] as number
+  console.log(
+    `ready seen late, median and most: interval ${median(ours).toFixed(1)} and ${Math.max(...ours).toFixed(1)} ms; 500 ms poll ${median(polled).toFixed(0)} and ${Math.max(...polled).toFixed(0)} ms`,
+  )
   expect(median(ours)).toBeLessThan(median(polled) / 3)
 })
 
@@ -209,7 +235,10 @@ test("ready as an interval holds the truth each time; a poll of 500 ms is late b
 async function pollEvery500(port: Port): Promise<number> {
   await new Promise((resolve) => setTimeout(resolve, Math.random() * 500))
   for (;;) {
-    const found = await fetch(`http://127.0.0.1:${port.number}/health`).then(({ ok }) => ok, () => false)
+    const found = await fetch(`http://127.0.0.1:${port.number}/health`).then(
+      ({ ok }) => ok,
+      () => false,
+    )
     if (found) return Number(process.hrtime.bigint()) / 1e6
     await new Promise((resolve) => setTimeout(resolve, 500))
   }

@@ -8,7 +8,12 @@ import { expect } from 'vitest'
 import { type Instance, type Port, type Probe, type Race, test } from 'warmswap/vitest'
 import { type Answer, ask, startServer } from './kit.js'
 
-const read: Probe<Port> = { name: 'read', sideEffects: 'none', timeoutMs: 2000, run: async (port, signal) => answerOf(await ask(port, '/data', signal)) }
+const read: Probe<Port> = {
+  name: 'read',
+  sideEffects: 'none',
+  timeoutMs: 2000,
+  run: async (port, signal) => answerOf(await ask(port, '/data', signal)),
+}
 
 function answerOf(answer: Answer): { nonce: string; value: Answer } {
   return { nonce: answer.nonce, value: answer }
@@ -20,11 +25,16 @@ async function warm(port: Port): Promise<Port> {
   return port
 }
 
-function options(port: Port, server: Instance): Pick<Parameters<Race['sweep']>[0], 'restart'> & { target(): Promise<Port> } {
+function options(
+  port: Port,
+  server: Instance,
+): Pick<Parameters<Race['sweep']>[0], 'restart'> & { target(): Promise<Port> } {
   return { target: () => warm(port), restart: () => server.restart('kill') }
 }
 
-test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's own account", { timeout: 120_000 }, async ({ race, tempRoot }) => {
+test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's own account", {
+  timeout: 120_000,
+}, async ({ race, tempRoot }) => {
   const { port, server } = await startServer(race, { UNREADY_MS: '150' })
   const truths: number[] = []
   const report = await race.sweep({
@@ -59,13 +69,17 @@ test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's ow
   expect(() => expect(report).toSettleWithin(300, { confidence: 0.99 })).toThrow(/takes 459 samples/)
   expect(() => expect(report).toSettleWithin(301)).toThrow(/was not tried/)
   expect(String(report)).toMatch(/control: \d+ of \d+ ok without a restart/)
-  expect(report.command).toBe(`WARMSWAP_RACE_SEED=${race.seed} npx vitest run __test__/restarts/racekit-sweep.test.ts -t "health 200 as ready. the sweep finds the edge. to 10 ms of the server.s own account"`)
+  expect(report.command).toBe(
+    `WARMSWAP_RACE_SEED=${race.seed} npx vitest run __test__/restarts/racekit-sweep.test.ts -t "health 200 as ready. the sweep finds the edge. to 10 ms of the server.s own account"`,
+  )
 
   const file = join(tempRoot, 'report/sweep.html')
   await report.html(file)
   const page = readFileSync(file, 'utf8')
   expect(page).toContain('edge between')
-  expect(page.replaceAll(/http:\/\/127[^<"]*/g, ''), 'nothing is loaded from anywhere').not.toMatch(/(src|href)=|url\(|https?:/)
+  expect(page.replaceAll(/http:\/\/127[^<"]*/g, ''), 'nothing is loaded from anywhere').not.toMatch(
+    /(src|href)=|url\(|https?:/,
+  )
 })
 
 test('a clean target gives no false alarm: 100 restarts', { timeout: 300_000 }, async ({ race }) => {
@@ -80,8 +94,14 @@ test('outcomes: refused, reset, hang, stranger and an old incarnation are told a
   const { port, server } = await startServer(race)
   const nonces: string[] = []
   const closed = await race.port()
-  const outcome = (name: string, run: Probe<Port>['run']): Probe<Port> => ({ name, sideEffects: 'none', timeoutMs: 300, run })
-  const fail = (code: string) => async (): Promise<never> => Promise.reject(Object.assign(new Error(code), { cause: { code } }))
+  const outcome = (name: string, run: Probe<Port>['run']): Probe<Port> => ({
+    name,
+    sideEffects: 'none',
+    timeoutMs: 300,
+    run,
+  })
+  const fail = (code: string) => async (): Promise<never> =>
+    Promise.reject(Object.assign(new Error(code), { cause: { code } }))
   const report = await race.sweep({
     target: async () => {
       nonces.push(server.nonce)
@@ -97,16 +117,29 @@ test('outcomes: refused, reset, hang, stranger and an old incarnation are told a
       outcome('hang', () => new Promise(() => {})),
       outcome('stranger', async () => ({ nonce: 'nobody' })),
       outcome('old', async () => ({ nonce: nonces[0] as string })),
-      outcome('declared', async () => Promise.reject(Object.assign(new Error('old key'), { outcome: 'wrong-generation' }))),
+      outcome('declared', async () =>
+        Promise.reject(Object.assign(new Error('old key'), { outcome: 'wrong-generation' })),
+      ),
       outcome('error', async () => ({ nonce: server.nonce, value: { status: 503 } })),
     ],
   })
   const found = Object.fromEntries(report.points.map(({ probe, outcomes }) => [probe, Object.keys(outcomes)[0]]))
-  expect(found).toEqual({ good: 'ok', refused: 'refused', reset: 'reset', hang: 'hang', stranger: 'stranger', old: 'wrong-generation', declared: 'wrong-generation', error: 'server-error' })
+  expect(found).toEqual({
+    good: 'ok',
+    refused: 'refused',
+    reset: 'reset',
+    hang: 'hang',
+    stranger: 'stranger',
+    old: 'wrong-generation',
+    declared: 'wrong-generation',
+    error: 'server-error',
+  })
   expect(String(report), 'and what the last one said').toMatch(/^declared failed last, at 0 ms, with: old key$/m)
 })
 
-test('each sample has a target of its own, and probes with side effects have restarts of their own', async ({ race }) => {
+test('each sample has a target of its own, and probes with side effects have restarts of their own', async ({
+  race,
+}) => {
   const { server } = await startServer(race)
   const used: number[] = []
   let [restarts, disposed] = [0, 0]
@@ -133,7 +166,9 @@ test('each sample has a target of its own, and probes with side effects have res
   expect([used.length, disposed, restarts]).toEqual([12, 12, 8])
 })
 
-test('order comes from the seed; the budget ends it in time; voids are counted', { timeout: 120_000 }, async ({ race }) => {
+test('order comes from the seed; the budget ends it in time; voids are counted', { timeout: 120_000 }, async ({
+  race,
+}) => {
   const { port, server } = await startServer(race)
   const begun = performance.now()
   let attempts = 0
@@ -156,8 +191,11 @@ test('order comes from the seed; the budget ends it in time; voids are counted',
 
 test('what is wrong with the test itself is not a finding', async ({ race }) => {
   const { port, server } = await startServer(race)
-  const sweep = (given: object) => race.sweep({ ...options(port, server), delays: [0], repeats: 1, probes: [read], ...given })
-  await expect(sweep({ probes: [{ ...read, run: async () => (undefined as unknown as { x: () => void }).x() }] })).rejects.toThrow(TypeError)
+  const sweep = (given: object) =>
+    race.sweep({ ...options(port, server), delays: [0], repeats: 1, probes: [read], ...given })
+  await expect(
+    sweep({ probes: [{ ...read, run: async () => (undefined as unknown as { x: () => void }).x() }] }),
+  ).rejects.toThrow(TypeError)
   await expect(sweep({ target: () => Promise.reject(new Error('cold')) })).rejects.toThrow('cold')
   await expect(sweep({ delays: [] })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
   await expect(sweep({ delays: [-1] })).rejects.toThrow(/options.delays\[0\] is -1/)
@@ -167,32 +205,79 @@ test('what is wrong with the test itself is not a finding', async ({ race }) => 
 })
 
 /** A restart that takes `ms` and restarts nothing. */
-const noRestart = (ms = 0) => async () => {
-  await new Promise((resolve) => setTimeout(resolve, ms))
-  const now = Number(process.hrtime.bigint()) / 1e6
-  return { after: now, before: now }
+const noRestart =
+  (ms = 0) =>
+  async () => {
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    const now = Number(process.hrtime.bigint()) / 1e6
+    return { after: now, before: now }
+  }
+const failing: Probe<object> = {
+  name: 'bad',
+  sideEffects: 'write',
+  timeoutMs: 300,
+  run: () => Promise.reject(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })),
 }
-const failing: Probe<object> = { name: 'bad', sideEffects: 'write', timeoutMs: 300, run: () => Promise.reject(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })) }
 const working: Probe<object> = { name: 'good', sideEffects: 'none', timeoutMs: 300, run: async () => ({}) }
 
-test('nothing tried is nothing shown: a sweep without time, a probe or a delay without a turn, a control that fails are not green', async ({ race }) => {
-  const empty = await race.sweep({ delays: [0, 50], budgetMs: 0, target: async () => ({}), restart: noRestart(), probes: [failing] })
+test('nothing tried is nothing shown: a sweep without time, a probe or a delay without a turn, a control that fails are not green', async ({
+  race,
+}) => {
+  const empty = await race.sweep({
+    delays: [0, 50],
+    budgetMs: 0,
+    target: async () => ({}),
+    restart: noRestart(),
+    probes: [failing],
+  })
   expect(() => expect(empty).toSettleWithin(0)).toThrow(/'bad' was not tried at 0, 50 ms: the time was up/)
   expect(String(empty)).toMatch(/bad: was not tried/)
-  const cut = await race.sweep({ delays: [0], repeats: 4, order: 'given', budgetMs: 200, target: async () => ({}), restart: noRestart(150), probes: [working, failing] })
+  const cut = await race.sweep({
+    delays: [0],
+    repeats: 4,
+    order: 'given',
+    budgetMs: 200,
+    target: async () => ({}),
+    restart: noRestart(150),
+    probes: [working, failing],
+  })
   expect(() => expect(cut).toSettleWithin(0)).toThrow(/'bad' was not tried at 0 ms/)
-  const rig = await race.sweep({ delays: [0], repeats: 1, target: async () => ({}), restart: noRestart(), probes: [working], control: { ...failing, name: 'control' } })
+  const rig = await race.sweep({
+    delays: [0],
+    repeats: 1,
+    target: async () => ({}),
+    restart: noRestart(),
+    probes: [working],
+    control: { ...failing, name: 'control' },
+  })
   expect(() => expect(rig).toSettleWithin(0)).toThrow(/the control failed 1 of 1 times without a restart \(refused\)/)
 })
 
 test('a status of 400 and above is no good answer, unless the probe wants it', async ({ race }) => {
   const get = async (): Promise<{ value: Response }> => ({ value: new Response('', { status: 404 }) })
-  const report = await race.sweep({ delays: [0], repeats: 1, target: async () => ({}), restart: noRestart(), probes: [{ ...working, run: get }, { ...working, name: 'wanted', status: 404, run: get }, { ...working, name: 'other', status: 200, run: get }] })
-  expect(Object.fromEntries(report.points.map(({ probe, outcomes }) => [probe, Object.keys(outcomes)[0]]))).toEqual({ good: 'server-error', wanted: 'ok', other: 'server-error' })
+  const report = await race.sweep({
+    delays: [0],
+    repeats: 1,
+    target: async () => ({}),
+    restart: noRestart(),
+    probes: [
+      { ...working, run: get },
+      { ...working, name: 'wanted', status: 404, run: get },
+      { ...working, name: 'other', status: 200, run: get },
+    ],
+  })
+  expect(Object.fromEntries(report.points.map(({ probe, outcomes }) => [probe, Object.keys(outcomes)[0]]))).toEqual({
+    good: 'server-error',
+    wanted: 'ok',
+    other: 'server-error',
+  })
 })
 
 test("every probe has a socket of its own, through the user's own dispatcher, which stays", async ({ race }) => {
-  const server = createServer((request, response) => response.end(String(request.socket.remotePort))).listen(0, '127.0.0.1')
+  const server = createServer((request, response) => response.end(String(request.socket.remotePort))).listen(
+    0,
+    '127.0.0.1',
+  )
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as { port: number }).port}`
   await fetch(url).then((response) => response.text())
@@ -214,7 +299,10 @@ test("every probe has a socket of its own, through the user's own dispatcher, wh
   const agent = http.globalAgent
   try {
     const sockets: string[] = []
-    const probe: Probe<object> = { ...working, run: async (_, signal) => ({ value: sockets.push(await (await fetch(url, { signal })).text()) }) }
+    const probe: Probe<object> = {
+      ...working,
+      run: async (_, signal) => ({ value: sockets.push(await (await fetch(url, { signal })).text()) }),
+    }
     await race.sweep({ delays: [0], repeats: 5, target: async () => ({}), restart: noRestart(), probes: [probe] })
     expect(new Set(sockets).size).toBe(5)
     expect(through).toBe(5)
@@ -245,7 +333,9 @@ test('every sweep leaves its page, which a browser shows without loading anythin
     expect(requests).toEqual([pathToFileURL(page).href])
     expect(errors).toEqual([])
     expect(await tab.locator('svg').count()).toBe(2)
-    expect(await tab.locator('svg rect title').allTextContents()).toContainEqual(expect.stringMatching(/^race-server \(2\) is ready/))
+    expect(await tab.locator('svg rect title').allTextContents()).toContainEqual(
+      expect.stringMatching(/^race-server \(2\) is ready/),
+    )
   } finally {
     await browser.close()
   }

@@ -59,9 +59,19 @@ test('the same seed gives the same order, another one another; a bad seed is ref
 })
 
 test('the edge: greatest failing delay and its neighbour, halved until it is narrow enough', () => {
-  const sample = (delayMs: number, outcome: Sample['outcome']): Sample => ({ probe: 'p', delayMs, outcome, sentAt: 0, endedAt: 0, detail: undefined, ready: { after: 0, before: 0 } })
+  const sample = (delayMs: number, outcome: Sample['outcome']): Sample => ({
+    probe: 'p',
+    delayMs,
+    outcome,
+    sentAt: 0,
+    endedAt: 0,
+    detail: undefined,
+    ready: { after: 0, before: 0 },
+  })
   const edge = (...samples: Sample[]) => edgeOf(pointsOf(samples))
-  expect(edge(sample(0, 'hang'), sample(50, 'ok'), sample(100, 'reset'), sample(100, 'ok'), sample(200, 'ok'))).toEqual({ lastFailMs: 100, firstOkMs: 200 })
+  expect(edge(sample(0, 'hang'), sample(50, 'ok'), sample(100, 'reset'), sample(100, 'ok'), sample(200, 'ok'))).toEqual(
+    { lastFailMs: 100, firstOkMs: 200 },
+  )
   expect(edge(sample(0, 'ok'), sample(9, 'ok'))).toEqual({ lastFailMs: null, firstOkMs: 0 })
   expect(edge(sample(0, 'hang'))).toEqual({ lastFailMs: 0, firstOkMs: null })
   expect(nextDelay({ lastFailMs: 100, firstOkMs: 200 }, 10)).toBe(150)
@@ -107,7 +117,9 @@ test('nothing that warmswap/vitest loads is the store or the addon, and warmswap
     for (const [, file] of text.matchAll(/(?:from|import)\s*\(?"\.\/([^"]+)"/g)) loaded(file as string, seen)
     return seen
   }
-  const texts = [...loaded('vitest.js'), ...loaded('keeper.js')].map((file) => readFileSync(join(repository, 'dist', file), 'utf8'))
+  const texts = [...loaded('vitest.js'), ...loaded('keeper.js')].map((file) =>
+    readFileSync(join(repository, 'dist', file), 'utf8'),
+  )
   expect(texts.join('\n')).not.toMatch(/binding\.cjs|openBundles/)
   expect([...loaded('race-point.js')]).toEqual(['race-point.js'])
   expect(readFileSync(join(repository, 'dist/race-point.js'), 'utf8')).not.toMatch(/^import /m)
@@ -117,15 +129,22 @@ test("a worker's warmswap/worker loads neither the addon nor the rest of warmswa
   const loaded = (entry: string, seen = new Set<string>()): Set<string> => {
     if (seen.has(entry)) return seen
     seen.add(entry)
-    for (const [, file] of readFileSync(join(repository, 'dist', entry), 'utf8').matchAll(/from "\.\/([^"]+)"/g)) loaded(file as string, seen)
+    for (const [, file] of readFileSync(join(repository, 'dist', entry), 'utf8').matchAll(/from "\.\/([^"]+)"/g))
+      loaded(file as string, seen)
     return seen
   }
   const files = [...loaded('worker.js')]
   expect(files).not.toContain('index.js')
-  expect(files.map((file) => readFileSync(join(repository, 'dist', file), 'utf8')).join('\n')).not.toMatch(/binding\.cjs|openBundles/)
+  expect(files.map((file) => readFileSync(join(repository, 'dist', file), 'utf8')).join('\n')).not.toMatch(
+    /binding\.cjs|openBundles/,
+  )
 })
 
 test('racePoint does nothing without a race', () => {
-  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', "import { racePoint } from 'warmswap/race-point'; console.log(racePoint('x'))"], { cwd: repository, encoding: 'utf8', env: { ...process.env, WARMSWAP_RACE: undefined } })
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '-e', "import { racePoint } from 'warmswap/race-point'; console.log(racePoint('x'))"],
+    { cwd: repository, encoding: 'utf8', env: { ...process.env, WARMSWAP_RACE: undefined } },
+  )
   expect(stdout).toBe('undefined\n')
 })

@@ -19,15 +19,27 @@ describe('examples/reload-server', () => {
 
   test('sst: today the reboot is dropped and the requests are swallowed; with warmswap all are answered', async () => {
     const { swallowedRequest } = await load('scenario.js')
-    expect(await swallowedRequest((await load('ways/today.js')).createWay)).toEqual({ reboot: 'worker already exists', answers: ['no answer', 'no answer', 'no answer'] })
-    expect(await swallowedRequest((await load('ways/warmswap.js')).createWay)).toEqual({ reboot: expect.stringMatching(/^(started|joined)$/), answers: ['revision 1', 'revision 1', 'revision 1'] })
+    expect(await swallowedRequest((await load('ways/today.js')).createWay)).toEqual({
+      reboot: 'worker already exists',
+      answers: ['no answer', 'no answer', 'no answer'],
+    })
+    expect(await swallowedRequest((await load('ways/warmswap.js')).createWay)).toEqual({
+      reboot: expect.stringMatching(/^(started|joined)$/),
+      answers: ['revision 1', 'revision 1', 'revision 1'],
+    })
   })
 
-  test('the server reloads on an edit, and an edit that does not build leaves the old one answering', async ({ race, tempRoot }) => {
+  test('the server reloads on an edit, and an edit that does not build leaves the old one answering', async ({
+    race,
+    tempRoot,
+  }) => {
     mkdirSync(join(tempRoot, 'src'))
     const edit = (text: string): void => writeFileSync(join(tempRoot, 'src/handler.ts'), text)
     edit("export const handler = (url: string): string => 'one ' + url")
-    const server = await race.start({ command: [process.execPath, join(folder, 'server.js'), tempRoot], ready: { line: /^http/ } })
+    const server = await race.start({
+      command: [process.execPath, join(folder, 'server.js'), tempRoot],
+      ready: { line: /^http/ },
+    })
     const [url] = /^http.*/m.exec(server.output.stdout) ?? []
     const ask = async (): Promise<string> => (await fetch(`${url}/path`)).text()
     expect(await ask()).toBe('one /path\n')

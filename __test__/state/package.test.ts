@@ -35,7 +35,10 @@ describe('R16: export conditions choose the build', () => {
       logLevel: 'error',
       ...options,
     })
-    return { text: (result.outputFiles?.[0] as { text: string }).text, inputs: Object.keys((result.metafile as { inputs: object }).inputs) }
+    return {
+      text: (result.outputFiles?.[0] as { text: string }).text,
+      inputs: Object.keys((result.metafile as { inputs: object }).inputs),
+    }
   }
 
   test.for([
@@ -97,7 +100,9 @@ describe('R8: two copies of the package in one thread', () => {
       const same = one.defineState('key', () => ({})) === two.defineState('key', () => ({}))
       await new Promise((resolve) => setImmediate(resolve))
       console.log(JSON.stringify({ same, warnings }))`
-    const child = start(process.execPath, ['--no-warnings', '--input-type=module', '--eval', program], { testing: true })
+    const child = start(process.execPath, ['--no-warnings', '--input-type=module', '--eval', program], {
+      testing: true,
+    })
     await child.ended
     return JSON.parse(child.lines.at(-1) ?? child.stderr()) as { same: boolean; warnings: string[] }
   }
@@ -106,7 +111,9 @@ describe('R8: two copies of the package in one thread', () => {
     const paths = copies(disk, 'none')
     const { same, warnings } = await defineInBoth(paths)
     expect(same).toBe(true)
-    expect(warnings).toEqual([expect.stringMatching(/^WarmswapWarning: two copies of warmswap.*\/one\/dist\/.*\/two\/dist\//)])
+    expect(warnings).toEqual([
+      expect.stringMatching(/^WarmswapWarning: two copies of warmswap.*\/one\/dist\/.*\/two\/dist\//),
+    ])
   })
 
   test('one copy that is evaluated twice is not told', async ({ disk }) => {
@@ -144,13 +151,17 @@ describe('R15: what is stored keeps no old module graph alive', () => {
   }
 
   test('plain data keeps none but the latest, whose dispose is the one that counts', async () => {
-    const left = await generationsLeft((graph) => defineState('data', () => ({ length: graph.big.length }), { dispose: () => void graph.big }))
+    const left = await generationsLeft((graph) =>
+      defineState('data', () => ({ length: graph.big.length }), { dispose: () => void graph.big }),
+    )
     expect(left).toBeLessThanOrEqual(1)
   })
 
   test('the check sees functions that are stored', async () => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-    const left = await generationsLeft((graph) => defineState<(() => unknown)[]>('code', () => []).push(() => graph.big))
+    const left = await generationsLeft((graph) =>
+      defineState<(() => unknown)[]>('code', () => []).push(() => graph.big),
+    )
     expect(left).toBe(50)
   })
 
@@ -161,25 +172,68 @@ describe('R15: what is stored keeps no old module graph alive', () => {
     ['an instance of a class', () => new Session()],
     ['a function inside', () => ({ handlers: new Map([['get', [() => 1]]]) })],
     ['a bound function', () => (() => 1).bind(null)],
-    ['a getter', () => ({ get user() { return 'ada' } })],
-    ['a proxy that lets nobody look', () => new Proxy({}, { getPrototypeOf: () => { throw new Error('private') } })],
+    [
+      'a getter',
+      () => ({
+        get user() {
+          return 'ada'
+        },
+      }),
+    ],
+    [
+      'a proxy that lets nobody look',
+      () =>
+        new Proxy(
+          {},
+          {
+            getPrototypeOf: () => {
+              throw new Error('private')
+            },
+          },
+        ),
+    ],
     ['a subclass of the platform', () => new (class extends EventEmitter {})()],
   ])('%s is told once, with where it was defined, and listed as code', async ([what, make]) => {
     const warnings = await warningsOf(() => {
       for (let version = 1; version < 4; version += 1) defineState(what, make, { version })
     })
-    expect(warnings).toEqual([expect.stringMatching(new RegExp(`state '${what}' \\(defined at .*package\\.test\\.ts:\\d+:\\d+\\)`))])
-    expect(listState()).toEqual([expect.objectContaining({ key: what, kind: 'code', version: 3, generation: 3, definedBy: expect.stringContaining('package.test.ts') })])
+    expect(warnings).toEqual([
+      expect.stringMatching(new RegExp(`state '${what}' \\(defined at .*package\\.test\\.ts:\\d+:\\d+\\)`)),
+    ])
+    expect(listState()).toEqual([
+      expect.objectContaining({
+        key: what,
+        kind: 'code',
+        version: 3,
+        generation: 3,
+        definedBy: expect.stringContaining('package.test.ts'),
+      }),
+    ])
   })
 
   test.for<[string, () => unknown]>([
     ['an AsyncLocalStorage', () => new AsyncLocalStorage()],
     ['an EventEmitter', () => new EventEmitter()],
-    ['collections', () => ({ map: new Map([[1, new Set([2])]]), date: new Date(), expression: /x/, bytes: new Uint8Array(3), url: new URL('file:///x') })],
+    [
+      'collections',
+      () => ({
+        map: new Map([[1, new Set([2])]]),
+        date: new Date(),
+        expression: /x/,
+        bytes: new Uint8Array(3),
+        url: new URL('file:///x'),
+      }),
+    ],
     ['data of another realm', () => runInNewContext('({ list: [1], map: new Map() })')],
     ['a million numbers', () => ({ list: Array.from({ length: 1_000_000 }, (_, index) => index) })],
     ['nothing', () => null],
-    ['a circle', () => { const circle: Record<string, unknown> = {}; return (circle['self'] = circle) }],
+    [
+      'a circle',
+      () => {
+        const circle: Record<string, unknown> = {}
+        return (circle['self'] = circle)
+      },
+    ],
   ])('%s is data and not told', async ([what, make]) => {
     expect(await warningsOf(() => defineState(what, make))).toEqual([])
     expect(listState()).toEqual([expect.objectContaining({ key: what, kind: 'data' })])
@@ -193,13 +247,17 @@ describe('R15: what is stored keeps no old module graph alive', () => {
 })
 
 describe('R17: a read makes no native call', () => {
-  const binding = createRequire(import.meta.url)('../../dist/binding.cjs') as Record<string, unknown> & { NativeCell: { prototype: Record<string, () => unknown> } }
+  const binding = createRequire(import.meta.url)('../../dist/binding.cjs') as Record<string, unknown> & {
+    NativeCell: { prototype: Record<string, () => unknown> }
+  }
   const cellMethods = binding.NativeCell.prototype
 
   /** Counts the calls of everything that the addon exports while `work` runs. */
   function nativeCalls(work: () => void): number {
     const spies = [
-      ...Object.keys(binding).filter((name) => typeof binding[name] === 'function').map((name) => vi.spyOn(binding as Record<string, () => unknown>, name)),
+      ...Object.keys(binding)
+        .filter((name) => typeof binding[name] === 'function')
+        .map((name) => vi.spyOn(binding as Record<string, () => unknown>, name)),
       ...Object.keys(cellMethods).map((name) => vi.spyOn(cellMethods, name)),
     ]
     work()

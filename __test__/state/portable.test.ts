@@ -19,7 +19,9 @@ describe.each(Object.entries(builds))('R16: %s', (build, state) => {
 
   test('cells that do not reach other threads are told once where they were meant to', async () => {
     const warnings = await warningsOf(() => [state.sharedCell('one'), state.sharedCell('two')])
-    expect(warnings).toEqual(build.startsWith('the native') ? [expect.stringMatching(/within each thread only.*could not be loaded/)] : [])
+    expect(warnings).toEqual(
+      build.startsWith('the native') ? [expect.stringMatching(/within each thread only.*could not be loaded/)] : [],
+    )
   })
 
   registrySuite(state)

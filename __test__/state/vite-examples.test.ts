@@ -15,7 +15,10 @@ interface Page {
 }
 
 /** Starts an example's server. */
-async function serve(example: string, options: { node?: string; env?: Record<string, string> } = {}): Promise<{ child: Child; get(path: string): Promise<{ status: number; page: Page }> }> {
+async function serve(
+  example: string,
+  options: { node?: string; env?: Record<string, string> } = {},
+): Promise<{ child: Child; get(path: string): Promise<{ status: number; page: Page }> }> {
   const cwd = join(repository, 'examples', example)
   const child = start(options.node ?? process.execPath, ['server.js'], { cwd, env: options.env ?? {} })
   const url = (await child.line(/^ready /)).replace('ready ', '').replace(/\/$/, '')
@@ -51,22 +54,30 @@ test('examples/redwood-like: the request is answered, the context is there, the 
 })
 
 // @cloudflare/vite-plugin needs Node 22; where this one is older, the npm package of the Node binary is taken.
-const node22 = Number(process.versions.node.split('.')[0]) >= 22 ? process.execPath : join(repository, 'node_modules/node22-linux-x64/bin/node')
+const node22 =
+  Number(process.versions.node.split('.')[0]) >= 22
+    ? process.execPath
+    : join(repository, 'node_modules/node22-linux-x64/bin/node')
 // In CI they have to be there.
-const missing = process.env.CI ? [] : [node22, join(repository, 'node_modules/workerd/package.json')].filter((path) => !existsSync(path))
+const missing = process.env.CI
+  ? []
+  : [node22, join(repository, 'node_modules/workerd/package.json')].filter((path) => !existsSync(path))
 
-test.skipIf(missing.length > 0)(`examples/cloudflare: the AsyncLocalStorage survives a re-optimization on workerd${missing.length > 0 ? ` (skipped: ${missing.join(', ')} is not installed)` : ''}`, async () => {
-  const { child, get } = await serve('cloudflare', { node: node22 })
-  const { page: before } = await get('/')
-  expect(before).toMatchObject({ user: 'ada', visits: { count: 1 } })
-  // Over the re-optimization: two instances of ui-kit in one request, and the context is there all the same.
-  const { page: during } = await get('/settings')
-  expect(during).toMatchObject({ user: 'ada', visits: { count: 2, since: before.visits.since } })
-  expect(during.pageInstance).not.toBe(during.workerInstance)
-  await child.line(/program reload/)
-  await expect.poll(async () => (await get('/')).page.evaluation, { timeout: 20_000 }).not.toBe(before.evaluation)
-  const { page: after } = await get('/settings')
-  expect(after).toMatchObject({ user: 'ada', visits: { since: before.visits.since } })
-  expect(after.pageInstance).toBe(after.workerInstance)
-  expect(child.lines.concat(child.stderr()).join('\n')).toContain('is evaluated under two hashes')
-})
+test.skipIf(missing.length > 0)(
+  `examples/cloudflare: the AsyncLocalStorage survives a re-optimization on workerd${missing.length > 0 ? ` (skipped: ${missing.join(', ')} is not installed)` : ''}`,
+  async () => {
+    const { child, get } = await serve('cloudflare', { node: node22 })
+    const { page: before } = await get('/')
+    expect(before).toMatchObject({ user: 'ada', visits: { count: 1 } })
+    // Over the re-optimization: two instances of ui-kit in one request, and the context is there all the same.
+    const { page: during } = await get('/settings')
+    expect(during).toMatchObject({ user: 'ada', visits: { count: 2, since: before.visits.since } })
+    expect(during.pageInstance).not.toBe(during.workerInstance)
+    await child.line(/program reload/)
+    await expect.poll(async () => (await get('/')).page.evaluation, { timeout: 20_000 }).not.toBe(before.evaluation)
+    const { page: after } = await get('/settings')
+    expect(after).toMatchObject({ user: 'ada', visits: { since: before.visits.since } })
+    expect(after.pageInstance).toBe(after.workerInstance)
+    expect(child.lines.concat(child.stderr()).join('\n')).toContain('is evaluated under two hashes')
+  },
+)

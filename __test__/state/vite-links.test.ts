@@ -4,7 +4,18 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { resetState } from 'warmswap/state'
 import warmswap, { type EnvironmentLink, importWithRecovery } from 'warmswap/vite'
 import type { DevEnvironment, PluginOption } from 'vite'
-import { type Answer, CHUNK_ENTRY, type ChunkEntry, ENTRY, type Entry, type Fixture, type Mode, modes, openFixture, runnerOf } from '../support/vite.js'
+import {
+  type Answer,
+  CHUNK_ENTRY,
+  type ChunkEntry,
+  ENTRY,
+  type Entry,
+  type Fixture,
+  type Mode,
+  modes,
+  openFixture,
+  runnerOf,
+} from '../support/vite.js'
 
 afterEach(() => resetState())
 
@@ -13,13 +24,21 @@ const bridge: PluginOption = {
   name: 'fixture:bridge',
   configureServer: (server) => void (bridged = () => server.environments.ssr as DevEnvironment),
   resolveId: (id) => (id === 'virtual:bridge' ? id : undefined),
-  load: (id) => (id === 'virtual:bridge' ? `export const hash = () => ${JSON.stringify(bridged().depsOptimizer?.metadata.browserHash)}` : undefined),
+  load: (id) =>
+    id === 'virtual:bridge'
+      ? `export const hash = () => ${JSON.stringify(bridged().depsOptimizer?.metadata.browserHash)}`
+      : undefined,
 }
 let bridged: () => DevEnvironment
 
 async function open(mode: Mode, link?: EnvironmentLink[]): Promise<Fixture> {
   const environments = { worker: {}, edge: {} }
-  const fixture = await openFixture({ ...mode, context: 'kept', environments, plugins: [bridge, warmswap(link && { link })] })
+  const fixture = await openFixture({
+    ...mode,
+    context: 'kept',
+    environments,
+    plugins: [bridge, warmswap(link && { link })],
+  })
   onTestFinished(() => fixture.close())
   return fixture
 }
@@ -47,7 +66,10 @@ describe.each(modes)('$name', (mode) => {
   })
 
   test('only the link that was asked for, in a circle each once, also after a restart', async () => {
-    const fixture = await open(mode, [{ from: 'ssr', to: ['worker', 'nowhere'] }, { from: 'worker', to: ['ssr'] }])
+    const fixture = await open(mode, [
+      { from: 'ssr', to: ['worker', 'nowhere'] },
+      { from: 'worker', to: ['ssr'] },
+    ])
     expect(fixture.log.filter((line) => line.includes('do not exist: nowhere'))).toHaveLength(1)
     await fixture.server.restart()
     fixture.countReloads()
@@ -62,7 +84,10 @@ describe.each(modes)('$name', (mode) => {
   })
 
   test('a chain is followed', async () => {
-    const fixture = await open(mode, [{ from: 'ssr', to: ['worker'] }, { from: 'worker', to: ['edge'] }])
+    const fixture = await open(mode, [
+      { from: 'ssr', to: ['worker'] },
+      { from: 'worker', to: ['edge'] },
+    ])
     const hash = await reoptimize(fixture)
     await expect.poll(() => bridgedHash(fixture, 'edge')).toBe(hash)
     expect(fixture.reloads).toEqual({ client: 0, ssr: 1, worker: 1, edge: 1 })
@@ -71,7 +96,13 @@ describe.each(modes)('$name', (mode) => {
   // On Vite 8, where a chunk that is imported dynamically is deleted without a reload, and on 6 and 7, where Vite reloads.
   test('a deleted chunk is a reason as well', async () => {
     const environments = { worker: {} }
-    const fixture = await openFixture({ ...mode, context: 'kept', include: ['dep-c'], environments, plugins: [bridge, warmswap({ link: [{ from: 'ssr', to: ['worker'] }] })] })
+    const fixture = await openFixture({
+      ...mode,
+      context: 'kept',
+      include: ['dep-c'],
+      environments,
+      plugins: [bridge, warmswap({ link: [{ from: 'ssr', to: ['worker'] }] })],
+    })
     onTestFinished(() => fixture.close())
     await bridgedHash(fixture, 'worker')
     await importWithRecovery<ChunkEntry, unknown>(fixture.ssr, CHUNK_ENTRY, { use: (entry) => entry.handle() })

@@ -5,17 +5,46 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
 import { header, rawRequest } from '../support/raw-request.js'
-import { type Answer, applicationPlugin, Calls, CHUNK_ENTRY, type ChunkEntry, ENTRY, type Entry, copyFixture, failingPlugin, type Fixture, type FixtureOptions, loadVite, modes, openFixture, staleError, versions } from '../support/vite.js'
-import { hopelessEnds, recoveryIsGentle, redirectsEnd, redirectStaysHere, unsafeIsRefused } from '../support/vite-checks.js'
+import {
+  type Answer,
+  applicationPlugin,
+  Calls,
+  CHUNK_ENTRY,
+  type ChunkEntry,
+  ENTRY,
+  type Entry,
+  copyFixture,
+  failingPlugin,
+  type Fixture,
+  type FixtureOptions,
+  loadVite,
+  modes,
+  openFixture,
+  staleError,
+  versions,
+} from '../support/vite.js'
+import {
+  hopelessEnds,
+  recoveryIsGentle,
+  redirectsEnd,
+  redirectStaysHere,
+  unsafeIsRefused,
+} from '../support/vite-checks.js'
 
 const { default: warmswap, importWithRecovery, onReoptimize, resolveOptimizedId } = plugins
 
 afterEach(() => resetState())
 
-async function open(options: Omit<FixtureOptions, 'context'> & { recovery?: plugins.StaleDepRecoveryOptions }): Promise<Fixture & { events: plugins.RecoveryEvent[] }> {
+async function open(
+  options: Omit<FixtureOptions, 'context'> & { recovery?: plugins.StaleDepRecoveryOptions },
+): Promise<Fixture & { events: plugins.RecoveryEvent[] }> {
   const events: plugins.RecoveryEvent[] = []
   const recovery = { ...options.recovery, onEvent: (event: plugins.RecoveryEvent) => events.push(event) }
-  const fixture = await openFixture({ ...options, context: 'kept', plugins: [warmswap({ recovery }), ...(options.plugins ?? [])] })
+  const fixture = await openFixture({
+    ...options,
+    context: 'kept',
+    plugins: [warmswap({ recovery }), ...(options.plugins ?? [])],
+  })
   onTestFinished(() => fixture.close())
   return Object.assign(fixture, { events })
 }
@@ -45,7 +74,11 @@ describe.each(modes)('$name', (mode) => {
     expect(calls.count).toBeLessThanOrEqual(1 + 50 * 3)
     if (!mode.silent) expect(fixture.events.filter(({ outcome }) => outcome === 'recovered').length).toBeGreaterThan(0)
     expect(fixture.events.filter(({ outcome }) => outcome === 'gave-up')).toEqual([])
-    expect(fixture.log.filter((line) => line.includes("environments: { ssr: { optimizeDeps: { include: ['dep-a', 'dep-b'] } } }"))).toHaveLength(1)
+    expect(
+      fixture.log.filter((line) =>
+        line.includes("environments: { ssr: { optimizeDeps: { include: ['dep-a', 'dep-b'] } } }"),
+      ),
+    ).toHaveLength(1)
     // 100 ms are promised on an idle machine (bench/state.js); ten times that is asserted on any, beyond what the same
     // answers cost there when everything has to be evaluated anew.
     fixture.runner.clearCache()
@@ -60,7 +93,9 @@ describe.each(modes)('$name', (mode) => {
     using _ = onReoptimize(fixture.server, () => (committed = performance.now()))
     await fixture.entry()
     let uses = 0
-    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => ((uses += 1), entry.handle('route-b')) })
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, {
+      use: (entry) => ((uses += 1), entry.handle('route-b')),
+    })
     const late = performance.now() - committed
     expect(answer).toMatchObject({ store: { user: 'ada' } })
     expect(uses).toBe(mode.silent ? 1 : 2)
@@ -82,14 +117,18 @@ describe.each(modes)('$name', (mode) => {
     expect(current).not.toBe(old)
     expect(resolveOptimizedId(fixture.ssr, old as string)).toBe(current)
     expect(resolveOptimizedId(fixture.ssr, 'toString')).toBeUndefined()
-    expect(heard).toEqual([{ environment: 'ssr', browserHash: fixture.ssr.depsOptimizer?.metadata.browserHash, reload: true }])
+    expect(heard).toEqual([
+      { environment: 'ssr', browserHash: fixture.ssr.depsOptimizer?.metadata.browserHash, reload: true },
+    ])
 
     if (!mode.silent) {
       fixture.ssr.moduleGraph.invalidateAll()
       await expect(fixture.runner.import('dep-a')).rejects.toMatchObject({ code: 'ERR_OUTDATED_OPTIMIZED_DEP' })
     }
     fixture.events.length = 0
-    const instance = await importWithRecovery<{ instance: unknown }>(fixture.ssr, 'dep-a', { use: ({ instance }) => (typeof instance === 'function' ? instance() : instance) })
+    const instance = await importWithRecovery<{ instance: unknown }>(fixture.ssr, 'dep-a', {
+      use: ({ instance }) => (typeof instance === 'function' ? instance() : instance),
+    })
     expect(instance).toBeTypeOf('number')
     expect(fixture.events.map(({ outcome }) => outcome)).toEqual(mode.silent ? [] : ['resolved-ghost', 'recovered'])
 
@@ -110,12 +149,16 @@ describe.each(modes)('$name', (mode) => {
     await entry.count(41)
     const [old] = chunks()
     let uses = 0
-    const answer = await importWithRecovery<ChunkEntry, unknown>(fixture.ssr, CHUNK_ENTRY, { use: (entry) => ((uses += 1), entry.handle()) })
+    const answer = await importWithRecovery<ChunkEntry, unknown>(fixture.ssr, CHUNK_ENTRY, {
+      use: (entry) => ((uses += 1), entry.handle()),
+    })
     expect(answer).toMatchObject({ store: { user: 'ada' }, counter: 41 })
     // The file is really gone, and that is what the request met.
     expect(chunks()).not.toContain(old)
     expect(uses).toBe(2)
-    expect(fixture.events.map(({ kind, outcome }) => [kind, outcome])).toEqual(['retry', 'recovered'].map((outcome) => [mode.silent ? 'missing-chunk' : 'outdated', outcome]))
+    expect(fixture.events.map(({ kind, outcome }) => [kind, outcome])).toEqual(
+      ['retry', 'recovered'].map((outcome) => [mode.silent ? 'missing-chunk' : 'outdated', outcome]),
+    )
     expect(fixture.events[0]?.id).toContain(old)
   })
 
@@ -127,12 +170,24 @@ describe.each(modes)('$name', (mode) => {
     let uses = 0
     const failing = (error: () => unknown) => ({ use: () => ((uses += 1), error()) })
     if (mode.silent) {
-      await expect(importWithRecovery(fixture.ssr, ENTRY, failing(() => fixture.runner.import(missing)))).rejects.toMatchObject({ code: 'ERR_FILE_NOT_FOUND_IN_OPTIMIZED_DEP_DIR' })
+      await expect(
+        importWithRecovery(
+          fixture.ssr,
+          ENTRY,
+          failing(() => fixture.runner.import(missing)),
+        ),
+      ).rejects.toMatchObject({ code: 'ERR_FILE_NOT_FOUND_IN_OPTIMIZED_DEP_DIR' })
       expect(uses).toBe(1)
     }
     uses = 0
     const { handle } = await fixture.entry()
-    await expect(importWithRecovery(fixture.ssr, ENTRY, failing(() => handle('broken')))).rejects.toThrow('new version of the pre-bundle')
+    await expect(
+      importWithRecovery(
+        fixture.ssr,
+        ENTRY,
+        failing(() => handle('broken')),
+      ),
+    ).rejects.toThrow('new version of the pre-bundle')
     expect(uses).toBe(1)
   })
 
@@ -141,7 +196,8 @@ describe.each(modes)('$name', (mode) => {
   test('S4: a POST that meets a re-optimization is handled once, and the next one has its context', async () => {
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [applicationPlugin(calls)] })
-    const post = async (): Promise<Response> => fetch(`${await fixture.url()}/app/route-b`, { method: 'POST', body: 'order=1' })
+    const post = async (): Promise<Response> =>
+      fetch(`${await fixture.url()}/app/route-b`, { method: 'POST', body: 'order=1' })
     await fetch(`${await fixture.url()}/app/route-a`)
     const first = await post()
     expect(calls.methods).toEqual(['GET', 'POST'])
@@ -168,20 +224,33 @@ describe.each(modes)('$name', (mode) => {
   test('S4: an ordinary failure after a stale dependency is not told as recovered; onEvent that throws fails nothing', async () => {
     const calls = new Calls()
     const reloadClient = 'if-client-reoptimized'
-    const failing = await open({ ...mode, recovery: { reloadClient }, plugins: [failingPlugin(calls, { until: 1, then: new Error('the database is down') })] })
+    const failing = await open({
+      ...mode,
+      recovery: { reloadClient },
+      plugins: [failingPlugin(calls, { until: 1, then: new Error('the database is down') })],
+    })
     expect((await fetch(await failing.url())).ok).toBe(false)
     expect(calls.count).toBe(2)
     expect(failing.events.map(({ outcome }) => outcome)).toEqual(['retry'])
 
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     onTestFinished(() => warn.mockRestore())
-    const onEvent = (): never => { throw new Error('deaf') }
-    const fixture = await openFixture({ ...mode, context: 'kept', plugins: [warmswap({ recovery: { onEvent } }), failingPlugin(new Calls(), { until: 1 })] })
+    const onEvent = (): never => {
+      throw new Error('deaf')
+    }
+    const fixture = await openFixture({
+      ...mode,
+      context: 'kept',
+      plugins: [warmswap({ recovery: { onEvent } }), failingPlugin(new Calls(), { until: 1 })],
+    })
     onTestFinished(() => fixture.close())
     expect((await fetch(await fixture.url())).status).toBe(200)
     const fail = vi.fn().mockRejectedValueOnce(staleError(fixture.ssr)).mockResolvedValue('done')
     expect(await importWithRecovery(fixture.ssr, ENTRY, { use: fail })).toBe('done')
-    expect(warn.mock.calls.map(([message]) => message), 'once for this callback').toEqual([expect.stringMatching(/onEvent of staleDepRecovery\(\) failed: deaf/)])
+    expect(
+      warn.mock.calls.map(([message]) => message),
+      'once for this callback',
+    ).toEqual([expect.stringMatching(/onEvent of staleDepRecovery\(\) failed: deaf/)])
   })
 
   test('S4: a GET that stays stale fails loudly; half an answer is cut off, not answered twice', async () => {
@@ -191,7 +260,12 @@ describe.each(modes)('$name', (mode) => {
     expect(response.ok).toBe(false)
     expect(fixture.log.join('\n')).toContain('GET /page failed 3 times')
     expect(calls.count).toBe(3)
-    expect(fixture.events.at(-1)).toMatchObject({ outcome: 'gave-up', attempt: 3, environment: 'ssr', kind: 'outdated' })
+    expect(fixture.events.at(-1)).toMatchObject({
+      outcome: 'gave-up',
+      attempt: 3,
+      environment: 'ssr',
+      kind: 'outdated',
+    })
     const sending = await open({ ...mode, plugins: [failingPlugin(calls, { sends: true })] })
     const half = await rawRequest(await sending.url(), { target: '/' })
     expect(half).toContain('half of an ')
@@ -202,10 +276,17 @@ describe.each(modes)('$name', (mode) => {
   test('reloadClient: once per re-optimization of the client, and only then', async () => {
     const calls = new Calls()
     const environments = { client: { optimizeDeps: { include: ['dep-a'] } } }
-    const fixture = await open({ ...mode, environments, recovery: { reloadClient: 'if-client-reoptimized' }, plugins: [failingPlugin(calls, { isEven: true })] })
+    const fixture = await open({
+      ...mode,
+      environments,
+      recovery: { reloadClient: 'if-client-reoptimized' },
+      plugins: [failingPlugin(calls, { isEven: true })],
+    })
     const recovered = async (): Promise<void> => expect((await fetch(await fixture.url())).status).toBe(200)
     await fixture.server.transformRequest('/src/accepting.js')
-    await expect.poll(() => fixture.server.environments.client.depsOptimizer?.metadata.optimized, { timeout: 20_000 }).toHaveProperty('dep-a')
+    await expect
+      .poll(() => fixture.server.environments.client.depsOptimizer?.metadata.optimized, { timeout: 20_000 })
+      .toHaveProperty('dep-a')
     await recovered()
     expect(fixture.reloads.client).toBe(0)
     // Discovers dep-b for the client.
@@ -221,8 +302,17 @@ describe.each(modes)('$name', (mode) => {
   test('S5: redirects for what stays stale end', () => redirectsEnd(plugins, mode))
 
   test('S5: a body that was read is not redirected', async () => {
-    const fixture = await open({ ...mode, recovery: { onUnsafe: 'redirect-307' }, plugins: [failingPlugin(new Calls(), { reads: true })] })
-    const answer = await rawRequest(await fixture.url(), { method: 'POST', target: '/orders', headers: { 'Content-Length': '3' }, body: 'a=b' })
+    const fixture = await open({
+      ...mode,
+      recovery: { onUnsafe: 'redirect-307' },
+      plugins: [failingPlugin(new Calls(), { reads: true })],
+    })
+    const answer = await rawRequest(await fixture.url(), {
+      method: 'POST',
+      target: '/orders',
+      headers: { 'Content-Length': '3' },
+      body: 'a=b',
+    })
     expect(answer).toMatch(/^HTTP\/1\.1 503/)
     expect(header(answer, 'Location')).toBeUndefined()
   })
@@ -243,14 +333,18 @@ describe.each(modes)('$name', (mode) => {
     const reason = new Error('the client has gone')
     await expect(importWithRecovery(fixture.ssr, ENTRY, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
     const controller = new AbortController()
-    const waiting = importWithRecovery(fixture.ssr, ENTRY, { signal: controller.signal, use: () => new Promise(() => controller.abort(reason)) })
+    const waiting = importWithRecovery(fixture.ssr, ENTRY, {
+      signal: controller.signal,
+      use: () => new Promise(() => controller.abort(reason)),
+    })
     await expect(waiting).rejects.toBe(reason)
   })
 
   test('S10: after a restart the new runner is used, and an old environment is refused at once', async () => {
     const fixture = await open(mode)
     const { ssr: old } = fixture
-    const serve = (): Promise<Answer> => importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-a') })
+    const serve = (): Promise<Answer> =>
+      importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-a') })
     const before = await serve()
     // An attempt that is under way when its environment is closed.
     const hanging = importWithRecovery(old, ENTRY, { use: () => new Promise(() => {}) })
@@ -280,7 +374,8 @@ describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, ssr
     const url = await fixture.url()
     const get = async (route: string): Promise<Answer> => (await fetch(`${url}/app/${route}`)).json() as Promise<Answer>
     const before = await get('route-a')
-    for (const answer of await Promise.all(Array.from({ length: 50 }, () => get('route-b')))) expect(answer).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
+    for (const answer of await Promise.all(Array.from({ length: 50 }, () => get('route-b'))))
+      expect(answer).toMatchObject({ store: { user: 'ada' }, initialised: before.initialised })
     expect(fixture.events.some(({ outcome }) => outcome === 'recovered')).toBe(!mode.silent)
     expect(fixture.events.filter(({ outcome }) => outcome === 'gave-up')).toEqual([])
     const { routeShared, entryShared } = await get('route-b')
@@ -293,17 +388,25 @@ describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, the
     const ignored: unknown[] = []
     const second = warmswap({ recovery: { onEvent: (event) => ignored.push(event) } })
     const fixture = await open({ ...mode, plugins: [second, applicationPlugin()] })
-    const get = async (route: string): Promise<Answer> => (await fetch(`${await fixture.url()}/app/${route}`)).json() as Promise<Answer>
+    const get = async (route: string): Promise<Answer> =>
+      (await fetch(`${await fixture.url()}/app/${route}`)).json() as Promise<Answer>
     await get('route-a')
     expect((await get('route-b')).store).toEqual({ user: 'ada' })
-    expect([fixture.events.map(({ outcome }) => outcome), ignored]).toEqual([mode.silent ? [] : ['retry', 'recovered'], []])
+    expect([fixture.events.map(({ outcome }) => outcome), ignored]).toEqual([
+      mode.silent ? [] : ['retry', 'recovered'],
+      [],
+    ])
     const told = (text: string): number => fixture.log.filter((line) => line.includes(text)).length
-    expect([told('is there twice'), told('were discovered late') + told('was discovered late'), told('evaluated under two hashes')]).toEqual([1, 1, mode.silent ? 1 : 0])
+    expect([
+      told('is there twice'),
+      told('were discovered late') + told('was discovered late'),
+      told('evaluated under two hashes'),
+    ]).toEqual([1, 1, mode.silent ? 1 : 0])
   })
 })
 
 describe.each(versions)('$name', (version) => {
-  test('listeners that throw, ours and the application\'s, break nothing of Vite\'s commit', async () => {
+  test("listeners that throw, ours and the application's, break nothing of Vite's commit", async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     onTestFinished(() => warn.mockRestore())
     const fixture = await open({ version })
@@ -312,11 +415,20 @@ describe.each(versions)('$name', (version) => {
       if (text.includes('[warmswap]')) throw new Error('no terminal')
       info(text, options)
     }
-    using _ = onReoptimize(fixture.server, () => { throw new Error('deaf') })
+    using _ = onReoptimize(fixture.server, () => {
+      throw new Error('deaf')
+    })
     await fixture.entry()
-    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, {
+      use: (entry) => entry.handle('route-b'),
+    })
     expect(answer).toMatchObject({ store: { user: 'ada' } })
-    await vi.waitFor(() => expect(warn.mock.calls.map(([message]) => String(message))).toEqual([expect.stringContaining('no terminal'), expect.stringContaining('deaf')]))
+    await vi.waitFor(() =>
+      expect(warn.mock.calls.map(([message]) => String(message))).toEqual([
+        expect.stringContaining('no terminal'),
+        expect.stringContaining('deaf'),
+      ]),
+    )
   })
 
   test('S9: nothing of the plugins is in a build', async () => {
@@ -324,8 +436,18 @@ describe.each(versions)('$name', (version) => {
     const root = copyFixture('plain')
     onTestFinished(() => rmSync(root, { recursive: true }))
     const names: string[] = []
-    const look = { name: 'look', configResolved: (config: { plugins: readonly { name: string }[] }) => void names.push(...config.plugins.map(({ name }) => name)) }
-    const built = await vite.build({ root, configFile: false, logLevel: 'silent', plugins: [warmswap(), look], build: { write: false, ssr: 'src/route-a.js' } })
+    const look = {
+      name: 'look',
+      configResolved: (config: { plugins: readonly { name: string }[] }) =>
+        void names.push(...config.plugins.map(({ name }) => name)),
+    }
+    const built = await vite.build({
+      root,
+      configFile: false,
+      logLevel: 'silent',
+      plugins: [warmswap(), look],
+      build: { write: false, ssr: 'src/route-a.js' },
+    })
     expect(names.filter((name) => name.startsWith('warmswap'))).toEqual([])
     const [chunk] = (built as { output: { code: string }[] }).output
     expect(chunk?.code).toContain('getStore')
@@ -339,10 +461,15 @@ test('S3: which errors are stale', () => {
   const found = { kind: 'outdated', id: '/app/node_modules/.vite/deps_ssr/dep-a.js?v=ab12cd34', hash: 'ab12cd34' }
   expect(staleDepError(stale)).toEqual(found)
   expect(staleDepError(new Error('render failed', { cause: new Error('inner', { cause: stale }) }))).toEqual(found)
-  expect(staleDepError(Object.assign(new Error('rendering "home" failed', { cause: stale }), { code: 'ERR_OUTDATED_OPTIMIZED_DEP' }))).toEqual(found)
+  expect(
+    staleDepError(
+      Object.assign(new Error('rendering "home" failed', { cause: stale }), { code: 'ERR_OUTDATED_OPTIMIZED_DEP' }),
+    ),
+  ).toEqual(found)
   expect(staleDepError(new Error(stale.message))).toEqual(found)
   expect(staleDepError({ name: 'Error', message: stale.message })).toEqual(found)
-  const processing = 'Something unexpected happened while optimizing "/x/dep.js?v=1". The current page should have reloaded by now'
+  const processing =
+    'Something unexpected happened while optimizing "/x/dep.js?v=1". The current page should have reloaded by now'
   expect(staleDepError(new Error(processing))).toEqual({ kind: 'processing', id: '/x/dep.js?v=1', hash: '1' })
 
   for (const error of [
@@ -363,7 +490,9 @@ test('S3: which errors are stale', () => {
 
 test('bad input is refused by name', async () => {
   const refused = { code: 'ERR_INVALID_ARGUMENT' }
-  expect(() => warmswap({ recover: {} } as never)).toThrow(expect.objectContaining({ ...refused, message: expect.stringContaining('options.recover') }))
+  expect(() => warmswap({ recover: {} } as never)).toThrow(
+    expect.objectContaining({ ...refused, message: expect.stringContaining('options.recover') }),
+  )
   expect(() => plugins.staleDepRecovery({ maxAttempts: 0 })).toThrow(expect.objectContaining(refused))
   expect(() => plugins.staleDepRecovery({ onUnsafe: 'redirect' as never })).toThrow(expect.objectContaining(refused))
   expect(() => plugins.stableState({ singletons: 'react' as never })).toThrow(expect.objectContaining(refused))

@@ -8,7 +8,21 @@ import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
 import { repository } from '../support/paths.js'
 import { bundledText, portableStateIsKept, thereIsOneCopy } from '../support/vite-checks.js'
-import { type Answer, copyFixture, ENTRY, type Entry, type Evaluations, type Fixture, type FixtureOptions, loadVite, type Mode, modes, openFixture, runnerOf, versions } from '../support/vite.js'
+import {
+  type Answer,
+  copyFixture,
+  ENTRY,
+  type Entry,
+  type Evaluations,
+  type Fixture,
+  type FixtureOptions,
+  loadVite,
+  type Mode,
+  modes,
+  openFixture,
+  runnerOf,
+  versions,
+} from '../support/vite.js'
 
 const { default: warmswap, importWithRecovery } = plugins
 
@@ -31,7 +45,8 @@ async function open(options: Omit<FixtureOptions, 'context'>): Promise<Fixture &
   return fixture
 }
 
-const routeB = (fixture: Fixture): Promise<Answer> => importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+const routeB = (fixture: Fixture): Promise<Answer> =>
+  importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
 
 /** A module whose exports are called where it runs. */
 type Remote = Record<string, (...args: unknown[]) => unknown>
@@ -85,7 +100,8 @@ describe.each(modes)('$name', (mode) => {
       const { before, first, later, identity, reloads } = seen
       expect(reloads).toBe(1)
       expect(identity).toEqual(before.identity)
-      for (const answer of [first, later]) expect(answer).toMatchObject({ counter: 41, initialised: before.first.initialised })
+      for (const answer of [first, later])
+        expect(answer).toMatchObject({ counter: 41, initialised: before.first.initialised })
       // Nothing is evaluated more often than the one retry explains.
       const evaluatedAgain = later.evaluations.entry - before.first.evaluations.entry
       expect(evaluatedAgain).toBeGreaterThanOrEqual(1)
@@ -102,7 +118,15 @@ describe.each(modes)('$name', (mode) => {
     })
 
     test('R5: keys and values that a careless table would take for nothing', () => {
-      expect(seen.opaque).toEqual([...Array.from({ length: 7 }, () => 'first'), undefined, null, false, 0, '', Number.NaN])
+      expect(seen.opaque).toEqual([
+        ...Array.from({ length: 7 }, () => 'first'),
+        undefined,
+        null,
+        false,
+        0,
+        '',
+        Number.NaN,
+      ])
     })
 
     test('R6: the next version, defined by the new module, disposes of the old value once, then makes its own', () => {
@@ -112,7 +136,14 @@ describe.each(modes)('$name', (mode) => {
     })
 
     test('S1: a request that meets it is repeated once where it fails, and not where Vite is silent', () => {
-      expect(seen.events.map(({ outcome, attempt }) => [outcome, attempt])).toEqual(mode.silent ? [] : [['retry', 1], ['recovered', 2]])
+      expect(seen.events.map(({ outcome, attempt }) => [outcome, attempt])).toEqual(
+        mode.silent
+          ? []
+          : [
+              ['retry', 1],
+              ['recovered', 2],
+            ],
+      )
     })
 
     test('S11: the duplicate is told once where Vite is silent, and nowhere else', () => {
@@ -133,7 +164,9 @@ describe.each(modes)('$name', (mode) => {
     const reevaluated = async (event: () => unknown): Promise<void> => {
       const before = await evaluations()
       await event()
-      await vi.waitFor(async () => expect((await evaluations()).entry).toBeGreaterThan(before.entry), { timeout: 20_000 })
+      await vi.waitFor(async () => expect((await evaluations()).entry).toBeGreaterThan(before.entry), {
+        timeout: 20_000,
+      })
     }
 
     await reevaluated(() => routeB(fixture))
@@ -187,13 +220,22 @@ describe.each(modes)('$name', (mode) => {
     expect(await again['defineVersion']?.(2, { migrates: true })).toBe(2)
     expect(await again['defineVersion']?.(3, { fails: true })).toBe(3)
     expect(await again['logged']?.()).toEqual(['init 1', 'dispose 1', 'migrate 1', 'dispose 2', 'init 3'])
-    expect(await (await remote(fixture.runner, 'warnings'))['warned']?.()).toEqual([expect.stringContaining("dispose of state 'fixture.versioned' failed")])
+    expect(await (await remote(fixture.runner, 'warnings'))['warned']?.()).toEqual([
+      expect.stringContaining("dispose of state 'fixture.versioned' failed"),
+    ])
   })
 
   test('R7: one copy, also from inside of a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
 
   test('R8: two copies of the package share their state, and it is told once', async () => {
-    const fixture = await openFixture({ ...mode, context: 'plain', plugins: [warmswap()], exclude: ['dep-y'], installed: true, copies: ['dep-y'] })
+    const fixture = await openFixture({
+      ...mode,
+      context: 'plain',
+      plugins: [warmswap()],
+      exclude: ['dep-y'],
+      installed: true,
+      copies: ['dep-y'],
+    })
     onTestFinished(() => fixture.close())
     const warnings = await remote(fixture.runner, 'warnings')
     await warnings['forget']?.()
@@ -217,7 +259,11 @@ describe.each(modes)('$name', (mode) => {
         const evaluated = (await module['evaluated']?.()) as number
         fixture.ssr.moduleGraph.invalidateAll()
         fixture.ssr.hot.send({ type: 'full-reload', path: '*' })
-        await vi.waitFor(async () => expect(await (await remote(fixture.runner, 'generation'))['evaluated']?.()).toBeGreaterThan(evaluated), { timeout: 20_000, interval: 2 })
+        await vi.waitFor(
+          async () =>
+            expect(await (await remote(fixture.runner, 'generation'))['evaluated']?.()).toBeGreaterThan(evaluated),
+          { timeout: 20_000, interval: 2 },
+        )
       }
       return (await (await remote(fixture.runner, 'generation'))['count']?.()) as never
     }
@@ -237,9 +283,15 @@ describe.each(modes)('$name', (mode) => {
       expect((await generations(fixture, 'keepCode')).left).toBeGreaterThanOrEqual(50)
       const module = await remote(fixture.runner, 'generation')
       await module['keepInstance']?.(`${KEY} instance`)
-      expect(await module['listed']?.(`${KEY} instance`)).toMatchObject({ kind: 'code', generation: 1, definedBy: expect.stringContaining('src/generation.js') })
+      expect(await module['listed']?.(`${KEY} instance`)).toMatchObject({
+        kind: 'code',
+        generation: 1,
+        definedBy: expect.stringContaining('src/generation.js'),
+      })
       const told = (await (await remote(fixture.runner, 'warnings'))['warned']?.()) as string[]
-      expect(told).toEqual([expect.stringMatching(/state 'fixture\.generations instance' \(defined at .*src\/generation\.js:\d+:\d+\)/)])
+      expect(told).toEqual([
+        expect.stringMatching(/state 'fixture\.generations instance' \(defined at .*src\/generation\.js:\d+:\d+\)/),
+      ])
     })
   })
 
@@ -256,7 +308,11 @@ describe.each(versions)('$name', (version) => {
   })
 
   test('singletons: a package that is named so is one, over a re-optimization too', async () => {
-    const fixture = await openFixture({ version, context: 'kept', plugins: [warmswap({ state: { singletons: ['dep-shared'] } })] })
+    const fixture = await openFixture({
+      version,
+      context: 'kept',
+      plugins: [warmswap({ state: { singletons: ['dep-shared'] } })],
+    })
     onTestFinished(() => fixture.close())
     const { entryShared } = await (await fixture.entry()).handle('route-a')
     await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
@@ -265,28 +321,55 @@ describe.each(versions)('$name', (version) => {
 
   test('which environments are configured, and how', async () => {
     const vite = await loadVite(version)
-    const environments = { rsc: {}, open: { resolve: { external: true as const } }, isolate: { resolve: { conditions: ['workerd', 'worker'] } } }
+    const environments = {
+      rsc: {},
+      open: { resolve: { external: true as const } },
+      isolate: { resolve: { conditions: ['workerd', 'worker'] } },
+    }
     const configured = async (state: plugins.StableStateOptions): Promise<Record<string, string>> => {
-      const config = await vite.resolveConfig({ configFile: false, environments, plugins: [plugins.stableState(state)] }, 'serve')
+      const config = await vite.resolveConfig(
+        { configFile: false, environments, plugins: [plugins.stableState(state)] },
+        'serve',
+      )
       const has = (list: unknown): boolean => Array.isArray(list) && list.includes('warmswap')
-      return Object.fromEntries(Object.entries(config.environments).map(([name, { resolve, optimizeDeps }]) => [name, `${resolve.external === true || has(resolve.external) ? 'external' : '-'} ${has(optimizeDeps.exclude) ? 'excluded' : '-'}`]))
+      return Object.fromEntries(
+        Object.entries(config.environments).map(([name, { resolve, optimizeDeps }]) => [
+          name,
+          `${resolve.external === true || has(resolve.external) ? 'external' : '-'} ${has(optimizeDeps.exclude) ? 'excluded' : '-'}`,
+        ]),
+      )
     }
     const server = 'external excluded'
-    expect(await configured({})).toEqual({ client: '- -', ssr: server, rsc: server, open: server, isolate: '- excluded' })
+    expect(await configured({})).toEqual({
+      client: '- -',
+      ssr: server,
+      rsc: server,
+      open: server,
+      isolate: '- excluded',
+    })
     expect(await configured({ backend: 'native' })).toMatchObject({ client: '- -', isolate: server })
     expect(await configured({ backend: 'js' })).toMatchObject({ client: '- -', ssr: '- excluded' })
-    expect(await configured({ environments: (name) => name === 'rsc' })).toEqual({ client: '- -', ssr: '- -', rsc: server, open: 'external -', isolate: '- -' })
+    expect(await configured({ environments: (name) => name === 'rsc' })).toEqual({
+      client: '- -',
+      ssr: '- -',
+      rsc: server,
+      open: 'external -',
+      isolate: '- -',
+    })
   })
 })
 
 test('the configuration of the README is one', async () => {
-  const [, block] = /```js\n(\/\/ vite\.config\.js, Vite 6[^]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+  const [, block] =
+    /```js\n(\/\/ vite\.config\.js, Vite 6[^]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
   const root = copyFixture('plain')
   onTestFinished(() => rmSync(root, { recursive: true }))
   writeFileSync(join(root, 'vite.config.js'), block as string)
   for (const version of versions) {
     const vite = await loadVite(version)
     const { plugins: resolved } = await vite.resolveConfig({ root, logLevel: 'silent' }, 'serve')
-    expect(resolved.map(({ name }) => name)).toEqual(expect.arrayContaining(['warmswap:stable-state', 'warmswap:stale-dep-recovery']))
+    expect(resolved.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['warmswap:stable-state', 'warmswap:stale-dep-recovery']),
+    )
   }
 })

@@ -19,7 +19,10 @@ function inExpress(fixture: Fixture, render: Render): RequestListener {
   const app = express()
   app.use(fixture.server.middlewares)
   app.get('/:route', async (request, response) => void response.json(await render(request.params.route)))
-  app.use(((error, _request, response, _next) => void response.status(500).send(String(error))) as express.ErrorRequestHandler)
+  app.use(
+    ((error, _request, response, _next) =>
+      void response.status(500).send(String(error))) as express.ErrorRequestHandler,
+  )
   return app
 }
 
@@ -45,15 +48,22 @@ const frameworks = [
 ]
 
 describe.each(modes)('S9: $name', (mode) => {
-  test.each(frameworks)('a handler of $framework is answered through importWithRecovery, and not without it', async ({ around }) => {
-    const fixture = await openFixture({ ...mode, context: 'kept', plugins: [warmswap()] })
-    onTestFinished(() => fixture.close())
-    const bare = await listen(around(fixture, async (route) => (await fixture.entry()).handle(route)))
-    const recovering = await listen(around(fixture, (route) => importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle(route) })))
-    expect((await fetch(`${bare}/route-a`)).status).toBe(200)
-    // Both meet the same re-optimization.
-    const [without, response] = await Promise.all([fetch(`${bare}/route-b`), fetch(`${recovering}/route-b`)])
-    expect([response.status, ((await response.json()) as Answer).store]).toEqual([200, { user: 'ada' }])
-    expect(without.status).toBe(mode.silent ? 200 : 500)
-  })
+  test.each(frameworks)(
+    'a handler of $framework is answered through importWithRecovery, and not without it',
+    async ({ around }) => {
+      const fixture = await openFixture({ ...mode, context: 'kept', plugins: [warmswap()] })
+      onTestFinished(() => fixture.close())
+      const bare = await listen(around(fixture, async (route) => (await fixture.entry()).handle(route)))
+      const recovering = await listen(
+        around(fixture, (route) =>
+          importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle(route) }),
+        ),
+      )
+      expect((await fetch(`${bare}/route-a`)).status).toBe(200)
+      // Both meet the same re-optimization.
+      const [without, response] = await Promise.all([fetch(`${bare}/route-b`), fetch(`${recovering}/route-b`)])
+      expect([response.status, ((await response.json()) as Answer).store]).toEqual([200, { user: 'ada' }])
+      expect(without.status).toBe(mode.silent ? 200 : 500)
+    },
+  )
 })

@@ -1,7 +1,17 @@
 /** The trouble itself, without warmswap: where this does not show, every other test of the Vite plugins is blind. */
 
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { type Answer, applicationPlugin, ENTRY, type Entry, type Fixture, type FixtureOptions, modes, openFixture, runnerOf } from '../support/vite.js'
+import {
+  type Answer,
+  applicationPlugin,
+  ENTRY,
+  type Entry,
+  type Fixture,
+  type FixtureOptions,
+  modes,
+  openFixture,
+  runnerOf,
+} from '../support/vite.js'
 
 async function open(options: FixtureOptions): Promise<Fixture> {
   const fixture = await openFixture(options)
@@ -31,7 +41,9 @@ describe.each(modes)('without warmswap: $name', (mode) => {
     const url = await fixture.url()
     await fetch(`${url}/app/route-a`)
     const responses = await Promise.all(Array.from({ length: 50 }, () => fetch(`${url}/app/route-b`)))
-    const answers = await Promise.all(responses.map(async (response) => (response.ok ? ((await response.json()) as Answer) : undefined)))
+    const answers = await Promise.all(
+      responses.map(async (response) => (response.ok ? ((await response.json()) as Answer) : undefined)),
+    )
     expect(answers.filter((answer) => answer?.store?.user === 'ada').length).toBeLessThan(50)
     // Vite fails them where it is not told to be silent.
     expect(answers.includes(undefined)).toBe(!mode.silent)

@@ -14,13 +14,29 @@ interface Seen {
 }
 
 /** What the second file of the fixture saw. */
-async function secondFile(pool: string, isolate: boolean, directory: string, env: Record<string, string> = {}): Promise<Seen> {
+async function secondFile(
+  pool: string,
+  isolate: boolean,
+  directory: string,
+  env: Record<string, string> = {},
+): Promise<Seen> {
   const log = join(directory, 'seen.jsonl')
-  const args = ['run', '--root', join(repository, '__test__/state/fixtures/pools'), `--pool=${pool}`, `--isolate=${isolate}`]
-  const child = start(process.execPath, [join(repository, 'node_modules/vitest/vitest.mjs'), ...args], { env: { WARMSWAP_POOLS_LOG: log, ...env } })
+  const args = [
+    'run',
+    '--root',
+    join(repository, '__test__/state/fixtures/pools'),
+    `--pool=${pool}`,
+    `--isolate=${isolate}`,
+  ]
+  const child = start(process.execPath, [join(repository, 'node_modules/vitest/vitest.mjs'), ...args], {
+    env: { WARMSWAP_POOLS_LOG: log, ...env },
+  })
   const { code } = await child.ended
   if (code !== 0) throw new Error(`vitest ended with ${code}\n${child.lines.join('\n')}\n${child.stderr()}`)
-  const seen = readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Seen)
+  const seen = readFileSync(log, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Seen)
   expect(seen).toHaveLength(2)
   return seen[1] as Seen
 }
@@ -43,7 +59,8 @@ describe('R13: scopes in vitest', () => {
     const { file, marks, stateBackend } = await secondFile(pool, isolate, disk)
     expect(stateBackend).toBe('native')
     expect(marks['test-file']).toEqual([file])
-    for (const scope of ['isolate', 'realm'] as const) expect([...marks[scope]].sort()).toEqual(meet ? ['first', 'second'] : [file])
+    for (const scope of ['isolate', 'realm'] as const)
+      expect([...marks[scope]].sort()).toEqual(meet ? ['first', 'second'] : [file])
   })
 
   test('the check sees files that are not told apart', async ({ disk }) => {

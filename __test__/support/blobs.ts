@@ -2,7 +2,8 @@
 
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 
-export const rewrite = (path: string, change: (bytes: Buffer) => Buffer): void => writeFileSync(path, change(readFileSync(path)))
+export const rewrite = (path: string, change: (bytes: Buffer) => Buffer): void =>
+  writeFileSync(path, change(readFileSync(path)))
 
 /** Changes a blob where it is, and lets its pointer name the version that the file has now, so that only the bytes tell. */
 export function damage(blob: string, pointer: string, change: (bytes: Buffer) => Buffer): void {

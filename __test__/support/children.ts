@@ -62,8 +62,18 @@ async function end({ pid, process: { exitCode, signalCode } }: Child): Promise<P
 
 /** Starts a program in a process group of its own. */
 export function start(command: string, args: string[] = [], options: ChildOptions = {}): Child {
-  const env = { ...process.env, ...options.env, ...(options.testing ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {}) }
-  const child = spawn(command, args, { cwd: options.cwd, env, uid: options.uid, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+  const env = {
+    ...process.env,
+    ...options.env,
+    ...(options.testing ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {}),
+  }
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env,
+    uid: options.uid,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
   const lines: string[] = []
   const waiting: { pattern: RegExp; resolve: (line: string) => void; reject: (error: Error) => void }[] = []
   let consumed = 0
@@ -86,7 +96,10 @@ export function start(command: string, args: string[] = [], options: ChildOption
   })
   const ended = once(child, 'close').then(([code, signal]) => {
     settle()
-    for (const { pattern, reject } of waiting.splice(0)) reject(new Error(`the child ended (${signal ?? code}) before it wrote ${pattern}\n${lines.join('\n')}\n${stderr}`))
+    for (const { pattern, reject } of waiting.splice(0))
+      reject(
+        new Error(`the child ended (${signal ?? code}) before it wrote ${pattern}\n${lines.join('\n')}\n${stderr}`),
+      )
     return { code: code as number | null, signal: signal as NodeJS.Signals | null }
   })
   const started: Child = {

@@ -2,14 +2,27 @@
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type BundleStore, type Coordinator, type CoordinatorOptions, type Generation, openCoordinator, startProcess, startWorkerThread } from 'warmswap'
+import {
+  type BundleStore,
+  type Coordinator,
+  type CoordinatorOptions,
+  type Generation,
+  openCoordinator,
+  startProcess,
+  startWorkerThread,
+} from 'warmswap'
 import { repository } from './paths.js'
 import { publish, test as base } from './stores.js'
 
 const warmswap = pathToFileURL(join(repository, 'dist/worker.js')).href
 
 /** Publishes a generation whose `worker.mjs` serves requests with this handler body (`request`, `incarnation`, `signal`, `version`). */
-export async function publishWorker(store: BundleStore, version: string, body: string, before = ''): Promise<Generation> {
+export async function publishWorker(
+  store: BundleStore,
+  version: string,
+  body: string,
+  before = '',
+): Promise<Generation> {
   const program = `import { serveRequests } from ${JSON.stringify(warmswap)}
 import { appendFileSync } from 'node:fs'
 import { isMainThread, threadId } from 'node:worker_threads'
@@ -26,7 +39,9 @@ export const thread: Start = (context) => startWorkerThread(context, 'worker.mjs
 export const child: Start = (context) => startProcess(context, 'worker.mjs')
 
 /** With a store, and coordinators of it that are closed before it is. */
-export const test = base.extend<{ open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, any> }>({
+export const test = base.extend<{
+  open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, any>
+}>({
   open: async ({ store }, use) => {
     const opened: Coordinator[] = []
     await use((start, options) => {

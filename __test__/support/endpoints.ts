@@ -49,7 +49,10 @@ export async function blackHole(): Promise<Endpoint> {
   for (;;) {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
     sockets.push(socket)
-    const isQueued = await Promise.race([once(socket, 'connect').then(() => true), new Promise<false>((resolve) => setTimeout(resolve, 500, false))])
+    const isQueued = await Promise.race([
+      once(socket, 'connect').then(() => true),
+      new Promise<false>((resolve) => setTimeout(resolve, 500, false)),
+    ])
     if (!isQueued) break
   }
   return {

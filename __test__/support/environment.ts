@@ -6,7 +6,12 @@ const kept = Object.entries(process.env).filter(([name]) => name.startsWith('AWS
 /** Leaves only these variables. The shared configuration and IMDS are off unless a test turns them on. */
 export function setAwsEnvironment(variables: Record<string, string> = {}): void {
   for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name]
-  Object.assign(process.env, { AWS_SHARED_CREDENTIALS_FILE: '/nonexistent', AWS_CONFIG_FILE: '/nonexistent', AWS_EC2_METADATA_DISABLED: 'true', ...variables })
+  Object.assign(process.env, {
+    AWS_SHARED_CREDENTIALS_FILE: '/nonexistent',
+    AWS_CONFIG_FILE: '/nonexistent',
+    AWS_EC2_METADATA_DISABLED: 'true',
+    ...variables,
+  })
 }
 
 export function restoreAwsEnvironment(): void {

@@ -11,10 +11,32 @@ import { ACCESS_KEY_ID, SECRET_ACCESS_KEY } from './s3.js'
 
 /** What goes wrong with the requests that `when` matches. */
 export interface Fault {
-  when(request: { method: string; path: string; query: URLSearchParams; range: string | undefined; count: number }): boolean
+  when(request: {
+    method: string
+    path: string
+    query: URLSearchParams
+    range: string | undefined
+    count: number
+  }): boolean
   what:
-    | 'stall-after-accept' | 'stall-after-headers' | 'stall-mid-body' | 'trickle' | 'reset' | 'reset-mid-body' | 'ignore-range' | 'wrong-content-range'
-    | 'short-range' | 'short-body' | 'slow-down' | 'redirect' | 'conflict' | 'precondition' | 'denied' | 'swap-object' | 'lose-answer' | 'garbage'
+    | 'stall-after-accept'
+    | 'stall-after-headers'
+    | 'stall-mid-body'
+    | 'trickle'
+    | 'reset'
+    | 'reset-mid-body'
+    | 'ignore-range'
+    | 'wrong-content-range'
+    | 'short-range'
+    | 'short-body'
+    | 'slow-down'
+    | 'redirect'
+    | 'conflict'
+    | 'precondition'
+    | 'denied'
+    | 'swap-object'
+    | 'lose-answer'
+    | 'garbage'
   /** After how many bytes of the body, for those in its middle; half of it if absent. */
   at?: number
   /** How many times; for ever if absent. */
@@ -30,7 +52,14 @@ interface StoredObject {
 export interface FaultServer {
   readonly endpoint: string
   readonly objects: Map<string, StoredObject>
-  readonly requests: { method: string; path: string; query: URLSearchParams; range: string | undefined; ifMatch: string | undefined; headers: Record<string, unknown> }[]
+  readonly requests: {
+    method: string
+    path: string
+    query: URLSearchParams
+    range: string | undefined
+    ifMatch: string | undefined
+    headers: Record<string, unknown>
+  }[]
   /** Set to make things go wrong. */
   fault: Fault | undefined
   /** Sees each request before the server does, and answers it itself if it returns true. It may change the response. */
@@ -38,7 +67,15 @@ export interface FaultServer {
   /** Milliseconds before each answer, and bytes a second of each connection: a far store. */
   latencyMs: number
   bytesPerSecond: number
-  store(prefix?: string): { scheme: 's3'; bucket: string; prefix: string; endpoint: string; region: string; accessKeyId: string; secretAccessKey: string }
+  store(prefix?: string): {
+    scheme: 's3'
+    bucket: string
+    prefix: string
+    endpoint: string
+    region: string
+    accessKeyId: string
+    secretAccessKey: string
+  }
   stop(): Promise<void>
 }
 
@@ -66,7 +103,15 @@ export async function startFaultServer(): Promise<FaultServer> {
     intercept: undefined,
     latencyMs: 0,
     bytesPerSecond: 0,
-    store: (prefix = '') => ({ scheme: 's3', bucket: 'bucket', prefix, endpoint, region: 'us-east-1', accessKeyId: ACCESS_KEY_ID, secretAccessKey: SECRET_ACCESS_KEY }),
+    store: (prefix = '') => ({
+      scheme: 's3',
+      bucket: 'bucket',
+      prefix,
+      endpoint,
+      region: 'us-east-1',
+      accessKeyId: ACCESS_KEY_ID,
+      secretAccessKey: SECRET_ACCESS_KEY,
+    }),
     stop: async () => {
       for (const socket of sockets) socket.destroy()
       server.close()
@@ -74,15 +119,25 @@ export async function startFaultServer(): Promise<FaultServer> {
     },
   }
 
-  function strikes(method: string, path: string, query: URLSearchParams, range: string | undefined): Fault['what'] | undefined {
+  function strikes(
+    method: string,
+    path: string,
+    query: URLSearchParams,
+    range: string | undefined,
+  ): Fault['what'] | undefined {
     const { fault } = self
-    if (fault === undefined || fault.times === 0 || !fault.when({ method, path, query, range, count: self.requests.length })) return undefined
+    if (
+      fault === undefined ||
+      fault.times === 0 ||
+      !fault.when({ method, path, query, range, count: self.requests.length })
+    )
+      return undefined
     if (fault.times !== undefined) fault.times -= 1
     return fault.what
   }
 
   function put(path: string, bytes: Buffer): StoredObject {
-    const object = { bytes, etag: `"${(versions += 1).toString(16)}"`, modified: new Date() }
+    const object = { bytes, etag: `"${((versions += 1)).toString(16)}"`, modified: new Date() }
     objects.set(path, object)
     return object
   }
@@ -93,7 +148,14 @@ export async function startFaultServer(): Promise<FaultServer> {
     const method = request.method ?? 'GET'
     const range = request.headers.range
     const what = strikes(method, path, url.searchParams, range)
-    self.requests.push({ method, path, query: url.searchParams, range, ifMatch: request.headers['if-match'], headers: request.headers })
+    self.requests.push({
+      method,
+      path,
+      query: url.searchParams,
+      range,
+      ifMatch: request.headers['if-match'],
+      headers: request.headers,
+    })
     if (self.intercept?.(request, response) === true) return
     if (what === 'stall-after-accept') return
     if (what === 'reset') return void request.socket.resetAndDestroy()
@@ -115,7 +177,8 @@ export async function startFaultServer(): Promise<FaultServer> {
         return
       case 'swap-object': {
         const object = objects.get(path)
-        if (object !== undefined) put(path, Buffer.concat([Buffer.from([object.bytes[0]! ^ 1]), object.bytes.subarray(1)]))
+        if (object !== undefined)
+          put(path, Buffer.concat([Buffer.from([object.bytes[0]! ^ 1]), object.bytes.subarray(1)]))
         break
       }
       default:
@@ -131,12 +194,21 @@ export async function startFaultServer(): Promise<FaultServer> {
     if (method === 'POST' && url.searchParams.has('uploads')) {
       const id = String(uploads.size + 1)
       uploads.set(id, new Map())
-      response.writeHead(200, { 'content-type': 'application/xml' }).end(`<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>`)
+      response
+        .writeHead(200, { 'content-type': 'application/xml' })
+        .end(`<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>`)
       return
     }
     if (method === 'POST' && url.searchParams.has('uploadId')) {
       const parts = uploads.get(url.searchParams.get('uploadId')!) ?? new Map<number, Buffer>()
-      return write(path, request, response, Buffer.concat([...parts].sort(([one], [other]) => one - other).map(([, bytes]) => bytes)), what, true)
+      return write(
+        path,
+        request,
+        response,
+        Buffer.concat([...parts].sort(([one], [other]) => one - other).map(([, bytes]) => bytes)),
+        what,
+        true,
+      )
     }
     if (method === 'POST' && url.searchParams.has('delete')) {
       for (const [, key] of body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)) objects.delete(key!)
@@ -153,33 +225,65 @@ export async function startFaultServer(): Promise<FaultServer> {
   }
 
   function fail(response: ServerResponse, status: number, code: string): void {
-    response.writeHead(status, { 'content-type': 'application/xml' }).end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`)
+    response
+      .writeHead(status, { 'content-type': 'application/xml' })
+      .end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`)
   }
 
   function list(query: URLSearchParams, response: ServerResponse): void {
     const found = [...objects].filter(([path]) => path.startsWith(query.get('prefix') ?? ''))
-    const contents = found.map(([path, { bytes, etag, modified }]) => `<Contents><Key>${path}</Key><LastModified>${modified.toISOString()}</LastModified><ETag>${etag.replaceAll('"', '&quot;')}</ETag><Size>${bytes.length}</Size></Contents>`)
-    response.writeHead(200, { 'content-type': 'application/xml' }).end(`<ListBucketResult><IsTruncated>false</IsTruncated>${contents.join('')}</ListBucketResult>`)
+    const contents = found.map(
+      ([path, { bytes, etag, modified }]) =>
+        `<Contents><Key>${path}</Key><LastModified>${modified.toISOString()}</LastModified><ETag>${etag.replaceAll('"', '&quot;')}</ETag><Size>${bytes.length}</Size></Contents>`,
+    )
+    response
+      .writeHead(200, { 'content-type': 'application/xml' })
+      .end(`<ListBucketResult><IsTruncated>false</IsTruncated>${contents.join('')}</ListBucketResult>`)
   }
 
-  function write(path: string, request: IncomingMessage, response: ServerResponse, body: Buffer, what: Fault['what'] | undefined, multipart = false): void {
+  function write(
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer,
+    what: Fault['what'] | undefined,
+    multipart = false,
+  ): void {
     const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
     const current = objects.get(path)
     if (ifMatch !== undefined && current === undefined) return fail(response, 404, 'NoSuchKey')
-    if ((ifNoneMatch === '*' && current !== undefined) || (ifMatch !== undefined && current?.etag !== ifMatch)) return fail(response, 412, 'PreconditionFailed')
+    if ((ifNoneMatch === '*' && current !== undefined) || (ifMatch !== undefined && current?.etag !== ifMatch))
+      return fail(response, 412, 'PreconditionFailed')
     const { etag } = put(path, body)
     if (what === 'lose-answer') return void request.socket.destroy()
-    if (multipart) response.writeHead(200, { 'content-type': 'application/xml' }).end(`<CompleteMultipartUploadResult><ETag>${etag.replaceAll('"', '&quot;')}</ETag></CompleteMultipartUploadResult>`)
+    if (multipart)
+      response
+        .writeHead(200, { 'content-type': 'application/xml' })
+        .end(
+          `<CompleteMultipartUploadResult><ETag>${etag.replaceAll('"', '&quot;')}</ETag></CompleteMultipartUploadResult>`,
+        )
     else response.writeHead(200, { etag }).end()
   }
 
-  async function get(path: string, request: IncomingMessage, response: ServerResponse, method: string, range: string | undefined, what: Fault['what'] | undefined): Promise<void> {
+  async function get(
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    method: string,
+    range: string | undefined,
+    what: Fault['what'] | undefined,
+  ): Promise<void> {
     const object = objects.get(path)
     if (object === undefined) return fail(response, 404, 'NoSuchKey')
-    if (request.headers['if-match'] !== undefined && request.headers['if-match'] !== object.etag) return fail(response, 412, 'PreconditionFailed')
+    if (request.headers['if-match'] !== undefined && request.headers['if-match'] !== object.etag)
+      return fail(response, 412, 'PreconditionFailed')
     const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? []
-    let bytes = from === undefined || what === 'ignore-range' ? object.bytes : object.bytes.subarray(Number(from), Number(to) + 1)
-    const headers: Record<string, string | number> = { etag: object.etag, 'last-modified': object.modified.toUTCString() }
+    let bytes =
+      from === undefined || what === 'ignore-range' ? object.bytes : object.bytes.subarray(Number(from), Number(to) + 1)
+    const headers: Record<string, string | number> = {
+      etag: object.etag,
+      'last-modified': object.modified.toUTCString(),
+    }
     let status = 200
     if (from !== undefined && what !== 'ignore-range') {
       status = 206

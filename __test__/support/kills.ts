@@ -17,13 +17,20 @@ export const SWEEP_MS = process.env.WARMSWAP_LONG === '1' ? 1_500_000 : 300_000
  * Starts a process again and again, and at each delay after it was ready calls `check`, which kills it and rejects where
  * something is wrong then. Prints p(fail | delay) with n and interval, and expects that none failed.
  */
-export async function sweepKills(race: Race, name: string, restart: () => Promise<Interval>, check: (signal: AbortSignal) => Promise<void>): Promise<void> {
+export async function sweepKills(
+  race: Race,
+  name: string,
+  restart: () => Promise<Interval>,
+  check: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
   const report = await race.sweep({
     delays: DELAYS,
     repeats: REPEATS,
     target: async () => undefined,
     restart,
-    probes: [{ name, sideEffects: 'write', timeoutMs: CHECK_MS, run: async (_, signal) => ({ value: await check(signal) }) }],
+    probes: [
+      { name, sideEffects: 'write', timeoutMs: CHECK_MS, run: async (_, signal) => ({ value: await check(signal) }) },
+    ],
   })
   console.log(String(report))
   expect(report).toSettleWithin(0, { confidence: 0.9 })

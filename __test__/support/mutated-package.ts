@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { repository } from './paths.js'
 
 /** Writes build/mutants/<name> and returns its folder. Throws where the statement is not found exactly once: such a mutant would prove nothing. */
-export function mutatedPackage(name: string, { file, from, to }: { file: RegExp; from: string | RegExp; to: string }): string {
+export function mutatedPackage(
+  name: string,
+  { file, from, to }: { file: RegExp; from: string | RegExp; to: string },
+): string {
   const folder = join(repository, 'build/mutants', name)
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
@@ -20,6 +23,7 @@ export function mutatedPackage(name: string, { file, from, to }: { file: RegExp;
     changed += 1
     writeFileSync(path, mutated)
   }
-  if (changed !== 1) throw new Error(`the mutant '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`)
+  if (changed !== 1)
+    throw new Error(`the mutant '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`)
   return folder
 }

@@ -3,7 +3,10 @@
 import { connect } from 'node:net'
 
 /** Sends one request with this target as it is, and returns the whole answer. */
-export function rawRequest(url: string, { method = 'GET', target = '/', headers = {} as Record<string, string>, body = '' }): Promise<string> {
+export function rawRequest(
+  url: string,
+  { method = 'GET', target = '/', headers = {} as Record<string, string>, body = '' },
+): Promise<string> {
   const { hostname, port } = new URL(url)
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname)
@@ -16,4 +19,5 @@ export function rawRequest(url: string, { method = 'GET', target = '/', headers 
   })
 }
 
-export const header = (answer: string, name: string): string | undefined => new RegExp(`^${name}: ([^\\r]*)`, 'im').exec(answer)?.[1]
+export const header = (answer: string, name: string): string | undefined =>
+  new RegExp(`^${name}: ([^\\r]*)`, 'im').exec(answer)?.[1]

@@ -16,7 +16,15 @@ import { makeTemp, removeTemp } from './temp.js'
 export interface S3Server {
   readonly endpoint: string
   /** A store location in a bucket of its own. */
-  store(prefix?: string): { scheme: 's3'; bucket: string; prefix: string; endpoint: string; region: string; accessKeyId: string; secretAccessKey: string }
+  store(prefix?: string): {
+    scheme: 's3'
+    bucket: string
+    prefix: string
+    endpoint: string
+    region: string
+    accessKeyId: string
+    secretAccessKey: string
+  }
   stop(): Promise<void>
 }
 
@@ -27,7 +35,15 @@ export const SECRET_ACCESS_KEY = 'warmswap/secret+must+never+be+told'
 const BUCKET = 'warmswap-test'
 
 function location(endpoint: string): S3Server['store'] {
-  return (prefix = '') => ({ scheme: 's3', bucket: BUCKET, prefix, endpoint, region: 'us-east-1', accessKeyId: ACCESS_KEY_ID, secretAccessKey: SECRET_ACCESS_KEY })
+  return (prefix = '') => ({
+    scheme: 's3',
+    bucket: BUCKET,
+    prefix,
+    endpoint,
+    region: 'us-east-1',
+    accessKeyId: ACCESS_KEY_ID,
+    secretAccessKey: SECRET_ACCESS_KEY,
+  })
 }
 
 /** Resolves once the server answers HTTP at all. */
@@ -49,10 +65,21 @@ async function answers(endpoint: string, process: ChildProcess): Promise<void> {
 
 async function createBucket(endpoint: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    const put = request(`${endpoint}/${BUCKET}`, { method: 'PUT', headers: { authorization: `AWS4-HMAC-SHA256 Credential=${ACCESS_KEY_ID}/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0` } }, (response) => {
-      response.resume()
-      response.on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`PUT bucket: ${response.statusCode}`))))
-    })
+    const put = request(
+      `${endpoint}/${BUCKET}`,
+      {
+        method: 'PUT',
+        headers: {
+          authorization: `AWS4-HMAC-SHA256 Credential=${ACCESS_KEY_ID}/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0`,
+        },
+      },
+      (response) => {
+        response.resume()
+        response.on('end', () =>
+          response.statusCode === 200 ? resolve() : reject(new Error(`PUT bucket: ${response.statusCode}`)),
+        )
+      },
+    )
     put.on('error', reject)
     put.end()
   })
@@ -67,7 +94,11 @@ export async function startMoto(): Promise<S3Server> {
   const programs = motoPrograms()
   if (programs === undefined) throw new Error('moto could not be installed: python3-venv or PyPI is missing')
   const port = await reservePort(Math.random)
-  const child = spawn(join(programs, 'python'), [join(programs, 'moto_server'), '-H', '127.0.0.1', '-p', String(port.number)], { stdio: 'ignore' })
+  const child = spawn(
+    join(programs, 'python'),
+    [join(programs, 'moto_server'), '-H', '127.0.0.1', '-p', String(port.number)],
+    { stdio: 'ignore' },
+  )
   const endpoint = `http://127.0.0.1:${port.number}`
   await answers(endpoint, child)
   await createBucket(endpoint)
@@ -90,10 +121,25 @@ export async function startS3s(domain?: { name: string; port: number }): Promise
   const root = makeTemp('/dev/shm')
   mkdirSync(join(root, BUCKET))
   const names = domain === undefined ? [] : ['--domain', `${domain.name}:${domain.port}`]
-  const child = spawn(program, ['--host', '127.0.0.1', '--port', String(domain?.port ?? 0), ...names, '--access-key', ACCESS_KEY_ID, '--secret-key', SECRET_ACCESS_KEY, root], {
-    env: { ...process.env, RUST_LOG: 's3s_fs=info' },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  const child = spawn(
+    program,
+    [
+      '--host',
+      '127.0.0.1',
+      '--port',
+      String(domain?.port ?? 0),
+      ...names,
+      '--access-key',
+      ACCESS_KEY_ID,
+      '--secret-key',
+      SECRET_ACCESS_KEY,
+      root,
+    ],
+    {
+      env: { ...process.env, RUST_LOG: 's3s_fs=info' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  )
   const endpoint = await new Promise<string>((resolve, reject) => {
     let said = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -116,11 +162,24 @@ export async function startS3s(domain?: { name: string; port: number }): Promise
 
 /** A store without conditions: If-Match and If-None-Match are ignored and the object is overwritten. */
 export async function startS3rver(): Promise<S3Server> {
-  const S3rver = createRequire(import.meta.url)('s3rver') as new (options: object) => { run(): Promise<AddressInfo>; close(): Promise<void> }
-  const server = new S3rver({ address: '127.0.0.1', port: 0, silent: true, directory: makeTemp(), configureBuckets: [{ name: BUCKET }], allowMismatchedSignatures: true })
+  const S3rver = createRequire(import.meta.url)('s3rver') as new (
+    options: object,
+  ) => { run(): Promise<AddressInfo>; close(): Promise<void> }
+  const server = new S3rver({
+    address: '127.0.0.1',
+    port: 0,
+    silent: true,
+    directory: makeTemp(),
+    configureBuckets: [{ name: BUCKET }],
+    allowMismatchedSignatures: true,
+  })
   const { port } = await server.run()
   const endpoint = `http://127.0.0.1:${port}`
   // It knows this one account only.
-  const store: S3Server['store'] = (prefix) => ({ ...location(endpoint)(prefix), accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' })
+  const store: S3Server['store'] = (prefix) => ({
+    ...location(endpoint)(prefix),
+    accessKeyId: 'S3RVER',
+    secretAccessKey: 'S3RVER',
+  })
   return { endpoint, store, stop: () => server.close() }
 }

@@ -1,14 +1,24 @@
 /** Trees to pack, and their digests: everything that a restore must bring back. */
 
 import { createHash } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, relative } from 'node:path'
 
 /** A small tree with what trees have: depth, an executable, a link, an empty directory, odd names, one larger file. */
 export function makeTree(root: string, files = 20): string {
   mkdirSync(join(root, 'deep/er/est'), { recursive: true })
   mkdirSync(join(root, 'empty'))
-  for (let index = 0; index < files; index += 1) writeFileSync(join(root, 'deep/er', `${index}.js`), `export default ${index} // ${'x'.repeat(index * 37)}\n`)
+  for (let index = 0; index < files; index += 1)
+    writeFileSync(join(root, 'deep/er', `${index}.js`), `export default ${index} // ${'x'.repeat(index * 37)}\n`)
   writeFileSync(join(root, 'a.js'), 'a')
   writeFileSync(join(root, 'nothing'), '')
   writeFileSync(join(root, 'größe und mehr'), 'ü')

@@ -4,7 +4,19 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { header, rawRequest } from './raw-request.js'
-import { type Answer, Calls, CHUNK_ENTRY, type ChunkEntry, ENTRY, type Entry, failingPlugin, type Fixture, type FixtureOptions, openFixture, type Mode } from './vite.js'
+import {
+  type Answer,
+  Calls,
+  CHUNK_ENTRY,
+  type ChunkEntry,
+  ENTRY,
+  type Entry,
+  failingPlugin,
+  type Fixture,
+  type FixtureOptions,
+  openFixture,
+  type Mode,
+} from './vite.js'
 
 export type Plugins = typeof import('warmswap/vite')
 
@@ -18,32 +30,43 @@ async function withFixture<T>(options: FixtureOptions, work: (fixture: Fixture) 
 }
 
 /** R16 over a re-optimization: the portable build, evaluated by Vite and evaluated anew. */
-export async function portableStateIsKept({ default: warmswap, importWithRecovery }: Plugins, mode: Mode): Promise<void> {
-  await withFixture({ ...mode, context: 'kept', plugins: [warmswap({ state: { backend: 'js' } })] }, async (fixture) => {
-    const before = await fixture.entry()
-    await before.count(41)
-    const [identity, evaluations] = [await before.identity(), await before.evaluations()]
-    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
-    expect(answer).toMatchObject({ store: { user: 'ada' }, counter: 41 })
-    const after = await fixture.entry()
-    expect((await after.evaluations()).entry).toBeGreaterThan(evaluations.entry)
-    expect(await after.identity()).toEqual(identity)
-    const { backend } = await fixture.runner.import<{ backend(): unknown }>('/src/one-copy.js')
-    expect(await backend()).toBe('js')
-  })
+export async function portableStateIsKept(
+  { default: warmswap, importWithRecovery }: Plugins,
+  mode: Mode,
+): Promise<void> {
+  await withFixture(
+    { ...mode, context: 'kept', plugins: [warmswap({ state: { backend: 'js' } })] },
+    async (fixture) => {
+      const before = await fixture.entry()
+      await before.count(41)
+      const [identity, evaluations] = [await before.identity(), await before.evaluations()]
+      const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, {
+        use: (entry) => entry.handle('route-b'),
+      })
+      expect(answer).toMatchObject({ store: { user: 'ada' }, counter: 41 })
+      const after = await fixture.entry()
+      expect((await after.evaluations()).entry).toBeGreaterThan(evaluations.entry)
+      expect(await after.identity()).toEqual(identity)
+      const { backend } = await fixture.runner.import<{ backend(): unknown }>('/src/one-copy.js')
+      expect(await backend()).toBe('js')
+    },
+  )
 }
 
 /** R7: one copy, also from inside of a pre-bundled dependency. */
 export async function thereIsOneCopy({ default: warmswap }: Plugins, mode: Mode): Promise<void> {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-  await withFixture({ ...mode, context: 'plain', plugins: [warmswap()], include: ['dep-x'], installed: true }, async (fixture) => {
-    const one = await fixture.runner.import<{ isOne(): unknown; backend(): unknown }>('/src/one-copy.js')
-    expect(await one.isOne()).toBe(true)
-    expect(await one.backend()).toBe('native')
-    const bundle = bundledText(fixture)
-    expect(bundle).toContain('warmswap/state')
-    expect(bundle).not.toContain('warmswap/root@')
-  }).finally(() => warn.mockRestore())
+  await withFixture(
+    { ...mode, context: 'plain', plugins: [warmswap()], include: ['dep-x'], installed: true },
+    async (fixture) => {
+      const one = await fixture.runner.import<{ isOne(): unknown; backend(): unknown }>('/src/one-copy.js')
+      expect(await one.isOne()).toBe(true)
+      expect(await one.backend()).toBe('native')
+      const bundle = bundledText(fixture)
+      expect(bundle).toContain('warmswap/state')
+      expect(bundle).not.toContain('warmswap/root@')
+    },
+  ).finally(() => warn.mockRestore())
 }
 
 /** The optimizer's output. */
@@ -62,12 +85,17 @@ export async function recoveryIsGentle({ default: warmswap, importWithRecovery }
     const before = await fixture.runner.import<ChunkEntry>(CHUNK_ENTRY)
     const since = await before.hotSince()
     await importWithRecovery<ChunkEntry, unknown>(fixture.ssr, CHUNK_ENTRY, { use: (entry) => entry.handle() })
-    expect(await (await fixture.runner.import<ChunkEntry>(CHUNK_ENTRY)).hotSince(), 'expected hot.data to be kept').toBe(since)
+    expect(
+      await (await fixture.runner.import<ChunkEntry>(CHUNK_ENTRY)).hotSince(),
+      'expected hot.data to be kept',
+    ).toBe(since)
   })
   if (mode.silent) return
   await withFixture({ ...mode, context: 'kept', plugins: [warmswap()] }, async (fixture) => {
     const first = await (await fixture.entry()).handle('route-a')
-    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-b') })
+    const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, {
+      use: (entry) => entry.handle('route-b'),
+    })
     expect(answer.evaluations.shared - first.evaluations.shared).toBeLessThanOrEqual(1)
   })
 }
@@ -94,25 +122,36 @@ export async function hopelessEnds({ default: warmswap, importWithRecovery }: Pl
 /** S4: what may have had effects is not repeated. */
 export async function unsafeIsRefused({ default: warmswap }: Plugins, mode: Mode): Promise<void> {
   const calls = new Calls()
-  await withFixture({ ...mode, context: 'kept', plugins: [warmswap(), failingPlugin(calls, { reads: true })] }, async (fixture) => {
-    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
-      const response = await fetch(await fixture.url(), { method, body: 'order=1' })
-      expect(response.status, method).toBe(503)
-      expect(response.headers.get('retry-after')).toBe('1')
-    }
-    expect(calls.methods).toEqual(['POST', 'PUT', 'PATCH', 'DELETE'])
-  })
+  await withFixture(
+    { ...mode, context: 'kept', plugins: [warmswap(), failingPlugin(calls, { reads: true })] },
+    async (fixture) => {
+      for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+        const response = await fetch(await fixture.url(), { method, body: 'order=1' })
+        expect(response.status, method).toBe(503)
+        expect(response.headers.get('retry-after')).toBe('1')
+      }
+      expect(calls.methods).toEqual(['POST', 'PUT', 'PATCH', 'DELETE'])
+    },
+  )
 }
 
 /** S5: no request makes us send the client elsewhere. */
 export async function redirectStaysHere({ staleDepRecovery }: Plugins, mode: Mode): Promise<void> {
   const plugins = [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(new Calls())]
   await withFixture({ ...mode, context: 'kept', plugins }, async (fixture) => {
-    const post = async (target: string): Promise<string> => rawRequest(await fixture.url(), { method: 'POST', target, headers: { 'Content-Length': '0' } })
+    const post = async (target: string): Promise<string> =>
+      rawRequest(await fixture.url(), { method: 'POST', target, headers: { 'Content-Length': '0' } })
     const honest = await post('/orders?id=1')
     expect(honest).toMatch(/^HTTP\/1\.1 307/)
     expect(header(honest, 'Location')).toBe('/orders?id=1')
-    for (const target of ['//evil.example/x', '/\\evil.example', '\\\\evil.example', '/.//evil.example', 'http://evil.example/', '/%0d%0aSet-Cookie:a=b']) {
+    for (const target of [
+      '//evil.example/x',
+      '/\\evil.example',
+      '\\\\evil.example',
+      '/.//evil.example',
+      'http://evil.example/',
+      '/%0d%0aSet-Cookie:a=b',
+    ]) {
       const answer = await post(target)
       const location = header(answer, 'Location')
       if (location === undefined) expect(answer, target).toMatch(/^HTTP\/1\.1 (503|400|403|404)/)
@@ -125,11 +164,16 @@ export async function redirectStaysHere({ staleDepRecovery }: Plugins, mode: Mod
 /** S5: a redirect is a new request, and what stays stale must not go round for ever. */
 export async function redirectsEnd({ staleDepRecovery }: Plugins, mode: Mode): Promise<void> {
   const calls = new Calls()
-  await withFixture({ ...mode, context: 'kept', plugins: [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(calls)] }, async (fixture) => {
-    // The optimizer has committed its cold start: a commit in between counts anew.
-    await fixture.entry()
-    const response = await fetch(await fixture.url(), { method: 'POST' }).catch((error: Error) => Promise.reject(error.cause))
-    expect(response.status).toBe(503)
-    expect(calls.count).toBe(3)
-  })
+  await withFixture(
+    { ...mode, context: 'kept', plugins: [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(calls)] },
+    async (fixture) => {
+      // The optimizer has committed its cold start: a commit in between counts anew.
+      await fixture.entry()
+      const response = await fetch(await fixture.url(), { method: 'POST' }).catch((error: Error) =>
+        Promise.reject(error.cause),
+      )
+      expect(response.status).toBe(503)
+      expect(calls.count).toBe(3)
+    },
+  )
 }

@@ -23,8 +23,12 @@ export class RunnerThread {
     worker.setMaxListeners(0)
     worker.on('message', (message: { type: string; channel: number; id: number; payload: Payload }) => {
       if (message.type !== 'vite' || message.payload.type !== 'custom') return
-      const client = { send: (payload: unknown) => worker.postMessage({ type: 'vite', channel: message.channel, id: message.id, payload }) }
-      for (const [listener, event] of [...(this.#listeners.get(message.channel) ?? [])]) if (event === message.payload.event) listener(message.payload.data, client)
+      const client = {
+        send: (payload: unknown) =>
+          worker.postMessage({ type: 'vite', channel: message.channel, id: message.id, payload }),
+      }
+      for (const [listener, event] of [...(this.#listeners.get(message.channel) ?? [])])
+        if (event === message.payload.event) listener(message.payload.data, client)
     })
   }
 
@@ -47,7 +51,13 @@ export class RunnerThread {
     const id = (this.#count += 1)
     this.#worker.postMessage({ type: 'open', id, channel })
     const module = (url: string): unknown =>
-      new Proxy({}, { get: (_, name) => (name === 'then' ? undefined : (...args: unknown[]) => this.#call(id, url, String(name), args)) })
+      new Proxy(
+        {},
+        {
+          get: (_, name) =>
+            name === 'then' ? undefined : (...args: unknown[]) => this.#call(id, url, String(name), args),
+        },
+      )
     const runner = {
       import: async (url: string) => {
         // Under a name that no module exports: imports, and reads nothing.

@@ -4,7 +4,14 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } f
 import { createServer as createHttpServer, type Server } from 'node:http'
 import { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { DevEnvironment, EnvironmentOptions, InlineConfig, PluginOption, ResolvedConfig, ViteDevServer } from 'vite'
+import type {
+  DevEnvironment,
+  EnvironmentOptions,
+  InlineConfig,
+  PluginOption,
+  ResolvedConfig,
+  ViteDevServer,
+} from 'vite'
 import type { ModuleRunner } from 'vite/module-runner'
 import { repository } from './paths.js'
 import { makeTemp } from './temp.js'
@@ -110,7 +117,8 @@ export interface ChunkEntry {
 export const ENTRY = '/src/entry.js'
 export const CHUNK_ENTRY = '/src/chunk-entry.js'
 
-export const runnerOf = (environment: DevEnvironment | undefined): ModuleRunner => (environment as unknown as { runner: ModuleRunner }).runner
+export const runnerOf = (environment: DevEnvironment | undefined): ModuleRunner =>
+  (environment as unknown as { runner: ModuleRunner }).runner
 const fixtures = join(repository, '__test__/state/fixtures')
 
 /** A copy of the fixture as an installed application: its dependencies are real directories, because linked ones are never pre-bundled. */
@@ -143,7 +151,13 @@ export class Fixture {
   readonly #vite: Vite
   #http: Server | undefined
 
-  constructor(parts: { root: string; server: ViteDevServer; log: string[]; vite: Vite; thread: RunnerThread | undefined }) {
+  constructor(parts: {
+    root: string
+    server: ViteDevServer
+    log: string[]
+    vite: Vite
+    thread: RunnerThread | undefined
+  }) {
     this.root = parts.root
     this.server = parts.server
     this.log = parts.log
@@ -163,7 +177,9 @@ export class Fixture {
 
   /** Another runner for the modules of an environment, in the same thread as its first. */
   anotherRunner(environment: DevEnvironment = this.ssr): ModuleRunner {
-    return this.#thread === undefined ? this.#vite.createServerModuleRunner(environment) : this.#thread.openRunner((environment as unknown as { channel: number }).channel)
+    return this.#thread === undefined
+      ? this.#vite.createServerModuleRunner(environment)
+      : this.#thread.openRunner((environment as unknown as { channel: number }).channel)
   }
 
   entry(): Promise<Entry> {
@@ -207,7 +223,9 @@ export class Fixture {
     for (const { depsOptimizer } of Object.values(this.server.environments)) {
       await depsOptimizer?.scanProcessing
       const { optimized, discovered } = depsOptimizer?.metadata ?? { optimized: {}, discovered: {} }
-      await Promise.allSettled([...Object.values(optimized), ...Object.values(discovered)].map(({ processing }) => processing))
+      await Promise.allSettled(
+        [...Object.values(optimized), ...Object.values(discovered)].map(({ processing }) => processing),
+      )
     }
     await this.server.close()
     await this.#thread?.terminate()
@@ -217,27 +235,57 @@ export class Fixture {
 
 /** Starts a server on a copy of the fixture. The caller closes it. */
 export async function openFixture(options: FixtureOptions): Promise<Fixture> {
-  const { version, context, plugins = [], ignoreOutdatedRequests, environments = {}, include = ['dep-a'], exclude = [] } = options
+  const {
+    version,
+    context,
+    plugins = [],
+    ignoreOutdatedRequests,
+    environments = {},
+    include = ['dep-a'],
+    exclude = [],
+  } = options
   const vite = await loadVite(version)
   const root = copyFixture(context, { installed: options.installed === true, copies: options.copies ?? [] })
   const log: string[] = []
   const thread = options.runner === 'worker thread' ? await RunnerThread.start(version.package) : undefined
-  const dev = thread && { createEnvironment: (name: string, config: ResolvedConfig) => thread.environment(vite, name, config) }
-  const optimizeDeps = { noDiscovery: false, include, exclude, ...(ignoreOutdatedRequests ? { ignoreOutdatedRequests } : {}) }
+  const dev = thread && {
+    createEnvironment: (name: string, config: ResolvedConfig) => thread.environment(vite, name, config),
+  }
+  const optimizeDeps = {
+    noDiscovery: false,
+    include,
+    exclude,
+    ...(ignoreOutdatedRequests ? { ignoreOutdatedRequests } : {}),
+  }
   const keep = (text: string): void => void log.push(text)
   const base: InlineConfig = {
     root,
     configFile: false,
     appType: options.page ? 'spa' : 'custom',
-    customLogger: { info: keep, warn: keep, warnOnce: keep, error: keep, clearScreen() {}, hasWarned: false, hasErrorLogged: () => false },
-    server: options.page ? { host: '127.0.0.1', port: 5300, watch: null } : { middlewareMode: true, ws: false, watch: null },
+    customLogger: {
+      info: keep,
+      warn: keep,
+      warnOnce: keep,
+      error: keep,
+      clearScreen() {},
+      hasWarned: false,
+      hasErrorLogged: () => false,
+    },
+    server: options.page
+      ? { host: '127.0.0.1', port: 5300, watch: null }
+      : { middlewareMode: true, ws: false, watch: null },
     environments: {
       ssr: {
         resolve: { noExternal: true },
         optimizeDeps,
         ...(dev && { dev }),
       },
-      ...Object.fromEntries(Object.entries(environments).map(([name, environment]) => [name, name === 'client' || !dev ? environment : { dev, ...environment }])),
+      ...Object.fromEntries(
+        Object.entries(environments).map(([name, environment]) => [
+          name,
+          name === 'client' || !dev ? environment : { dev, ...environment },
+        ]),
+      ),
     },
     plugins,
   }
@@ -256,7 +304,10 @@ export class Calls {
 }
 
 /** Serves /app/<route> through the fixture's entry. */
-export function applicationPlugin(calls = new Calls(), load = (server: ViteDevServer): Promise<Entry> => runnerOf(server.environments.ssr).import<Entry>(ENTRY)): PluginOption {
+export function applicationPlugin(
+  calls = new Calls(),
+  load = (server: ViteDevServer): Promise<Entry> => runnerOf(server.environments.ssr).import<Entry>(ENTRY),
+): PluginOption {
   return {
     name: 'fixture:application',
     configureServer: (server) => () => {
@@ -300,7 +351,10 @@ interface Failing {
 }
 
 /** Requests fail as Vite's runner does on a stale dependency. */
-export function failingPlugin(calls: Calls, { until = Infinity, isEven = false, reads = false, sends = false, then, of }: Failing = {}): PluginOption {
+export function failingPlugin(
+  calls: Calls,
+  { until = Infinity, isEven = false, reads = false, sends = false, then, of }: Failing = {},
+): PluginOption {
   return {
     name: 'fixture:failing',
     configureServer: (server) => () => {

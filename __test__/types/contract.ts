@@ -21,5 +21,8 @@ export type Root = Holds<typeof root, Omit<typeof contract, Constructed>>
 export type ErrorOfRoot = Holds<root.WarmswapError, contract.WarmswapError>
 
 export type RaceKit = Holds<Pick<typeof raceKit, keyof typeof raceKitContract>, typeof raceKitContract>
-export type Matched = Holds<RaceMatchers<void>, Pick<Matchers<void>, 'toSettleWithin' | 'toAnswerEachOnce' | 'toNeverGoBackwards' | 'toLeakNothing'>>
+export type Matched = Holds<
+  RaceMatchers<void>,
+  Pick<Matchers<void>, 'toSettleWithin' | 'toAnswerEachOnce' | 'toNeverGoBackwards' | 'toLeakNothing'>
+>
 export type Vite = Holds<typeof vite, typeof contractVite>

@@ -24,7 +24,12 @@ const server = createServer({ noDelay: true }, async (request, response) => {
   const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
   const bytes = from === undefined ? object : object.subarray(Number(from), Number(to) + 1)
   const range = from === undefined ? {} : { 'content-range': `bytes ${from}-${to}/${object.length}` }
-  response.writeHead(from === undefined ? 200 : 206, { etag: '"1"', 'last-modified': new Date(0).toUTCString(), 'content-length': bytes.length, ...range })
+  response.writeHead(from === undefined ? 200 : 206, {
+    etag: '"1"',
+    'last-modified': new Date(0).toUTCString(),
+    'content-length': bytes.length,
+    ...range,
+  })
   if (request.method === 'HEAD') response.end()
   else await paced(response, bytes)
 })

@@ -18,7 +18,10 @@ export function report(capability, rows, notes = []) {
     '',
     '| What | warmswap | peer | ratio | reach |',
     '| --- | --- | --- | --- | --- |',
-    ...rows.map(({ what, ours, peer, ratio, reach }) => `| ${what} | ${ours} | ${peer ?? '–'} | ${ratio === undefined ? '–' : ratio.toFixed(2)} | ${reach === undefined ? '–' : `≤ ${reach}${ratio === undefined ? '' : ratio <= reach ? ' ✓' : ' ✗'}`} |`),
+    ...rows.map(
+      ({ what, ours, peer, ratio, reach }) =>
+        `| ${what} | ${ours} | ${peer ?? '–'} | ${ratio === undefined ? '–' : ratio.toFixed(2)} | ${reach === undefined ? '–' : `≤ ${reach}${ratio === undefined ? '' : ratio <= reach ? ' ✓' : ' ✗'}`} |`,
+    ),
     '',
     ...notes.flatMap((note) => [note, '']),
   ]
@@ -29,9 +32,14 @@ export function report(capability, rows, notes = []) {
 function replaceSection(name, text) {
   const begin = `<!-- ${name}:begin -->`
   const end = `<!-- ${name}:end -->`
-  const known = existsSync(file) ? readFileSync(file, 'utf8') : '# Results\n\nWritten by `npm run bench`: warmswap and its peers in one run on the same input. Ratios are ours / peer.\n'
+  const known = existsSync(file)
+    ? readFileSync(file, 'utf8')
+    : '# Results\n\nWritten by `npm run bench`: warmswap and its peers in one run on the same input. Ratios are ours / peer.\n'
   const section = `${begin}\n${text}\n${end}`
   const from = known.indexOf(begin)
-  const next = from < 0 ? `${known.trimEnd()}\n\n${section}\n` : known.slice(0, from) + section + known.slice(known.indexOf(end) + end.length)
+  const next =
+    from < 0
+      ? `${known.trimEnd()}\n\n${section}\n`
+      : known.slice(0, from) + section + known.slice(known.indexOf(end) + end.length)
   writeFileSync(file, next)
 }

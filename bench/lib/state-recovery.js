@@ -51,7 +51,9 @@ async function recoveredRequests({ vite, parallel }) {
   await (await fetch(`${url}/route-a`)).json()
   let committed
   const subscription = onReoptimize(server, () => (committed = performance.now()))
-  const answers = await Promise.all(Array.from({ length: parallel }, async () => (await fetch(`${url}/route-b`)).json()))
+  const answers = await Promise.all(
+    Array.from({ length: parallel }, async () => (await fetch(`${url}/route-b`)).json()),
+  )
   const took = performance.now() - committed
   subscription[Symbol.dispose]()
   http.closeAllConnections()
@@ -59,7 +61,8 @@ async function recoveredRequests({ vite, parallel }) {
   await server.close()
   rmSync(root, { recursive: true, force: true })
   // Vite 6 is silent: nothing has to be recovered there, and the context is kept by the registry.
-  if (answers.some(({ store }) => store?.user !== 'ada') || (vite !== 'vite6' && !events.includes('recovered'))) throw new Error(`requests were not recovered: ${events.join(', ')}`)
+  if (answers.some(({ store }) => store?.user !== 'ada') || (vite !== 'vite6' && !events.includes('recovered')))
+    throw new Error(`requests were not recovered: ${events.join(', ')}`)
   return took
 }
 

@@ -12,16 +12,25 @@ import { openBundles, openCoordinator, startWorkerThread } from 'warmswap'
 import { inTurn, median, quantile } from '../lib/measure.js'
 
 const EDITS = Number(process.env.WARMSWAP_BENCH_EDITS ?? 40)
-const options = (entry) => ({ entryPoints: { handler: entry }, outExtension: { '.js': '.mjs' }, bundle: true, format: 'esm', platform: 'node', logLevel: 'silent' })
+const options = (entry) => ({
+  entryPoints: { handler: entry },
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  logLevel: 'silent',
+})
 
 /** Thirty modules, so that there is something to bundle. */
 function createProject(folder) {
   mkdirSync(folder, { recursive: true })
-  for (let index = 0; index < 30; index += 1) writeFileSync(join(folder, `part${index}.ts`), `export const part${index} = ${JSON.stringify('x'.repeat(2_000))}\n`)
+  for (let index = 0; index < 30; index += 1)
+    writeFileSync(join(folder, `part${index}.ts`), `export const part${index} = ${JSON.stringify('x'.repeat(2_000))}\n`)
   const imports = Array.from({ length: 30 }, (_, index) => `import { part${index} } from './part${index}'`).join('\n')
   const parts = Array.from({ length: 30 }, (_, index) => `part${index}.length`).join(' + ')
   const entry = join(folder, 'handler.ts')
-  const edit = (revision) => writeFileSync(entry, `${imports}\nexport const handler = () => ({ revision: ${revision}, size: ${parts} })\n`)
+  const edit = (revision) =>
+    writeFileSync(entry, `${imports}\nexport const handler = () => ({ revision: ${revision}, size: ${parts} })\n`)
   edit(0)
   return { entry, edit }
 }
@@ -33,7 +42,10 @@ async function warmswapWay(folder) {
   const run = async ({ stage }) => {
     const { outputFiles } = await esbuild.build({ ...options(project.entry), outdir: stage.path, write: false })
     await stage.writeAll(outputFiles, stage.path)
-    await stage.write('worker.mjs', `import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}\nimport { handler } from './handler.mjs'\nserveRequests(handler)`)
+    await stage.write(
+      'worker.mjs',
+      `import { serveRequests } from ${JSON.stringify(import.meta.resolve('warmswap/worker'))}\nimport { handler } from './handler.mjs'\nserveRequests(handler)`,
+    )
   }
   return {
     edit: project.edit,
@@ -71,7 +83,10 @@ async function todaysWay(folder) {
       rmSync(out, { recursive: true, force: true })
       mkdirSync(out)
       await esbuild.build({ ...options(project.entry), outdir: out })
-      writeFileSync(join(out, 'worker.mjs'), "import { parentPort } from 'node:worker_threads'\nimport { handler } from './handler.mjs'\nparentPort.on('message', (id) => parentPort.postMessage({ id, answer: handler() }))\nparentPort.postMessage({ ready: true })")
+      writeFileSync(
+        join(out, 'worker.mjs'),
+        "import { parentPort } from 'node:worker_threads'\nimport { handler } from './handler.mjs'\nparentPort.on('message', (id) => parentPort.postMessage({ id, answer: handler() }))\nparentPort.postMessage({ ready: true })",
+      )
       const next = new Worker(pathToFileURL(join(out, 'worker.mjs')))
       await new Promise((resolve) => next.once('message', resolve))
       next.on('message', ({ id, answer }) => {
@@ -122,7 +137,11 @@ const TAKEOVERS = Number(process.env.WARMSWAP_BENCH_TAKEOVERS ?? 20)
 
 /** A process that builds on command; `next` resolves with its next event of a name. */
 function startBuilder(folder, name) {
-  const child = spawn(process.execPath, [builder, join(folder, 'store'), join(folder, 'input'), join(folder, 'log'), name], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(
+    process.execPath,
+    [builder, join(folder, 'store'), join(folder, 'input'), join(folder, 'log'), name],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  )
   const lines = createInterface({ input: child.stdout })
   const next = (event) =>
     new Promise((resolve) => {
@@ -134,7 +153,13 @@ function startBuilder(folder, name) {
       }
       lines.on('line', listen)
     })
-  return { next, ready: next('ready'), tell: (command) => child.stdin.write(`${JSON.stringify({ command })}\n`), kill: () => child.kill('SIGKILL'), ended: once(child, 'exit') }
+  return {
+    next,
+    ready: next('ready'),
+    tell: (command) => child.stdin.write(`${JSON.stringify({ command })}\n`),
+    kill: () => child.kill('SIGKILL'),
+    ended: once(child, 'exit'),
+  }
 }
 
 /** From the kernel's word that the builder is dead until the last of five waiters has its build, in ms. */
@@ -176,11 +201,34 @@ export async function coordinatorRows() {
     const taken = await takeovers(join(folder, 'takeovers'))
     const ms = (value) => `${value.toFixed(1)} ms`
     return [
-      { what: `edit to first answer of the new generation, p50 of ${EDITS}, against rm + rebuild + respawn`, ours: ms(median(mine.times)), peer: ms(median(peer.times)), ratio: median(mine.times) / median(peer.times) },
-      { what: '… p99', ours: ms(quantile(mine.times, 0.99)), peer: ms(quantile(peer.times, 0.99)), ratio: quantile(mine.times, 0.99) / quantile(peer.times, 0.99) },
-      { what: `requests lost per restart, one every 2 ms (${mine.sent} and ${peer.sent} sent)`, ours: (mine.lost / EDITS).toFixed(2), peer: (peer.lost / EDITS).toFixed(2) },
-      { what: `builder killed, 5 processes wait: until all have their build, p50 / max of ${TAKEOVERS}`, ours: `${ms(median(taken))} / ${ms(Math.max(...taken))}`, reach: '100 ms' },
-      { what: 'dispatch() and its answer against a plain postMessage and its answer', ours: `${dispatched.toFixed(1)} µs`, peer: `${posted.toFixed(1)} µs`, ratio: dispatched / posted },
+      {
+        what: `edit to first answer of the new generation, p50 of ${EDITS}, against rm + rebuild + respawn`,
+        ours: ms(median(mine.times)),
+        peer: ms(median(peer.times)),
+        ratio: median(mine.times) / median(peer.times),
+      },
+      {
+        what: '… p99',
+        ours: ms(quantile(mine.times, 0.99)),
+        peer: ms(quantile(peer.times, 0.99)),
+        ratio: quantile(mine.times, 0.99) / quantile(peer.times, 0.99),
+      },
+      {
+        what: `requests lost per restart, one every 2 ms (${mine.sent} and ${peer.sent} sent)`,
+        ours: (mine.lost / EDITS).toFixed(2),
+        peer: (peer.lost / EDITS).toFixed(2),
+      },
+      {
+        what: `builder killed, 5 processes wait: until all have their build, p50 / max of ${TAKEOVERS}`,
+        ours: `${ms(median(taken))} / ${ms(Math.max(...taken))}`,
+        reach: '100 ms',
+      },
+      {
+        what: 'dispatch() and its answer against a plain postMessage and its answer',
+        ours: `${dispatched.toFixed(1)} µs`,
+        peer: `${posted.toFixed(1)} µs`,
+        ratio: dispatched / posted,
+      },
     ]
   } finally {
     await ours.close()

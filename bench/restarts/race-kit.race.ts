@@ -14,7 +14,12 @@ const clock = (): number => Number(process.hrtime.bigint()) / 1e6
 test('figures', { timeout: 170_000 }, async ({ race }) => {
   const port = await race.port()
   const url = `http://127.0.0.1:${port.number}`
-  const instance = await race.start({ command: [process.execPath, server], env: { UNREADY_MS: String(UNREADY_MS) }, port, ready: { http: `${url}/health`, nonce: true } })
+  const instance = await race.start({
+    command: [process.execPath, server],
+    env: { UNREADY_MS: String(UNREADY_MS) },
+    port,
+    ready: { http: `${url}/health`, nonce: true },
+  })
 
   const late: { ours: number[]; peer: number[] } = { ours: [], peer: [] }
   const peerEdges: number[] = []
@@ -37,18 +42,34 @@ test('figures', { timeout: 170_000 }, async ({ race }) => {
     budgetMs: SWEEP_MS,
     target: async () => url,
     restart: () => instance.restart('kill'),
-    probes: [{ name: 'read', sideEffects: 'none', timeoutMs: 2000, run: async (target, signal) => ({ value: await fetch(`${target}/data`, { signal }) }) }],
+    probes: [
+      {
+        name: 'read',
+        sideEffects: 'none',
+        timeoutMs: 2000,
+        run: async (target, signal) => ({ value: await fetch(`${target}/data`, { signal }) }),
+      },
+    ],
   })
   const minutes = (clock() - started) / 60_000
   const { lastFailMs, firstOkMs } = report.edge.read as { lastFailMs: number; firstOkMs: number }
   const figures = {
     late: { ours: summary(late.ours), peer: summary(late.peer) },
-    edge: { width: firstOkMs - lastFailMs, minutes, error: Math.abs((firstOkMs + lastFailMs) / 2 - UNREADY_MS), peerError: median(peerEdges.map((edge) => Math.abs(edge - UNREADY_MS))) },
+    edge: {
+      width: firstOkMs - lastFailMs,
+      minutes,
+      error: Math.abs((firstOkMs + lastFailMs) / 2 - UNREADY_MS),
+      peerError: median(peerEdges.map((edge) => Math.abs(edge - UNREADY_MS))),
+    },
   }
   writeFileSync(process.env.FIGURES as string, JSON.stringify(figures))
 })
 
-const summary = (values: number[]): { median: number; p90: number; most: number } => ({ median: median(values), p90: quantile(values, 0.9), most: Math.max(...values) })
+const summary = (values: number[]): { median: number; p90: number; most: number } => ({
+  median: median(values),
+  p90: quantile(values, 0.9),
+  most: Math.max(...values),
+})
 
 /** When the server itself began to listen, by its own clock. */
 function listenedAt({ output }: Instance): number {
@@ -57,7 +78,10 @@ function listenedAt({ output }: Instance): number {
 
 async function pollEvery500({ number }: Port): Promise<number> {
   for (;;) {
-    const found = await fetch(`http://127.0.0.1:${number}/health`).then(({ ok }) => ok, () => false)
+    const found = await fetch(`http://127.0.0.1:${number}/health`).then(
+      ({ ok }) => ok,
+      () => false,
+    )
     if (found) return clock()
     await new Promise((resolve) => setTimeout(resolve, 500))
   }
@@ -69,7 +93,10 @@ async function allAtOnce(url: string): Promise<number> {
   const ok = await Promise.all(
     delays.map(async (delay) => {
       await new Promise((resolve) => setTimeout(resolve, delay))
-      return await fetch(`${url}/data`).then(({ status }) => status === 200, () => false)
+      return await fetch(`${url}/data`).then(
+        ({ status }) => status === 200,
+        () => false,
+      )
     }),
   )
   const lastFail = ok.lastIndexOf(false)

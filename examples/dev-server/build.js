@@ -24,7 +24,9 @@ export const buildOptions = (app, revision, outdir) => ({
 
 /** Reads all sources once, so that what is fingerprinted is what is built, whatever the editor does meanwhile. */
 export async function readSources(app) {
-  const entries = (await readdir(join(app, 'src'), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+  const entries = (await readdir(join(app, 'src'), { recursive: true, withFileTypes: true })).filter((entry) =>
+    entry.isFile(),
+  )
   const paths = entries.map((entry) => join(entry.parentPath, entry.name)).filter((path) => /\.(ts|txt)$/.test(path))
   const sources = new Map()
   for (const path of paths.sort()) sources.set(path, await readFile(path, 'utf8'))
@@ -45,8 +47,15 @@ export async function buildInMemory(app, sources, outdir) {
   const revision = revisionOf(app, sources)
   const fromMemory = {
     name: 'from-memory',
-    setup: (build) => build.onLoad({ filter: /\.ts$/ }, ({ path }) => (sources.has(path) ? { contents: sources.get(path), loader: 'ts' } : undefined)),
+    setup: (build) =>
+      build.onLoad({ filter: /\.ts$/ }, ({ path }) =>
+        sources.has(path) ? { contents: sources.get(path), loader: 'ts' } : undefined,
+      ),
   }
-  const { outputFiles } = await esbuild.build({ ...buildOptions(app, revision, outdir), plugins: [fromMemory], write: false })
+  const { outputFiles } = await esbuild.build({
+    ...buildOptions(app, revision, outdir),
+    plugins: [fromMemory],
+    write: false,
+  })
   return outputFiles
 }

@@ -54,7 +54,10 @@ export class BundleWorker {
   async drain() {
     if (this.#waiting.size > 0) {
       let timer
-      await Promise.race([new Promise((resolve) => this.#idle.push(resolve)), new Promise((resolve) => (timer = setTimeout(resolve, DRAIN_MS)))])
+      await Promise.race([
+        new Promise((resolve) => this.#idle.push(resolve)),
+        new Promise((resolve) => (timer = setTimeout(resolve, DRAIN_MS))),
+      ])
       clearTimeout(timer)
     }
     await this.#worker.terminate()

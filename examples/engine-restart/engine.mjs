@@ -23,7 +23,9 @@ const findActor = database.prepare('SELECT runner, connection FROM actors WHERE 
 const placeActor = database.prepare('INSERT INTO actors VALUES (?, ?, ?)')
 const moveActors = database.prepare('UPDATE actors SET connection = ? WHERE runner = ?')
 const readCounter = database.prepare('SELECT value FROM counters WHERE key = ?')
-const addToCounter = database.prepare('INSERT INTO counters VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET value = value + 1')
+const addToCounter = database.prepare(
+  'INSERT INTO counters VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET value = value + 1',
+)
 const noteCommit = database.prepare('INSERT OR IGNORE INTO commits VALUES (?)')
 
 /** Connections that are open now, by their id. */
@@ -42,7 +44,10 @@ async function connectionTo(key) {
       if (runner !== undefined) placeActor.run(key, runner.name, runner.id)
     }
     const { runner, connection } = findActor.get(key) ?? {}
-    const found = ROUTE_BY === 'connection' ? connections.get(connection) : [...connections.values()].find(({ name }) => name === runner)
+    const found =
+      ROUTE_BY === 'connection'
+        ? connections.get(connection)
+        : [...connections.values()].find(({ name }) => name === runner)
     if (found !== undefined) return found
     await nextChange()
   }
@@ -65,7 +70,8 @@ function commit({ key, request }) {
 
 const server = createServer(async ({ url }, response) => {
   const { pathname, searchParams } = new URL(url, 'http://engine')
-  const answer = (status, body) => response.writeHead(status, { 'x-race-nonce': nonce, 'content-type': 'application/json' }).end(JSON.stringify(body))
+  const answer = (status, body) =>
+    response.writeHead(status, { 'x-race-nonce': nonce, 'content-type': 'application/json' }).end(JSON.stringify(body))
   try {
     if (pathname === '/health' || pathname === '/kv') return answer(200, { connections: connections.size })
     if (pathname === '/sqlite') return answer(200, database.prepare('SELECT count(*) AS actors FROM actors').get())
@@ -87,7 +93,8 @@ new WebSocketServer({ server, path: '/runner' }).on('connection', (socket, { hea
   }, Number(SWEEP_MS))
   socket.on('message', (text) => {
     const message = JSON.parse(text)
-    if (message.commit !== undefined) return socket.send(JSON.stringify({ committed: message.commit.request, value: commit(message.commit) }))
+    if (message.commit !== undefined)
+      return socket.send(JSON.stringify({ committed: message.commit.request, value: commit(message.commit) }))
     pending.get(message.id)?.resolve(message.value)
     pending.delete(message.id)
   })

@@ -18,7 +18,10 @@ function askEngine(path) {
 
 const server = createServer(async ({ url }, response) => {
   if (url === '/health') return response.end('ok')
-  const { status, body } = await askEngine(url).catch((error) => ({ status: 502, body: JSON.stringify({ error: error.code }) }))
+  const { status, body } = await askEngine(url).catch((error) => ({
+    status: 502,
+    body: JSON.stringify({ error: error.code }),
+  }))
   response.writeHead(status, { 'content-type': 'application/json' }).end(body)
 })
 

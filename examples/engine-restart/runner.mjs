@@ -18,7 +18,8 @@ function commit(key, request) {
 }
 
 function tryCommit(request) {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ commit: { key: uncommitted.get(request).key, request } }))
+  if (socket?.readyState === WebSocket.OPEN)
+    socket.send(JSON.stringify({ commit: { key: uncommitted.get(request).key, request } }))
 }
 
 const operations = {

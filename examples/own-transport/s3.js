@@ -9,6 +9,8 @@ export async function save(client, { bucket, key, from }) {
 }
 
 export async function restore(client, { bucket, key, into, deadlineMs = 15_000 }) {
-  const { Body: body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: AbortSignal.timeout(deadlineMs) })
+  const { Body: body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), {
+    abortSignal: AbortSignal.timeout(deadlineMs),
+  })
   return unpack(body, into, { mode: 'replace', deadlineMs })
 }

@@ -5,7 +5,10 @@ import { acquireLock } from 'warmswap'
 export async function mkdirLock(path, { timeoutMs = 15 * 60_000, log = () => {} } = {}) {
   const lock = await acquireLock(path, {
     timeoutMs,
-    onWait: ({ holder, waitedMs }) => log(`waiting ${Math.round(waitedMs)} ms for ${path}, held by pid ${holder?.pid ?? '?'} since ${holder?.since ?? '?'}`),
+    onWait: ({ holder, waitedMs }) =>
+      log(
+        `waiting ${Math.round(waitedMs)} ms for ${path}, held by pid ${holder?.pid ?? '?'} since ${holder?.since ?? '?'}`,
+      ),
   })
   return () => lock.release()
 }

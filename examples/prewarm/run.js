@@ -16,7 +16,9 @@ function start(way, folder, onPrewarming) {
     if (line === 'prewarming') onPrewarming(child)
     isReady ||= line === 'ready'
   })
-  return new Promise((resolve) => child.on('close', () => resolve({ isReady, wasKilled: child.signalCode === 'SIGKILL' })))
+  return new Promise((resolve) =>
+    child.on('close', () => resolve({ isReady, wasKilled: child.signalCode === 'SIGKILL' })),
+  )
 }
 
 /** How many of the starts got their template, and how long it took after the kill. */
@@ -32,11 +34,20 @@ async function attempt(way) {
   const seconds = (performance.now() - killedAt) / 1000
   const runs = readFileSync(join(folder, 'runs'), 'utf8').trim().split('\n').length
   rmSync(folder, { recursive: true })
-  return { way, served: ended.filter(({ isReady }) => isReady).length, killed: ended.filter(({ wasKilled }) => wasKilled).length, runs, seconds }
+  return {
+    way,
+    served: ended.filter(({ isReady }) => isReady).length,
+    killed: ended.filter(({ wasKilled }) => wasKilled).length,
+    runs,
+    seconds,
+  }
 }
 
 const results = [await attempt('today'), await attempt('warmswap')]
 console.log('way        served  of  runs  seconds after the kill')
-for (const { way, served, killed, runs, seconds } of results) console.log(`${way.padEnd(10)} ${String(served).padStart(6)} ${String(STARTS - killed).padStart(3)} ${String(runs).padStart(5)}  ${seconds.toFixed(2).padStart(8)}`)
+for (const { way, served, killed, runs, seconds } of results)
+  console.log(
+    `${way.padEnd(10)} ${String(served).padStart(6)} ${String(STARTS - killed).padStart(3)} ${String(runs).padStart(5)}  ${seconds.toFixed(2).padStart(8)}`,
+  )
 const [, ours] = results
 process.exitCode = ours.served === STARTS - 1 && ours.runs === 2 ? 0 : 1

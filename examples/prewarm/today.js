@@ -8,12 +8,18 @@ export async function mkdirLock(path, { timeoutMs = 15 * 60_000, staleMs = 30 * 
   for (;;) {
     try {
       await mkdir(path)
-      await writeFile(join(path, 'owner.json'), JSON.stringify({ createdAt: new Date().toISOString(), pid: process.pid }))
+      await writeFile(
+        join(path, 'owner.json'),
+        JSON.stringify({ createdAt: new Date().toISOString(), pid: process.pid }),
+      )
       return () => rm(path, { recursive: true, force: true })
     } catch (error) {
       if (error.code !== 'EEXIST') throw error
     }
-    const age = await stat(path).then(({ mtimeMs }) => Date.now() - mtimeMs, () => 0)
+    const age = await stat(path).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    )
     if (age > staleMs) await rm(path, { recursive: true, force: true })
     else if (Date.now() > until) throw new Error(`timed out waiting for ${path}`)
     else await new Promise((resolve) => setTimeout(resolve, pollMs))

@@ -6,5 +6,9 @@ const routes = virtualRoutes({ '/': '/src/home.js', '/settings': '/src/settings.
 
 export default {
   // WITHOUT_WARMSWAP=1 shows the trouble.
-  plugins: [process.env.WITHOUT_WARMSWAP ? [] : warmswap({ link: [{ from: 'ssr', to: ['worker'] }] }), routes, framework()],
+  plugins: [
+    process.env.WITHOUT_WARMSWAP ? [] : warmswap({ link: [{ from: 'ssr', to: ['worker'] }] }),
+    routes,
+    framework(),
+  ],
 }

@@ -15,7 +15,10 @@ async function withWay(createWay, play) {
   const folder = await mkdtemp(join(tmpdir(), 'reload-server-'))
   await mkdir(join(folder, 'src'))
   const edit = (revision, buildMs = 0) =>
-    writeFile(join(folder, 'src/handler.ts'), `// build takes ${buildMs} ms\nexport const handler = async (request: string): Promise<string> => {\n  if (request === 'go idle') void leave()\n  return 'revision ${revision}'\n}\n${leave}`)
+    writeFile(
+      join(folder, 'src/handler.ts'),
+      `// build takes ${buildMs} ms\nexport const handler = async (request: string): Promise<string> => {\n  if (request === 'go idle') void leave()\n  return 'revision ${revision}'\n}\n${leave}`,
+    )
   await edit(1)
   const way = await createWay(folder)
   try {

@@ -7,7 +7,11 @@ import { join, relative } from 'node:path'
 /** The modules of a site: many small files and some large ones, as path → bytes. */
 export function siteModules() {
   const modules = new Map()
-  for (let index = 0; index < 300; index += 1) modules.set(`npm/package-${index % 30}/${index}.js`, Buffer.from(`export default '${randomBytes(500).toString('hex')}'\n`))
+  for (let index = 0; index < 300; index += 1)
+    modules.set(
+      `npm/package-${index % 30}/${index}.js`,
+      Buffer.from(`export default '${randomBytes(500).toString('hex')}'\n`),
+    )
   for (let index = 0; index < 4; index += 1) modules.set(`npm/native-${index}/addon.node`, randomBytes(4 << 20))
   return modules
 }
@@ -41,7 +45,10 @@ export async function createSandbox() {
     /** Again where somebody still wrote: what was killed, or a stamp that is made behind a restore. */
     async remove() {
       for (let attempt = 1; attempt < 50; attempt += 1) {
-        const isGone = await rm(root, { recursive: true, force: true }).then(() => true, () => false)
+        const isGone = await rm(root, { recursive: true, force: true }).then(
+          () => true,
+          () => false,
+        )
         if (isGone) return
         await new Promise((resolve) => setTimeout(resolve, 100))
       }

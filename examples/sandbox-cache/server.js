@@ -15,10 +15,24 @@ export async function startServer() {
   if (program === undefined) throw new Error('s3s-fs could not be installed: cargo or the crates are not reachable')
   const root = await mkdtemp(join(tmpdir(), 'sandbox-cache-'))
   await mkdir(join(root, BUCKET))
-  const child = spawn(program, ['--host', '127.0.0.1', '--port', '0', '--access-key', CREDENTIALS.accessKeyId, '--secret-key', CREDENTIALS.secretAccessKey, root], {
-    env: { ...process.env, RUST_LOG: 's3s_fs=info' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    program,
+    [
+      '--host',
+      '127.0.0.1',
+      '--port',
+      '0',
+      '--access-key',
+      CREDENTIALS.accessKeyId,
+      '--secret-key',
+      CREDENTIALS.secretAccessKey,
+      root,
+    ],
+    {
+      env: { ...process.env, RUST_LOG: 's3s_fs=info' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   const line = await openLine(await listening(child))
   return {
     line,

@@ -13,7 +13,11 @@ export async function createProject() {
     root,
     entry: join(root, 'src/handler.ts'),
     modules: join(root, 'node_modules'),
-    edit: (revision) => writeFile(project.entry, `import greeting from 'greeting'\nexport const handler = (): string => greeting + ' ' + ${revision}\n`),
+    edit: (revision) =>
+      writeFile(
+        project.entry,
+        `import greeting from 'greeting'\nexport const handler = (): string => greeting + ' ' + ${revision}\n`,
+      ),
     breakIt: () => writeFile(project.entry, 'export const handler = ('),
     remove: () => rm(root, { recursive: true, force: true }),
   }
@@ -51,4 +55,3 @@ const send = async () => {
 process.stdin.on('data', send).on('end', () => process.exit(0))
 process.stdout.write(JSON.stringify({ started: true }) + '\\n')
 `
-

@@ -4,7 +4,10 @@ import { createInterface } from 'node:readline'
 import { runtime } from './project.js'
 
 export async function startWorker(cwd) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', runtime], { cwd, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', runtime], {
+    cwd,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => JSON.parse((await lines.next()).value ?? '{"error":"the worker ended"}')
   // A folder that is gone cannot be a working directory: then the process does not even start.
@@ -18,7 +21,8 @@ export async function startWorker(cwd) {
     },
     async stop() {
       child.kill('SIGKILL')
-      if (child.exitCode === null && child.signalCode === null && child.pid) await new Promise((resolve) => child.once('close', resolve))
+      if (child.exitCode === null && child.signalCode === null && child.pid)
+        await new Promise((resolve) => child.once('close', resolve))
     },
   }
 }

@@ -10,7 +10,9 @@ export function run(command, args, options = {}) {
   const result = attempt(command, args, options)
   if (result.error) throw result.error
   if (result.status !== 0) {
-    console.error(`warmswap: '${[command, ...args].join(' ')}' ended with ${result.signal ?? `exit code ${result.status}`}`)
+    console.error(
+      `warmswap: '${[command, ...args].join(' ')}' ended with ${result.signal ?? `exit code ${result.status}`}`,
+    )
     process.exit(result.status ?? 1)
   }
   return result

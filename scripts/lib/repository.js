@@ -5,8 +5,15 @@ export function webAddress(repository) {
   const given = typeof repository === 'string' ? repository : repository?.url
   if (!given) return undefined
   const shorthand = /^(?:github:)?([\w.-]+\/[\w.-]+)$/.exec(given)
-  const address = shorthand ? `https://github.com/${shorthand[1]}` : given.replace(/^git\+/, '').replace(/^(?:ssh:\/\/)?git@([^:/]+)[:/]/, 'https://$1/').replace(/^git:/, 'https:')
-  return URL.canParse(address) && /^https?:$/.test(new URL(address).protocol) ? address.replace(/\.git$/, '').replace(/\/$/, '') : undefined
+  const address = shorthand
+    ? `https://github.com/${shorthand[1]}`
+    : given
+        .replace(/^git\+/, '')
+        .replace(/^(?:ssh:\/\/)?git@([^:/]+)[:/]/, 'https://$1/')
+        .replace(/^git:/, 'https:')
+  return URL.canParse(address) && /^https?:$/.test(new URL(address).protocol)
+    ? address.replace(/\.git$/, '').replace(/\/$/, '')
+    : undefined
 }
 
 /** repository, homepage and bugs; empty where package.json names no repository. `directory` is that of a platform package. */

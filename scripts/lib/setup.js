@@ -31,9 +31,20 @@ export function ensureNpm(name, source) {
 export function ensurePrograms(wanted) {
   const isMissing = ([program]) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status !== 0
   const missing = Object.entries(wanted).filter(isMissing)
-  if (missing.length > 0 && process.getuid?.() === 0 && attempt('sh', ['-c', 'command -v apt-get'], { stdio: 'ignore' }).status === 0) {
+  if (
+    missing.length > 0 &&
+    process.getuid?.() === 0 &&
+    attempt('sh', ['-c', 'command -v apt-get'], { stdio: 'ignore' }).status === 0
+  ) {
     console.log(`warmswap: installing ${missing.map(([, name]) => name).join(' ')}`)
-    attempt('sh', ['-c', `apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq ${missing.map(([, name]) => name).join(' ')}`], { stdio: 'ignore' })
+    attempt(
+      'sh',
+      [
+        '-c',
+        `apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq ${missing.map(([, name]) => name).join(' ')}`,
+      ],
+      { stdio: 'ignore' },
+    )
   }
   return missing.filter(isMissing).map(([program]) => program)
 }
@@ -44,7 +55,9 @@ export function ensurePython(name, packages) {
   const done = join(home, '.installed')
   if (existsSync(done)) return join(home, 'bin')
   mkdirSync(join(root, '.cache'), { recursive: true })
-  const made = attempt('python3', ['-m', 'venv', home], { stdio: 'ignore' }).status === 0 && attempt(join(home, 'bin/pip'), ['install', '-q', ...packages], { stdio: 'ignore' }).status === 0
+  const made =
+    attempt('python3', ['-m', 'venv', home], { stdio: 'ignore' }).status === 0 &&
+    attempt(join(home, 'bin/pip'), ['install', '-q', ...packages], { stdio: 'ignore' }).status === 0
   if (!made) return undefined
   attempt('touch', [done])
   return join(home, 'bin')
@@ -57,7 +70,24 @@ export function ensureCrate(name, version, features) {
   if (existsSync(program)) return program
   console.log(`warmswap: compiling ${name} ${version}`)
   const target = join(home, 'target')
-  const made = attempt('cargo', ['install', name, '--version', version, '--features', features, '--locked', '--root', home, '--target-dir', target], { stdio: 'ignore' }).status === 0
+  const made =
+    attempt(
+      'cargo',
+      [
+        'install',
+        name,
+        '--version',
+        version,
+        '--features',
+        features,
+        '--locked',
+        '--root',
+        home,
+        '--target-dir',
+        target,
+      ],
+      { stdio: 'ignore' },
+    ).status === 0
   rmSync(target, { recursive: true, force: true })
   return made ? program : undefined
 }

@@ -26,11 +26,24 @@ export function hostAddon(): Record<string, string> {
 export class DamagedAddon extends Error {}
 
 /** Platforms that have a package (package.json, napi.targets). */
-const PLATFORMS = ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64', 'win32-x64-msvc', 'win32-arm64-msvc']
+const PLATFORMS = [
+  'linux-x64-gnu',
+  'linux-arm64-gnu',
+  'linux-x64-musl',
+  'linux-arm64-musl',
+  'darwin-x64',
+  'darwin-arm64',
+  'win32-x64-msvc',
+  'win32-arm64-msvc',
+]
 
 /** Names of the packages that may be this machine's. Both of Linux: which libc runs is expensive to find out. */
 export function candidates(): string[] {
-  return PLATFORMS.filter((name) => name.startsWith(`${process.platform}-${process.arch}`) && ['', '-'].includes(name.charAt(`${process.platform}-${process.arch}`.length)))
+  return PLATFORMS.filter(
+    (name) =>
+      name.startsWith(`${process.platform}-${process.arch}`) &&
+      ['', '-'].includes(name.charAt(`${process.platform}-${process.arch}`.length)),
+  )
 }
 
 /** The `require` of a file, hidden from webpack, which would follow `createRequire` into the addon and cannot parse that. */
@@ -68,7 +81,11 @@ export function findAddons(): string[] {
   const loader = loaderFile()
   if (loader === undefined) return []
   const require = requireFrom(loader)
-  return candidates().flatMap((platform) => [resolved(require, `./warmswap.${platform}.node`), resolved(require, `warmswap-${platform}`)].filter((file) => file !== undefined))
+  return candidates().flatMap((platform) =>
+    [resolved(require, `./warmswap.${platform}.node`), resolved(require, `warmswap-${platform}`)].filter(
+      (file) => file !== undefined,
+    ),
+  )
 }
 
 function resolved(require: NodeJS.Require, specifier: string): string | undefined {
@@ -83,7 +100,9 @@ function resolved(require: NodeJS.Require, specifier: string): string | undefine
 export function sealOf(file: string): Seal | undefined {
   try {
     const { version, size, sha256 } = JSON.parse(readFileSync(file.replace(/\.node$/, '.json'), 'utf8')) as Seal
-    return typeof version === 'string' && typeof size === 'number' && typeof sha256 === 'string' ? { version, size, sha256 } : undefined
+    return typeof version === 'string' && typeof size === 'number' && typeof sha256 === 'string'
+      ? { version, size, sha256 }
+      : undefined
   } catch {
     return undefined
   }
@@ -94,11 +113,13 @@ export function checkAddon(file: string): void {
   const { size } = statSync(file)
   const seal = sealOf(file)
   const expected = seal?.size ?? leastElfSize(file)
-  if (expected !== undefined && (seal === undefined ? size < expected : size !== expected)) throw new DamagedAddon(`'${file}' is damaged. Expected ${expected} bytes, got ${size}.`)
+  if (expected !== undefined && (seal === undefined ? size < expected : size !== expected))
+    throw new DamagedAddon(`'${file}' is damaged. Expected ${expected} bytes, got ${size}.`)
   // 15 ms; the threads of a process share the mapped file, and so its first check.
   if (seal === undefined || !isMainThread) return
   const sha256 = createHash('sha256').update(readFileSync(file)).digest('hex')
-  if (sha256 !== seal.sha256) throw new DamagedAddon(`'${file}' is damaged. Expected the SHA-256 ${seal.sha256}, got ${sha256}.`)
+  if (sha256 !== seal.sha256)
+    throw new DamagedAddon(`'${file}' is damaged. Expected the SHA-256 ${seal.sha256}, got ${sha256}.`)
 }
 
 /** The size that a 64-bit ELF file has at least: the table of its sections is at the end. Undefined for other formats. */

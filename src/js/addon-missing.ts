@@ -5,7 +5,8 @@ import { basename, dirname, join } from 'node:path'
 import { DamagedAddon, candidates, findAddons, packageFolder } from './addon-file.js'
 import { messageOf } from './callbacks.js'
 
-const WITHOUT = 'Without it these work: the state in JavaScript, the Vite plugins stableState, staleDepRecovery and linkEnvironments, serveRequests, race points and the race kit.'
+const WITHOUT =
+  'Without it these work: the state in JavaScript, the Vite plugins stableState, staleDepRecovery and linkEnvironments, serveRequests, race points and the race kit.'
 
 /** The message for the error that loading failed with. Never throws. */
 export function describeMissing(error: unknown): string {
@@ -16,18 +17,24 @@ function reasonOf(error: unknown): string {
   const messages = chain(error)
   const folder = packageFolder()
   if (folder === undefined) return bundled()
-  if (error instanceof DamagedAddon) return `the file ${error.message} Install it again: remove the folder ${dirname(fileOf(error.message) ?? folder)} and run your package manager's install.`
+  if (error instanceof DamagedAddon)
+    return `the file ${error.message} Install it again: remove the folder ${dirname(fileOf(error.message) ?? folder)} and run your package manager's install.`
   if (messages.some((message) => /addons? is disabled|loading addons is disabled/.test(message))) return disabled()
   if (messages.some((message) => /Access to this API has been restricted/.test(message))) return forbidden(folder)
   const files = findAddons()
-  if (files.length > 0) return `'${files[0]}' could not be loaded (${machine()}): ${messages.find((message) => files.some((file) => message.includes(basename(file)))) ?? messages.at(-1)}. It needs a file system that allows execution, and a libc that is at least as new as that of its build.`
+  if (files.length > 0)
+    return `'${files[0]}' could not be loaded (${machine()}): ${messages.find((message) => files.some((file) => message.includes(basename(file)))) ?? messages.at(-1)}. It needs a file system that allows execution, and a libc that is at least as new as that of its build.`
   return notInstalled(folder)
 }
 
 /** The messages of an error and of its causes, the loader's attempts. */
 function chain(error: unknown): string[] {
   const messages: string[] = []
-  for (let each = error, depth = 0; each !== undefined && each !== null && depth < 20; each = (each as { cause?: unknown }).cause, depth += 1) {
+  for (
+    let each = error, depth = 0;
+    each !== undefined && each !== null && depth < 20;
+    each = (each as { cause?: unknown }).cause, depth += 1
+  ) {
     messages.push(messageOf(each).split('\n')[0] as string)
   }
   return messages
@@ -45,7 +52,9 @@ function bundled(): string {
 }
 
 function disabled(): string {
-  return hasPermissionModel() ? `Node's permission model does not allow addons. Start node with --allow-addons.` : `Node was started with --no-addons. Start it without that flag; it can also be in NODE_OPTIONS.`
+  return hasPermissionModel()
+    ? `Node's permission model does not allow addons. Start node with --allow-addons.`
+    : `Node was started with --no-addons. Start it without that flag; it can also be in NODE_OPTIONS.`
 }
 
 function forbidden(folder: string): string {
@@ -78,12 +87,14 @@ function notInstalled(folder: string): string {
 function whyNotInstalled(folder: string, name: string): string {
   const modules = dirname(folder)
   const others = platformPackages(namesIn(modules))
-  if (others.length > 0) return `node_modules holds '${others[0]}', so it was installed on another platform and copied here. Run your package manager's install on this machine.`
+  if (others.length > 0)
+    return `node_modules holds '${others[0]}', so it was installed on another platform and copied here. Run your package manager's install on this machine.`
   const locked = lockedPackages(dirname(modules))
   if (locked !== undefined && locked.length > 0 && !locked.includes(name)) {
     return `package-lock.json was made on another platform: it names '${locked[0]}' and leaves this package out (npm/cli#4828). Delete node_modules and the lock file and install again, or run 'npm install ${name}'.`
   }
-  if (isOmitted() || locked?.includes(name)) return `Optional dependencies were left out (--omit=optional, --no-optional or the setting omit). Install without that, or run 'npm install ${name}'.`
+  if (isOmitted() || locked?.includes(name))
+    return `Optional dependencies were left out (--omit=optional, --no-optional or the setting omit). Install without that, or run 'npm install ${name}'.`
   return `Run 'npm install ${name}'. Optional dependencies may have been left out (--omit=optional), or the lock file may be from another platform (npm/cli#4828): then delete node_modules and the lock file and install again.`
 }
 
@@ -102,7 +113,9 @@ function platformPackages(names: readonly string[]): string[] {
 /** The platform packages that the project's lock file names; undefined where there is no lock file of npm. */
 function lockedPackages(project: string): string[] | undefined {
   try {
-    const { packages } = JSON.parse(readFileSync(join(project, 'package-lock.json'), 'utf8')) as { packages?: Record<string, unknown> }
+    const { packages } = JSON.parse(readFileSync(join(project, 'package-lock.json'), 'utf8')) as {
+      packages?: Record<string, unknown>
+    }
     return platformPackages(Object.keys(packages ?? {}).map((path) => path.split('node_modules/').at(-1) as string))
   } catch {
     return undefined

@@ -164,17 +164,34 @@ export function pack(directory: string, options?: PackOptions): ReadableStream<U
 }
 
 /** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
-export async function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult> {
+export async function unpack(
+  source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>,
+  into: string,
+  options?: UnpackOptions,
+): Promise<RestoreResult> {
   const path = typeof source === 'string' ? check.absolutePath('source', source) : undefined
   if (path === undefined) checkStream(source)
   const target = restoreTarget('into', into)
-  const given = check.options('options', options, ['mode', 'symlinks', 'limits', 'deadlineMs', 'signal', 'strict', 'onProgress'])
+  const given = check.options('options', options, [
+    'mode',
+    'symlinks',
+    'limits',
+    'deadlineMs',
+    'signal',
+    'strict',
+    'onProgress',
+  ])
   const signal = check.signal('options.signal', given.signal)
   const strict = given.strict === undefined ? false : check.boolean('options.strict', given.strict)
   if (given.onProgress !== undefined) check.callback('options.onProgress', given.onProgress)
   const nativeOptions = {
     mode: check.oneOf('options.mode', given.mode ?? 'if-empty', ['if-empty', 'replace', 'merge']),
-    symlinks: check.oneOf('options.symlinks', given.symlinks ?? 'contained', ['contained', 'relative', 'verbatim', 'reject']),
+    symlinks: check.oneOf('options.symlinks', given.symlinks ?? 'contained', [
+      'contained',
+      'relative',
+      'verbatim',
+      'reject',
+    ]),
     limits: limits('options.limits', given.limits),
     deadlineMs: check.milliseconds('options.deadlineMs', given.deadlineMs ?? Infinity, { infinity: true }),
   }
@@ -202,7 +219,10 @@ export async function unpack(source: string | ReadableStream<Uint8Array> | Async
 type Unpacker = InstanceType<ReturnType<typeof native>['Unpacker']>
 type NativeResult = Exclude<Awaited<ReturnType<Unpacker['result']>>, { warmswapFailure: true }>
 
-function settle(ended: NativeResult, call: { strict: boolean; signal: AbortSignal | undefined; started: number }): RestoreResult {
+function settle(
+  ended: NativeResult,
+  call: { strict: boolean; signal: AbortSignal | undefined; started: number },
+): RestoreResult {
   const outcome = ended.outcome as RestoreOutcome
   const ok = outcome === 'restored'
   if (!ok && (call.strict || ended.code === 'ERR_INVALID_ARGUMENT')) {
@@ -231,9 +251,12 @@ interface Chunks {
 }
 
 function checkStream(source: unknown): void {
-  const isStream = typeof source === 'object' && source !== null && (Symbol.asyncIterator in source || 'getReader' in source)
-  if (!isStream) throw invalidArgument('source', source, 'an absolute path, a ReadableStream or an AsyncIterable of Uint8Array')
-  if ('locked' in source && source.locked === true) throw invalidArgument('source', source, 'a stream that nobody else reads')
+  const isStream =
+    typeof source === 'object' && source !== null && (Symbol.asyncIterator in source || 'getReader' in source)
+  if (!isStream)
+    throw invalidArgument('source', source, 'an absolute path, a ReadableStream or an AsyncIterable of Uint8Array')
+  if ('locked' in source && source.locked === true)
+    throw invalidArgument('source', source, 'a stream that nobody else reads')
 }
 
 function open(source: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): Chunks {
@@ -283,7 +306,8 @@ function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress'
 export function restoreTarget(name: string, value: unknown): string {
   const path = resolve(check.absolutePath(name, value))
   const home = homeDirectory()
-  if (path === '/' || (home !== undefined && (path === home || path === resolve(home, '..')))) throw invalidArgument(name, value, "a directory of its own, neither '/' nor a home directory")
+  if (path === '/' || (home !== undefined && (path === home || path === resolve(home, '..'))))
+    throw invalidArgument(name, value, "a directory of its own, neither '/' nor a home directory")
   return path
 }
 
@@ -298,13 +322,24 @@ function homeDirectory(): string | undefined {
 
 /** Checked limits, as the addon takes them. */
 export function limits(name: string, value: Limits | undefined): Limits {
-  const given = check.options(name, value, ['maxBytes', 'maxFiles', 'maxFileBytes', 'maxRatio', 'maxMemoryBytes', 'minFreeBytes'])
+  const given = check.options(name, value, [
+    'maxBytes',
+    'maxFiles',
+    'maxFileBytes',
+    'maxRatio',
+    'maxMemoryBytes',
+    'minFreeBytes',
+  ])
   const checked: Limits = {}
   for (const [key, limit] of Object.entries(given)) {
     if (limit !== undefined) checked[key as keyof Limits] = check.wholeNumber(`${name}.${key}`, limit)
   }
   if (checked.maxBytes !== undefined && checked.maxFileBytes !== undefined && checked.maxFileBytes > checked.maxBytes) {
-    throw invalidArgument(`${name}.maxFileBytes`, checked.maxFileBytes, `at most ${name}.maxBytes, which is ${checked.maxBytes}`)
+    throw invalidArgument(
+      `${name}.maxFileBytes`,
+      checked.maxFileBytes,
+      `at most ${name}.maxBytes, which is ${checked.maxBytes}`,
+    )
   }
   return checked
 }

@@ -29,4 +29,5 @@ export { giveDirectory, isDirectory } from './bundles/replaced.js'
 export const stamp = (): number => native().monotonicMicros()
 
 /** Publishes a stage and pins what it became. */
-export const publishAndPin = (stage: Stage, options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> => (stage as OpenStage).publishAndPin(options)
+export const publishAndPin = (stage: Stage, options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> =>
+  (stage as OpenStage).publishAndPin(options)

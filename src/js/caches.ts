@@ -1,10 +1,25 @@
 /** Caches: a tree streamed to a store and back. Two verbs that are advisory: they resolve with an outcome. */
 
-import { limits, restoreTarget, type Limits, type Preset, type Progress, type RestoreOutcome, type RestoreResult } from './archive.js'
+import {
+  limits,
+  restoreTarget,
+  type Limits,
+  type Preset,
+  type Progress,
+  type RestoreOutcome,
+  type RestoreResult,
+} from './archive.js'
 import { CacheEvents, type CacheEvent } from './cache-events.js'
 import { parseStoreLocation, type StoreLocation } from './cache-location.js'
 import { guarded } from './callbacks.js'
-import type { NativeBudget, NativeCache, NativeProgress, NativePruneReport, NativeRestoreReport, NativeSnapshotReport } from './binding.cjs'
+import type {
+  NativeBudget,
+  NativeCache,
+  NativeProgress,
+  NativePruneReport,
+  NativeRestoreReport,
+  NativeSnapshotReport,
+} from './binding.cjs'
 import { WarmswapError, invalidArgument, type ErrorCode } from './errors.js'
 import { native, unwrap, type Failure } from './native.js'
 import * as validate from './validate.js'
@@ -30,8 +45,23 @@ export interface Budget {
 
 /** How a snapshot ended. */
 export type SnapshotOutcome =
-  | 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled'
-  | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error'
+  | 'uploaded'
+  | 'unchanged'
+  | 'empty'
+  | 'shrunk'
+  | 'unstable'
+  | 'superseded'
+  | 'busy'
+  | 'too-large'
+  | 'disabled'
+  | 'corrupt'
+  | 'incompatible'
+  | 'timeout'
+  | 'aborted'
+  | 'denied'
+  | 'unavailable'
+  | 'no-space'
+  | 'error'
 
 /** What a snapshot did. */
 export interface SnapshotResult {
@@ -117,11 +147,15 @@ export interface Cache extends AsyncDisposable {
   /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>
   /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */
-  prune(options: Budget & { key: string; keep?: number; olderThanMs?: number }): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }>
+  prune(
+    options: Budget & { key: string; keep?: number; olderThanMs?: number },
+  ): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }>
   /** Removes the key and all its objects (a site was deleted). */
   remove(key: string, budget?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }>
   /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
-  probe(budget?: Budget): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>
+  probe(
+    budget?: Budget,
+  ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>
   /** Waits for the calls that run; later ones reject with ERR_CLOSED. */
   close(): Promise<void>
 }
@@ -137,7 +171,10 @@ export interface CacheInfo {
 }
 
 /** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
-export function openCache(store: StoreLocation | undefined, options?: { hmacKey?: string | Uint8Array; readOnly?: boolean; onEvent?(event: CacheEvent): void }): Cache {
+export function openCache(
+  store: StoreLocation | undefined,
+  options?: { hmacKey?: string | Uint8Array; readOnly?: boolean; onEvent?(event: CacheEvent): void },
+): Cache {
   const given = validate.options('options', options, ['hmacKey', 'readOnly', 'onEvent'])
   if (given.onEvent !== undefined) validate.callback('options.onEvent', given.onEvent)
   const readOnly = given.readOnly === undefined ? false : validate.boolean('options.readOnly', given.readOnly)
@@ -150,7 +187,11 @@ export function openCache(store: StoreLocation | undefined, options?: { hmacKey?
 function secretBytes(value: unknown): Uint8Array {
   const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
   // The value itself is never shown: it is a secret.
-  if (!(bytes instanceof Uint8Array) || bytes.length < 16) throw new WarmswapError('ERR_INVALID_ARGUMENT', 'options.hmacKey is not accepted; accepted is a string or Uint8Array of 16 bytes or more')
+  if (!(bytes instanceof Uint8Array) || bytes.length < 16)
+    throw new WarmswapError(
+      'ERR_INVALID_ARGUMENT',
+      'options.hmacKey is not accepted; accepted is a string or Uint8Array of 16 bytes or more',
+    )
   return bytes
 }
 
@@ -170,12 +211,32 @@ class OpenCache implements Cache {
   }
 
   async restore(options: RestoreOptions): Promise<RestoreResult> {
-    const given = validate.options('options', options, [...BUDGET, 'key', 'fallbackKeys', 'into', 'mode', 'symlinks', 'expect', 'limits', 'concurrency', 'strict', 'onProgress'])
+    const given = validate.options('options', options, [
+      ...BUDGET,
+      'key',
+      'fallbackKeys',
+      'into',
+      'mode',
+      'symlinks',
+      'expect',
+      'limits',
+      'concurrency',
+      'strict',
+      'onProgress',
+    ])
     const native = {
-      keys: [validate.string('options.key', given.key), ...validate.strings('options.fallbackKeys', given.fallbackKeys ?? [])],
+      keys: [
+        validate.string('options.key', given.key),
+        ...validate.strings('options.fallbackKeys', given.fallbackKeys ?? []),
+      ],
       into: restoreTarget('options.into', given.into),
       mode: validate.oneOf('options.mode', given.mode ?? 'if-empty', ['if-empty', 'replace', 'merge']),
-      symlinks: validate.oneOf('options.symlinks', given.symlinks ?? 'contained', ['contained', 'relative', 'verbatim', 'reject']),
+      symlinks: validate.oneOf('options.symlinks', given.symlinks ?? 'contained', [
+        'contained',
+        'relative',
+        'verbatim',
+        'reject',
+      ]),
       expect: expectation(given.expect),
       limits: limits('options.limits', given.limits),
       concurrency: validate.wholeNumber('options.concurrency', given.concurrency ?? 8, 1),
@@ -186,13 +247,36 @@ class OpenCache implements Cache {
     const progress = progressListener(given.onProgress)
     const report = await this.#call(given.signal, (token) => this.#handle.restore(native, token, progress))
     const result = restoreResult(report)
-    this.#events.emit({ verb: 'restore', key: result.key ?? native.keys[0]!, outcome: result.outcome, reason: result.reason, ms: result.timings.total ?? 0, bytes: result.bytes, files: result.files })
+    this.#events.emit({
+      verb: 'restore',
+      key: result.key ?? native.keys[0]!,
+      outcome: result.outcome,
+      reason: result.reason,
+      ms: result.timings.total ?? 0,
+      bytes: result.bytes,
+      files: result.files,
+    })
     if (strict && !result.ok) throw outcomeError('restore', result, given.signal)
     return result
   }
 
   async snapshot(options: SnapshotOptions): Promise<SnapshotResult> {
-    const given = validate.options('options', options, [...BUDGET, 'key', 'from', 'ticket', 'exclude', 'preset', 'fingerprint', 'guard', 'quietMs', 'keepProcessAlive', 'level', 'limits', 'strict', 'onProgress'])
+    const given = validate.options('options', options, [
+      ...BUDGET,
+      'key',
+      'from',
+      'ticket',
+      'exclude',
+      'preset',
+      'fingerprint',
+      'guard',
+      'quietMs',
+      'keepProcessAlive',
+      'level',
+      'limits',
+      'strict',
+      'onProgress',
+    ])
     const native = {
       key: validate.string('options.key', given.key),
       from: validate.absolutePath('options.from', given.from),
@@ -212,10 +296,20 @@ class OpenCache implements Cache {
     const report = await this.#call(given.signal, (token) =>
       keepProcessAlive
         ? this.#handle.snapshot(native, token, progress)
-        : new Promise<NativeSnapshotReport | Failure>((settle) => this.#handle.snapshotDetached(native, token, settle, progress)),
+        : new Promise<NativeSnapshotReport | Failure>((settle) =>
+            this.#handle.snapshotDetached(native, token, settle, progress),
+          ),
     )
     const result = snapshotResult(report)
-    this.#events.emit({ verb: 'snapshot', key: native.key, outcome: result.outcome, reason: result.reason, ms: result.timings.total ?? 0, bytes: result.bytes, files: result.files })
+    this.#events.emit({
+      verb: 'snapshot',
+      key: native.key,
+      outcome: result.outcome,
+      reason: result.reason,
+      ms: result.timings.total ?? 0,
+      bytes: result.bytes,
+      files: result.files,
+    })
     if (strict && !result.ok) throw outcomeError('snapshot', result, given.signal)
     return result
   }
@@ -231,7 +325,9 @@ class OpenCache implements Cache {
     return { ...info, producer: Object.fromEntries(Object.entries(producer).filter(([, value]) => value !== '')) }
   }
 
-  async prune(options: Budget & { key: string; keep?: number; olderThanMs?: number }): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }> {
+  async prune(
+    options: Budget & { key: string; keep?: number; olderThanMs?: number },
+  ): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }> {
     const given = validate.options('options', options, [...BUDGET, 'key', 'keep', 'olderThanMs'])
     const key = validate.string('options.key', given.key)
     const keep = validate.wholeNumber('options.keep', given.keep ?? 2, 1)
@@ -250,18 +346,25 @@ class OpenCache implements Cache {
   }
 
   /** One event of a call that removes; its result. */
-  #tell<Outcome extends CacheEvent['outcome']>(verb: 'prune' | 'remove', key: string, report: NativePruneReport): { outcome: Outcome; reason?: string } {
+  #tell<Outcome extends CacheEvent['outcome']>(
+    verb: 'prune' | 'remove',
+    key: string,
+    report: NativePruneReport,
+  ): { outcome: Outcome; reason?: string } {
     const { reason, ms, bytes, removed } = report
     const outcome = report.outcome as Outcome
     this.#events.emit({ verb, key, outcome, reason, ms, bytes, files: removed.length })
     return reason === undefined ? { outcome } : { outcome, reason }
   }
 
-  async probe(options?: Budget): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }> {
+  async probe(
+    options?: Budget,
+  ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }> {
     const given = validate.options('budget', options, BUDGET)
     const time = budget('budget', given, 30_000)
     const { outcome, reason, ...abilities } = await this.#call(given.signal, (token) => this.#handle.probe(time, token))
-    if (outcome !== 'probed' && outcome !== 'disabled') throw outcomeError('probe', reason === undefined ? { outcome } : { outcome, reason }, given.signal)
+    if (outcome !== 'probed' && outcome !== 'disabled')
+      throw outcomeError('probe', reason === undefined ? { outcome } : { outcome, reason }, given.signal)
     return abilities
   }
 
@@ -275,7 +378,10 @@ class OpenCache implements Cache {
   }
 
   /** Runs a native call whose token the signal raises; counted, so that close() can wait for it. */
-  async #call<T>(signal: AbortSignal | undefined, start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | Failure>): Promise<T> {
+  async #call<T>(
+    signal: AbortSignal | undefined,
+    start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | Failure>,
+  ): Promise<T> {
     validate.signal('signal', signal)
     if (this.#closed) throw new WarmswapError('ERR_CLOSED', 'this cache was closed')
     const token = new (native().CancelToken)()
@@ -296,13 +402,25 @@ class OpenCache implements Cache {
 function restoreResult(report: NativeRestoreReport): RestoreResult {
   const outcome = report.outcome as RestoreOutcome
   const told = report as Omit<NativeRestoreReport, 'commit' | 'stage'> & Pick<RestoreResult, 'commit' | 'stage'>
-  return { ...told, outcome, ok: outcome === 'restored' || outcome === 'unchanged', timings: Object.fromEntries(report.timings) }
+  return {
+    ...told,
+    outcome,
+    ok: outcome === 'restored' || outcome === 'unchanged',
+    timings: Object.fromEntries(report.timings),
+  }
 }
 
 function snapshotResult(report: NativeSnapshotReport): SnapshotResult {
   const outcome = report.outcome as SnapshotOutcome
   const skipped = report.skipped.map(([path, why]) => ({ path: path!, why: why! }))
-  return { ...report, outcome, ok: outcome === 'uploaded' || outcome === 'unchanged', skipped, guard: report.guard as SnapshotResult['guard'], timings: Object.fromEntries(report.timings) }
+  return {
+    ...report,
+    outcome,
+    ok: outcome === 'uploaded' || outcome === 'unchanged',
+    skipped,
+    guard: report.guard as SnapshotResult['guard'],
+    timings: Object.fromEntries(report.timings),
+  }
 }
 
 const OUTCOME_CODES: Partial<Record<string, ErrorCode>> = {
@@ -317,29 +435,54 @@ const OUTCOME_CODES: Partial<Record<string, ErrorCode>> = {
   incompatible: 'ERR_UNSUPPORTED',
 }
 
-function outcomeError(verb: string, result: { outcome: string; reason?: string }, signal: AbortSignal | undefined): unknown {
+function outcomeError(
+  verb: string,
+  result: { outcome: string; reason?: string },
+  signal: AbortSignal | undefined,
+): unknown {
   if (result.outcome === 'aborted' && signal?.aborted) return signal.reason
   const code = OUTCOME_CODES[result.outcome] ?? 'ERR_IO'
-  return new WarmswapError(code, `${verb} ended with '${result.outcome}'${result.reason === undefined ? '' : `: ${result.reason}`}`, { outcome: result.outcome })
+  return new WarmswapError(
+    code,
+    `${verb} ended with '${result.outcome}'${result.reason === undefined ? '' : `: ${result.reason}`}`,
+    { outcome: result.outcome },
+  )
 }
 
 /** It is in the pointer, which is small. */
 function fingerprint(value: unknown): string {
   const text = validate.string('options.fingerprint', value)
-  if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES) throw invalidArgument('options.fingerprint', `${Buffer.byteLength(text)} bytes`, `at most ${MAX_FINGERPRINT_BYTES} bytes, such as a hash of the lock file`)
+  if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES)
+    throw invalidArgument(
+      'options.fingerprint',
+      `${Buffer.byteLength(text)} bytes`,
+      `at most ${MAX_FINGERPRINT_BYTES} bytes, such as a hash of the lock file`,
+    )
   return text
 }
 
 function expectation(value: unknown): { platform?: string; arch?: string; libc?: string; fingerprint?: string } {
-  const given = validate.options('options.expect', value as Record<string, unknown> | undefined, ['platform', 'arch', 'libc', 'fingerprint'])
-  for (const [name, each] of Object.entries(given)) if (each !== undefined) validate.string(`options.expect.${name}`, each)
+  const given = validate.options('options.expect', value as Record<string, unknown> | undefined, [
+    'platform',
+    'arch',
+    'libc',
+    'fingerprint',
+  ])
+  for (const [name, each] of Object.entries(given))
+    if (each !== undefined) validate.string(`options.expect.${name}`, each)
   return given
 }
 
-function guard(value: SnapshotOptions['guard']): { minFiles: number; minBytes: number; maxShrink: number; allowShrink: boolean } {
+function guard(value: SnapshotOptions['guard']): {
+  minFiles: number
+  minBytes: number
+  maxShrink: number
+  allowShrink: boolean
+} {
   const given = validate.options('options.guard', value, ['minFiles', 'minBytes', 'maxShrink', 'allowShrink'])
   const maxShrink = given.maxShrink ?? 0.5
-  if (typeof maxShrink !== 'number' || !(maxShrink >= 0 && maxShrink <= 1)) throw invalidArgument('options.guard.maxShrink', maxShrink, 'a number from 0 to 1')
+  if (typeof maxShrink !== 'number' || !(maxShrink >= 0 && maxShrink <= 1))
+    throw invalidArgument('options.guard.maxShrink', maxShrink, 'a number from 0 to 1')
   return {
     minFiles: validate.wholeNumber('options.guard.minFiles', given.minFiles ?? 1),
     minBytes: validate.wholeNumber('options.guard.minBytes', given.minBytes ?? 1),
@@ -349,7 +492,8 @@ function guard(value: SnapshotOptions['guard']): { minFiles: number; minBytes: n
 }
 
 function level(value: unknown): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < -7 || value > 19) throw invalidArgument('options.level', value, 'a whole number from -7 to 19')
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < -7 || value > 19)
+    throw invalidArgument('options.level', value, 'a whole number from -7 to 19')
   return value
 }
 
@@ -357,7 +501,12 @@ function budget(name: string, given: Budget, deadlineMs: number): NativeBudget {
   validate.signal(`${name}.signal`, given.signal)
   const whole = validate.milliseconds(`${name}.deadlineMs`, given.deadlineMs ?? deadlineMs)
   const idleMs = validate.milliseconds(`${name}.idleMs`, given.idleMs ?? 3_000)
-  if (whole === 0 || whole > LONGEST_MS) throw invalidArgument(`${name}.deadlineMs`, given.deadlineMs, `a number of milliseconds above 0, at most ${LONGEST_MS}`)
+  if (whole === 0 || whole > LONGEST_MS)
+    throw invalidArgument(
+      `${name}.deadlineMs`,
+      given.deadlineMs,
+      `a number of milliseconds above 0, at most ${LONGEST_MS}`,
+    )
   if (idleMs === 0) throw invalidArgument(`${name}.idleMs`, given.idleMs, 'a number of milliseconds above 0')
   return {
     deadlineMs: whole,
@@ -367,7 +516,9 @@ function budget(name: string, given: Budget, deadlineMs: number): NativeBudget {
   }
 }
 
-function progressListener(listener: ((progress: Progress) => void) | undefined): ((progress: NativeProgress) => void) | undefined {
+function progressListener(
+  listener: ((progress: Progress) => void) | undefined,
+): ((progress: NativeProgress) => void) | undefined {
   if (listener === undefined) return undefined
   validate.callback('options.onProgress', listener)
   const tell = guarded('options.onProgress of a cache', listener)
@@ -375,4 +526,15 @@ function progressListener(listener: ((progress: Progress) => void) | undefined):
 }
 
 /** The core's stages as the contract names them. */
-const PHASES: Record<string, Progress['phase']> = { credentials: 'credentials', lookup: 'lookup', download: 'download', decode: 'unpack', write: 'unpack', quiet: 'pack', pack: 'pack', upload: 'upload', verify: 'upload', commit: 'commit' }
+const PHASES: Record<string, Progress['phase']> = {
+  credentials: 'credentials',
+  lookup: 'lookup',
+  download: 'download',
+  decode: 'unpack',
+  write: 'unpack',
+  quiet: 'pack',
+  pack: 'pack',
+  upload: 'upload',
+  verify: 'upload',
+  commit: 'commit',
+}

@@ -15,14 +15,20 @@ function reportFailure(kind: string, error: unknown, callback: object): void {
   const kinds = reported.get(callback) ?? new Set()
   if (kinds.has(kind)) return
   reported.set(callback, kinds.add(kind))
-  warn(`${kind} failed: ${messageOf(error)}. The error was not thrown, because it would have ended the process. Further errors of this callback are not reported.`, {
-    code: CODE,
-    ...(error instanceof Error && typeof error.stack === 'string' && { detail: error.stack }),
-  })
+  warn(
+    `${kind} failed: ${messageOf(error)}. The error was not thrown, because it would have ended the process. Further errors of this callback are not reported.`,
+    {
+      code: CODE,
+      ...(error instanceof Error && typeof error.stack === 'string' && { detail: error.stack }),
+    },
+  )
 }
 
 /** The callback, with its errors reported: thrown ones, and those of a promise that it returns. */
-export function guarded<Args extends unknown[]>(kind: string, callback: (...args: Args) => unknown): (...args: Args) => void {
+export function guarded<Args extends unknown[]>(
+  kind: string,
+  callback: (...args: Args) => unknown,
+): (...args: Args) => void {
   return (...args) => attempt(kind, () => callback(...args), callback)
 }
 
@@ -37,7 +43,9 @@ export function attempt(kind: string, task: () => unknown, callback: object = ta
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as Partial<PromiseLike<unknown>>).then === 'function'
+  return (
+    typeof value === 'object' && value !== null && typeof (value as Partial<PromiseLike<unknown>>).then === 'function'
+  )
 }
 
 /** The message of whatever was thrown. Never throws itself, also not for an object without a prototype. */

@@ -91,7 +91,8 @@ export function invalidArgument(name: string, value: unknown, accepted: string):
 }
 
 function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > 120 ? `'${value.slice(0, 120)}…' (${value.length} characters)` : `'${value}'`
+  if (typeof value === 'string')
+    return value.length > 120 ? `'${value.slice(0, 120)}…' (${value.length} characters)` : `'${value}'`
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value !== 'object' || value === null) return String(value)

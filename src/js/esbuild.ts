@@ -43,7 +43,11 @@ export function atomicOutdir(options: AtomicOutdirOptions): Plugin {
   return { name: 'warmswap:atomic-outdir', setup: (build) => setup(build, store, { require, meta }) }
 }
 
-function setup(build: PluginBuild, store: BundleStore, { require, meta }: { require: string[]; meta: AtomicOutdirOptions['meta'] }): void {
+function setup(
+  build: PluginBuild,
+  store: BundleStore,
+  { require, meta }: { require: string[]; meta: AtomicOutdirOptions['meta'] },
+): void {
   const base = outputFolder(build)
   build.initialOptions.write = false
   let stage: Stage | undefined
@@ -67,7 +71,8 @@ function setup(build: PluginBuild, store: BundleStore, { require, meta }: { requ
       await fill(current, result.outputFiles ?? [], base)
       await current.publish({ require, ...(meta && { meta: meta(result) }) })
     } catch (error) {
-      if (isWarmswapError(error) && error.code === 'ERR_FENCED') return { warnings: [{ text: `not published: ${error.message}`, detail: error }] }
+      if (isWarmswapError(error) && error.code === 'ERR_FENCED')
+        return { warnings: [{ text: `not published: ${error.message}`, detail: error }] }
       throw error
     } finally {
       await drop()
@@ -81,7 +86,10 @@ function outputFolder({ initialOptions }: PluginBuild): string {
   const { outdir, outfile, absWorkingDir = process.cwd() } = initialOptions
   if (outdir !== undefined) return resolve(absWorkingDir, outdir)
   if (outfile !== undefined) return dirname(resolve(absWorkingDir, outfile))
-  throw new WarmswapError('ERR_INVALID_ARGUMENT', 'atomicOutdir() needs esbuild\'s outdir or outfile: paths in the generation are relative to it')
+  throw new WarmswapError(
+    'ERR_INVALID_ARGUMENT',
+    "atomicOutdir() needs esbuild's outdir or outfile: paths in the generation are relative to it",
+  )
 }
 
 const HASHBANG = [0x23, 0x21]
@@ -89,6 +97,10 @@ const HASHBANG = [0x23, 0x21]
 async function fill(stage: Stage, files: OutputFile[], base: string): Promise<void> {
   // esbuild makes what starts with '#!' executable when it writes itself, and does not say so in outputFiles.
   const isProgram = ({ contents }: OutputFile): boolean => HASHBANG.every((byte, index) => contents[index] === byte)
-  await stage.writeAll(files.filter((file) => !isProgram(file)), base)
-  for (const file of files.filter(isProgram)) await stage.write(relative(base, file.path), file.contents, { mode: 0o755 })
+  await stage.writeAll(
+    files.filter((file) => !isProgram(file)),
+    base,
+  )
+  for (const file of files.filter(isProgram))
+    await stage.write(relative(base, file.path), file.contents, { mode: 0o755 })
 }

@@ -16,7 +16,17 @@ export {
   type Stage,
   type WriteOptions,
 } from './bundles.js'
-export { pack, unpack, type Limits, type PackOptions, type Preset, type Progress, type RestoreOutcome, type RestoreResult, type UnpackOptions } from './archive.js'
+export {
+  pack,
+  unpack,
+  type Limits,
+  type PackOptions,
+  type Preset,
+  type Progress,
+  type RestoreOutcome,
+  type RestoreResult,
+  type UnpackOptions,
+} from './archive.js'
 export {
   acquireLock,
   inspectLock,

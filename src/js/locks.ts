@@ -76,7 +76,16 @@ export interface Lock extends Disposable {
 /** After so long without `onWait` a process warning says who is waited for. */
 const WARN_AFTER_MS = 10_000
 
-const OPTION_NAMES = ['mode', 'timeoutMs', 'leaseTtlMs', 'foreignStaleMs', 'metadata', 'coverChildren', 'signal', 'onWait'] as const
+const OPTION_NAMES = [
+  'mode',
+  'timeoutMs',
+  'leaseTtlMs',
+  'foreignStaleMs',
+  'metadata',
+  'coverChildren',
+  'signal',
+  'onWait',
+] as const
 
 type Facts = Parameters<NonNullable<LockOptions['onWait']>>[0]
 
@@ -89,7 +98,12 @@ interface Checked {
 }
 
 /** Checks path and options; `more` names options that only this call takes. */
-export function checkLockOptions(path: unknown, value: LockOptions | undefined, name = 'options', more: readonly string[] = []): Checked {
+export function checkLockOptions(
+  path: unknown,
+  value: LockOptions | undefined,
+  name = 'options',
+  more: readonly string[] = [],
+): Checked {
   const known = [...OPTION_NAMES, ...more] as unknown as (keyof LockOptions & string)[]
   const options = validate.options<LockOptions>(name, value, known)
   if (options.onWait !== undefined) validate.callback(`${name}.onWait`, options.onWait)
@@ -174,10 +188,14 @@ class Call {
   }
 
   /** Runs the native call, with a token where there is a signal that can raise it. */
-  async run<T>(start: (options: NativeLockOptions, token?: CancelToken) => T | Failure | Promise<T | Failure>): Promise<T> {
+  async run<T>(
+    start: (options: NativeLockOptions, token?: CancelToken) => T | Failure | Promise<T | Failure>,
+  ): Promise<T> {
     const options = { ...this.#checked.native, call: this.#number, atOnce: this.#number % CALLS_A_TURN !== 0 }
     const { signal } = this.#checked
-    return signal === undefined ? unwrap(await start(options)) : await abortable(signal, (token) => start(options, token))
+    return signal === undefined
+      ? unwrap(await start(options))
+      : await abortable(signal, (token) => start(options, token))
   }
 
   hear(event: NativeLockEvent): void {
@@ -205,7 +223,10 @@ class Call {
       attempt('options.onWait of a lock', () => onWait(facts), onWait)
     } else if (waitedMs >= WARN_AFTER_MS && !this.#isWarned) {
       this.#isWarned = true
-      process.emitWarning(`waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' tells more`, 'WarmswapLockWarning')
+      process.emitWarning(
+        `waiting for the lock '${path}' for ${Math.round(waitedMs / 1000)} s, held by ${describeHolder(facts.holder, liveness)}; 'npx warmswap lock why ${path}' tells more`,
+        'WarmswapLockWarning',
+      )
     }
   }
 
@@ -220,7 +241,10 @@ class Call {
 /** The holder in words. */
 export function describeHolder(holder: Holder | null, liveness: Liveness | null): string {
   const note = holder?.note === undefined ? '' : ` (${holder.note})`
-  if (holder?.pid === undefined) return holder?.inheritedFrom === undefined ? `a holder that left no owner record${note}` : `a child of pid ${holder.inheritedFrom}, which has ended`
+  if (holder?.pid === undefined)
+    return holder?.inheritedFrom === undefined
+      ? `a holder that left no owner record${note}`
+      : `a child of pid ${holder.inheritedFrom}, which has ended`
   // The pid means nothing on another host; alive is only said of a process of this boot and pid namespace.
   const isHere = liveness === 'alive' && holder.hostname?.split('+pidns-')[0] === hostname()
   const self = isHere && holder.pid === process.pid ? ' (this very process)' : ''
@@ -314,7 +338,11 @@ export async function tryLock(path: string, options?: Omit<LockOptions, 'timeout
 }
 
 /** Runs a task under the lock, and gives it back however the task ends. */
-export async function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  task: (lock: Lock) => T | Promise<T>,
+  options?: LockOptions,
+): Promise<T> {
   const checked = checkLockOptions(path, options)
   validate.callback('task', task)
   const { lock } = await acquireChecked(checked)
@@ -352,15 +380,34 @@ function answerOptions(value: AnswerOptions | undefined): { signal: AbortSignal 
 export async function inspectLock(
   path: string,
   options?: AnswerOptions,
-): Promise<{ path: string; held: boolean; holder: Holder | null; liveness: Liveness | null; ageMs: number | null; warning: string | null }> {
+): Promise<{
+  path: string
+  held: boolean
+  holder: Holder | null
+  liveness: Liveness | null
+  ageMs: number | null
+  warning: string | null
+}> {
   const lock = validate.absolutePath('path', path)
   const { signal, timeoutMs } = answerOptions(options)
-  const { held, holder, liveness, ageMs, warning } = await abortable(signal, (token) => native().inspectLock(lock, timeoutMs, token))
-  return { path, held, holder: holder == null ? null : (JSON.parse(holder) as Holder), liveness: liveness ?? null, ageMs: ageMs ?? null, warning: warning ?? null }
+  const { held, holder, liveness, ageMs, warning } = await abortable(signal, (token) =>
+    native().inspectLock(lock, timeoutMs, token),
+  )
+  return {
+    path,
+    held,
+    holder: holder == null ? null : (JSON.parse(holder) as Holder),
+    liveness: liveness ?? null,
+    ageMs: ageMs ?? null,
+    warning: warning ?? null,
+  }
 }
 
 /** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
-export async function waitForLock(path: string, options?: LockOptions): Promise<{ waitedMs: number; orphaned: boolean }> {
+export async function waitForLock(
+  path: string,
+  options?: LockOptions,
+): Promise<{ waitedMs: number; orphaned: boolean }> {
   const checked = checkLockOptions(path, options)
   const started = performance.now()
   const call = new Call(checked)
@@ -380,16 +427,31 @@ export async function waitForLock(path: string, options?: LockOptions): Promise<
  * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
  * continues in the background.
  */
-export async function sweepLocks(directory: string, options?: AnswerOptions): Promise<{ removed: string[]; held: string[] }> {
+export async function sweepLocks(
+  directory: string,
+  options?: AnswerOptions,
+): Promise<{ removed: string[]; held: string[] }> {
   const path = validate.absolutePath('directory', directory)
   const { signal, timeoutMs } = answerOptions(options)
   return await abortable(signal, (token) => native().sweepLocks(path, timeoutMs, token))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */
-export async function publishFenced(lock: { path: string; generation: number }, from: string, to: string): Promise<void> {
-  if (typeof lock !== 'object' || lock === null) throw invalidArgument('lock', lock, 'an object with path and generation')
+export async function publishFenced(
+  lock: { path: string; generation: number },
+  from: string,
+  to: string,
+): Promise<void> {
+  if (typeof lock !== 'object' || lock === null)
+    throw invalidArgument('lock', lock, 'an object with path and generation')
   const path = validate.absolutePath('lock.path', lock.path)
   const generation = validate.wholeNumber('lock.generation', lock.generation)
-  unwrap(await native().publishFenced(path, generation, validate.absolutePath('from', from), validate.absolutePath('to', to)))
+  unwrap(
+    await native().publishFenced(
+      path,
+      generation,
+      validate.absolutePath('from', from),
+      validate.absolutePath('to', to),
+    ),
+  )
 }

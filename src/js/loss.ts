@@ -21,7 +21,8 @@ const DEEPEST = 50
 /** Classes whose copy is empty or fails, by `Symbol.toStringTag`, and what to send in their place. */
 const INSTEAD: Record<string, string> = {
   Request: '{ url: request.url, method: request.method, headers: [...request.headers], body: await request.text() }',
-  Response: '{ status: response.status, headers: [...response.headers], body: await response.text() }; a handler can also answer with response.body, which arrives as a stream',
+  Response:
+    '{ status: response.status, headers: [...response.headers], body: await response.text() }; a handler can also answer with response.body, which arrives as a stream',
   Headers: '[...headers]',
   URL: 'url.href',
   URLSearchParams: 'String(parameters)',
@@ -38,7 +39,8 @@ const INSTEAD: Record<string, string> = {
   WeakSet: 'a Set',
   WeakRef: 'the object itself',
   Generator: '[...generator]',
-  AsyncGenerator: 'an array of its values; a handler can answer with an async iterable, but not with an object that holds one',
+  AsyncGenerator:
+    'an array of its values; a handler can answer with an async iterable, but not with an object that holds one',
 }
 
 /** Classes of the table whose copy fails. */
@@ -48,7 +50,17 @@ const UNCLONABLE = new Set(['Promise', 'WeakMap', 'WeakSet', 'WeakRef', 'Generat
 const CLONED = 'Blob'
 
 /** Classes of the language that are copied with everything they hold, by the tag of Object.prototype.toString. */
-const WHOLE = new Set(['Date', 'RegExp', 'Error', 'Boolean', 'Number', 'String', 'BigInt', 'ArrayBuffer', 'SharedArrayBuffer'])
+const WHOLE = new Set([
+  'Date',
+  'RegExp',
+  'Error',
+  'Boolean',
+  'Number',
+  'String',
+  'BigInt',
+  'ArrayBuffer',
+  'SharedArrayBuffer',
+])
 
 interface Walk {
   readonly how: CopyMethod
@@ -67,15 +79,24 @@ export function refuseLoss(name: string, value: unknown, how: CopyMethod): void 
   if (loss === undefined) return
   const place = `${name}${loss.path}`
   const instead = INSTEAD[tagOf(loss.value)] ?? 'an object literal with the data that it holds'
-  const fate = UNCLONABLE.has(tagOf(loss.value)) ? 'cannot be cloned' : 'loses its contents when it is copied to another thread or process'
-  throw new WarmswapError('ERR_INVALID_ARGUMENT', `${place} is an object of the class ${className(loss.value)}, which ${fate}. Send ${instead}.`)
+  const fate = UNCLONABLE.has(tagOf(loss.value))
+    ? 'cannot be cloned'
+    : 'loses its contents when it is copied to another thread or process'
+  throw new WarmswapError(
+    'ERR_INVALID_ARGUMENT',
+    `${place} is an object of the class ${className(loss.value)}, which ${fate}. Send ${instead}.`,
+  )
 }
 
 /** The error for a value that cannot be copied at all. */
 export function uncopyable(name: string, cause: unknown): WarmswapError {
   // V8 quotes the whole source text of a function.
   const [why = ''] = messageOf(cause).split('\n')
-  return new WarmswapError('ERR_INVALID_ARGUMENT', `${name} cannot be copied to another thread or process: ${why.slice(0, 200)}. Expected data that structured clone copies: no functions, symbols, promises or streams.`, { cause })
+  return new WarmswapError(
+    'ERR_INVALID_ARGUMENT',
+    `${name} cannot be copied to another thread or process: ${why.slice(0, 200)}. Expected data that structured clone copies: no functions, symbols, promises or streams.`,
+    { cause },
+  )
 }
 
 function lossIn(value: object, walk: Walk, depth: number): Loss | undefined {
@@ -120,7 +141,11 @@ function lossInProperties(holder: object, walk: Walk, depth: number): Loss | und
 
 /** Whether a class has anything but its constructor. Without members nothing reads private state, so there is none to lose. */
 function hasMembers(prototype: object): boolean {
-  for (let each: object | null = prototype; each !== null && !isPlainPrototype(each); each = Object.getPrototypeOf(each) as object | null) {
+  for (
+    let each: object | null = prototype;
+    each !== null && !isPlainPrototype(each);
+    each = Object.getPrototypeOf(each) as object | null
+  ) {
     if (Reflect.ownKeys(each).some((key) => key !== 'constructor')) return true
   }
   return false

@@ -3,7 +3,17 @@
 import { native } from './native.js'
 
 /** Names of the seeded bugs. */
-export type Mutant = 'join-in-flight' | 'fence-at-end' | 'queue-on-the-worker' | 'stop-before-build' | 'accept-late-replies' | 'failed-builds-unshared' | 'stream-without-bounds' | 'drain-without-streams' | 'worker-without-keeper' | 'trust-worker-messages'
+export type Mutant =
+  | 'join-in-flight'
+  | 'fence-at-end'
+  | 'queue-on-the-worker'
+  | 'stop-before-build'
+  | 'accept-late-replies'
+  | 'failed-builds-unshared'
+  | 'stream-without-bounds'
+  | 'drain-without-streams'
+  | 'worker-without-keeper'
+  | 'trust-worker-messages'
 
 const wanted = process.env.WARMSWAP_MUTANT
 

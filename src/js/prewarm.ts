@@ -3,7 +3,14 @@
 import type { NativeLock } from './binding.cjs'
 import { messageOf } from './callbacks.js'
 import { WarmswapError, invalidArgument } from './errors.js'
-import { type AcquiredLock, type Holder, type Lock, type LockOptions, acquireChecked, checkLockOptions } from './locks.js'
+import {
+  type AcquiredLock,
+  type Holder,
+  type Lock,
+  type LockOptions,
+  acquireChecked,
+  checkLockOptions,
+} from './locks.js'
 import { unwrap } from './native.js'
 import * as validate from './validate.js'
 
@@ -31,7 +38,11 @@ export interface Prewarmed<T> {
  * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
  * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
  */
-export async function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options: LockOptions & { onFailure?: 'share' | 'retry' } = {}): Promise<Prewarmed<T>> {
+export async function prewarm<T extends {} | null>(
+  path: string,
+  job: PrewarmJob<T>,
+  options: LockOptions & { onFailure?: 'share' | 'retry' } = {},
+): Promise<Prewarmed<T>> {
   const checked = checkLockOptions(path, options, 'options', ['onFailure'])
   const onFailure = validate.oneOf('options.onFailure', options.onFailure ?? 'share', ['share', 'retry'])
   checkJob(job)
@@ -66,11 +77,20 @@ function isValue<T>(answer: T | undefined | false): answer is T {
   return answer !== undefined && answer !== false
 }
 
-async function runOnce<T extends {} | null>(job: PrewarmJob<T>, { lock, native }: AcquiredLock, path: string): Promise<T> {
+async function runOnce<T extends {} | null>(
+  job: PrewarmJob<T>,
+  { lock, native }: AcquiredLock,
+  path: string,
+): Promise<T> {
   try {
     const value = await job.run(lock)
     const ready = await job.isReady()
-    if (!isValue(ready)) throw new WarmswapError('ERR_NOT_READY', `job.run() for '${path}' resolved, and job.isReady() still answers ${ready}: run() must leave what isReady() looks for`, { path })
+    if (!isValue(ready))
+      throw new WarmswapError(
+        'ERR_NOT_READY',
+        `job.run() for '${path}' resolved, and job.isReady() still answers ${ready}: run() must leave what isReady() looks for`,
+        { path },
+      )
     return value
   } catch (error) {
     // The record of the lock carries the message to those who wait; the first release counts.
@@ -83,5 +103,8 @@ async function runOnce<T extends {} | null>(job: PrewarmJob<T>, { lock, native }
 function throwFailureWaitedFor(native: NativeLock, path: string): void {
   if (native.failure == null || native.waitedSince == null) return
   const { generation, message } = JSON.parse(native.failure) as { generation: number; message: string }
-  if (native.waitedSince <= generation) throw new Error(message, { cause: new Error(`the run of generation ${generation} under the lock '${path}' failed in another caller`) })
+  if (native.waitedSince <= generation)
+    throw new Error(message, {
+      cause: new Error(`the run of generation ${generation} under the lock '${path}' failed in another caller`),
+    })
 }

@@ -4,11 +4,21 @@ import { isAbsolute } from 'node:path'
 import { invalidArgument } from './errors.js'
 
 /** An options object, or an empty one where it was left out. Unknown names are refused: a misspelt option must not be silently ignored. */
-export function options<T extends object>(name: string, value: T | undefined, known: readonly (keyof T & string)[]): Partial<T> {
+export function options<T extends object>(
+  name: string,
+  value: T | undefined,
+  known: readonly (keyof T & string)[],
+): Partial<T> {
   if (value === undefined) return {}
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidArgument(name, value, 'an object of options')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalidArgument(name, value, 'an object of options')
   for (const key of Object.keys(value)) {
-    if (!(known as readonly string[]).includes(key)) throw invalidArgument(`${name}.${key}`, (value as Record<string, unknown>)[key], `one of the options ${known.join(', ')}`)
+    if (!(known as readonly string[]).includes(key))
+      throw invalidArgument(
+        `${name}.${key}`,
+        (value as Record<string, unknown>)[key],
+        `one of the options ${known.join(', ')}`,
+      )
   }
   return value
 }
@@ -25,7 +35,8 @@ export function strings(name: string, value: unknown): string[] {
 
 export function absolutePath(name: string, value: unknown): string {
   const path = string(name, value)
-  if (path === '' || path.includes('\0') || !isAbsolute(path)) throw invalidArgument(name, value, 'an absolute path without NUL')
+  if (path === '' || path.includes('\0') || !isAbsolute(path))
+    throw invalidArgument(name, value, 'an absolute path without NUL')
   return path
 }
 
@@ -40,13 +51,16 @@ export function callback(name: string, value: unknown): void {
 
 /** Milliseconds: finite, or Infinity where the caller allows it. */
 export function milliseconds(name: string, value: unknown, allow: { infinity: boolean } = { infinity: false }): number {
-  const fits = typeof value === 'number' && value >= 0 && (Number.isFinite(value) || (allow.infinity && value === Infinity))
-  if (!fits) throw invalidArgument(name, value, `a number of milliseconds, 0 or more${allow.infinity ? ', or Infinity' : ''}`)
+  const fits =
+    typeof value === 'number' && value >= 0 && (Number.isFinite(value) || (allow.infinity && value === Infinity))
+  if (!fits)
+    throw invalidArgument(name, value, `a number of milliseconds, 0 or more${allow.infinity ? ', or Infinity' : ''}`)
   return value
 }
 
 export function wholeNumber(name: string, value: unknown, least = 0): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least) throw invalidArgument(name, value, `a whole number, ${least} or more`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least)
+    throw invalidArgument(name, value, `a whole number, ${least} or more`)
   return value
 }
 

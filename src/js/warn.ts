@@ -12,7 +12,10 @@ export interface WarningFacts {
 
 /** Emits a process warning in Node, a console warning elsewhere. */
 export function warn(message: string, { type = 'WarmswapWarning', code, detail }: WarningFacts = {}): void {
-  const { process, console } = globalThis as { process?: { emitWarning?(text: string, facts: object): void }; console?: Console }
+  const { process, console } = globalThis as {
+    process?: { emitWarning?(text: string, facts: object): void }
+    console?: Console
+  }
   const facts = { type, ...(code !== undefined && { code }), ...(detail !== undefined && { detail }) }
   if (typeof process?.emitWarning === 'function') process.emitWarning(message, facts)
   // A bare vm context has neither.

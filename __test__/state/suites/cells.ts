@@ -47,7 +47,11 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     cell.write({ bytes: make() })
     const read = (): number[] => {
       const { bytes } = cell.read().value as { bytes: Uint8Array | ArrayBuffer }
-      return [...(bytes instanceof Uint8Array || bytes instanceof Float64Array ? bytes : new Uint8Array(bytes as ArrayBuffer))]
+      return [
+        ...(bytes instanceof Uint8Array || bytes instanceof Float64Array
+          ? bytes
+          : new Uint8Array(bytes as ArrayBuffer)),
+      ]
     }
     const spoil = (value: { bytes: ArrayBufferView | ArrayBuffer } | undefined): void => {
       const { bytes } = value as { bytes: Uint8Array | ArrayBuffer }
@@ -55,7 +59,12 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     }
     spoil(cell.read().value)
     expect(read()).toEqual([1, 2, 3])
-    expect(() => cell.update((value) => { spoil(value); throw new Error('no') })).toThrow('no')
+    expect(() =>
+      cell.update((value) => {
+        spoil(value)
+        throw new Error('no')
+      }),
+    ).toThrow('no')
     expect(read()).toEqual([1, 2, 3])
     expect(cell.read().version).toBe(1n)
   })
@@ -80,7 +89,11 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
 
   test('an update that throws changes nothing', () => {
     const cell = sharedCell<number>(freshKey())
-    expect(() => cell.update(() => { throw new Error('no') })).toThrow('no')
+    expect(() =>
+      cell.update(() => {
+        throw new Error('no')
+      }),
+    ).toThrow('no')
     expect(cell.read().version).toBe(0n)
   })
 
@@ -103,7 +116,10 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
     })
 
     test('rejects with ERR_TIMEOUT after its time', async () => {
-      await expect(sharedCell(freshKey()).waitForChange(0n, { timeoutMs: 5 })).rejects.toMatchObject({ code: 'ERR_TIMEOUT', retryable: true })
+      await expect(sharedCell(freshKey()).waitForChange(0n, { timeoutMs: 5 })).rejects.toMatchObject({
+        code: 'ERR_TIMEOUT',
+        retryable: true,
+      })
     })
 
     test('rejects with the reason of its signal, before and during the wait', async () => {
@@ -130,23 +146,41 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
   })
 
   describe('bad input is refused and the old value stays', () => {
-    test.each([['a function', () => 1], ['a symbol', Symbol('s')], ['a promise', Promise.resolve()], ['a function inside', { run: () => 1 }]])('%s cannot be cloned', (_, value) => {
+    test.each([
+      ['a function', () => 1],
+      ['a symbol', Symbol('s')],
+      ['a promise', Promise.resolve()],
+      ['a function inside', { run: () => 1 }],
+    ])('%s cannot be cloned', (_, value) => {
       const cell = sharedCell<unknown>(freshKey())
       cell.write('old')
-      const refused = expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining('cannot be cloned') })
+      const refused = expect.objectContaining({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining('cannot be cloned'),
+      })
       expect(() => cell.write(value)).toThrow(refused)
       expect(() => cell.compareAndSet(1n, value)).toThrow(refused)
       expect(() => cell.update(() => value)).toThrow(refused)
       expect(cell.read()).toEqual({ value: 'old', version: 1n })
     })
 
-    test(stateBackend === 'js' ? 'maxBytes is not looked at, because a clone has no size' : 'a value over maxBytes is ERR_TOO_LARGE', () => {
-      const cell = sharedCell<string>(freshKey(), { maxBytes: 100 })
-      cell.write('old')
-      if (stateBackend === 'js') return expect(cell.write('x'.repeat(100))).toBe(2n)
-      expect(() => cell.write('x'.repeat(100))).toThrow(expect.objectContaining({ code: 'ERR_TOO_LARGE', message: expect.stringMatching(/takes \d+ bytes, its limit is 100/) }))
-      expect(cell.read().value).toBe('old')
-    })
+    test(
+      stateBackend === 'js'
+        ? 'maxBytes is not looked at, because a clone has no size'
+        : 'a value over maxBytes is ERR_TOO_LARGE',
+      () => {
+        const cell = sharedCell<string>(freshKey(), { maxBytes: 100 })
+        cell.write('old')
+        if (stateBackend === 'js') return expect(cell.write('x'.repeat(100))).toBe(2n)
+        expect(() => cell.write('x'.repeat(100))).toThrow(
+          expect.objectContaining({
+            code: 'ERR_TOO_LARGE',
+            message: expect.stringMatching(/takes \d+ bytes, its limit is 100/),
+          }),
+        )
+        expect(cell.read().value).toBe('old')
+      },
+    )
 
     test.each([
       ['key', () => sharedCell(3 as never)],
@@ -157,12 +191,22 @@ export function cellSuite({ sharedCell, stateBackend }: State): void {
       ['version', () => sharedCell(freshKey()).changedSince(0 as never)],
       ['change', () => sharedCell(freshKey()).update(3 as never)],
     ])('%s', (name, call) => {
-      expect(call).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)) }))
+      expect(call).toThrow(
+        expect.objectContaining({
+          code: 'ERR_INVALID_ARGUMENT',
+          message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)),
+        }),
+      )
     })
 
     test('waitForChange rejects and never throws', async () => {
       const cell = sharedCell(freshKey())
-      const calls = [() => cell.waitForChange(0 as never), () => cell.waitForChange(0n, { timeoutMs: -1 }), () => cell.waitForChange(0n, { timeoutMs: Number.NaN }), () => cell.waitForChange(0n, { signal: {} as never })]
+      const calls = [
+        () => cell.waitForChange(0 as never),
+        () => cell.waitForChange(0n, { timeoutMs: -1 }),
+        () => cell.waitForChange(0n, { timeoutMs: Number.NaN }),
+        () => cell.waitForChange(0n, { signal: {} as never }),
+      ]
       for (const call of calls) {
         const promise = call()
         await expect(promise).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })

@@ -11,7 +11,17 @@ export async function warningsOf(work: () => unknown): Promise<string[]> {
   return emit.mock.calls.map(([message]) => String(message))
 }
 
-export function registrySuite({ defineState, defineStateAsync, dropState, hasState, listState, onStateChange, peekState, replaceState, resetState }: State): void {
+export function registrySuite({
+  defineState,
+  defineStateAsync,
+  dropState,
+  hasState,
+  listState,
+  onStateChange,
+  peekState,
+  replaceState,
+  resetState,
+}: State): void {
   afterEach(async () => {
     vi.restoreAllMocks()
     await resetState()
@@ -39,7 +49,11 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
 
     test('what throws is not stored, and the next call tries again', () => {
       const failure = new Error('no database')
-      expect(() => defineState('throws', () => { throw failure })).toThrow(failure)
+      expect(() =>
+        defineState('throws', () => {
+          throw failure
+        }),
+      ).toThrow(failure)
       expect(hasState('throws')).toBe(false)
       expect(defineState('throws', () => 1)).toBe(1)
     })
@@ -56,24 +70,37 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
 
     test('a definition from inside itself is ERR_REENTRANT and leaves nothing behind', () => {
       const inner = (): unknown => defineState('loop', inner)
-      expect(() => defineState('loop', inner)).toThrow(expect.objectContaining({ code: 'ERR_REENTRANT', message: expect.stringContaining("'loop'") }))
+      expect(() => defineState('loop', inner)).toThrow(
+        expect.objectContaining({ code: 'ERR_REENTRANT', message: expect.stringContaining("'loop'") }),
+      )
       expect(defineState('loop', () => 'fine')).toBe('fine')
     })
 
-    test.each(['at once', 'after a pause'])('an asynchronous definition that waits for itself %s is ERR_REENTRANT, not a hang', async (when) => {
-      const loop = defineStateAsync('loop-async', async () => {
-        if (when === 'after a pause') await new Promise((resolve) => setImmediate(resolve))
-        return defineStateAsync('loop-async', async () => 1)
-      })
-      await expect(loop).rejects.toMatchObject({ code: 'ERR_REENTRANT' })
-    })
+    test.each(['at once', 'after a pause'])(
+      'an asynchronous definition that waits for itself %s is ERR_REENTRANT, not a hang',
+      async (when) => {
+        const loop = defineStateAsync('loop-async', async () => {
+          if (when === 'after a pause') await new Promise((resolve) => setImmediate(resolve))
+          return defineStateAsync('loop-async', async () => 1)
+        })
+        await expect(loop).rejects.toMatchObject({ code: 'ERR_REENTRANT' })
+      },
+    )
 
     test('two asynchronous definitions that wait for each other are ERR_REENTRANT', async () => {
       const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-      const one: Promise<unknown> = defineStateAsync('one', async () => (await pause(), defineStateAsync('two', async () => 0)))
-      const two: Promise<unknown> = defineStateAsync('two', async () => (await pause(), defineStateAsync('one', async () => 0)))
+      const one: Promise<unknown> = defineStateAsync(
+        'one',
+        async () => (await pause(), defineStateAsync('two', async () => 0)),
+      )
+      const two: Promise<unknown> = defineStateAsync(
+        'two',
+        async () => (await pause(), defineStateAsync('one', async () => 0)),
+      )
       const settled = await Promise.allSettled([one, two])
-      expect(settled.filter((each) => each.status === 'rejected' && each.reason.code === 'ERR_REENTRANT').length).toBeGreaterThan(0)
+      expect(
+        settled.filter((each) => each.status === 'rejected' && each.reason.code === 'ERR_REENTRANT').length,
+      ).toBeGreaterThan(0)
     })
 
     test('a synchronous definition of what is still being made is ERR_NOT_READY', async () => {
@@ -84,14 +111,17 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
   })
 
   describe('R5: keys are opaque', () => {
-    test.each([['toString'], ['__proto__'], ['constructor'], [''], ['x'.repeat(10_240)], ['\ud800'], ['a\0b']])('%j', (key) => {
-      expect(hasState(key)).toBe(false)
-      expect(peekState(key)).toBeUndefined()
-      const value = { key }
-      expect(defineState(key, () => value)).toBe(value)
-      expect(peekState(key)).toBe(value)
-      expect(listState().map((each) => each.key)).toEqual([key])
-    })
+    test.each([['toString'], ['__proto__'], ['constructor'], [''], ['x'.repeat(10_240)], ['\ud800'], ['a\0b']])(
+      '%j',
+      (key) => {
+        expect(hasState(key)).toBe(false)
+        expect(peekState(key)).toBeUndefined()
+        const value = { key }
+        expect(defineState(key, () => value)).toBe(value)
+        expect(peekState(key)).toBe(value)
+        expect(listState().map((each) => each.key)).toEqual([key])
+      },
+    )
 
     test.each([[undefined], [null], [false], [0], [''], [Number.NaN]])('%j counts as defined', (value) => {
       const init = vi.fn(() => value)
@@ -106,7 +136,10 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
     test('disposes of the old value once, then makes the new one', () => {
       const order: string[] = []
       const define = (version: number): string =>
-        defineState('versioned', () => (order.push(`init ${version}`), `value ${version}`), { version, dispose: (old) => void order.push(`dispose ${old}`) })
+        defineState('versioned', () => (order.push(`init ${version}`), `value ${version}`), {
+          version,
+          dispose: (old) => void order.push(`dispose ${old}`),
+        })
       define(1)
       define(2)
       expect(define(2)).toBe('value 2')
@@ -133,14 +166,22 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
 
     test('the asynchronous form waits for dispose', async () => {
       const order: string[] = []
-      const options = (version: number) => ({ version, dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void order.push('disposed')) })
+      const options = (version: number) => ({
+        version,
+        dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void order.push('disposed')),
+      })
       await defineStateAsync('versioned', async () => void order.push('first'), options(1))
       await defineStateAsync('versioned', async () => void order.push('second'), options(2))
       expect(order).toEqual(['first', 'disposed', 'second'])
     })
 
     test.each([
-      ['throws', () => { throw new Error('socket is stuck') }],
+      [
+        'throws',
+        () => {
+          throw new Error('socket is stuck')
+        },
+      ],
       ['rejects', () => Promise.reject(new Error('socket is stuck'))],
     ])('a dispose that %s is told and blocks nothing', async (_, dispose) => {
       defineState('stuck', () => 1, { dispose })
@@ -151,7 +192,9 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
       expect(warnings).toEqual([expect.stringMatching(/'stuck'.*socket is stuck/s)])
     })
 
-    const fail = (): string => { throw new Error('not yet') }
+    const fail = (): string => {
+      throw new Error('not yet')
+    }
 
     test('an initialiser that fails loses nothing: the old value stays', () => {
       defineState('kept', () => 'old')
@@ -161,18 +204,24 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
       expect(defineState('kept', fail, { version: 2, migrate: (old) => `${old}, migrated` })).toBe('old, migrated')
     })
 
-    test.each(['at once', 'asynchronously'])('an old value that was disposed of %s is never handed out again, and is not disposed of twice', async (how) => {
-      const define = async (version: number, init: () => string): Promise<string> => (how === 'at once' ? defineState('closed', init, { version }) : defineStateAsync('closed', async () => init(), { version }))
-      const dispose = vi.fn()
-      defineState('closed', () => 'old', { dispose })
-      await expect(define(2, fail)).rejects.toThrow('not yet')
-      await expect(define(2, fail)).rejects.toThrow('not yet')
-      expect([hasState('closed'), peekState('closed'), listState()]).toEqual([false, undefined, []])
-      expect(dispose).toHaveBeenCalledExactlyOnceWith('old')
-      expect(await define(1, () => 'made anew')).toBe('made anew')
-      expect(await define(2, () => 'new')).toBe('new')
-      expect(dispose).toHaveBeenCalledTimes(1)
-    })
+    test.each(['at once', 'asynchronously'])(
+      'an old value that was disposed of %s is never handed out again, and is not disposed of twice',
+      async (how) => {
+        const define = async (version: number, init: () => string): Promise<string> =>
+          how === 'at once'
+            ? defineState('closed', init, { version })
+            : defineStateAsync('closed', async () => init(), { version })
+        const dispose = vi.fn()
+        defineState('closed', () => 'old', { dispose })
+        await expect(define(2, fail)).rejects.toThrow('not yet')
+        await expect(define(2, fail)).rejects.toThrow('not yet')
+        expect([hasState('closed'), peekState('closed'), listState()]).toEqual([false, undefined, []])
+        expect(dispose).toHaveBeenCalledExactlyOnceWith('old')
+        expect(await define(1, () => 'made anew')).toBe('made anew')
+        expect(await define(2, () => 'new')).toBe('new')
+        expect(dispose).toHaveBeenCalledTimes(1)
+      },
+    )
   })
 
   describe('replace, drop, reset and the listeners', () => {
@@ -191,7 +240,9 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
     })
 
     test('a listener that throws is told and blocks nothing', async () => {
-      using _subscription = onStateChange(() => { throw new Error('deaf') })
+      using _subscription = onStateChange(() => {
+        throw new Error('deaf')
+      })
       const warnings = await warningsOf(() => defineState('loud', () => 1))
       expect(warnings).toEqual([expect.stringContaining('deaf')])
       expect(peekState('loud')).toBe(1)
@@ -199,7 +250,9 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
 
     test('drop waits for dispose, says whether there was something, and lets the key be defined anew', async () => {
       let disposed = false
-      defineState('dropped', () => 1, { dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void (disposed = true)) })
+      defineState('dropped', () => 1, {
+        dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void (disposed = true)),
+      })
       expect(await dropState('dropped')).toBe(true)
       expect(disposed).toBe(true)
       expect(await dropState('dropped')).toBe(false)
@@ -219,7 +272,9 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
       defineState('replaced', () => 'old', { dispose })
       replaceState('replaced', 'new')
       expect(dispose).toHaveBeenCalledExactlyOnceWith('old')
-      expect(() => replaceState('misspelt', 1)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining("'misspelt'") }))
+      expect(() => replaceState('misspelt', 1)).toThrow(
+        expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining("'misspelt'") }),
+      )
     })
   })
 
@@ -242,23 +297,31 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
 
     test('is followed by another version, in order', async () => {
       const order: string[] = []
-      const define = (version: number): Promise<number> => defineStateAsync('ordered', async () => (order.push(`init ${version}`), later(version)), { version, dispose: (old) => void order.push(`dispose ${old}`) })
+      const define = (version: number): Promise<number> =>
+        defineStateAsync('ordered', async () => (order.push(`init ${version}`), later(version)), {
+          version,
+          dispose: (old) => void order.push(`dispose ${old}`),
+        })
       expect(await Promise.all([define(1), define(2), define(1), define(2)])).toEqual([1, 2, 1, 2])
       expect(order).toEqual(['init 1', 'dispose 1', 'init 2'])
     })
 
     test('cannot be dropped by its own initialiser', async () => {
-      await expect(defineStateAsync('self', async () => (await later(0), dropState('self')))).rejects.toMatchObject({ code: 'ERR_REENTRANT' })
+      await expect(defineStateAsync('self', async () => (await later(0), dropState('self')))).rejects.toMatchObject({
+        code: 'ERR_REENTRANT',
+      })
     })
   })
 
   describe('scopes', () => {
-    const runTestFile = (name: string | undefined): void => void Object.assign(globalThis, { [Symbol.for('warmswap/test-file@1')]: name })
+    const runTestFile = (name: string | undefined): void =>
+      void Object.assign(globalThis, { [Symbol.for('warmswap/test-file@1')]: name })
     afterEach(() => runTestFile(undefined))
 
     test("'test-file' is a value for each run of a test file, and the last one's are disposed of", () => {
       const disposed: string[] = []
-      const define = (value: string): string => defineState('scoped', () => value, { scope: 'test-file', dispose: (old) => void disposed.push(old) })
+      const define = (value: string): string =>
+        defineState('scoped', () => value, { scope: 'test-file', dispose: (old) => void disposed.push(old) })
       runTestFile('one')
       expect([define('first'), define('again'), peekState('scoped')]).toEqual(['first', 'first', 'first'])
       runTestFile('two')
@@ -273,7 +336,8 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
 
     test('each is a namespace of its own, and the narrowest is seen first', async () => {
       runTestFile('one')
-      for (const scope of ['isolate', 'realm', 'test-file'] as const) expect(defineState('thrice', () => scope, { scope })).toBe(scope)
+      for (const scope of ['isolate', 'realm', 'test-file'] as const)
+        expect(defineState('thrice', () => scope, { scope })).toBe(scope)
       for (const scope of ['test-file', 'realm', 'isolate']) {
         expect(peekState('thrice')).toBe(scope)
         await dropState('thrice')
@@ -294,12 +358,21 @@ export function registrySuite({ defineState, defineStateAsync, dropState, hasSta
       ['listener', () => onStateChange(3 as never)],
       ['key', () => peekState(undefined as never)],
     ])('%s', (name, call) => {
-      expect(call).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)) }))
+      expect(call).toThrow(
+        expect.objectContaining({
+          code: 'ERR_INVALID_ARGUMENT',
+          message: expect.stringMatching(new RegExp(`^${name.replace('.', '\\.')} is `)),
+        }),
+      )
       expect(hasState('bad')).toBe(false)
     })
 
     test('asynchronous functions reject and never throw', async () => {
-      for (const call of [() => defineStateAsync(3 as never, async () => 1), () => dropState(3 as never), () => resetState({ prefix: 3 as never })]) {
+      for (const call of [
+        () => defineStateAsync(3 as never, async () => 1),
+        () => dropState(3 as never),
+        () => resetState({ prefix: 3 as never }),
+      ]) {
         const promise = call()
         await expect(promise).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
       }

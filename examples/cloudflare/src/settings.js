@@ -3,4 +3,8 @@ import { field } from 'forms'
 import { heading, instance } from 'ui-kit'
 import { context } from './context.js'
 
-export const render = () => ({ text: heading(`settings ${field('name')}`), user: context.getStore()?.user, pageInstance: instance })
+export const render = () => ({
+  text: heading(`settings ${field('name')}`),
+  user: context.getStore()?.user,
+  pageInstance: instance,
+})

@@ -16,13 +16,21 @@ import { ServerProcess } from './server-process.js'
 import { printTable } from './table.js'
 import { makeTrouble } from './trouble.js'
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '30' }, serve: { type: 'boolean', default: false }, port: { type: 'string', default: '5173' } } })
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '30' },
+    serve: { type: 'boolean', default: false },
+    port: { type: 'string', default: '5173' },
+  },
+})
 const work = fileURLToPath(new URL('../../../.cache/demo', import.meta.url))
 /** Today's lock is stale after 30 minutes; after this time the demo does what users do and deletes it by hand. */
 const PATIENCE_MS = 8_000
 
 async function orphanLock(way, app) {
-  const holder = spawn(process.execPath, [fileURLToPath(new URL('./hold-lock.js', import.meta.url)), way, app], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const holder = spawn(process.execPath, [fileURLToPath(new URL('./hold-lock.js', import.meta.url)), way, app], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   await once(holder.stdout, 'data')
   holder.kill('SIGKILL')
   await once(holder, 'close')
@@ -46,13 +54,22 @@ async function runWay(way, { snapshot, seconds }) {
   await load.stop()
   progress.stop()
   await server.kill('SIGTERM')
-  return { ...load.counts, ...trouble.happened, served: server.published, wanted: trouble.revision, lockSeconds: waitedMs / 1000, restoreSeconds: restored.ms / 1000, litter: await litter(way, app) }
+  return {
+    ...load.counts,
+    ...trouble.happened,
+    served: server.published,
+    wanted: trouble.revision,
+    lockSeconds: waitedMs / 1000,
+    restoreSeconds: restored.ms / 1000,
+    litter: await litter(way, app),
+  }
 }
 
 /** Waits for the last edit to be served; today's way may never get there, so not for ever. */
 async function servesRevision(server, revision) {
   const patience = AbortSignal.timeout(10_000)
-  while (server.published < revision && !patience.aborted) await once(server, 'published', { signal: patience }).catch(() => {})
+  while (server.published < revision && !patience.aborted)
+    await once(server, 'published', { signal: patience }).catch(() => {})
 }
 
 /** Generations that are left over once everybody has gone: all but the current one and the one kept behind it. */
@@ -83,7 +100,9 @@ async function serve() {
   const app = await freshApp(work, 'serve')
   const server = new ServerProcess({ way: 'warmswap', app, snapshot: snapshots.warmswap, port: Number(values.port) })
   const { port } = await server.next('ready')
-  console.log(`warmswap demo: http://127.0.0.1:${port}/ shows which generation answers.\nEdit ${join(app, 'src')} and watch. Ctrl-C ends it.`)
+  console.log(
+    `warmswap demo: http://127.0.0.1:${port}/ shows which generation answers.\nEdit ${join(app, 'src')} and watch. Ctrl-C ends it.`,
+  )
   for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => server.child.kill('SIGTERM'))
   await server.ended
 }
@@ -91,7 +110,9 @@ async function serve() {
 async function compare() {
   const seconds = Number(values.seconds)
   const { snapshots, files } = await prepareSnapshots(work)
-  console.log(`A dev server, its second process on the same directory, 6 clients, ${seconds} s each way.\nDependencies: ${files} real files, restored from a snapshot that the first run made.\n`)
+  console.log(
+    `A dev server, its second process on the same directory, 6 clients, ${seconds} s each way.\nDependencies: ${files} real files, restored from a snapshot that the first run made.\n`,
+  )
   const ours = await runWay('warmswap', { snapshot: snapshots.warmswap, seconds })
   const today = await runWay('today', { snapshot: snapshots.today, seconds })
   printTable({ today, warmswap: ours }, PATIENCE_MS)

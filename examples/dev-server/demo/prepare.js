@@ -18,7 +18,10 @@ export async function prepareSnapshots(work) {
   if (!existsSync(join(install, 'node_modules'))) {
     await mkdir(install, { recursive: true })
     for (const name of ['package.json', 'package-lock.json']) await cp(join(source, name), join(install, name))
-    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: install, stdio: 'inherit' })
+    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+      cwd: install,
+      stdio: 'inherit',
+    })
   }
   const modules = join(install, 'node_modules')
   if (!existsSync(snapshots.warmswap)) {
@@ -26,7 +29,9 @@ export async function prepareSnapshots(work) {
     await rename(`${snapshots.warmswap}.part`, snapshots.warmswap)
   }
   if (!existsSync(snapshots.today)) execFileSync('tar', ['-czf', snapshots.today, '-C', modules, '.'])
-  const files = (await readdir(modules, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).length
+  const files = (await readdir(modules, { recursive: true, withFileTypes: true })).filter((entry) =>
+    entry.isFile(),
+  ).length
   return { snapshots, files }
 }
 

@@ -14,7 +14,11 @@ export class ServerProcess extends EventEmitter {
 
   constructor({ way, app, snapshot, port = 0 }) {
     super()
-    this.child = spawn(process.execPath, [serverFile, '--way', way, '--app', app, '--snapshot', snapshot, '--port', String(port)], { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(
+      process.execPath,
+      [serverFile, '--way', way, '--app', app, '--snapshot', snapshot, '--port', String(port)],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr = (this.stderr + text).slice(-4000)))
     createInterface({ input: this.child.stdout }).on('line', (line) => {
       const event = JSON.parse(line)

@@ -21,7 +21,12 @@ export function printTable({ today, warmswap }, patienceMs) {
   console.log('─'.repeat(70))
   for (const [label, one, other] of cells) console.log(`${label.padEnd(38)}${one.padStart(16)}${other.padStart(16)}`)
   console.log('─'.repeat(70))
-  console.log(`today: rm -rf and rebuild in place, a mkdir lock polled each 250 ms and deleted by hand after ${patienceMs / 1000} s\n(else stale after 30 min), tar -xzf.`)
-  if (today.examples.size > 0) console.log(`What today's requests failed with, for example:\n${[...today.examples].map((text) => `  ${text}`).join('\n')}`)
+  console.log(
+    `today: rm -rf and rebuild in place, a mkdir lock polled each 250 ms and deleted by hand after ${patienceMs / 1000} s\n(else stale after 30 min), tar -xzf.`,
+  )
+  if (today.examples.size > 0)
+    console.log(
+      `What today's requests failed with, for example:\n${[...today.examples].map((text) => `  ${text}`).join('\n')}`,
+    )
   console.log('')
 }

@@ -95,7 +95,11 @@ export async function createWay({ app, snapshot, log }) {
     /** Any number of reboots at once is one reboot. */
     reboot: () => (rebooting ??= inTurn(restartWorker).finally(() => (rebooting = undefined))),
     ask: (path) => current.worker.ask(path),
-    status: async () => ({ way: 'warmswap', generation: current.generation, generations: (await store.list()).map(({ number }) => number) }),
+    status: async () => ({
+      way: 'warmswap',
+      generation: current.generation,
+      generations: (await store.list()).map(({ number }) => number),
+    }),
     close: async () => {
       const last = current
       current = undefined

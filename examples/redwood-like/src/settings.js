@@ -3,4 +3,8 @@ import { field } from 'forms'
 import { heading, instance } from 'ui-kit'
 import { requestInfo } from './request-info.js'
 
-export const render = () => ({ text: heading(`settings ${field('name')}`), user: requestInfo.getStore()?.user, pageInstance: instance })
+export const render = () => ({
+  text: heading(`settings ${field('name')}`),
+  user: requestInfo.getStore()?.user,
+  pageInstance: instance,
+})

@@ -9,7 +9,12 @@ export async function createWay({ endpoint, prefix }) {
   const tickets = new WeakMap()
   return {
     async restore(sandbox) {
-      const { outcome, ticket } = await cache.restore({ key: 'site', into: sandbox.denoDir, deadlineMs: 5_000, idleMs: 1_000 })
+      const { outcome, ticket } = await cache.restore({
+        key: 'site',
+        into: sandbox.denoDir,
+        deadlineMs: 5_000,
+        idleMs: 1_000,
+      })
       tickets.set(sandbox, ticket)
       return outcome
     },

@@ -7,7 +7,11 @@ import { esbuildOptions, resources } from '../project.js'
 export async function createWay(project, { afterBuild }) {
   const out = join(project.root, '.sst/artifacts/api-dev')
   // One esbuild context for each function, with its output directory fixed, writing straight into it.
-  const context = await esbuild.context({ ...esbuildOptions(project), outdir: out, plugins: [{ name: 'after-build', setup: (build) => build.onEnd(afterBuild) }] })
+  const context = await esbuild.context({
+    ...esbuildOptions(project),
+    outdir: out,
+    plugins: [{ name: 'after-build', setup: (build) => build.onEnd(afterBuild) }],
+  })
   let built = false
 
   return {

@@ -52,12 +52,17 @@ export interface BundleStore extends AsyncDisposable {
    * Pin a generation made from `fingerprint`, building it first only if there is none or it does not verify.
    * Single flight over all threads and processes; a killed builder is replaced by one waiter.
    */
-  ensure(build: (stage: Stage, context: { signal: AbortSignal }) => Promise<void>, options: { fingerprint: string; signal?: AbortSignal; timeoutMs?: number }): Promise<Pin>
+  ensure(
+    build: (stage: Stage, context: { signal: AbortSignal }) => Promise<void>,
+    options: { fingerprint: string; signal?: AbortSignal; timeoutMs?: number },
+  ): Promise<Pin>
   rollback(generation: number, options?: WriteOptions): Promise<Generation>
   /** publish() and rollback() collect by themselves in the background; this waits for it. */
   collect(options?: WriteOptions): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }>
   list(): Promise<Generation[]>
-  verify(generation?: number): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }>
+  verify(
+    generation?: number,
+  ): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }>
   /** Coalesced; never misses the last publish. Does not keep the process alive. */
   watch(listener: (generation: Generation) => void): Disposable
   close(): Promise<void>
@@ -93,7 +98,15 @@ export interface Stage extends AsyncDisposable {
    * @default 'clone'
    */
   adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>
-  publish(options?: WriteOptions & { require?: string[]; ifChanged?: boolean; expect?: number; fingerprint?: string; meta?: unknown }): Promise<Generation & { readonly changed: boolean }>
+  publish(
+    options?: WriteOptions & {
+      require?: string[]
+      ifChanged?: boolean
+      expect?: number
+      fingerprint?: string
+      meta?: unknown
+    },
+  ): Promise<Generation & { readonly changed: boolean }>
   /** Dispose means discard; after publish() it does nothing. */
   discard(): Promise<void>
 }

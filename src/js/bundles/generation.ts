@@ -52,7 +52,16 @@ export class StoredGeneration implements Generation {
   /** All fields, for logs and messages. */
   toJSON(): Generation {
     const { number, path, digest, publishedAt, files, bytes, fingerprint, meta } = this
-    return { number, path, digest, publishedAt, files, bytes, ...(fingerprint === undefined ? {} : { fingerprint }), ...(meta === undefined ? {} : { meta }) }
+    return {
+      number,
+      path,
+      digest,
+      publishedAt,
+      files,
+      bytes,
+      ...(fingerprint === undefined ? {} : { fingerprint }),
+      ...(meta === undefined ? {} : { meta }),
+    }
   }
 }
 
@@ -62,7 +71,6 @@ Object.defineProperty(StoredGeneration.prototype, 'fingerprint', {
     return this.facts().fingerprint
   },
 })
-
 
 /** When the stage of a generation was made, and its fence. */
 export function buildFacts(generation: Generation): { startedAt: number | undefined; fence: number | undefined } {

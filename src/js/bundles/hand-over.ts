@@ -37,7 +37,12 @@ interface Channel {
 
 function channelTo(child: ChildProcess | Worker): Channel {
   if ('postMessage' in child) return portChannel(child)
-  if (child.send === undefined) throw invalidArgument('child', child, "a worker, or a child process with an IPC channel (fork(), or spawn() with 'ipc' in stdio)")
+  if (child.send === undefined)
+    throw invalidArgument(
+      'child',
+      child,
+      "a worker, or a child process with an IPC channel (fork(), or spawn() with 'ipc' in stdio)",
+    )
   // With a callback a closed channel is no 'error' event: the child's exit is told below.
   return { send: (message) => void child.send(message, () => {}), listen: (listener) => listening(child, listener) }
 }
@@ -52,34 +57,62 @@ function listening(emitter: Worker | ChildProcess | NodeJS.Process, listener: (m
   return () => void target.off('message', listener)
 }
 
-const is = <Kind extends Message['warmswap']>(message: unknown, kind: Kind): message is Extract<Message, { warmswap: Kind }> =>
+const is = <Kind extends Message['warmswap']>(
+  message: unknown,
+  kind: Kind,
+): message is Extract<Message, { warmswap: Kind }> =>
   typeof message === 'object' && message !== null && (message as { warmswap?: unknown }).warmswap === kind
 
 /** An exit that was told before anybody listened. */
-const hasEnded = (child: ChildProcess | Worker): boolean => ('postMessage' in child ? child.threadId < 0 : child.exitCode !== null || child.signalCode !== null)
+const hasEnded = (child: ChildProcess | Worker): boolean =>
+  'postMessage' in child ? child.threadId < 0 : child.exitCode !== null || child.signalCode !== null
 
 /** Gives a child process the generation: it pins it and says so before this resolves; then the parent may release. */
-export async function handOver(child: ChildProcess | Worker, pin: Pin, options?: { timeoutMs?: number }): Promise<void> {
+export async function handOver(
+  child: ChildProcess | Worker,
+  pin: Pin,
+  options?: { timeoutMs?: number },
+): Promise<void> {
   if (!(pin instanceof HeldPin)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
   check.milliseconds('options.timeoutMs', timeoutMs)
   const channel = channelTo(child)
   const { number } = pin.generation
   const id = randomUUID()
-  const offer = (): void => channel.send({ warmswap: 'offer', id, root: pin.root, ...(pin.store === null ? {} : { store: pin.store }), generation: number })
+  const offer = (): void =>
+    channel.send({
+      warmswap: 'offer',
+      id,
+      root: pin.root,
+      ...(pin.store === null ? {} : { store: pin.store }),
+      generation: number,
+    })
   const ending = new AbortController()
   try {
     await new Promise<void>((resolve, reject) => {
       const stop = channel.listen((message) => {
         if (is(message, 'ask')) offer()
         if (is(message, 'taken') && message.id === id) resolve()
-        if (is(message, 'refused') && message.id === id) reject(new WarmswapError('ERR_GENERATION_GONE', `the child could not pin generation ${number}: ${message.reason}`))
+        if (is(message, 'refused') && message.id === id)
+          reject(
+            new WarmswapError('ERR_GENERATION_GONE', `the child could not pin generation ${number}: ${message.reason}`),
+          )
       })
-      const ended = (): void => reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took generation ${number} over`))
+      const ended = (): void =>
+        reject(new WarmswapError('ERR_WORKER_EXITED', `the child ended before it took generation ${number} over`))
       const emitter = child as NodeJS.EventEmitter
       emitter.once('exit', ended)
       if (hasEnded(child)) ended()
-      const timer = setTimeout(() => reject(new WarmswapError('ERR_TIMEOUT', `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`)), timerMs(timeoutMs))
+      const timer = setTimeout(
+        () =>
+          reject(
+            new WarmswapError(
+              'ERR_TIMEOUT',
+              `the child did not take generation ${number} over within ${timeoutMs} ms; it has to call takeOver()`,
+            ),
+          ),
+        timerMs(timeoutMs),
+      )
       ending.signal.addEventListener('abort', () => {
         stop()
         emitter.off('exit', ended)
@@ -100,7 +133,11 @@ export async function takeOver(options?: { timeoutMs?: number }): Promise<Pin> {
   const offer = await offered(channel, timeoutMs)
   try {
     const store = await openBundles(offer.root)
-    if (offer.store !== undefined && idOf(store) !== offer.store) throw new WarmswapError('ERR_GENERATION_GONE', `'${offer.root}' is not the store of the offered generation: it was replaced in the meantime`)
+    if (offer.store !== undefined && idOf(store) !== offer.store)
+      throw new WarmswapError(
+        'ERR_GENERATION_GONE',
+        `'${offer.root}' is not the store of the offered generation: it was replaced in the meantime`,
+      )
     const pin = store.pin({ generation: offer.generation })
     channel.send({ warmswap: 'taken', id: offer.id })
     return pin
@@ -119,8 +156,16 @@ async function offered(channel: ParentChannel, timeoutMs: number): Promise<Offer
         answered.add(message.id)
         resolve(message)
       })
-      const forget = channel.ends(() => reject(new WarmswapError('ERR_CLOSED', 'the parent went before it handed a generation over')))
-      const late = (): void => reject(new WarmswapError('ERR_TIMEOUT', `the parent handed no generation over within ${timeoutMs} ms; it has to call handOver()`))
+      const forget = channel.ends(() =>
+        reject(new WarmswapError('ERR_CLOSED', 'the parent went before it handed a generation over')),
+      )
+      const late = (): void =>
+        reject(
+          new WarmswapError(
+            'ERR_TIMEOUT',
+            `the parent handed no generation over within ${timeoutMs} ms; it has to call handOver()`,
+          ),
+        )
       const timer = timeoutMs === Infinity ? undefined : setTimeout(late, timerMs(timeoutMs))
       ending.signal.addEventListener('abort', () => {
         stop()
@@ -140,8 +185,16 @@ interface ParentChannel extends Channel {
 }
 
 function channelToParent(): ParentChannel {
-  if (!isMainThread && parentPort !== null) return { ...portChannel(parentPort), ends: (listener) => once(parentPort as unknown as NodeJS.EventEmitter, 'close', listener) }
-  if (process.send === undefined) throw new WarmswapError('ERR_UNSUPPORTED', 'takeOver() needs a parent: call it in a worker thread, or in a child process with an IPC channel')
+  if (!isMainThread && parentPort !== null)
+    return {
+      ...portChannel(parentPort),
+      ends: (listener) => once(parentPort as unknown as NodeJS.EventEmitter, 'close', listener),
+    }
+  if (process.send === undefined)
+    throw new WarmswapError(
+      'ERR_UNSUPPORTED',
+      'takeOver() needs a parent: call it in a worker thread, or in a child process with an IPC channel',
+    )
   return {
     // With a callback a closed channel is no 'error' event: that the parent is gone is told by 'disconnect'.
     send: (message) => void process.send?.(message, undefined, undefined, () => {}),

@@ -12,7 +12,23 @@ export function bundleIgnores(root: string): string[] {
   const path = escaped(check.absolutePath('root', root).split(sep).join('/'))
   // Each folder itself too: @parcel/watcher keeps a kernel watch on what only a pattern excludes, and cannot give it back
   // once a stage was renamed.
-  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'set-aside'].flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`]).concat(['*.lock', '*.tmp', 'fence', 'boot', 'config.json', 'FORMAT', 'made.json', 'current', 'current/**', 'view', 'view/**'].map((name) => `${path}/${name}`))
+  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'set-aside']
+    .flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`])
+    .concat(
+      [
+        '*.lock',
+        '*.tmp',
+        'fence',
+        'boot',
+        'config.json',
+        'FORMAT',
+        'made.json',
+        'current',
+        'current/**',
+        'view',
+        'view/**',
+      ].map((name) => `${path}/${name}`),
+    )
 }
 
 /** A project may lie in `/home/me/[id]/app (copy)`. */

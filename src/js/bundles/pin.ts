@@ -10,7 +10,10 @@ import type { Generation, Pin } from './contract.js'
 
 /** A pin that was dropped without release() holds its generation until the thread ends: say so, and never act in a finalizer. */
 const dropped = new FinalizationRegistry<string>((path) => {
-  process.emitWarning(`a pin on '${path}' was dropped without release(): the generation stays until this thread ends`, { type: 'WarmswapWarning', code: 'WARMSWAP_PIN_DROPPED' })
+  process.emitWarning(`a pin on '${path}' was dropped without release(): the generation stays until this thread ends`, {
+    type: 'WarmswapWarning',
+    code: 'WARMSWAP_PIN_DROPPED',
+  })
 })
 
 /** A pin for a share that the native side has counted. */
@@ -53,7 +56,8 @@ export class HeldPin implements Pin {
   resolve(relative: string): string {
     check.string('relative', relative)
     const path = resolvePath(this.path, relative)
-    if (relative.includes('\0') || (path !== this.path && !path.startsWith(this.path + sep))) throw invalidArgument('relative', relative, 'a relative path that stays inside the generation')
+    if (relative.includes('\0') || (path !== this.path && !path.startsWith(this.path + sep)))
+      throw invalidArgument('relative', relative, 'a relative path that stays inside the generation')
     return path
   }
 

@@ -9,7 +9,10 @@ import { DEFAULT_TIMEOUT_MS } from './wait.js'
 /** Warns about each directory that the link replaced since the last call: only its owner removes it. */
 export function reportSetAside(bundles: NativeBundles): void {
   for (const path of bundles.setAside()) {
-    process.emitWarning(`the link of a store replaced a directory with files. It is kept at '${path}': remove it when you no longer need it ('npx warmswap doctor' lists such directories)`, { type: 'WarmswapWarning', code: 'WARMSWAP_SET_ASIDE' })
+    process.emitWarning(
+      `the link of a store replaced a directory with files. It is kept at '${path}': remove it when you no longer need it ('npx warmswap doctor' lists such directories)`,
+      { type: 'WarmswapWarning', code: 'WARMSWAP_SET_ASIDE' },
+    )
   }
 }
 

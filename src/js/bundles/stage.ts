@@ -31,8 +31,11 @@ export class OpenStage implements Stage {
 
   async write(relative: string, data: string | Uint8Array, options?: { mode?: number }): Promise<void> {
     const { mode = 0o644 } = check.options('options', options, ['mode'])
-    if (check.wholeNumber('options.mode', mode) > 0o777) throw invalidArgument('options.mode', mode, 'permission bits, 0 to 0o777')
-    unwrap(await this.#native.write([{ path: check.string('relative', relative), contents: bytesOf('data', data), mode }]))
+    if (check.wholeNumber('options.mode', mode) > 0o777)
+      throw invalidArgument('options.mode', mode, 'permission bits, 0 to 0o777')
+    unwrap(
+      await this.#native.write([{ path: check.string('relative', relative), contents: bytesOf('data', data), mode }]),
+    )
   }
 
   async writeAll(files: Iterable<{ path: string; contents: Uint8Array }>, base: string): Promise<void> {
@@ -43,7 +46,8 @@ export class OpenStage implements Stage {
       mode: 0o644,
     }))
     const outsider = list.find(({ path }) => path === '' || path === '..' || path.startsWith('../'))
-    if (outsider !== undefined) throw invalidArgument('files[].path', resolvePath(root, outsider.path), `a path below base '${root}'`)
+    if (outsider !== undefined)
+      throw invalidArgument('files[].path', resolvePath(root, outsider.path), `a path below base '${root}'`)
     unwrap(await this.#native.write(list))
   }
 
@@ -52,22 +56,39 @@ export class OpenStage implements Stage {
   }
 
   async adopt(directory: string, how: 'clone' | 'copy' | 'move' = 'clone'): Promise<void> {
-    unwrap(await this.#native.adopt(check.absolutePath('directory', directory), check.oneOf('how', how, ['clone', 'copy', 'move'])))
+    unwrap(
+      await this.#native.adopt(
+        check.absolutePath('directory', directory),
+        check.oneOf('how', how, ['clone', 'copy', 'move']),
+      ),
+    )
   }
 
   async publish(options?: PublishOptions): Promise<Generation & { readonly changed: boolean }> {
     const facts = await this.#commit(options, { pin: false })
-    return Object.assign(new StoredGeneration(this.#bundles, this.#root, facts.number, facts), { changed: facts.changed === true })
+    return Object.assign(new StoredGeneration(this.#bundles, this.#root, facts.number, facts), {
+      changed: facts.changed === true,
+    })
   }
 
   /** Publishes, and pins the result before anybody can collect it. Not part of the contract. */
   async publishAndPin(options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> {
     const facts = await this.#commit(options, { pin: true })
-    return { pin: new HeldPin(this.#bundles, this.#root, new StoredGeneration(this.#bundles, this.#root, facts.number, facts)), changed: facts.changed === true }
+    return {
+      pin: new HeldPin(this.#bundles, this.#root, new StoredGeneration(this.#bundles, this.#root, facts.number, facts)),
+      changed: facts.changed === true,
+    }
   }
 
   async #commit(options: PublishOptions | undefined, { pin }: { pin: boolean }): Promise<NativeGeneration> {
-    const { require = [], ifChanged = false, expect, fingerprint, meta, ...wait } = check.options('options', options, PUBLISH_OPTIONS)
+    const {
+      require = [],
+      ifChanged = false,
+      expect,
+      fingerprint,
+      meta,
+      ...wait
+    } = check.options('options', options, PUBLISH_OPTIONS)
     if (!Array.isArray(require)) throw invalidArgument('options.require', require, 'an array of relative paths')
     const { timeoutMs, signal } = waiting(wait)
     const asked = {

@@ -17,7 +17,14 @@ import { PointerWatch } from './watch.js'
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
-  const { durability = 'process', keep, graceMs, link, adopt = false, ...wait } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt', 'signal', 'timeoutMs'])
+  const {
+    durability = 'process',
+    keep,
+    graceMs,
+    link,
+    adopt = false,
+    ...wait
+  } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt', 'signal', 'timeoutMs'])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
@@ -37,7 +44,8 @@ function outside(root: string, link: string): string {
     const way = relativePath(folder, path)
     return !isAbsolute(way) && way !== '..' && !way.startsWith(`..${sep}`)
   }
-  if (holds(root, link) || holds(link, root)) throw invalidArgument('options.link', link, `a path outside of root '${root}' that does not hold root either`)
+  if (holds(root, link) || holds(link, root))
+    throw invalidArgument('options.link', link, `a path outside of root '${root}' that does not hold root either`)
   return resolvePath(link)
 }
 
@@ -74,7 +82,11 @@ export class Store implements BundleStore {
   }
 
   async stage(options?: WriteOptions & { from?: 'empty' | 'current'; fenced?: boolean }): Promise<Stage> {
-    const { from = 'empty', fenced = false, ...wait } = check.options('options', options, ['from', 'fenced', 'signal', 'timeoutMs'])
+    const {
+      from = 'empty',
+      fenced = false,
+      ...wait
+    } = check.options('options', options, ['from', 'fenced', 'signal', 'timeoutMs'])
     const fromCurrent = check.oneOf('options.from', from, ['empty', 'current']) === 'current'
     check.boolean('options.fenced', fenced)
     return await this.#stage(fromCurrent, fenced, waiting(wait))
@@ -82,7 +94,11 @@ export class Store implements BundleStore {
 
   async #stage(fromCurrent: boolean, fenced: boolean, { timeoutMs, signal }: WaitOptions): Promise<OpenStage> {
     const bundles = this.open()
-    return new OpenStage(bundles, this.root, await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)))
+    return new OpenStage(
+      bundles,
+      this.root,
+      await abortable(signal, (token) => bundles.stage(fromCurrent, fenced, timeoutMs, token)),
+    )
   }
 
   async ensure(
@@ -107,7 +123,9 @@ export class Store implements BundleStore {
   async #made(fingerprint: string): Promise<Pin | null> {
     const current = unwrap(this.open().current())
     const made = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
-    made.sort((one, other) => Number(other.number === current) - Number(one.number === current) || other.number - one.number)
+    made.sort(
+      (one, other) => Number(other.number === current) - Number(one.number === current) || other.number - one.number,
+    )
     for (const { number } of made) {
       const pin = this.#tryPin(number)
       if (pin === null) continue
@@ -121,7 +139,8 @@ export class Store implements BundleStore {
     try {
       return this.pin({ generation: number })
     } catch (error) {
-      if (isWarmswapError(error) && (error.code === 'ERR_GENERATION_GONE' || error.code === 'ERR_GENERATION_CORRUPT')) return null
+      if (isWarmswapError(error) && (error.code === 'ERR_GENERATION_GONE' || error.code === 'ERR_GENERATION_CORRUPT'))
+        return null
       throw error
     }
   }
@@ -136,7 +155,11 @@ export class Store implements BundleStore {
     }
   }
 
-  async #make(build: (stage: Stage, context: { signal: AbortSignal }) => Promise<void>, fingerprint: string, signal: AbortSignal | undefined): Promise<Pin> {
+  async #make(
+    build: (stage: Stage, context: { signal: AbortSignal }) => Promise<void>,
+    fingerprint: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Pin> {
     const context = { signal: signal ?? new AbortController().signal }
     const stage = await this.#stage(false, false, { timeoutMs: DEFAULT_TIMEOUT_MS, signal })
     try {
@@ -157,17 +180,23 @@ export class Store implements BundleStore {
     return new StoredGeneration(bundles, this.root, generation, facts)
   }
 
-  async collect(options?: WriteOptions): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
+  async collect(
+    options?: WriteOptions,
+  ): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
     const { timeoutMs, signal } = waiting(check.options('options', options, ['signal', 'timeoutMs']))
     const bundles = this.open()
     return await abortable(signal, (token) => bundles.collect(timeoutMs, token))
   }
 
   async list(): Promise<Generation[]> {
-    return unwrap(await this.open().list()).map((facts) => new StoredGeneration(this.#native, this.root, facts.number, facts))
+    return unwrap(await this.open().list()).map(
+      (facts) => new StoredGeneration(this.#native, this.root, facts.number, facts),
+    )
   }
 
-  async verify(generation?: number): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }> {
+  async verify(
+    generation?: number,
+  ): Promise<{ ok: boolean; problems: { path: string; problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra' }[] }> {
     if (generation !== undefined) check.wholeNumber('generation', generation, 1)
     const problems = unwrap(await this.open().verify(generation))
     return { ok: problems.length === 0, problems }
@@ -176,7 +205,12 @@ export class Store implements BundleStore {
   watch(listener: (generation: Generation) => void): Disposable {
     check.callback('listener', listener)
     this.open()
-    const watch = new PointerWatch(this.root, () => this.current(), listener, () => this.#watches.delete(watch))
+    const watch = new PointerWatch(
+      this.root,
+      () => this.current(),
+      listener,
+      () => this.#watches.delete(watch),
+    )
     this.#watches.add(watch)
     return watch
   }
@@ -200,7 +234,10 @@ export class Store implements BundleStore {
 }
 
 /** The lock that one builder holds over all threads and processes; the kernel frees it when its process dies. */
-export async function acquireBuildLock(store: BundleStore, wait: { timeoutMs: number; signal?: AbortSignal | undefined }): Promise<NativeBuildLock> {
+export async function acquireBuildLock(
+  store: BundleStore,
+  wait: { timeoutMs: number; signal?: AbortSignal | undefined },
+): Promise<NativeBuildLock> {
   const bundles = ours(store).open()
   return await abortable(wait.signal, (token) => bundles.buildLock(wait.timeoutMs, token))
 }

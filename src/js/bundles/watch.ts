@@ -16,7 +16,12 @@ export class PointerWatch implements Disposable {
   readonly #watcher: ReturnType<typeof watchDirectory> | undefined
   #seen: number
 
-  constructor(root: string, current: () => Generation | null, listener: (generation: Generation) => void, stopped: () => void) {
+  constructor(
+    root: string,
+    current: () => Generation | null,
+    listener: (generation: Generation) => void,
+    stopped: () => void,
+  ) {
     this.#current = current
     this.#listener = guarded('a listener of watch()', listener)
     this.#stopped = stopped

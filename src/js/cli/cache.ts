@@ -31,17 +31,41 @@ Exit codes: 0 done or unchanged, 1 failed, 2 wrong arguments, 3 nothing there or
 128 + n ended by signal n, and nothing was changed`
 
 const EXIT: Record<string, number> = {
-  restored: 0, uploaded: 0, unchanged: 0, pruned: 0, found: 0, probed: 0,
-  miss: 3, disabled: 3,
-  timeout: 4, unavailable: 4, aborted: 4,
-  corrupt: 5, refused: 5, incompatible: 5,
-  empty: 6, shrunk: 6, unstable: 6, superseded: 6, 'target-not-empty': 6, busy: 6,
+  restored: 0,
+  uploaded: 0,
+  unchanged: 0,
+  pruned: 0,
+  found: 0,
+  probed: 0,
+  miss: 3,
+  disabled: 3,
+  timeout: 4,
+  unavailable: 4,
+  aborted: 4,
+  corrupt: 5,
+  refused: 5,
+  incompatible: 5,
+  empty: 6,
+  shrunk: 6,
+  unstable: 6,
+  superseded: 6,
+  'target-not-empty': 6,
+  busy: 6,
 }
 
 const OPTIONS = {
-  store: { type: 'string' }, key: { type: 'string' }, mode: { type: 'string' }, preset: { type: 'string' }, exclude: { type: 'string', multiple: true },
-  'allow-shrink': { type: 'boolean' }, 'quiet-ms': { type: 'string' }, keep: { type: 'string' }, 'deadline-ms': { type: 'string' },
-  'read-only': { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean' },
+  store: { type: 'string' },
+  key: { type: 'string' },
+  mode: { type: 'string' },
+  preset: { type: 'string' },
+  exclude: { type: 'string', multiple: true },
+  'allow-shrink': { type: 'boolean' },
+  'quiet-ms': { type: 'string' },
+  keep: { type: 'string' },
+  'deadline-ms': { type: 'string' },
+  'read-only': { type: 'boolean' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
 } as const
 
 export async function cache(args: string[]): Promise<number> {
@@ -52,11 +76,15 @@ export async function cache(args: string[]): Promise<number> {
     return values.help ? 0 : 2
   }
   const superfluous = command === 'save' || command === 'snapshot' || command === 'restore' ? more[0] : directory
-  if (superfluous !== undefined) throw invalidArgument('the argument after the command', superfluous, "what 'warmswap cache --help' shows")
+  if (superfluous !== undefined)
+    throw invalidArgument('the argument after the command', superfluous, "what 'warmswap cache --help' shows")
   const store = values.store ?? process.env.WARMSWAP_STORE
   if (store === undefined) throw invalidArgument('--store', undefined, 'the URL of a store, here or in WARMSWAP_STORE')
   const hmacKey = process.env.WARMSWAP_HMAC_KEY
-  await using opened = openCache(store, { readOnly: values['read-only'] ?? false, ...(hmacKey === undefined ? {} : { hmacKey }) })
+  await using opened = openCache(store, {
+    readOnly: values['read-only'] ?? false,
+    ...(hmacKey === undefined ? {} : { hmacKey }),
+  })
   const ending = endingSignals()
   const result = await run(opened, command, directory, values, ending.signal).catch(outcomeOf)
   if (values.json) console.log(JSON.stringify(result))
@@ -69,7 +97,10 @@ export async function cache(args: string[]): Promise<number> {
 function endingSignals(): { signal: AbortSignal; readonly code: number | undefined } {
   const controller = new AbortController()
   let code: number | undefined
-  for (const [name, number] of [['SIGINT', 2], ['SIGTERM', 15]] as const) {
+  for (const [name, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+  ] as const) {
     process.once(name, () => {
       code = 128 + number
       controller.abort()
@@ -91,18 +122,34 @@ function outcomeOf(error: unknown): Result {
 }
 
 type Values = ReturnType<typeof parse>['values']
-type Result = { outcome: string; reason?: string; files?: number; bytes?: number; compressedBytes?: number; timings?: Record<string, number> } & object
+type Result = {
+  outcome: string
+  reason?: string
+  files?: number
+  bytes?: number
+  compressedBytes?: number
+  timings?: Record<string, number>
+} & object
 
 function parse(args: string[]) {
   try {
     return parseArgs({ args, options: OPTIONS, allowPositionals: true })
   } catch (error) {
     // The line itself is not shown: it can hold a secret.
-    throw new WarmswapError('ERR_INVALID_ARGUMENT', `${(error as Error).message}; accepted is what 'warmswap cache --help' shows`)
+    throw new WarmswapError(
+      'ERR_INVALID_ARGUMENT',
+      `${(error as Error).message}; accepted is what 'warmswap cache --help' shows`,
+    )
   }
 }
 
-async function run(cache: Cache, command: string, directory: string | undefined, values: Values, signal: AbortSignal): Promise<Result> {
+async function run(
+  cache: Cache,
+  command: string,
+  directory: string | undefined,
+  values: Values,
+  signal: AbortSignal,
+): Promise<Result> {
   const deadlineMs = number('--deadline-ms', values['deadline-ms'])
   const budget = { signal, ...(deadlineMs === undefined ? {} : { deadlineMs }) }
   switch (command) {
@@ -111,15 +158,27 @@ async function run(cache: Cache, command: string, directory: string | undefined,
       const quietMs = number('--quiet-ms', values['quiet-ms'])
       const bar = progressBar(values)
       const result = await cache.snapshot({
-        key: key(values), from: path(directory), ...budget, exclude: values.exclude ?? [], guard: { allowShrink: values['allow-shrink'] ?? false },
-        ...(values.preset === undefined ? {} : { preset: values.preset as 'none' }), ...(quietMs === undefined ? {} : { quietMs }), ...bar.listener,
+        key: key(values),
+        from: path(directory),
+        ...budget,
+        exclude: values.exclude ?? [],
+        guard: { allowShrink: values['allow-shrink'] ?? false },
+        ...(values.preset === undefined ? {} : { preset: values.preset as 'none' }),
+        ...(quietMs === undefined ? {} : { quietMs }),
+        ...bar.listener,
       })
       bar.end()
       return result
     }
     case 'restore': {
       const bar = progressBar(values)
-      const result = await cache.restore({ key: key(values), into: path(directory), ...budget, ...(values.mode === undefined ? {} : { mode: values.mode as 'merge' }), ...bar.listener })
+      const result = await cache.restore({
+        key: key(values),
+        into: path(directory),
+        ...budget,
+        ...(values.mode === undefined ? {} : { mode: values.mode as 'merge' }),
+        ...bar.listener,
+      })
       bar.end()
       return result
     }
@@ -164,7 +223,10 @@ function progressBar(values: Values): { listener: { onProgress?(progress: Progre
     listener: {
       onProgress: ({ phase, files, bytes, totalBytes }) => {
         const share = totalBytes === undefined || totalBytes === 0 ? undefined : Math.min(1, bytes / totalBytes)
-        const bar = share === undefined ? '' : ` ${'█'.repeat(Math.round(share * 30)).padEnd(30, '░')} ${Math.round(share * 100)} %`
+        const bar =
+          share === undefined
+            ? ''
+            : ` ${'█'.repeat(Math.round(share * 30)).padEnd(30, '░')} ${Math.round(share * 100)} %`
         process.stderr.write(`${clear}${phase.padEnd(8)}${bar} ${files} files, ${megabytes(bytes)}`)
       },
     },
@@ -173,8 +235,12 @@ function progressBar(values: Values): { listener: { onProgress?(progress: Progre
 }
 
 function describe({ outcome, reason, timings, ...facts }: Result): string {
-  const rest = Object.entries(facts).filter(([name, value]) => value !== undefined && name !== 'ok' && !(Array.isArray(value) && value.length === 0))
-  const lines = rest.map(([name, value]) => `  ${name.padEnd(16)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+  const rest = Object.entries(facts).filter(
+    ([name, value]) => value !== undefined && name !== 'ok' && !(Array.isArray(value) && value.length === 0),
+  )
+  const lines = rest.map(
+    ([name, value]) => `  ${name.padEnd(16)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
+  )
   const took = timings?.total === undefined ? '' : ` in ${Math.round(timings.total)} ms`
   return [`${outcome}${took}${reason === undefined ? '' : `: ${reason}`}`, ...lines].join('\n')
 }

@@ -34,9 +34,12 @@ function reportVersions(): boolean {
   console.log(`version     ${own}`)
   if (file === undefined) return true
   const seal = sealOf(file)
-  const version = seal?.version ?? (folder !== undefined && file.startsWith(join(folder, 'dist')) ? undefined : versionIn(dirname(file)))
+  const version =
+    seal?.version ??
+    (folder !== undefined && file.startsWith(join(folder, 'dist')) ? undefined : versionIn(dirname(file)))
   console.log(`addon       ${file}${version === undefined ? ', built here' : `, version ${version}`}`)
-  if (seal !== undefined && createHash('sha256').update(readFileSync(file)).digest('hex') !== seal.sha256) console.log('            the file is not what was built: install it again')
+  if (seal !== undefined && createHash('sha256').update(readFileSync(file)).digest('hex') !== seal.sha256)
+    console.log('            the file is not what was built: install it again')
   if (version === undefined || version === own) return true
   console.log(`            its version differs from that of the JavaScript, ${own}: run your package manager's install`)
   return false
@@ -52,7 +55,9 @@ function versionIn(folder: string): string | undefined {
 
 function reportFilesystem(path: string): void {
   const filesystem = unwrap(native().filesystemOf(path))
-  const why = filesystem.trusted ? `flock of ${filesystem.name} excludes between all processes of this kernel` : `the flock of ${filesystem.name} is not on the allow list`
+  const why = filesystem.trusted
+    ? `flock of ${filesystem.name} excludes between all processes of this kernel`
+    : `the flock of ${filesystem.name} is not on the allow list`
   console.log(`directory   ${path}
 filesystem  ${filesystem.name}
 bundles     ${filesystem.trusted ? 'yes' : 'no: put the store on a local filesystem and use link'} (${why})
@@ -65,6 +70,12 @@ state       yes: native root`)
 
 function reportSetAside(directory: string): void {
   const { trees, incomplete } = findSetAside(directory)
-  for (const tree of trees) console.log(`set aside   ${tree}: the link of a store replaced this directory; remove it when you no longer need it`)
-  if (incomplete) console.log('set aside   not all directories were searched: name the folder of the store to list what its link replaced')
+  for (const tree of trees)
+    console.log(
+      `set aside   ${tree}: the link of a store replaced this directory; remove it when you no longer need it`,
+    )
+  if (incomplete)
+    console.log(
+      'set aside   not all directories were searched: name the folder of the store to list what its link replaced',
+    )
 }

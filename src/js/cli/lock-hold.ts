@@ -16,7 +16,8 @@ export type ToHolder = { release: true } | { command: number; started: string | 
 const LIFELINE_FD = 4
 
 export async function hold([path, metadata]: string[]): Promise<number> {
-  if (path === undefined || metadata === undefined || process.send === undefined) throw new Error('lock hold is started by lock run only')
+  if (path === undefined || metadata === undefined || process.send === undefined)
+    throw new Error('lock hold is started by lock run only')
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
   const end = new AbortController()
   const lifeline = new Socket({ fd: LIFELINE_FD })
@@ -29,7 +30,11 @@ export async function hold([path, metadata]: string[]): Promise<number> {
     else command = { pid: message.command, started: message.started }
   })
   try {
-    const lock = await acquireLock(path, { metadata: JSON.parse(metadata) as Record<string, unknown>, signal: end.signal, onWait: reportWait })
+    const lock = await acquireLock(path, {
+      metadata: JSON.parse(metadata) as Record<string, unknown>,
+      signal: end.signal,
+      onWait: reportWait,
+    })
     send({ held: lock.childEnv() })
     await new Promise<void>((resolve) => {
       end.signal.addEventListener('abort', () => resolve(), { once: true })
@@ -37,10 +42,12 @@ export async function hold([path, metadata]: string[]): Promise<number> {
       lock.signal.addEventListener('abort', () => resolve(), { once: true })
     })
     // Nothing excludes others from what the command does any more.
-    if (lock.signal.aborted && command !== undefined && isRunning(command.pid, command.started)) signalProcess(command.pid, 'SIGTERM')
+    if (lock.signal.aborted && command !== undefined && isRunning(command.pid, command.started))
+      signalProcess(command.pid, 'SIGTERM')
     lock.release()
   } catch (error) {
-    if (!end.signal.aborted) send({ failed: { code: isWarmswapError(error) ? error.code : 'ERR_IO', message: (error as Error).message } })
+    if (!end.signal.aborted)
+      send({ failed: { code: isWarmswapError(error) ? error.code : 'ERR_IO', message: (error as Error).message } })
   }
   lifeline.destroy()
   if (process.connected) process.disconnect()

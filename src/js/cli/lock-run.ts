@@ -66,7 +66,8 @@ function parse(args: string[]): { path: string; command: string; rest: string[];
   const [command, ...rest] = separator < 0 ? [] : args.slice(separator + 1)
   const isClose = (arg: string): boolean => arg === '--close' || arg === '-o'
   const [path, ...more] = own.filter((arg) => !isClose(arg))
-  if (path === undefined || more.length > 0 || command === undefined) throw invalidArgument('arguments', args.join(' '), USAGE)
+  if (path === undefined || more.length > 0 || command === undefined)
+    throw invalidArgument('arguments', args.join(' '), USAGE)
   return { path: resolve(path), command, rest, close: own.some(isClose) }
 }
 
@@ -116,7 +117,12 @@ class Signals {
   }
 }
 
-async function hold(path: string, metadata: Record<string, unknown>, close: boolean, signal: AbortSignal): Promise<Held> {
+async function hold(
+  path: string,
+  metadata: Record<string, unknown>,
+  close: boolean,
+  signal: AbortSignal,
+): Promise<Held> {
   const options: LockOptions = { metadata, signal, onWait: reportWait }
   try {
     const lock = await acquireLock(path, { ...options, coverChildren: !close })
@@ -137,7 +143,12 @@ async function hold(path: string, metadata: Record<string, unknown>, close: bool
 let reported = ''
 
 /** Prints what the caller waits for: at first, and when it changes. */
-export function reportWait({ path, holder, waitedMs, liveness }: Parameters<NonNullable<LockOptions['onWait']>>[0]): void {
+export function reportWait({
+  path,
+  holder,
+  waitedMs,
+  liveness,
+}: Parameters<NonNullable<LockOptions['onWait']>>[0]): void {
   const text = `waiting for ${path}, held by ${describeHolder(holder, liveness)}`
   if (text !== reported && waitedMs > 0) console.error(`warmswap: ${text}`)
   reported = text
@@ -146,7 +157,10 @@ export function reportWait({ path, holder, waitedMs, liveness }: Parameters<NonN
 /** Has the lock held by a process that a signal to this one, its group or its terminal does not reach. */
 async function holdApart(path: string, metadata: Record<string, unknown>, signal: AbortSignal): Promise<Held> {
   const program = fileURLToPath(new URL('./cli.js', import.meta.url))
-  const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(metadata)], { detached: true, stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'] })
+  const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(metadata)], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'],
+  })
   const ended = once(holder, 'exit')
   const lifeline = holder.stdio[4] as Stream & { destroy(): void }
   const end = async (): Promise<void> => {
@@ -154,11 +168,17 @@ async function holdApart(path: string, metadata: Record<string, unknown>, signal
     await ended
   }
   signal.addEventListener('abort', () => lifeline.destroy(), { once: true })
-  const answer = await Promise.race([once(holder, 'message').then(([message]) => message as FromHolder), ended.then(() => undefined)])
+  const answer = await Promise.race([
+    once(holder, 'message').then(([message]) => message as FromHolder),
+    ended.then(() => undefined),
+  ])
   if (answer === undefined || !('held' in answer)) {
     await end()
     signal.throwIfAborted()
-    throw new WarmswapError(answer?.failed.code ?? 'ERR_CLOSED', answer?.failed.message ?? `the process that was to hold '${path}' has ended`)
+    throw new WarmswapError(
+      answer?.failed.code ?? 'ERR_CLOSED',
+      answer?.failed.message ?? `the process that was to hold '${path}' has ended`,
+    )
   }
   const lost = new AbortController()
   void ended.then(() => lost.abort())
@@ -182,7 +202,12 @@ function send(holder: ChildProcess, message: ToHolder): void {
 
 async function execute(command: string, args: string[], held: Held, signals: Signals): Promise<number> {
   const between: IOType[] = Array.from({ length: INHERITED_FD - 3 }, () => 'ignore')
-  const stdio = ['inherit' as const, 'inherit' as const, 'inherit' as const, ...(held.inherited === undefined ? [] : [...between, held.inherited])]
+  const stdio = [
+    'inherit' as const,
+    'inherit' as const,
+    'inherit' as const,
+    ...(held.inherited === undefined ? [] : [...between, held.inherited]),
+  ]
   const child = spawn(command, args, { stdio, env: { ...process.env, ...held.env } })
   signals.forwardTo(child)
   held.started(child)

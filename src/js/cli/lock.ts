@@ -67,10 +67,18 @@ function explain({ path, held, holder, liveness, ageMs, warning }: Inspected): s
   if (warning !== null) return `${path} is not free: ${warning}.`
   if (holder === null) return `${path} is free: the next one who asks gets it at once.`
   const who = `${describeHolder(holder, liveness)}${ageMs === null ? '' : `, for ${seconds(ageMs)}`}`
-  if (!held) return `${path} was held by ${who}. That process has ended without giving it back; the next one who asks takes it over at once. Nothing needs to be done.`
-  if (holder.inheritedFrom !== undefined) return `${path} is held by ${who}. That child has the lock's descriptor: the lock is free as soon as the child ends or closes it. To have it sooner, stop that child.`
-  if (liveness === 'alive') return `${path} is held by ${who}. That process is alive: whoever waits gets the lock as soon as it gives it back or ends. To have it sooner, stop that process.`
-  const window = holder.format === 'warmswap' ? 'one and a half of its lease (45 s by default)' : holder.format === 'ownerless' ? '30 s' : '10 minutes by default (options.foreignStaleMs)'
+  if (!held)
+    return `${path} was held by ${who}. That process has ended without giving it back; the next one who asks takes it over at once. Nothing needs to be done.`
+  if (holder.inheritedFrom !== undefined)
+    return `${path} is held by ${who}. That child has the lock's descriptor: the lock is free as soon as the child ends or closes it. To have it sooner, stop that child.`
+  if (liveness === 'alive')
+    return `${path} is held by ${who}. That process is alive: whoever waits gets the lock as soon as it gives it back or ends. To have it sooner, stop that process.`
+  const window =
+    holder.format === 'warmswap'
+      ? 'one and a half of its lease (45 s by default)'
+      : holder.format === 'ownerless'
+        ? '30 s'
+        : '10 minutes by default (options.foreignStaleMs)'
   return `${path} is held by ${who}. From here nobody can tell whether that process lives (another machine, container or program). Whoever waits takes the lock over once it has shown no sign of life for ${window}.`
 }
 

@@ -24,8 +24,14 @@ export function findSetAside(directory: string): SetAside {
     for (const folder of level) {
       if ((seen += 1) > MAX_DIRECTORIES) return { trees, incomplete: true }
       const entries = list(folder)
-      if (isStore(folder, entries)) trees.push(...list(join(folder, 'set-aside')).map(({ name }) => join(folder, 'set-aside', name)))
-      else next.push(...entries.filter((entry) => entry.isDirectory() && !SKIPPED.has(entry.name)).map(({ name }) => join(folder, name)))
+      if (isStore(folder, entries))
+        trees.push(...list(join(folder, 'set-aside')).map(({ name }) => join(folder, 'set-aside', name)))
+      else
+        next.push(
+          ...entries
+            .filter((entry) => entry.isDirectory() && !SKIPPED.has(entry.name))
+            .map(({ name }) => join(folder, name)),
+        )
     }
     level = next
   }

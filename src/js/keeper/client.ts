@@ -22,7 +22,12 @@ export function keep(charge: Charge): Kept {
   report(`charge ${mark}`, { charge })
   return {
     // Read before the next turn of the event loop: a process that was not reaped yet keeps its pid.
-    started: (pid) => report(`leader ${mark}`, { leader: pid, started: process.platform === 'linux' ? startOf(pid) : undefined, of: mark }),
+    started: (pid) =>
+      report(`leader ${mark}`, {
+        leader: pid,
+        started: process.platform === 'linux' ? startOf(pid) : undefined,
+        of: mark,
+      }),
     ended() {
       facts.delete(`leader ${mark}`)
       if (charge.race === undefined) facts.delete(`charge ${mark}`)
@@ -52,7 +57,11 @@ export function doneWith(folder: string): void {
 /** vitest's main process is the parent of a worker of pool `forks`, which goes on without it. */
 function watchOwnParent(): void {
   if (!isMainThread || !process.connected || process.env.VITEST_POOL_ID === undefined || facts.has('parent')) return
-  report('parent', { host: process.pid, hostStarted: process.platform === 'linux' ? startOf(process.pid) : undefined, parent: process.ppid })
+  report('parent', {
+    host: process.pid,
+    hostStarted: process.platform === 'linux' ? startOf(process.pid) : undefined,
+    parent: process.ppid,
+  })
 }
 
 /** What the keeper has to know, by subject: the next keeper gets all of it if this one ends. */
@@ -84,7 +93,11 @@ function startKeeper(): ChildProcess | undefined {
   const begun = performance.now()
   let started: ChildProcess
   try {
-    started = spawn(process.execPath, ['--v8-pool-size=0', fileURLToPath(new URL('./keeper.js', import.meta.url)), String(before)], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'inherit'], env: environment() })
+    started = spawn(
+      process.execPath,
+      ['--v8-pool-size=0', fileURLToPath(new URL('./keeper.js', import.meta.url)), String(before)],
+      { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'inherit'], env: environment() },
+    )
   } catch (error) {
     warn((error as Error).message)
     return undefined
@@ -110,12 +123,22 @@ function startKeeper(): ChildProcess | undefined {
 
 /** Without the marks of this process, code that is loaded first, and reports of coverage. */
 function environment(): NodeJS.ProcessEnv {
-  const { WARMSWAP_RACE: _race, WARMSWAP_RACE_NONCE: _nonce, [WORKER_MARK]: _worker, NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...rest } = process.env
+  const {
+    WARMSWAP_RACE: _race,
+    WARMSWAP_RACE_NONCE: _nonce,
+    [WORKER_MARK]: _worker,
+    NODE_OPTIONS: _options,
+    NODE_V8_COVERAGE: _coverage,
+    ...rest
+  } = process.env
   return { ...rest, [KEEPER_MARK]: String(process.pid) }
 }
 
 function warn(how: string): void {
   if (hasWarned) return
   hasWarned = true
-  process.emitWarning(`the keeper of this process could not be kept running (${how}): workers are left behind if this process is killed`, { code: 'WARMSWAP_KEEPER' })
+  process.emitWarning(
+    `the keeper of this process could not be kept running (${how}): workers are left behind if this process is killed`,
+    { code: 'WARMSWAP_KEEPER' },
+  )
 }

@@ -115,7 +115,8 @@ function kill(some: readonly Ward[]): number {
     for (const each of inside) found.set(each.pid, each)
     for (const each of detached) (ward.charge.killDetached ? found : left).set(each.pid, each)
   }
-  for (const { pid, started } of found.values()) if (process.platform !== 'linux' || startOf(pid) === started) signalProcess(pid, 'SIGKILL')
+  for (const { pid, started } of found.values())
+    if (process.platform !== 'linux' || startOf(pid) === started) signalProcess(pid, 'SIGKILL')
   for (const each of left.values()) if (!found.has(each.pid)) report(each)
   return found.size
 }

@@ -35,17 +35,37 @@ function statOf(pid: number): Stat | undefined {
   // The name in parentheses may contain spaces and parentheses itself: the fields begin after the last one.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [state, parent, group, session] = fields
-  return { pid, parent: Number(parent), group: Number(group), session: Number(session), started: fields[19] as string, isZombie: state === 'Z' || state === 'X' }
+  return {
+    pid,
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    started: fields[19] as string,
+    isZombie: state === 'Z' || state === 'X',
+  }
 }
 
 const PS_LINE = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+\s+\S+\s+\S+\s+\S+\s+\S+)\s+(.*)$/
 
 function fromPs(...which: string[]): ProcessFacts[] {
-  const { stdout } = spawnSync('ps', ['-ww', ...(which.length > 0 ? which : ['-ax']), '-o', 'pid=,ppid=,pgid=,stat=,lstart=,command='], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } })
+  const { stdout } = spawnSync(
+    'ps',
+    ['-ww', ...(which.length > 0 ? which : ['-ax']), '-o', 'pid=,ppid=,pgid=,stat=,lstart=,command='],
+    { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } },
+  )
   return (stdout ?? '').split('\n').flatMap((line) => {
     const [, pid, parent, group, state, started, command] = PS_LINE.exec(line) ?? []
     if (pid === undefined || state?.startsWith('Z')) return []
-    return [{ pid: Number(pid), parent: Number(parent), group: Number(group), session: 0, started: started as string, command: command ?? '' }]
+    return [
+      {
+        pid: Number(pid),
+        parent: Number(parent),
+        group: Number(group),
+        session: 0,
+        started: started as string,
+        command: command ?? '',
+      },
+    ]
   })
 }
 
@@ -85,7 +105,11 @@ export function forks(): number {
 }
 
 /** Whether one of its ancestors is in the set. */
-export function descendsFrom(one: ProcessFacts, ancestors: ReadonlySet<number>, living: readonly ProcessFacts[]): boolean {
+export function descendsFrom(
+  one: ProcessFacts,
+  ancestors: ReadonlySet<number>,
+  living: readonly ProcessFacts[],
+): boolean {
   const parents = new Map(living.map(({ pid, parent }) => [pid, parent]))
   for (let pid: number | undefined = one.parent; pid !== undefined && pid > 1; pid = parents.get(pid)) {
     if (ancestors.has(pid)) return true

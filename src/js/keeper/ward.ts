@@ -60,12 +60,18 @@ export class Ward {
   members(living: readonly ProcessFacts[], environments: Environments): Members {
     this.confirm()
     const leader = this.#isProven() ? this.#leader?.pid : undefined
-    const isInside = ({ group, session }: ProcessFacts): boolean => leader !== undefined && (group === leader || session === leader)
-    const own = new Set(living.filter((each) => isInside(each) || environments.of(each).includes(this.charge.mark)).map(({ pid }) => pid))
+    const isInside = ({ group, session }: ProcessFacts): boolean =>
+      leader !== undefined && (group === leader || session === leader)
+    const own = new Set(
+      living.filter((each) => isInside(each) || environments.of(each).includes(this.charge.mark)).map(({ pid }) => pid),
+    )
     const all = living.filter((each) => own.has(each.pid) || descendsFrom(each, own, living))
     // One that was being started when the host ended is killed as a whole: its leader is not known.
     const belongs = (each: ProcessFacts): boolean => isInside(each) || this.#isStarting
-    return { inside: all.filter(belongs), detached: all.filter((each) => !belongs(each) && !this.#isKeptByAnother(each, environments)) }
+    return {
+      inside: all.filter(belongs),
+      detached: all.filter((each) => !belongs(each) && !this.#isKeptByAnother(each, environments)),
+    }
   }
 
   /**
@@ -78,7 +84,13 @@ export class Ward {
 
   /** Keepers, and what the keeper of a worker that is a host itself ends. */
   #isKeptByAnother(one: ProcessFacts, environments: Environments): boolean {
-    return environments.of(one).some((each) => each.startsWith(`${KEEPER_MARK}=`) || (each.startsWith(`${WORKER_MARK}=`) && each !== this.charge.mark && this.charge.race === undefined))
+    return environments
+      .of(one)
+      .some(
+        (each) =>
+          each.startsWith(`${KEEPER_MARK}=`) ||
+          (each.startsWith(`${WORKER_MARK}=`) && each !== this.charge.mark && this.charge.race === undefined),
+      )
   }
 }
 

@@ -10,7 +10,15 @@
  * building exactly what is needed: a failure is shared by everybody whose change was in it.
  */
 
-import { type BundleStore, type Pin, type Stage, acquireBuildLock, buildFacts, publishAndPin, stamp } from '../bundles.js'
+import {
+  type BundleStore,
+  type Pin,
+  type Stage,
+  acquireBuildLock,
+  buildFacts,
+  publishAndPin,
+  stamp,
+} from '../bundles.js'
 import { WarmswapError, isWarmswapError } from '../errors.js'
 import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
 import { mutant } from '../mutant.js'
@@ -132,7 +140,15 @@ export class Builds {
 
   private launch(run: BuildRun, limitMs: number): Flight {
     const { promise, resolve } = deferred<Outcome>()
-    const flight: Flight = { run, limitMs, abandon: new AbortController(), outcome: promise, needed: 0, startedAt: undefined, waiters: 0 }
+    const flight: Flight = {
+      run,
+      limitMs,
+      abandon: new AbortController(),
+      outcome: promise,
+      needed: 0,
+      startedAt: undefined,
+      waiters: 0,
+    }
     const previous = this.flights.at(-1)
     this.flights.push(flight)
     void (previous?.outcome ?? Promise.resolve())
@@ -164,7 +180,9 @@ export class Builds {
     looking.catch(() => {})
     try {
       const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
-      return await this.unlessElsewhere(lock, async () => (signal.aborted ? (await looking) ?? LOOK_AGAIN : this.elsewhere(flight)))
+      return await this.unlessElsewhere(lock, async () =>
+        signal.aborted ? ((await looking) ?? LOOK_AGAIN) : this.elsewhere(flight),
+      )
     } catch (error) {
       if (signal.aborted) return (await looking) ?? LOOK_AGAIN
       throw error
@@ -175,7 +193,10 @@ export class Builds {
   }
 
   /** The holder may have ended between the last look and the lock. */
-  private async unlessElsewhere(lock: { release(): void }, look: () => Promise<Outcome | undefined>): Promise<{ release(): void } | Outcome> {
+  private async unlessElsewhere(
+    lock: { release(): void },
+    look: () => Promise<Outcome | undefined>,
+  ): Promise<{ release(): void } | Outcome> {
     let outcome: Outcome | undefined
     try {
       outcome = await look()
@@ -191,7 +212,9 @@ export class Builds {
   /** What somebody else's build came to, if it was for this flight too. */
   private elsewhere(flight: Flight): Outcome | undefined {
     if (this.isPublished(flight.needed)) return LOOK_AGAIN
-    const failure = mutant('failed-builds-unshared') ? undefined : failureSince(this.store, this.seenFailure, flight.needed)
+    const failure = mutant('failed-builds-unshared')
+      ? undefined
+      : failureSince(this.store, this.seenFailure, flight.needed)
     if (!failure) return undefined
     this.seenFailure = failure.id
     return { kind: 'failed', error: failure.error }
@@ -219,7 +242,10 @@ export class Builds {
       flight.startedAt = startedAt
       const givenUp = deferred<never>()
       signal.addEventListener('abort', () => givenUp.reject(signal.reason), { once: true })
-      const clock = setTimeout(() => flight.abandon.abort(this.hung(flight.limitMs)), Math.min(flight.limitMs, LONGEST_TIMER_MS))
+      const clock = setTimeout(
+        () => flight.abandon.abort(this.hung(flight.limitMs)),
+        Math.min(flight.limitMs, LONGEST_TIMER_MS),
+      )
       // Async, so that a `run` that throws before its first await is a rejection too.
       const run = async (): Promise<unknown> => flight.run({ stage, startedAt, signal })
       const meta = await Promise.race([run(), givenUp.promise]).finally(() => clearTimeout(clock))
@@ -239,7 +265,11 @@ export class Builds {
   }
 
   private hung(afterMs: number): WarmswapError {
-    return new WarmswapError('ERR_TIMEOUT', `the build of '${this.store.root}' did not end within ${Math.round(afterMs)} ms; the current generation is unchanged`, { path: this.store.root })
+    return new WarmswapError(
+      'ERR_TIMEOUT',
+      `the build of '${this.store.root}' did not end within ${Math.round(afterMs)} ms; the current generation is unchanged`,
+      { path: this.store.root },
+    )
   }
 
   /** Where it cannot be written, each of them tries for itself. */
@@ -277,7 +307,11 @@ function usable<T>(look: () => T): T | undefined {
   try {
     return look()
   } catch (error) {
-    if (isWarmswapError(error) && ['ERR_NO_GENERATION', 'ERR_GENERATION_GONE', 'ERR_GENERATION_CORRUPT'].includes(error.code)) return undefined
+    if (
+      isWarmswapError(error) &&
+      ['ERR_NO_GENERATION', 'ERR_GENERATION_GONE', 'ERR_GENERATION_CORRUPT'].includes(error.code)
+    )
+      return undefined
     throw error
   }
 }

@@ -105,7 +105,8 @@ export class Channel<Q, R> {
   refuse(problem: string): void {
     this.refusals += 1
     if (this.refusals > MOST_REFUSALS) return
-    const last = this.refusals === MOST_REFUSALS ? '. Further messages of this worker that are refused are not reported' : ''
+    const last =
+      this.refusals === MOST_REFUSALS ? '. Further messages of this worker that are refused are not reported' : ''
     process.emitWarning(`a worker ${problem}${last}`, { code: 'WARMSWAP_ANSWER_REFUSED' })
   }
 
@@ -113,10 +114,17 @@ export class Channel<Q, R> {
   close(how: string): void {
     if (this.end) return
     this.end = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how})`)
-    this.ready.reject(new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it was ready; it is ready when it calls serveRequests()`))
+    this.ready.reject(
+      new WarmswapError(
+        'ERR_WORKER_EXITED',
+        `the worker ended (${how}) before it was ready; it is ready when it calls serveRequests()`,
+      ),
+    )
     for (const { reply, begun, incoming, unlisten } of this.open.values()) {
       unlisten?.()
-      incoming?.end({ error: new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) in the middle of its answer`) })
+      incoming?.end({
+        error: new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) in the middle of its answer`),
+      })
       const error = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it answered`)
       reply.reject(begun ? error : notBegun(error))
     }
@@ -172,7 +180,9 @@ export class Channel<Q, R> {
     const open = this.open.get(message.id)
     const inParts = message.warmswap === 'part' || message.warmswap === 'end'
     if (open?.incarnation !== message.incarnation || inParts !== (open.incoming !== undefined)) {
-      return this.refuse(`answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`)
+      return this.refuse(
+        `answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`,
+      )
     }
     if (isLast) {
       this.open.delete(message.id)
@@ -182,18 +192,27 @@ export class Channel<Q, R> {
   }
 
   private settle(message: Saying, open: Open): void {
-    const failure = 'error' in message && message.error ? { error: fromRemote(message.error, 'in the worker') } : undefined
+    const failure =
+      'error' in message && message.error ? { error: fromRemote(message.error, 'in the worker') } : undefined
     if (message.warmswap === 'part') this.takePart(message, open)
     else if (message.warmswap === 'end') open.incoming?.end(failure)
     else if (failure) open.reply.reject(failure.error)
-    else open.reply.resolve(message.warmswap === 'stream' ? this.begin(message.id, open) : (message as { value: unknown }).value)
+    else
+      open.reply.resolve(
+        message.warmswap === 'stream' ? this.begin(message.id, open) : (message as { value: unknown }).value,
+      )
   }
 
   /** A part that was not asked for would wait here without bounds. */
   private takePart({ id, value }: Saying & { warmswap: 'part' }, { incoming }: Open): void {
     if (incoming?.push(value) !== false) return
     this.refuse(`sent more parts of its answer to request ${id} than it was asked for; the answer was ended`)
-    incoming.end({ error: new WarmswapError('ERR_TOO_LARGE', `the worker sent more parts of its answer to request ${id} than it was asked for`) })
+    incoming.end({
+      error: new WarmswapError(
+        'ERR_TOO_LARGE',
+        `the worker sent more parts of its answer to request ${id} than it was asked for`,
+      ),
+    })
     this.cancel(id)
   }
 
@@ -209,10 +228,12 @@ export class Channel<Q, R> {
 const ONCE = { once: true }
 
 function checkedContext(context: SendContext): SendContext {
-  if (typeof context !== 'object' || context === null) throw invalidArgument('context', context, 'an object with incarnation and signal')
+  if (typeof context !== 'object' || context === null)
+    throw invalidArgument('context', context, 'an object with incarnation and signal')
   const { incarnation, signal } = context
   wholeNumber('context.incarnation', incarnation)
-  if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') throw invalidArgument('context.signal', signal, 'an AbortSignal')
+  if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function')
+    throw invalidArgument('context.signal', signal, 'an AbortSignal')
   return context
 }
 

@@ -68,9 +68,17 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
 const BUILD_TIMEOUT_MS = 300_000
 
 /** One store, one bundle, one coordinator; coordinators of several processes on one store share its builds. */
-export function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R> {
+export function openCoordinator<Q = unknown, R = unknown>(
+  store: BundleStore,
+  options: CoordinatorOptions<Q, R>,
+): Coordinator<Q, R> {
   if (typeof store?.stage !== 'function') throw invalidArgument('store', store, 'a store of openBundles()')
-  const { start, queueLimit = 1_000, drainMs = 5_000, startTimeoutMs = 60_000 } = checkedOptions('options', options, ['start', 'queueLimit', 'drainMs', 'startTimeoutMs'])
+  const {
+    start,
+    queueLimit = 1_000,
+    drainMs = 5_000,
+    startTimeoutMs = 60_000,
+  } = checkedOptions('options', options, ['start', 'queueLimit', 'drainMs', 'startTimeoutMs'])
   callback('options.start', start)
   wholeNumber('options.queueLimit', queueLimit, 1)
   milliseconds('options.drainMs', drainMs)
@@ -88,7 +96,11 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   private readonly workers: Workers<Q, R>
   private closing: Promise<void> | undefined
 
-  constructor(store: BundleStore, start: Start<Q, R>, { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number }) {
+  constructor(
+    store: BundleStore,
+    start: Start<Q, R>,
+    { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number },
+  ) {
     this.queue = new RequestQueue(queueLimit)
     this.builds = new Builds(store, (error) => this.failed('build', error))
     this.workers = new Workers(store, start, this.queue, limits, {
@@ -104,14 +116,22 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   }
 
   async build(need: BuildNeed, run: BuildRun): Promise<BuildResult> {
-    const { atLeast, timeoutMs = BUILD_TIMEOUT_MS, signal: abort } = checkedOptions('need', need, ['atLeast', 'signal', 'timeoutMs'])
+    const {
+      atLeast,
+      timeoutMs = BUILD_TIMEOUT_MS,
+      signal: abort,
+    } = checkedOptions('need', need, ['atLeast', 'signal', 'timeoutMs'])
     wholeNumber('need.atLeast', atLeast)
-    if ((atLeast as number) > this.change()) throw invalidArgument('need.atLeast', atLeast, 'a stamp of change() from this boot')
+    if ((atLeast as number) > this.change())
+      throw invalidArgument('need.atLeast', atLeast, 'a stamp of change() from this boot')
     milliseconds('need.timeoutMs', timeoutMs)
     signal('need.signal', abort)?.throwIfAborted()
     callback('run', run)
     this.assertOpen()
-    const result = await this.builds.build({ atLeast: atLeast as number, timeoutMs, ...(abort && { signal: abort }) }, run)
+    const result = await this.builds.build(
+      { atLeast: atLeast as number, timeoutMs, ...(abort && { signal: abort }) },
+      run,
+    )
     this.failures.delete('build')
     return result
   }

@@ -28,7 +28,9 @@ export function recordFailure(store: BundleStore, startedAt: number, error: unkn
   const temporary = `${path}.tmp`
   // What a killed process left, or something else: a pipe there would wait for its reader.
   rmSync(temporary, { force: true })
-  withFile(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, (file) => writeSync(file, JSON.stringify(record)))
+  withFile(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, (file) =>
+    writeSync(file, JSON.stringify(record)),
+  )
   renameSync(`${path}.tmp`, path)
   return record.id
 }
@@ -39,7 +41,11 @@ export function lastFailureId(store: BundleStore): string | undefined {
 }
 
 /** A build that has failed since `seen` was the last one, and that contained the change; else undefined. */
-export function failureSince(store: BundleStore, seen: string | undefined, atLeast: number): { id: string; error: Error } | undefined {
+export function failureSince(
+  store: BundleStore,
+  seen: string | undefined,
+  atLeast: number,
+): { id: string; error: Error } | undefined {
   const record = read(store)
   if (record === undefined || record.id === seen || record.startedAt < atLeast) return undefined
   return { id: record.id, error: fromRemote(record.error, `in a build of process ${record.pid}`) }
@@ -71,7 +77,8 @@ function isRecord(record: unknown): record is FailedBuild {
 function withFile<T>(path: string, flags: number, use: (file: number) => T): T {
   const file = openSync(path, flags | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
   try {
-    if (!fstatSync(file).isFile()) throw new WarmswapError('ERR_IO', `'${path}' is not a regular file: remove it`, { path })
+    if (!fstatSync(file).isFile())
+      throw new WarmswapError('ERR_IO', `'${path}' is not a regular file: remove it`, { path })
     return use(file)
   } finally {
     closeSync(file)

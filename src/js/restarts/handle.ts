@@ -22,12 +22,23 @@ export interface WorkerHandle<Q = unknown, R = unknown> {
  */
 export function checkedHandle<Q, R>(given: WorkerHandle<Q, R>): WorkerHandle<Q, R> {
   const name = 'the WorkerHandle that options.start resolved with'
-  if (typeof given !== 'object' || given === null) throw invalidArgument(name, given, 'an object with send, exited and stop')
+  if (typeof given !== 'object' || given === null)
+    throw invalidArgument(name, given, 'an object with send, exited and stop')
   const { send, stop, exited } = given as { send: unknown; stop: unknown; exited?: { then?: unknown } | null }
-  const missing = typeof send !== 'function' ? 'send(request, context)' : typeof stop !== 'function' ? 'stop(deadlineMs)' : typeof exited?.then !== 'function' ? 'promise exited' : undefined
+  const missing =
+    typeof send !== 'function'
+      ? 'send(request, context)'
+      : typeof stop !== 'function'
+        ? 'stop(deadlineMs)'
+        : typeof exited?.then !== 'function'
+          ? 'promise exited'
+          : undefined
   if (missing === undefined) return given
   if (typeof stop === 'function') attempt('stop() of a WorkerHandle', () => given.stop(0))
-  throw new WarmswapError('ERR_INVALID_ARGUMENT', `${name} has no ${missing}. Expected an object with send(request, context), stop(deadlineMs) and a promise exited that resolves when the worker has ended.`)
+  throw new WarmswapError(
+    'ERR_INVALID_ARGUMENT',
+    `${name} has no ${missing}. Expected an object with send(request, context), stop(deadlineMs) and a promise exited that resolves when the worker has ended.`,
+  )
 }
 
 const ONE_REQUEST = Symbol('warmswap.one-request')

@@ -64,7 +64,8 @@ export class Incoming implements AsyncIterableIterator<unknown> {
   }
 
   private settle(): void {
-    while (this.waiting.length > 0 && this.parts.length > 0) this.waiting.shift()?.resolve({ done: false, value: this.parts.shift() })
+    while (this.waiting.length > 0 && this.parts.length > 0)
+      this.waiting.shift()?.resolve({ done: false, value: this.parts.shift() })
     if (this.over) this.finish(this.over)
     else this.ask()
   }

@@ -11,7 +11,10 @@ type Check = (message: Fields) => string | undefined
 
 /** What each kind of message needs, apart from its kind. */
 const CHECKS = new Map<unknown, Check>([
-  ['reply', (message) => needsRequest(message) ?? ('error' in message ? needsError(message.error) : needsValue(message))],
+  [
+    'reply',
+    (message) => needsRequest(message) ?? ('error' in message ? needsError(message.error) : needsValue(message)),
+  ],
   ['begun', needsId],
   ['part', (message) => needsRequest(message) ?? needsValue(message)],
   ['stream', needsRequest],
@@ -31,7 +34,10 @@ export function problemOf(message: unknown): string | undefined | null {
   const fields = message as Fields
   const { warmswap: kind } = fields
   const check = CHECKS.get(kind)
-  if (check === undefined) return !('warmswap' in fields) || HAND_OVER.includes(kind) ? null : `sent a message of an unknown kind (${messageOf(kind).slice(0, 50)}); it was refused`
+  if (check === undefined)
+    return !('warmswap' in fields) || HAND_OVER.includes(kind)
+      ? null
+      : `sent a message of an unknown kind (${messageOf(kind).slice(0, 50)}); it was refused`
   const problem = check(fields)
   return problem === undefined ? undefined : `sent a malformed '${kind as string}' message: ${problem}; it was refused`
 }
@@ -41,7 +47,9 @@ function needsId({ id }: Fields): string | undefined {
 }
 
 function needsRequest(message: Fields): string | undefined {
-  return needsId(message) ?? (Number.isSafeInteger(message.incarnation) ? undefined : 'its incarnation is no whole number')
+  return (
+    needsId(message) ?? (Number.isSafeInteger(message.incarnation) ? undefined : 'its incarnation is no whole number')
+  )
 }
 
 function needsValue(message: Fields): string | undefined {

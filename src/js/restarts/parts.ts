@@ -19,7 +19,10 @@ export function partsOf(answer: unknown): Parts | undefined {
 
 function partsOfStream(stream: ReadableStream): Parts {
   const reader = stream.getReader()
-  return { next: () => reader.read() as Promise<IteratorResult<unknown, unknown>>, stop: (reason) => void reader.cancel(reason).catch(() => {}) }
+  return {
+    next: () => reader.read() as Promise<IteratorResult<unknown, unknown>>,
+    stop: (reason) => void reader.cancel(reason).catch(() => {}),
+  }
 }
 
 function partsOfIterator(iterator: AsyncIterator<unknown, unknown>): Parts {
@@ -29,5 +32,9 @@ function partsOfIterator(iterator: AsyncIterator<unknown, unknown>): Parts {
 }
 
 function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === 'function'
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === 'function'
+  )
 }

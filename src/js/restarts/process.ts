@@ -57,8 +57,17 @@ const groups = new Set<number>()
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
-export async function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>> {
-  const { args = [], env = {}, readyTimeoutMs = READY_TIMEOUT_MS, killDetached = false } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs', 'killDetached'])
+export async function startProcess<Q = unknown, R = unknown>(
+  context: GivenContext,
+  entry: string,
+  options?: ProcessOptions,
+): Promise<WorkerHandle<Q, R>> {
+  const {
+    args = [],
+    env = {},
+    readyTimeoutMs = READY_TIMEOUT_MS,
+    killDetached = false,
+  } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs', 'killDetached'])
   const { pin, signal } = checkedStartContext(context)
   const file = pin.resolve(string('entry', entry))
   strings('options.args', args)
@@ -68,8 +77,21 @@ export async function startProcess<Q = unknown, R = unknown>(context: GivenConte
   signal.throwIfAborted()
 
   const mark = workerMark()
-  const kept = mutant('worker-without-keeper') ? NOT_KEPT : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
-  const child = start(file, args, { cwd: pin.path, env: guarded({ ...process.env, ...hostAddon(), ...env, [WORKER_MARK]: mark }), detached: true, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }, kept)
+  const kept = mutant('worker-without-keeper')
+    ? NOT_KEPT
+    : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
+  const child = start(
+    file,
+    args,
+    {
+      cwd: pin.path,
+      env: guarded({ ...process.env, ...hostAddon(), ...env, [WORKER_MARK]: mark }),
+      detached: true,
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    },
+    kept,
+  )
   const channel = new Channel<Q, R>((message) => {
     // A send that fails because the process is gone is settled by its end.
     child.send(message, () => {})
@@ -87,7 +109,8 @@ export async function startProcess<Q = unknown, R = unknown>(context: GivenConte
     send: (request, context) => channel.send(request, context),
     async stop(deadlineMs) {
       if (child.connected) channel.stop()
-      const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `process ${child.pid} did not end within ${deadlineMs} ms`)
+      const late = (): WarmswapError =>
+        new WarmswapError('ERR_TIMEOUT', `process ${child.pid} did not end within ${deadlineMs} ms`)
       await within(exited, { timeoutMs: deadlineMs, late }).catch(() => killGroup(child.pid))
       await exited
     },
@@ -115,12 +138,20 @@ function start(file: string, args: readonly string[], options: ForkOptions, kept
   }
 }
 
-async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+async function end<Q, R>(
+  child: ChildProcess,
+  channel: Channel<Q, R>,
+  kept: Kept,
+): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
   const { pid } = child
   if (pid !== undefined) watchGroup(pid)
   const closed = once(child, 'close')
   closed.catch(() => {})
-  const { code, signal, failure } = await new Promise<{ code: number | null; signal: NodeJS.Signals | null; failure?: Error }>((resolve) => {
+  const { code, signal, failure } = await new Promise<{
+    code: number | null
+    signal: NodeJS.Signals | null
+    failure?: Error
+  }>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
     // One that could not be started has no exit.
     child.on('error', (failure) => pid === undefined && resolve({ code: null, signal: null, failure }))

@@ -57,14 +57,29 @@ export class RequestQueue<Q, R> {
   }
 
   /** Takes a request; `hand` gets it to a worker. */
-  take(value: Q, { replay = 'never', timeoutMs = 30_000, signal }: DispatchOptions, hand: (request: Request<Q, R>) => void): Promise<R> {
+  take(
+    value: Q,
+    { replay = 'never', timeoutMs = 30_000, signal }: DispatchOptions,
+    hand: (request: Request<Q, R>) => void,
+  ): Promise<R> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
       if (this.waiting.length >= this.limit) {
-        return reject(new WarmswapError('ERR_QUEUE_FULL', `${this.limit} requests already wait for a worker (queueLimit); this one was not taken`))
+        return reject(
+          new WarmswapError(
+            'ERR_QUEUE_FULL',
+            `${this.limit} requests already wait for a worker (queueLimit); this one was not taken`,
+          ),
+        )
       }
       const abort = (): void => request.settle({ error: signal?.reason })
-      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => request.settle({ error: this.late(request, timeoutMs) }), Math.min(timeoutMs, LONGEST_TIMER_MS))
+      const timer =
+        timeoutMs === Infinity
+          ? undefined
+          : setTimeout(
+              () => request.settle({ error: this.late(request, timeoutMs) }),
+              Math.min(timeoutMs, LONGEST_TIMER_MS),
+            )
       const request: Request<Q, R> = {
         value,
         idempotent: replay === 'idempotent',
@@ -78,7 +93,8 @@ export class RequestQueue<Q, R> {
           clearTimeout(timer)
           signal?.removeEventListener('abort', abort)
           this.forget(request)
-          if ('value' in how) resolve(how.value instanceof LongAnswer ? (how.value.until(signal).stream as R) : how.value)
+          if ('value' in how)
+            resolve(how.value instanceof LongAnswer ? (how.value.until(signal).stream as R) : how.value)
           else {
             request.given.abort(how.error)
             reject(how.error)
@@ -124,7 +140,13 @@ export class RequestQueue<Q, R> {
       this.release(request)
       if (mutant('queue-on-the-worker')) continue
       if (this.mayGoOn(request)) returned.push(request)
-      else request.settle({ error: request.deaths > LONGEST_ROW_OF_DEATHS ? killedTooMany(answerer.incarnation) : exitedWhileBusy(answerer.incarnation) })
+      else
+        request.settle({
+          error:
+            request.deaths > LONGEST_ROW_OF_DEATHS
+              ? killedTooMany(answerer.incarnation)
+              : exitedWhileBusy(answerer.incarnation),
+        })
     }
     return returned
   }
@@ -175,11 +197,17 @@ function isWorkerGone(error: unknown): boolean {
 }
 
 function tooLate(incarnation: number): WarmswapError {
-  return new WarmswapError('ERR_WORKER_EXITED', `worker ${incarnation} began to answer a request that was no longer its own`)
+  return new WarmswapError(
+    'ERR_WORKER_EXITED',
+    `worker ${incarnation} began to answer a request that was no longer its own`,
+  )
 }
 
 function killedTooMany(incarnation: number): WarmswapError {
-  return new WarmswapError('ERR_WORKER_EXITED', `${LONGEST_ROW_OF_DEATHS + 1} workers in a row ended while they had this request, the last one was ${incarnation}: it is not sent again`)
+  return new WarmswapError(
+    'ERR_WORKER_EXITED',
+    `${LONGEST_ROW_OF_DEATHS + 1} workers in a row ended while they had this request, the last one was ${incarnation}: it is not sent again`,
+  )
 }
 
 function exitedWhileBusy(incarnation: number): WarmswapError {

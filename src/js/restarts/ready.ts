@@ -9,8 +9,16 @@ import { within } from './wait.js'
 export const READY_TIMEOUT_MS = 30_000
 
 /** Resolves when the worker is ready; one that does not become so is killed before this rejects. */
-export async function becomeReady<Q, R>(handle: WorkerHandle<Q, R>, channel: Channel<Q, R>, { entry, readyTimeoutMs, signal }: { entry: string; readyTimeoutMs: number; signal: AbortSignal }): Promise<void> {
-  const late = (): WarmswapError => new WarmswapError('ERR_NOT_READY', `'${entry}' did not call serveRequests() within ${readyTimeoutMs} ms (readyTimeoutMs)`)
+export async function becomeReady<Q, R>(
+  handle: WorkerHandle<Q, R>,
+  channel: Channel<Q, R>,
+  { entry, readyTimeoutMs, signal }: { entry: string; readyTimeoutMs: number; signal: AbortSignal },
+): Promise<void> {
+  const late = (): WarmswapError =>
+    new WarmswapError(
+      'ERR_NOT_READY',
+      `'${entry}' did not call serveRequests() within ${readyTimeoutMs} ms (readyTimeoutMs)`,
+    )
   try {
     await within(channel.ready.promise, { signal, timeoutMs: readyTimeoutMs, late })
   } catch (error) {

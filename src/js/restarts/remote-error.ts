@@ -14,9 +14,17 @@ export interface RemoteError {
 
 /** Whether this came from {@link toRemote}. */
 export function isRemoteError(value: unknown): value is RemoteError {
-  const { name, message, stack, code, cause } = (typeof value === 'object' && value !== null ? value : {}) as Partial<Record<keyof RemoteError, unknown>>
+  const { name, message, stack, code, cause } = (typeof value === 'object' && value !== null ? value : {}) as Partial<
+    Record<keyof RemoteError, unknown>
+  >
   const isText = (text: unknown): boolean => text === undefined || typeof text === 'string'
-  return typeof name === 'string' && typeof message === 'string' && isText(stack) && isText(code) && (cause === undefined || isRemoteError(cause))
+  return (
+    typeof name === 'string' &&
+    typeof message === 'string' &&
+    isText(stack) &&
+    isText(code) &&
+    (cause === undefined || isRemoteError(cause))
+  )
 }
 
 /** Never throws, and holds only text, whatever was thrown. */
@@ -36,7 +44,11 @@ export function toRemote(error: unknown): RemoteError {
 export function fromRemote(remote: RemoteError, where: string): Error {
   const { name, message, stack, code, cause } = remote
   const facts = { stack: `${stack ?? ''}\n    ${where}` }
-  if (isRefusal(remote)) return Object.assign(new WarmswapError('ERR_INVALID_ARGUMENT', message, cause && { cause: fromRemote(cause, where) }), facts)
+  if (isRefusal(remote))
+    return Object.assign(
+      new WarmswapError('ERR_INVALID_ARGUMENT', message, cause && { cause: fromRemote(cause, where) }),
+      facts,
+    )
   return Object.assign(new Error(message), { name, ...facts }, code === undefined ? {} : { code })
 }
 

@@ -44,7 +44,11 @@ let serving = false
  */
 export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void {
   callback('handler', handler)
-  if (serving) throw new WarmswapError('ERR_REENTRANT', 'serveRequests() was already called in this worker; one handler answers all its requests')
+  if (serving)
+    throw new WarmswapError(
+      'ERR_REENTRANT',
+      'serveRequests() was already called in this worker; one handler answers all its requests',
+    )
   const host = isMainThread ? overProcess() : overThread()
   serving = true
   const calls = new Map<number, Call>()
@@ -84,7 +88,12 @@ async function keepGeneration(): Promise<void> {
   if (isMainThread) kept.push(await (await import('../bundles.js')).takeOver())
 }
 
-async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, incarnation, request }: ToWorker & { warmswap: 'request' }, call: Call): Promise<void> {
+async function answer<Q, R>(
+  host: Host,
+  handler: RequestHandler<Q, R>,
+  { id, incarnation, request }: ToWorker & { warmswap: 'request' },
+  call: Call,
+): Promise<void> {
   // Said before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
   await host.say({ warmswap: 'begun', id })
   try {
@@ -97,9 +106,19 @@ async function answer<Q, R>(host: Host, handler: RequestHandler<Q, R>, { id, inc
   }
 }
 
-async function answerInParts(host: Host, request: { id: number; incarnation: number }, call: Call, parts: Parts): Promise<void> {
+async function answerInParts(
+  host: Host,
+  request: { id: number; incarnation: number },
+  call: Call,
+  parts: Parts,
+): Promise<void> {
   await host.say({ warmswap: 'stream', ...request })
-  const end = await call.pour(parts, async (value) => host.say({ warmswap: 'part', ...request, value: whole(host, value) })).then(() => ({}), (error: unknown) => ({ error: toRemote(error) }))
+  const end = await call
+    .pour(parts, async (value) => host.say({ warmswap: 'part', ...request, value: whole(host, value) }))
+    .then(
+      () => ({}),
+      (error: unknown) => ({ error: toRemote(error) }),
+    )
   await host.say({ warmswap: 'end', ...request, ...end })
 }
 
@@ -147,5 +166,8 @@ function overProcess(): Host {
 }
 
 function notAWorker(): WarmswapError {
-  return new WarmswapError('ERR_UNSUPPORTED', 'serveRequests() answers the coordinator that started this worker with startWorkerThread() or startProcess(); nobody did')
+  return new WarmswapError(
+    'ERR_UNSUPPORTED',
+    'serveRequests() answers the coordinator that started this worker with startWorkerThread() or startProcess(); nobody did',
+  )
 }

@@ -13,7 +13,8 @@ export function checkedStartContext(context: GivenContext): GivenContext {
   const expected = 'the context that options.start was called with'
   if (typeof context !== 'object' || context === null) throw invalidArgument('context', context, expected)
   const { pin, signal } = context
-  if (typeof pin !== 'object' || pin === null || typeof pin.url !== 'function' || typeof pin.resolve !== 'function') throw invalidArgument('context.pin', pin, 'a pin of store.pin()')
+  if (typeof pin !== 'object' || pin === null || typeof pin.url !== 'function' || typeof pin.resolve !== 'function')
+    throw invalidArgument('context.pin', pin, 'a pin of store.pin()')
   if (!(signal instanceof AbortSignal)) throw invalidArgument('context.signal', signal, 'an AbortSignal')
   return context
 }

@@ -26,8 +26,15 @@ export interface WorkerThreadOptions {
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before.
  */
-export async function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>> {
-  const { workerData, readyTimeoutMs = READY_TIMEOUT_MS } = checkedOptions('options', options, ['workerData', 'readyTimeoutMs'])
+export async function startWorkerThread<Q = unknown, R = unknown>(
+  context: GivenContext,
+  entry: string,
+  options?: WorkerThreadOptions,
+): Promise<WorkerHandle<Q, R>> {
+  const { workerData, readyTimeoutMs = READY_TIMEOUT_MS } = checkedOptions('options', options, [
+    'workerData',
+    'readyTimeoutMs',
+  ])
   const { pin, signal } = checkedStartContext(context)
   const url = new URL(pin.url(string('entry', entry)))
   milliseconds('options.readyTimeoutMs', readyTimeoutMs)
@@ -51,7 +58,8 @@ export async function startWorkerThread<Q = unknown, R = unknown>(context: Given
     send: (request, context) => channel.send(request, context),
     async stop(deadlineMs) {
       channel.stop()
-      const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `the thread did not end within ${deadlineMs} ms`)
+      const late = (): WarmswapError =>
+        new WarmswapError('ERR_TIMEOUT', `the thread did not end within ${deadlineMs} ms`)
       await within(exited, { timeoutMs: deadlineMs, late }).catch(() => thread.terminate())
       await exited
     },

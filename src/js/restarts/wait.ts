@@ -22,7 +22,10 @@ export function within<T>(promise: Promise<T>, { signal, timeoutMs, late }: Boun
     }
     if (signal?.aborted) return abort()
     signal?.addEventListener('abort', abort, { once: true })
-    promise.then((value) => settle(() => resolve(value)), (error) => settle(() => reject(error)))
+    promise.then(
+      (value) => settle(() => resolve(value)),
+      (error) => settle(() => reject(error)),
+    )
   })
 }
 

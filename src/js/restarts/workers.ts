@@ -101,7 +101,11 @@ export class Workers<Q, R> {
     private readonly start: Start<Q, R>,
     private readonly queue: RequestQueue<Q, R>,
     private readonly limits: { drainMs: number; startTimeoutMs: number },
-    private readonly report: { startFailed(error: unknown): void; started(): void; cleanUpFailed(error: unknown): void },
+    private readonly report: {
+      startFailed(error: unknown): void
+      started(): void
+      cleanUpFailed(error: unknown): void
+    },
   ) {}
 
   /** The incarnation that serves, or served last. */
@@ -120,7 +124,12 @@ export class Workers<Q, R> {
   }
 
   async reboot(observed: number | null): Promise<RebootResult> {
-    if (observed !== null && observed > this.last) throw invalidArgument('request.observed', observed, `an incarnation that was started (the last is ${this.last}), or null`)
+    if (observed !== null && observed > this.last)
+      throw invalidArgument(
+        'request.observed',
+        observed,
+        `an incarnation that was started (the last is ${this.last}), or null`,
+      )
     for (let joined = false; ; joined = true) {
       const { starting, serving } = this
       if (starting) {
@@ -200,9 +209,15 @@ export class Workers<Q, R> {
 
   private async startInTime(context: StartContext, abandon: AbortController): Promise<WorkerHandle<Q, R>> {
     // In a turn of its own, so that `starting` is set before anything of the caller's runs.
-    const started = Promise.resolve().then(() => this.start(context)).then(checkedHandle)
+    const started = Promise.resolve()
+      .then(() => this.start(context))
+      .then(checkedHandle)
     const { startTimeoutMs: timeoutMs } = this.limits
-    const late = (): WarmswapError => new WarmswapError('ERR_NOT_READY', `worker ${context.incarnation} was not ready within ${timeoutMs} ms (startTimeoutMs)`)
+    const late = (): WarmswapError =>
+      new WarmswapError(
+        'ERR_NOT_READY',
+        `worker ${context.incarnation} was not ready within ${timeoutMs} ms (startTimeoutMs)`,
+      )
     try {
       return await within(started, { signal: abandon.signal, timeoutMs, late })
     } catch (error) {
@@ -245,7 +260,9 @@ export class Workers<Q, R> {
   /** Lets the worker finish what it has, then stops it. Never rejects. */
   private retire(worker: Worker<Q, R>): Promise<void> {
     if (this.serving === worker) this.serving = undefined
-    const gone = this.drain(worker).catch(this.report.cleanUpFailed).finally(() => this.leaving.delete(gone))
+    const gone = this.drain(worker)
+      .catch(this.report.cleanUpFailed)
+      .finally(() => this.leaving.delete(gone))
     this.leaving.add(gone)
     return gone
   }
@@ -255,11 +272,21 @@ export class Workers<Q, R> {
     const started = performance.now()
     worker.draining = true
     if (worker.busy > 0) {
-      const late = (): WarmswapError => new WarmswapError('ERR_WORKER_EXITED', `worker ${worker.incarnation} was replaced and had not finished its answer after ${drainMs} ms (drainMs)`)
-      await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch((error: unknown) => worker.answers.forEach((answer) => answer.cut(error)))
+      const late = (): WarmswapError =>
+        new WarmswapError(
+          'ERR_WORKER_EXITED',
+          `worker ${worker.incarnation} was replaced and had not finished its answer after ${drainMs} ms (drainMs)`,
+        )
+      await within(worker.emptied.promise, { timeoutMs: drainMs, late }).catch((error: unknown) =>
+        worker.answers.forEach((answer) => answer.cut(error)),
+      )
     }
     const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
-    const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`)
+    const late = (): WarmswapError =>
+      new WarmswapError(
+        'ERR_TIMEOUT',
+        `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`,
+      )
     try {
       await within(stopped(worker.handle, deadlineMs), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
     } catch (error) {

@@ -6,5 +6,8 @@ export function callSite(boundary: (...args: never[]) => unknown): string | unde
   ;(Error as { captureStackTrace?(target: object, boundary: unknown): void }).captureStackTrace?.(trace, boundary)
   if (typeof trace.stack !== 'string') return undefined
   const frame = trace.stack.split('\n').find((line) => /^\s+at /.test(line))
-  return frame?.replace(/^\s+at (?:async )?(?:.*\((.*)\)|(.*))$/, (_, inner?: string, whole?: string) => inner ?? whole ?? '')
+  return frame?.replace(
+    /^\s+at (?:async )?(?:.*\((.*)\)|(.*))$/,
+    (_, inner?: string, whole?: string) => inner ?? whole ?? '',
+  )
 }

@@ -55,7 +55,9 @@ class NativeStore implements CellStore {
   wait(since: bigint, timeoutMs: number): { settled: Promise<bigint>; cancel(): void } {
     const token = new this.#binding.CancelToken()
     const settled = new Promise<bigint>((resolve, reject) => {
-      const reply = this.#cell.wait(since, timeoutMs, token, (reply) => (isFailure(reply) ? reject(toError(reply)) : resolve(reply)))
+      const reply = this.#cell.wait(since, timeoutMs, token, (reply) =>
+        isFailure(reply) ? reject(toError(reply)) : resolve(reply),
+      )
       if (isFailure(reply)) reject(toError(reply))
     })
     return { settled, cancel: () => token.cancel() }

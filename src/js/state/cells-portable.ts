@@ -26,7 +26,8 @@ function storeOf(key: string, cell: PortableCell): CellStore {
     changedSince: (version) => cell.version !== version,
     read: () => ({ packed: cell.value, version: cell.version }),
     write,
-    compareAndSet: (expected, value) => (cell.version === expected ? { ok: true, version: write(value) } : { ok: false, version: cell.version }),
+    compareAndSet: (expected, value) =>
+      cell.version === expected ? { ok: true, version: write(value) } : { ok: false, version: cell.version },
     wait: (since, timeoutMs) => waitFor(key, cell, since, timeoutMs),
     pack: (value) => structuredClone(value),
     unpack: (value) => structuredClone(value),
@@ -36,11 +37,17 @@ function storeOf(key: string, cell: PortableCell): CellStore {
 /** The longest that a timer can wait; what is longer is for ever. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-function waitFor(key: string, cell: PortableCell, since: bigint, timeoutMs: number): { settled: Promise<bigint>; cancel(): void } {
+function waitFor(
+  key: string,
+  cell: PortableCell,
+  since: bigint,
+  timeoutMs: number,
+): { settled: Promise<bigint>; cancel(): void } {
   if (cell.version !== since) return { settled: Promise.resolve(cell.version), cancel: () => {} }
   let cancel!: () => void
   const settled = new Promise<bigint>((resolve, reject) => {
-    const refuse = (): void => reject(new WarmswapError('ERR_TIMEOUT', `cell '${key}' did not change in ${timeoutMs} ms`))
+    const refuse = (): void =>
+      reject(new WarmswapError('ERR_TIMEOUT', `cell '${key}' did not change in ${timeoutMs} ms`))
     const timer = timeoutMs <= LONGEST_TIMER_MS ? setTimeout(refuse, timeoutMs) : undefined
     // Node's timers hold the process; browsers' are numbers.
     ;(timer as { unref?(): void } | undefined)?.unref?.()

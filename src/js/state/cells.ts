@@ -137,10 +137,17 @@ class Cell<T> implements SharedCell<T> {
     try {
       packed = this.#store.pack(value)
     } catch (error) {
-      throw new WarmswapError('ERR_INVALID_ARGUMENT', `the value for cell '${this.#key}' cannot be cloned (${(error as Error).message}); accepted is what structured clone takes, so no functions, symbols or promises`, { cause: error })
+      throw new WarmswapError(
+        'ERR_INVALID_ARGUMENT',
+        `the value for cell '${this.#key}' cannot be cloned (${(error as Error).message}); accepted is what structured clone takes, so no functions, symbols or promises`,
+        { cause: error },
+      )
     }
     if (packed instanceof Uint8Array && packed.byteLength > this.#maxBytes) {
-      throw new WarmswapError('ERR_TOO_LARGE', `the value for cell '${this.#key}' takes ${packed.byteLength} bytes, its limit is ${this.#maxBytes}: raise options.maxBytes, or keep it in a file and only its name in the cell`)
+      throw new WarmswapError(
+        'ERR_TOO_LARGE',
+        `the value for cell '${this.#key}' takes ${packed.byteLength} bytes, its limit is ${this.#maxBytes}: raise options.maxBytes, or keep it in a file and only its name in the cell`,
+      )
     }
     return packed
   }
@@ -150,10 +157,14 @@ class Cell<T> implements SharedCell<T> {
   }
 
   #closedError(): WarmswapError {
-    return new WarmswapError('ERR_CLOSED', `this handle of cell '${this.#key}' was disposed of: open it again with sharedCell()`)
+    return new WarmswapError(
+      'ERR_CLOSED',
+      `this handle of cell '${this.#key}' was disposed of: open it again with sharedCell()`,
+    )
   }
 }
 
 function checkVersion(name: string, version: unknown): void {
-  if (typeof version !== 'bigint') throw invalidArgument(name, version, 'a version (bigint) that a read or a write has returned')
+  if (typeof version !== 'bigint')
+    throw invalidArgument(name, version, 'a version (bigint) that a read or a write has returned')
 }

@@ -18,7 +18,18 @@ attachCells(binding === undefined ? ownCells(root) : nativeCells(binding))
 export const stateBackend: 'native' | 'js' = binding === undefined ? 'js' : 'native'
 
 export { type SharedCell, sharedCell } from './cells.js'
-export { type StateOptions, defineState, defineStateAsync, dropState, hasState, listState, onStateChange, peekState, replaceState, resetState } from './registry.js'
+export {
+  type StateOptions,
+  defineState,
+  defineStateAsync,
+  dropState,
+  hasState,
+  listState,
+  onStateChange,
+  peekState,
+  replaceState,
+  resetState,
+} from './registry.js'
 
 function tryBinding(): { binding?: ReturnType<typeof loadBinding>; failure?: unknown } {
   try {
@@ -32,7 +43,11 @@ function tryBinding(): { binding?: ReturnType<typeof loadBinding>; failure?: unk
 function ownCells(root: Root): (key: string) => CellStore {
   const open = portableCells(root)
   return (key) => {
-    warnOnce(root, 'cells', `shared cells are shared within each thread only, because the addon was not loaded: ${failure instanceof Error ? failure.message : String(failure)}`)
+    warnOnce(
+      root,
+      'cells',
+      `shared cells are shared within each thread only, because the addon was not loaded: ${failure instanceof Error ? failure.message : String(failure)}`,
+    )
     return open(key)
   }
 }

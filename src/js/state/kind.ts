@@ -8,7 +8,24 @@ const MOST_OBJECTS = 200
 const MOST_CONTENTS = 2000
 
 /** Modules of Node whose classes are written in JavaScript, so that nothing about them looks native. */
-const BUILTIN_MODULES = ['async_hooks', 'events', 'worker_threads', 'stream', 'http', 'http2', 'net', 'url', 'util', 'fs', 'buffer', 'perf_hooks', 'diagnostics_channel', 'readline', 'zlib', 'crypto']
+const BUILTIN_MODULES = [
+  'async_hooks',
+  'events',
+  'worker_threads',
+  'stream',
+  'http',
+  'http2',
+  'net',
+  'url',
+  'util',
+  'fs',
+  'buffer',
+  'perf_hooks',
+  'diagnostics_channel',
+  'readline',
+  'zlib',
+  'crypto',
+]
 
 /** 'code' where a function or an instance of a class that is not the platform's is reached. */
 export function kindOf(value: unknown): 'data' | 'code' {
@@ -37,7 +54,11 @@ function reachesCode(value: unknown): boolean {
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as object | null
   // Of any realm: the prototype of an object literal has no prototype itself.
-  return Array.isArray(value) || prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'))
+  return (
+    Array.isArray(value) ||
+    prototype === null ||
+    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'))
+  )
 }
 
 function* contents(value: object): Iterable<unknown> {
@@ -55,7 +76,8 @@ function property(value: object, key: string): unknown {
 /** Whether a function or a class is the engine's, the global object's or Node's. */
 function isPlatform(code: unknown): boolean {
   if (typeof code !== 'function') return false
-  if (/\{\s*\[native code\]\s*\}\s*$/.test(Function.prototype.toString.call(code)) && !code.name.startsWith('bound ')) return true
+  if (/\{\s*\[native code\]\s*\}\s*$/.test(Function.prototype.toString.call(code)) && !code.name.startsWith('bound '))
+    return true
   const name = code.name as keyof typeof globalThis
   if (globalThis[name] === code) return true
   const { process } = globalThis as { process?: { getBuiltinModule?(id: string): Record<string, unknown> | undefined } }

@@ -11,4 +11,15 @@ attachCells(portableCells(attach(globalThis as unknown as Realm)))
 export const stateBackend: 'native' | 'js' = 'js'
 
 export { type SharedCell, sharedCell } from './cells.js'
-export { type StateOptions, defineState, defineStateAsync, dropState, hasState, listState, onStateChange, peekState, replaceState, resetState } from './registry.js'
+export {
+  type StateOptions,
+  defineState,
+  defineStateAsync,
+  dropState,
+  hasState,
+  listState,
+  onStateChange,
+  peekState,
+  replaceState,
+  resetState,
+} from './registry.js'

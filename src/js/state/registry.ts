@@ -6,7 +6,16 @@ import * as validate from '../validate.js'
 import { callSite } from './call-site.js'
 import { dispose } from './dispose.js'
 import { kindOf } from './kind.js'
-import { type Entry, type Realm, type Root, type Start, type StateChange, type Table, connectRoot, warnOnce } from './root.js'
+import {
+  type Entry,
+  type Realm,
+  type Root,
+  type Start,
+  type StateChange,
+  type Table,
+  connectRoot,
+  warnOnce,
+} from './root.js'
 import { type StateScope, tableOf, visibleTables } from './scope.js'
 import { awaitedBy, runInitialiser } from './starting.js'
 
@@ -41,7 +50,8 @@ export function attach(mainRealm: Realm): Root {
 export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T {
   const table = options?.scope === undefined ? isolate : tableOf(root, options.scope)
   const entry = table.entries.get(key)
-  if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION) && !entry.disposed) return hit<T>(entry, options)
+  if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION) && !entry.disposed)
+    return hit<T>(entry, options)
   checkDefinition(key, init, options)
   const version = options?.version ?? DEFAULT_VERSION
   refuseIfStarting(table, key)
@@ -77,7 +87,14 @@ export async function defineStateAsync<T>(key: string, init: () => Promise<T>, o
   }
 }
 
-function startAsync<T>(table: Table, key: string, version: string | number, init: () => Promise<T>, options: StateOptions<T> | undefined, site: string | undefined): Promise<T> {
+function startAsync<T>(
+  table: Table,
+  key: string,
+  version: string | number,
+  init: () => Promise<T>,
+  options: StateOptions<T> | undefined,
+  site: string | undefined,
+): Promise<T> {
   const start: Start = { version, promise: undefined, waitsFor: new Set() }
   table.starting.set(key, start)
   const made = runInitialiser(start, async () => {
@@ -114,7 +131,15 @@ export function replaceState<T>(key: string, value: T): void {
   refuseIfStarting(table, key)
   const entry = table.entries.get(key) as Entry
   if (!Object.is(entry.value, value)) void dispose(key, entry)
-  store(table, key, value, entry.version, { dispose: entry.dispose } as StateOptions<T>, 'replace', callSite(replaceState))
+  store(
+    table,
+    key,
+    value,
+    entry.version,
+    { dispose: entry.dispose } as StateOptions<T>,
+    'replace',
+    callSite(replaceState),
+  )
 }
 
 /** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
@@ -141,16 +166,25 @@ export async function resetState(filter?: { prefix?: string }): Promise<void> {
 }
 
 /** What is stored, in the order of definition: for debugging and leak hunting. */
-export function listState(): { key: string; version: string | number; generation: number; definedAt: string; definedBy?: string; kind: 'data' | 'code' }[] {
+export function listState(): {
+  key: string
+  version: string | number
+  generation: number
+  definedAt: string
+  definedBy?: string
+  kind: 'data' | 'code'
+}[] {
   return visibleTables(root).flatMap(({ entries }) =>
-    [...entries].filter(([, { disposed }]) => !disposed).map(([key, { version, generation, definedAt, definedBy, kind }]) => ({
-      key,
-      version,
-      generation,
-      definedAt,
-      ...(definedBy === undefined ? {} : { definedBy }),
-      kind,
-    })),
+    [...entries]
+      .filter(([, { disposed }]) => !disposed)
+      .map(([key, { version, generation, definedAt, definedBy, kind }]) => ({
+        key,
+        version,
+        generation,
+        definedAt,
+        ...(definedBy === undefined ? {} : { definedBy }),
+        kind,
+      })),
   )
 }
 
@@ -168,7 +202,15 @@ function hit<T>(entry: Entry, options: StateOptions<T> | undefined): T {
   return entry.value as T
 }
 
-function store<T>(table: Table, key: string, value: T, version: string | number, options: StateOptions<T> | undefined, type: StateChange['type'], site: string | undefined): T {
+function store<T>(
+  table: Table,
+  key: string,
+  value: T,
+  version: string | number,
+  options: StateOptions<T> | undefined,
+  type: StateChange['type'],
+  site: string | undefined,
+): T {
   const kind = kindOf(value)
   table.entries.set(key, {
     value,
@@ -212,8 +254,15 @@ function findOrStarting(key: string): Table | undefined {
 function refuseIfStarting(table: Table, key: string): void {
   const starting = table.starting.get(key)
   if (starting === undefined) return
-  if (starting.promise === undefined) throw new WarmswapError('ERR_REENTRANT', `state '${key}' is being defined: its own initialiser, migrate or dispose asks for it. Make what it needs before, or under another key.`)
-  throw new WarmswapError('ERR_NOT_READY', `state '${key}' is still being made by defineStateAsync: await that call first.`)
+  if (starting.promise === undefined)
+    throw new WarmswapError(
+      'ERR_REENTRANT',
+      `state '${key}' is being defined: its own initialiser, migrate or dispose asks for it. Make what it needs before, or under another key.`,
+    )
+  throw new WarmswapError(
+    'ERR_NOT_READY',
+    `state '${key}' is still being made by defineStateAsync: await that call first.`,
+  )
 }
 
 /** Who waits for another's start only cares that it is over, unless it can never be. */
@@ -225,7 +274,8 @@ function checkDefinition<T>(key: string, init: () => unknown, options: StateOpti
   validate.string('key', key)
   validate.callback('init', init)
   const { version, dispose, migrate } = validate.options('options', options, ['version', 'scope', 'dispose', 'migrate'])
-  const isVersion = version === undefined || typeof version === 'string' || (typeof version === 'number' && !Number.isNaN(version))
+  const isVersion =
+    version === undefined || typeof version === 'string' || (typeof version === 'number' && !Number.isNaN(version))
   if (!isVersion) throw invalidArgument('options.version', version, 'a string or a number')
   if (dispose !== undefined) validate.callback('options.dispose', dispose)
   if (migrate !== undefined) validate.callback('options.migrate', migrate)

@@ -116,7 +116,9 @@ function announceCopy(root: Root): void {
 }
 
 function announceOtherProtocols(root: Root, realm: Realm): void {
-  const other = Object.getOwnPropertySymbols(realm).find((symbol) => symbol !== ROOT && /^warmswap\/root@\d+$/.test(symbol.description ?? ''))
+  const other = Object.getOwnPropertySymbols(realm).find(
+    (symbol) => symbol !== ROOT && /^warmswap\/root@\d+$/.test(symbol.description ?? ''),
+  )
   if (other === undefined) return
   warnOnce(
     root,

@@ -30,7 +30,10 @@ export function awaitedBy(key: string, start: Start): Promise<unknown> {
   const waiter = context?.getStore()
   if (start.promise === undefined || (waiter !== undefined && reaches(start, waiter))) {
     return Promise.reject(
-      new WarmswapError('ERR_REENTRANT', `state '${key}' is being defined, and its own initialiser waits for it, directly or through another definition. Make what it needs before, or under another key.`),
+      new WarmswapError(
+        'ERR_REENTRANT',
+        `state '${key}' is being defined, and its own initialiser waits for it, directly or through another definition. Make what it needs before, or under another key.`,
+      ),
     )
   }
   if (waiter === undefined) return start.promise

@@ -76,7 +76,10 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
     },
     async buildStart() {
       // Before Vite empties it: through the link it would empty what the link shows.
-      if (plain) await giveDirectory(plain.store, plain.link).catch((error: unknown) => this.warn(`the link '${plain?.link}' stays: ${String(error)}`))
+      if (plain)
+        await giveDirectory(plain.store, plain.link).catch((error: unknown) =>
+          this.warn(`the link '${plain?.link}' stays: ${String(error)}`),
+        )
       await publication?.started(this.environment.name)
     },
     buildEnd(error) {
@@ -104,7 +107,8 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
       async handler(builder) {
         const environments = Object.values(builder.environments)
         // Vite does this after the last hook, which would be after the publish.
-        if (publication && environments.every(({ isBuilt }) => !isBuilt)) for (const each of environments) await builder.build(each)
+        if (publication && environments.every(({ isBuilt }) => !isBuilt))
+          for (const each of environments) await builder.build(each)
         await publication?.allStarted(environments.filter(({ isBuilt }) => isBuilt).map(({ name }) => name))
       },
     },

@@ -68,7 +68,9 @@ export class Attempts {
   /** Begins the next attempt. */
   begin(environments: Iterable<DevEnvironment>): void {
     this.number += 1
-    this.#beganWith = new Map([...environments].map((environment) => [environment, environment.depsOptimizer?.metadata]))
+    this.#beganWith = new Map(
+      [...environments].map((environment) => [environment, environment.depsOptimizer?.metadata]),
+    )
   }
 
   /** After a failed attempt: whether to try again. Has waited, where waiting helps. */

@@ -29,8 +29,13 @@ export interface ImportWithRecoveryOptions<M, T> {
  * of the import where that is no stale dependency; with ERR_NOT_READY naming the id and both hashes when the attempts
  * are used up; with ERR_CLOSED where the environment belongs to a server that was closed or restarted.
  */
-export async function importWithRecovery<M = any, T = M>(environment: DevEnvironment, url: string, options?: ImportWithRecoveryOptions<M, T>): Promise<T> {
-  if (typeof environment?.name !== 'string') throw invalidArgument('environment', environment, 'a DevEnvironment, as in server.environments')
+export async function importWithRecovery<M = any, T = M>(
+  environment: DevEnvironment,
+  url: string,
+  options?: ImportWithRecoveryOptions<M, T>,
+): Promise<T> {
+  if (typeof environment?.name !== 'string')
+    throw invalidArgument('environment', environment, 'a DevEnvironment, as in server.environments')
   validate.string('url', url)
   const given = validate.options('options', options, ['runner', 'use', 'maxAttempts', 'signal'])
   const { use = (module: M) => module as unknown as T } = given
@@ -38,7 +43,9 @@ export async function importWithRecovery<M = any, T = M>(environment: DevEnviron
   const signal = validate.signal('options.signal', given.signal)
   const care = careOf(environment)
   const report = care?.recovery.onEvent ?? (() => {})
-  const attempts = new Attempts(validate.wholeNumber('options.maxAttempts', given.maxAttempts ?? care?.recovery.maxAttempts ?? DEFAULT_ATTEMPTS, 1))
+  const attempts = new Attempts(
+    validate.wholeNumber('options.maxAttempts', given.maxAttempts ?? care?.recovery.maxAttempts ?? DEFAULT_ATTEMPTS, 1),
+  )
 
   let target = url
   for (;;) {
@@ -66,7 +73,12 @@ export async function importWithRecovery<M = any, T = M>(environment: DevEnviron
 
 function runnerOf(environment: DevEnvironment): ModuleRunner {
   const { runner } = environment as { runner?: ModuleRunner }
-  if (typeof runner?.import !== 'function') throw invalidArgument('options.runner', undefined, `a runner: the environment '${environment.name}' has none in this process`)
+  if (typeof runner?.import !== 'function')
+    throw invalidArgument(
+      'options.runner',
+      undefined,
+      `a runner: the environment '${environment.name}' has none in this process`,
+    )
   return runner
 }
 
@@ -80,7 +92,8 @@ interface Ends {
 async function unless<T>(attempt: () => Promise<T>, { environment, closed, signal }: Ends): Promise<T> {
   signal?.throwIfAborted()
   // Vite's own mark, for environments without the plugin.
-  if (closed?.aborted || (environment as unknown as { _closing?: boolean })._closing === true) throw closedError(environment)
+  if (closed?.aborted || (environment as unknown as { _closing?: boolean })._closing === true)
+    throw closedError(environment)
   const done = new AbortController()
   const ended = new Promise<never>((_, reject) => {
     signal?.addEventListener('abort', () => reject(signal.reason), { signal: done.signal })

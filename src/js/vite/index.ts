@@ -32,7 +32,12 @@ export interface WarmswapOptions {
 
 /** stableState and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
 export default function warmswap(options?: WarmswapOptions): Plugin[] {
-  const { state, recovery, link, outDir } = validate.options('options', options, ['state', 'recovery', 'link', 'outDir'])
+  const { state, recovery, link, outDir } = validate.options('options', options, [
+    'state',
+    'recovery',
+    'link',
+    'outDir',
+  ])
   return [
     stableState(state),
     ...(recovery === false ? [] : [staleDepRecovery(recovery)]),

@@ -49,7 +49,8 @@ function checkLinks(links: EnvironmentLink[]): void {
   links.forEach((link, index) => {
     const { from, to } = validate.options(`links[${index}]`, link, ['from', 'to'])
     validate.string(`links[${index}].from`, from)
-    if (!Array.isArray(to) || to.length === 0) throw invalidArgument(`links[${index}].to`, to, 'an array of names of environments')
+    if (!Array.isArray(to) || to.length === 0)
+      throw invalidArgument(`links[${index}].to`, to, 'an array of names of environments')
     to.forEach((name, at) => validate.string(`links[${index}].to[${at}]`, name))
   })
 }
@@ -78,6 +79,7 @@ function passOn(server: ViteDevServer, links: EnvironmentLink[], from: string): 
   for (const name of reachable(links, from)) {
     const environment = server.environments[name]
     // A transport of somebody else's may fail; the environments after it are reloaded all the same.
-    if (environment !== undefined) attempt(`the reload of the environment '${name}'`, () => reloadEnvironment(environment))
+    if (environment !== undefined)
+      attempt(`the reload of the environment '${name}'`, () => reloadEnvironment(environment))
   }
 }

@@ -19,7 +19,8 @@ export interface ReoptimizeEvent {
  * Vite calls again.
  */
 export function onReoptimize(server: ViteDevServer, listener: (event: ReoptimizeEvent) => void): Disposable {
-  if (typeof server?.environments !== 'object') throw invalidArgument('server', server, 'a ViteDevServer of Vite 6 or later')
+  if (typeof server?.environments !== 'object')
+    throw invalidArgument('server', server, 'a ViteDevServer of Vite 6 or later')
   validate.callback('listener', listener)
   let open = true
   const tell = guarded('a listener of onReoptimize()', listener)

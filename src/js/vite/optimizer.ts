@@ -65,7 +65,8 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
       const reload = previous.browserHash !== next.browserHash
       const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
       // This is in the middle of Vite's commit, which a listener must not break.
-      for (const listener of [...own]) attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit), listener)
+      for (const listener of [...own])
+        attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit), listener)
     },
   })
   return own
@@ -100,7 +101,12 @@ export function reloadEnvironment(environment: DevEnvironment): void {
 
 function restore(optimizer: DepsOptimizer): void {
   listeners.delete(optimizer)
-  Object.defineProperty(optimizer, 'metadata', { configurable: true, enumerable: true, writable: true, value: optimizer.metadata })
+  Object.defineProperty(optimizer, 'metadata', {
+    configurable: true,
+    enumerable: true,
+    writable: true,
+    value: optimizer.metadata,
+  })
 }
 
 /** The optimized dependency or chunk in this file, whatever hash the id carries. */

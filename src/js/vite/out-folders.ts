@@ -17,9 +17,18 @@ export interface OutFolders {
 /** The folders of a configuration, as its last `config` hook sees it. */
 export function outFolders(config: UserConfig, storeRoot: string | undefined): OutFolders {
   const root = resolve(config.root ?? process.cwd())
-  const link = outDirs(config).map((outDir) => resolve(root, outDir)).reduce(commonFolder)
-  if (isWithin(link, root)) throw invalidArgument('build.outDir', relative(root, link) || '.', 'one folder below the root that holds the outDirs of all environments, such as dist/client and dist/server: atomicOutDir() publishes them together')
-  const name = relative(root, link).replace(/[^\w.-]+/g, '-').replace(/^[.-]+/, '')
+  const link = outDirs(config)
+    .map((outDir) => resolve(root, outDir))
+    .reduce(commonFolder)
+  if (isWithin(link, root))
+    throw invalidArgument(
+      'build.outDir',
+      relative(root, link) || '.',
+      'one folder below the root that holds the outDirs of all environments, such as dist/client and dist/server: atomicOutDir() publishes them together',
+    )
+  const name = relative(root, link)
+    .replace(/[^\w.-]+/g, '-')
+    .replace(/^[.-]+/, '')
   return { root, link, store: storeRoot === undefined ? join(root, '.warmswap', name) : resolve(root, storeRoot) }
 }
 

@@ -35,7 +35,12 @@ export class Publication {
   private static async open(folders: OutFolders, options: CheckedOptions): Promise<Publication> {
     const { root, keep, graceMs } = options
     if (root === undefined) await hideFromGit(dirname(folders.store))
-    const store = await openBundles(folders.store, { link: folders.link, adopt: true, ...(keep !== undefined && { keep }), ...(graceMs !== undefined && { graceMs }) })
+    const store = await openBundles(folders.store, {
+      link: folders.link,
+      adopt: true,
+      ...(keep !== undefined && { keep }),
+      ...(graceMs !== undefined && { graceMs }),
+    })
     return new Publication(folders, options, store, await Publication.workOf(store, folders.link))
   }
 
@@ -150,7 +155,9 @@ export class Publication {
 
   /** Vite does not wait for the closeBundle of a watcher: a rejection of it would end the process. The next build tries again. */
   private async publishInWatch(): Promise<void> {
-    await this.publishIfWhole().catch((error: unknown) => this.logger?.error(`warmswap: not published: ${messageOf(error)}`, { timestamp: true }))
+    await this.publishIfWhole().catch((error: unknown) =>
+      this.logger?.error(`warmswap: not published: ${messageOf(error)}`, { timestamp: true }),
+    )
   }
 
   /** A plain build fails with its callback; a watcher goes on. */
@@ -208,6 +215,10 @@ function isForOneEnvironment({ build, environments }: ResolvedConfig): boolean {
 async function hideFromGit(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, '.gitignore'), '*\n', { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw new WarmswapError('ERR_IO', `'${folder}' cannot be written: ${error.message}`, { path: folder, cause: error })
+    if (error.code !== 'EEXIST')
+      throw new WarmswapError('ERR_IO', `'${folder}' cannot be written: ${error.message}`, {
+        path: folder,
+        cause: error,
+      })
   })
 }

@@ -24,14 +24,27 @@ export type Recovery = Required<StaleDepRecoveryOptions>
 
 export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefined): Recovery {
   const given = validate.options('options', options, ['maxAttempts', 'replay', 'onUnsafe', 'reloadClient', 'onEvent'])
-  const { maxAttempts = DEFAULT_ATTEMPTS, replay = ['GET', 'HEAD'], onUnsafe = 'error-503', reloadClient = 'never', onEvent = () => {} } = given
+  const {
+    maxAttempts = DEFAULT_ATTEMPTS,
+    replay = ['GET', 'HEAD'],
+    onUnsafe = 'error-503',
+    reloadClient = 'never',
+    onEvent = () => {},
+  } = given
   validate.wholeNumber('options.maxAttempts', maxAttempts, 1)
-  if (!Array.isArray(replay)) throw invalidArgument('options.replay', replay, "an array of methods such as ['GET', 'HEAD']")
+  if (!Array.isArray(replay))
+    throw invalidArgument('options.replay', replay, "an array of methods such as ['GET', 'HEAD']")
   replay.forEach((method, index) => validate.string(`options.replay[${index}]`, method))
   validate.oneOf('options.onUnsafe', onUnsafe, ['error-503', 'redirect-307'])
   validate.oneOf('options.reloadClient', reloadClient, ['never', 'if-client-reoptimized'])
   validate.callback('options.onEvent', onEvent)
-  return { maxAttempts, replay: replay.map((method: string) => method.toUpperCase()), onUnsafe, reloadClient, onEvent: guarded('options.onEvent of staleDepRecovery()', onEvent) }
+  return {
+    maxAttempts,
+    replay: replay.map((method: string) => method.toUpperCase()),
+    onUnsafe,
+    reloadClient,
+    onEvent: guarded('options.onEvent of staleDepRecovery()', onEvent),
+  }
 }
 
 /** An environment in the care of the plugin. */

@@ -23,13 +23,18 @@ export function reset(request: IncomingMessage, response: ServerResponse, { url,
 
 /** Whether the handler can be called with this request once more: the body, if there is one, must be unread. */
 export function isWhole(request: IncomingMessage): boolean {
-  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+  const hasBody =
+    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
   return !hasBody || !request.readableDidRead
 }
 
 /** Refuses a request that must not be replayed: the client knows whether it may be sent again. */
 export function refuse(response: ServerResponse, message: string): void {
-  response.writeHead(503, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store', 'Retry-After': '1' })
+  response.writeHead(503, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Cache-Control': 'no-store',
+    'Retry-After': '1',
+  })
   response.end(message)
 }
 

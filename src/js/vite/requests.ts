@@ -73,7 +73,11 @@ export class Requests {
   #recall(request: IncomingMessage, response: ServerResponse): Served {
     let served = this.#served.get(request)
     if (served === undefined) {
-      served = { untouched: remember(request, response), attempts: new Attempts(this.#recovery.maxAttempts), failed: false }
+      served = {
+        untouched: remember(request, response),
+        attempts: new Attempts(this.#recovery.maxAttempts),
+        failed: false,
+      }
       this.#served.set(request, served)
     }
     return served
@@ -81,8 +85,17 @@ export class Requests {
 
   #refuse(request: IncomingMessage, response: ServerResponse, attempts: Attempts): void {
     this.#recovery.onEvent(attempts.event('gave-up'))
-    if (this.#recovery.onUnsafe === 'redirect-307' && isWhole(request) && this.#mayRedirect(attempts.last as StaleIn) && redirect(request, response)) return
-    refuse(response, `A dependency was optimized anew while this ${request.method} was served. It was not repeated, because it may have had effects: send it again if it bears that.\n`)
+    if (
+      this.#recovery.onUnsafe === 'redirect-307' &&
+      isWhole(request) &&
+      this.#mayRedirect(attempts.last as StaleIn) &&
+      redirect(request, response)
+    )
+      return
+    refuse(
+      response,
+      `A dependency was optimized anew while this ${request.method} was served. It was not repeated, because it may have had effects: send it again if it bears that.\n`,
+    )
   }
 
   /** A redirect is a new request, which knows nothing of attempts: what stays stale would go round for ever. */
@@ -105,6 +118,8 @@ export class Requests {
     this.#recovery.onEvent(attempts.event('recovered'))
     if (this.#recovery.reloadClient === 'never' || !this.#clientIsBehind) return
     this.#clientIsBehind = false
-    attempt('the reload of the browser', () => this.#server.environments.client?.hot.send({ type: 'full-reload', path: '*' }))
+    attempt('the reload of the browser', () =>
+      this.#server.environments.client?.hot.send({ type: 'full-reload', path: '*' }),
+    )
   }
 }

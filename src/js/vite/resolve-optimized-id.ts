@@ -15,7 +15,8 @@ import { optimizedDepOf } from './optimizer.js'
  * returned here works.
  */
 export function resolveOptimizedId(environment: DevEnvironment, id: string): string | undefined {
-  if (typeof environment !== 'object' || environment === null) throw invalidArgument('environment', environment, 'a DevEnvironment')
+  if (typeof environment !== 'object' || environment === null)
+    throw invalidArgument('environment', environment, 'a DevEnvironment')
   validate.string('id', id)
   const optimizer = environment.depsOptimizer
   if (optimizer === undefined) return undefined

@@ -26,7 +26,11 @@ const STATE = 'warmswap/state'
 
 /** Keeps state over re-optimizations, reloads and restarts of the server: see the README's section State. */
 export function stableState(options?: StableStateOptions): Plugin {
-  const { environments, singletons = [], backend = 'auto' } = validate.options('options', options, ['environments', 'singletons', 'backend'])
+  const {
+    environments,
+    singletons = [],
+    backend = 'auto',
+  } = validate.options('options', options, ['environments', 'singletons', 'backend'])
   if (environments !== undefined) validate.callback('options.environments', environments)
   if (!Array.isArray(singletons)) throw invalidArgument('options.singletons', singletons, 'an array of package names')
   singletons.forEach((name, index) => validate.string(`options.singletons[${index}]`, name))
@@ -52,7 +56,8 @@ export function stableState(options?: StableStateOptions): Plugin {
       },
     },
     resolveId(id) {
-      if (id === STATE && portable.has(this.environment.name)) return fileURLToPath(new URL('./state-portable.js', import.meta.url))
+      if (id === STATE && portable.has(this.environment.name))
+        return fileURLToPath(new URL('./state-portable.js', import.meta.url))
     },
   }
 }
@@ -63,5 +68,7 @@ function isServer(name: string, config: EnvironmentOptions): boolean {
 
 /** workerd and its like, told by their export conditions: no addons, and @cloudflare/vite-plugin refuses `resolve.external`. */
 function isIsolate(config: EnvironmentOptions): boolean {
-  return config.resolve?.conditions?.some((condition) => ['workerd', 'worker', 'edge-light'].includes(condition)) ?? false
+  return (
+    config.resolve?.conditions?.some((condition) => ['workerd', 'worker', 'edge-light'].includes(condition)) ?? false
+  )
 }

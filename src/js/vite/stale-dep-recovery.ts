@@ -33,7 +33,9 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
       order: 'post',
       handler(server) {
         if (Object.values(server.environments).some((environment) => careOf(environment) !== undefined)) {
-          return server.config.logger.warn('[warmswap] staleDepRecovery is there twice: only the first, with its options, is at work.')
+          return server.config.logger.warn(
+            '[warmswap] staleDepRecovery is there twice: only the first, with its options, is at work.',
+          )
         }
         const requests = new Requests(server, recovery)
         for (const environment of Object.values(server.environments)) {

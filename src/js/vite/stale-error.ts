@@ -19,12 +19,29 @@ interface Known {
   anywhere: RegExp
 }
 
-const known = (kind: StaleKind, code: string, text: string): Known => ({ kind, code, whole: new RegExp(`^(?:Error: )?${text}$`), anywhere: new RegExp(text) })
+const known = (kind: StaleKind, code: string, text: string): Known => ({
+  kind,
+  code,
+  whole: new RegExp(`^(?:Error: )?${text}$`),
+  anywhere: new RegExp(text),
+})
 
 const KINDS: readonly Known[] = [
-  known('outdated', 'ERR_OUTDATED_OPTIMIZED_DEP', 'There is a new version of the pre-bundle for "([^"]+)", a page reload is going to ask for it\\.?'),
-  known('processing', 'ERR_OPTIMIZE_DEPS_PROCESSING_ERROR', 'Something unexpected happened while optimizing "([^"]+)"\\. The current page should have reloaded by now\\.?'),
-  known('missing-chunk', 'ERR_FILE_NOT_FOUND_IN_OPTIMIZED_DEP_DIR', 'The file does not exist at "([^"]+)" which is in the optimize deps directory\\..*'),
+  known(
+    'outdated',
+    'ERR_OUTDATED_OPTIMIZED_DEP',
+    'There is a new version of the pre-bundle for "([^"]+)", a page reload is going to ask for it\\.?',
+  ),
+  known(
+    'processing',
+    'ERR_OPTIMIZE_DEPS_PROCESSING_ERROR',
+    'Something unexpected happened while optimizing "([^"]+)"\\. The current page should have reloaded by now\\.?',
+  ),
+  known(
+    'missing-chunk',
+    'ERR_FILE_NOT_FOUND_IN_OPTIMIZED_DEP_DIR',
+    'The file does not exist at "([^"]+)" which is in the optimize deps directory\\..*',
+  ),
 ]
 
 /** Wrappers of wrappers end somewhere; a cause that names itself must not hold us up. */
@@ -42,7 +59,11 @@ export function staleDepError(error: unknown): StaleDep | undefined {
   for (const { code } of chain as { code?: unknown }[]) {
     const found = KINDS.find((each) => each.code === code)
     // A wrapper can have taken over the code without the text.
-    if (found) return describe(found.kind, chain.map(({ message }) => found.anywhere.exec(message)?.[1]).find((id) => id !== undefined))
+    if (found)
+      return describe(
+        found.kind,
+        chain.map(({ message }) => found.anywhere.exec(message)?.[1]).find((id) => id !== undefined),
+      )
   }
   for (const { name, message } of chain) {
     const found = name === 'Error' && KINDS.find(({ whole }) => whole.test(message))

@@ -30,5 +30,10 @@ export function withCleanUpErrors(first: unknown, later: readonly unknown[]): un
 
 /** What to throw for errors of clean-up alone. */
 export function combined(errors: readonly unknown[]): unknown {
-  return errors.length === 1 ? errors[0] : new AggregateError(errors, errors.map((error) => (error instanceof Error ? error.message : String(error))).join('\n'))
+  return errors.length === 1
+    ? errors[0]
+    : new AggregateError(
+        errors,
+        errors.map((error) => (error instanceof Error ? error.message : String(error))).join('\n'),
+      )
 }

@@ -27,7 +27,9 @@ export function pointsOf(samples: readonly Sample[]): SweepPoint[] {
     const key = `${sample.probe}\0${sample.delayMs}`
     groups.set(key, [...(groups.get(key) ?? []), sample])
   }
-  return [...groups.values()].map(pointOf).sort((one, other) => one.probe.localeCompare(other.probe) || one.delayMs - other.delayMs)
+  return [...groups.values()]
+    .map(pointOf)
+    .sort((one, other) => one.probe.localeCompare(other.probe) || one.delayMs - other.delayMs)
 }
 
 function pointOf(samples: Sample[]): SweepPoint {
@@ -35,7 +37,14 @@ function pointOf(samples: Sample[]): SweepPoint {
   const outcomes: Partial<Record<Outcome, number>> = {}
   for (const { outcome } of samples) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
   const failures = samples.filter(failed).length
-  return { probe, delayMs, n: samples.length, outcomes, pFail: failures / samples.length, interval: wilson(failures, samples.length) }
+  return {
+    probe,
+    delayMs,
+    n: samples.length,
+    outcomes,
+    pFail: failures / samples.length,
+    interval: wilson(failures, samples.length),
+  }
 }
 
 /** The greatest delay with a failure, and the smallest beyond it: neighbours among the delays that were tried. */

@@ -64,7 +64,9 @@ function repeatCommand(task: TaskFacts, seed: number): string {
 
 /** Where tools keep what may be deleted at any time; the next run of the same test replaces it. */
 function artifactsOf(task: TaskFacts): string {
-  const slug = `${relative(process.cwd(), task.file.filepath)} ${task.fullTestName ?? task.name}`.replaceAll(/[^\w.-]+/g, '-').slice(0, 150)
+  const slug = `${relative(process.cwd(), task.file.filepath)} ${task.fullTestName ?? task.name}`
+    .replaceAll(/[^\w.-]+/g, '-')
+    .slice(0, 150)
   return join(process.env.WARMSWAP_RACE_REPORTS ?? join(process.cwd(), 'node_modules/.cache/warmswap/races'), slug)
 }
 
@@ -82,7 +84,19 @@ interface Traces {
 async function leaveTraces({ artifacts, command, seed, events, outputs, unreached }: Traces): Promise<void> {
   mkdirSync(artifacts, { recursive: true })
   writeFileSync(join(artifacts, 'timeline.txt'), `${describe(events, events[0]?.at ?? 0)}\n`)
-  for (const { name, stdout, stderr } of outputs) writeFileSync(join(artifacts, `${name.replaceAll(/\W+/g, '-')}.log`), `${stdout}\n── standard error\n${stderr}`)
-  await writePage(join(artifacts, 'timeline.html'), { title: 'A race that failed', command, seed, events, summary: '', points: [], edge: {}, notes: [] })
-  console.error(`${unreached === undefined ? '' : `${unreached}\n`}time line and output: ${artifacts}\nrepeat it with: ${command}`)
+  for (const { name, stdout, stderr } of outputs)
+    writeFileSync(join(artifacts, `${name.replaceAll(/\W+/g, '-')}.log`), `${stdout}\n── standard error\n${stderr}`)
+  await writePage(join(artifacts, 'timeline.html'), {
+    title: 'A race that failed',
+    command,
+    seed,
+    events,
+    summary: '',
+    points: [],
+    edge: {},
+    notes: [],
+  })
+  console.error(
+    `${unreached === undefined ? '' : `${unreached}\n`}time line and output: ${artifacts}\nrepeat it with: ${command}`,
+  )
 }

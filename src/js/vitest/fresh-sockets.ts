@@ -22,7 +22,9 @@ export function closeAfterUse(): () => void {
   const scope = globalThis as { [FETCH_DISPATCHER]?: Dispatcher }
   const users = scope[FETCH_DISPATCHER]
   if (users === undefined) return () => {}
-  const closing = Object.create(users, { dispatch: { value: (options: object, handler: unknown) => users.dispatch({ ...options, reset: true }, handler) } }) as Dispatcher
+  const closing = Object.create(users, {
+    dispatch: { value: (options: object, handler: unknown) => users.dispatch({ ...options, reset: true }, handler) },
+  }) as Dispatcher
   scope[FETCH_DISPATCHER] = closing
   return () => {
     // Whoever has set another one since wants that.

@@ -3,7 +3,14 @@
 import { type ProcessFacts, descendsFrom, environmentOf, livingProcesses, signalProcess } from '../keeper/processes.js'
 import { now, sleep } from './clock.js'
 
-export { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, numbers, signalProcess } from '../keeper/processes.js'
+export {
+  type ProcessFacts,
+  descendsFrom,
+  livingProcesses,
+  nameProcesses,
+  numbers,
+  signalProcess,
+} from '../keeper/processes.js'
 
 /** The variable that every process of a race carries, also one that has left its group: its value is the race's folder. */
 export const MARK = 'WARMSWAP_RACE'
@@ -18,13 +25,17 @@ export function isMarked(pid: number, mark: string): boolean {
 
 /** The nonce of the incarnation that started a process. */
 export function nonceOf(pid: number): string | undefined {
-  return environmentOf(pid).find((each) => each.startsWith(`${NONCE}=`))?.slice(NONCE.length + 1)
+  return environmentOf(pid)
+    .find((each) => each.startsWith(`${NONCE}=`))
+    ?.slice(NONCE.length + 1)
 }
 
 /** The living processes of these groups, those that descend from them, and those that carry the mark. */
 export function ownedProcesses(groups: ReadonlySet<number>, mark: string): ProcessFacts[] {
   const living = livingProcesses()
-  const owned = new Set(living.filter(({ pid, group }) => groups.has(group) || isMarked(pid, mark)).map(({ pid }) => pid))
+  const owned = new Set(
+    living.filter(({ pid, group }) => groups.has(group) || isMarked(pid, mark)).map(({ pid }) => pid),
+  )
   return living.filter((each) => owned.has(each.pid) || descendsFrom(each, owned, living))
 }
 

@@ -47,7 +47,8 @@ export class RunningHeartbeat implements Heartbeat {
       if (this.#ended !== undefined) return
       await within(beat, AbortSignal.any([this.#stop.signal, AbortSignal.timeout(limit)])).then(
         () => this.#succeeded(),
-        (error: unknown) => this.timeline.record(this.name, 'missed', { detail: error instanceof Error ? error.message : String(error) }),
+        (error: unknown) =>
+          this.timeline.record(this.name, 'missed', { detail: error instanceof Error ? error.message : String(error) }),
       )
     }
   }
@@ -69,7 +70,9 @@ export class RunningHeartbeat implements Heartbeat {
 
 /** A beat that does not listen to its signal is left behind. */
 async function within(beat: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
-  const aborted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+  const aborted = new Promise<never>((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+  )
   // Async, so that a beat that throws is raced too: else nobody would handle the abort that follows.
   const beating = async (): Promise<void> => beat(signal)
   await Promise.race([beating(), aborted])

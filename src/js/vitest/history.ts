@@ -38,7 +38,10 @@ export class RequestHistory<Q, A> implements History<Q, A> {
     entry.answers.push(answer)
     entry.stale ||= incarnation < entry.askedAfter.incarnation
     entry.backwards ||= generation < entry.askedAfter.generation
-    this.#highest = { incarnation: Math.max(this.#highest.incarnation, incarnation), generation: Math.max(this.#highest.generation, generation) }
+    this.#highest = {
+      incarnation: Math.max(this.#highest.incarnation, incarnation),
+      generation: Math.max(this.#highest.generation, generation),
+    }
   }
 
   lost(id: number, error: unknown): void {
@@ -46,7 +49,8 @@ export class RequestHistory<Q, A> implements History<Q, A> {
   }
 
   check(): HistoryFindings {
-    const where = (found: (entry: Entry) => boolean): number[] => this.#entries.flatMap((entry, id) => (found(entry) ? [id] : []))
+    const where = (found: (entry: Entry) => boolean): number[] =>
+      this.#entries.flatMap((entry, id) => (found(entry) ? [id] : []))
     return {
       lost: where(({ answers }) => answers.length === 0),
       twice: where(({ answers }) => answers.length > 1),
@@ -63,7 +67,12 @@ export class RequestHistory<Q, A> implements History<Q, A> {
   /** One line about a request, for messages. */
   describe(id: number): string {
     const { request, answers, error } = this.#entry(id)
-    const ended = answers.length > 0 ? `answered ${answers.length} times: ${answers.map(brief).join(', ')}` : error === undefined ? 'never answered' : `lost: ${String(error)}`
+    const ended =
+      answers.length > 0
+        ? `answered ${answers.length} times: ${answers.map(brief).join(', ')}`
+        : error === undefined
+          ? 'never answered'
+          : `lost: ${String(error)}`
     return `#${id} ${brief(request)}: ${ended}`
   }
 

@@ -38,36 +38,59 @@ export function addMatchers(): void {
   expect.extend({ toSettleWithin, toAnswerEachOnce, toNeverGoBackwards, toLeakNothing })
 }
 
-function toSettleWithin(received: unknown, ms: number, { confidence, probe }: { confidence?: number; probe?: string } = {}): Verdict {
+function toSettleWithin(
+  received: unknown,
+  ms: number,
+  { confidence, probe }: { confidence?: number; probe?: string } = {},
+): Verdict {
   if (!(received instanceof Report)) throw invalidArgument('expect(…)', received, 'the report of race.sweep()')
   milliseconds('ms', ms)
-  if (confidence !== undefined && !(confidence > 0 && confidence < 1)) throw invalidArgument('options.confidence', confidence, 'a number between 0 and 1')
+  if (confidence !== undefined && !(confidence > 0 && confidence < 1))
+    throw invalidArgument('options.confidence', confidence, 'a number between 0 and 1')
   const probes = Object.keys(received.edge)
-  if (probe !== undefined && !probes.includes(probe)) throw invalidArgument('options.probe', probe, probes.map((each) => `'${each}'`).join(', '))
-  const problems = [...brokenRig(received), ...(probe === undefined ? probes : [probe]).flatMap((each) => problemsOf(received, each, ms, confidence))]
+  if (probe !== undefined && !probes.includes(probe))
+    throw invalidArgument('options.probe', probe, probes.map((each) => `'${each}'`).join(', '))
+  const problems = [
+    ...brokenRig(received),
+    ...(probe === undefined ? probes : [probe]).flatMap((each) => problemsOf(received, each, ms, confidence)),
+  ]
   return {
     pass: problems.length === 0,
-    message: () => `${problems.length === 0 ? `every sample at ${ms} ms or later was ok` : problems.join('\n')}\n${received.toString()}`,
+    message: () =>
+      `${problems.length === 0 ? `every sample at ${ms} ms or later was ok` : problems.join('\n')}\n${received.toString()}`,
   }
 }
 
 /** Where the control fails, what works after a restart says nothing. */
 function brokenRig({ facts: { controls } }: Report): string[] {
   const bad = controls.filter(failed)
-  return bad.length === 0 ? [] : [`the control failed ${bad.length} of ${controls.length} times without a restart (${[...new Set(bad.map(({ outcome }) => outcome))].join(', ')})`]
+  return bad.length === 0
+    ? []
+    : [
+        `the control failed ${bad.length} of ${controls.length} times without a restart (${[...new Set(bad.map(({ outcome }) => outcome))].join(', ')})`,
+      ]
 }
 
 function problemsOf({ facts }: Report, probe: string, ms: number, confidence: number | undefined): string[] {
   const beyond = facts.samples.filter((sample) => sample.probe === probe && sample.delayMs >= ms)
   const bad = beyond.filter(failed)
   const asked = facts.delays.filter((delay) => delay >= ms)
-  if (asked.length === 0 && beyond.length === 0) return [`'${probe}' was not tried at ${ms} ms or later: add such a delay`]
+  if (asked.length === 0 && beyond.length === 0)
+    return [`'${probe}' was not tried at ${ms} ms or later: add such a delay`]
   const untried = asked.filter((delay) => !beyond.some(({ delayMs }) => delayMs === delay))
   // Nothing seen is nothing shown: a slow setup must not make a test green.
-  if (bad.length === 0 && untried.length > 0) return [`'${probe}' was not tried at ${untried.join(', ')} ms: the time was up; raise budgetMs or the test's timeout`]
-  if (bad.length > 0) return [`'${probe}' failed ${bad.length} of ${beyond.length} times at ${ms} ms or later, last at ${Math.max(...bad.map(({ delayMs }) => delayMs))} ms (${[...new Set(bad.map(({ outcome }) => outcome))].join(', ')})`]
+  if (bad.length === 0 && untried.length > 0)
+    return [
+      `'${probe}' was not tried at ${untried.join(', ')} ms: the time was up; raise budgetMs or the test's timeout`,
+    ]
+  if (bad.length > 0)
+    return [
+      `'${probe}' failed ${bad.length} of ${beyond.length} times at ${ms} ms or later, last at ${Math.max(...bad.map(({ delayMs }) => delayMs))} ms (${[...new Set(bad.map(({ outcome }) => outcome))].join(', ')})`,
+    ]
   if (confidence === undefined || beyond.length >= samplesFor(confidence)) return []
-  return [`'${probe}' did not fail in ${beyond.length} samples at ${ms} ms or later, which supports a confidence of ${supportedConfidence(beyond.length)}; ${confidence} takes ${samplesFor(confidence)} samples: raise repeats or add delays`]
+  return [
+    `'${probe}' did not fail in ${beyond.length} samples at ${ms} ms or later, which supports a confidence of ${supportedConfidence(beyond.length)}; ${confidence} takes ${samplesFor(confidence)} samples: raise repeats or add delays`,
+  ]
 }
 
 function toAnswerEachOnce(received: unknown): Verdict {
@@ -81,7 +104,14 @@ function toNeverGoBackwards(received: unknown): Verdict {
 function judge(received: unknown, kinds: ('lost' | 'twice' | 'stale' | 'backwards')[], good: string): Verdict {
   if (!(received instanceof RequestHistory)) throw invalidArgument('expect(…)', received, 'a history of race.history()')
   const findings = received.check()
-  const lines = kinds.flatMap((kind) => (findings[kind].length === 0 ? [] : [`${kind}: ${findings[kind].length} of ${received.size}`, ...findings[kind].slice(0, 5).map((id) => `  ${received.describe(id)}`)]))
+  const lines = kinds.flatMap((kind) =>
+    findings[kind].length === 0
+      ? []
+      : [
+          `${kind}: ${findings[kind].length} of ${received.size}`,
+          ...findings[kind].slice(0, 5).map((id) => `  ${received.describe(id)}`),
+        ],
+  )
   // Nothing asked, nothing shown.
   if (received.size === 0) return { pass: false, message: () => 'the history is empty: nothing was asked' }
   return { pass: lines.length === 0, message: () => (lines.length === 0 ? good : lines.join('\n')) }
@@ -90,5 +120,8 @@ function judge(received: unknown, kinds: ('lost' | 'twice' | 'stale' | 'backward
 async function toLeakNothing(received: unknown): Promise<Verdict> {
   if (!(received instanceof RunningRace)) throw invalidArgument('expect(…)', received, 'the race of this test')
   const leaks = await received.leaks()
-  return { pass: leaks.length === 0, message: () => (leaks.length === 0 ? 'something is left behind' : leaks.join('\n')) }
+  return {
+    pass: leaks.length === 0,
+    message: () => (leaks.length === 0 ? 'something is left behind' : leaks.join('\n')),
+  }
 }

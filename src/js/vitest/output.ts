@@ -11,7 +11,8 @@ export class OutputTail {
   add(chunk: Buffer): void {
     this.#chunks.push(chunk)
     this.#bytes += chunk.length
-    while (this.#bytes - (this.#chunks[0]?.length ?? 0) >= KEPT_BYTES) this.#bytes -= (this.#chunks.shift() as Buffer).length
+    while (this.#bytes - (this.#chunks[0]?.length ?? 0) >= KEPT_BYTES)
+      this.#bytes -= (this.#chunks.shift() as Buffer).length
   }
 
   toString(): string {

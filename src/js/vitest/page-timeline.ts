@@ -23,7 +23,12 @@ export function timelineChart(events: readonly TimelineEvent[]): string {
   const rows = groupBy(events)
   const height = HEAD + rows.size * ROW + 8
   return `<svg width="${at(LABELS + width + 30)}" height="${height}" role="img" aria-label="time line">
-${ticks(end - begin, width / 90).map((time) => `<line class="grid" x1="${at(x(begin + time))}" x2="${at(x(begin + time))}" y1="${HEAD - 6}" y2="${height}"/><text class="soft" x="${at(x(begin + time))}" y="${HEAD - 10}" text-anchor="middle">${at(time / 1000)} s</text>`).join('\n')}
+${ticks(end - begin, width / 90)
+  .map(
+    (time) =>
+      `<line class="grid" x1="${at(x(begin + time))}" x2="${at(x(begin + time))}" y1="${HEAD - 6}" y2="${height}"/><text class="soft" x="${at(x(begin + time))}" y="${HEAD - 10}" text-anchor="middle">${at(time / 1000)} s</text>`,
+  )
+  .join('\n')}
 ${[...rows].map(([name, row], index) => `<text x="8" y="${HEAD + index * ROW + 15}">${escape(name.slice(0, 30))}</text>\n${drawRow(row, HEAD + index * ROW, x, end)}`).join('\n')}
 </svg>`
 }
@@ -49,7 +54,13 @@ function drawRow(events: TimelineEvent[], top: number, x: (time: number) => numb
 }
 
 /** One incarnation: light while it starts, dark from ready to its end. */
-function life(start: TimelineEvent, events: TimelineEvent[], top: number, x: (time: number) => number, end: number): string {
+function life(
+  start: TimelineEvent,
+  events: TimelineEvent[],
+  top: number,
+  x: (time: number) => number,
+  end: number,
+): string {
   const own = events.filter(({ who, at: time }) => who === start.who && time >= start.at)
   const ready = own.find(({ what }) => what === 'ready')?.until
   const ended = own.find(({ what }) => what.startsWith('ended'))?.at ?? end
@@ -58,9 +69,18 @@ function life(start: TimelineEvent, events: TimelineEvent[], top: number, x: (ti
   return bar(start.at, ready ?? ended, 0.35, 'starts') + (ready === undefined ? '' : bar(ready, ended, 0.9, 'is ready'))
 }
 
-function mark({ at: time, until, who, what, detail, outcome }: TimelineEvent, top: number, x: (time: number) => number): string {
+function mark(
+  { at: time, until, who, what, detail, outcome }: TimelineEvent,
+  top: number,
+  x: (time: number) => number,
+): string {
   if (what === 'started' || what === 'ended' || (what === 'ready' && who !== 'driver')) return ''
-  const colour = outcome === undefined ? (/gap|missed|void|by itself|did not stop/.test(what) ? OUTCOME_COLOURS.hang : '#8b8d98') : OUTCOME_COLOURS[outcome]
+  const colour =
+    outcome === undefined
+      ? /gap|missed|void|by itself|did not stop/.test(what)
+        ? OUTCOME_COLOURS.hang
+        : '#8b8d98'
+      : OUTCOME_COLOURS[outcome]
   const width = until === undefined ? LEAST_MARK : Math.max(LEAST_MARK, x(until) - x(time))
   const title = `${who}: ${what}${until === undefined ? '' : `, ${(until - time).toFixed(1)} ms`}${outcome ? `, ${outcome}` : ''}${detail ? `\n${detail}` : ''}`
   return `<rect x="${at(x(time))}" y="${top + 3}" width="${at(width)}" height="${ROW - 8}" rx="1" fill="${colour}"><title>${escape(title)}</title></rect>`

@@ -31,15 +31,25 @@ const BY_CODE: Record<string, Outcome> = {
 }
 
 /** Runs it once, with its time limit. Rejects only if the probe itself is broken. */
-export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify, outer: AbortSignal): Promise<ProbeResult> {
+export async function runProbe<T>(
+  probe: Probe<T>,
+  target: T,
+  identify: Identify,
+  outer: AbortSignal,
+): Promise<ProbeResult> {
   outer.throwIfAborted()
   const limit = new AbortController()
-  const timer = setTimeout(() => limit.abort(new DOMException(`no answer within ${probe.timeoutMs} ms`, 'TimeoutError')), probe.timeoutMs)
+  const timer = setTimeout(
+    () => limit.abort(new DOMException(`no answer within ${probe.timeoutMs} ms`, 'TimeoutError')),
+    probe.timeoutMs,
+  )
   const signal = AbortSignal.any([limit.signal, outer])
   const sentAt = now()
   try {
     // A probe that does not listen to its signal is left behind, not waited for.
-    const timedOut = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+    const timedOut = new Promise<never>((_, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+    )
     // Async, so that a probe that throws is raced too: else nobody would handle the abort that follows.
     const running = async (): ReturnType<typeof probe.run> => probe.run(target, signal)
     const answer = await Promise.race([running(), timedOut])
@@ -53,11 +63,17 @@ export async function runProbe<T>(probe: Probe<T>, target: T, identify: Identify
   }
 }
 
-function judge({ nonce, value }: { nonce?: string; value?: unknown }, wanted: number | undefined, identify: Identify): { outcome: Outcome; detail: string | undefined } {
+function judge(
+  { nonce, value }: { nonce?: string; value?: unknown },
+  wanted: number | undefined,
+  identify: Identify,
+): { outcome: Outcome; detail: string | undefined } {
   const status = statusOf(value)
   const who = nonce === undefined ? 'current' : identify(nonce)
-  if (who === 'stranger') return { outcome: 'stranger', detail: `answered by '${nonce}', which no instance of this race is or was` }
-  if (who === 'former') return { outcome: 'wrong-generation', detail: `answered by '${nonce}', which has been replaced` }
+  if (who === 'stranger')
+    return { outcome: 'stranger', detail: `answered by '${nonce}', which no instance of this race is or was` }
+  if (who === 'former')
+    return { outcome: 'wrong-generation', detail: `answered by '${nonce}', which has been replaced` }
   // 404 too: a server that has not yet registered its routes is not ready.
   const wrong = status !== undefined && (wanted === undefined ? status >= 400 : status !== wanted)
   return wrong ? { outcome: 'server-error', detail: `status ${status}` } : { outcome: 'ok', detail: undefined }
@@ -68,7 +84,13 @@ const MISTAKES = ['TypeError', 'ReferenceError', 'SyntaxError', 'RangeError']
 
 /** From an error's `outcome`, its code or that of its cause (fetch hides it there), its status; an answer that is any other error is the server's. */
 function classify(error: unknown): Outcome {
-  const facts = (typeof error === 'object' && error !== null ? error : {}) as { outcome?: Outcome; code?: string; name?: string; message?: string; cause?: unknown }
+  const facts = (typeof error === 'object' && error !== null ? error : {}) as {
+    outcome?: Outcome
+    code?: string
+    name?: string
+    message?: string
+    cause?: unknown
+  }
   if (facts.outcome !== undefined && OUTCOMES.includes(facts.outcome)) return facts.outcome
   const known = facts.code === undefined ? undefined : BY_CODE[facts.code]
   if (known !== undefined) return known
@@ -79,7 +101,10 @@ function classify(error: unknown): Outcome {
 }
 
 function statusOf(value: unknown): number | undefined {
-  const { status, statusCode } = (typeof value === 'object' && value !== null ? value : {}) as { status?: unknown; statusCode?: unknown }
+  const { status, statusCode } = (typeof value === 'object' && value !== null ? value : {}) as {
+    status?: unknown
+    statusCode?: unknown
+  }
   const found = typeof status === 'number' ? status : statusCode
   return typeof found === 'number' ? found : undefined
 }

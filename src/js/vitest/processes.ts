@@ -111,7 +111,9 @@ export class ManagedInstance implements Instance {
   }
 
   stop(options: { deadlineMs?: number } = {}): Promise<void> {
-    return this.#inTurn(() => this.#end('graceful', validate.milliseconds('options.deadlineMs', options.deadlineMs ?? STOP_DEADLINE_MS)))
+    return this.#inTurn(() =>
+      this.#end('graceful', validate.milliseconds('options.deadlineMs', options.deadlineMs ?? STOP_DEADLINE_MS)),
+    )
   }
 
   kill(): Promise<void> {
@@ -155,7 +157,10 @@ export class ManagedInstance implements Instance {
         nonce: incarnation.nonce,
         nonceFrom: this.options.nonceFrom,
         started: incarnation.started,
-        signs: { onLine: (listener) => subscribe(this.#lineListeners, listener), onMessage: (listener) => subscribe(this.#messageListeners, listener) },
+        signs: {
+          onLine: (listener) => subscribe(this.#lineListeners, listener),
+          onMessage: (listener) => subscribe(this.#messageListeners, listener),
+        },
         random: this.surroundings.random,
         signal: AbortSignal.any([stop.signal, limit, this.surroundings.signal]),
         seen: (what) => (seen = what),
@@ -167,8 +172,19 @@ export class ManagedInstance implements Instance {
       this.#note('ready', { at: incarnation.ready.after, until: incarnation.ready.before })
       return incarnation.ready
     } catch (error) {
-      const problem = limit.aborted ? this.#failure('ERR_NOT_READY', `was not ready within ${this.surroundings.startLimitMs} ms; last seen: ${seen}`) : error
-      throw withCleanUpErrors(problem, await this.#end('kill').then(() => [], (failure: unknown) => [failure]))
+      const problem = limit.aborted
+        ? this.#failure(
+            'ERR_NOT_READY',
+            `was not ready within ${this.surroundings.startLimitMs} ms; last seen: ${seen}`,
+          )
+        : error
+      throw withCleanUpErrors(
+        problem,
+        await this.#end('kill').then(
+          () => [],
+          (failure: unknown) => [failure],
+        ),
+      )
     } finally {
       stop.abort()
     }
@@ -180,7 +196,12 @@ export class ManagedInstance implements Instance {
     const nonce = randomUUID()
     const [program, ...args] = typeof options.command === 'string' ? [options.command] : options.command
     const started = now()
-    const kept = keep({ mark: `${NONCE}=${nonce}`, killDetached: this.killsDetached, graceMs: 0, race: surroundings.folder })
+    const kept = keep({
+      mark: `${NONCE}=${nonce}`,
+      killDetached: this.killsDetached,
+      graceMs: 0,
+      race: surroundings.folder,
+    })
     const child = spawn(program as string, args, {
       cwd: options.cwd,
       env: this.#environment(nonce),
@@ -196,7 +217,16 @@ export class ManagedInstance implements Instance {
       kept.started(child.pid)
     }
     surroundings.onNonce(nonce, this)
-    const incarnation: Incarnation = { number: this.#count, nonce, child, kept, started, ending: false, ended: false, ...this.#watch(child) }
+    const incarnation: Incarnation = {
+      number: this.#count,
+      nonce,
+      child,
+      kept,
+      started,
+      ending: false,
+      ended: false,
+      ...this.#watch(child),
+    }
     void incarnation.exited.then((how) => {
       this.#note(incarnation.ending ? 'ended' : 'ended by itself', { detail: how })
       // The kernel may give its number to somebody else now.
@@ -211,7 +241,14 @@ export class ManagedInstance implements Instance {
   #environment(nonce: string): NodeJS.ProcessEnv {
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST')))
     const port = this.options.port === undefined ? {} : { PORT: String(this.options.port.number) }
-    return { ...inherited, ...port, ...this.options.env, [MARK]: this.surroundings.folder, [NONCE]: nonce, WARMSWAP_RACE_INCARNATION: String(this.#count) }
+    return {
+      ...inherited,
+      ...port,
+      ...this.options.env,
+      [MARK]: this.surroundings.folder,
+      [NONCE]: nonce,
+      WARMSWAP_RACE_INCARNATION: String(this.#count),
+    }
   }
 
   #watch(child: ChildProcess): Pick<Incarnation, 'exited' | 'closed'> {
@@ -244,7 +281,10 @@ export class ManagedInstance implements Instance {
     const number = this.options.port?.number
     if (number === undefined || !(await staysTaken(number))) return
     const pid = listenerOf(number)
-    throw this.#failure('ERR_IO', `cannot start: port ${number} is taken${pid === undefined ? '' : ` by process ${pid}`}`)
+    throw this.#failure(
+      'ERR_IO',
+      `cannot start: port ${number} is taken${pid === undefined ? '' : ` by process ${pid}`}`,
+    )
   }
 
   async #end(how: 'graceful' | 'kill', deadlineMs = STOP_DEADLINE_MS): Promise<void> {
@@ -282,7 +322,9 @@ export class ManagedInstance implements Instance {
 
   #failure(code: 'ERR_WORKER_EXITED' | 'ERR_NOT_READY' | 'ERR_IO', what: string): WarmswapError {
     const { stdout, stderr } = this.output
-    const said = [stdout && `standard output:\n${tail(stdout)}`, stderr && `standard error:\n${tail(stderr)}`].filter(Boolean).join('\n')
+    const said = [stdout && `standard output:\n${tail(stdout)}`, stderr && `standard error:\n${tail(stderr)}`]
+      .filter(Boolean)
+      .join('\n')
     return new WarmswapError(code, `'${this.name}' ${what}${said && `\n${said}`}`)
   }
 }
@@ -290,7 +332,8 @@ export class ManagedInstance implements Instance {
 async function killGroup(group: number): Promise<void> {
   signalGroup(group, 'SIGKILL')
   const left = await waitUntilEmpty(group, KILL_DEADLINE_MS)
-  if (left.length > 0) throw new WarmswapError('ERR_TIMEOUT', `still alive ${KILL_DEADLINE_MS} ms after SIGKILL: ${nameProcesses(left)}`)
+  if (left.length > 0)
+    throw new WarmswapError('ERR_TIMEOUT', `still alive ${KILL_DEADLINE_MS} ms after SIGKILL: ${nameProcesses(left)}`)
 }
 
 /** Enough of the output for a message. */
@@ -305,11 +348,28 @@ function subscribe<T>(listeners: Set<T>, listener: T): () => void {
 
 /** Refuses bad options before anything is started. */
 export function checkStartOptions(given: StartOptions): StartOptions {
-  const { command, cwd, env, port, ready, nonceFrom, killDetached } = validate.options('options', given, ['command', 'cwd', 'env', 'port', 'ready', 'nonceFrom', 'killDetached'])
-  const isCommand = typeof command === 'string' ? command !== '' : Array.isArray(command) && command.length > 0 && command.every((each) => typeof each === 'string')
-  if (!isCommand) throw invalidArgument('options.command', command, 'a line for the shell, or an array of a program and its arguments')
+  const { command, cwd, env, port, ready, nonceFrom, killDetached } = validate.options('options', given, [
+    'command',
+    'cwd',
+    'env',
+    'port',
+    'ready',
+    'nonceFrom',
+    'killDetached',
+  ])
+  const isCommand =
+    typeof command === 'string'
+      ? command !== ''
+      : Array.isArray(command) && command.length > 0 && command.every((each) => typeof each === 'string')
+  if (!isCommand)
+    throw invalidArgument(
+      'options.command',
+      command,
+      'a line for the shell, or an array of a program and its arguments',
+    )
   if (cwd !== undefined) validate.string('options.cwd', cwd)
-  if (env !== undefined && (typeof env !== 'object' || env === null)) throw invalidArgument('options.env', env, 'an object of strings')
+  if (env !== undefined && (typeof env !== 'object' || env === null))
+    throw invalidArgument('options.env', env, 'an object of strings')
   if (port !== undefined) validate.wholeNumber('options.port.number', port?.number, 1)
   if (nonceFrom !== undefined) validate.oneOf('options.nonceFrom', nonceFrom, ['header', 'json'])
   if (killDetached !== undefined) validate.boolean('options.killDetached', killDetached)

@@ -40,7 +40,11 @@ function drive(home: string, name: string): void | Promise<void> {
       process.kill(process.pid, 'SIGKILL')
       return
     case 'fail':
-      throw Object.assign(new Error(`${planned.code}: race point '${name}', hit ${hit}`), { code: planned.code, errno: planned.errno, syscall: 'racePoint' })
+      throw Object.assign(new Error(`${planned.code}: race point '${name}', hit ${hit}`), {
+        code: planned.code,
+        errno: planned.errno,
+        syscall: 'racePoint',
+      })
     case 'delay':
       return new Promise((resolve) => setTimeout(resolve, planned.ms))
     case 'hold':
@@ -54,7 +58,10 @@ function count(fs: typeof Fs, home: string, name: string): number {
   const mine = `${self}.${sequence}`
   const file = `${home}/points`
   try {
-    fs.appendFileSync(file, `${encodeURIComponent(name)} ${Number(process.hrtime.bigint()) / 1e6} ${process.pid} ${process.env.WARMSWAP_RACE_NONCE} ${mine}\n`)
+    fs.appendFileSync(
+      file,
+      `${encodeURIComponent(name)} ${Number(process.hrtime.bigint()) / 1e6} ${process.pid} ${process.env.WARMSWAP_RACE_NONCE} ${mine}\n`,
+    )
     return countUpTo(fs, file, encodeURIComponent(name), mine)
   } catch {
     // The race is over and its folder gone: nobody drives this process any more.

@@ -60,7 +60,8 @@ export class RacePoints {
   /** Listens in the race's folder. */
   static async open(folder: string, timeline: Timeline, signal: AbortSignal): Promise<RacePoints> {
     const points = new RacePoints(folder, timeline, signal)
-    const path = process.platform === 'win32' ? `\\\\.\\pipe\\${folder.replaceAll(/[\\/:]/g, '-')}` : join(folder, 'socket')
+    const path =
+      process.platform === 'win32' ? `\\\\.\\pipe\\${folder.replaceAll(/[\\/:]/g, '-')}` : join(folder, 'socket')
     await new Promise<void>((resolve, reject) => points.#server.once('error', reject).listen(path, resolve))
     return points
   }
@@ -87,7 +88,11 @@ export class RacePoints {
   /** Renamed into place, so that a process reads the old plan or the new one. */
   #add(action: Planned): void {
     if (this.#planned.some(({ name, hit }) => name === action.name && hit === action.hit)) {
-      throw invalidArgument('hit', action.hit, `one that has no plan yet: hit ${action.hit} of '${action.name}' has one`)
+      throw invalidArgument(
+        'hit',
+        action.hit,
+        `one that has no plan yet: hit ${action.hit} of '${action.name}' has one`,
+      )
     }
     this.#planned.push(action)
     const fresh = join(this.folder, 'plan.json.new')
@@ -144,7 +149,9 @@ export class RacePoints {
   /** What was planned for a hit that never came: such a test has not shown what it says. */
   unreached(): string[] {
     const counts = this.#counts()
-    return this.#planned.filter(({ name, hit }) => hit > (counts.get(name) ?? 0)).map(({ name, hit, action }) => `${action} at '${name}' hit ${hit}`)
+    return this.#planned
+      .filter(({ name, hit }) => hit > (counts.get(name) ?? 0))
+      .map(({ name, hit, action }) => `${action} at '${name}' hit ${hit}`)
   }
 
   /** Which points were reached how often, for messages. */
@@ -161,7 +168,13 @@ export class RacePoints {
 
   #giveUp(reason: unknown): void {
     for (const { name, hit, reject } of this.#waiting.splice(0)) {
-      reject(new WarmswapError('ERR_TIMEOUT', `race point '${name}' hit ${hit} was not reached before the test ended; ${this.reached()}`, { cause: reason }))
+      reject(
+        new WarmswapError(
+          'ERR_TIMEOUT',
+          `race point '${name}' hit ${hit} was not reached before the test ended; ${this.reached()}`,
+          { cause: reason },
+        ),
+      )
     }
   }
 
@@ -176,7 +189,9 @@ export class RacePoints {
 function parseArrival(text: string): Arrival | undefined {
   try {
     const { name, hit, pid } = JSON.parse(text) as Partial<Arrival>
-    return typeof name === 'string' && typeof hit === 'number' && Number.isSafeInteger(pid) && (pid as number) > 0 ? { name, hit, pid: pid as number } : undefined
+    return typeof name === 'string' && typeof hit === 'number' && Number.isSafeInteger(pid) && (pid as number) > 0
+      ? { name, hit, pid: pid as number }
+      : undefined
   } catch {
     return undefined
   }
@@ -192,6 +207,7 @@ function readPoints(folder: string): string[] {
 
 function numberOf(code: string): number {
   const number = (constants.errno as Record<string, number>)[code]
-  if (number === undefined) throw invalidArgument('errno', code, "a code of this system's errors, for instance 'ENOSPC'")
+  if (number === undefined)
+    throw invalidArgument('errno', code, "a code of this system's errors, for instance 'ENOSPC'")
   return number
 }

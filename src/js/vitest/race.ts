@@ -7,7 +7,15 @@ import { doneWith, keepFolder } from '../keeper/client.js'
 import { milliseconds, string } from '../validate.js'
 import { CleanUp } from './clean-up.js'
 import { now, sleep } from './clock.js'
-import { type ProcessFacts, descendsFrom, livingProcesses, nameProcesses, nonceOf, ownedProcesses, signalProcess } from './groups.js'
+import {
+  type ProcessFacts,
+  descendsFrom,
+  livingProcesses,
+  nameProcesses,
+  nonceOf,
+  ownedProcesses,
+  signalProcess,
+} from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
 import { reservePort, staysTaken } from './ports.js'
@@ -18,7 +26,18 @@ import { HttpRendezvous } from './rendezvous.js'
 import { runSweep } from './sweep.js'
 import { listenerOf } from './tcp-table.js'
 import { Timeline, type TimelineEvent } from './timeline.js'
-import type { Heartbeat, History, Instance, PointActions, Port, Race, Rendezvous, StartOptions, SweepOptions, SweepReport } from './types.js'
+import type {
+  Heartbeat,
+  History,
+  Instance,
+  PointActions,
+  Port,
+  Race,
+  Rendezvous,
+  StartOptions,
+  SweepOptions,
+  SweepReport,
+} from './types.js'
 
 export interface RaceOptions {
   seed: number
@@ -83,7 +102,11 @@ export class RunningRace implements Race {
   }
 
   async start(options: StartOptions): Promise<Instance> {
-    if (process.platform === 'win32') throw new WarmswapError('ERR_UNSUPPORTED', 'race.start() needs process groups and signals, which Windows does not have: skip this test there with test.skipIf(process.platform === \'win32\')')
+    if (process.platform === 'win32')
+      throw new WarmswapError(
+        'ERR_UNSUPPORTED',
+        "race.start() needs process groups and signals, which Windows does not have: skip this test there with test.skipIf(process.platform === 'win32')",
+      )
     const instance = new ManagedInstance(this.#nameOf(checkStartOptions(options)), options, this.#surroundings)
     this.#instances.push(instance)
     this.#cleanUp.add(() => instance.kill())
@@ -115,7 +138,11 @@ export class RunningRace implements Race {
 
   heartbeat(options: { every: number; beat(signal: AbortSignal): Promise<void> }): Heartbeat {
     this.#heartbeats += 1
-    const heartbeat = new RunningHeartbeat(options, this.timeline, this.#heartbeats === 1 ? 'heartbeat' : `heartbeat#${this.#heartbeats}`)
+    const heartbeat = new RunningHeartbeat(
+      options,
+      this.timeline,
+      this.#heartbeats === 1 ? 'heartbeat' : `heartbeat#${this.#heartbeats}`,
+    )
     this.#cleanUp.add(() => heartbeat.stop())
     return heartbeat
   }
@@ -152,7 +179,9 @@ export class RunningRace implements Race {
   /** What was planned for points and did not come, for messages. */
   unreached(): string | undefined {
     const unreached = this.points.unreached()
-    return unreached.length === 0 ? undefined : `planned and never reached: ${unreached.join(', ')}; ${this.points.reached()}`
+    return unreached.length === 0
+      ? undefined
+      : `planned and never reached: ${unreached.join(', ')}; ${this.points.reached()}`
   }
 
   /** What is alive or taken and belongs to no running instance. */
@@ -184,7 +213,8 @@ export class RunningRace implements Race {
     if (this.#instances.some(({ group }) => group !== undefined)) return []
     const taken: string[] = []
     for (const number of ports) {
-      if (await staysTaken(number)) taken.push(`port ${number} is taken by process ${listenerOf(number) ?? '(unknown)'} though no instance runs`)
+      if (await staysTaken(number))
+        taken.push(`port ${number} is taken by process ${listenerOf(number) ?? '(unknown)'} though no instance runs`)
     }
     return taken
   }
@@ -221,7 +251,12 @@ export class RunningRace implements Race {
     const strays = this.#strays()
     this.#stop.abort(new WarmswapError('ERR_CLOSED', 'the race is over'))
     const errors = await this.#cleanUp.run()
-    const outlived = [...this.#outlived, ...strays.map((each) => `process ${nameProcesses([each])} left its group and outlived the instance that started it`)]
+    const outlived = [
+      ...this.#outlived,
+      ...strays.map(
+        (each) => `process ${nameProcesses([each])} left its group and outlived the instance that started it`,
+      ),
+    ]
     if (outlived.length > 0) errors.unshift(new Error(`left behind, and killed now: ${outlived.join('; ')}`))
     await this.#killMarked()
     const running = ownedProcesses(new Set(), this.options.folder)

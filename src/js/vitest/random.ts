@@ -29,6 +29,7 @@ export function shuffled<T>(values: readonly T[], random: Random): T[] {
 export function chooseSeed(given: string | undefined = process.env.WARMSWAP_RACE_SEED): number {
   if (given === undefined || given === '') return Math.floor(Math.random() * 2 ** 32)
   const seed = Number(given)
-  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw invalidArgument('WARMSWAP_RACE_SEED', given, 'a whole number below 4294967296')
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
+    throw invalidArgument('WARMSWAP_RACE_SEED', given, 'a whole number below 4294967296')
   return seed
 }

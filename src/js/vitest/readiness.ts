@@ -16,7 +16,6 @@ export interface Signs {
   onMessage(listener: (message: unknown) => void): () => void
 }
 
-
 /** Between two polls: often enough for an edge of 10 ms, with jitter so that it does not beat with a timer of the server. */
 const POLL_MS = { least: 5, most: 10 }
 /** A health answer that takes longer counts as not ready; the next attempt uses a new connection. */
@@ -39,15 +38,21 @@ export interface ReadinessOptions {
 export async function waitUntilReady(options: ReadinessOptions): Promise<Interval> {
   const { ready } = options
   if ('http' in ready) return await polled(options, ready.http, ready.nonce === true || options.nonceFrom !== undefined)
-  if ('line' in ready) return await announced(options, (told) => options.signs.onLine((line) => ready.line.test(line) && told()))
-  return await announced(options, (told) => options.signs.onMessage((message) => isReadyMessage(message, ready.ipc) && told(timeOf(message))))
+  if ('line' in ready)
+    return await announced(options, (told) => options.signs.onLine((line) => ready.line.test(line) && told()))
+  return await announced(options, (told) =>
+    options.signs.onMessage((message) => isReadyMessage(message, ready.ipc) && told(timeOf(message))),
+  )
 }
 
 /**
  * The child speaks up: it is ready between the last two turns of this event loop, or exactly when its own clock says.
  * A tick shows that the turn before it had read everything there was.
  */
-function announced({ started, signal }: ReadinessOptions, listen: (told: (at?: number) => void) => () => void): Promise<Interval> {
+function announced(
+  { started, signal }: ReadinessOptions,
+  listen: (told: (at?: number) => void) => () => void,
+): Promise<Interval> {
   return new Promise((resolve, reject) => {
     let [before, last] = [started, started]
     const ticker = setInterval(() => ([before, last] = [last, now()]), POLL_MS.least)
@@ -68,7 +73,11 @@ function announced({ started, signal }: ReadinessOptions, listen: (told: (at?: n
 }
 
 /** Polling: a server that does not tell cannot be waited for otherwise. The start of the last attempt that failed is `after`. */
-async function polled({ started, nonce, nonceFrom, random, signal, seen }: ReadinessOptions, url: string, identified: boolean): Promise<Interval> {
+async function polled(
+  { started, nonce, nonceFrom, random, signal, seen }: ReadinessOptions,
+  url: string,
+  identified: boolean,
+): Promise<Interval> {
   let after = started
   for (;;) {
     signal.throwIfAborted()
@@ -93,7 +102,9 @@ function problemOf(answer: Answer, nonce: string | undefined, from: 'header' | '
   if (answer.status < 200 || answer.status > 299) return `status ${answer.status}`
   if (nonce === undefined) return undefined
   const echoed = from === 'header' ? answer.nonce : nonceOf(answer.body)
-  return echoed === nonce ? undefined : `an answer of somebody else: it carries ${echoed === undefined ? 'no nonce' : `the nonce '${echoed}'`}, this instance's is '${nonce}'`
+  return echoed === nonce
+    ? undefined
+    : `an answer of somebody else: it carries ${echoed === undefined ? 'no nonce' : `the nonce '${echoed}'`}, this instance's is '${nonce}'`
 }
 
 function nonceOf(body: string): string | undefined {
@@ -105,24 +116,33 @@ function nonceOf(body: string): string | undefined {
 }
 
 /** One request on a connection of its own: a kept one would still lead to the predecessor. */
-function ask(url: string, { signal, needsBody }: { signal: AbortSignal; needsBody: boolean }): Promise<Answer | string> {
+function ask(
+  url: string,
+  { signal, needsBody }: { signal: AbortSignal; needsBody: boolean },
+): Promise<Answer | string> {
   return new Promise((resolve) => {
-    const request = (url.startsWith('https:') ? https : http).get(url, { agent: false, signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]) }, (response) => {
-      let body = ''
-      const answer = (): void => {
-        resolve({ status: response.statusCode ?? 0, nonce: headerOf(response.headers['x-race-nonce']), body })
-        // A health endpoint that streams has said enough.
-        request.destroy()
-      }
-      if (!needsBody) return answer()
-      response.setEncoding('utf8').on('data', (text: string) => {
-        body += text
-        if (body.length > LONGEST_BODY) answer()
-      })
-      response.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
-      response.on('end', answer)
-    })
-    request.on('error', (error: NodeJS.ErrnoException) => resolve(error.name === 'AbortError' ? `no answer within ${ANSWER_LIMIT_MS} ms` : (error.code ?? error.message)))
+    const request = (url.startsWith('https:') ? https : http).get(
+      url,
+      { agent: false, signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]) },
+      (response) => {
+        let body = ''
+        const answer = (): void => {
+          resolve({ status: response.statusCode ?? 0, nonce: headerOf(response.headers['x-race-nonce']), body })
+          // A health endpoint that streams has said enough.
+          request.destroy()
+        }
+        if (!needsBody) return answer()
+        response.setEncoding('utf8').on('data', (text: string) => {
+          body += text
+          if (body.length > LONGEST_BODY) answer()
+        })
+        response.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+        response.on('end', answer)
+      },
+    )
+    request.on('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.name === 'AbortError' ? `no answer within ${ANSWER_LIMIT_MS} ms` : (error.code ?? error.message)),
+    )
   })
 }
 
@@ -131,7 +151,10 @@ function headerOf(value: string | string[] | undefined): string | undefined {
 }
 
 function isReadyMessage(message: unknown, expected: string): boolean {
-  return message === expected || (typeof message === 'object' && message !== null && (message as { type?: unknown }).type === expected)
+  return (
+    message === expected ||
+    (typeof message === 'object' && message !== null && (message as { type?: unknown }).type === expected)
+  )
 }
 
 function timeOf(message: unknown): number | undefined {

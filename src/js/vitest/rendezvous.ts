@@ -26,7 +26,9 @@ export class HttpRendezvous implements Rendezvous {
   /** Listens on a port of its own; only this machine reaches it. */
   static async open(name: string, timeline: Timeline, signal: AbortSignal): Promise<HttpRendezvous> {
     const rendezvous = new HttpRendezvous(name, timeline, signal)
-    await new Promise<void>((resolve, reject) => rendezvous.#server.once('error', reject).listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve, reject) =>
+      rendezvous.#server.once('error', reject).listen(0, '127.0.0.1', resolve),
+    )
     return rendezvous
   }
 
@@ -54,7 +56,11 @@ export class HttpRendezvous implements Rendezvous {
         if (!response.headersSent) response.writeHead(204).end()
       },
       kill: () => {
-        if (pid === undefined) throw new WarmswapError('ERR_UNSUPPORTED', `who waits at the rendezvous '${this.name}' is not known: add ?pid=<its pid> to the URL`)
+        if (pid === undefined)
+          throw new WarmswapError(
+            'ERR_UNSUPPORTED',
+            `who waits at the rendezvous '${this.name}' is not known: add ?pid=<its pid> to the URL`,
+          )
         signalProcess(pid, 'SIGKILL')
         this.#note('killed', pid)
         response.destroy()
@@ -67,12 +73,22 @@ export class HttpRendezvous implements Rendezvous {
   }
 
   #note(what: string, pid: number | undefined): void {
-    this.timeline.record('driver', `rendezvous '${this.name}' ${what}`, pid === undefined ? {} : { detail: `pid ${pid}` })
+    this.timeline.record(
+      'driver',
+      `rendezvous '${this.name}' ${what}`,
+      pid === undefined ? {} : { detail: `pid ${pid}` },
+    )
   }
 
   #giveUp(reason: unknown): void {
     for (const { reject } of this.#waiting.splice(0)) {
-      reject(new WarmswapError('ERR_TIMEOUT', `the rendezvous '${this.name}' was not reached before the test ended; it was reached ${this.#count} times before`, { cause: reason }))
+      reject(
+        new WarmswapError(
+          'ERR_TIMEOUT',
+          `the rendezvous '${this.name}' was not reached before the test ended; it was reached ${this.#count} times before`,
+          { cause: reason },
+        ),
+      )
     }
   }
 

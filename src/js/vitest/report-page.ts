@@ -43,10 +43,18 @@ function page(facts: PageFacts): string {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escape(title)}</title><style>${STYLE}</style></head><body>
 <h1>${escape(title)}</h1>
-${summary && `<ul class="summary">${summary.split('\n').map((line) => `<li>${escape(line)}</li>`).join('')}</ul>`}
+${
+  summary &&
+  `<ul class="summary">${summary
+    .split('\n')
+    .map((line) => `<li>${escape(line)}</li>`)
+    .join('')}</ul>`
+}
 <p>Repeat: <code>${escape(command)}</code> · seed ${seed}</p>
 ${notes.map((note) => `<p class="note">${escape(note)}</p>`).join('\n')}
-<p class="legend">${Object.entries(OUTCOME_COLOURS).map(([outcome, colour]) => `<span><i style="background:${colour}"></i>${outcome}</span>`).join(' ')}</p>
+<p class="legend">${Object.entries(OUTCOME_COLOURS)
+    .map(([outcome, colour]) => `<span><i style="background:${colour}"></i>${outcome}</span>`)
+    .join(' ')}</p>
 ${points.length === 0 ? '' : `<h2>p(fail | delay after ready)</h2>\n${failureChart(points, edge)}`}
 <h2>Time line</h2>
 <p class="note">One clock for all processes; a bar is faint while its process starts and solid once it is ready. Scroll sideways for the rest; hold the pointer over anything for its time and detail.</p>
@@ -59,12 +67,18 @@ ${points.length === 0 ? '' : `<h2>Points</h2>\n${table(points)}`}
 
 function table(points: SweepPoint[]): string {
   const row = ({ probe, delayMs, n, pFail, interval: [low, high], outcomes }: SweepPoint): string =>
-    `<tr><td>${escape(probe)}<td class="n">${delayMs}<td class="n">${n}<td class="n">${percent(pFail)}<td class="n">${percent(low)} – ${percent(high)}<td>${bar(outcomes, n)} ${Object.entries(outcomes).map(([outcome, count]) => `${count} ${outcome}`).join(', ')}`
+    `<tr><td>${escape(probe)}<td class="n">${delayMs}<td class="n">${n}<td class="n">${percent(pFail)}<td class="n">${percent(low)} – ${percent(high)}<td>${bar(outcomes, n)} ${Object.entries(
+      outcomes,
+    )
+      .map(([outcome, count]) => `${count} ${outcome}`)
+      .join(', ')}`
   return `<table><thead><tr><th>probe<th class="n">delay, ms<th class="n">n<th class="n">p(fail)<th class="n">95 % interval<th>outcomes</thead><tbody>${points.map(row).join('\n')}</tbody></table>`
 }
 
 function bar(outcomes: SweepPoint['outcomes'], n: number): string {
-  const parts = (Object.entries(outcomes) as [Outcome, number][]).map(([outcome, count]) => `<i style="width:${(100 * count) / n}%;background:${OUTCOME_COLOURS[outcome]}"></i>`)
+  const parts = (Object.entries(outcomes) as [Outcome, number][]).map(
+    ([outcome, count]) => `<i style="width:${(100 * count) / n}%;background:${OUTCOME_COLOURS[outcome]}"></i>`,
+  )
   return `<span class="bar">${parts.join('')}</span>`
 }
 

@@ -12,7 +12,8 @@ export function wilson(failures: number, samples: number, z: number = Z_95): [nu
   const rate = failures / samples
   const squared = z * z
   const centre = (rate + squared / (2 * samples)) / (1 + squared / samples)
-  const half = (z / (1 + squared / samples)) * Math.sqrt((rate * (1 - rate)) / samples + squared / (4 * samples * samples))
+  const half =
+    (z / (1 + squared / samples)) * Math.sqrt((rate * (1 - rate)) / samples + squared / (4 * samples * samples))
   return [failures === 0 ? 0 : Math.max(0, centre - half), failures === samples ? 1 : Math.min(1, centre + half)]
 }
 

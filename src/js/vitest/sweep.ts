@@ -47,7 +47,9 @@ export async function runSweep<T>(options: SweepOptions<T>, surroundings: SweepS
   const sweep = new Sweep(options, surroundings)
   const report = await sweep.run()
   // The findings do not depend on a folder that can be written.
-  await report.html(`${surroundings.artifacts}/sweep.html`).catch((error: unknown) => console.error(`the page of this sweep could not be written: ${String(error)}`))
+  await report
+    .html(`${surroundings.artifacts}/sweep.html`)
+    .catch((error: unknown) => console.error(`the page of this sweep could not be written: ${String(error)}`))
   return report
 }
 
@@ -73,14 +75,19 @@ class Sweep<T> {
     this.#edgeMs = options.edgeMs ?? DEFAULT_EDGE_MS
     const shares = (probe: Probe<T>): boolean => probe.sideEffects === 'none' && probe.reuse !== true
     const shared = options.probes.filter(shares)
-    this.#groups = [...(shared.length > 0 ? [shared] : []), ...options.probes.filter((probe) => !shares(probe)).map((probe) => [probe])]
+    this.#groups = [
+      ...(shared.length > 0 ? [shared] : []),
+      ...options.probes.filter((probe) => !shares(probe)).map((probe) => [probe]),
+    ]
   }
 
   async run(): Promise<Report> {
     const { delays, order = 'shuffled' } = this.options
     const repeated = Array.from({ length: this.#repeats }, () => delays).flat()
     const turns = repeated.flatMap((delayMs) => this.#groups.map((probes) => ({ delayMs, probes })))
-    const complete = (await this.#take(order === 'shuffled' ? shuffled(turns, this.surroundings.random) : turns)) && (await this.#findEdges())
+    const complete =
+      (await this.#take(order === 'shuffled' ? shuffled(turns, this.surroundings.random) : turns)) &&
+      (await this.#findEdges())
     return new Report({
       probes: this.options.probes.map(({ name }) => name),
       delays,
@@ -112,7 +119,10 @@ class Sweep<T> {
     const edges = probes.map(({ name }) => edgeOf(pointsOf(this.#samples.filter(({ probe }) => probe === name))))
     const bisecting = edges.map((edge) => nextDelay(edge, this.#edgeMs)).find((delay) => delay !== undefined)
     // An edge that was never seen to fail has been confirmed by every delay beyond it.
-    const toConfirm = edges.find(({ lastFailMs, firstOkMs }) => lastFailMs !== null && firstOkMs !== null && !confirmed.has(`${probes[0]?.name} ${firstOkMs}`))?.firstOkMs
+    const toConfirm = edges.find(
+      ({ lastFailMs, firstOkMs }) =>
+        lastFailMs !== null && firstOkMs !== null && !confirmed.has(`${probes[0]?.name} ${firstOkMs}`),
+    )?.firstOkMs
     const delayMs = bisecting ?? toConfirm ?? undefined
     if (delayMs === undefined) return []
     if (bisecting === undefined) confirmed.add(`${probes[0]?.name} ${delayMs}`)
@@ -145,7 +155,9 @@ class Sweep<T> {
       timeline.record('driver', 'restart ready', { at: ready.after, until: ready.before })
       if (fresh) dropIdleSockets()
       await sleepUntil(ready.before + delayMs, signal)
-      const results = await Promise.all(probes.map((probe, index) => runProbe(probe, targets[index] as T, identify, signal)))
+      const results = await Promise.all(
+        probes.map((probe, index) => runProbe(probe, targets[index] as T, identify, signal)),
+      )
       results.forEach((result, index) => this.#record(probes[index] as Probe<T>, delayMs, ready, result))
     } finally {
       restoreFetch?.()
@@ -156,7 +168,12 @@ class Sweep<T> {
   #record({ name }: Probe<T>, delayMs: number, ready: Interval, result: ProbeResult): void {
     this.#samples.push({ probe: name, delayMs, ready, ...result })
     const { outcome, sentAt, endedAt, detail } = result
-    this.surroundings.timeline.record(`probe ${name}`, `+${delayMs} ms`, { at: sentAt, until: endedAt, outcome, ...(detail === undefined ? {} : { detail }) })
+    this.surroundings.timeline.record(`probe ${name}`, `+${delayMs} ms`, {
+      at: sentAt,
+      until: endedAt,
+      outcome,
+      ...(detail === undefined ? {} : { detail }),
+    })
   }
 
   /** A new target that works. */
@@ -167,7 +184,9 @@ class Sweep<T> {
       } catch (error) {
         this.surroundings.signal.throwIfAborted()
         this.#void += 1
-        this.surroundings.timeline.record('driver', 'sample void', { detail: `its target could not be warmed: ${String(error)}` })
+        this.surroundings.timeline.record('driver', 'sample void', {
+          detail: `its target could not be warmed: ${String(error)}`,
+        })
         if (attempt === MOST_VOID_IN_A_ROW) throw error
       }
     }
@@ -180,7 +199,11 @@ class Sweep<T> {
     try {
       const result = await runProbe(control, target, this.surroundings.identify, this.surroundings.signal)
       this.#controls.push(result)
-      this.surroundings.timeline.record(`control ${control.name}`, 'no restart', { at: result.sentAt, until: result.endedAt, outcome: result.outcome })
+      this.surroundings.timeline.record(`control ${control.name}`, 'no restart', {
+        at: result.sentAt,
+        until: result.endedAt,
+        outcome: result.outcome,
+      })
     } finally {
       await dispose(target)
     }
@@ -190,13 +213,20 @@ class Sweep<T> {
     await this.options.onProgress?.(this.#turns, this.#planned)
     if (this.options.onProgress !== undefined || now() - this.#lastSaid < QUIET_MS) return
     this.#lastSaid = now()
-    console.error(`sweep: ${this.#turns} of ${this.#planned} restarts, ${Math.round((now() - this.#started) / 1000)} s of at most ${Math.round(this.surroundings.budgetMs / 1000)} s`)
+    console.error(
+      `sweep: ${this.#turns} of ${this.#planned} restarts, ${Math.round((now() - this.#started) / 1000)} s of at most ${Math.round(this.surroundings.budgetMs / 1000)} s`,
+    )
   }
 }
 
 function checkInterval(ready: Interval): Interval {
   const { after, before } = (ready ?? {}) as Partial<Interval>
-  if (typeof after !== 'number' || typeof before !== 'number') throw invalidArgument('what options.restart resolves with', ready, "{ after, before } in ms of process.hrtime, as an instance's restart() gives it")
+  if (typeof after !== 'number' || typeof before !== 'number')
+    throw invalidArgument(
+      'what options.restart resolves with',
+      ready,
+      "{ after, before } in ms of process.hrtime, as an instance's restart() gives it",
+    )
   return ready
 }
 
@@ -207,23 +237,37 @@ async function dispose(target: unknown): Promise<void> {
 }
 
 function checkSweep<T>(given: SweepOptions<T>): void {
-  const { delays, repeats, order, edgeMs, target, restart, probes, control, onProgress } = checkOptions('options', given, ['delays', 'repeats', 'order', 'edgeMs', 'budgetMs', 'target', 'restart', 'probes', 'control', 'onProgress'])
-  if (!Array.isArray(delays) || delays.length === 0) throw invalidArgument('options.delays', delays, 'an array of milliseconds after ready, at least one')
+  const { delays, repeats, order, edgeMs, target, restart, probes, control, onProgress } = checkOptions(
+    'options',
+    given,
+    ['delays', 'repeats', 'order', 'edgeMs', 'budgetMs', 'target', 'restart', 'probes', 'control', 'onProgress'],
+  )
+  if (!Array.isArray(delays) || delays.length === 0)
+    throw invalidArgument('options.delays', delays, 'an array of milliseconds after ready, at least one')
   delays.forEach((delay, index) => milliseconds(`options.delays[${index}]`, delay))
   if (repeats !== undefined) wholeNumber('options.repeats', repeats, 1)
   if (order !== undefined) oneOf('options.order', order, ['shuffled', 'given'])
-  if (edgeMs !== undefined && milliseconds('options.edgeMs', edgeMs) === 0) throw invalidArgument('options.edgeMs', edgeMs, 'more than 0 ms')
+  if (edgeMs !== undefined && milliseconds('options.edgeMs', edgeMs) === 0)
+    throw invalidArgument('options.edgeMs', edgeMs, 'more than 0 ms')
   callback('options.target', target)
   callback('options.restart', restart)
   if (onProgress !== undefined) callback('options.onProgress', onProgress)
-  if (!Array.isArray(probes) || probes.length === 0) throw invalidArgument('options.probes', probes, 'an array of probes, at least one')
+  if (!Array.isArray(probes) || probes.length === 0)
+    throw invalidArgument('options.probes', probes, 'an array of probes, at least one')
   probes.forEach((probe, index) => checkProbe(`options.probes[${index}]`, probe))
-  if (new Set(probes.map(({ name }) => name)).size < probes.length) throw invalidArgument('options.probes', probes, 'probes with a name of its own each')
+  if (new Set(probes.map(({ name }) => name)).size < probes.length)
+    throw invalidArgument('options.probes', probes, 'probes with a name of its own each')
   if (control !== undefined) checkProbe('options.control', control)
 }
 
 function checkProbe<T>(name: string, probe: Probe<T>): void {
-  const { name: label, sideEffects, timeoutMs, status, run } = checkOptions(name, probe, ['name', 'sideEffects', 'timeoutMs', 'reuse', 'status', 'run'])
+  const {
+    name: label,
+    sideEffects,
+    timeoutMs,
+    status,
+    run,
+  } = checkOptions(name, probe, ['name', 'sideEffects', 'timeoutMs', 'reuse', 'status', 'run'])
   string(`${name}.name`, label)
   oneOf(`${name}.sideEffects`, sideEffects, ['none', 'activity', 'write'])
   milliseconds(`${name}.timeoutMs`, timeoutMs)

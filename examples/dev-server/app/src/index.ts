@@ -20,7 +20,8 @@ export const paths = Object.keys(routes)
 /** Answers one request. `entry` and `chunk` differ only if two builds were mixed. */
 export async function handle(path: string): Promise<{ entry: number; chunk: number; body: unknown }> {
   const route = routes[path]
-  if (route === undefined) throw Object.assign(new Error(`no route ${path}; there are ${paths.join(', ')}`), { code: 'NO_ROUTE' })
+  if (route === undefined)
+    throw Object.assign(new Error(`no route ${path}; there are ${paths.join(', ')}`), { code: 'NO_ROUTE' })
   const { answer } = await route()
   const { revision, body } = answer()
   return { entry: REVISION, chunk: revision, body }
