@@ -107,18 +107,16 @@ describe.skipIf(!isThere && process.env.CI === undefined)(
           const isRight =
             request.headers['x-amz-sso_bearer_token'] === 'sso-token' &&
             request.url === '/federation/credentials?role_name=Developer&account_id=123456789012'
-          response
-            .writeHead(isRight ? 200 : 401)
-            .end(
-              JSON.stringify({
-                roleCredentials: {
-                  accessKeyId: ACCESS_KEY_ID,
-                  secretAccessKey: SECRET_ACCESS_KEY,
-                  sessionToken: TOKEN,
-                  expiration: Date.now() + 3_600_000,
-                },
-              }),
-            )
+          response.writeHead(isRight ? 200 : 401).end(
+            JSON.stringify({
+              roleCredentials: {
+                accessKeyId: ACCESS_KEY_ID,
+                secretAccessKey: SECRET_ACCESS_KEY,
+                sessionToken: TOKEN,
+                expiration: Date.now() + 3_600_000,
+              },
+            }),
+          )
         }),
       )
       const config = join(memory, 'config')
