@@ -131,7 +131,7 @@ async function elsewhere(size, where, folder) {
 /** Peak memory over idle and delay of the event loop, in processes of their own: the tests' programs on the real tree. */
 async function footprint() {
   const program = (name, ...args) => {
-    const path = fileURLToPath(new URL(`../__test__/processes/${name}`, import.meta.url))
+    const path = fileURLToPath(new URL(`../__test__/programs/${name}`, import.meta.url))
     return JSON.parse(execFileSync(process.execPath, ['--expose-gc', path, ...args], { encoding: 'utf8' }))
   }
   const scratch = join(work, 'footprint')

@@ -21,7 +21,7 @@ const PEER_KILLS = 3
 const HAND_OVERS = 200
 const PEER_HAND_OVERS = 50
 const POLL_MS = 250
-const child = fileURLToPath(new URL('../__test__/processes/locks-child.js', import.meta.url))
+const child = fileURLToPath(new URL('../__test__/programs/locks-child.js', import.meta.url))
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 const text = (milliseconds) =>

@@ -14,7 +14,7 @@ import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-const operator = join(repository, '__test__/processes/bundles-operator.mjs')
+const operator = join(repository, '__test__/programs/bundles-operator.mjs')
 const isLong = process.env.WARMSWAP_LONG === '1'
 /** Strikes of each operation in CI. */
 const SAMPLE = 24

@@ -207,7 +207,7 @@ describe('a directory with files at the path of link', () => {
 
   test('keeps what another process writes into it during the adoption', async ({ project }) => {
     for (let index = 0; index < 300; index += 1) project.write(`dist/old/${index}.txt`, 'x'.repeat(1000))
-    const writer = start(process.execPath, [join(repository, '__test__/processes/bundles-writer.mjs'), project.dist])
+    const writer = start(process.execPath, [join(repository, '__test__/programs/bundles-writer.mjs'), project.dist])
     await writer.line(/^wrote n20\.txt$/)
     // Refused or adopted: both lose nothing.
     const adopted = await openBundles(project.store, { link: project.dist, adopt: true }).catch(() => undefined)
@@ -291,7 +291,7 @@ describe('a plain build with atomicOutDir()', () => {
   }, async ({ project }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'first')
-    const watcher = start(process.execPath, [join(repository, '__test__/processes/bundles-stat.mjs'), project.dist])
+    const watcher = start(process.execPath, [join(repository, '__test__/programs/bundles-stat.mjs'), project.dist])
     await watcher.line(/^ready$/)
     for (let index = 0; index < 50; index += 1) {
       await publish(store, `text ${index}`)

@@ -50,7 +50,7 @@ function makeMemoryGroup(): MemoryGroup | undefined {
 const memoryGroup = makeMemoryGroup()
 afterAll(() => memoryGroup?.remove())
 
-const program = (name: string): string => join(repository, '__test__/processes', name)
+const program = (name: string): string => join(repository, '__test__/programs', name)
 
 /** Whether generation 1 survives a collection, once another one is current. */
 async function survives(store: BundleStore): Promise<boolean> {

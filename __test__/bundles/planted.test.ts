@@ -7,7 +7,7 @@ import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
 const isRoot = process.getuid?.() === 0
-const program = join(repository, '__test__/processes/bundles-planted.mjs')
+const program = join(repository, '__test__/programs/bundles-planted.mjs')
 
 for (const kind of ['pipe', 'directory', 'link', 'device']) {
   const runs = kind !== 'device' || isRoot

@@ -9,7 +9,7 @@ import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/stores.js'
 
-const program = join(repository, '__test__/processes/bundles_reader.py')
+const program = join(repository, '__test__/programs/bundles_reader.py')
 const hasPython = ((): boolean => {
   try {
     return execFileSync('python3', ['--version']).length > 0

@@ -185,7 +185,7 @@ describe.skipIf(!isThere && process.env.CI === undefined)(
       const child = start(
         process.execPath,
         [
-          join(repository, '__test__/processes/caches-calls.js'),
+          join(repository, '__test__/programs/caches-calls.js'),
           'restore',
           JSON.stringify(withoutKeys(server.store())),
           join(memory, 'into'),
@@ -223,7 +223,7 @@ describe.skipIf(!isThere && process.env.CI === undefined)(
       const child = start(
         process.execPath,
         [
-          join(repository, '__test__/processes/caches-calls.js'),
+          join(repository, '__test__/programs/caches-calls.js'),
           'restore',
           JSON.stringify(location),
           join(memory, 'into'),

@@ -24,7 +24,7 @@ test.skipIf(!isThere && process.env.CI === undefined)(
     mkdirSync(join(program, 'node_modules'), { recursive: true })
     symlinkSync(repository, join(program, 'node_modules/warmswap'))
     writeFileSync(join(program, 'package.json'), '{ "type": "module", "dependencies": { "warmswap": "*" } }')
-    writeFileSync(join(program, 'main.mjs'), readFileSync(join(repository, '__test__/processes/caches-deno.mjs')))
+    writeFileSync(join(program, 'main.mjs'), readFileSync(join(repository, '__test__/programs/caches-deno.mjs')))
     const [into, copy] = [join(disk, 'into'), join(disk, 'copy')]
     const child = start(
       deno,

@@ -191,7 +191,7 @@ describe('C4: answers that do not end', () => {
       const child = start(
         process.execPath,
         [
-          join(repository, '__test__/processes/caches-calls.js'),
+          join(repository, '__test__/programs/caches-calls.js'),
           'told',
           JSON.stringify(server.store('mutant')),
           join(memory, 'into'),

@@ -10,7 +10,7 @@ import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-const program = join(repository, '__test__/processes/caches-event-loop.mjs')
+const program = join(repository, '__test__/programs/caches-event-loop.mjs')
 const FILES = 26_000
 /** 20 ms by the invariant, ten times that on a machine that does other things; bench/RESULTS.md has the figure. */
 const LATEST_MS = 200

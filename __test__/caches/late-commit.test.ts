@@ -13,7 +13,7 @@ import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree } from '../support/trees.js'
 
-const program = join(repository, '__test__/processes/caches-store.js')
+const program = join(repository, '__test__/programs/caches-store.js')
 
 /** A store with a generation, and a target that holds something else. */
 async function prepare(memory: string): Promise<{ store: string; target: string }> {

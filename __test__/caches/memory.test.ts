@@ -15,7 +15,7 @@ import { startS3s } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { noise } from '../support/trees.js'
 
-const program = join(repository, '__test__/processes/caches-memory.mjs')
+const program = join(repository, '__test__/programs/caches-memory.mjs')
 const MIB = 2 ** 20
 const LIMIT = 128 * MIB
 const isLong = process.env.WARMSWAP_LONG === '1'

@@ -234,7 +234,7 @@ describe('outcomes', () => {
 
   test('I12: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
     const child = start(process.execPath, [
-      join(repository, '__test__/processes/caches-calls.js'),
+      join(repository, '__test__/programs/caches-calls.js'),
       'unpack-stream',
       join(memory, 'out'),
       '512',

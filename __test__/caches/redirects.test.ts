@@ -172,7 +172,7 @@ describe('E4: redirects', () => {
       const store = JSON.stringify({ ...server.store('mutant'), sessionToken: TOKEN })
       const child = start(
         process.execPath,
-        [join(repository, '__test__/processes/caches-calls.js'), 'told', store, join(memory, 'into')],
+        [join(repository, '__test__/programs/caches-calls.js'), 'told', store, join(memory, 'into')],
         { testing: true, env: { WARMSWAP_MUTANT: mutant } },
       )
       await child.ended
@@ -220,7 +220,7 @@ describe('E4: redirects', () => {
     const store = { ...server.store('tls'), endpoint: `https://127.0.0.1:${(tls.address() as AddressInfo).port}` }
     const child = start(
       process.execPath,
-      [join(repository, '__test__/processes/caches-calls.js'), 'told', JSON.stringify(store), join(memory, 'into')],
+      [join(repository, '__test__/programs/caches-calls.js'), 'told', JSON.stringify(store), join(memory, 'into')],
       { env: { SSL_CERT_FILE: certificate } },
     )
     await child.ended
@@ -325,7 +325,7 @@ describe('E4: the region that the store names', () => {
         'sh',
         hosts,
         process.execPath,
-        join(repository, '__test__/processes/caches-calls.js'),
+        join(repository, '__test__/programs/caches-calls.js'),
         'told',
         JSON.stringify(store),
         join(memory, 'into'),

@@ -514,7 +514,7 @@ describe('the face', () => {
       const installed = join(memory, 'node_modules/warmswap')
       for (const part of ['dist', 'package.json'])
         cpSync(join(repository, part), join(installed, part), { recursive: true })
-      cpSync(join(repository, '__test__/processes/caches-calls.js'), join(memory, 'calls.mjs'))
+      cpSync(join(repository, '__test__/programs/caches-calls.js'), join(memory, 'calls.mjs'))
       const location = JSON.stringify({ scheme: 'file', path: join(memory, 'store') })
       const withoutHome = [
         '--reuid',

@@ -63,7 +63,7 @@ describe('I24: no secret is told', () => {
         const child = start(
           process.execPath,
           [
-            join(repository, '__test__/processes/caches-calls.js'),
+            join(repository, '__test__/programs/caches-calls.js'),
             'everything',
             JSON.stringify(location),
             tree,

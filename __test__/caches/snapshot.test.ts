@@ -13,7 +13,7 @@ import { SECRET_ACCESS_KEY } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree } from '../support/trees.js'
 
-const program = join(repository, '__test__/processes/caches-store.js')
+const program = join(repository, '__test__/programs/caches-store.js')
 
 describe('I18: nothing and a fraction do not become a generation', () => {
   test.for<[string, (root: string) => void]>([

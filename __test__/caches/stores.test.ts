@@ -219,7 +219,7 @@ describe.skipIf(!canName && !CI)(
           'sh',
           hosts,
           process.execPath,
-          join(repository, '__test__/processes', program),
+          join(repository, '__test__/programs', program),
           ...args,
         ])
         await child.ended

@@ -10,7 +10,7 @@ describe('I6: worker threads are terminated', () => {
   test('50 times in mid-restore and 50 times in mid-snapshot: the target is whole, its stage is gone, the key is whole', {
     timeout: 240_000,
   }, async ({ memory }) => {
-    const child = start(process.execPath, [join(repository, '__test__/processes/caches-terminate.mjs'), memory, '50'])
+    const child = start(process.execPath, [join(repository, '__test__/programs/caches-terminate.mjs'), memory, '50'])
     expect(await child.ended, child.stderr()).toEqual({ code: 0, signal: null })
     const { untouched, kept, restored, last } = JSON.parse(child.lines.at(-1)!)
     expect({ restored, last }).toEqual({ restored: 'restored', last: 'restored' })
@@ -24,7 +24,7 @@ describe('I6: an exit is not held up', () => {
   test('by a hundred caches that were opened and never closed', async () => {
     const script =
       "import('warmswap').then(({ openCache }) => { for (let index = 0; index < 100; index += 1) openCache('memory:'); console.log('main ends') })"
-    const child = start(process.execPath, ['-e', script], { cwd: join(repository, '__test__/processes') })
+    const child = start(process.execPath, ['-e', script], { cwd: join(repository, '__test__/programs') })
     await child.line(/^main ends$/)
     const ends = performance.now()
     expect(await child.ended).toEqual({ code: 0, signal: null })

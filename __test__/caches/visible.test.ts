@@ -11,7 +11,7 @@ import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { noise } from '../support/trees.js'
 
-const program = join(repository, '__test__/processes/caches-store.js')
+const program = join(repository, '__test__/programs/caches-store.js')
 
 function makeLarge(tree: string, seed: number): string {
   mkdirSync(tree)

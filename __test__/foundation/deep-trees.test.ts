@@ -34,7 +34,7 @@ afterEach(() => {
 })
 
 function call(kind: string): string {
-  const child = spawnSync(process.execPath, [join(repository, '__test__/processes/deep-trees.mjs'), kind, root], {
+  const child = spawnSync(process.execPath, [join(repository, '__test__/programs/deep-trees.mjs'), kind, root], {
     cwd: repository,
     encoding: 'utf8',
     timeout: 50_000,

@@ -6,7 +6,7 @@ import { afterEach, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-const script = (name: string): string => join(repository, '__test__/processes', name)
+const script = (name: string): string => join(repository, '__test__/programs', name)
 
 /** How each of the twenty calls may end, at its limit of 500 ms. */
 const KINDS: Record<string, string> = {

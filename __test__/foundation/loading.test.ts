@@ -26,7 +26,7 @@ test('twenty workers load the addon, half of them are terminated in mid-call, an
     import 'warmswap'
     let loaded = 0
     for (let index = 0; index < 20; index += 1) {
-      const worker = new Worker(new URL('__test__/processes/loading-worker.mjs', 'file://' + process.cwd() + '/'), { argv: [index % 2 ? 'busy' : 'idle'], execArgv: [] })
+      const worker = new Worker(new URL('__test__/programs/loading-worker.mjs', 'file://' + process.cwd() + '/'), { argv: [index % 2 ? 'busy' : 'idle'], execArgv: [] })
       await once(worker, 'message')
       loaded += 1
       await worker.terminate()

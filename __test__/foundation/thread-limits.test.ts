@@ -37,7 +37,7 @@ type Ends = Record<string, string>
 async function callAll(limit: number, folder: string): Promise<{ under: Ends; after: Ends; status: number | null }> {
   const child = spawn(
     'prlimit',
-    limited(limit, process.execPath, join(repository, '__test__/processes/thread-limits.mjs'), folder),
+    limited(limit, process.execPath, join(repository, '__test__/programs/thread-limits.mjs'), folder),
     { cwd: repository, stdio: ['pipe', 'pipe', 'inherit'] },
   )
   const exited = once(child, 'exit')

@@ -10,7 +10,7 @@ import { test } from '../support/temp.js'
 
 const theirs = (version: string, verb: string, path: string, options: object = {}): Child =>
   start(process.execPath, [
-    join(repository, '__test__/processes/mkdir-locks.js'),
+    join(repository, '__test__/programs/mkdir-locks.js'),
     version,
     verb,
     path,
@@ -24,7 +24,7 @@ const ours = (
 ): Child =>
   start(
     process.execPath,
-    [join(repository, '__test__/processes/locks-child.js'), verb, path, JSON.stringify(options)],
+    [join(repository, '__test__/programs/locks-child.js'), verb, path, JSON.stringify(options)],
     more,
   )
 const codeOf = (promise: Promise<unknown>): Promise<string> =>

@@ -39,7 +39,7 @@ import { test } from '../support/temp.js'
 
 const command = (verb: string, path: string, options: object = {}): string[] => [
   process.execPath,
-  join(repository, '__test__/processes/locks-child.js'),
+  join(repository, '__test__/programs/locks-child.js'),
   verb,
   path,
   JSON.stringify(options),
@@ -410,7 +410,7 @@ test.for(modes)(
     const both = start(
       process.execPath,
       [
-        join(repository, '__test__/processes/locks-two-copies.js'),
+        join(repository, '__test__/programs/locks-two-copies.js'),
         join(copy, 'index.js'),
         join(memory, 'key.lock'),
         mode,

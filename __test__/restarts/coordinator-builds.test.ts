@@ -8,7 +8,7 @@ import { type Child, start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test as base } from '../support/coordinators.js'
 
-const program = join(repository, '__test__/processes/coordinator-builder.mjs')
+const program = join(repository, '__test__/programs/coordinator-builder.mjs')
 
 interface Builders {
   root: string

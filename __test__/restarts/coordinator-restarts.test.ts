@@ -7,7 +7,7 @@ import { type Race, test } from 'warmswap/vitest'
 import { isAlive } from '../support/alive.js'
 import { repository, testingAddon } from '../support/paths.js'
 
-const program = join(repository, '__test__/processes/coordinator-restarts.mjs')
+const program = join(repository, '__test__/programs/coordinator-restarts.mjs')
 const restarts = Number(process.env.WARMSWAP_RESTARTS ?? 50)
 
 interface Outcomes {

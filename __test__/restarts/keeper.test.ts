@@ -28,7 +28,7 @@ afterEach(() => {
 
 function startHost(memory: string, options: Record<string, unknown> = {}): Child {
   const host = start(process.execPath, [
-    join(repository, '__test__/processes/keeper-host.mjs'),
+    join(repository, '__test__/programs/keeper-host.mjs'),
     join(memory, `store-${hosts.length}`),
     JSON.stringify(options),
   ])

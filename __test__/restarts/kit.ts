@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Port, Race } from 'warmswap/vitest'
 import { repository } from '../support/paths.js'
 
-export const serverProgram = join(repository, '__test__/processes/race-server.mjs')
+export const serverProgram = join(repository, '__test__/programs/race-server.mjs')
 
 export interface Answer {
   status: number

@@ -7,7 +7,7 @@ import { type Instance, type Port, type Race, test } from 'warmswap/vitest'
 import { repository } from '../support/paths.js'
 import { startServer } from './kit.js'
 
-const program = join(repository, '__test__/processes/toy-dev-server.mjs')
+const program = join(repository, '__test__/programs/toy-dev-server.mjs')
 /** Of one bug; and of the server without it. */
 const [ROUNDS, CLEAN_ROUNDS] = process.env.WARMSWAP_LONG === '1' ? [100, 1000] : [20, 100]
 

@@ -9,7 +9,7 @@ import { repository, testingAddon } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
 const stateModule = join(repository, 'dist/state.js')
-const program = (name: string): string => join(repository, '__test__/processes', name)
+const program = (name: string): string => join(repository, '__test__/programs', name)
 
 /** Runs a program on the addon with mutants and returns the JSON of its last line. */
 async function run<T>(

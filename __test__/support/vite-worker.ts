@@ -34,7 +34,7 @@ export class RunnerThread {
 
   /** Starts the thread with the module runner of that version of Vite. */
   static async start(vite: string): Promise<RunnerThread> {
-    const worker = new Worker(join(repository, '__test__/processes/vite-runner-worker.mjs'), { workerData: { vite } })
+    const worker = new Worker(join(repository, '__test__/programs/vite-runner-worker.mjs'), { workerData: { vite } })
     await once(worker, 'message')
     return new RunnerThread(worker)
   }

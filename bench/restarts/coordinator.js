@@ -132,7 +132,7 @@ async function measure(way) {
   return { times, ...traffic }
 }
 
-const builder = fileURLToPath(new URL('../../__test__/processes/coordinator-builder.mjs', import.meta.url))
+const builder = fileURLToPath(new URL('../../__test__/programs/coordinator-builder.mjs', import.meta.url))
 const TAKEOVERS = Number(process.env.WARMSWAP_BENCH_TAKEOVERS ?? 20)
 
 /** A process that builds on command; `next` resolves with its next event of a name. */

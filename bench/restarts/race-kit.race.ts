@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Instance, type Port, test } from 'warmswap/vitest'
 import { median, quantile } from '../lib/measure.js'
 
-const server = join(import.meta.dirname, '../../__test__/processes/race-server.mjs')
+const server = join(import.meta.dirname, '../../__test__/programs/race-server.mjs')
 /** What the server needs after it listens: the edge to find. */
 const UNREADY_MS = 150
 const RESTARTS = 30

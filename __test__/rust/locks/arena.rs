@@ -95,7 +95,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// `__test__/processes/locks-child.rs`.
+/// `__test__/programs/locks-child.rs`.
 pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_locks-child")
 }

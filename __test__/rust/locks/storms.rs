@@ -194,7 +194,7 @@ fn i1_mutual_exclusion_of_two_kernels_on_one_directory() {
 /// I19: one process of a mkdir lock among four of ours.
 #[test]
 fn i19_no_overlap_with_a_process_of_a_mkdir_lock() {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/__test__/processes/mkdir-locks.js");
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/__test__/programs/mkdir-locks.js");
     for version in ["v0", "liveness", "intents"] {
         let arena = Arena::new();
         let (root, time) = (arena.path().to_string_lossy().into_owned(), seconds(3.0, 30.0));
