@@ -1,7 +1,7 @@
 //! Bundles: `core/bundles` for JavaScript.
 
 mod collecting;
-mod shapes;
+mod options;
 mod stage;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use super::number::{count, deadline, number};
 use super::runtime;
 
 use collecting::{collect, collect_behind};
-use shapes::{
+use options::{
     NativeBundleOptions, NativeCollected, NativeGeneration, NativeProblem, collected, describe, open_options,
     problem,
 };

@@ -17,7 +17,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 
 use super::collecting::collect_behind;
-use super::shapes::{NativeFile, NativeGeneration, NativePublishOptions, describe, publish_options};
+use super::options::{NativeFile, NativeGeneration, NativePublishOptions, describe, publish_options};
 use super::{Promise, Shared, writer_lock};
 
 /// A stage that is being written.

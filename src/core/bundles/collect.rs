@@ -9,8 +9,8 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::trust::Surroundings;
 use crate::core::sys::{fault, flock, identity};
 
+use super::file_lock::open_existing;
 use super::layout::{Layout, name_of};
-use super::lock::open_existing;
 use super::ownership::may_change;
 use super::pointer;
 use super::store::{Store, numbers_in};

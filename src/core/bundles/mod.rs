@@ -41,14 +41,14 @@
 //! # Other users
 //! Reading needs no trust, writing does: see [`ownership`].
 
-mod adopting;
+mod adoption;
 mod advice;
 mod collect;
 mod copy;
+mod file_lock;
 mod head;
 mod layout;
 mod link;
-mod lock;
 mod manifest;
 mod opening;
 mod ownership;
@@ -64,9 +64,9 @@ mod writer;
 
 pub use collect::Collected;
 pub use copy::How;
+pub use file_lock::{FileLock, Patience};
 pub use head::Head;
 pub use layout::Layout;
-pub use lock::{FileLock, Patience};
 pub use manifest::Problem;
 pub use opening::Opening;
 pub use pin::{Owner, owner_ends, owner_starts, pin_current, pin_number, release};

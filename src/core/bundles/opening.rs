@@ -11,8 +11,8 @@ use crate::core::sys::{filesystem, fs};
 
 use super::advice::advised;
 use super::collect::Trash;
+use super::file_lock::FileLock;
 use super::layout::Layout;
-use super::lock::FileLock;
 use super::ownership::{Ownership, check_directories};
 use super::pin::Recent;
 use super::presence::Identity;

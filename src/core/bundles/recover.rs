@@ -17,8 +17,8 @@ use crate::core::sys::trust::Surroundings;
 use crate::core::sys::{fault, flock};
 
 use super::collect::remove_ours;
+use super::file_lock::open_existing;
 use super::head::{Head, corrupt};
-use super::lock::open_existing;
 use super::manifest::{Depth, Manifest, Problem};
 use super::ownership::may_change;
 use super::pointer::{self, Mirror};

@@ -9,7 +9,7 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::path::Rel;
 use crate::core::sys::{durability, fault, flock, identity};
 
-use super::adopting;
+use super::adoption;
 use super::advice::advised;
 use super::copy::{self, How};
 use super::layout::Layout;
@@ -122,7 +122,7 @@ impl Stage {
             )
             .at(directory));
         }
-        advised(adopting::adopt(directory, &self.tree(), how, cancel))
+        advised(adoption::adopt(directory, &self.tree(), how, cancel))
     }
 
     /// Hashes and freezes everything. May be called again after more was written.

@@ -9,9 +9,9 @@ use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::{durability, fault, fs, identity};
 
+use super::file_lock::{FileLock, Patience};
 use super::head::{Head, nothing_published};
 use super::layout::{DIRECTORIES, FORMAT, Layout, number_of};
-use super::lock::{FileLock, Patience};
 use super::manifest::{Depth, Manifest, Problem};
 use super::opening::Opening;
 use super::ownership::Ownership;

@@ -10,9 +10,9 @@ use crate::core::sys::{clock, durability, fault, fs};
 
 use super::advice::advised;
 use super::collect::throw_stage_away;
+use super::file_lock::FileLock;
 use super::head::{Head, MAX_HEAD_BYTES, gone};
 use super::layout::MAX_NUMBER;
-use super::lock::FileLock;
 use super::pin::{self, Hold, Owner};
 use super::pointer::{self, Former, Mirror};
 use super::stage::{From, Sealed, Stage};
