@@ -10,15 +10,29 @@ use crate::core::sys::path::Root;
 use crate::core::sys::{filesystem, fs};
 
 use super::advice::advised;
-use super::collect::Trash;
-use super::file_lock::FileLock;
+use super::file_lock::{FileLock, Patience};
+use super::format::{boot, check_format, configure, create, make_directories};
 use super::layout::Layout;
+use super::options::Options;
 use super::ownership::{Ownership, check_directories};
-use super::pin::Recent;
 use super::presence::Identity;
-use super::store::{Options, Store, boot, check_format, configure, create, make_directories};
+use super::recent::Recent;
+use super::store::Store;
+use super::trash::Trash;
 use super::writer::Writer;
-use super::{link, recover};
+use super::{link, link_directory, recover};
+
+impl Store {
+    /// Opens a store, making it where there is none, and repairs what killed processes left. Waits on this thread.
+    pub fn open(root: &str, options: &Options, patience: &Patience) -> Result<Self> {
+        let opening = Opening::begin(root, options)?;
+        let lock = opening
+            .waits_for()
+            .map(|path| FileLock::acquire(&path, patience))
+            .transpose()?;
+        opening.finish(lock, &patience.cancel)
+    }
+}
 
 /// A store that is being opened.
 #[derive(Debug)]
@@ -127,31 +141,24 @@ impl Opening {
         let after_reboot = !recover::is_of_this_boot(&store)?;
         match store.identity.ensure(&store.layout) {
             // A store of an older version on a full disk is good for reading.
-            Err(error) if made.is_none() && is_full(&error) => {}
+            Err(error) if made.is_none() && error.is_full() => {}
             made => made?,
         }
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
             // What verifies is served, also where nothing can be noted down.
-            Err(error) if made.is_none() && is_full(&error) => {
+            Err(error) if made.is_none() && error.is_full() => {
                 return recover::check_unwritable(&store, cancel).map(|()| store);
             }
             writer => writer?,
         };
         writer.continue_numbers(cancel)?;
-        let adopted = link::adopt(&mut writer, after_reboot, cancel)?;
+        let adopted = link_directory::adopt(&mut writer, after_reboot, cancel)?;
         writer.collect()?;
         drop(writer);
         store.empty_trash(if adopted { Trash::Generations } else { Trash::All })?;
         Ok(store)
     }
-}
-
-pub(super) fn is_full(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-    )
 }
 
 fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {

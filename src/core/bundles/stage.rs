@@ -12,9 +12,9 @@ use crate::core::sys::{durability, fault, flock, identity};
 use super::adoption;
 use super::advice::advised;
 use super::copy::{self, How};
+use super::hold::Hold;
 use super::layout::Layout;
 use super::manifest::Manifest;
-use super::pin::Hold;
 use super::store::Store;
 use super::view;
 
@@ -151,7 +151,7 @@ impl Stage {
         advised(view::prepare(
             store,
             &self.layout.stage(&self.id),
-            &sealed,
+            &sealed.manifest.digest,
             cancel,
         ))?;
         if store.flushes() {
