@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fault;
 
+use super::background::Background;
 use super::format::Config;
 use super::head::Head;
 use super::layout::{Layout, numbers_in};
@@ -29,6 +30,7 @@ pub struct Store {
     pub(super) adopt: bool,
     /// The directories that were set aside since [`Store::set_aside`] was called last.
     pub(super) newly_set_aside: Mutex<Vec<PathBuf>>,
+    pub(super) background: Background,
     pub(super) boot: Option<String>,
     /// The filesystem's name.
     pub filesystem: &'static str,
@@ -53,20 +55,20 @@ impl Store {
     }
 
     /// Fails with `ERR_CLOSED` if the folder of this store was removed, moved or replaced since it was opened.
-    pub fn check_present(&self) -> Result<()> {
+    pub(super) fn check_present(&self) -> Result<()> {
         self.identity.check(&self.layout)
     }
 
     /// Fails where this process must not write: the store is not there any more, or it or a name that a writer needs
     /// belongs to a stranger.
-    pub fn check_writable(&self) -> Result<()> {
+    pub(super) fn check_writable(&self) -> Result<()> {
         self.check_present()?;
         self.ownership.check(&self.layout)?;
         self.ownership.check_names(&self.layout)
     }
 
     /// The error, or the cause behind it if the store is not there any more.
-    pub fn explain(&self, error: Error) -> Error {
+    pub(super) fn explain(&self, error: Error) -> Error {
         self.check_present().err().unwrap_or(error)
     }
 
@@ -124,6 +126,10 @@ impl Store {
 
     /// The generations that are current or were, and still exist, in the order of their numbers.
     pub fn list(&self) -> Result<Vec<Head>> {
+        self.all_listed().map_err(|error| self.explain(error))
+    }
+
+    fn all_listed(&self) -> Result<Vec<Head>> {
         let mirror = Mirror::read(&self.layout)?.unwrap_or_default();
         let current = self.current()?;
         let mut numbers = numbers_in(&self.layout.file("gens"))?;

@@ -14,6 +14,11 @@ use super::store::Store;
 impl Store {
     /// Compares a generation with its manifest, byte for byte; without a number the current one.
     pub fn verify(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
+        self.verify_held(number, cancel)
+            .map_err(|error| self.explain(error))
+    }
+
+    fn verify_held(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
         let (number, _hold) = match number {
             Some(number) => (number, Hold::take(self, number)?),
             None => match Hold::current(self) {
