@@ -1,5 +1,6 @@
 //! The core: four capabilities, none of which knows another, on one floor of system calls.
 
+pub mod archives;
 pub mod bundles;
 pub mod caches;
 pub mod error;

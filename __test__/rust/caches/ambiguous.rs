@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use warmswap::core::caches::archive::{ExtractOptions, Symlinks};
-use warmswap::core::caches::failure::Outcome;
+use warmswap::core::archives::failure::Outcome;
+use warmswap::core::archives::{ExtractOptions, Symlinks};
 
 use super::support::{Raw, describe, extract, extract_error, record};
 

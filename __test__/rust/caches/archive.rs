@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use warmswap::core::caches::archive::{Expected, ExtractOptions, Limits};
-use warmswap::core::caches::codec::Format;
-use warmswap::core::caches::failure::Outcome;
+use warmswap::core::archives::codec::Format;
+use warmswap::core::archives::failure::Outcome;
+use warmswap::core::archives::{Expected, ExtractOptions, Limits};
 
 use super::support::{
     Held, Random, Raw, assert_same, describe, extract, extract_error, pack, pack_as, random_tree,
@@ -342,8 +342,8 @@ fn i20_a_file_that_changes_while_it_is_packed_fails_the_pack() {
     let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let path = source.path().join("log");
     fs::write(&path, vec![1; 96 << 20]).expect("write");
-    let options = warmswap::core::caches::archive::WriteOptions::default();
-    let result = warmswap::core::caches::archive::write(source.path(), &mut Meddler(path), &options);
+    let options = warmswap::core::archives::WriteOptions::default();
+    let result = warmswap::core::archives::write(source.path(), &mut Meddler(path), &options);
     assert_eq!(
         result.map(|summary| summary.files).expect_err("torn").outcome,
         Outcome::Unstable

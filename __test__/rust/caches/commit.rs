@@ -6,10 +6,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use warmswap::core::caches::archive::{ExtractOptions, Limits};
-use warmswap::core::caches::commit::{self, CommitWay, Gate, Mode, Stage};
-use warmswap::core::caches::failure::{Outcome, Result};
-use warmswap::core::caches::unpack::{self, Stopped, Unpacked};
+use warmswap::core::archives::commit::{self, CommitWay, Gate, Mode, Stage};
+use warmswap::core::archives::failure::{Outcome, Result};
+use warmswap::core::archives::pipeline::{self, Stopped, Unpacked};
+use warmswap::core::archives::{ExtractOptions, Limits};
 
 use super::support::{Held, Random, Raw, describe};
 
@@ -23,7 +23,7 @@ fn archive() -> Vec<u8> {
 }
 
 fn unpack(target: &Path, mode: Mode) -> std::result::Result<Unpacked, Stopped> {
-    unpack::unpack(
+    pipeline::unpack(
         archive().as_slice(),
         target,
         mode,
@@ -519,7 +519,7 @@ fn i7_a_full_disk_leaves_the_target_as_it_was() {
             },
             ..ExtractOptions::default()
         };
-        let failure = unpack::unpack(bytes.as_slice(), &target, Mode::Replace, &options, &Gate::new())
+        let failure = pipeline::unpack(bytes.as_slice(), &target, Mode::Replace, &options, &Gate::new())
             .expect_err("full")
             .1;
         assert_eq!(failure.outcome, Outcome::NoSpace, "{failure}");
@@ -603,7 +603,7 @@ fn i7_two_commits_child_by_child_on_one_target_never_mix() {
                 for archive in &archives {
                     scope.spawn(|| {
                         let options = ExtractOptions::default();
-                        unpack::unpack(archive.as_slice(), &target, Mode::Replace, &options, &Gate::new())
+                        pipeline::unpack(archive.as_slice(), &target, Mode::Replace, &options, &Gate::new())
                             .expect("restored");
                     });
                 }

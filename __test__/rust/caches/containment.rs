@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use warmswap::core::caches::archive::{self, ExtractOptions, Symlinks};
-use warmswap::core::caches::failure::Outcome;
+use warmswap::core::archives::failure::Outcome;
+use warmswap::core::archives::{self, ExtractOptions, Symlinks};
 
 use super::support::{Raw, describe, extract, extract_error, record};
 
@@ -21,7 +21,7 @@ fn beside_a_canary(bytes: &[u8], symlinks: Symlinks) -> Result<String, Outcome> 
         symlinks,
         ..ExtractOptions::default()
     };
-    let result = archive::extract(bytes, &stage, &options);
+    let result = archives::extract(bytes, &stage, &options);
     assert_eq!(describe(&canary), before, "the canary changed");
     assert_eq!(
         fs::read_dir(root.path()).expect("readdir").count(),

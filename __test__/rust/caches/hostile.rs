@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use warmswap::core::caches::archive::{self, ExtractOptions, Limits};
-use warmswap::core::caches::failure::Outcome;
+use warmswap::core::archives::failure::Outcome;
+use warmswap::core::archives::{self, ExtractOptions, Limits};
 
 use super::support::{Raw, extract, record};
 
@@ -114,7 +114,7 @@ fn i13_empty_files_without_end_end_at_the_limit() {
         },
         ..ExtractOptions::default()
     };
-    let failure = archive::extract(&mut endless, stage.path(), &options).expect_err("no end");
+    let failure = archives::extract(&mut endless, stage.path(), &options).expect_err("no end");
     assert_eq!(failure.outcome, Outcome::Refused, "{failure}");
     let made = fs::read_dir(stage.path()).expect("readdir").count();
     assert!(made <= 20_000, "{made} files");

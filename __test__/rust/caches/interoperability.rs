@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use warmswap::core::caches::archive::ExtractOptions;
-use warmswap::core::caches::codec::Format;
+use warmswap::core::archives::ExtractOptions;
+use warmswap::core::archives::codec::Format;
 
 use super::support::{Random, assert_same, describe, extract, pack_as, random_tree};
 

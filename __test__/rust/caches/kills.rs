@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use warmswap::core::caches::commit;
+use warmswap::core::archives::commit;
 
 use super::support::{Random, describe, pack};
 

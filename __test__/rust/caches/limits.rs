@@ -5,8 +5,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use warmswap::core::caches::archive::{self, Expected, ExtractOptions, Limits};
-use warmswap::core::caches::failure::Outcome;
+use warmswap::core::archives::failure::Outcome;
+use warmswap::core::archives::{self, Expected, ExtractOptions, Limits};
 
 use super::support::{Raw, extract, pack, record};
 
@@ -120,7 +120,7 @@ fn explode(start: &[u8], options: &ExtractOptions) -> (Outcome, u64, u64) {
         read: Arc::clone(&read),
     };
     let stage = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
-    let failure = archive::extract(bomb, stage.path(), options).expect_err("a bomb");
+    let failure = archives::extract(bomb, stage.path(), options).expect_err("a bomb");
     let written = fs::read_dir(stage.path())
         .expect("readdir")
         .map(|entry| entry.expect("entry").metadata().expect("stat").len());

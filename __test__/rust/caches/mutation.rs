@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use warmswap::core::caches::archive::{self, ExtractOptions, Limits, Symlinks};
+use warmswap::core::archives::{self, ExtractOptions, Limits, Symlinks};
 
 use super::support::{Random, Raw, describe, record};
 
@@ -99,7 +99,7 @@ fn random_changes_never_break_the_reader_nor_leave_the_stage() {
             symlinks: Symlinks::Verbatim,
             ..ExtractOptions::default()
         };
-        accepted += u64::from(archive::extract(bytes.as_slice(), &stage, &options).is_ok());
+        accepted += u64::from(archives::extract(bytes.as_slice(), &stage, &options).is_ok());
         assert_eq!(describe(&canary), before, "round {round}");
         assert_eq!(
             fs::read_dir(root.path()).expect("readdir").count(),

@@ -10,12 +10,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, makedev, mknodat};
-use warmswap::core::caches::archive::ExtractOptions;
-use warmswap::core::caches::commit::{CommitWay, Gate, Mode};
-use warmswap::core::caches::failure::Outcome;
+use warmswap::core::archives::ExtractOptions;
+use warmswap::core::archives::commit::{CommitWay, Gate, Mode};
+use warmswap::core::archives::failure::Outcome;
+use warmswap::core::archives::pipeline;
+use warmswap::core::archives::tree::Tree;
 use warmswap::core::caches::stamp;
-use warmswap::core::caches::tree::Tree;
-use warmswap::core::caches::unpack;
 use warmswap::core::error::Code;
 
 use super::support::{Raw, describe};
@@ -131,7 +131,7 @@ fn unblocked<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 's
 fn unpack(target: &Path, mode: Mode) -> Result<CommitWay, String> {
     let target = target.to_path_buf();
     unblocked("unpack", move || {
-        unpack::unpack(
+        pipeline::unpack(
             archive().as_slice(),
             &target,
             mode,
@@ -300,7 +300,7 @@ fn b1_a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
     assert!(made.expect("started").success());
     let target_path = target.clone();
     let result = unblocked("unpack", move || {
-        unpack::unpack(
+        pipeline::unpack(
             archive().as_slice(),
             &target_path,
             Mode::IfEmpty,

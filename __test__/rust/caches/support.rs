@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use warmswap::core::caches::archive::{self, ExtractOptions, ExtractSummary, WriteOptions, WriteSummary};
-use warmswap::core::caches::codec::Format;
-use warmswap::core::caches::failure::{Failure, Result};
+use warmswap::core::archives::codec::Format;
+use warmswap::core::archives::failure::{Failure, Result};
+use warmswap::core::archives::{self, ExtractOptions, ExtractSummary, WriteOptions, WriteSummary};
 
 /// A tar archive under construction.
 #[derive(Default, Clone)]
@@ -92,7 +92,7 @@ pub(crate) fn pack(root: &Path) -> (Vec<u8>, WriteSummary) {
 pub(crate) fn pack_as(root: &Path, format: Format) -> (Vec<u8>, WriteSummary) {
     let mut bytes = Vec::new();
     let level = if format == Format::TarGz { 1 } else { 3 };
-    let summary = archive::write(
+    let summary = archives::write(
         root,
         &mut bytes,
         &WriteOptions {
@@ -108,7 +108,7 @@ pub(crate) fn pack_as(root: &Path, format: Format) -> (Vec<u8>, WriteSummary) {
 /// Extracts into a new directory, which is returned also after a failure.
 pub(crate) fn extract(bytes: &[u8], options: &ExtractOptions) -> (tempfile::TempDir, Result<ExtractSummary>) {
     let stage = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
-    let result = archive::extract(bytes, stage.path(), options);
+    let result = archives::extract(bytes, stage.path(), options);
     (stage, result)
 }
 

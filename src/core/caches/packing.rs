@@ -9,10 +9,6 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{self, Needs, Progress};
-use super::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
-use super::exclude::Excludes;
-use super::failure::{Failure as ArchiveFailure, Outcome};
 use super::outcome::SnapshotOutcome;
 use super::pointer::{Pointer, hex};
 use super::run::Run;
@@ -20,7 +16,11 @@ use super::snapshot::{SnapshotOptions, Stop};
 use super::stamp;
 use super::store::{Answer, Chunks, Failure, Kind, Listed, Meter, Spool, Store, download};
 use super::thread;
-use super::tree::Tree;
+use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
+use crate::core::archives::exclude::Excludes;
+use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
+use crate::core::archives::tree::Tree;
+use crate::core::archives::{self, Needs, Progress};
 use crate::core::error::Error;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
@@ -151,7 +151,7 @@ pub(super) async fn follow<T, E: From<Failure>>(
 
 fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>) -> Result<Packed, Stop> {
     let format = options.key.single_object().unwrap_or(Format::TarZst);
-    let writing = archive::WriteOptions {
+    let writing = archives::WriteOptions {
         format,
         level: options.packing.level.unwrap_or(DEFAULT_LEVEL),
         excludes: options.packing.excludes.clone(),
@@ -167,7 +167,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         hasher: Sha256::new(),
         path: &directory,
     };
-    let summary = archive::write(&options.from, &mut sink, &writing)?;
+    let summary = archives::write(&options.from, &mut sink, &writing)?;
     // A pointer declares the bytes, so that the ratio does not count.
     let ratio = options
         .key

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use super::archive::{self, Expected, ExtractOptions, Progress};
-use super::commit;
-use super::exclude::Excludes;
-use super::failure::Result;
 use super::outcome::Stage;
 use super::pointer::Pointer;
 use super::restore::{RestoreOptions, Source};
 use super::run::Run;
 use super::stamp;
 use super::thread;
+use crate::core::archives::commit;
+use crate::core::archives::exclude::Excludes;
+use crate::core::archives::failure::Result;
+use crate::core::archives::{self, Expected, ExtractOptions, Progress};
 
 /// What a restore wrote.
 pub(super) struct Placed {
@@ -84,11 +84,11 @@ impl Placing {
             cancel: cancel.clone(),
             progress,
         };
-        let summary = archive::extract_into(&mut source, stage.open()?, stage.path(), &extracting)?;
+        let summary = archives::extract_into(&mut source, stage.open()?, stage.path(), &extracting)?;
         source.verify()?;
         cancel.check()?;
         self.run.enter(Stage::Commit);
-        let (committed_ns, target) = (archive::now_ns(), stage.target().to_path_buf());
+        let (committed_ns, target) = (archives::now_ns(), stage.target().to_path_buf());
         let committed = stage.commit(&self.run.gate)?;
         let placed = Placed {
             files: summary.files,

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::exclude::is_no_content;
 use super::run::Run;
-use super::site::follow;
 use super::store::Failure;
 use super::thread;
+use crate::core::archives::exclude::is_no_content;
+use crate::core::archives::site::follow;
 use crate::core::error::{Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;

@@ -10,10 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{Limits, Progress, Symlinks};
 use super::cache::{Cache, Found};
-use super::commit::Mode;
-use super::failure::{Failure as ArchiveFailure, Outcome};
 use super::key::Key;
 use super::outcome::{RestoreOutcome, Stage};
 use super::packing::follow;
@@ -23,6 +20,9 @@ use super::run::{Ended, Run};
 use super::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
 use super::thread;
 use super::ticket::{Seen, Ticket};
+use crate::core::archives::commit::Mode;
+use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
+use crate::core::archives::{Limits, Progress, Symlinks};
 use crate::core::sys::fault;
 
 /// What to restore and where.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::archive::{Limits, Needs};
 use super::cache::{Cache, Found};
 use super::guards::{Amount, Guard};
 use super::key::Key;
@@ -23,6 +22,7 @@ use super::quiet;
 use super::run::{Ended, Run};
 use super::store::{self, Answer, Body, Condition, Failure, Kind, Listed, PART_BYTES, Spool, Store};
 use super::ticket::{Seen, Ticket};
+use crate::core::archives::{Limits, Needs};
 use crate::core::sys::fault;
 
 /// What to snapshot and when not to.

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use super::super::{Answer, Body, Condition, Failure, Kind, MayShow, Meter, unshown};
 use super::{Access, CHUNK_BYTES, listed, open_below, read_spool};
-use crate::core::caches::site::Site;
+use crate::core::archives::site::Site;
 use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
