@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::pipeline::{Placed, Placing};
 use crate::core::archives::commit::Mode;
-use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
+use crate::core::archives::failure::{Cause, Failure as ArchiveFailure};
 use crate::core::archives::{Limits, Progress, Symlinks};
 use crate::core::caches::cache::{Cache, Found};
 use crate::core::caches::key::Key;
@@ -131,16 +131,16 @@ impl From<Failure> for Stop {
 
 impl From<ArchiveFailure> for Stop {
     fn from(failure: ArchiveFailure) -> Self {
-        let (outcome, stage) = match failure.outcome {
-            Outcome::Corrupt => (RestoreOutcome::Corrupt, Some(Stage::Decode)),
-            Outcome::Refused | Outcome::TooLarge => (RestoreOutcome::Refused, Some(Stage::Decode)),
-            Outcome::TargetNotEmpty => (RestoreOutcome::TargetNotEmpty, Some(Stage::Commit)),
-            Outcome::Busy => (RestoreOutcome::Busy, None),
-            Outcome::NoSpace => (RestoreOutcome::NoSpace, Some(Stage::Write)),
-            Outcome::Denied => (RestoreOutcome::Denied, Some(Stage::Write)),
-            Outcome::Timeout => (RestoreOutcome::Timeout, None),
-            Outcome::Aborted => (RestoreOutcome::Aborted, None),
-            Outcome::Unstable | Outcome::Error => (RestoreOutcome::Error, None),
+        let (outcome, stage) = match failure.cause {
+            Cause::Corrupt => (RestoreOutcome::Corrupt, Some(Stage::Decode)),
+            Cause::Refused | Cause::TooLarge => (RestoreOutcome::Refused, Some(Stage::Decode)),
+            Cause::TargetNotEmpty => (RestoreOutcome::TargetNotEmpty, Some(Stage::Commit)),
+            Cause::Busy => (RestoreOutcome::Busy, None),
+            Cause::NoSpace => (RestoreOutcome::NoSpace, Some(Stage::Write)),
+            Cause::Denied => (RestoreOutcome::Denied, Some(Stage::Write)),
+            Cause::Timeout => (RestoreOutcome::Timeout, None),
+            Cause::Aborted => (RestoreOutcome::Aborted, None),
+            _ => (RestoreOutcome::Error, None),
         };
         Self {
             outcome,

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::call::{SnapshotOptions, Stop};
 use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
+use crate::core::archives::failure::{Cause, Failure as ArchiveFailure};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
 use crate::core::caches::outcome::SnapshotOutcome;
@@ -62,15 +62,15 @@ pub(in crate::core::caches) struct Packed {
 
 impl From<ArchiveFailure> for Stop {
     fn from(failure: ArchiveFailure) -> Self {
-        let outcome = match failure.outcome {
-            Outcome::Corrupt => SnapshotOutcome::Corrupt,
-            Outcome::Unstable => SnapshotOutcome::Unstable,
-            Outcome::Busy => SnapshotOutcome::Busy,
-            Outcome::NoSpace => SnapshotOutcome::NoSpace,
-            Outcome::Denied => SnapshotOutcome::Denied,
-            Outcome::Timeout => SnapshotOutcome::Timeout,
-            Outcome::Aborted => SnapshotOutcome::Aborted,
-            Outcome::TooLarge => SnapshotOutcome::TooLarge,
+        let outcome = match failure.cause {
+            Cause::Corrupt => SnapshotOutcome::Corrupt,
+            Cause::Unstable => SnapshotOutcome::Unstable,
+            Cause::Busy => SnapshotOutcome::Busy,
+            Cause::NoSpace => SnapshotOutcome::NoSpace,
+            Cause::Denied => SnapshotOutcome::Denied,
+            Cause::Timeout => SnapshotOutcome::Timeout,
+            Cause::Aborted => SnapshotOutcome::Aborted,
+            Cause::TooLarge => SnapshotOutcome::TooLarge,
             // Nothing to pack is an empty tree, told apart from a tree that cannot be read.
             _ if failure.error.is_not_found() => SnapshotOutcome::Empty,
             _ => SnapshotOutcome::Error,
