@@ -9,14 +9,11 @@
 //! Whatever the world does wrong is a failure with an outcome; the target is then as it was.
 
 pub mod cache;
+pub mod conditions;
 pub mod guards;
 pub mod key;
-pub mod maintain;
 pub mod outcome;
-pub mod packing;
-mod placing;
 pub mod pointer;
-mod quiet;
 pub mod restore;
 pub mod run;
 pub mod snapshot;

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::outcome::SnapshotOutcome;
-use super::pointer::{Pointer, hex};
-use super::run::Run;
-use super::snapshot::{SnapshotOptions, Stop};
-use super::stamp;
-use super::store::{Answer, Chunks, Failure, Kind, Listed, Meter, Spool, Store, download};
-use super::thread;
+use super::call::{SnapshotOptions, Stop};
 use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
+use crate::core::archives::failure::{Cause, Failure as ArchiveFailure};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
+use crate::core::caches::outcome::SnapshotOutcome;
+use crate::core::caches::pointer::{Pointer, hex};
+use crate::core::caches::run::Run;
+use crate::core::caches::stamp;
+use crate::core::caches::store::{Answer, Chunks, Failure, Kind, Listed, Meter, Spool, Store, download};
+use crate::core::caches::thread;
 use crate::core::error::Error;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
@@ -44,33 +44,33 @@ pub struct Packing {
 }
 
 /// A packed tree, not yet sent.
-pub(super) struct Packed {
-    pub(super) spool: Arc<Spool>,
-    pub(super) sha256: String,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    pub(super) frames: u64,
-    pub(super) window_log: u32,
-    pub(super) digest: String,
-    pub(super) tree: Tree,
-    pub(super) skipped: Vec<(String, String)>,
+pub(in crate::core::caches) struct Packed {
+    pub(in crate::core::caches) spool: Arc<Spool>,
+    pub(in crate::core::caches) sha256: String,
+    pub(in crate::core::caches) files: u64,
+    pub(in crate::core::caches) bytes: u64,
+    pub(in crate::core::caches) frames: u64,
+    pub(in crate::core::caches) window_log: u32,
+    pub(in crate::core::caches) digest: String,
+    pub(in crate::core::caches) tree: Tree,
+    pub(in crate::core::caches) skipped: Vec<(String, String)>,
     /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
-    pub(super) leaving_links: u64,
+    pub(in crate::core::caches) leaving_links: u64,
     /// What a restore needs.
-    pub(super) needs: Needs,
+    pub(in crate::core::caches) needs: Needs,
 }
 
 impl From<ArchiveFailure> for Stop {
     fn from(failure: ArchiveFailure) -> Self {
-        let outcome = match failure.outcome {
-            Outcome::Corrupt => SnapshotOutcome::Corrupt,
-            Outcome::Unstable => SnapshotOutcome::Unstable,
-            Outcome::Busy => SnapshotOutcome::Busy,
-            Outcome::NoSpace => SnapshotOutcome::NoSpace,
-            Outcome::Denied => SnapshotOutcome::Denied,
-            Outcome::Timeout => SnapshotOutcome::Timeout,
-            Outcome::Aborted => SnapshotOutcome::Aborted,
-            Outcome::TooLarge => SnapshotOutcome::TooLarge,
+        let outcome = match failure.cause {
+            Cause::Corrupt => SnapshotOutcome::Corrupt,
+            Cause::Unstable => SnapshotOutcome::Unstable,
+            Cause::Busy => SnapshotOutcome::Busy,
+            Cause::NoSpace => SnapshotOutcome::NoSpace,
+            Cause::Denied => SnapshotOutcome::Denied,
+            Cause::Timeout => SnapshotOutcome::Timeout,
+            Cause::Aborted => SnapshotOutcome::Aborted,
+            Cause::TooLarge => SnapshotOutcome::TooLarge,
             // Nothing to pack is an empty tree, told apart from a tree that cannot be read.
             _ if failure.error.is_not_found() => SnapshotOutcome::Empty,
             _ => SnapshotOutcome::Error,
@@ -81,7 +81,7 @@ impl From<ArchiveFailure> for Stop {
 
 /// Files and bytes of the tree if it is the pointer's: only files that changed since the stamp are read. Without
 /// a stamp packing is as fast as looking.
-pub(super) async fn find_unchanged(
+pub(in crate::core::caches) async fn find_unchanged(
     options: &SnapshotOptions,
     pointer: &Pointer,
     run: &Arc<Run>,
@@ -110,7 +110,7 @@ pub(super) async fn find_unchanged(
 }
 
 /// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
-pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
+pub(in crate::core::caches) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
     let (from, generation) = (options.from.clone(), generation.to_owned());
     thread::detach(&options.from, move || {
         drop(stamp::write(&from, &generation, &tree));
@@ -118,7 +118,7 @@ pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) 
 }
 
 /// Packs the tree of a snapshot on a thread of its own.
-pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed, Stop> {
+pub(in crate::core::caches) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed, Stop> {
     let (from, options, cancel) = (options.from.clone(), options.clone(), run.meter.cancel.clone());
     let progress = Arc::new(Progress::default());
     let counted = Arc::clone(&progress);
@@ -127,7 +127,7 @@ pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Pa
 }
 
 /// Waits for work on another thread and passes its progress on to the call.
-pub(super) async fn follow<T, E: From<Failure>>(
+pub(in crate::core::caches) async fn follow<T, E: From<Failure>>(
     work: impl Future<Output = Answer<Result<T, E>>>,
     progress: &Progress,
     run: &Run,
@@ -221,7 +221,7 @@ fn into_io(error: Error) -> io::Error {
 }
 
 /// The sha256 of what a store gives for an object.
-pub(super) async fn hash_object(
+pub(in crate::core::caches) async fn hash_object(
     store: &Arc<dyn Store>,
     object: Listed,
     meter: &Arc<Meter>,

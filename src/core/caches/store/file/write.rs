@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use super::super::{Answer, Body, Condition, Failure, Kind, MayShow, Meter, unshown};
-use super::{Access, CHUNK_BYTES, listed, open_below, read_spool};
+use super::folder::{Access, CHUNK_BYTES, listed, open_below, read_spool};
 use crate::core::archives::site::Site;
+use crate::core::caches::store::{Answer, Body, Condition, Failure, Kind, MayShow, Meter, unshown};
 use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;

@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::cache::{Cache, Found};
-use super::key::Key;
-use super::outcome::{RestoreOutcome, Stage};
-use super::packing::follow;
-use super::placing::{Placed, Placing};
-use super::pointer::{Pointer, Producer, hex};
-use super::run::{Ended, Run};
-use super::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
-use super::thread;
-use super::ticket::{Seen, Ticket};
+use super::pipeline::{Placed, Placing};
 use crate::core::archives::commit::Mode;
-use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
+use crate::core::archives::failure::{Cause, Failure as ArchiveFailure};
 use crate::core::archives::{Limits, Progress, Symlinks};
+use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::key::Key;
+use crate::core::caches::outcome::{RestoreOutcome, Stage};
+use crate::core::caches::pointer::{Pointer, Producer, hex};
+use crate::core::caches::run::{Ended, Run};
+use crate::core::caches::snapshot::follow;
+use crate::core::caches::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
+use crate::core::caches::thread;
+use crate::core::caches::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
 /// What to restore and where.
@@ -96,7 +96,7 @@ impl RestoreReport {
 }
 
 /// An early end: the outcome, why, and in which stage if not the present one.
-pub(super) struct Stop {
+pub(in crate::core::caches) struct Stop {
     outcome: RestoreOutcome,
     reason: String,
     stage: Option<Stage>,
@@ -131,16 +131,16 @@ impl From<Failure> for Stop {
 
 impl From<ArchiveFailure> for Stop {
     fn from(failure: ArchiveFailure) -> Self {
-        let (outcome, stage) = match failure.outcome {
-            Outcome::Corrupt => (RestoreOutcome::Corrupt, Some(Stage::Decode)),
-            Outcome::Refused | Outcome::TooLarge => (RestoreOutcome::Refused, Some(Stage::Decode)),
-            Outcome::TargetNotEmpty => (RestoreOutcome::TargetNotEmpty, Some(Stage::Commit)),
-            Outcome::Busy => (RestoreOutcome::Busy, None),
-            Outcome::NoSpace => (RestoreOutcome::NoSpace, Some(Stage::Write)),
-            Outcome::Denied => (RestoreOutcome::Denied, Some(Stage::Write)),
-            Outcome::Timeout => (RestoreOutcome::Timeout, None),
-            Outcome::Aborted => (RestoreOutcome::Aborted, None),
-            Outcome::Unstable | Outcome::Error => (RestoreOutcome::Error, None),
+        let (outcome, stage) = match failure.cause {
+            Cause::Corrupt => (RestoreOutcome::Corrupt, Some(Stage::Decode)),
+            Cause::Refused | Cause::TooLarge => (RestoreOutcome::Refused, Some(Stage::Decode)),
+            Cause::TargetNotEmpty => (RestoreOutcome::TargetNotEmpty, Some(Stage::Commit)),
+            Cause::Busy => (RestoreOutcome::Busy, None),
+            Cause::NoSpace => (RestoreOutcome::NoSpace, Some(Stage::Write)),
+            Cause::Denied => (RestoreOutcome::Denied, Some(Stage::Write)),
+            Cause::Timeout => (RestoreOutcome::Timeout, None),
+            Cause::Aborted => (RestoreOutcome::Aborted, None),
+            _ => (RestoreOutcome::Error, None),
         };
         Self {
             outcome,
@@ -453,7 +453,7 @@ fn is_gone(broken: &Broken) -> bool {
 }
 
 /// The bytes of an object on their way to the decoder, counted and hashed.
-pub(super) struct Source {
+pub(in crate::core::caches) struct Source {
     chunks: Chunks,
     run: Arc<Run>,
     hasher: Sha256,
@@ -464,12 +464,12 @@ pub(super) struct Source {
 
 impl Source {
     /// The size of the object, which [`Source::verify`] proves.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::core::caches) fn size(&self) -> u64 {
         self.size
     }
 
     /// Proves that the whole object went by and is the one that the pointer means.
-    pub(super) fn verify(mut self) -> Result<(), ArchiveFailure> {
+    pub(in crate::core::caches) fn verify(mut self) -> Result<(), ArchiveFailure> {
         // Whatever the decoder left unread is part of the object too.
         let rest = io::copy(&mut self, &mut io::sink());
         rest.map_err(ArchiveFailure::of_read)?;

@@ -11,18 +11,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cache::{Cache, Found};
-use super::guards::{Amount, Guard};
-use super::key::Key;
-use super::maintain::{YOUNG, is_older};
-use super::outcome::{RestoreOutcome, SnapshotOutcome, Stage};
-use super::packing::{self, Packed, Packing};
-use super::pointer::{Pointer, Producer, VERSION};
+use super::pack_job::{self, Packed, Packing};
 use super::quiet;
-use super::run::{Ended, Run};
-use super::store::{self, Answer, Body, Condition, Failure, Kind, Listed, PART_BYTES, Spool, Store};
-use super::ticket::{Seen, Ticket};
 use crate::core::archives::{Limits, Needs};
+use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::conditions::{YOUNG, is_older};
+use crate::core::caches::guards::{Amount, Guard};
+use crate::core::caches::key::Key;
+use crate::core::caches::outcome::{RestoreOutcome, SnapshotOutcome, Stage};
+use crate::core::caches::pointer::{Pointer, Producer, VERSION};
+use crate::core::caches::run::{Ended, Run};
+use crate::core::caches::store::{
+    self, Answer, Body, Condition, Failure, Kind, Listed, PART_BYTES, Spool, Store,
+};
+use crate::core::caches::ticket::{Seen, Ticket};
 use crate::core::sys::fault;
 
 /// What to snapshot and when not to.
@@ -87,7 +89,10 @@ impl SnapshotReport {
 }
 
 /// An early end: the outcome and why.
-pub(super) struct Stop(pub(super) SnapshotOutcome, pub(super) String);
+pub(in crate::core::caches) struct Stop(
+    pub(in crate::core::caches) SnapshotOutcome,
+    pub(in crate::core::caches) String,
+);
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
@@ -177,14 +182,14 @@ impl Snapshot {
         let current = self.current().await?;
         self.run.enter(Stage::Pack);
         if let Some(pointer) = &current.pointer
-            && let Some((files, bytes)) = packing::find_unchanged(&self.options, pointer, &self.run).await
+            && let Some((files, bytes)) = pack_job::find_unchanged(&self.options, pointer, &self.run).await
             && self.is_restorable(pointer, &current).await?
         {
             self.tell(files, bytes, Some(pointer));
             self.report.reason = note(0, &Needs::declared(files, bytes));
             return self.keep(pointer, &current.condition).await;
         }
-        let packed = packing::pack(&self.options, &self.run).await?;
+        let packed = pack_job::pack(&self.options, &self.run).await?;
         self.report.skipped.clone_from(&packed.skipped);
         self.report.reason = note(packed.leaving_links, &packed.needs);
         self.report.compressed_bytes = packed.spool.size;
@@ -194,7 +199,7 @@ impl Snapshot {
             && self.is_restorable(pointer, &current).await?
         {
             self.report.compressed_bytes = pointer.size;
-            packing::remember(&self.options, &pointer.generation, packed.tree);
+            pack_job::remember(&self.options, &pointer.generation, packed.tree);
             return self.keep(pointer, &current.condition).await;
         }
         self.check_guards(&packed, &current)?;
@@ -314,7 +319,7 @@ impl Snapshot {
         if !is_in_parts || !self.store.conditions_are_uncertain() {
             return Ok(true);
         }
-        super::maintain::honours_in_parts(&*self.store, key, condition, meter).await
+        crate::core::caches::conditions::honours_in_parts(&*self.store, key, condition, meter).await
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> std::result::Result<(), Stop> {
@@ -363,7 +368,7 @@ impl Snapshot {
             self.put_pointer(&pointer, &current.condition).await?;
         }
         self.report.generation = Some(pointer.generation.clone());
-        packing::remember(&self.options, &pointer.generation, packed.tree);
+        pack_job::remember(&self.options, &pointer.generation, packed.tree);
         Ok(SnapshotOutcome::Uploaded)
     }
 
@@ -448,7 +453,7 @@ impl Snapshot {
         if self.store.stat(path, &self.run.meter).await?.size != pointer.size {
             return Ok(false);
         }
-        packing::hash_object(&self.store, object, &self.run.meter)
+        pack_job::hash_object(&self.store, object, &self.run.meter)
             .await
             .map(|sha256| sha256 == pointer.sha256)
     }
@@ -494,7 +499,7 @@ impl Snapshot {
     ) -> std::result::Result<SnapshotOutcome, Stop> {
         if let Some(object) = current.object.filter(|object| object.size == packed.spool.size) {
             let etag = object.etag.clone();
-            if packing::hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
+            if pack_job::hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
                 self.report.generation = Some(etag.trim_matches('"').to_owned());
                 return Ok(SnapshotOutcome::Unchanged);
             }
@@ -537,7 +542,7 @@ impl Snapshot {
         let meter = &self.run.meter;
         let object = self.store.stat(self.options.key.as_str(), meter).await.ok()?;
         let (size, etag) = (object.size, object.etag.clone());
-        let sha256 = packing::hash_object(&self.store, object, meter).await.ok()?;
+        let sha256 = pack_job::hash_object(&self.store, object, meter).await.ok()?;
         (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
     }
 }

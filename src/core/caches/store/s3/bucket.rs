@@ -1,5 +1,5 @@
 //! S3 and what speaks like it, over OpenDAL: signing and the credential chain are OpenDAL's, while time,
-//! ranges, retries and conditions are ours (see [`super::transport`]).
+//! ranges, retries and conditions are ours (see [`crate::core::caches::store::transport`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
 
-use super::part::PartBuffer;
-use super::redirect;
-use super::transport::{Exchange, StsTransport, Transport};
-use super::{
+use crate::core::caches::store::part::PartBuffer;
+use crate::core::caches::store::redirect;
+use crate::core::caches::store::transport::{Exchange, StsTransport, Transport};
+use crate::core::caches::store::{
     Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, PART_BYTES, Spool, Store, unshown,
 };
 use crate::core::error::{Error, Result};
@@ -45,7 +45,7 @@ macro_rules! s3_options {
 
         impl S3Options {
             /// Takes the known options out of `options`.
-            pub(super) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
+            pub(in crate::core::caches::store) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
                 let taken = Self { $($field: options.remove($name).filter(|text| !text.is_empty()),)+ };
                 taken.check()
             }
@@ -146,7 +146,7 @@ impl S3Options {
 }
 
 /// A bucket.
-pub(super) struct S3 {
+pub(in crate::core::caches::store) struct S3 {
     options: S3Options,
     /// Replaced when the store names another region.
     place: Mutex<Place>,
@@ -160,7 +160,7 @@ struct Place {
 }
 
 impl S3 {
-    pub(super) fn new(options: &S3Options) -> Result<Self> {
+    pub(in crate::core::caches::store) fn new(options: &S3Options) -> Result<Self> {
         // A name with dots is not in the certificate of a virtual host.
         let is_in_path = options.endpoint.is_some() || options.bucket.iter().any(|name| name.contains('.'));
         let region = options.region()?;
@@ -489,7 +489,10 @@ impl Store for S3 {
                 Body::Spool(spool) if spool.size <= PART_BYTES => {
                     let size = spool.size;
                     let from = spool.path.clone();
-                    super::file::on_thread(&from, move || super::file::read_spool(&spool, 0..size)).await?
+                    crate::core::caches::store::file::on_thread(&from, move || {
+                        crate::core::caches::store::file::read_spool(&spool, 0..size)
+                    })
+                    .await?
                 }
                 Body::Spool(spool) => {
                     let sending = |operator| {
@@ -573,10 +576,11 @@ async fn upload(
         while offset < spool.size {
             let end = (offset + PART_BYTES).min(spool.size);
             let part = Arc::clone(&spool);
-            let bytes =
-                super::file::on_thread(&spool.path, move || super::file::read_spool(&part, offset..end))
-                    .await
-                    .map_err(|failure| unexpected(&failure))?;
+            let bytes = crate::core::caches::store::file::on_thread(&spool.path, move || {
+                crate::core::caches::store::file::read_spool(&part, offset..end)
+            })
+            .await
+            .map_err(|failure| unexpected(&failure))?;
             writer.write(bytes).await?;
             offset = end;
         }

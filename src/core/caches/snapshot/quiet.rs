@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::run::Run;
-use super::store::Failure;
-use super::thread;
 use crate::core::archives::exclude::is_no_content;
 use crate::core::archives::site::follow;
+use crate::core::caches::run::Run;
+use crate::core::caches::store::Failure;
+use crate::core::caches::thread;
 use crate::core::error::{Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
@@ -20,7 +20,11 @@ use crate::core::sys::watch::Watch;
 const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
-pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> std::result::Result<(), Failure> {
+pub(in crate::core::caches) async fn wait(
+    tree: &Path,
+    pause: Duration,
+    run: &Arc<Run>,
+) -> std::result::Result<(), Failure> {
     let (path, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
     Ok(thread::run(tree, move || wait_here(&path, pause, &cancel)).await??)
 }
