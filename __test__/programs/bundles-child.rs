@@ -15,7 +15,7 @@ use warmswap::core::bundles::{
 };
 use warmswap::core::error::{Code, Error, Result};
 use warmswap::core::sys::cancel::Cancel;
-use warmswap::core::sys::{fault, fs, identity};
+use warmswap::core::sys::{clock, fault, fs};
 
 const OWNER: usize = 0;
 /// Files of a generation; each holds the same token, so that a mixed read shows.
@@ -192,7 +192,7 @@ fn patience() -> Patience {
 }
 
 fn token() -> String {
-    format!("{}-{}", std::process::id(), identity::monotonic_micros())
+    format!("{}-{}", std::process::id(), clock::monotonic_micros())
 }
 
 async fn publish(store: &Arc<Store>, token: &str) -> Result<u64> {
@@ -317,7 +317,7 @@ fn read_all(store: &Store, number: u64) -> Result<()> {
         }
         first = Some(line);
         // A slow reader now and then: across several publishes.
-        if index == 1 && identity::monotonic_micros().is_multiple_of(16) {
+        if index == 1 && clock::monotonic_micros().is_multiple_of(16) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -373,12 +373,9 @@ fn verify(store: &Store) -> Result<()> {
 
 /// What `call` returned, and between which microseconds of the monotonic clock it ran.
 fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
-    let before = identity::monotonic_micros();
+    let before = clock::monotonic_micros();
     let number = call()?;
-    say(&format!(
-        "{kind} {number} {before} {}",
-        identity::monotonic_micros()
-    ));
+    say(&format!("{kind} {number} {before} {}", clock::monotonic_micros()));
     Ok(number)
 }
 
@@ -386,7 +383,7 @@ fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
 /// that was killed before it could say so.
 fn say_what_is_current(store: &Store) -> Result<()> {
     let number = store.current()?.unwrap_or(0);
-    say(&format!("found {number} {0} {0}", identity::monotonic_micros()));
+    say(&format!("found {number} {0} {0}", clock::monotonic_micros()));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
-use warmswap::core::sys::identity;
+use warmswap::core::sys::clock;
 
 use crate::fixture::{Fixture, User};
 use crate::intervals::{Call, Line, sequence, unexplained};
@@ -133,7 +133,7 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
 /// What the last writer did that was killed, as the next one would have found it.
 fn found_at_the_end(fixture: &Fixture) -> Line {
     let number = fixture.current();
-    let now = identity::monotonic_micros();
+    let now = clock::monotonic_micros();
     Line::Found(Call {
         number,
         before: now,

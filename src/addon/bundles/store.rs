@@ -13,7 +13,7 @@ use crate::addon::number::{count, number};
 use crate::addon::runtime::{self, Promise};
 use crate::core::bundles::{self, Store};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::identity;
+use crate::core::sys::clock;
 
 use super::build_lock::NativeBuildLock;
 use super::options::{NativeBundleOptions, patience, stage_from};
@@ -30,7 +30,7 @@ pub struct NativeBundles {
 /// Microseconds of this boot's monotonic clock.
 #[napi]
 pub fn monotonic_micros() -> f64 {
-    number(identity::monotonic_micros())
+    number(clock::monotonic_micros())
 }
 
 /// Opens a store.

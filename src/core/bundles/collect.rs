@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::core::error::{Optional, Result};
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{fault, flock, identity};
+use crate::core::sys::{clock, fault, flock};
 
 use super::file_lock::open_existing;
 use super::layout::{Layout, name_of, numbers_in};
@@ -97,7 +97,7 @@ impl Writer<'_> {
             // Nobody can hold it.
             throw_away(
                 &path,
-                &layout.trash(&format!("pin-{}", identity::monotonic_micros())),
+                &layout.trash(&format!("pin-{}", clock::monotonic_micros())),
             )?;
         }
         let lock = open_existing(&path)?;
@@ -144,7 +144,7 @@ fn is_other_than_a_file(path: &Path) -> Result<bool> {
 }
 
 fn throw_generation_away(layout: &Layout, number: u64) -> Result<Fate> {
-    let trash = layout.trash(&format!("{}-{}", name_of(number), identity::monotonic_micros()));
+    let trash = layout.trash(&format!("{}-{}", name_of(number), clock::monotonic_micros()));
     let is_gone = throw_away(&layout.generation(number), &trash)?;
     Ok(if is_gone { Fate::Removed } else { Fate::Left })
 }
@@ -164,7 +164,7 @@ fn sweep_stages(layout: &Layout) -> Result<u64> {
             // Nobody can hold it.
             throw_away(
                 &path,
-                &layout.trash(&format!("owner-{}", identity::monotonic_micros())),
+                &layout.trash(&format!("owner-{}", clock::monotonic_micros())),
             )?;
             continue;
         }

@@ -3,10 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use crate::core::error::{Optional, Result};
-use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::fs::{self, Access, Kind, Stat};
 use crate::core::sys::{fault, flock};
 
 use super::errors::gone;
@@ -54,8 +52,7 @@ pub(super) enum Locked {
 
 pub(super) fn lock_shared(path: &Path) -> Result<Locked> {
     // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match fs::open(path, flags).optional() {
+    let file = match fs::open_any(path).optional() {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Locked::Missing),
         Err(_) => return not_a_lock_file(path),
@@ -76,7 +73,7 @@ pub(super) fn lock_shared(path: &Path) -> Result<Locked> {
 
 /// The error that names what is in the place of a lock file.
 fn not_a_lock_file(path: &Path) -> Result<Locked> {
-    fs::open_regular(path, OFlags::RDONLY)?;
+    fs::open_regular(path, Access::Read)?;
     // It was replaced by a regular file in between.
     Ok(Locked::Missing)
 }

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::errno;
 use crate::core::sys::fs::{self, Kind};
 
 use super::replaced;
@@ -191,10 +192,7 @@ pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Resu
 }
 
 pub(super) fn is_refused_exchange(error: &Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::XDEV, Errno::INVAL, Errno::NOSYS]
-        .iter()
-        .any(|errno| error.errno() == Some(errno.raw_os_error()))
+    error.crosses_devices() || errno::is_unsupported(error)
 }
 
 /// The temporary neighbour of the link; only under the writer lock, so the name is ours.

@@ -2,11 +2,12 @@
 //! that the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::path::Root;
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::{filesystem, fs, workers};
 
 use super::advice::advised;

@@ -7,12 +7,13 @@
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, MutexGuard};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Stat};
+use crate::core::sys::sync::Mutex;
 
 use super::errors::{corrupt, gone, nothing_published};
 use super::hold::{Hold, Locked, lock_shared};
@@ -52,7 +53,7 @@ struct Table {
 static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
 
 fn table() -> MutexGuard<'static, Table> {
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+    TABLE.lock()
 }
 
 /// An owner starts. `true` the first time: then whoever made it has to call [`owner_ends`].
@@ -154,7 +155,7 @@ fn compared(store: &Store, place: &Place, pin: &Stat) -> Result<Option<Facts>> {
         return Ok(fault::mutant("no-recheck").then(|| Facts::of(pin)));
     };
     let facts = Facts::of(&tree);
-    let mut compared = place.compared.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut compared = place.compared.lock();
     if *compared == Some(facts) {
         return Ok(Some(facts));
     }

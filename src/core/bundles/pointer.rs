@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::{clock, fault, identity};
+use crate::core::sys::{clock, fault};
 
 use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
 
@@ -101,7 +101,7 @@ pub(super) struct Now {
 impl Now {
     /// Reads the clocks; `boot` is this boot's id.
     pub(super) fn of(boot: Option<&str>) -> Self {
-        let ms = i64::try_from(identity::monotonic_micros() / 1000).unwrap_or(i64::MAX);
+        let ms = i64::try_from(clock::monotonic_micros() / 1000).unwrap_or(i64::MAX);
         Self {
             wall: clock::wall_millis(),
             since: boot.map(|boot| Since {

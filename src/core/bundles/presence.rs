@@ -9,10 +9,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::{clock, fault};
 
 use super::layout::Layout;
@@ -117,7 +118,7 @@ impl Identity {
     }
 
     fn seen(&self) -> MutexGuard<'_, Option<Facts>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// Notes that this process has given out a path in this generation.
@@ -202,7 +203,7 @@ struct Known {
 
 impl Known {
     fn of(root: &Path, id: Option<&str>) -> Self {
-        let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = STORES.lock();
         let stores = stores.entry(root.to_path_buf()).or_default();
         let found = stores.iter().position(|(other, _)| other.as_deref() == id);
         let index = found.unwrap_or_else(|| {

@@ -1,7 +1,9 @@
 //! What a handle remembers of the generation that it pinned last.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use crate::core::sys::sync::Mutex;
 
 use super::layout::Layout;
 use super::presence::Facts;
@@ -22,7 +24,7 @@ pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
 
 impl Recent {
     pub(super) fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.0.lock();
         match &*recent {
             Some(place) if place.number == number => Arc::clone(place),
             _ => Arc::clone(recent.insert(Arc::new(Place {

@@ -1,14 +1,13 @@
 //! Directories that a link replaced: which of them this package made for a tool, and where the others are kept.
 
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{clock, fault, identity};
+use crate::core::sys::{clock, fault};
 
 use super::store::Store;
 use super::trash::ADOPTED;
@@ -87,7 +86,7 @@ pub(super) fn put_away(store: &Store, directory: &Path, link: &Path) -> Result<(
     if is_made(store, directory)? || fault::mutant("trash-adopted") {
         let trash = store
             .layout
-            .trash(&format!("{ADOPTED}{}", identity::monotonic_micros()));
+            .trash(&format!("{ADOPTED}{}", clock::monotonic_micros()));
         return match fs::rename(directory, &trash) {
             Err(error) if error.crosses_devices() => fs::remove_tree(directory),
             moved => moved,
@@ -119,10 +118,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
         }
         renamed => renamed.map(|()| kept)?,
     };
-    let mut newly = store
-        .newly_set_aside
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut newly = store.newly_set_aside.lock();
     newly.push(kept);
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::path::Rel;
-use crate::core::sys::{durability, fault, flock, identity};
+use crate::core::sys::{clock, durability, fault, flock};
 
 use super::adoption;
 use super::advice::advised;
@@ -50,7 +50,7 @@ pub struct Sealed {
 impl Stage {
     /// Makes a stage. `fence` is what [`Writer::issue_fence`](super::Writer::issue_fence) gave, if anything.
     pub fn begin(store: &Store, from: From, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
-        let started_at = identity::monotonic_micros();
+        let started_at = clock::monotonic_micros();
         store.check_writable()?;
         let (id, owner) = advised(own(&store.layout))?;
         let stage = Self {

@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::core::error::{Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::{durability, fault, identity};
+use crate::core::sys::{clock, durability, fault};
 
 use super::copy::{self, How};
 use super::layout::{Layout, name_of, number_of};
@@ -255,7 +255,7 @@ fn all(layout: &Layout) -> Result<Vec<View>> {
 }
 
 fn throw_view_away(layout: &Layout, view: View) -> Result<()> {
-    let trash = layout.trash(&format!("view-{}-{}", view.name(), identity::monotonic_micros()));
+    let trash = layout.trash(&format!("view-{}-{}", view.name(), clock::monotonic_micros()));
     throw_away(&view.directory(layout), &trash).map(drop)
 }
 
