@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warmswap::core::bundles::{
-    Durability, From, How, Options, Patience, PublishOptions, Sealed, Stage, StageHandle, Store, Writer,
-    pin_current, release,
+    CopyMethod, Durability, Options, Patience, PublishOptions, Sealed, Stage, StageBase, StageHandle, Store,
+    Writer, pin_current, release,
 };
 use warmswap::core::error::{Code, Error, Result};
 use warmswap::core::sys::cancel::Cancel;
@@ -210,7 +210,7 @@ async fn publish_as(
     token: String,
     flip: impl FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<u64> + Send + 'static,
 ) -> Result<u64> {
-    let stage = store.stage(From::Empty, false, &patience()).await?;
+    let stage = store.stage(StageBase::Empty, false, &patience()).await?;
     let text = format!("{token}\n").repeat(LINES);
     let filled = stage.fill(None, move |stage| {
         write_files(stage, &text)?;
@@ -239,12 +239,12 @@ async fn publish_or_discard(
 
 async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> {
     let how = match how {
-        "move" => How::Move,
-        "copy" => How::Copy,
-        "clone" => How::Clone,
+        "move" => CopyMethod::Move,
+        "copy" => CopyMethod::Copy,
+        "clone" => CopyMethod::Clone,
         other => panic!("unknown method {other}"),
     };
-    let stage = store.stage(From::Empty, false, &patience()).await?;
+    let stage = store.stage(StageBase::Empty, false, &patience()).await?;
     let adopted = stage.fill(Some(directory.clone()), move |stage| {
         stage.adopt(&directory, how, &Cancel::new())
     });
@@ -257,7 +257,7 @@ async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> 
 
 /// A stage that begins with the current generation's files, one of them written anew.
 async fn publish_a_copy(store: &Arc<Store>) -> Result<()> {
-    let stage = store.stage(From::Current, false, &patience()).await?;
+    let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let text = format!("{}\n", token()).repeat(LINES);
     if let Err(error) = stage.fill(None, move |stage| write_files(stage, &text)).await {
         stage.discard().await?;
@@ -344,7 +344,7 @@ async fn hold_what_was_healed(root: &str) -> Result<()> {
 
 async fn rewrite_a_copy(store: &Arc<Store>) -> Result<()> {
     let number = pin_current(store, OWNER)?;
-    let stage = store.stage(From::Current, false, &patience()).await?;
+    let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let path = stage.path().join(FILES[0]);
     // As esbuild and tsc write: the same inode, cut and written anew.
     let mut file = std::fs::OpenOptions::new()

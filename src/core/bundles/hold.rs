@@ -19,10 +19,10 @@ pub(super) struct Hold {
 
 impl Hold {
     /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
-    pub(super) fn current(store: &Store) -> Result<Option<(u64, Self)>> {
+    pub(super) fn acquire_current(store: &Store) -> Result<Option<(u64, Self)>> {
         let mut failed_before = None;
         while let Some(number) = pointer::read(&store.layout)? {
-            match Self::take(store, number) {
+            match Self::acquire(store, number) {
                 Ok(hold) => return Ok(Some((number, hold))),
                 Err(error) if failed_before == Some(number) => return Err(error),
                 Err(_) => failed_before = Some(number),
@@ -32,16 +32,16 @@ impl Hold {
     }
 
     /// Holds a generation that may or may not be current.
-    pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
+    pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
-            Locked::Held(file, _) => Ok(Self { file }),
-            Locked::Missing | Locked::Busy => Err(gone(number)),
+            SharedLock::Held(file, _) => Ok(Self { file }),
+            SharedLock::Missing | SharedLock::Busy => Err(gone(number)),
         }
     }
 }
 
 /// What trying to lock a generation found.
-pub(super) enum Locked {
+pub(super) enum SharedLock {
     /// With what the file is.
     Held(File, Stat),
     /// The collector has it.
@@ -50,15 +50,15 @@ pub(super) enum Locked {
     Missing,
 }
 
-pub(super) fn lock_shared(path: &Path) -> Result<Locked> {
+pub(super) fn lock_shared(path: &Path) -> Result<SharedLock> {
     // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
     let file = match fs::open_any(path).optional() {
         Ok(Some(file)) => file,
-        Ok(None) => return Ok(Locked::Missing),
+        Ok(None) => return Ok(SharedLock::Missing),
         Err(_) => return not_a_lock_file(path),
     };
     if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
-        return Ok(Locked::Busy);
+        return Ok(SharedLock::Busy);
     }
     let stat = fs::stat_file(&file, path)?;
     if stat.kind != Kind::File {
@@ -66,14 +66,14 @@ pub(super) fn lock_shared(path: &Path) -> Result<Locked> {
     }
     // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
     if stat.links == 0 && !fault::mutant("no-recheck") {
-        return Ok(Locked::Missing);
+        return Ok(SharedLock::Missing);
     }
-    Ok(Locked::Held(file, stat))
+    Ok(SharedLock::Held(file, stat))
 }
 
 /// The error that names what is in the place of a lock file.
-fn not_a_lock_file(path: &Path) -> Result<Locked> {
+fn not_a_lock_file(path: &Path) -> Result<SharedLock> {
     fs::open_regular(path, Access::Read)?;
     // It was replaced by a regular file in between.
-    Ok(Locked::Missing)
+    Ok(SharedLock::Missing)
 }

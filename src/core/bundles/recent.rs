@@ -6,28 +6,28 @@ use std::sync::Arc;
 use crate::core::sys::sync::Mutex;
 
 use super::layout::Layout;
-use super::presence::Facts;
+use super::store_identity::EntryVersion;
 
 /// Where one generation is, and its tree as it was when it was last compared through this handle.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct GenerationPaths {
     pub(super) number: u64,
     pub(super) pin: PathBuf,
     pub(super) tree: PathBuf,
-    pub(super) compared: Mutex<Option<Facts>>,
+    pub(super) compared: Mutex<Option<EntryVersion>>,
 }
 
 /// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
 /// tree is the same directory without a change, a look at the store's id.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
+pub(super) struct Recent(Mutex<Option<Arc<GenerationPaths>>>);
 
 impl Recent {
-    pub(super) fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
+    pub(super) fn paths(&self, layout: &Layout, number: u64) -> Arc<GenerationPaths> {
         let mut recent = self.0.lock();
         match &*recent {
-            Some(place) if place.number == number => Arc::clone(place),
-            _ => Arc::clone(recent.insert(Arc::new(Place {
+            Some(paths) if paths.number == number => Arc::clone(paths),
+            _ => Arc::clone(recent.insert(Arc::new(GenerationPaths {
                 number,
                 pin: layout.pin(number),
                 tree: layout.tree(number),

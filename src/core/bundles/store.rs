@@ -13,8 +13,8 @@ use super::layout::{Layout, numbers_in};
 use super::options::Durability;
 use super::ownership::Ownership;
 use super::pointer::{self, Mirror, Now};
-use super::presence::Identity;
 use super::recent::Recent;
+use super::store_identity::StoreIdentity;
 
 /// One bundle.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Store {
     pub(super) layout: Layout,
     /// Device and inode of the root.
     pub(super) key: (u64, u64),
-    pub(super) identity: Identity,
+    pub(super) identity: StoreIdentity,
     pub(super) ownership: Ownership,
     pub(super) recent: Recent,
     pub(super) durability: Durability,
