@@ -21,7 +21,7 @@ impl NativeBuildLock {
 
 #[napi]
 impl NativeBuildLock {
-    /// Lets go.
+    /// Releases the lock.
     #[napi]
     pub fn release(&self) {
         drop(self.lock.lock().take());

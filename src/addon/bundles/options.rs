@@ -96,7 +96,7 @@ impl NativeBundleOptions {
 }
 
 impl NativePublishOptions {
-    /// What a publish asks for, but for its `require` and its wait.
+    /// The options of the core, without `require` and the wait.
     pub(super) fn into_core(self, owner: EnvironmentId) -> Result<PublishOptions> {
         Ok(PublishOptions {
             if_changed: self.if_changed,

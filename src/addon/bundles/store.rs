@@ -67,7 +67,7 @@ impl NativeBundles {
         self.store.id().map(str::to_owned)
     }
 
-    /// What the URLs of this store have to carry, because this process has had another store at the same path.
+    /// The id that the URLs of this store need, because this process has had another store at the same path.
     #[napi(getter)]
     pub fn distinguishing_id(&self) -> Option<String> {
         self.store.distinguishing_id().map(str::to_owned)
@@ -118,7 +118,7 @@ impl NativeBundles {
         })
     }
 
-    /// Gives a pin back.
+    /// Releases a pin.
     #[napi]
     pub fn release(&self, generation: f64) {
         if let Ok(generation) = count("generation", generation) {
@@ -161,7 +161,7 @@ impl NativeBundles {
         })
     }
 
-    /// Makes the link a real directory with the files that it shows; whether it was done.
+    /// Makes the link a real directory with the files that it shows; `false` if there was no link.
     #[napi(ts_return_type = "Promise<Reply<boolean>>")]
     pub fn give_directory<'env>(
         &self,
@@ -186,7 +186,7 @@ impl NativeBundles {
             .collect()
     }
 
-    /// Removes what has to go.
+    /// Removes generations and stages that are not needed.
     #[napi(ts_return_type = "Promise<Reply<NativeCollected>>")]
     pub fn collect<'env>(
         &self,

@@ -1,4 +1,4 @@
-//! Collecting: what nobody holds, keeps or waits for goes, and so does what killed processes left.
+//! Collecting: removes generations that are not kept and not pinned, and what killed processes left.
 
 use std::path::Path;
 
@@ -18,18 +18,19 @@ use super::writer::Writer;
 /// What a collection did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Collected {
-    /// Generations that went.
+    /// Generations that were removed.
     pub removed: Vec<u64>,
-    /// Generations that stay because they are current, among the `keep` latest, or in their grace.
+    /// Generations that are kept because they are current, among the `keep` latest, or in their grace.
     pub kept: Vec<u64>,
-    /// Generations that stay only because a reader holds them.
+    /// Generations that are kept only because a reader has pinned them.
     pub pinned: Vec<u64>,
     /// Stages whose writer has died.
     pub swept_stages: u64,
 }
 
 impl Writer<'_> {
-    /// Takes everything out of sight that has to go; [`Store::sweep_trash`](super::Store::sweep_trash) then removes it without the lock.
+    /// Moves everything that is not kept to the trash. [`Store::sweep_trash`](super::Store::sweep_trash) then removes it
+    /// without the lock.
     pub fn collect(&mut self) -> Result<Collected> {
         if self.has_moved_ends {
             // Else they would be in the future for the next writer too.
@@ -84,7 +85,7 @@ impl Writer<'_> {
         Ok(kept.into_iter().chain(graced).chain(self.current).collect())
     }
 
-    /// Takes one generation out of sight.
+    /// Moves one generation to the trash.
     fn remove_generation(&self, number: u64) -> Result<Removal> {
         let layout = &self.store.layout;
         let path = layout.pin(number);
@@ -127,13 +128,13 @@ fn may_change_below(directory: &Path, path: &Path) -> Result<bool> {
     may_change(&Surroundings::of(directory)?, path)
 }
 
-/// What became of a generation that nobody keeps.
+/// The result of removing a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removal {
     Removed,
     /// A reader holds it.
     Pinned,
-    /// Out of sight, and another user's: for that user, or root, to remove.
+    /// No longer visible, but owned by another user: only that user, or root, can remove it.
     NotPermitted,
 }
 

@@ -1,4 +1,4 @@
-//! Copies of trees. Never by hard link: whoever rewrites a file in place would rewrite all its names.
+//! Copies of trees. They never use hard links: a tool that rewrites a file in place would change all its names.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::core::sys::fs::{self, Kind};
 
 use super::tree::walk;
 
-/// How a tree becomes another one.
+/// The way in which a tree is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyMethod {
     /// Shared blocks where the filesystem has them, bytes elsewhere.

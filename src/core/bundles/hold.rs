@@ -1,4 +1,4 @@
-//! Shared locks on generations.
+//! Shared locks on generations, which keep them from being collected.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,14 +11,14 @@ use super::errors::gone;
 use super::pointer;
 use super::store::Store;
 
-/// A hold for the length of a Rust scope.
+/// A shared lock on a generation, released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) file: File,
 }
 
 impl Hold {
-    /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
+    /// Locks the current generation; `None` where there is none. Starts again only while the pointer changes.
     pub(super) fn acquire_current(store: &Store) -> Result<Option<(u64, Self)>> {
         let mut failed_before = None;
         while let Some(number) = pointer::read(&store.layout)? {
@@ -31,7 +31,7 @@ impl Hold {
         Ok(None)
     }
 
-    /// Holds a generation that may or may not be current.
+    /// Locks a generation that may or may not be current.
     pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
             SharedLock::Held(file, _) => Ok(Self { file }),
@@ -40,13 +40,13 @@ impl Hold {
     }
 }
 
-/// What trying to lock a generation found.
+/// The result of trying to lock a generation.
 pub(super) enum SharedLock {
-    /// With what the file is.
+    /// Locked; with the stat of the lock file.
     Held(File, Stat),
-    /// The collector has it.
+    /// A collector holds the exclusive lock.
     Busy,
-    /// Collected, or never there.
+    /// The generation was collected, or never existed.
     Missing,
 }
 

@@ -11,16 +11,16 @@ use super::replaced;
 use super::store::Store;
 use super::view::{self, View};
 
-/// What is at the link's path.
+/// The state of the link's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkState {
-    /// Our link, to the view.
+    /// A link of this store, to the view.
     ToView,
-    /// Our link as versions before views made it: to the pointer, and so to the generation itself.
+    /// A link of this store as versions before views made it: to the pointer, and so to the generation itself.
     ToPointer,
     Nothing,
     EmptyDirectory,
-    /// A directory that [`give_directory`] made for a tool.
+    /// A directory that [`Writer::give_directory`](super::Writer::give_directory) made for a tool.
     MadeDirectory,
     /// A directory with files that this package did not make.
     UserDirectory,
@@ -50,7 +50,7 @@ pub(super) fn inspect(store: &Store, link: &Path) -> Result<LinkState> {
     }
 }
 
-/// What a symlink is; `None` for one that does not lead to this store.
+/// The state of a path that is a symlink; `None` if it does not lead to this store.
 fn symlink_state(store: &Store, link: &Path) -> Result<Option<LinkState>> {
     let target = fs::read_link(link)?;
     let parent = link.parent().unwrap_or(Path::new("/"));
@@ -133,7 +133,7 @@ pub(super) fn needs_adoption(store: &Store) -> Result<bool> {
     })
 }
 
-/// Refuses a publish that could not put the link in place, before anything is visible.
+/// Fails if the link could not be put in place, before a publish is visible.
 pub(super) fn check_replaceable(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
@@ -173,7 +173,7 @@ pub(super) fn ensure(store: &Store) -> Result<()> {
     }
 }
 
-/// What a publish or rollback does after the pointer moved: links show the view, and the view is the new one.
+/// Updates the view and the link after a publish or rollback has moved the pointer.
 pub(super) fn update(store: &Store, view: Option<View>) -> Result<()> {
     if let Some(view) = view {
         view::link_to(&store.layout, view)?;
@@ -199,7 +199,7 @@ pub(super) fn is_exchange_refused(error: &Error) -> bool {
     error.crosses_devices() || errno::is_unsupported(error)
 }
 
-/// The temporary neighbour of the link; only under the writer lock, so the name is ours.
+/// The temporary path next to the link. It is used only under the writer lock, so no other process uses it.
 pub(super) fn temporary_path(link: &Path) -> PathBuf {
     let name = link.file_name().unwrap_or_default().to_string_lossy();
     link.with_file_name(format!(".{name}.warmswap"))
@@ -239,7 +239,7 @@ fn exchange(store: &Store, link: &Path) -> Result<()> {
     sweep_temporary(store, link).map(drop)
 }
 
-/// Removes the neighbour: an unused link, or the directory that was exchanged. `true` for a directory.
+/// Removes what is at the temporary path: an unused link, or the directory that was exchanged. `true` for a directory.
 pub(super) fn sweep_temporary(store: &Store, link: &Path) -> Result<bool> {
     let temporary = temporary_path(link);
     let Some(stat) = fs::stat(&temporary).optional()? else {

@@ -17,9 +17,9 @@ use super::stage::{Stage, StageBase};
 use super::store::Store;
 use super::writer::Writer;
 
-/// When a store is opened: a directory with files becomes a generation, and then the link takes its place without a
-/// moment in which the path is missing. The directory itself is set aside, with what other programs write into it
-/// in the meantime. `true` if a directory was taken away from the link's path.
+/// Publishes a directory with files at the link's path when a store is opened, and then exchanges it for the link
+/// atomically. The directory itself is set aside, with the files that other programs write into it in the meantime.
+/// `true` if a directory was removed from the link's path.
 pub(super) fn adopt_directory(writer: &mut Writer<'_>, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
     let store = writer.store;
     let Some(link) = &store.link else {
@@ -60,7 +60,7 @@ fn publish_directory(writer: &mut Writer<'_>, link: &Path, cancel: &Cancel) -> R
 
 impl Writer<'_> {
     /// Makes `link` a real directory with the files that it shows, for a tool that has to find one. A later publish with
-    /// this link replaces it. `false` where there is a directory already, or something of somebody else.
+    /// this link replaces it. `false` if the path already has a directory or an entry that this package did not make.
     pub fn give_directory(&self, link: &Path, cancel: &Cancel) -> Result<bool> {
         let store = self.store;
         sweep_temporary(store, link)?;

@@ -1,4 +1,4 @@
-//! Opening a store in two steps, with the wait for the writer lock between them: who opens must not sit on a thread
+//! Opening a store in two steps, with the wait for the writer lock between them: an opener must not occupy a thread
 //! that the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
@@ -60,17 +60,17 @@ struct Opening {
 #[derive(Debug)]
 enum LockState {
     Held(FileLock),
-    /// Somebody else has it, and there is something to write.
+    /// Another process holds it, and this opener has to write.
     Wanted,
-    /// Somebody else has it, and nothing has to be written: a writer that was stopped must not keep readers from
+    /// Another process holds it, and this opener does not have to write: a stopped writer must not keep readers from
     /// opening (I21).
     NotNeeded,
-    /// Another user's store, or one on a read-only mount: good for reading.
+    /// A store of another user, or on a read-only mount: it can only be read.
     Refused,
 }
 
 impl Opening {
-    /// Looks at what is there, and takes the writer lock if it is free.
+    /// Checks what is there, and acquires the writer lock if it is free.
     fn begin(root: &str, options: &Options) -> Result<Self> {
         with_advice(Self::begin_at(root, options))
     }

@@ -1,8 +1,8 @@
 //! Pins: a reader's hold on a generation, a shared kernel lock on `pins/N` that dies with the process.
 //!
-//! One table per process keyed by the store's inode and the generation, with a count per owner (an N-API
-//! environment), so that a further pin of a held generation needs no lock call, and so that the end of one
-//! thread lets go of that thread's share only.
+//! Each process has one table, keyed by the store's inode and the generation. It counts shares per owner (an N-API
+//! environment). A further pin of a generation that is already held needs no lock call, and the end of one thread
+//! releases the shares of that thread only.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
@@ -23,7 +23,7 @@ use super::store::Store;
 use super::store_identity::{self, EntryVersion};
 use super::verify::is_usable;
 
-/// Who holds a share: an environment of Node, or 0 for plain Rust.
+/// The holder of a share: an environment of Node, or 0 for plain Rust.
 pub type PinOwner = usize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,9 +35,9 @@ struct PinKey {
 
 #[derive(Debug)]
 struct PinnedGeneration {
-    /// Under the shared lock; closing it lets go.
+    /// The lock file under a shared lock. Closing it releases the lock.
     file: File,
-    /// The generation's tree as it was when it was last compared.
+    /// The version of the tree that was compared last.
     tree: EntryVersion,
     shares: HashMap<PinOwner, usize>,
 }
@@ -46,7 +46,7 @@ struct PinnedGeneration {
 struct PinTable {
     held: HashMap<PinKey, PinnedGeneration>,
     live_owners: HashSet<PinOwner>,
-    /// Owners that ended: a publish that ends after its thread must not leave a share that nobody drops.
+    /// Owners that ended. A publish that ends after its thread must not leave a share that nobody releases.
     ended_owners: HashSet<PinOwner>,
 }
 
@@ -56,14 +56,14 @@ fn pins() -> MutexGuard<'static, PinTable> {
     PINS.lock()
 }
 
-/// An owner starts. `true` the first time: then whoever made it has to call [`owner_ends`].
+/// Records that an owner started. `true` the first time: then the caller has to call [`owner_ends`] later.
 pub fn owner_starts(owner: PinOwner) -> bool {
     let mut pins = pins();
     pins.ended_owners.remove(&owner);
     pins.live_owners.insert(owner)
 }
 
-/// An owner ended: all its shares go.
+/// Records that an owner ended, and releases all its shares.
 pub fn owner_ends(owner: PinOwner) {
     let mut pins = pins();
     pins.ended_owners.insert(owner);
@@ -147,9 +147,9 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     }
 }
 
-/// The tree of a generation; `None` where it is missing. What one stat shows decides: the lock file has the tree's time
-/// of change as its own. Where they differ, something was added to, removed from or renamed in the tree's top directory,
-/// and a look at all entries decides whether content is missing or altered. `pin` is the lock file.
+/// Checks the tree of a generation; `None` where it is missing. One stat decides: the lock file has the tree's time of
+/// change as its own. If they differ, an entry of the tree's top directory was added, removed or renamed. Then all
+/// entries are checked for missing or altered content. `pin` is the lock file.
 fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Option<EntryVersion>> {
     let Some(tree) = store_identity::directory_stat(&paths.tree)? else {
         return Ok(fault::mutant("no-recheck").then(|| EntryVersion::of(pin)));
@@ -171,7 +171,7 @@ fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Opti
     Ok(Some(version))
 }
 
-/// Gives one share back.
+/// Releases one share.
 pub fn release(store: &Store, owner: PinOwner, number: u64) {
     let key = PinKey {
         store: store.key,
@@ -192,7 +192,7 @@ pub fn release(store: &Store, owner: PinOwner, number: u64) {
     }
 }
 
-/// Makes a hold a pin of this owner.
+/// Turns a hold into a pin of this owner.
 pub(super) fn keep(hold: Hold, store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     let tree = fs::stat(&store.layout.tree(number))?;
     insert(store, owner, number, hold.file, EntryVersion::to_remember(&tree))

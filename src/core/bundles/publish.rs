@@ -18,7 +18,7 @@ use super::verify::is_usable;
 use super::view;
 use super::writer::{Writer, link_failure, next_number};
 
-/// What a publish asks for beside the stage.
+/// Options of a publish.
 #[derive(Debug, Clone, Default)]
 pub struct PublishOptions {
     /// Publish only what differs from the current generation.
@@ -29,11 +29,11 @@ pub struct PublishOptions {
     pub fingerprint: Option<String>,
     /// The builder's own JSON.
     pub meta: Option<Value>,
-    /// Who pins the result before anybody can collect it.
+    /// The owner that pins the result before it can be collected.
     pub pin_for: Option<PinOwner>,
 }
 
-/// What a publish did.
+/// The result of a publish.
 #[derive(Debug)]
 pub struct Published {
     /// The generation that is current now.
@@ -50,7 +50,7 @@ impl Writer<'_> {
         self.publish_unchecked(stage, sealed, options)
     }
 
-    /// As [`publish`](Self::publish), where the link's directory is what is being published.
+    /// As [`publish`](Self::publish), without the check of the link: its directory may be what is being published.
     pub(super) fn publish_unchecked(
         &mut self,
         stage: &Stage,

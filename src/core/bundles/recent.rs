@@ -8,7 +8,7 @@ use crate::core::sys::sync::Mutex;
 use super::layout::Layout;
 use super::store_identity::EntryVersion;
 
-/// Where one generation is, and its tree as it was when it was last compared through this handle.
+/// The paths of one generation, and the version of its tree that was compared last through this handle.
 #[derive(Debug)]
 pub(super) struct GenerationPaths {
     pub(super) number: u64,
@@ -17,8 +17,8 @@ pub(super) struct GenerationPaths {
     pub(super) compared: Mutex<Option<EntryVersion>>,
 }
 
-/// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
-/// tree is the same directory without a change, a look at the store's id.
+/// The generation that a handle pinned last. Most pins are of the same generation again. They need no new paths and, if
+/// its tree has not changed, no check of the store's id.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Option<Arc<GenerationPaths>>>);
 

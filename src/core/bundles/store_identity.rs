@@ -21,7 +21,7 @@ use super::layout::Layout;
 /// Two ticks of the coarsest kernel clock.
 const TICKS_NS: i128 = 20_000_000;
 
-/// What identifies an entry and its last change.
+/// An entry and its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryVersion {
     device: u64,
@@ -50,7 +50,7 @@ impl EntryVersion {
     }
 }
 
-/// The store that was opened.
+/// The identity of the store that was opened.
 #[derive(Debug)]
 pub(super) struct StoreIdentity {
     /// `None` for a store of an older version to which this process cannot write.
@@ -190,7 +190,7 @@ type Stores = Vec<(Option<String>, Arc<AtomicU64>)>;
 
 static STORES: LazyLock<Mutex<HashMap<PathBuf, Stores>>> = LazyLock::new(Mutex::default);
 
-/// What this process knows of one store and of those that were at its path before.
+/// The numbers that this process knows of one store and of those that were at its path before.
 #[derive(Debug)]
 struct KnownNumbers {
     /// The highest number of this store.
@@ -227,7 +227,7 @@ impl KnownNumbers {
     }
 }
 
-/// Whether a directory is at a path, and what it is.
+/// The stat of a directory; `None` if the path has none.
 pub(super) fn directory_stat(path: &Path) -> Result<Option<Stat>> {
     Ok(existing(path)?.filter(|stat| stat.kind == Kind::Directory))
 }

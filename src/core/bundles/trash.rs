@@ -1,4 +1,4 @@
-//! Removing what was taken out of sight.
+//! The trash: directories that have no name any more, until they are removed.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use super::layout::Layout;
 use super::ownership::may_change;
 use super::store::Store;
 
-/// Which entries of the trash go.
+/// The entries of the trash that are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TrashScope {
     /// All: only when a store is opened, and not by the open that replaced a directory.
@@ -33,7 +33,7 @@ pub(super) fn move_to_trash(directory: &Path, trash: &Path) -> Result<bool> {
     }
 }
 
-/// Removes a tree, or leaves what is another user's: litter must not stop those who work on.
+/// Removes a tree. `false` if it is owned by another user: such a tree must not make a collection fail.
 pub(super) fn remove_permitted(directory: &Path) -> Result<bool> {
     match fs::remove_tree(directory) {
         Err(error) if error.is_denied() && !fault::mutant("anothers-litter-stops") => Ok(false),
@@ -41,7 +41,7 @@ pub(super) fn remove_permitted(directory: &Path) -> Result<bool> {
     }
 }
 
-/// Whether there was one that could be thrown away.
+/// Moves a stage to the trash; `false` if there was none or it could not be moved.
 pub(super) fn move_stage_to_trash(layout: &Layout, id: &OsStr) -> Result<bool> {
     let stage = layout.file("stage").join(id);
     if fs::stat(&stage).optional()?.is_none() {

@@ -7,12 +7,12 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
 
-/// Which names a walk accepts.
+/// The names that a walk accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NamePolicy {
-    /// Those that a generation can have; others are an error.
+    /// Names that a generation can have; others are an error.
     Valid,
-    /// All: what cannot be written down is told with replacement characters, which no manifest has.
+    /// All names. Those that are not UTF-8 are reported with replacement characters, which no manifest has.
     Any,
 }
 

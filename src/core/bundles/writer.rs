@@ -16,7 +16,7 @@ use super::pointer::{self, FormerGeneration, Mirror};
 use super::store::Store;
 use super::view::{self, View};
 
-/// Whoever holds the writer lock.
+/// The holder of the writer lock.
 #[derive(Debug)]
 pub struct Writer<'store> {
     pub(super) store: &'store Store,
@@ -28,7 +28,7 @@ pub struct Writer<'store> {
 }
 
 impl<'store> Writer<'store> {
-    /// Begins to write, and first ends what a killed writer began: a pointer without its mirror.
+    /// Begins to write, and first finishes what a killed writer began: a pointer without its mirror.
     pub fn new(store: &'store Store, lock: FileLock) -> Result<Self> {
         store.check_writable()?;
         let current = pointer::read(&store.layout)?;
@@ -71,7 +71,7 @@ impl<'store> Writer<'store> {
         Ok(())
     }
 
-    /// Draws the next fence.
+    /// Issues the next fence.
     pub fn issue_fence(&mut self) -> Result<u64> {
         let path = self.store.layout.file("fence");
         let text = fs::read_capped(&path, 64).optional()?.unwrap_or_default();
@@ -110,8 +110,8 @@ impl<'store> Writer<'store> {
         Ok(head)
     }
 
-    /// With durability 'power' the bytes of a generation are flushed before a pointer to it is acknowledged, also those
-    /// that were published without it.
+    /// Flushes a generation that was published without durability 'power', before a pointer to it is acknowledged with
+    /// it.
     pub(super) fn flush_generation(&self, head: &Head) -> Result<()> {
         if !self.store.flushes() || head.durability == Durability::Power {
             return Ok(());
