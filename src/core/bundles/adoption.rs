@@ -16,7 +16,7 @@ use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{clock, fault};
 
 use super::copy::{self, How};
-use super::manifest::walk;
+use super::tree::walk;
 
 /// More than two ticks of the coarsest kernel clock, and longer than a busy machine usually keeps a tool from going on.
 const REST: Duration = Duration::from_millis(50);

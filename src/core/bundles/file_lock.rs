@@ -1,5 +1,5 @@
 //! The store's two long-lived locks: `writer.lock` and `build.lock`. flock has no timed wait, and a thread
-//! that blocks in it cannot be woken by an abort, so both ways to wait here try again at short intervals.
+//! that blocks in it cannot be woken by an abort, so a waiter tries again at short intervals.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::workers::{self, Class};
+use crate::core::sys::workers;
 use crate::core::sys::{fault, flock, fs, identity};
 
 /// First and longest pause between two tries: a publish holds the lock for about a millisecond, and a waiter
@@ -31,25 +31,6 @@ impl Drop for FileLock {
     fn drop(&mut self) {
         // A child between fork and exec has the descriptor too, and must not keep what is given back. Closing it comes next.
         drop(flock::unlock(&self.file, &self.path));
-    }
-}
-
-/// How long to wait, and what ends the wait early.
-#[derive(Debug, Clone)]
-pub struct Patience {
-    /// When to give up with `ERR_TIMEOUT`.
-    pub deadline: Deadline,
-    /// Ends the wait with `ERR_ABORTED`.
-    pub cancel: Cancel,
-}
-
-impl Patience {
-    /// Waits so long and cannot be cancelled.
-    pub fn for_at_most(duration: Duration) -> Self {
-        Self {
-            deadline: Deadline::after(duration),
-            cancel: Cancel::new(),
-        }
     }
 }
 
@@ -80,42 +61,29 @@ impl FileLock {
         self.writable
     }
 
-    /// Waits for the lock on this thread.
-    pub fn acquire(path: &Path, patience: &Patience) -> Result<Self> {
-        let mut pause = PAUSE.0;
-        loop {
-            if let Some(lock) = Self::attempt(path, patience)? {
-                return Ok(lock);
-            }
-            patience.cancel.sleep(pause, patience.deadline);
-            pause = (pause * 2).min(PAUSE.1);
-        }
-    }
-
     /// Waits for the lock without a thread of its own: a build can take minutes, and a thread per waiter
     /// would leave none for the publish that all of them wait for. Each try is on a thread that may block: a filesystem
     /// that hangs ends the wait at its deadline as well.
-    pub async fn acquired(path: &Path, patience: &Patience) -> Result<Self> {
+    pub(super) async fn acquire(path: &Path, deadline: Deadline, cancel: &Cancel) -> Result<Self> {
         let mut pause = PAUSE.0;
         loop {
-            let (at, patient) = (path.to_path_buf(), patience.clone());
-            let attempt = workers::run(Class::Short, path, move || Self::attempt(&at, &patient));
-            let tried = workers::within(patience.deadline, &patience.cancel, path, attempt);
-            if let Some(lock) = tried.await?? {
+            let (at, token) = (path.to_path_buf(), cancel.clone());
+            let attempt = workers::step(vec![at.clone()], move || Self::attempt(&at, deadline, &token));
+            if let Some(lock) = workers::within(deadline, cancel, path, attempt).await? {
                 return Ok(lock);
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = patience.cancel.cancelled() => {}
+                () = cancel.cancelled() => {}
             }
             pause = (pause * 2).min(PAUSE.1);
         }
     }
 
-    fn attempt(path: &Path, patience: &Patience) -> Result<Option<Self>> {
-        patience.cancel.check()?;
+    fn attempt(path: &Path, deadline: Deadline, cancel: &Cancel) -> Result<Option<Self>> {
+        cancel.check()?;
         match Self::try_acquire(path)? {
-            None if patience.deadline.has_passed() => Err(timed_out(path)),
+            None if deadline.has_passed() => Err(timed_out(path)),
             tried => Ok(tried),
         }
     }
