@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use warmswap::core::archives::commit::{Gate, Mode};
 use warmswap::core::archives::exclude::Excludes;
-use warmswap::core::archives::pipeline;
+use warmswap::core::archives::pipeline::Replacement;
 use warmswap::core::archives::{
     self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
 };
@@ -64,7 +64,14 @@ fn unpack(archive: &str, target: &str, mode: &str) {
         ..ExtractOptions::default()
     };
     fault::arm();
-    match pipeline::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
+    let gate = Gate::new();
+    let replacement = Replacement {
+        target: Path::new(target),
+        mode,
+        options: &options,
+        gate: &gate,
+    };
+    match replacement.run(source, |_| Ok(()), drop) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
         Err(failure) => println!("{}: {failure}", UnpackOutcome::from(failure.cause).as_str()),
     }
