@@ -15,17 +15,10 @@ use warmswap::core::archives::commit::{Gate, Mode};
 use warmswap::core::archives::exclude::Excludes;
 use warmswap::core::archives::pipeline;
 use warmswap::core::archives::{self, ExtractOptions, Limits, Skipped, Symlinks, WriteOptions};
-use warmswap::core::caches::cache::Cache;
-use warmswap::core::caches::guards::Guard;
-use warmswap::core::caches::key::Key;
-use warmswap::core::caches::outcome::Stage;
-use warmswap::core::caches::pointer::Producer;
-use warmswap::core::caches::restore::RestoreOptions;
-use warmswap::core::caches::run::{Budget, Run};
-use warmswap::core::caches::snapshot::Packing;
-use warmswap::core::caches::snapshot::SnapshotOptions;
-use warmswap::core::caches::stamp;
-use warmswap::core::caches::store::Location;
+use warmswap::core::caches::{
+    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, Stage,
+    stamp,
+};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::{fault, fs};
 

@@ -2,9 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warmswap::core::caches::key::Key;
-use warmswap::core::caches::pointer::Pointer;
-use warmswap::core::caches::ticket::Ticket;
+use warmswap::core::caches::{Key, Pointer, Ticket};
 
 fuzz_target!(|bytes: &[u8]| {
     let key = Key::parse("key", "site/a").expect("a key");

@@ -7,9 +7,9 @@ use sha2::Sha256;
 use super::key::Key;
 
 /// Largest pointer that is read, in bytes; a real one has about 700.
-pub const MAX_POINTER_BYTES: usize = 4096;
+pub(super) const MAX_POINTER_BYTES: usize = 4096;
 /// Version of the layout that is written and read.
-pub const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Who made a blob. Restores can demand that it fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ impl Pointer {
 }
 
 /// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()

@@ -15,14 +15,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::outcome::Stage;
-use super::store::Meter;
+use super::store::{Failure, Meter};
+use crate::core::archives::Progress as ArchiveProgress;
 use crate::core::archives::commit::{COMMIT_GRACE, Gate};
+use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
 
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often a call's progress takes over the archive's.
+const PROGRESS: Duration = Duration::from_millis(50);
 
 /// How much time and patience a call has.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +173,27 @@ impl Run {
             files: self.files.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             total_bytes: (total > 0).then_some(total),
+        }
+    }
+
+    /// Waits for work on another thread and passes its progress on to the call.
+    pub async fn follow<T, E: From<Failure>>(
+        &self,
+        work: impl Future<Output = Result<std::result::Result<T, E>>>,
+        progress: &ArchiveProgress,
+    ) -> std::result::Result<T, E> {
+        tokio::pin!(work);
+        loop {
+            let done = tokio::time::timeout(PROGRESS, &mut work).await;
+            let (files, bytes) = progress.so_far();
+            match done {
+                Ok(Ok(done)) => {
+                    self.count(files, bytes);
+                    return done;
+                }
+                Ok(Err(error)) => return Err(Failure::from(error).into()),
+                Err(_) => self.count(files, bytes),
+            }
         }
     }
 

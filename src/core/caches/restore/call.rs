@@ -1,99 +1,21 @@
-//! Restore: a key's tree appears at the target in full, or the target stays as it was.
-//!
-//! Lookup, then ranged reads of one version, decoded and written beside the target while they arrive, then the
-//! proof (size, sha256, files, bytes, digest: all from the pointer, none from the stream), then the commit, if
-//! the call has not settled by then.
+//! One call of a restore: the keys in turn, and for each the lookup, the transfer and the commit.
 
-use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest as _, Sha256};
-
+use super::options::RestoreOptions;
 use super::pipeline::{Placed, Placing};
-use crate::core::archives::commit::Mode;
+use super::report::RestoreReport;
+use super::source::Source;
+use crate::core::archives::Progress;
 use crate::core::archives::failure::{Failure as ArchiveFailure, Outcome};
-use crate::core::archives::{Limits, Progress, Symlinks};
 use crate::core::caches::cache::{Cache, Found};
 use crate::core::caches::key::Key;
 use crate::core::caches::outcome::{RestoreOutcome, Stage};
-use crate::core::caches::pointer::{Pointer, Producer, hex};
+use crate::core::caches::pointer::{Pointer, Producer};
 use crate::core::caches::run::{Ended, Run};
-use crate::core::caches::snapshot::follow;
-use crate::core::caches::store::{Chunks, Failure, Kind, Listed, PART_BYTES, Store, download};
+use crate::core::caches::store::{Failure, Kind, Listed, PART_BYTES, Store, download};
 use crate::core::caches::thread;
 use crate::core::caches::ticket::{Seen, Ticket};
-use crate::core::sys::fault;
-
-/// What to restore and where.
-#[derive(Debug, Clone)]
-pub struct RestoreOptions {
-    /// Tried in turn.
-    pub keys: Vec<Key>,
-    /// The target.
-    pub into: PathBuf,
-    /// What may be there.
-    pub mode: Mode,
-    /// Which links are made.
-    pub symlinks: Symlinks,
-    /// What the producer must have been; empty fields accept everything.
-    pub expect: Producer,
-    /// What is accepted at most.
-    pub limits: Limits,
-    /// Connections at once.
-    pub concurrency: usize,
-}
-
-/// How a restore ended.
-#[derive(Debug, Clone)]
-pub struct RestoreReport {
-    /// In one word.
-    pub outcome: RestoreOutcome,
-    /// For people.
-    pub reason: Option<String>,
-    /// Which of the keys.
-    pub key: Option<String>,
-    /// Which generation.
-    pub generation: Option<String>,
-    /// What was being done when it failed.
-    pub stage: Option<Stage>,
-    /// Files in the tree.
-    pub files: u64,
-    /// Bytes of the files.
-    pub bytes: u64,
-    /// Bytes of the archive.
-    pub compressed_bytes: u64,
-    /// Files that were there already and stay, in mode merge.
-    pub skipped_files: u64,
-    /// Requests that were repeated.
-    pub retries: u32,
-    /// How it was committed.
-    pub commit: Option<&'static str>,
-    /// Milliseconds by stage.
-    pub timings: Vec<(&'static str, f64)>,
-    /// For the snapshot that builds on it.
-    pub ticket: Option<String>,
-}
-
-impl RestoreReport {
-    fn new(outcome: RestoreOutcome) -> Self {
-        Self {
-            outcome,
-            reason: None,
-            key: None,
-            generation: None,
-            stage: None,
-            files: 0,
-            bytes: 0,
-            compressed_bytes: 0,
-            skipped_files: 0,
-            retries: 0,
-            commit: None,
-            timings: Vec::new(),
-            ticket: None,
-        }
-    }
-}
 
 /// An early end: the outcome, why, and in which stage if not the present one.
 pub(in crate::core::caches) struct Stop {
@@ -362,20 +284,13 @@ impl Restore {
             Arc::clone(&self.run.meter),
         );
         let failure = chunks.failure();
-        let source = Source {
-            chunks,
-            run: Arc::clone(&self.run),
-            hasher: Sha256::new(),
-            count: 0,
-            size,
-            sha256: pointer.map(|pointer| pointer.sha256),
-        };
+        let source = Source::new(chunks, size, pointer.map(|pointer| pointer.sha256), &self.run);
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
         let work = thread::run(&self.options.into, move || {
             placing.place(source, counted).map_err(Broken::from)
         });
-        follow(work, &progress, &self.run).await.map_err(|broken| {
+        self.run.follow(work, &progress).await.map_err(|broken| {
             // What ended the stream is the cause; what the decoder made of it is not.
             failure
                 .get()
@@ -450,56 +365,4 @@ impl From<ArchiveFailure> for Broken {
 
 fn is_gone(broken: &Broken) -> bool {
     matches!(broken, Broken::Transfer(failure) if matches!(failure.kind, Kind::Changed | Kind::NotFound))
-}
-
-/// The bytes of an object on their way to the decoder, counted and hashed.
-pub(in crate::core::caches) struct Source {
-    chunks: Chunks,
-    run: Arc<Run>,
-    hasher: Sha256,
-    count: u64,
-    size: u64,
-    sha256: Option<String>,
-}
-
-impl Source {
-    /// The size of the object, which [`Source::verify`] proves.
-    pub(in crate::core::caches) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Proves that the whole object went by and is the one that the pointer means.
-    pub(in crate::core::caches) fn verify(mut self) -> Result<(), ArchiveFailure> {
-        // Whatever the decoder left unread is part of the object too.
-        let rest = io::copy(&mut self, &mut io::sink());
-        rest.map_err(ArchiveFailure::of_read)?;
-        if self.count != self.size {
-            return Err(ArchiveFailure::corrupt(format!(
-                "the object has {} bytes, promised were {}",
-                self.count, self.size
-            )));
-        }
-        let Some(promised) = self.sha256 else {
-            return Ok(());
-        };
-        if hex(&self.hasher.finalize()) != promised && !fault::mutant("trust-the-bytes") {
-            return Err(ArchiveFailure::corrupt(
-                "the sha256 of the object is not the one that was promised",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Told apart for timings, and for the reason of a call that ends here.
-        self.run.enter(Stage::Download);
-        let read = self.chunks.read(buffer);
-        self.run.enter(Stage::Write);
-        let count = read?;
-        self.hasher.update(&buffer[..count]);
-        self.count += count as u64;
-        Ok(count)
-    }
 }

@@ -20,11 +20,7 @@ use crate::core::sys::watch::Watch;
 const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
-pub(in crate::core::caches) async fn wait(
-    tree: &Path,
-    pause: Duration,
-    run: &Arc<Run>,
-) -> std::result::Result<(), Failure> {
+pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> std::result::Result<(), Failure> {
     let (path, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
     Ok(thread::run(tree, move || wait_here(&path, pause, &cancel)).await??)
 }

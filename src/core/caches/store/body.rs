@@ -15,9 +15,9 @@ use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use opendal::{Buffer, Result};
 
-use super::call_context::Waiting;
-use super::transport::Exchange;
-use super::{Kind, Meter};
+use super::call_context::{Meter, Waiting};
+use super::exchange::Exchange;
+use super::failure::Kind;
 
 /// Largest body of an error, of credentials, and of an answer that only confirms; S3's have less than 4 KiB.
 const ANSWER_BYTES: u64 = 64 << 10;

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Store, unshown};
+use super::call_context::Meter;
+use super::failure::{Failure, Kind};
+use super::interface::{Answer, MayShow, Store, unshown};
+use super::object::{Body, Condition, Listed};
+use crate::core::sys::clock;
 
 static NAMED: LazyLock<Mutex<HashMap<String, Memory>>> = LazyLock::new(Mutex::default);
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -76,7 +79,7 @@ impl Memory {
             Object {
                 bytes,
                 etag: etag.clone(),
-                modified_ms: now_ms(),
+                modified_ms: clock::wall_millis(),
             },
         );
         Ok(etag)
@@ -85,12 +88,6 @@ impl Memory {
 
 fn changed(path: &str) -> Failure {
     Failure::new(Kind::Changed, format!("'{path}' is another version"))
-}
-
-/// Milliseconds since the epoch.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Store for Memory {
@@ -151,9 +148,8 @@ impl Store for Memory {
             let bytes = match body {
                 Body::Bytes(bytes) => bytes,
                 Body::Spool(spool) => {
-                    let from = spool.path.clone();
-                    super::file::on_thread(&from, move || super::file::read_spool(&spool, 0..spool.size))
-                        .await?
+                    let size = spool.size;
+                    spool.read_on_thread(0..size).await?
                 }
             };
             meter.sent(bytes.len());

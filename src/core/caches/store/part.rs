@@ -2,10 +2,18 @@
 //! twice a part's size stays in the arena of each thread that ever read one (glibc's dynamic trim threshold): 136 MiB
 //! over idle were seen where eight parts of 8 MiB lived.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-use super::{Answer, Failure, Kind};
+use super::failure::{Failure, Kind};
+use super::interface::Answer;
+
+/// How many bytes a range has.
+pub(super) fn length(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
+}
 
 /// Room for a part whose size is known.
 pub(super) struct PartBuffer {

@@ -14,7 +14,10 @@ use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Answer, Failure, Kind, Listed, Meter, Store};
+use super::call_context::Meter;
+use super::failure::{Failure, Kind};
+use super::interface::{Answer, Store};
+use super::object::Listed;
 
 /// Bytes of one part.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;

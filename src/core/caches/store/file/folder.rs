@@ -1,9 +1,4 @@
-//! A store in a folder: one file an object, written to a temporary file and renamed, so that an object is
-//! visible only when it is complete. Conditions are checked under a kernel lock on `.warmswap-writers` in the
-//! store's root, which dies with its holder; writers on one machine exclude each other. A temporary file is
-//! locked for as long as it is filled: what can be locked is left of a killed writer, and the next one removes
-//! it. The root is the caller's own path; below it no link is followed, and nothing of a stranger's is replaced or
-//! removed. Reading takes what is there: a blob is proven by its sha256. Our own and not OpenDAL's, whose fs service has no conditional write.
+//! Objects in a folder.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,14 +16,15 @@ use rustix::io::Errno;
 
 use super::write::{self, Object, Write};
 use crate::core::archives::site::{Site, follow};
-use crate::core::caches::store::part::PartBuffer;
-use crate::core::caches::store::{
-    Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Spool, Store,
-};
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::failure::{Failure, Kind};
+use crate::core::caches::store::interface::{Answer, MayShow, Store};
+use crate::core::caches::store::object::{Body, Condition, Listed};
+use crate::core::caches::store::part::{PartBuffer, length};
+use crate::core::caches::store::spool::Spool;
 use crate::core::caches::thread;
 use crate::core::error::{At, Code, Error, Optional, Result};
 use crate::core::sys::fs;
-use crate::core::sys::workers::{self, Class};
 
 /// Large enough that system calls do not count, small enough for several in memory.
 pub(super) const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -66,7 +62,7 @@ impl Folder {
         work: impl FnOnce() -> Answer<T> + Send + 'static,
     ) -> BoxFuture<'static, Answer<T>> {
         let root = self.root.clone();
-        async move { on_thread(&root, work).await }.boxed()
+        async move { thread::on_disk(&root, work).await? }.boxed()
     }
 
     fn root(&self, access: Access) -> Answer<Site> {
@@ -212,29 +208,6 @@ pub(super) fn listed(path: &str, stat: &fs::Stat) -> Listed {
     }
 }
 
-/// Runs work that waits only for the filesystem of `path`.
-pub(in crate::core::caches::store) async fn on_thread<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce() -> Answer<T> + Send + 'static,
-) -> Answer<T> {
-    workers::run(Class::Short, path, work).await?
-}
-
-/// These bytes of a spool.
-pub(in crate::core::caches::store) fn read_spool(spool: &Spool, range: Range<u64>) -> Answer<Bytes> {
-    read_range(&spool.file, &range, &spool.path)
-}
-
-fn read_range(file: &File, range: &Range<u64>, path: &Path) -> Answer<Bytes> {
-    let mut bytes = vec![0; length(range)];
-    file.read_exact_at(&mut bytes, range.start).at("pread", path)?;
-    Ok(Bytes::from(bytes))
-}
-
-fn length(range: &Range<u64>) -> usize {
-    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
-}
-
 impl Store for Folder {
     fn conditions_are_uncertain(&self) -> bool {
         false
@@ -292,8 +265,7 @@ impl Store for Folder {
                         return Ok(None);
                     }
                     let end = (offset + CHUNK_BYTES).min(spool.size);
-                    let path = spool.path.clone();
-                    let bytes = on_thread(&path, move || read_spool(&spool, offset..end)).await?;
+                    let bytes = spool.read_on_thread(offset..end).await?;
                     meter.received(bytes.len());
                     Ok(Some((bytes, end)))
                 }

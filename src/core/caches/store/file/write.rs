@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use super::folder::{Access, CHUNK_BYTES, listed, open_below, read_spool};
+use super::folder::{Access, CHUNK_BYTES, listed, open_below};
 use crate::core::archives::site::Site;
-use crate::core::caches::store::{Answer, Body, Condition, Failure, Kind, MayShow, Meter, unshown};
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::failure::{Failure, Kind};
+use crate::core::caches::store::interface::{Answer, MayShow, unshown};
+use crate::core::caches::store::object::{Body, Condition};
 use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
@@ -151,7 +154,7 @@ impl Temporary {
                 while offset < spool.size {
                     meter.cancel.check()?;
                     let end = (offset + CHUNK_BYTES).min(spool.size);
-                    let bytes = read_spool(spool, offset..end)?;
+                    let bytes = spool.read(offset..end)?;
                     fs::write_all(&mut self.file, &bytes, &self.path)?;
                     meter.sent(bytes.len());
                     offset = end;

@@ -1,0 +1,120 @@
+//! What happened to the requests of one store operation.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use opendal::{Error, ErrorKind};
+
+use super::call_context::Meter;
+use super::failure::{Failure, Kind};
+
+/// What happened to the requests of one store operation.
+pub(super) struct Exchange {
+    pub(super) meter: Arc<Meter>,
+    region: String,
+    reached_store: AtomicBool,
+    status: AtomicU16,
+    failure: Mutex<Option<Failure>>,
+    named_region: Mutex<Option<String>>,
+}
+
+impl Exchange {
+    pub(super) fn new(meter: Arc<Meter>, region: String) -> Self {
+        Self {
+            meter,
+            region,
+            reached_store: AtomicBool::new(false),
+            status: AtomicU16::new(0),
+            failure: Mutex::new(None),
+            named_region: Mutex::new(None),
+        }
+    }
+
+    /// The region of the bucket, if the store said that it is another one.
+    pub(super) fn named_region(&self) -> Option<String> {
+        self.named_region
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn note_region(&self, region: String) {
+        *self.named_region.lock().unwrap_or_else(PoisonError::into_inner) = Some(region);
+    }
+
+    /// The region that the requests are signed for.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// A request goes to the store.
+    pub(super) fn reaches_store(&self) {
+        if !self.reached_store.swap(true, Ordering::Relaxed) {
+            // Of a provider that another one has replaced.
+            self.forget_failure();
+        }
+    }
+
+    pub(super) fn note_status(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Ordering::Relaxed);
+    }
+
+    /// Whether a request got as far as the store, so that there were credentials.
+    pub(super) fn has_reached_store(&self) -> bool {
+        self.reached_store.load(Ordering::Relaxed)
+    }
+
+    /// The last status of the store; 0 before the first.
+    pub(super) fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+
+    /// What the transport itself refused.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn forget_failure(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the caller has given up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.meter.cancel.is_cancelled()
+    }
+
+    pub(super) fn fail(&self, kind: Kind, message: String) -> Error {
+        let error = Error::new(ErrorKind::Unexpected, message.clone());
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::new(kind, message));
+        error
+    }
+
+    /// Fails because of what an answer is. Before the first request to the store it was one of credentials.
+    pub(super) fn refuse(&self, kind: Kind, message: &str) -> Error {
+        if self.has_reached_store() {
+            return self.fail(kind, message.to_owned());
+        }
+        self.fail(
+            Kind::CredentialsMissing,
+            format!("no usable credentials: {message}"),
+        )
+    }
+
+    pub(super) fn stalled(&self) -> Error {
+        let idle = self.meter.idle.as_millis();
+        self.fail(Kind::Stalled, format!("the store was silent for {idle} ms"))
+    }
+
+    pub(super) fn broken(&self, kind: Kind, error: &reqwest::Error) -> Error {
+        // The URL can hold a presigned signature, so only the cause is told.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        self.fail(kind, format!("the connection failed: {cause}"))
+    }
+}
