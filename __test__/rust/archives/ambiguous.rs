@@ -457,7 +457,7 @@ fn theirs(command: &[&str], bytes: &[u8]) -> Option<String> {
 }
 
 fn table() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("__test__/rust/caches/ambiguous.txt")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("__test__/rust/archives/ambiguous.txt")
 }
 
 #[test]
