@@ -10,8 +10,8 @@
 //! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::outcome::Stage;
@@ -22,6 +22,7 @@ use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
+use crate::core::sys::sync::Mutex;
 
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -116,7 +117,7 @@ impl Run {
 
     /// Ends the time of one stage and starts that of the next.
     pub fn enter(&self, stage: Stage) {
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = self.clock.lock();
         let now = Instant::now();
         let spent = now - clock.since;
         let before = clock.stage;
@@ -133,12 +134,12 @@ impl Run {
         if self.meter.is_fetching_credentials() {
             return Stage::Credentials;
         }
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).stage
+        self.clock.lock().stage
     }
 
     /// Milliseconds of each stage so far, and `total`.
     pub fn timings(&self) -> Vec<(&'static str, f64)> {
-        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = self.clock.lock();
         let now = Instant::now();
         let mut timings: Vec<(&'static str, f64)> = clock
             .spent

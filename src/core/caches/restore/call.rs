@@ -1,6 +1,6 @@
 //! One call of a restore: the keys in turn, and for each the lookup, the transfer and the commit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::options::RestoreOptions;
 use super::pipeline::{Placed, Placing};
@@ -16,6 +16,7 @@ use crate::core::caches::run::{Ended, Run};
 use crate::core::caches::store::{Failure, Kind, Listed, PART_BYTES, Store, download};
 use crate::core::caches::thread;
 use crate::core::caches::ticket::{Seen, Ticket};
+use crate::core::sys::sync::Mutex;
 
 /// An early end: the outcome, why, and in which stage if not the present one.
 pub(in crate::core::caches) struct Stop {
@@ -126,7 +127,7 @@ struct SharedTicket(Mutex<Option<Ticket>>);
 
 impl SharedTicket {
     fn get(&self) -> MutexGuard<'_, Option<Ticket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn to_text(&self) -> Option<String> {

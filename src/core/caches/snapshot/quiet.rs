@@ -1,7 +1,6 @@
 //! The 'dependencies are ready' signal: a tree that nobody changes for a while. Woken by the filesystem, decided
 //! by looking: count, bytes and the newest change of an inode before and after the pause.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use crate::core::caches::thread;
 use crate::core::error::{Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
+use crate::core::sys::name;
 use crate::core::sys::watch::Watch;
 
 /// Longest nap, so that a cancelled call is noticed.
@@ -65,7 +65,7 @@ fn look(tree: &Path, cancel: &Cancel) -> Result<Look> {
     while let Some(directory) = pending.pop() {
         cancel.check()?;
         for entry in fs::read_directory(&directory).optional()?.unwrap_or_default() {
-            if directory == tree && is_no_content(entry.name.as_bytes()) {
+            if directory == tree && is_no_content(name::as_bytes(&entry.name)) {
                 continue;
             }
             let path = directory.join(&entry.name);

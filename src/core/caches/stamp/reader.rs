@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 
-use rustix::fs::OFlags;
-
 use super::place::Place;
 use super::record::{BUFFER_BYTES, END, MAGIC, Record};
 use crate::core::archives::tree::{Facts, Hash, NodeKind};
@@ -37,7 +35,7 @@ impl StampReader {
         let file = place
             .site
             .directory
-            .open_regular(place.name.as_ref(), OFlags::RDONLY, &path)?;
+            .open_regular(place.name.as_ref(), fs::Access::Read, &path)?;
         if !place.site.trusts(&fs::stat_file(&file, &path)?) {
             return Ok(None);
         }

@@ -1,13 +1,14 @@
 //! What happened to the requests of one store operation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use opendal::{Error, ErrorKind};
 
 use super::call_context::Meter;
 use super::failure::{Failure, Kind};
+use crate::core::sys::sync::Mutex;
 
 /// What happened to the requests of one store operation.
 pub(super) struct Exchange {
@@ -33,14 +34,11 @@ impl Exchange {
 
     /// The region of the bucket, if the store said that it is another one.
     pub(super) fn named_region(&self) -> Option<String> {
-        self.named_region
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.named_region.lock().clone()
     }
 
     pub(super) fn note_region(&self, region: String) {
-        *self.named_region.lock().unwrap_or_else(PoisonError::into_inner) = Some(region);
+        *self.named_region.lock() = Some(region);
     }
 
     /// The region that the requests are signed for.
@@ -72,14 +70,11 @@ impl Exchange {
 
     /// What the transport itself refused.
     pub(super) fn failure(&self) -> Option<Failure> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.failure.lock().clone()
     }
 
     pub(super) fn forget_failure(&self) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.failure.lock() = None;
     }
 
     /// Whether the caller has given up.
@@ -89,7 +84,7 @@ impl Exchange {
 
     pub(super) fn fail(&self, kind: Kind, message: String) -> Error {
         let error = Error::new(ErrorKind::Unexpected, message.clone());
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::new(kind, message));
+        *self.failure.lock() = Some(Failure::new(kind, message));
         error
     }
 

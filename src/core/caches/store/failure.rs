@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::core::error::{Code, Error};
 
+/// What a store answers.
+pub type Answer<T> = std::result::Result<T, Failure>;
+
 /// Why a store did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -8,11 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::call_context::Meter;
-use super::failure::{Failure, Kind};
+use super::failure::{Answer, Failure, Kind};
 use super::object::{Body, Condition, Listed};
-
-/// What a store answers.
-pub type Answer<T> = std::result::Result<T, Failure>;
 
 /// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
 /// then, and the call may have ended.

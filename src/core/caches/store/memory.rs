@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -12,10 +12,11 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::call_context::Meter;
-use super::failure::{Failure, Kind};
-use super::interface::{Answer, MayShow, Store, unshown};
+use super::failure::{Answer, Failure, Kind};
+use super::interface::{MayShow, Store, unshown};
 use super::object::{Body, Condition, Listed};
 use crate::core::sys::clock;
+use crate::core::sys::sync::Mutex;
 
 static NAMED: LazyLock<Mutex<HashMap<String, Memory>>> = LazyLock::new(Mutex::default);
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -39,16 +40,11 @@ impl Memory {
         if name.is_empty() {
             return Self::default();
         }
-        NAMED
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(name.to_owned())
-            .or_default()
-            .clone()
+        NAMED.lock().entry(name.to_owned()).or_default().clone()
     }
 
     fn find(&self, path: &str) -> Answer<Object> {
-        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.objects.lock();
         objects
             .get(path)
             .cloned()
@@ -64,7 +60,7 @@ impl Memory {
     }
 
     fn put(&self, path: &str, bytes: Bytes, condition: &Condition) -> Answer<String> {
-        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.objects.lock();
         let holds = match (condition, objects.get(path)) {
             (Condition::Always, _) | (Condition::Absent, None) => true,
             (Condition::Version(wanted), Some(object)) => *wanted == object.etag,
@@ -163,7 +159,7 @@ impl Store for Memory {
 
     fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
         async move {
-            let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            let objects = self.objects.lock();
             let below = objects.iter().filter(|(path, _)| path.starts_with(prefix));
             Ok(below.map(|(path, object)| listed(path, object)).collect())
         }
@@ -173,7 +169,7 @@ impl Store for Memory {
     fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
         async move {
             meter.cancel.check()?;
-            let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut objects = self.objects.lock();
             objects.remove(path);
             Ok(())
         }

@@ -21,8 +21,8 @@ mod spool;
 mod transport;
 
 pub use call_context::Meter;
-pub use failure::{Failure, Kind};
-pub use interface::{Answer, MayShow, Store, read_small};
+pub use failure::{Answer, Failure, Kind};
+pub use interface::{MayShow, Store, read_small};
 pub use location::{Location, open};
 pub use object::{Body, Condition, Listed, rfc3339};
 pub use ranges::{Chunks, PART_BYTES, download};

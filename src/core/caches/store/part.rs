@@ -5,10 +5,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memmap2::MmapMut;
 
-use super::failure::{Failure, Kind};
-use super::interface::Answer;
+use super::failure::{Answer, Failure, Kind};
+use crate::core::sys::memory::Pages;
 
 /// How many bytes a range has.
 pub(super) fn length(range: &Range<u64>) -> usize {
@@ -17,24 +16,20 @@ pub(super) fn length(range: &Range<u64>) -> usize {
 
 /// Room for a part whose size is known.
 pub(super) struct PartBuffer {
-    memory: Option<MmapMut>,
+    memory: Pages,
     filled: usize,
 }
 
 impl PartBuffer {
     pub(super) fn new(size: usize) -> Answer<Self> {
-        // Nothing cannot be mapped.
-        let memory = (size > 0).then(|| MmapMut::map_anon(size)).transpose();
-        let memory = memory
+        let memory = Pages::new(size)
             .map_err(|error| Failure::new(Kind::Local, format!("no memory for {size} bytes: {error}")))?;
         Ok(Self { memory, filled: 0 })
     }
 
     /// What is not filled yet.
     fn rest(&mut self) -> &mut [u8] {
-        self.memory
-            .as_mut()
-            .map_or(&mut [], |memory| &mut memory[self.filled..])
+        &mut self.memory[self.filled..]
     }
 
     /// Fills all of it at once.
@@ -60,8 +55,6 @@ impl PartBuffer {
 
     /// What was filled.
     pub(super) fn into_bytes(self) -> Bytes {
-        self.memory.map_or_else(Bytes::new, |memory| {
-            Bytes::from_owner(memory).slice(..self.filled)
-        })
+        Bytes::from_owner(self.memory).slice(..self.filled)
     }
 }

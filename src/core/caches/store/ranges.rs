@@ -15,8 +15,8 @@ use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::call_context::Meter;
-use super::failure::{Failure, Kind};
-use super::interface::{Answer, Store};
+use super::failure::{Answer, Failure, Kind};
+use super::interface::Store;
 use super::object::Listed;
 
 /// Bytes of one part.

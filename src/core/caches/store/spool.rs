@@ -1,15 +1,15 @@
 //! An archive on the local disk, waiting to be sent.
 
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::interface::Answer;
+use super::failure::Answer;
 use super::part::length;
 use crate::core::caches::thread;
-use crate::core::error::{At as _, Result};
+use crate::core::error::Result;
+use crate::core::sys::dir;
 
 /// An archive on the local disk, waiting to be sent.
 pub struct Spool {
@@ -25,9 +25,7 @@ impl Spool {
     /// Reads these bytes, on a thread that may block.
     pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let mut bytes = vec![0; length(&range)];
-        self.file
-            .read_exact_at(&mut bytes, range.start)
-            .at("pread", &self.path)?;
+        dir::read_exact_at(&self.file, &mut bytes, range.start, &self.path)?;
         Ok(Bytes::from(bytes))
     }
 

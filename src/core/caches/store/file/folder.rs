@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,23 +11,20 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 
+use super::entries::{CHUNK_BYTES, Purpose, explain, listed, open_below};
 use super::write::{self, Object, Write};
 use crate::core::archives::site::{Site, follow};
 use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::{Failure, Kind};
-use crate::core::caches::store::interface::{Answer, MayShow, Store};
+use crate::core::caches::store::failure::{Answer, Failure, Kind};
+use crate::core::caches::store::interface::{MayShow, Store};
 use crate::core::caches::store::object::{Body, Condition, Listed};
 use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::spool::Spool;
 use crate::core::caches::thread;
-use crate::core::error::{At, Code, Error, Optional, Result};
-use crate::core::sys::fs;
+use crate::core::error::Optional;
+use crate::core::sys::{dir, fs};
 
-/// Large enough that system calls do not count, small enough for several in memory.
-pub(super) const CHUNK_BYTES: u64 = 1024 * 1024;
 const OWN_PREFIX: &str = ".warmswap-";
 /// Longer than every path of an object: a key has 512 bytes at most.
 const MAX_OBJECT_PATH: usize = 1024;
@@ -36,17 +33,6 @@ const MAX_OBJECT_PATH: usize = 1024;
 #[derive(Clone)]
 pub(in crate::core::caches::store) struct Folder {
     root: PathBuf,
-}
-
-/// What is to be done below the root.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Nothing is changed.
-    Read,
-    /// Objects are removed: no directory on the way may be a stranger's.
-    Change,
-    /// Objects are written; directories that are missing are made.
-    Make,
 }
 
 impl Folder {
@@ -65,17 +51,17 @@ impl Folder {
         async move { thread::on_disk(&root, work).await? }.boxed()
     }
 
-    fn root(&self, access: Access) -> Answer<Site> {
+    fn root(&self, purpose: Purpose) -> Answer<Site> {
         let root = follow(&self.root)?;
-        if access == Access::Make {
+        if purpose == Purpose::Make {
             fs::create_directories(&root)?;
         }
         Ok(Site::open_followed(&root)?)
     }
 
     /// Opens a directory of the store, given by its path from the root.
-    fn directory(&self, path: &str, access: Access) -> Answer<Site> {
-        let mut site = self.root(access)?;
+    fn directory(&self, path: &str, purpose: Purpose) -> Answer<Site> {
+        let mut site = self.root(purpose)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if matches!(name, "." | "..") {
                 return Err(Failure::new(
@@ -84,23 +70,23 @@ impl Folder {
                 ));
             }
             let name = OsStr::new(name);
-            site = open_below(&site, name, access).map_err(|error| explain(&site, name, error))?;
+            site = open_below(&site, name, purpose).map_err(|error| explain(&site, name, error))?;
         }
         Ok(site)
     }
 
     /// The directory of an object, and the name of the object in it.
-    fn locate<'a>(&self, path: &'a str, access: Access) -> Answer<(Site, &'a OsStr)> {
+    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Answer<(Site, &'a OsStr)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        Ok((self.directory(parent, access)?, OsStr::new(name)))
+        Ok((self.directory(parent, purpose)?, OsStr::new(name)))
     }
 
     fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
-        let (site, name) = self.locate(path, Access::Read)?;
+        let (site, name) = self.locate(path, Purpose::Read)?;
         let full = site.path.join(name);
-        let file = match site.directory.open_regular(name, OFlags::RDONLY, &full) {
+        let file = match site.directory.open_regular(name, fs::Access::Read, &full) {
             // The directory of other keys.
-            Err(error) if error.errno() == Some(Errno::ISDIR.raw_os_error()) => {
+            Err(error) if error.kind() == Some(ErrorKind::IsADirectory) => {
                 return Err(Failure::new(Kind::NotFound, format!("'{path}' is not a file")));
             }
             opened => opened?,
@@ -116,8 +102,8 @@ impl Folder {
     }
 
     fn put(&self, path: &str, write: &Write, meter: &Meter) -> Answer<String> {
-        let root = self.root(Access::Make)?;
-        let (site, name) = self.locate(path, Access::Make)?;
+        let root = self.root(Purpose::Make)?;
+        let (site, name) = self.locate(path, Purpose::Make)?;
         let object = Object {
             path,
             name,
@@ -129,7 +115,7 @@ impl Folder {
     }
 
     fn delete(&self, path: &str) -> Answer<()> {
-        let (site, name) = match self.locate(path, Access::Change) {
+        let (site, name) = match self.locate(path, Purpose::Change) {
             Err(failure) if failure.kind == Kind::NotFound => return Ok(()),
             located => located?,
         };
@@ -145,7 +131,7 @@ impl Folder {
         let mut found = Vec::new();
         let mut pending = vec![prefix.to_owned()];
         while let Some(prefix) = pending.pop() {
-            let site = match self.directory(&prefix, Access::Read) {
+            let site = match self.directory(&prefix, Purpose::Read) {
                 Err(failure) if failure.kind == Kind::NotFound => continue,
                 opened => opened?,
             };
@@ -166,45 +152,6 @@ impl Folder {
             }
         }
         Ok(found)
-    }
-}
-
-pub(super) fn open_below(site: &Site, name: &OsStr, access: Access) -> Result<Site> {
-    if access == Access::Make {
-        match site.directory.make_directory(name, 0o777, &site.path.join(name)) {
-            Err(error) if error.is_exists() => {}
-            made => made?,
-        }
-    }
-    match access {
-        Access::Read => site.open(name),
-        Access::Change | Access::Make => site.open_trusted(name),
-    }
-}
-
-/// Says that a link is not followed, where the kernel only says that it is no directory.
-fn explain(site: &Site, name: &OsStr, error: Error) -> Error {
-    let is_link = site
-        .stat(name)
-        .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == fs::Kind::Symlink));
-    if !is_link {
-        return error;
-    }
-    let path = site.path.join(name);
-    let message = format!(
-        "'{}' is a symbolic link, and links inside a store are not followed. Open the store at the directory that it leads to, or mount that directory here",
-        path.display()
-    );
-    Error::new(Code::Unsupported, message).at(&path)
-}
-
-pub(super) fn listed(path: &str, stat: &fs::Stat) -> Listed {
-    Listed {
-        path: path.to_owned(),
-        size: stat.size,
-        // As web servers make them: a rename brings a new inode, a rewrite a new time.
-        etag: format!("\"{:x}-{:x}-{:x}\"", stat.inode, stat.modified_ns, stat.size),
-        modified_ms: u64::try_from(stat.modified_ns / 1_000_000).unwrap_or(0),
     }
 }
 
@@ -235,7 +182,7 @@ impl Store for Folder {
                 ));
             }
             let part = PartBuffer::new(length(&range))?;
-            let bytes = part.fill(|room| file.read_exact_at(room, range.start).at("pread", &full))?;
+            let bytes = part.fill(|room| dir::read_exact_at(&file, room, range.start, &full))?;
             meter.received(bytes.len());
             Ok(bytes)
         })

@@ -5,6 +5,7 @@
 //! it. The root is the caller's own path; below it no link is followed, and nothing of a stranger's is replaced or
 //! removed. Reading takes what is there: a blob is proven by its sha256. Our own and not OpenDAL's, whose fs service has no conditional write.
 
+mod entries;
 mod folder;
 mod write;
 

@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
-
-use super::folder::{Access, CHUNK_BYTES, listed, open_below};
+use super::entries::{CHUNK_BYTES, Purpose, listed, open_below};
 use crate::core::archives::site::Site;
 use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::{Failure, Kind};
-use crate::core::caches::store::interface::{Answer, MayShow, unshown};
+use crate::core::caches::store::failure::{Answer, Failure, Kind};
+use crate::core::caches::store::interface::{MayShow, unshown};
 use crate::core::caches::store::object::{Body, Condition};
 use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
@@ -29,7 +27,7 @@ pub(super) fn temporary(root: &Site, object: &Arc<Site>, cancel: &Cancel) -> Ans
     let name = OsStr::new(TEMPORARY_DIRECTORY);
     let _writers = exclude_writers(root, cancel)?;
     // Where it belongs to another user, or is no directory, the directory of the object serves.
-    if let Ok(site) = open_below(root, name, Access::Make)
+    if let Ok(site) = open_below(root, name, Purpose::Make)
         && let Ok(temporary) = Temporary::create(Arc::new(site), "")
     {
         return Ok(temporary);
@@ -87,7 +85,7 @@ fn exclude_writers(root: &Site, cancel: &Cancel) -> Answer<File> {
     let file = match root.directory.open_or_create(name, 0o666, &path) {
         // Made by another user, whose umask keeps this one from writing: reading is enough for the lock.
         Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
-            match root.directory.open_regular(name, OFlags::RDONLY, &path) {
+            match root.directory.open_regular(name, fs::Access::Read, &path) {
                 Err(_) => {
                     root.check(name)?;
                     return Err(error.into());
@@ -179,7 +177,7 @@ fn sweep(site: &Site, prefix: &str) -> Result<()> {
             continue;
         }
         let path = site.path.join(&entry.name);
-        let Ok(file) = site.directory.open_regular(&entry.name, OFlags::RDONLY, &path) else {
+        let Ok(file) = site.directory.open_regular(&entry.name, fs::Access::Read, &path) else {
             continue;
         };
         // What is another user's may stay: it hinders nobody.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,14 +18,15 @@ use super::options::S3Options;
 use super::upload::upload;
 use crate::core::caches::store::call_context::Meter;
 use crate::core::caches::store::exchange::Exchange;
-use crate::core::caches::store::failure::{Failure, Kind};
-use crate::core::caches::store::interface::{Answer, MayShow, Store, unshown};
+use crate::core::caches::store::failure::{Answer, Failure, Kind};
+use crate::core::caches::store::interface::{MayShow, Store, unshown};
 use crate::core::caches::store::object::{Body, Condition, Listed};
 use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::redirect;
 use crate::core::caches::store::transport::{StsTransport, Transport};
 use crate::core::error::{Error, Result};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
 /// How long the credential chain may take: off AWS it ends in an address that never answers
@@ -74,7 +75,7 @@ impl S3 {
     }
 
     fn place(&self) -> Place {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.place.lock().clone()
     }
 
     /// The same bucket in the region that the store named.
@@ -105,7 +106,7 @@ impl S3 {
         meter.retried();
         let result = run_at(&there, &exchange, &operation).await?;
         if exchange.named_region().is_none() && exchange.failure().is_none() {
-            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = there;
+            *self.place.lock() = there;
         }
         result.map_err(|error| explain(&error, &exchange, path))
     }
