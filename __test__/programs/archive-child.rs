@@ -14,11 +14,13 @@ use std::time::Duration;
 use warmswap::core::archives::commit::{Gate, Mode};
 use warmswap::core::archives::exclude::Excludes;
 use warmswap::core::archives::pipeline;
-use warmswap::core::archives::{self, ExtractOptions, Limits, Skipped, Symlinks, WriteOptions};
-use warmswap::core::caches::{
-    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, Stage,
-    stamp,
+use warmswap::core::archives::{
+    self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
 };
+use warmswap::core::caches::{
+    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+};
+use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::{fault, fs};
 
@@ -57,7 +59,7 @@ fn unpack(archive: &str, target: &str, mode: &str) {
     fault::arm();
     match pipeline::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
-        Err((_, failure)) => println!("{}: {failure}", failure.outcome.as_str()),
+        Err(failure) => println!("{}: {failure}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }
 
@@ -71,7 +73,7 @@ fn pack(tree: &str, into: &str) {
                 println!("{path}: {why}");
             }
         }
-        Err(failure) => println!("{}", failure.outcome.as_str()),
+        Err(failure) => println!("{}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }
 

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use warmswap::core::archives::failure::Outcome;
-use warmswap::core::archives::{ExtractOptions, Symlinks};
+use warmswap::core::archives::{ExtractOptions, Symlinks, UnpackOutcome};
+use warmswap::core::failure::Cause;
 
 use super::support::{Raw, describe, extract, extract_error, record};
 
@@ -430,7 +430,7 @@ fn ours(bytes: &[u8]) -> String {
     let (stage, result) = extract(bytes, &options);
     match result {
         Ok(_) => content(stage.path()),
-        Err(failure) => failure.outcome.as_str().to_owned(),
+        Err(failure) => UnpackOutcome::from(failure.cause).as_str().to_owned(),
     }
 }
 
@@ -470,7 +470,7 @@ fn i15_each_ambiguous_archive_is_refused_or_read_as_gnu_tar_does_by_the_table() 
         let [gnu, bsd, python] = peers.as_slice() else {
             unreachable!("three peers");
         };
-        let is_refused = ours == Outcome::Refused.as_str() || ours == Outcome::Corrupt.as_str();
+        let is_refused = ours == "refused" || ours == "corrupt";
         if !is_refused && gnu.as_ref().is_some_and(|gnu| *gnu != ours) {
             guessed.push(what);
         }
@@ -516,5 +516,5 @@ fn i15_the_size_in_pax_is_the_size() {
 #[test]
 fn i15_a_pax_header_of_nothing_is_corrupt() {
     let bytes = Raw::default().pax(&record("path", "a")).end();
-    assert_eq!(extract_error(&bytes).outcome, Outcome::Corrupt);
+    assert_eq!(extract_error(&bytes).cause, Cause::Corrupt);
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use warmswap::core::archives::codec::Format;
-use warmswap::core::archives::failure::Outcome;
 use warmswap::core::archives::{Expected, ExtractOptions, Limits};
+use warmswap::core::failure::Cause;
 
 use super::support::{
     Held, Random, Raw, assert_same, describe, extract, extract_error, pack, pack_as, random_tree,
@@ -105,7 +105,7 @@ fn i9_each_of_400_flipped_bits_is_found() {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         let failure = extract_error(&damaged);
-        assert_eq!(failure.outcome, Outcome::Corrupt, "bit {bit}: {failure}");
+        assert_eq!(failure.cause, Cause::Corrupt, "bit {bit}: {failure}");
     }
 }
 
@@ -128,28 +128,24 @@ fn i9_each_cut_is_found() {
         }
     }
     for cut in cuts {
-        assert_eq!(
-            extract_error(&bytes[..cut]).outcome,
-            Outcome::Corrupt,
-            "cut at {cut}"
-        );
+        assert_eq!(extract_error(&bytes[..cut]).cause, Cause::Corrupt, "cut at {cut}");
     }
 }
 
 #[test]
 fn i9_a_tar_cut_between_entries_and_one_with_bytes_behind_its_end_are_found() {
     let raw = Raw::default().file("a", b"1").file("b", b"2");
-    assert_eq!(extract_error(&raw.0).outcome, Outcome::Corrupt);
+    assert_eq!(extract_error(&raw.0).cause, Cause::Corrupt);
     assert_eq!(
-        extract_error(&[raw.0.clone(), vec![0; 512]].concat()).outcome,
-        Outcome::Corrupt
+        extract_error(&[raw.0.clone(), vec![0; 512]].concat()).cause,
+        Cause::Corrupt
     );
     assert_eq!(
-        extract_error(&[raw.clone().end(), b"x".to_vec()].concat()).outcome,
-        Outcome::Corrupt
+        extract_error(&[raw.clone().end(), b"x".to_vec()].concat()).cause,
+        Cause::Corrupt
     );
     let hidden = [raw.clone().end(), Raw::default().file("c", b"3").end()].concat();
-    assert_eq!(extract_error(&hidden).outcome, Outcome::Corrupt);
+    assert_eq!(extract_error(&hidden).cause, Cause::Corrupt);
     let padded = [raw.end(), vec![0; 10_240]].concat();
     assert!(extract(&padded, &ExtractOptions::default()).1.is_ok());
 }
@@ -164,7 +160,7 @@ fn i9_a_wrong_checksum_of_the_last_frame_is_found_though_the_tar_ended() {
     let mut bytes = encoder.finish().expect("finished");
     assert!(extract(&bytes, &ExtractOptions::default()).1.is_ok());
     *bytes.last_mut().expect("bytes") ^= 1;
-    assert_eq!(extract_error(&bytes).outcome, Outcome::Corrupt);
+    assert_eq!(extract_error(&bytes).cause, Cause::Corrupt);
 }
 
 #[test]
@@ -193,16 +189,16 @@ fn i9_what_is_not_what_was_promised_is_corrupt() {
         promise(1, 4, None),
         promise(1, 5, Some("00")),
     ] {
-        assert_eq!(wrong.expect_err("not as promised").outcome, Outcome::Corrupt);
+        assert_eq!(wrong.expect_err("not as promised").cause, Cause::Corrupt);
     }
 }
 
-fn limited(bytes: &[u8], limits: Limits) -> Outcome {
+fn limited(bytes: &[u8], limits: Limits) -> Cause {
     let options = ExtractOptions {
         limits,
         ..ExtractOptions::default()
     };
-    extract(bytes, &options).1.expect_err("over a limit").outcome
+    extract(bytes, &options).1.expect_err("over a limit").cause
 }
 
 #[test]
@@ -221,7 +217,7 @@ fn i13_each_limit_is_kept() {
                 ..standard
             }
         ),
-        Outcome::Refused
+        Cause::Refused
     );
     assert_eq!(
         limited(
@@ -231,7 +227,7 @@ fn i13_each_limit_is_kept() {
                 ..standard
             }
         ),
-        Outcome::Refused
+        Cause::Refused
     );
     assert_eq!(
         limited(
@@ -241,7 +237,7 @@ fn i13_each_limit_is_kept() {
                 ..standard
             }
         ),
-        Outcome::Refused
+        Cause::Refused
     );
     assert_eq!(
         limited(
@@ -251,7 +247,7 @@ fn i13_each_limit_is_kept() {
                 ..standard
             }
         ),
-        Outcome::NoSpace
+        Cause::NoSpace
     );
 }
 
@@ -266,16 +262,16 @@ fn i13_bombs_end_early() {
     for _ in 0..160 {
         bomb.extend_from_slice(&frame);
     }
-    assert_eq!(extract_error(&bomb).outcome, Outcome::Refused);
+    assert_eq!(extract_error(&bomb).cause, Cause::Refused);
     // A pax header that claims 256 MiB.
     let pax = Raw::default().with(b'x', b"PaxHeader", b"", b"", |block| {
         block[124..136].copy_from_slice(b"02000000000\0")
     });
-    assert_eq!(extract_error(&pax.end()).outcome, Outcome::Refused);
+    assert_eq!(extract_error(&pax.end()).cause, Cause::Refused);
     // More zeros behind the end than any tape has.
     assert_eq!(
-        extract_error(&[Raw::default().file("a", b"1").end(), vec![0; 2 << 20]].concat()).outcome,
-        Outcome::Refused
+        extract_error(&[Raw::default().file("a", b"1").end(), vec![0; 2 << 20]].concat()).cause,
+        Cause::Refused
     );
 }
 
@@ -289,20 +285,20 @@ fn i13_a_size_that_no_file_has_is_refused() {
             .end()
     };
     // Negative in base 256 (Go's neg-size.tar), and 8 EiB.
-    assert_eq!(extract_error(&sized([0xff; 12])).outcome, Outcome::Refused);
+    assert_eq!(extract_error(&sized([0xff; 12])).cause, Cause::Refused);
     let mut huge = [0; 12];
     huge[0] = 0x80;
     huge[4] = 0x7f;
-    assert_eq!(extract_error(&sized(huge)).outcome, Outcome::Refused);
+    assert_eq!(extract_error(&sized(huge)).cause, Cause::Refused);
     // A size that is allowed, but whose bytes are not there.
-    assert_eq!(extract_error(&sized(*b"00000100000\0")).outcome, Outcome::Corrupt);
+    assert_eq!(extract_error(&sized(*b"00000100000\0")).cause, Cause::Corrupt);
     // A sparse file of 8 EiB without data.
     let sparse = Raw::default().with(b'S', b"s", b"", b"", |block| {
         block[257..265].copy_from_slice(b"ustar  \0");
         block[483] = 0x80;
         block[487] = 0x7f;
     });
-    assert_eq!(extract_error(&sparse.end()).outcome, Outcome::Refused);
+    assert_eq!(extract_error(&sparse.end()).cause, Cause::Refused);
 }
 
 #[test]
@@ -321,7 +317,7 @@ fn i13_a_window_beyond_the_memory_is_refused() {
         max_memory_bytes: 40 << 20,
         ..Limits::default()
     };
-    assert_eq!(limited(&bytes, limits), Outcome::Corrupt);
+    assert_eq!(limited(&bytes, limits), Cause::Corrupt);
 }
 
 #[test]
@@ -345,8 +341,8 @@ fn i20_a_file_that_changes_while_it_is_packed_fails_the_pack() {
     let options = warmswap::core::archives::WriteOptions::default();
     let result = warmswap::core::archives::write(source.path(), &mut Meddler(path), &options);
     assert_eq!(
-        result.map(|summary| summary.files).expect_err("torn").outcome,
-        Outcome::Unstable
+        result.map(|summary| summary.files).expect_err("torn").cause,
+        Cause::Unstable
     );
 }
 
@@ -524,15 +520,15 @@ fn i17_zeros_behind_gzip_data_are_padding_and_other_bytes_are_not() {
     for behind in [&b"x"[..], b"\0\0x", b"\x1f\x8b\x08 cut"] {
         let bytes = [bytes.as_slice(), behind].concat();
         assert_eq!(
-            extract_error(&bytes).outcome,
-            Outcome::Corrupt,
+            extract_error(&bytes).cause,
+            Cause::Corrupt,
             "{}",
             behind.escape_ascii()
         );
     }
     let in_two = pack_as(source.path(), Format::TarGz).0;
     let cut = &in_two[..in_two.len() - 4];
-    assert_eq!(extract_error(cut).outcome, Outcome::Corrupt, "a cut trailer");
+    assert_eq!(extract_error(cut).cause, Cause::Corrupt, "a cut trailer");
 }
 
 #[test]

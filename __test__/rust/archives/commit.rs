@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use warmswap::core::archives::commit::{self, CommitWay, Gate, Mode, Stage};
-use warmswap::core::archives::failure::{Outcome, Result};
-use warmswap::core::archives::pipeline::{self, Stopped, Unpacked};
+use warmswap::core::archives::pipeline::{self, Unpacked};
 use warmswap::core::archives::{ExtractOptions, Limits};
+use warmswap::core::failure::{Cause, Result};
 
 use super::support::{Held, Random, Raw, describe};
 
@@ -22,7 +22,7 @@ fn archive() -> Vec<u8> {
         .end()
 }
 
-fn unpack(target: &Path, mode: Mode) -> std::result::Result<Unpacked, Stopped> {
+fn unpack(target: &Path, mode: Mode) -> Result<Unpacked> {
     pipeline::unpack(
         archive().as_slice(),
         target,
@@ -152,8 +152,8 @@ fn i8_absent_empty_and_full_targets() {
     fill(&target);
     let before = describe(&target);
     assert_eq!(
-        unpack(&target, Mode::IfEmpty).expect_err("full").1.outcome,
-        Outcome::TargetNotEmpty
+        unpack(&target, Mode::IfEmpty).expect_err("full").cause,
+        Cause::TargetNotEmpty
     );
     assert_eq!(describe(&target), before);
     assert_eq!(
@@ -191,7 +191,7 @@ fn i8_a_file_as_target_is_refused() {
     let real = root.path().join("real");
     fill(&real);
     let before = describe(root.path());
-    let failure = unpack(&real.join("kept"), Mode::Replace).expect_err("a file").1;
+    let failure = unpack(&real.join("kept"), Mode::Replace).expect_err("a file");
     assert_eq!(failure.error.code, warmswap::core::error::Code::InvalidArgument);
     assert_eq!(describe(root.path()), before);
 }
@@ -352,10 +352,7 @@ fn i4_nothing_is_committed_after_the_gate_was_closed() {
     fs::write(stage.path().join("late"), "late").expect("write");
     let gate = Gate::new();
     assert!(gate.close());
-    assert_eq!(
-        stage.commit(&gate).expect_err("too late").outcome,
-        Outcome::Timeout
-    );
+    assert_eq!(stage.commit(&gate).expect_err("too late").cause, Cause::Timeout);
     assert_eq!(describe(&target), before);
     assert!(litter(root.path()).is_empty());
     assert!(!gate.pass());
@@ -520,9 +517,8 @@ fn i7_a_full_disk_leaves_the_target_as_it_was() {
             ..ExtractOptions::default()
         };
         let failure = pipeline::unpack(bytes.as_slice(), &target, Mode::Replace, &options, &Gate::new())
-            .expect_err("full")
-            .1;
-        assert_eq!(failure.outcome, Outcome::NoSpace, "{failure}");
+            .expect_err("full");
+        assert_eq!(failure.cause, Cause::NoSpace, "{failure}");
         assert_eq!(describe(&target), before);
         assert!(litter(&disk).is_empty());
     });
@@ -871,7 +867,7 @@ fn i4_a_commit_that_waits_for_another_one_can_still_be_called_off() {
         other.lock().expect("locked");
         let gate = Gate::new();
         let failure = stage.commit(&gate).expect_err("another one commits");
-        assert_eq!(failure.outcome, Outcome::Busy);
+        assert_eq!(failure.cause, Cause::Busy);
         assert!(gate.close(), "it took the gate before it could commit");
     });
 }

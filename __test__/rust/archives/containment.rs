@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use warmswap::core::archives::failure::Outcome;
 use warmswap::core::archives::{self, ExtractOptions, Symlinks};
+use warmswap::core::failure::Cause;
 
 use super::support::{Raw, describe, extract, extract_error, record};
 
 /// Extracts beside a canary, which must be the same afterwards; returns the outcome, or the tree.
-fn beside_a_canary(bytes: &[u8], symlinks: Symlinks) -> Result<String, Outcome> {
+fn beside_a_canary(bytes: &[u8], symlinks: Symlinks) -> Result<String, Cause> {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (stage, canary) = (root.path().join("out"), root.path().join("outside"));
     fs::create_dir_all(canary.join("deep")).expect("mkdir");
@@ -28,9 +28,7 @@ fn beside_a_canary(bytes: &[u8], symlinks: Symlinks) -> Result<String, Outcome> 
         2,
         "something was made beside the stage"
     );
-    result
-        .map(|_| describe(&stage))
-        .map_err(|failure| failure.outcome)
+    result.map(|_| describe(&stage)).map_err(|failure| failure.cause)
 }
 
 #[test]
@@ -52,13 +50,13 @@ fn i14_no_path_leaves_the_stage() {
         let bytes = Raw::default().file(case, b"evil").end();
         assert_eq!(
             beside_a_canary(&bytes, Symlinks::Verbatim),
-            Err(Outcome::Refused),
+            Err(Cause::Refused),
             "{case}"
         );
         let bytes = Raw::default().directory(case).end();
         assert_eq!(
             beside_a_canary(&bytes, Symlinks::Verbatim),
-            Err(Outcome::Refused),
+            Err(Cause::Refused),
             "{case} as a directory"
         );
         let bytes = Raw::default()
@@ -67,7 +65,7 @@ fn i14_no_path_leaves_the_stage() {
             .end();
         assert_eq!(
             beside_a_canary(&bytes, Symlinks::Verbatim),
-            Err(Outcome::Refused),
+            Err(Cause::Refused),
             "{case} in pax"
         );
         let long = [case.as_bytes(), b"\0"].concat();
@@ -77,7 +75,7 @@ fn i14_no_path_leaves_the_stage() {
             .end();
         assert_eq!(
             beside_a_canary(&bytes, Symlinks::Verbatim),
-            Err(Outcome::Refused),
+            Err(Cause::Refused),
             "{case} as a GNU long name"
         );
     }
@@ -109,7 +107,7 @@ fn i14_nothing_is_written_through_a_link() {
         for (index, bytes) in through(link).iter().enumerate() {
             assert_eq!(
                 beside_a_canary(bytes, Symlinks::Verbatim),
-                Err(Outcome::Refused),
+                Err(Cause::Refused),
                 "case {index} with {link}"
             );
         }
@@ -127,7 +125,7 @@ fn i14_a_hard_link_names_only_files_of_its_archive() {
             .end();
         assert_eq!(
             beside_a_canary(&bytes, Symlinks::Verbatim),
-            Err(Outcome::Refused),
+            Err(Cause::Refused),
             "{target}"
         );
     }
@@ -145,8 +143,8 @@ fn i14_devices_pipes_and_unknown_types_are_refused_and_setuid_is_dropped() {
     for flag in [b'3', b'4', b'6', b'D', b'M', b'N', b'V', b'Z'] {
         let bytes = Raw::default().with(flag, b"d", b"", b"", |_| {}).end();
         assert_eq!(
-            extract_error(&bytes).outcome,
-            Outcome::Refused,
+            extract_error(&bytes).cause,
+            Cause::Refused,
             "{}",
             flag.escape_ascii()
         );
@@ -176,12 +174,12 @@ fn links_follow_the_rule_that_was_asked_for() {
     for rule in [Symlinks::Contained, Symlinks::Relative, Symlinks::Verbatim] {
         assert_eq!(outcome(&inside, rule), None);
     }
-    assert_eq!(outcome(&inside, Symlinks::Reject), Some(Outcome::Refused));
-    assert_eq!(outcome(&workspace, Symlinks::Contained), Some(Outcome::Refused));
+    assert_eq!(outcome(&inside, Symlinks::Reject), Some(Cause::Refused));
+    assert_eq!(outcome(&workspace, Symlinks::Contained), Some(Cause::Refused));
     assert_eq!(outcome(&workspace, Symlinks::Relative), None);
-    assert_eq!(outcome(&absolute, Symlinks::Relative), Some(Outcome::Refused));
+    assert_eq!(outcome(&absolute, Symlinks::Relative), Some(Cause::Refused));
     assert_eq!(outcome(&absolute, Symlinks::Verbatim), None);
-    assert_eq!(outcome(&together, Symlinks::Contained), Some(Outcome::Refused));
+    assert_eq!(outcome(&together, Symlinks::Contained), Some(Cause::Refused));
 }
 
 #[test]

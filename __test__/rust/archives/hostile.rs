@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use warmswap::core::archives::failure::Outcome;
 use warmswap::core::archives::{self, ExtractOptions, Limits};
+use warmswap::core::failure::Cause;
 
 use super::support::{Raw, extract, record};
 
-fn outcome(bytes: &[u8], limits: Limits) -> Result<u64, Outcome> {
+fn outcome(bytes: &[u8], limits: Limits) -> Result<u64, Cause> {
     let options = ExtractOptions {
         limits,
         ..ExtractOptions::default()
@@ -17,7 +17,7 @@ fn outcome(bytes: &[u8], limits: Limits) -> Result<u64, Outcome> {
     let (_stage, result) = extract(bytes, &options);
     result
         .map(|summary| summary.files)
-        .map_err(|failure| failure.outcome)
+        .map_err(|failure| failure.cause)
 }
 
 #[test]
@@ -27,11 +27,11 @@ fn i13_directories_count_as_entries_also_those_without_an_entry_of_their_own() {
         ..Limits::default()
     };
     let named = (0..5000).fold(Raw::default(), |raw, number| raw.directory(&format!("d{number}")));
-    assert_eq!(outcome(&named.end(), limits), Err(Outcome::Refused));
+    assert_eq!(outcome(&named.end(), limits), Err(Cause::Refused));
     let implied = (0..20).fold(Raw::default(), |raw, number| {
         raw.file(&format!("{number}/a/b/c/f"), b"")
     });
-    assert_eq!(outcome(&implied.end(), limits), Err(Outcome::Refused));
+    assert_eq!(outcome(&implied.end(), limits), Err(Cause::Refused));
     let fits = Raw::default().directory("d").file("d/f", b"").end();
     assert_eq!(outcome(&fits, limits), Ok(1));
 }
@@ -47,7 +47,7 @@ fn i13_names_are_kept_within_the_memory() {
         max_memory_bytes: 8 << 20,
         ..Limits::default()
     };
-    assert_eq!(outcome(&deep.end(), limits), Err(Outcome::Refused));
+    assert_eq!(outcome(&deep.end(), limits), Err(Cause::Refused));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn i13_hard_links_count_as_the_files_that_they_may_become() {
         max_bytes: 2 << 20,
         ..Limits::default()
     };
-    assert_eq!(outcome(&linked.clone().end(), limits), Err(Outcome::Refused));
+    assert_eq!(outcome(&linked.clone().end(), limits), Err(Cause::Refused));
     assert_eq!(outcome(&linked.end(), Limits::default()), Ok(11));
 }
 
@@ -69,7 +69,7 @@ fn i13_links_through_links_through_links_end_soon() {
     let raw = Raw::default().pax(&record("linkpath", &hub)).symlink("hub", "x");
     let raw = (0..20_000).fold(raw, |raw, number| raw.symlink(&format!("l{number}"), "hub"));
     let started = Instant::now();
-    assert_eq!(outcome(&raw.end(), Limits::default()), Err(Outcome::Refused));
+    assert_eq!(outcome(&raw.end(), Limits::default()), Err(Cause::Refused));
     // Without a bound they take minutes.
     assert!(
         started.elapsed() < Duration::from_secs(30),
@@ -115,7 +115,7 @@ fn i13_empty_files_without_end_end_at_the_limit() {
         ..ExtractOptions::default()
     };
     let failure = archives::extract(&mut endless, stage.path(), &options).expect_err("no end");
-    assert_eq!(failure.outcome, Outcome::Refused, "{failure}");
+    assert_eq!(failure.cause, Cause::Refused, "{failure}");
     let made = fs::read_dir(stage.path()).expect("readdir").count();
     assert!(made <= 20_000, "{made} files");
     // What the decoder reads ahead is a few chunks.

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use warmswap::core::archives::failure::Outcome;
 use warmswap::core::archives::{self, Expected, ExtractOptions, Limits};
+use warmswap::core::failure::Cause;
 
 use super::support::{Raw, extract, pack, record};
 
@@ -54,7 +54,7 @@ fn what_a_pointer_declares_is_not_judged_by_the_ratio_unless_it_is_given() {
         let refused = extract(&bytes, &options(size, expected, ratio))
             .1
             .expect_err("refused");
-        assert_eq!(refused.outcome, Outcome::Refused);
+        assert_eq!(refused.cause, Cause::Refused);
         assert!(refused.error.message.contains("limits.maxRatio"), "{refused}");
     }
     assert!(extract(&bytes, &options(None, None, Some(100_000))).1.is_ok());
@@ -83,7 +83,7 @@ fn the_ratio_of_a_known_size_is_that_of_the_whole() {
     let running = extract(&bytes, &options(None, None, None))
         .1
         .expect_err("nothing is known yet");
-    assert_eq!(running.outcome, Outcome::Refused);
+    assert_eq!(running.cause, Cause::Refused);
 }
 
 /// A first part, and then the same frame without end.
@@ -111,7 +111,7 @@ impl Read for Endless {
 
 /// Extracts an archive that starts like this and then has zeros without end; how it ended, what was read, and what
 /// lay in the stage.
-fn explode(start: &[u8], options: &ExtractOptions) -> (Outcome, u64, u64) {
+fn explode(start: &[u8], options: &ExtractOptions) -> (Cause, u64, u64) {
     let read = Arc::<AtomicU64>::default();
     let bomb = Endless {
         start: zstd::bulk::compress(start, 3).expect("compressed"),
@@ -124,7 +124,7 @@ fn explode(start: &[u8], options: &ExtractOptions) -> (Outcome, u64, u64) {
     let written = fs::read_dir(stage.path())
         .expect("readdir")
         .map(|entry| entry.expect("entry").metadata().expect("stat").len());
-    (failure.outcome, read.load(Ordering::Relaxed), written.sum())
+    (failure.cause, read.load(Ordering::Relaxed), written.sum())
 }
 
 #[test]
@@ -145,24 +145,24 @@ fn a_bomb_ends_early_whatever_is_declared() {
     };
     // 10 GiB of zeros in a stream: the running ratio.
     let (outcome, read, written) = explode(&huge(b"bomb"), &options(None, None, None));
-    assert_eq!(outcome, Outcome::Refused);
+    assert_eq!(outcome, Cause::Refused);
     assert!(
         read < 1 << 20 && written <= 65 << 20,
         "{read} bytes were read, {written} written"
     );
     // More than was declared: not one byte of it is written.
     let (outcome, _, written) = explode(&huge(b"bomb"), &options(Some(1000), declared(1, 1000), None));
-    assert_eq!((outcome, written), (Outcome::Corrupt, 0));
+    assert_eq!((outcome, written), (Cause::Corrupt, 0));
     // One file too many.
     let small = Raw::default().file("a", b"a").file("b", b"b").0;
     assert_eq!(
         explode(&small, &options(Some(1000), declared(1, 1 << 30), None)).0,
-        Outcome::Corrupt
+        Cause::Corrupt
     );
     // As declared, and then headers without end: those are judged.
     let start = Raw::default().file("a", b"a").0;
     let (outcome, read, written) = explode(&start, &options(Some(1000), declared(1, 1), None));
-    assert_eq!(outcome, Outcome::Refused);
+    assert_eq!(outcome, Cause::Refused);
     assert!(
         read < 1 << 20 && written <= 1,
         "{read} bytes were read, {written} written"
@@ -186,5 +186,5 @@ fn extension_headers_do_not_hide_behind_what_is_declared() {
     let size = bytes.len() as u64;
     assert!(size < 80 << 10, "{size} bytes");
     let result = extract(&bytes, &options(Some(size), expected, None)).1;
-    assert_eq!(result.expect_err("a bomb of headers").outcome, Outcome::Refused);
+    assert_eq!(result.expect_err("a bomb of headers").cause, Cause::Refused);
 }

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use warmswap::core::archives::ExtractOptions;
 use warmswap::core::archives::commit::{CommitWay, Gate, Mode};
-use warmswap::core::archives::failure::Outcome;
 use warmswap::core::archives::pipeline;
+use warmswap::core::failure::Cause;
 
 use super::support::describe;
 use super::support::machine::{
@@ -28,7 +28,7 @@ fn unpack(target: &Path, mode: Mode) -> Result<CommitWay, String> {
             &Gate::new(),
         )
         .map(|unpacked| unpacked.way)
-        .map_err(|(_, failure)| format!("{:?}: {failure}", failure.error.code))
+        .map_err(|failure| format!("{:?}: {failure}", failure.error.code))
     })
 }
 
@@ -189,9 +189,9 @@ fn b1_a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
             &ExtractOptions::default(),
             &Gate::new(),
         )
-        .map_err(|(_, failure)| failure.outcome)
+        .map_err(|failure| failure.cause)
     });
-    assert_eq!(result.expect_err("full"), Outcome::TargetNotEmpty);
+    assert_eq!(result.expect_err("full"), Cause::TargetNotEmpty);
     // Not this test's own recursion.
     let removed = Command::new("rm").arg("-rf").arg(&parent).status();
     assert!(removed.expect("started").success());

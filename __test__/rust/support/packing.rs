@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use warmswap::core::archives::codec::Format;
-use warmswap::core::archives::failure::{Failure, Result};
 use warmswap::core::archives::{self, ExtractOptions, ExtractSummary, WriteOptions, WriteSummary};
+use warmswap::core::failure::{Failure, Result};
 
 /// Packs with standard options.
 pub(crate) fn pack(root: &Path) -> (Vec<u8>, WriteSummary) {

@@ -19,6 +19,7 @@ pub mod failure;
 pub mod feed;
 mod format;
 mod hash;
+mod outcome;
 mod pack;
 pub mod pipeline;
 mod progress;
@@ -30,6 +31,7 @@ mod unpack;
 
 pub use format::{Limits, Needs};
 pub use hash::Reader;
+pub use outcome::UnpackOutcome;
 pub use pack::{Skipped, Walk, WriteOptions, WriteSummary, walk, write};
 pub(super) use pack::{Visit, facts_of, mode_of, now_ns, visit};
 pub use progress::Progress;

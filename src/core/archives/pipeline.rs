@@ -10,32 +10,10 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
 use crate::core::archives::commit::COMMIT_GRACE;
-use crate::core::archives::commit::{CommitWay, Gate, Mode, Stage};
-use crate::core::archives::failure::{Failure, Result};
+use crate::core::archives::commit::{self, CommitWay, Gate, Mode};
 use crate::core::archives::{self, ExtractOptions};
+use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::workers::{self, Class};
-
-/// Which part of an unpack failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Reading the source, decompressing, parsing.
-    Decode,
-    /// Making the stage and writing files.
-    Write,
-    /// Putting the tree in its place.
-    Commit,
-}
-
-impl Step {
-    /// The name that JavaScript sees.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Decode => "decode",
-            Self::Write => "write",
-            Self::Commit => "commit",
-        }
-    }
-}
 
 /// What an unpack did.
 #[derive(Debug)]
@@ -56,9 +34,6 @@ pub struct Unpacked {
     pub commit_ms: f64,
 }
 
-/// Where it failed, and why.
-pub type Stopped = (Step, Failure);
-
 /// Unpacks, on a thread that may block. `gate` decides whether the commit still happens.
 pub fn unpack(
     source: impl Read + Send,
@@ -66,15 +41,19 @@ pub fn unpack(
     mode: Mode,
     options: &ExtractOptions,
     gate: &Gate,
-) -> std::result::Result<Unpacked, Stopped> {
+) -> Result<Unpacked> {
     let started = Instant::now();
-    let stage = Stage::beside(target, mode).map_err(|failure| (Step::Write, failure))?;
-    let tree = stage.open().map_err(|failure| (Step::Write, failure))?;
-    let extracted = archives::extract_into(source, tree, stage.path(), options)
-        .map_err(|failure| (step_of(&failure), failure))?;
+    let stage = commit::Stage::beside(target, mode).map_err(|failure| failure.during(Stage::Write))?;
+    let tree = stage.open().map_err(|failure| failure.during(Stage::Write))?;
+    let extracted = archives::extract_into(source, tree, stage.path(), options).map_err(|failure| {
+        let stage = stage_of(&failure);
+        failure.during(stage)
+    })?;
     let unpack_ms = milliseconds(started);
     let committing = Instant::now();
-    let committed = stage.commit(gate).map_err(|failure| (Step::Commit, failure))?;
+    let committed = stage
+        .commit(gate)
+        .map_err(|failure| failure.during(Stage::Commit))?;
     let commit_ms = milliseconds(committing);
     // Removing the old tree can take longer than all the rest.
     workers::detach(Class::Long, target, move || drop(committed.leftovers));
@@ -90,10 +69,10 @@ pub fn unpack(
 }
 
 /// A system call that failed was one of writing; the source's own errors name the archive.
-fn step_of(failure: &Failure) -> Step {
+fn stage_of(failure: &Failure) -> Stage {
     match failure.error.op {
-        Some(op) if op != "read" => Step::Write,
-        _ => Step::Decode,
+        Some(op) if op != "read" => Stage::Write,
+        _ => Stage::Decode,
     }
 }
 
@@ -111,7 +90,7 @@ pub async fn unpack_within<S: Read + Send + 'static>(
     mode: Mode,
     options: ExtractOptions,
     deadline: Deadline,
-) -> std::result::Result<Unpacked, Stopped> {
+) -> Result<Unpacked> {
     let gate = Arc::new(Gate::new());
     let cancel = options.cancel.clone();
     let stop = Cancel::new();
@@ -124,7 +103,7 @@ pub async fn unpack_within<S: Read + Send + 'static>(
     let mut work = Box::pin(
         workers::start(Class::Long, places, move || {
             open()
-                .map_err(|failure| (Step::Decode, failure))
+                .map_err(|failure| failure.during(Stage::Decode))
                 .and_then(|(source, compressed_bytes)| {
                     let options = ExtractOptions {
                         compressed_bytes,
@@ -142,7 +121,7 @@ pub async fn unpack_within<S: Read + Send + 'static>(
     };
     stop.cancel();
     if gate.close() {
-        return Err((Step::Write, over.into()));
+        return Err(Failure::from(over).during(Stage::Write));
     }
     // The commit has begun, so what it did is the answer, unless a stalled disk keeps it.
     let left = deadline
@@ -151,14 +130,11 @@ pub async fn unpack_within<S: Read + Send + 'static>(
         .saturating_add(COMMIT_GRACE);
     match tokio::time::timeout(left, work).await {
         Ok(done) => finished(done),
-        Err(_) => Err((
-            Step::Commit,
-            Error::new(
-                Code::Timeout,
-                "the commit began in time and is still running: it will be seen in full or not at all",
-            )
-            .into(),
-        )),
+        Err(_) => Err(Failure::new(
+            Cause::Timeout,
+            "the commit began in time and is still running: it will be seen in full or not at all",
+        )
+        .during(Stage::Commit)),
     }
 }
 
@@ -169,8 +145,6 @@ async fn passed(deadline: Deadline) {
     }
 }
 
-fn finished(
-    done: crate::core::error::Result<std::result::Result<Unpacked, Stopped>>,
-) -> std::result::Result<Unpacked, Stopped> {
-    done.unwrap_or_else(|error| Err((Step::Write, error.into())))
+fn finished(done: crate::core::error::Result<Result<Unpacked>>) -> Result<Unpacked> {
+    done.unwrap_or_else(|error| Err(Failure::from(error).during(Stage::Write)))
 }

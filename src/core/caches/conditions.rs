@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::key::Key;
-use super::store::{Answer, Body, Condition, Failure, Kind, Meter, PART_BYTES, Spool, Store};
+use super::store::{Answer, Body, Condition, Meter, PART_BYTES, Spool, Store, of_system};
+use crate::core::failure::{Cause, Failure};
 use crate::core::sys::cancel::Cancel;
 
 /// Where the objects of probes lie in this folder of the store.
@@ -39,7 +40,7 @@ pub(super) fn stale() -> Condition {
 pub(super) async fn honours_conditions(store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<bool> {
     match probe_conditions(store, folder_of(key), meter).await {
         // A policy so fine is of a store that has conditions: they are sent.
-        Err(failure) if failure.kind == Kind::Denied => Ok(true),
+        Err(failure) if failure.cause == Cause::Denied => Ok(true),
         found => found,
     }
 }
@@ -54,7 +55,7 @@ pub(super) async fn honours_in_parts(
     let path = probe_path(folder_of(key));
     let body = Body::Bytes(Bytes::from_static(b"warmswap probe"));
     match store.write(&path, body, Condition::Always, meter).await {
-        Err(failure) if failure.kind == Kind::Denied => return Ok(true),
+        Err(failure) if failure.cause == Cause::Denied => return Ok(true),
         written => written?,
     };
     let mistaken = match condition {
@@ -90,9 +91,9 @@ pub(super) async fn probe_conditions(store: &dyn Store, folder: &str, meter: &Ar
 fn was_refused(written: Answer<String>) -> Answer<bool> {
     match written {
         Ok(_) => Ok(false),
-        Err(failure) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => Ok(true),
+        Err(failure) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => Ok(true),
         // A server that does not know the header may say so instead of ignoring it.
-        Err(failure) if failure.kind == Kind::Misconfigured => Ok(false),
+        Err(failure) if failure.cause == Cause::Misconfigured => Ok(false),
         Err(failure) => Err(failure),
     }
 }
@@ -105,9 +106,9 @@ pub(super) async fn probe_multipart(
     meter: &Arc<Meter>,
 ) -> Answer<bool> {
     let size = PART_BYTES + 1;
-    let file = crate::core::sys::fs::anonymous(&std::env::temp_dir()).map_err(Failure::from)?;
+    let file = crate::core::sys::fs::anonymous(&std::env::temp_dir()).map_err(of_system)?;
     file.set_len(size)
-        .map_err(|error| Failure::new(Kind::Local, error.to_string()))?;
+        .map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
     let spool = Spool {
         file,
         size,

@@ -52,7 +52,7 @@ impl Cache {
                         producer: Producer::default(),
                     }),
                 ),
-                Err(not_found) => Report::new(not_found.outcome, None).because(not_found.reason),
+                Err(failure) => Report::failed(failure, None),
             }
         })
         .await

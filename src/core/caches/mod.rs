@@ -30,7 +30,7 @@ pub use cache::Cache;
 pub use guards::Guard;
 pub use inspect::Info;
 pub use key::Key;
-pub use outcome::{RestoreOutcome, SnapshotOutcome, Stage};
+pub use outcome::{RestoreOutcome, SnapshotOutcome};
 pub use pointer::{Pointer, Producer};
 pub use probe::Abilities;
 pub use report::Report;

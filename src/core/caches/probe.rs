@@ -9,7 +9,8 @@ use super::conditions::{probe_conditions, probe_multipart, probe_path, stale, ti
 use super::outcome::RestoreOutcome;
 use super::report::Report;
 use super::run::Budget;
-use super::store::{Answer, Body, Condition, Kind, Meter, Store};
+use super::store::{Answer, Body, Condition, Meter, Store};
+use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 
 /// What a store can do.
@@ -36,8 +37,8 @@ impl Cache {
                     .because("this cache is read-only, and a probe writes");
             }
             match probe(&*store, &meter).await {
-                Ok(abilities) => Report::new(RestoreOutcome::Restored, Some(abilities)),
-                Err(failure) => Report::new(RestoreOutcome::from(&failure), None).because(failure.message),
+                Ok(abilities) => Report::new(RestoreOutcome::Probed, Some(abilities)),
+                Err(failure) => Report::failed(failure, None),
             }
         })
         .await
@@ -49,7 +50,7 @@ async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
     let body = Body::Bytes(Bytes::from_static(b"0123456789"));
     let etag = match store.write(&path, body, Condition::Always, meter).await {
         Ok(etag) => etag,
-        Err(failure) if failure.kind == Kind::Denied => {
+        Err(failure) if failure.cause == Cause::Denied => {
             return Ok(Abilities {
                 conditional_put: false,
                 conditional_multipart: false,
@@ -61,7 +62,7 @@ async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
     };
     let ranged = match store.read(&path, 2..5, &etag, meter).await {
         Ok(bytes) => *bytes == *b"234",
-        Err(failure) if matches!(failure.kind, Kind::RangeIgnored | Kind::Malformed) => false,
+        Err(failure) if matches!(failure.cause, Cause::RangeIgnored | Cause::Malformed) => false,
         Err(failure) => return Err(failure),
     };
     let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, "", meter).await?;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::{Cache, Found, NotFound};
+use super::cache::{Cache, Found};
 use super::conditions::probes_in;
 use super::key::Key;
 use super::outcome::RestoreOutcome;
 use super::report::Report;
 use super::run::Budget;
-use super::store::{Answer, Kind, Listed, Meter, Store};
+use super::store::{Answer, Listed, Meter, Store};
+use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 
 impl Cache {
@@ -35,20 +36,13 @@ impl Cache {
                     Ok(Found::Pointer(pointer, _)) => key.blob(&pointer.sha256),
                     Ok(Found::Single(_)) => return Report::new(RestoreOutcome::Pruned, Vec::new()),
                     // Without a pointer nothing is current, and what is old enough is nobody's.
-                    Err(NotFound {
-                        outcome: RestoreOutcome::Miss,
-                        ..
-                    }) => String::new(),
-                    Err(not_found) => {
-                        return Report::new(not_found.outcome, Vec::new()).because(not_found.reason);
-                    }
+                    Err(failure) if failure.cause == Cause::NotFound => String::new(),
+                    Err(failure) => return Report::failed(failure, Vec::new()),
                 };
                 let mut removed = Vec::new();
                 match prune_blobs(&*store, &key, &current, keep, older_than, &meter, &mut removed).await {
                     Ok(()) => Report::new(RestoreOutcome::Pruned, removed),
-                    Err(failure) => {
-                        Report::new(RestoreOutcome::from(&failure), removed).because(failure.message)
-                    }
+                    Err(failure) => Report::failed(failure, removed),
                 }
             },
         )
@@ -64,7 +58,7 @@ impl Cache {
             let mut removed = Vec::new();
             match remove_all(&*store, &key, &meter, &mut removed).await {
                 Ok(()) => Report::new(RestoreOutcome::Removed, removed),
-                Err(failure) => Report::new(RestoreOutcome::from(&failure), removed).because(failure.message),
+                Err(failure) => Report::failed(failure, removed),
             }
         })
         .await
@@ -106,7 +100,7 @@ async fn is_still_older(
 ) -> Answer<bool> {
     match store.stat(&blob.path, meter).await {
         Ok(blob) => Ok(blob.is_older(older_than)),
-        Err(failure) if failure.kind == Kind::NotFound => Ok(false),
+        Err(failure) if failure.cause == Cause::NotFound => Ok(false),
         Err(failure) => Err(failure),
     }
 }

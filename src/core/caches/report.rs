@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::outcome::{RestoreOutcome, Stage};
-use super::run::{Budget, Ended, Run};
+use super::outcome::RestoreOutcome;
+use super::run::{Budget, Run};
 use super::store::{Meter, Store};
+use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
 
 /// How one of these calls ended, and what it has to tell.
@@ -29,6 +30,10 @@ impl<T> Report<T> {
             value,
             ms: 0.0,
         }
+    }
+
+    pub(super) fn failed(failure: Failure, value: T) -> Self {
+        Self::new(failure.cause.into(), value).because(failure.error.message)
     }
 
     pub(super) fn because(mut self, reason: impl Into<String>) -> Self {
@@ -55,10 +60,9 @@ impl Cache {
         let run = Run::start(budget, cancel, Stage::Lookup);
         let working = work(self.clone(), store, Arc::clone(&run.meter));
         let mut report = run
-            .race(working, |ended| match ended {
-                Ended::TimedOut(reason) => Report::new(RestoreOutcome::Timeout, nothing).because(reason),
-                Ended::Aborted => Report::new(RestoreOutcome::Aborted, nothing),
-                Ended::Panicked(reason) => Report::new(RestoreOutcome::Error, nothing).because(reason),
+            .race(working, |failure| match failure.cause {
+                Cause::Aborted => Report::new(RestoreOutcome::Aborted, nothing),
+                _ => Report::failed(failure, nothing),
             })
             .await;
         report.ms = run.timings().last().map_or(0.0, |(_, total)| *total);

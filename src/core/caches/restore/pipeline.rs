@@ -7,13 +7,12 @@ use super::options::RestoreOptions;
 use super::source::Source;
 use crate::core::archives::commit;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::Result;
 use crate::core::archives::{self, Expected, ExtractOptions, Progress};
-use crate::core::caches::outcome::Stage;
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
 use crate::core::caches::stamp;
 use crate::core::caches::thread;
+use crate::core::failure::{Result, Stage};
 
 /// What a restore wrote.
 pub(super) struct Placed {

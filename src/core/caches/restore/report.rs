@@ -1,6 +1,7 @@
 //! How a restore ended.
 
-use crate::core::caches::outcome::{RestoreOutcome, Stage};
+use crate::core::caches::outcome::RestoreOutcome;
+use crate::core::failure::Stage;
 
 /// How a restore ended.
 #[derive(Debug, Clone)]

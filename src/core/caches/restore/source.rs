@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::core::archives::failure::Failure as ArchiveFailure;
-use crate::core::caches::outcome::Stage;
 use crate::core::caches::pointer::hex;
 use crate::core::caches::run::Run;
 use crate::core::caches::store::Chunks;
+use crate::core::failure::{Failure, Result, Stage};
 use crate::core::sys::fault;
 
 /// The bytes of an object on their way to the decoder, counted and hashed.
@@ -41,12 +40,12 @@ impl Source {
     }
 
     /// Proves that the whole object went by and is the one that the pointer means.
-    pub(super) fn verify(mut self) -> Result<(), ArchiveFailure> {
+    pub(super) fn verify(mut self) -> Result<()> {
         // Whatever the decoder left unread is part of the object too.
         let rest = io::copy(&mut self, &mut io::sink());
-        rest.map_err(ArchiveFailure::of_read)?;
+        rest.map_err(Failure::of_read)?;
         if self.count != self.size {
-            return Err(ArchiveFailure::corrupt(format!(
+            return Err(Failure::corrupt(format!(
                 "the object has {} bytes, promised were {}",
                 self.count, self.size
             )));
@@ -55,7 +54,7 @@ impl Source {
             return Ok(());
         };
         if hex(&self.hasher.finalize()) != promised && !fault::mutant("trust-the-bytes") {
-            return Err(ArchiveFailure::corrupt(
+            return Err(Failure::corrupt(
                 "the sha256 of the object is not the one that was promised",
             ));
         }

@@ -6,17 +6,17 @@ use super::options::SnapshotOptions;
 use super::pack_job::{self, Packed};
 use super::quiet;
 use super::report::SnapshotReport;
-use super::stop::Stop;
 use super::upload::Upload;
 use crate::core::archives::{Limits, Needs};
 use crate::core::caches::cache::{Cache, Found};
 use crate::core::caches::conditions;
 use crate::core::caches::guards::Amount;
-use crate::core::caches::outcome::{RestoreOutcome, SnapshotOutcome, Stage};
+use crate::core::caches::outcome::SnapshotOutcome;
 use crate::core::caches::pointer::Pointer;
-use crate::core::caches::run::{Ended, Run};
-use crate::core::caches::store::{Answer, Condition, Kind, Listed, PART_BYTES, Store, rfc3339};
+use crate::core::caches::run::Run;
+use crate::core::caches::store::{Condition, Listed, PART_BYTES, Store, rfc3339};
 use crate::core::caches::ticket::Seen;
+use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::clock;
 
 /// What was there at the start.
@@ -49,7 +49,7 @@ impl Cache {
         };
         let stage = Arc::clone(&run);
         let mut report = run
-            .race(call.work(), move |ended| settle(ended, stage.stage()))
+            .race(call.work(), move |failure| settle(failure, stage.stage()))
             .await;
         report.timings = run.timings();
         report.uploaded_bytes = run.meter.sent_bytes();
@@ -57,18 +57,15 @@ impl Cache {
     }
 }
 
-fn settle(ended: Ended, stage: Stage) -> SnapshotReport {
-    let (outcome, reason) = match ended {
-        Ended::TimedOut(_) if stage == Stage::Quiet => (
-            SnapshotOutcome::Unstable,
-            Some("the tree kept changing until the deadline".to_owned()),
-        ),
-        Ended::TimedOut(reason) => (SnapshotOutcome::Timeout, Some(reason)),
-        Ended::Aborted => (SnapshotOutcome::Aborted, None),
-        Ended::Panicked(reason) => (SnapshotOutcome::Error, Some(reason)),
+fn settle(failure: Failure, stage: Stage) -> SnapshotReport {
+    let failure = match failure.cause {
+        Cause::Timeout if stage == Stage::Quiet => {
+            Failure::unstable("the tree kept changing until the deadline")
+        }
+        _ => failure,
     };
-    let mut report = SnapshotReport::new(outcome);
-    report.reason = reason;
+    let mut report = SnapshotReport::new(failure.cause.into());
+    report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
     report
 }
 
@@ -84,15 +81,15 @@ impl Snapshot {
     async fn work(mut self) -> SnapshotReport {
         match self.attempt().await {
             Ok(outcome) => self.report.outcome = outcome,
-            Err(Stop(outcome, reason)) => {
-                self.report.outcome = outcome;
-                self.report.reason = Some(reason);
+            Err(failure) => {
+                self.report.outcome = failure.cause.into();
+                self.report.reason = Some(failure.error.message);
             }
         }
         self.report
     }
 
-    async fn attempt(&mut self) -> Result<SnapshotOutcome, Stop> {
+    async fn attempt(&mut self) -> Result<SnapshotOutcome> {
         if !self.options.quiet.is_zero() {
             self.run.enter(Stage::Quiet);
             quiet::wait(&self.options.from, self.options.quiet, &self.run).await?;
@@ -158,27 +155,27 @@ impl Snapshot {
     }
 
     /// What is there now, and the condition under which it may be replaced.
-    async fn current(&self) -> Result<Current, Stop> {
+    async fn current(&self) -> Result<Current> {
         let found = self
             .cache
-            .look_up(&*self.store, &self.options.key, &self.run.meter)
+            .find(&*self.store, &self.options.key, &self.run.meter)
             .await;
         let (pointer, object, etag) = match found {
             Ok(Found::Pointer(pointer, etag)) => (Some(*pointer), None, Some(etag)),
             Ok(Found::Single(object)) => (None, Some(object.clone()), Some(object.etag)),
-            Err(not_found) => match (not_found.outcome, not_found.etag) {
-                (RestoreOutcome::Miss, _) => (None, None, None),
+            Err((failure, etag)) => match (failure.cause, etag) {
+                (Cause::NotFound, _) => (None, None, None),
                 // Damaged: no use to anybody, so it is replaced. What somebody else signed is theirs.
-                (RestoreOutcome::Corrupt, Some(etag)) => (None, None, Some(etag)),
-                (outcome, _) => return Err(Stop(same(outcome), not_found.reason)),
+                (Cause::Corrupt, Some(etag)) => (None, None, Some(etag)),
+                _ => return Err(failure),
             },
         };
         if let Some(ticket) = &self.options.ticket
             && !ticket.matches(&self.options.key, etag.as_deref())
         {
-            return Err(Stop(
-                SnapshotOutcome::Superseded,
-                "another generation was published since the restore of this ticket".to_owned(),
+            return Err(Failure::new(
+                Cause::Superseded,
+                "another generation was published since the restore of this ticket",
             ));
         }
         let condition = match &self.options.ticket {
@@ -200,7 +197,7 @@ impl Snapshot {
 
     /// Whether the current generation is worth keeping: no restore found it damaged, and its blob is there, which
     /// a lifecycle rule may have removed. Else 'unchanged' would leave the key broken for ever.
-    async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Answer<bool> {
+    async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Result<bool> {
         if current.is_damaged {
             return Ok(false);
         }
@@ -208,14 +205,14 @@ impl Snapshot {
         match self.store.stat(&path, &self.run.meter).await {
             Ok(blob) => Ok(blob.size == pointer.size && blob.etag == pointer.etag),
             // Without s3:ListBucket an object that is not there is 'denied'.
-            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => Ok(false),
+            Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
     /// The tree is what the current generation holds: nothing is sent. Made by another machine or for another lock
     /// file it gets a pointer of its own to the same blob, else `expect` would never find it.
-    async fn keep(&mut self, current: &Pointer, condition: &Condition) -> Result<SnapshotOutcome, Stop> {
+    async fn keep(&mut self, current: &Pointer, condition: &Condition) -> Result<SnapshotOutcome> {
         let producer = &self.options.producer;
         let says_nothing = producer.fingerprint.is_empty();
         if producer.is_like(&current.producer)
@@ -236,7 +233,7 @@ impl Snapshot {
             .honours_conditions(&*self.store, &self.options.key, &self.run.meter)
             .await?;
         if !self.run.may_commit() {
-            return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
+            return Err(Failure::new(Cause::Aborted, "the call has ended"));
         }
         self.run.enter(Stage::Commit);
         self.upload().put_pointer(&pointer, condition).await?;
@@ -246,7 +243,7 @@ impl Snapshot {
 
     /// Whether the store tells two writers of this key apart. An object in several parts is guarded by the condition
     /// on their completion, which some stores ignore that honour it otherwise.
-    async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Answer<bool> {
+    async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Result<bool> {
         let (key, meter) = (&self.options.key, &self.run.meter);
         if !self.cache.honours_conditions(&*self.store, key, meter).await? {
             return Ok(false);
@@ -258,7 +255,7 @@ impl Snapshot {
         conditions::honours_in_parts(&*self.store, key, condition, meter).await
     }
 
-    fn check_guards(&self, packed: &Packed, current: &Current) -> Result<(), Stop> {
+    fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
         let tree = Amount {
             files: packed.files,
             bytes: packed.bytes,
@@ -267,9 +264,7 @@ impl Snapshot {
             files: pointer.files,
             bytes: pointer.bytes,
         });
-        if let Some((outcome, reason)) = self.options.guard.refuse(tree, before) {
-            return Err(Stop(outcome, reason));
-        }
+        self.options.guard.check(tree, before)?;
         // One object says nothing of its files; its size is the only measure.
         let object = current.object.as_ref().map(|object| Amount {
             files: packed.files,
@@ -279,10 +274,11 @@ impl Snapshot {
             files: packed.files.max(self.options.guard.min_files),
             bytes: packed.spool.size.max(self.options.guard.min_bytes),
         };
-        match self.options.guard.refuse(archive, object) {
-            Some((outcome, reason)) => Err(Stop(outcome, format!("{reason} (compressed bytes)"))),
-            None => Ok(()),
-        }
+        let checked = self.options.guard.check(archive, object);
+        checked.map_err(|mut failure| {
+            failure.error.message.push_str(" (compressed bytes)");
+            failure
+        })
     }
 }
 
@@ -302,19 +298,4 @@ fn note(leaving_links: u64, needs: &Needs) -> Option<String> {
     });
     let notes: Vec<String> = links.into_iter().chain(limits).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
-}
-
-/// The same word in the other set.
-fn same(outcome: RestoreOutcome) -> SnapshotOutcome {
-    match outcome {
-        RestoreOutcome::Timeout => SnapshotOutcome::Timeout,
-        RestoreOutcome::Aborted => SnapshotOutcome::Aborted,
-        RestoreOutcome::Corrupt => SnapshotOutcome::Corrupt,
-        RestoreOutcome::Incompatible => SnapshotOutcome::Incompatible,
-        RestoreOutcome::Denied | RestoreOutcome::Refused => SnapshotOutcome::Denied,
-        RestoreOutcome::NoSpace => SnapshotOutcome::NoSpace,
-        RestoreOutcome::Superseded => SnapshotOutcome::Superseded,
-        RestoreOutcome::Unavailable => SnapshotOutcome::Unavailable,
-        _ => SnapshotOutcome::Error,
-    }
 }

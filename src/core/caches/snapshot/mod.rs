@@ -10,7 +10,6 @@ mod options;
 mod pack_job;
 mod quiet;
 mod report;
-mod stop;
 mod upload;
 
 pub use options::{Packing, SnapshotOptions};

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::options::SnapshotOptions;
-use super::stop::Stop;
 use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
 use crate::core::caches::pointer::{Pointer, hex};
 use crate::core::caches::run::Run;
 use crate::core::caches::stamp;
-use crate::core::caches::store::{Failure, Spool};
+use crate::core::caches::store::{Spool, of_system};
 use crate::core::caches::thread;
 use crate::core::error::Error;
+use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
 
@@ -77,7 +77,7 @@ pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) 
 }
 
 /// Packs the tree of a snapshot on a thread of its own.
-pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed, Stop> {
+pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed> {
     let (from, options, cancel) = (options.from.clone(), options.clone(), run.meter.cancel.clone());
     let progress = Arc::new(Progress::default());
     let counted = Arc::clone(&progress);
@@ -85,7 +85,7 @@ pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Pa
     run.follow(packing, &progress).await
 }
 
-fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>) -> Result<Packed, Stop> {
+fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>) -> Result<Packed> {
     let format = options.key.single_object().unwrap_or(Format::TarZst);
     let writing = archives::WriteOptions {
         format,
@@ -99,11 +99,11 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
     };
     let directory = std::env::temp_dir();
     let mut sink = Sink {
-        file: fs::anonymous(&directory).map_err(Failure::from)?,
+        file: fs::anonymous(&directory).map_err(of_system)?,
         hasher: Sha256::new(),
         path: &directory,
     };
-    let summary = archives::write(&options.from, &mut sink, &writing)?;
+    let summary = archives::write(&options.from, &mut sink, &writing).map_err(of_tree)?;
     // A pointer declares the bytes, so that the ratio does not count.
     let ratio = options
         .key
@@ -131,6 +131,17 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
             .map(|skipped| (skipped.path, skipped.why.to_owned()))
             .collect(),
     })
+}
+
+/// Nothing to pack is an empty tree, distinguished from a tree that cannot be read.
+fn of_tree(failure: Failure) -> Failure {
+    match failure.cause {
+        Cause::Other if failure.error.is_not_found() => Failure {
+            cause: Cause::Empty,
+            ..failure
+        },
+        _ => failure,
+    }
 }
 
 /// A nameless file that hashes what is written to it.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use crate::core::archives::exclude::is_no_content;
 use crate::core::archives::site::follow;
 use crate::core::caches::run::Run;
-use crate::core::caches::store::Failure;
+use crate::core::caches::store::InStore as _;
 use crate::core::caches::thread;
 use crate::core::error::{Optional, Result};
+use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
 use crate::core::sys::name;
@@ -20,9 +21,11 @@ use crate::core::sys::watch::Watch;
 const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
-pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> std::result::Result<(), Failure> {
+pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> failure::Result<()> {
     let (path, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
-    Ok(thread::run(tree, move || wait_here(&path, pause, &cancel)).await??)
+    thread::run(tree, move || wait_here(&path, pause, &cancel))
+        .await?
+        .in_store()
 }
 
 fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {

@@ -8,15 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::options::SnapshotOptions;
 use super::pack_job::Packed;
-use super::stop::Stop;
 use crate::core::caches::cache::{Cache, Found};
-use crate::core::caches::outcome::{SnapshotOutcome, Stage};
+use crate::core::caches::outcome::SnapshotOutcome;
 use crate::core::caches::pointer::{Pointer, VERSION, hex};
 use crate::core::caches::run::Run;
-use crate::core::caches::store::{
-    Answer, Body, Chunks, Condition, Failure, Kind, Listed, Meter, Spool, Store, download, rfc3339,
-};
+use crate::core::caches::store::{Body, Chunks, Condition, Listed, Meter, Spool, Store, download, rfc3339};
 use crate::core::caches::thread;
+use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::{clock, fault};
 
 /// Connections that read a blob back.
@@ -39,7 +37,7 @@ impl Upload<'_> {
         packed: &Packed,
         parent: Option<&Pointer>,
         condition: &Condition,
-    ) -> Result<Pointer, Stop> {
+    ) -> Result<Pointer> {
         let pointer_first = fault::mutant("pointer-before-blob");
         let mut pointer = self.pointer(packed, parent);
         if pointer_first {
@@ -48,7 +46,7 @@ impl Upload<'_> {
         pointer.etag = self.put_blob(&pointer, &packed.spool).await?;
         if !pointer_first {
             if !self.run.may_commit() {
-                return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
+                return Err(Failure::new(Cause::Aborted, "the call has ended"));
             }
             self.run.enter(Stage::Commit);
             self.put_pointer(&pointer, condition).await?;
@@ -77,7 +75,7 @@ impl Upload<'_> {
     }
 
     /// The blob, if it is not there already, and proof that its bytes can be read back.
-    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Answer<String> {
+    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
         let path = self.options.key.blob(&pointer.sha256);
         let meter = &self.run.meter;
         let body = Body::Spool(Arc::clone(spool));
@@ -94,21 +92,21 @@ impl Upload<'_> {
             return Ok(etag);
         }
         Err(Failure::new(
-            Kind::Malformed,
+            Cause::Malformed,
             "what the store gives back is not what was sent",
         ))
     }
 
     /// Sends the blob unless it is there: of the same bytes written before, or left of a killed upload. The name says
     /// what they must be, reading them back says what they are.
-    async fn send(&self, path: &str, body: &Body) -> Answer<String> {
+    async fn send(&self, path: &str, body: &Body) -> Result<String> {
         let meter = &self.run.meter;
         let (condition, known) = match self.store.stat(path, meter).await {
             Ok(blob) if blob.is_young() => return Ok(blob.etag),
             // An old one is written again, so that it is young: a prune may have its eye on it.
             Ok(blob) => (Condition::Version(blob.etag.clone()), Some(blob.etag)),
             // Without s3:ListBucket an object that is not there is 'denied'.
-            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => {
+            Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => {
                 (Condition::Absent, None)
             }
             Err(failure) => return Err(failure),
@@ -118,16 +116,16 @@ impl Upload<'_> {
             known,
         ) {
             // Another snapshot of this tree was faster, and may point to what it wrote.
-            (Err(failure), _) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
+            (Err(failure), _) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
                 Ok(self.store.stat(path, meter).await?.etag)
             }
             // A policy under which nothing is overwritten.
-            (Err(failure), Some(etag)) if failure.kind == Kind::Denied => Ok(etag),
+            (Err(failure), Some(etag)) if failure.cause == Cause::Denied => Ok(etag),
             (written, _) => written,
         }
     }
 
-    async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Answer<bool> {
+    async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Result<bool> {
         let object = Listed {
             path: path.to_owned(),
             size: pointer.size,
@@ -142,7 +140,7 @@ impl Upload<'_> {
             .map(|sha256| sha256 == pointer.sha256)
     }
 
-    pub(super) async fn put_pointer(&self, pointer: &Pointer, condition: &Condition) -> Result<(), Stop> {
+    pub(super) async fn put_pointer(&self, pointer: &Pointer, condition: &Condition) -> Result<()> {
         let key = &self.options.key;
         let bytes = Bytes::from(pointer.to_bytes(key, self.cache.secret.as_deref()));
         let condition = if self.is_guarded {
@@ -158,13 +156,13 @@ impl Upload<'_> {
         let Err(failure) = written else { return Ok(()) };
         // The answer to a write that did happen can be lost, and its repetition then fails.
         let is_uncertain = matches!(
-            failure.kind,
-            Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled
+            failure.cause,
+            Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
         );
         if is_uncertain && self.is_current(pointer).await {
             return Ok(());
         }
-        Err(failure.into())
+        Err(failure)
     }
 
     async fn is_current(&self, pointer: &Pointer) -> bool {
@@ -181,7 +179,7 @@ impl Upload<'_> {
         packed: &Packed,
         current: Option<Listed>,
         condition: Condition,
-    ) -> Result<(SnapshotOutcome, String), Stop> {
+    ) -> Result<(SnapshotOutcome, String)> {
         if let Some(object) = current.filter(|object| object.size == packed.spool.size) {
             let etag = object.etag.clone();
             if hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
@@ -217,8 +215,8 @@ impl Upload<'_> {
     /// The version of the one object, if it is what was written although the write failed.
     async fn find_written(&self, packed: &Packed, failure: &Failure) -> Option<String> {
         if !matches!(
-            failure.kind,
-            Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled
+            failure.cause,
+            Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
         ) {
             return None;
         }
@@ -231,7 +229,7 @@ impl Upload<'_> {
 }
 
 /// The sha256 of what a store gives for an object.
-async fn hash_object(store: &Arc<dyn Store>, object: Listed, meter: &Arc<Meter>) -> Answer<String> {
+async fn hash_object(store: &Arc<dyn Store>, object: Listed, meter: &Arc<Meter>) -> Result<String> {
     let chunks = download(
         Arc::clone(store),
         object,
@@ -245,7 +243,7 @@ async fn hash_object(store: &Arc<dyn Store>, object: Listed, meter: &Arc<Meter>)
         failure
             .get()
             .cloned()
-            .unwrap_or_else(|| Failure::new(Kind::Local, error.to_string()))
+            .unwrap_or_else(|| Failure::new(Cause::Other, error.to_string()))
     })
 }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use opendal::{Error, ErrorKind};
 
 use super::call_context::Meter;
-use super::failure::{Failure, Kind};
+use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 
 /// What happened to the requests of one store operation.
@@ -82,34 +82,34 @@ impl Exchange {
         self.meter.cancel.is_cancelled()
     }
 
-    pub(super) fn fail(&self, kind: Kind, message: String) -> Error {
+    pub(super) fn fail(&self, cause: Cause, message: String) -> Error {
         let error = Error::new(ErrorKind::Unexpected, message.clone());
-        *self.failure.lock() = Some(Failure::new(kind, message));
+        *self.failure.lock() = Some(Failure::new(cause, message));
         error
     }
 
     /// Fails because of what an answer is. Before the first request to the store it was one of credentials.
-    pub(super) fn refuse(&self, kind: Kind, message: &str) -> Error {
+    pub(super) fn refuse(&self, cause: Cause, message: &str) -> Error {
         if self.has_reached_store() {
-            return self.fail(kind, message.to_owned());
+            return self.fail(cause, message.to_owned());
         }
         self.fail(
-            Kind::CredentialsMissing,
+            Cause::CredentialsMissing,
             format!("no usable credentials: {message}"),
         )
     }
 
     pub(super) fn stalled(&self) -> Error {
         let idle = self.meter.idle.as_millis();
-        self.fail(Kind::Stalled, format!("the store was silent for {idle} ms"))
+        self.fail(Cause::Stalled, format!("the store was silent for {idle} ms"))
     }
 
-    pub(super) fn broken(&self, kind: Kind, error: &reqwest::Error) -> Error {
+    pub(super) fn broken(&self, cause: Cause, error: &reqwest::Error) -> Error {
         // The URL can hold a presigned signature, so only the cause is told.
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
+        let mut source: &dyn std::error::Error = error;
+        while let Some(deeper) = source.source() {
+            source = deeper;
         }
-        self.fail(kind, format!("the connection failed: {cause}"))
+        self.fail(cause, format!("the connection failed: {source}"))
     }
 }

@@ -8,8 +8,9 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::call_context::Meter;
-use super::failure::{Answer, Failure, Kind};
+use super::failure::Answer;
 use super::object::{Body, Condition, Listed};
+use crate::core::failure::{Cause, Failure};
 
 /// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
 /// then, and the call may have ended.
@@ -17,7 +18,7 @@ pub type MayShow = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The failure of a write that may not be shown any more.
 pub(super) fn unshown() -> Failure {
-    Failure::new(Kind::Cancelled, "the call has ended")
+    Failure::new(Cause::Aborted, "the call has ended")
 }
 
 /// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
@@ -126,7 +127,7 @@ mod tests {
                     .expect("written");
                 ended.cancel.cancel();
                 let failure = store.delete("a/object", &ended).await.expect_err("ended");
-                assert_eq!(failure.kind, Kind::Cancelled);
+                assert_eq!(failure.cause, Cause::Aborted);
                 store.stat("a/object", &running).await.expect("it is there");
                 store.delete("a/object", &running).await.expect("removed");
             }

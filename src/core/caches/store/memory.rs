@@ -12,9 +12,10 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::call_context::Meter;
-use super::failure::{Answer, Failure, Kind};
+use super::failure::Answer;
 use super::interface::{MayShow, Store, unshown};
 use super::object::{Body, Condition, Listed};
+use crate::core::failure::{Cause, Failure};
 use crate::core::sys::clock;
 use crate::core::sys::sync::Mutex;
 
@@ -48,7 +49,7 @@ impl Memory {
         objects
             .get(path)
             .cloned()
-            .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no '{path}'")))
+            .ok_or_else(|| Failure::new(Cause::NotFound, format!("there is no '{path}'")))
     }
 
     fn find_version(&self, path: &str, etag: Option<&str>) -> Answer<Object> {
@@ -83,7 +84,7 @@ impl Memory {
 }
 
 fn changed(path: &str) -> Failure {
-    Failure::new(Kind::Changed, format!("'{path}' is another version"))
+    Failure::new(Cause::Changed, format!("'{path}' is another version"))
 }
 
 impl Store for Memory {
@@ -107,7 +108,7 @@ impl Store for Memory {
             let fits = |at: u64| usize::try_from(at).ok().filter(|at| *at <= object.bytes.len());
             let (Some(start), Some(end)) = (fits(range.start), fits(range.end)) else {
                 return Err(Failure::new(
-                    Kind::Malformed,
+                    Cause::Malformed,
                     format!("'{path}' has no bytes {range:?}"),
                 ));
             };

@@ -21,7 +21,8 @@ mod spool;
 mod transport;
 
 pub use call_context::Meter;
-pub use failure::{Answer, Failure, Kind};
+pub use failure::Answer;
+pub(in crate::core::caches) use failure::{InStore, during, of_system};
 pub use interface::{MayShow, Store, read_small};
 pub use location::{Location, open};
 pub use object::{Body, Condition, Listed, rfc3339};

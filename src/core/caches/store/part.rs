@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::failure::{Answer, Failure, Kind};
+use super::failure::Answer;
+use crate::core::failure::{Cause, Failure};
 use crate::core::sys::memory::Pages;
 
 /// How many bytes a range has.
@@ -23,7 +24,7 @@ pub(super) struct PartBuffer {
 impl PartBuffer {
     pub(super) fn new(size: usize) -> Answer<Self> {
         let memory = Pages::new(size)
-            .map_err(|error| Failure::new(Kind::Local, format!("no memory for {size} bytes: {error}")))?;
+            .map_err(|error| Failure::new(Cause::Other, format!("no memory for {size} bytes: {error}")))?;
         Ok(Self { memory, filled: 0 })
     }
 

@@ -24,9 +24,9 @@ use reqwest::Url;
 use super::body::{Bound, Incoming, Outgoing, Progress};
 use super::call_context::Meter;
 use super::exchange::Exchange;
-use super::failure::Kind;
 use super::ranges::pause;
 use super::redirect::{self, MAX_REDIRECTS, Next};
+use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::names;
 
@@ -108,7 +108,7 @@ impl HttpTransport for Transport {
                 // A stall is not repeated here: who asked knows how much time there is.
                 Err(_) => exchange
                     .failure()
-                    .is_some_and(|failure| failure.kind == Kind::Unavailable),
+                    .is_some_and(|failure| failure.cause == Cause::Unavailable),
             };
             if !is_transient || attempt >= exchange.meter.attempts {
                 return answer.map(|(response, _)| response);
@@ -159,7 +159,7 @@ impl Transport {
         let exchange = &self.0;
         let mut url = Url::parse(&request.uri().to_string()).map_err(|error| {
             exchange.fail(
-                Kind::Misconfigured,
+                Cause::Misconfigured,
                 format!("the store's address is wrong: {error}"),
             )
         })?;
@@ -176,12 +176,12 @@ impl Transport {
                 Next::Refuse(reason) => {
                     let status = response.status().as_u16();
                     let message = format!("the redirect (status {status}) was not followed: {reason}");
-                    return Err(exchange.refuse(Kind::Misconfigured, &message));
+                    return Err(exchange.refuse(Cause::Misconfigured, &message));
                 }
             }
         }
         let message = format!("the request was redirected more than {MAX_REDIRECTS} times");
-        Err(exchange.refuse(Kind::Misconfigured, &message))
+        Err(exchange.refuse(Cause::Misconfigured, &message))
     }
 
     async fn send(&self, request: Request<Buffer>, url: Url, to_store: bool) -> Result<reqwest::Response> {
@@ -209,7 +209,7 @@ impl Transport {
         loop {
             tokio::select! {
                 answer = &mut sending => {
-                    return answer.map_err(|error| exchange.broken(Kind::Unavailable, &error));
+                    return answer.map_err(|error| exchange.broken(Cause::Unavailable, &error));
                 }
                 () = tokio::time::sleep(exchange.meter.idle) => {
                     // Silence counts only if no piece of the body has left since the last look.
@@ -228,7 +228,7 @@ impl Transport {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             let status = response.status().as_u16();
             return Err(self.0.fail(
-                Kind::RangeIgnored,
+                Cause::RangeIgnored,
                 format!("the store answered a range with status {status} instead of 206"),
             ));
         }
@@ -243,7 +243,7 @@ impl Transport {
         {
             let told = told.unwrap_or("no range");
             return Err(self.0.fail(
-                Kind::Malformed,
+                Cause::Malformed,
                 format!("asked for '{wanted}…', the store sent '{told}' with length {length:?}"),
             ));
         }

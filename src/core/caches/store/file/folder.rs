@@ -16,13 +16,14 @@ use super::entries::{CHUNK_BYTES, Purpose, explain, listed, open_below};
 use super::write::{self, Object, Write};
 use crate::core::archives::site::{Site, follow};
 use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::{Answer, Failure, Kind};
+use crate::core::caches::store::failure::{Answer, InStore as _};
 use crate::core::caches::store::interface::{MayShow, Store};
 use crate::core::caches::store::object::{Body, Condition, Listed};
 use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::spool::Spool;
 use crate::core::caches::thread;
-use crate::core::error::Optional;
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::failure::{Cause, Failure};
 use crate::core::sys::{dir, fs};
 
 const OWN_PREFIX: &str = ".warmswap-";
@@ -48,26 +49,23 @@ impl Folder {
         work: impl FnOnce() -> Answer<T> + Send + 'static,
     ) -> BoxFuture<'static, Answer<T>> {
         let root = self.root.clone();
-        async move { thread::on_disk(&root, work).await? }.boxed()
+        async move { thread::on_disk(&root, work).await.in_store()? }.boxed()
     }
 
-    fn root(&self, purpose: Purpose) -> Answer<Site> {
+    fn root(&self, purpose: Purpose) -> Result<Site> {
         let root = follow(&self.root)?;
         if purpose == Purpose::Make {
             fs::create_directories(&root)?;
         }
-        Ok(Site::open_followed(&root)?)
+        Site::open_followed(&root)
     }
 
     /// Opens a directory of the store, given by its path from the root.
-    fn directory(&self, path: &str, purpose: Purpose) -> Answer<Site> {
+    fn directory(&self, path: &str, purpose: Purpose) -> Result<Site> {
         let mut site = self.root(purpose)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if matches!(name, "." | "..") {
-                return Err(Failure::new(
-                    Kind::Local,
-                    format!("'{path}' is no path of an object"),
-                ));
+                return Err(Error::new(Code::Io, format!("'{path}' is no path of an object")));
             }
             let name = OsStr::new(name);
             site = open_below(&site, name, purpose).map_err(|error| explain(&site, name, error))?;
@@ -76,25 +74,25 @@ impl Folder {
     }
 
     /// The directory of an object, and the name of the object in it.
-    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Answer<(Site, &'a OsStr)> {
+    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(Site, &'a OsStr)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         Ok((self.directory(parent, purpose)?, OsStr::new(name)))
     }
 
     fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
-        let (site, name) = self.locate(path, Purpose::Read)?;
+        let (site, name) = self.locate(path, Purpose::Read).in_store()?;
         let full = site.path.join(name);
         let file = match site.directory.open_regular(name, fs::Access::Read, &full) {
             // The directory of other keys.
             Err(error) if error.kind() == Some(ErrorKind::IsADirectory) => {
-                return Err(Failure::new(Kind::NotFound, format!("'{path}' is not a file")));
+                return Err(Failure::new(Cause::NotFound, format!("'{path}' is not a file")));
             }
-            opened => opened?,
+            opened => opened.in_store()?,
         };
-        let listed = listed(path, &fs::stat_file(&file, &full)?);
+        let listed = listed(path, &fs::stat_file(&file, &full).in_store()?);
         if etag.is_some_and(|etag| etag != listed.etag) {
             return Err(Failure::new(
-                Kind::Changed,
+                Cause::Changed,
                 format!("'{path}' is another version"),
             ));
         }
@@ -102,21 +100,21 @@ impl Folder {
     }
 
     fn put(&self, path: &str, write: &Write, meter: &Meter) -> Answer<String> {
-        let root = self.root(Purpose::Make)?;
-        let (site, name) = self.locate(path, Purpose::Make)?;
+        let root = self.root(Purpose::Make).in_store()?;
+        let (site, name) = self.locate(path, Purpose::Make).in_store()?;
         let object = Object {
             path,
             name,
             site: Arc::new(site),
         };
-        let mut temporary = write::temporary(&root, &object.site, &meter.cancel)?;
-        temporary.fill(&write.body, meter)?;
+        let mut temporary = write::temporary(&root, &object.site, &meter.cancel).in_store()?;
+        temporary.fill(&write.body, meter).in_store()?;
         write::commit(&root, &temporary, &object, write, &meter.cancel)
     }
 
-    fn delete(&self, path: &str) -> Answer<()> {
+    fn delete(&self, path: &str) -> Result<()> {
         let (site, name) = match self.locate(path, Purpose::Change) {
-            Err(failure) if failure.kind == Kind::NotFound => return Ok(()),
+            Err(error) if is_absent(&error) => return Ok(()),
             located => located?,
         };
         if site.check(name)?.is_some() {
@@ -127,12 +125,12 @@ impl Folder {
         Ok(())
     }
 
-    fn walk(&self, prefix: &str) -> Answer<Vec<Listed>> {
+    fn walk(&self, prefix: &str) -> Result<Vec<Listed>> {
         let mut found = Vec::new();
         let mut pending = vec![prefix.to_owned()];
         while let Some(prefix) = pending.pop() {
             let site = match self.directory(&prefix, Purpose::Read) {
-                Err(failure) if failure.kind == Kind::NotFound => continue,
+                Err(error) if is_absent(&error) => continue,
                 opened => opened?,
             };
             for entry in site.directory.entries(&site.path)? {
@@ -153,6 +151,11 @@ impl Folder {
         }
         Ok(found)
     }
+}
+
+/// Whether a directory on the way, or what is looked for, does not exist.
+fn is_absent(error: &Error) -> bool {
+    matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 impl Store for Folder {
@@ -177,12 +180,13 @@ impl Store for Folder {
             let (file, listed, full) = store.open(&path, Some(&etag))?;
             if range.end > listed.size {
                 return Err(Failure::new(
-                    Kind::Malformed,
+                    Cause::Malformed,
                     format!("'{path}' has no bytes {range:?}"),
                 ));
             }
             let part = PartBuffer::new(length(&range))?;
-            let bytes = part.fill(|room| dir::read_exact_at(&file, room, range.start, &full))?;
+            let read = part.fill(|room| dir::read_exact_at(&file, room, range.start, &full));
+            let bytes = read.in_store()?;
             meter.received(bytes.len());
             Ok(bytes)
         })
@@ -238,19 +242,20 @@ impl Store for Folder {
         };
         // It waits for other writers.
         let root = self.root.clone();
-        async move { thread::run(&root, move || store.put(&path, &write, &meter)).await? }.boxed()
+        async move {
+            let putting = thread::run(&root, move || store.put(&path, &write, &meter));
+            putting.await.in_store()?
+        }
+        .boxed()
     }
 
     fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
         let (store, prefix) = (self.clone(), prefix.to_owned());
-        self.on_thread(move || store.walk(&prefix))
+        self.on_thread(move || store.walk(&prefix).in_store())
     }
 
     fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
         let (store, path, cancel) = (self.clone(), path.to_owned(), meter.cancel.clone());
-        self.on_thread(move || {
-            cancel.check()?;
-            store.delete(&path)
-        })
+        self.on_thread(move || cancel.check().and_then(|()| store.delete(&path)).in_store())
     }
 }

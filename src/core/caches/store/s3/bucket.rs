@@ -18,7 +18,7 @@ use super::options::S3Options;
 use super::upload::upload;
 use crate::core::caches::store::call_context::Meter;
 use crate::core::caches::store::exchange::Exchange;
-use crate::core::caches::store::failure::{Answer, Failure, Kind};
+use crate::core::caches::store::failure::Answer;
 use crate::core::caches::store::interface::{MayShow, Store, unshown};
 use crate::core::caches::store::object::{Body, Condition, Listed};
 use crate::core::caches::store::part::{PartBuffer, length};
@@ -26,6 +26,7 @@ use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::redirect;
 use crate::core::caches::store::transport::{StsTransport, Transport};
 use crate::core::error::{Error, Result};
+use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
@@ -119,9 +120,9 @@ impl S3 {
         condition: &Condition,
         meter: &Arc<Meter>,
     ) -> Answer<String> {
-        let metadata = written.map_err(|failure| match (failure.kind, condition) {
+        let metadata = written.map_err(|failure| match (failure.cause, condition) {
             // S3 answers 404, not 412, to If-Match where nothing is.
-            (Kind::NotFound, Condition::Version(_)) => Failure::new(Kind::Changed, failure.message),
+            (Cause::NotFound, Condition::Version(_)) => Failure::new(Cause::Changed, failure.error.message),
             _ => failure,
         })?;
         match metadata.etag() {
@@ -194,7 +195,7 @@ where
     let running = AssertUnwindSafe(running).catch_unwind().map(|result| {
         result.unwrap_or_else(|panic| match thread::refused_in(panic.as_ref()) {
             // The process gets no thread to read credentials on.
-            Some(refused) => Err(exchange.refuse(Kind::Local, &refused.message)),
+            Some(refused) => Err(exchange.refuse(Cause::Other, &refused.message)),
             None => std::panic::resume_unwind(panic),
         })
     });
@@ -205,7 +206,7 @@ where
             if !exchange.has_reached_store() {
                 exchange.meter.fetching_credentials(true);
                 return Err(Failure::new(
-                    Kind::CredentialsTimeout,
+                    Cause::CredentialsTimeout,
                     format!("no credentials within {} ms", CREDENTIALS.as_millis()),
                 ));
             }
@@ -256,7 +257,7 @@ impl Store for S3 {
                     while let Some(mut chunk) = chunks.try_next().await? {
                         if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
                             let message = format!("more than {size} bytes of '{path}'");
-                            return Ok(Err(Failure::new(Kind::Malformed, message)));
+                            return Ok(Err(Failure::new(Cause::Malformed, message)));
                         }
                     }
                     Ok(Ok(part.into_bytes()))
@@ -296,7 +297,7 @@ impl Store for S3 {
                 chunk
                     .map(|chunk: Buffer| chunk.to_bytes())
                     .map_err(|error: opendal::Error| {
-                        Failure::new(Kind::Unavailable, format!("'{name}': {}", error.message()))
+                        Failure::new(Cause::Unavailable, format!("'{name}': {}", error.message()))
                     })
             });
             Ok((etag, chunks.boxed()))
@@ -367,7 +368,7 @@ impl Store for S3 {
         async move {
             let too_many = |count| {
                 Failure::new(
-                    Kind::Malformed,
+                    Cause::Malformed,
                     format!("the store lists more than {count} objects under '{prefix}': expire them by a lifecycle rule"),
                 )
             };

@@ -3,24 +3,24 @@
 use opendal::ErrorKind;
 
 use crate::core::caches::store::exchange::Exchange;
-use crate::core::caches::store::failure::{Failure, Kind};
+use crate::core::failure::{Cause, Failure};
 
 pub(super) fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
     // The last status is then that of tidying up.
     if exchange.is_cancelled() {
-        return Failure::new(Kind::Cancelled, "the call has ended");
+        return Failure::new(Cause::Aborted, "the call has ended");
     }
     if let Some(failure) = exchange.failure() {
-        return Failure::new(failure.kind, format!("'{path}': {}", failure.message));
+        return Failure::new(failure.cause, format!("'{path}': {}", failure.error.message));
     }
     if !exchange.has_reached_store() {
         // reqsign's messages name providers, never values; the kind tells the rest.
-        let kind = match error.kind() {
-            ErrorKind::ConfigInvalid | ErrorKind::Unsupported => Kind::Misconfigured,
-            _ => Kind::CredentialsMissing,
+        let cause = match error.kind() {
+            ErrorKind::ConfigInvalid | ErrorKind::Unsupported => Cause::Misconfigured,
+            _ => Cause::CredentialsMissing,
         };
         return Failure::new(
-            kind,
+            cause,
             format!(
                 "no usable credentials: set them in the environment, a profile, the pod's identity or the store ({})",
                 error.kind()
@@ -29,23 +29,23 @@ pub(super) fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -
     }
     let status = exchange.status();
     let code = code_of(error);
-    let kind = match (error.kind(), status) {
-        (ErrorKind::ConfigInvalid, _) => Kind::Misconfigured,
-        (_, 404) | (ErrorKind::NotFound, _) => Kind::NotFound,
-        (_, 401 | 403) => Kind::Denied,
-        (_, 412) | (ErrorKind::ConditionNotMatch, _) => Kind::Changed,
-        (_, 409) => Kind::Conflict,
-        (_, 300..=399 | 400 | 405 | 501) => Kind::Misconfigured,
+    let cause = match (error.kind(), status) {
+        (ErrorKind::ConfigInvalid, _) => Cause::Misconfigured,
+        (_, 404) | (ErrorKind::NotFound, _) => Cause::NotFound,
+        (_, 401 | 403) => Cause::Denied,
+        (_, 412) | (ErrorKind::ConditionNotMatch, _) => Cause::Changed,
+        (_, 409) => Cause::Conflict,
+        (_, 300..=399 | 400 | 405 | 501) => Cause::Misconfigured,
         // The error of a completion, which S3 names after it has begun to answer 200.
-        (_, 200..=299) if !code.is_empty() => Kind::Unavailable,
-        (_, 200..=299 | 416) => Kind::Malformed,
-        _ => Kind::Unavailable,
+        (_, 200..=299) if !code.is_empty() => Cause::Unavailable,
+        (_, 200..=299 | 416) => Cause::Malformed,
+        _ => Cause::Unavailable,
     };
     let region = exchange.named_region().map_or_else(String::new, |region| {
         format!(" (the bucket is in region '{region}')")
     });
     Failure::new(
-        kind,
+        cause,
         format!("'{path}': the store answered {status}{code}{region}"),
     )
 }

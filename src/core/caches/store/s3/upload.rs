@@ -7,10 +7,10 @@ use opendal::options::WriteOptions;
 use opendal::{ErrorKind, Operator};
 
 use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::Failure;
 use crate::core::caches::store::interface::MayShow;
 use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::spool::Spool;
+use crate::core::failure::Failure;
 
 /// How long an upload that will not be finished is tidied up.
 const ABORT: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ pub(super) async fn upload(
 }
 
 fn unexpected(failure: &Failure) -> opendal::Error {
-    opendal::Error::new(ErrorKind::Unexpected, failure.message.clone())
+    opendal::Error::new(ErrorKind::Unexpected, failure.error.message.clone())
 }
 
 fn ended() -> opendal::Error {
