@@ -17,16 +17,9 @@ use warmswap::core::archives::pipeline::Replacement;
 use warmswap::core::archives::{
     self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
 };
-use warmswap::core::caches::cache::Cache;
-use warmswap::core::caches::guards::Guard;
-use warmswap::core::caches::key::Key;
-use warmswap::core::caches::pointer::Producer;
-use warmswap::core::caches::restore::RestoreOptions;
-use warmswap::core::caches::run::{Budget, Run};
-use warmswap::core::caches::snapshot::Packing;
-use warmswap::core::caches::snapshot::SnapshotOptions;
-use warmswap::core::caches::stamp;
-use warmswap::core::caches::store::Location;
+use warmswap::core::caches::{
+    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+};
 use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::{fault, fs};
