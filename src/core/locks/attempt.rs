@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm;
-use super::directory::{self, Extra, Found};
-use super::guard::{self, Attempted, Guard, GuardFile};
+use super::guard_file::{self, Attempted, Guard, GuardFile};
+use super::handle::{Claim, Held};
 use super::heartbeat;
 use super::heirs::Heirs;
-use super::held::{Claim, Held};
 use super::inspect::survey;
+use super::liveness::{self, Liveness, Standing};
+use super::lock_directory::{self, Extra, Found};
 use super::neighbours::Neighbours;
-use super::numbered::{self, Highest, MAX_NUMBER, Numbered, Top};
-use super::observation::{self, Observer, Subject};
-use super::paths::LockPath;
+use super::path::LockPath;
 use super::record::{GuardId, Holder, Lease, Mode, OwnerFormat, Record, VERSION};
-use super::verdict::{self, Liveness, Standing};
-use super::written::Written;
+use super::record_file::Written;
+use super::record_log::{self, Highest, MAX_NUMBER, Numbered, Top};
+use super::staleness::{self, Observer, Subject};
 use super::{Goal, ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
@@ -184,7 +184,7 @@ impl Attempt {
                 return Ok(Step::Blocked(Box::new(blocker)));
             }
             if claim.took_over_from().is_some() {
-                observation::forget(&self.lock, &self.neighbours);
+                staleness::forget(&self.lock, &self.neighbours);
             }
             return Ok(Step::Taken(claim));
         }
@@ -251,7 +251,7 @@ impl Attempt {
         top: Option<&Top>,
         guard: Option<&Guard>,
     ) -> Result<Option<Blocker>> {
-        let Some(found) = directory::look(&self.lock, Some(&self.neighbours))? else {
+        let Some(found) = lock_directory::look(&self.lock, Some(&self.neighbours))? else {
             return Ok(None);
         };
         let follows = |record: &Record| top.is_some_and(|top| top.reaches(record));
@@ -307,7 +307,7 @@ impl Attempt {
                 is_foreign: false,
             }));
         }
-        let standing = verdict::of_record(top.record.as_deref(), guard.map(Guard::id));
+        let standing = liveness::of_record(top.record.as_deref(), guard.map(Guard::id));
         let Standing::Held { liveness, window } = standing else {
             return Ok(None);
         };
@@ -332,7 +332,7 @@ impl Attempt {
             && self.filesystem.trusted
             && record.process.is_near();
         match record.guard {
-            Some(id) if is_asked => guard::is_busy(&self.lock, id),
+            Some(id) if is_asked => guard_file::is_busy(&self.lock, id),
             _ => Ok(None),
         }
     }
@@ -367,7 +367,7 @@ impl Attempt {
         let Highest { top, taken } = highest;
         let n = taken + 1;
         if n > MAX_NUMBER {
-            return Err(numbered::exhausted(&self.lock));
+            return Err(record_log::exhausted(&self.lock));
         }
         let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
         let predecessor = top.and_then(|top| top.record);
@@ -377,7 +377,7 @@ impl Attempt {
         let taken = self.prepare_and_link(&record, numbered, &prepared, guard.as_ref());
         if !matches!(taken, Ok(Some(_))) {
             // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
-            let _swept_later = directory::discard(&prepared);
+            let _swept_later = lock_directory::discard(&prepared);
         }
         let Some((numbered, written)) = taken? else {
             // The file stays open where it is still the guard, so that nobody is woken for nothing.
@@ -409,7 +409,7 @@ impl Attempt {
         guard: Option<&Guard>,
     ) -> Result<Option<(Numbered, Written)>> {
         record.assert_has_room()?;
-        let finished = directory::prepare(&self.lock, prepared, &record.to_bytes()?, &self.neighbours)?;
+        let finished = lock_directory::prepare(&self.lock, prepared, &record.to_bytes()?, &self.neighbours)?;
         let numbered = match numbered {
             Some(numbered) => Some(numbered),
             None => Numbered::open_or_make(&self.lock, &self.neighbours)?,
@@ -481,7 +481,7 @@ impl Attempt {
             if claim.publish()? {
                 return Ok(None);
             }
-            let Some(found) = directory::look(&self.lock, Some(&self.neighbours))? else {
+            let Some(found) = lock_directory::look(&self.lock, Some(&self.neighbours))? else {
                 continue;
             };
             let follows = |record: &Record| claim.follows(record);
@@ -490,7 +490,7 @@ impl Attempt {
             if let Some(blocker) = self.blocker(standing, holder.clone(), &found)? {
                 return Ok(Some(blocker));
             }
-            match directory::bury(&self.lock, &found, &self.neighbours) {
+            match lock_directory::bury(&self.lock, &found, &self.neighbours) {
                 Ok(false) => {}
                 Ok(true) => claim.note_orphan(holder),
                 // Another user's: it stays. Among ourselves it decides nothing, and whoever knows nothing else is kept out
@@ -547,7 +547,7 @@ impl Attempt {
     ) -> (Standing, Holder) {
         let is_local = self.filesystem.trusted;
         let window = self.request.foreign_stale;
-        verdict::of_directory(found, follows, is_orphan, guard, is_local, window)
+        liveness::of_directory(found, follows, is_orphan, guard, is_local, window)
     }
 }
 

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::held::Held;
-use super::numbered::Numbered;
-use super::paths::LockPath;
+use super::handle::Held;
+use super::path::LockPath;
+use super::record_log::Numbered;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::{fault, filesystem, flock, fs};
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, Blocker, Step};
-use super::held::Held;
-use super::paths::LockPath;
+use super::handle::Held;
+use super::path::LockPath;
 use super::record::Mode;
 use super::waiter::{Waiter, WaiterId};
 use super::{Goal, ModeChoice, Request};

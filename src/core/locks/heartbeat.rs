@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use super::held::Held;
+use super::handle::Held;
 use crate::core::error::Result;
 use crate::core::sys::{fault, thread};
 

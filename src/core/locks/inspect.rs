@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::directory::{self, Extra, Found};
 use super::heirs::Heirs;
-use super::numbered::Numbered;
-use super::paths::LockPath;
+use super::liveness::{self, Liveness, Standing};
+use super::lock_directory::{self, Extra, Found};
+use super::path::LockPath;
 use super::record::{Holder, Record};
-use super::verdict::{self, Liveness, Standing};
+use super::record_log::Numbered;
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::{clock, filesystem};
 
@@ -55,13 +55,13 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
 pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, Option<Found>)> {
     let (_, highest) = Numbered::look(lock, None)?;
     let top = highest.top;
-    let found = directory::look(lock, None)?;
+    let found = lock_directory::look(lock, None)?;
     // Another program's directory keeps also him out whose record stands.
     let is_foreign = found.as_ref().is_some_and(|found| !found.is_ours());
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
         let record = top.record.as_deref();
         let holder = record.map_or_else(Holder::ownerless, Record::holder);
-        let inspection = Inspection::new(verdict::of_record(record, None), holder);
+        let inspection = Inspection::new(liveness::of_record(record, None), holder);
         return Ok((heirs.refine(lock, record, inspection), found));
     }
     let Some(found) = found else {
@@ -76,7 +76,7 @@ pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, 
     // What is left of a window does not matter: nothing is taken over here.
     let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
     let (standing, holder) =
-        verdict::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
+        liveness::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
     Ok((Inspection::new(standing, holder), Some(found)))
 }
 

@@ -11,7 +11,7 @@
 //! * `.K.<token>.tmp`, `.K.<uuid>.next.tmp`, `.K.<uuid>.tomb`: temporary, swept.
 //!
 //! # What is at the path
-//! ([`directory`]) A user may lock an ordinary folder. A directory is taken over only if it is empty or holds nothing but
+//! ([`lock_directory`]) A user may lock an ordinary folder. A directory is taken over only if it is empty or holds nothing but
 //! a readable `owner.json` of a dead holder. A few small files may be another program's lock and are waited for; anything
 //! else is refused. No tree is ever removed: only known files, one by one, and then the empty directory.
 //!
@@ -19,12 +19,12 @@
 //! ([`neighbours`]) In a directory that everybody may write to, entries of other users are read and waited for, but not
 //! removed, renamed or reused. The directory of the records may be another user's, if everybody may change it. It is held
 //! open from the look at the highest record to the release, and all records are written relative to that descriptor
-//! ([`numbered`]): what somebody puts in its place is never followed.
+//! ([`record_log`]): what somebody puts in its place is never followed.
 //!
 //! # Taking
 //! ([`attempt`]) A record is a finished file that link(2) gives the name `<n+1>.json`, n being the highest that
 //! stands: of several takers exactly one succeeds. n may be followed when it is absent, was given back, or its
-//! holder is dead by the [`verdict`]. After the link the record must be the highest, else the taker starts
+//! holder is dead by the [`liveness`]. After the link the record must be the highest, else the taker starts
 //! again: a slow one can link a number whose owner has long been followed and removed. Then lower records are
 //! removed and K is published without replacing anything. Another program's K is waited for before there is a record
 //! of ours: the record of one who only waits would keep others out while its process is stopped.
@@ -72,26 +72,26 @@
 
 mod alarm;
 mod attempt;
-mod directory;
 mod fence;
 mod group;
-mod guard;
+mod guard_file;
+mod handle;
 mod heartbeat;
 mod heirs;
-mod held;
+mod hold_state;
 mod inspect;
+mod liveness;
+mod lock_directory;
 mod neighbours;
-mod numbered;
-mod observation;
-mod paths;
+mod path;
 mod reactor;
 mod record;
+mod record_file;
+mod record_log;
 mod shared;
+mod staleness;
 mod sweep;
-mod tenure;
-mod verdict;
 mod waiter;
-mod written;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -102,9 +102,9 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use fence::publish_fenced;
-pub use held::{Held, Release};
+pub use handle::{Held, Release};
 pub use inspect::{Inspection, inspect};
-pub use paths::LockPath;
+pub use path::LockPath;
 pub use record::{Failure, Holder, Mode, OwnerFormat, Progress, Record};
 pub use sweep::{Swept, sweep};
 pub use waiter::{Acquired, OnWait};
@@ -227,7 +227,7 @@ pub fn take_now(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> 
         return Ok(None);
     }
     // Those of this process are served in the order of their calls.
-    if waiter::is_any_for(lock) || guard::has_line(lock).unwrap_or(true) {
+    if waiter::is_any_for(lock) || guard_file::has_line(lock).unwrap_or(true) {
         return Ok(None);
     }
     let Some(queue) = Queue::known(lock, request.mode)? else {

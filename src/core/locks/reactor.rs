@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
 use super::group::{Group, Key};
-use super::held::Held;
+use super::handle::Held;
 use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Result;
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};

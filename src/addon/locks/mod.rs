@@ -18,13 +18,13 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::workers;
 
-use super::cancel::{self, CancelToken};
-use super::environment::{self, EnvironmentId};
-use super::error::Reply;
-use super::listener::Listener;
-use super::number::{count, deadline, duration, number};
-use super::promise::promise;
-use super::runtime;
+use crate::addon::cancel::{self, CancelToken};
+use crate::addon::environment::{self, EnvironmentId};
+use crate::addon::error::Reply;
+use crate::addon::listener::Listener;
+use crate::addon::number::{count, deadline, duration, number};
+use crate::addon::promise::promise;
+use crate::addon::runtime;
 
 /// How a lock is to be taken.
 #[napi(object)]

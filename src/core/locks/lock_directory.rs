@@ -12,10 +12,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::neighbours::{self, Neighbours};
-use super::paths::{LockPath, Neighbour};
+use super::path::{LockPath, Neighbour};
 use super::record::{self, Contents};
+use super::record_file::Written;
 use super::shared;
-use super::written::Written;
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fault;

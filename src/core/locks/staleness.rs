@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::neighbours::Neighbours;
-use super::paths::LockPath;
+use super::path::LockPath;
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::fs::Kind;
 use crate::core::sys::identity::{monotonic_micros, this_process};

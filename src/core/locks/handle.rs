@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::alarm::Alarm;
-use super::guard::Guard;
+use super::guard_file::Guard;
+use super::hold_state::{OnLost, Tenure};
 use super::neighbours::Neighbours;
-use super::numbered::{Numbered, RecordsId, Top};
-use super::paths::LockPath;
+use super::path::LockPath;
 use super::record::{self, Contents, Failure, GuardId, Holder, Mode, Progress, Record};
-use super::tenure::{OnLost, Tenure};
-use super::written::Written;
-use super::{Request, directory, fence, heartbeat};
+use super::record_file::Written;
+use super::record_log::{Numbered, RecordsId, Top};
+use super::{Request, fence, heartbeat, lock_directory};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::identity::boot_micros;
 use crate::core::sys::{fault, fs};
@@ -314,7 +314,7 @@ impl Held {
         }
         if let Some(tombstone) = tombstone {
             // What cannot be removed now is swept later.
-            drop(directory::discard(&tombstone));
+            drop(lock_directory::discard(&tombstone));
         }
         heartbeat::forget(self);
         self.tenure.end();
@@ -340,12 +340,12 @@ impl Held {
     /// Moves our lock directory away, if it is ours.
     fn withdraw(&self, files: &Files, standing: Directory) -> Option<PathBuf> {
         if !files.is_published {
-            drop(directory::discard(&self.lock.prepared(&self.token)));
+            drop(lock_directory::discard(&self.lock.prepared(&self.token)));
         }
         if standing != Directory::Ours {
             return None;
         }
-        directory::withdraw(&self.lock)
+        lock_directory::withdraw(&self.lock)
     }
 
     /// Whose the lock directory is.
@@ -441,7 +441,7 @@ impl Held {
         self.tenure.renew(begun);
         match self.directory(files) {
             Directory::Ours => {
-                drop(directory::touch(&self.lock));
+                drop(lock_directory::touch(&self.lock));
             }
             Directory::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
             Directory::Gone | Directory::Unknown => {}
@@ -484,26 +484,26 @@ impl Held {
         let prepared = self.lock.prepared(&uuid::Uuid::new_v4().to_string());
         let published = record
             .to_bytes()
-            .and_then(|bytes| directory::prepare(&self.lock, &prepared, &bytes, &self.neighbours))
-            .and_then(|_| directory::publish(&self.lock, &prepared));
+            .and_then(|bytes| lock_directory::prepare(&self.lock, &prepared, &bytes, &self.neighbours))
+            .and_then(|_| lock_directory::publish(&self.lock, &prepared));
         if !matches!(published, Ok(true)) {
-            drop(directory::discard(&prepared));
+            drop(lock_directory::discard(&prepared));
         }
         if matches!(published, Ok(false)) {
             self.tenure.lose(TAKEN_BY_ANOTHER);
         }
     }
 
-    /// Makes the lock directory appear; see [`directory::publish`].
+    /// Makes the lock directory appear; see [`lock_directory::publish`].
     pub(super) fn publish(&self) -> Result<bool> {
         let mut files = lock(&self.files);
         let prepared = self.lock.prepared(&self.token);
-        let published = match directory::publish(&self.lock, &prepared) {
+        let published = match lock_directory::publish(&self.lock, &prepared) {
             // Somebody took it for litter while another program's directory was waited for.
             Err(error) if error.is_not_found() => {
                 let owner = files.record.to_bytes()?;
-                directory::prepare(&self.lock, &prepared, &owner, &self.neighbours)?;
-                directory::publish(&self.lock, &prepared)?
+                lock_directory::prepare(&self.lock, &prepared, &owner, &self.neighbours)?;
+                lock_directory::publish(&self.lock, &prepared)?
             }
             published => published?,
         };

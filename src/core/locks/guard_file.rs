@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::OFlags;
 
 use super::neighbours::{self, Neighbours};
-use super::paths::LockPath;
+use super::path::LockPath;
 use super::record::GuardId;
 use super::shared;
 use crate::core::error::{Optional as _, Result};
@@ -88,7 +88,7 @@ impl GuardFile {
             opened
         } else {
             // Nothing is made next to a folder that is no lock.
-            if let Some(found) = super::directory::look(lock, Some(neighbours))? {
+            if let Some(found) = super::lock_directory::look(lock, Some(neighbours))? {
                 found.refuse_folder()?;
             }
             shared::make_file(path, &lock.next())?;

@@ -1,9 +1,9 @@
 //! Whether what stands on disk still keeps others out. `Dead` only on proof; what cannot be verified is left
-//! alone until it has not changed for a window (see [`super::observation`]).
+//! alone until it has not changed for a window (see [`super::staleness`]).
 
 use std::time::Duration;
 
-use super::directory::Found;
+use super::lock_directory::Found;
 use super::record::{Contents, ForeignOwner, GuardId, Holder, Mode, Record};
 use crate::core::sys::{clock, identity};
 

@@ -15,9 +15,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::directory::Prepared;
+use super::lock_directory::Prepared;
 use super::neighbours::{self, Neighbours};
-use super::paths::LockPath;
+use super::path::LockPath;
 use super::record::{self, Contents, Mode, Record};
 use super::shared;
 use crate::core::error::{Code, Error, Optional as _, Result};
@@ -397,7 +397,7 @@ mod tests {
             .expect("made")
             .expect("there");
         let [ours, anothers] = ["ours", "anothers"].map(|name| {
-            super::super::directory::prepare(&lock, &lock.prepared(name), b"{}", &neighbours)
+            super::super::lock_directory::prepare(&lock, &lock.prepared(name), b"{}", &neighbours)
                 .expect("a finished record")
         });
         assert!(numbered.link(&ours, 1).expect("linked"));
