@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use warmswap::core::locks::{self, Held, LockPath, Queue, Request, Wait};
+use warmswap::core::error;
+use warmswap::core::locks::{self, Acquired, Held, LockPath, LockScope, Request};
+use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 use warmswap::core::sys::flock;
 
@@ -19,16 +21,11 @@ use crate::mutants::{A_WHILE, SOON, assert_kills, ensure, write_legacy_lock};
 fn wait_for_vacancy(arena: &Arena, request: &Request) -> mpsc::Receiver<Result<bool, &'static str>> {
     let (sender, answer) = mpsc::channel();
     let lock = LockPath::parse(&arena.lock()).expect("a path");
-    let wait = Wait::for_vacancy(
-        lock.clone(),
-        request.clone(),
-        Deadline::NEVER,
-        None,
-        move |outcome| {
-            let _nobody_left = sender.send(outcome.map_err(|error| error.code.as_str()));
-        },
-    );
-    Queue::find(&lock, request.mode).expect("a queue").enter(wait);
+    let answered = move |outcome: error::Result<bool>| {
+        let _nobody_left = sender.send(outcome.map_err(|error| error.code.as_str()));
+    };
+    let (request, cancel) = (request.clone(), Cancel::new());
+    LockScope::new().wait_until_vacant(lock, request, Deadline::NEVER, &cancel, None, answered);
     answer
 }
 
@@ -104,16 +101,10 @@ fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
         };
         let (sender, taken) = mpsc::channel();
         let lock = LockPath::parse(&arena.lock()).expect("a path");
-        let wait = Wait::for_lock(
-            lock.clone(),
-            request.clone(),
-            Deadline::NEVER,
-            None,
-            move |taken| {
-                let _nobody_left = sender.send(taken.is_ok());
-            },
-        );
-        Queue::find(&lock, request.mode).expect("a queue").enter(wait);
+        let answered = move |taken: error::Result<Acquired>| {
+            let _nobody_left = sender.send(taken.is_ok());
+        };
+        LockScope::new().acquire(lock, request, Deadline::NEVER, &Cancel::new(), None, answered);
         taken
     };
     let first = acquire(1500);
@@ -330,7 +321,7 @@ fn i15_a_try_with_cover_children_that_fails_leaves_nothing() {
         lock.clone(),
         covering,
         Deadline::after(Duration::ZERO),
-        warmswap::core::sys::cancel::Cancel::new(),
+        Cancel::new(),
         None,
     ));
     assert!(taken.is_err());
@@ -381,7 +372,7 @@ fn i5_no_text_of_its_own_costs_a_holder_its_lock() {
             lock,
             request.clone(),
             Deadline::after(SOON),
-            warmswap::core::sys::cancel::Cancel::new(),
+            Cancel::new(),
             None,
         ))
     };
@@ -506,7 +497,7 @@ fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
         };
         let attempt = || {
             let deadline = Deadline::after(Duration::from_millis(within));
-            let cancel = warmswap::core::sys::cancel::Cancel::new();
+            let cancel = Cancel::new();
             let taken = locks::acquire(lock.clone(), request.clone(), deadline, cancel, None);
             futures::executor::block_on(taken).map(|acquired| acquired.held.release(None))
         };
@@ -688,7 +679,7 @@ fn leave_to_no_child(arena: &Arena) -> Arc<Held> {
         ..request("auto")
     };
     let lock = LockPath::parse(&arena.lock()).expect("a path");
-    let cancel = warmswap::core::sys::cancel::Cancel::new();
+    let cancel = Cancel::new();
     let taken = locks::acquire(lock, covering, Deadline::after(SOON), cancel, None);
     let held = futures::executor::block_on(taken).expect("the lock").held;
     held.child_fd().expect("a descriptor for a child");
@@ -724,7 +715,7 @@ fn i22_there_is_no_number_after_the_last() {
             .expect_err("no number is left");
         assert_eq!(refused.code.as_str(), "ERR_FORMAT", "{mode}: {refused}");
         let other = LockPath::parse(&arena.locks().join("other.lock").to_string_lossy()).expect("a path");
-        let cancel = warmswap::core::sys::cancel::Cancel::new();
+        let cancel = Cancel::new();
         let taken = locks::acquire(other, request(mode), Deadline::after(SOON), cancel, None);
         let taken = futures::executor::block_on(taken).expect("a lock beside it");
         taken.held.release(None);

@@ -2,35 +2,26 @@
 //! it is lost.
 
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
 
 use super::alarm::Alarm;
-use super::guard_file::Guard;
+use super::fence::{self, HolderCheck};
+use super::heartbeat::Heartbeat;
+use super::hold_files::{DirectoryOwner, HoldFiles, is_kept_by_a_failure};
 use super::hold_state::{OnLost, Tenure};
-use super::neighbours::Neighbours;
+use super::new_record::NewRecord;
 use super::path::LockPath;
-use super::record::{self, Contents, Failure, GuardId, Holder, Mode, Progress, Record};
-use super::record_file::Written;
-use super::record_log::{Numbered, RecordsId, Top};
-use super::{Request, fence, heartbeat, lock_directory};
+use super::record::{Failure, GuardId, Holder, Mode, Progress, Record};
+use super::record_log::RecordsId;
+use super::removal;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::identity::boot_micros;
 use crate::core::sys::{fault, fs};
 
 const FOLLOWED: &str = "another holder has taken it, or its files were deleted";
 const TAKEN_BY_ANOTHER: &str = "its directory was removed and taken by another program";
-
-/// Whose the lock directory is, as its holder sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Directory {
-    Ours,
-    Anothers,
-    Gone,
-    Unknown,
-}
 
 /// How a release ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,35 +32,14 @@ pub enum Release {
     Lost,
 }
 
-/// A record that was just taken.
-pub(super) struct Claim {
-    pub(super) lock: LockPath,
-    pub(super) neighbours: Arc<Neighbours>,
-    pub(super) numbered: Numbered,
-    pub(super) record: Record,
-    pub(super) written: Written,
-    pub(super) guard: Option<Guard>,
-    /// The predecessor did not give it back.
-    pub(super) is_orphan: bool,
-    pub(super) predecessor: Option<Box<Record>>,
-    pub(super) request: Arc<Request>,
-    /// That its files are on: those of one are renewed by one thread.
-    pub(super) device: u64,
-    /// Microseconds of the boot before its record was there: from then on its lease counts.
-    pub(super) begun: u64,
-}
-
 /// A lock that is held.
 pub struct Held {
-    lock: LockPath,
-    neighbours: Arc<Neighbours>,
+    lock: Arc<LockPath>,
     records_id: RecordsId,
     token: String,
     n: u64,
     base: u64,
     mode: Mode,
-    ttl: Duration,
-    device: u64,
     covers_children: bool,
     /// A child may have the descriptor.
     is_handed_out: AtomicBool,
@@ -81,39 +51,20 @@ pub struct Held {
     /// A release has met a check or a renewal that was at the files: that one clears away what there is.
     is_left_to_another: AtomicBool,
     took_over_from: Mutex<Option<Holder>>,
+    heartbeat: Mutex<Option<Heartbeat>>,
     /// When it is watched from.
     watch: Mutex<Option<Alarm>>,
     /// What the holder said last and the heartbeat has not written yet.
     news: Mutex<Option<Progress>>,
     /// Held over I/O.
-    files: Mutex<Files>,
-}
-
-/// What this holder has on disk.
-struct Files {
-    record: Record,
-    /// The directory that the record was linked into, which stays the same whatever is put in its place. `None` once the
-    /// lock is given back.
-    numbered: Option<Numbered>,
-    /// The record as it was linked, and as it stays in the lock directory. `None` once it is given back, and in lease mode:
-    /// there an answer may be an old one that was kept (NFS), or inodes may not be one file's alone (FUSE).
-    written: Option<Written>,
-    guard: Option<Guard>,
-    is_published: bool,
-}
-
-impl Files {
-    /// Whether what was linked stands there, as far as that can be told without reading it.
-    fn is_written_at(&self, path: &Path) -> bool {
-        self.written.as_ref().is_some_and(|written| written.is_at(path))
-    }
+    files: Mutex<HoldFiles>,
 }
 
 impl Held {
     /// Begins to keep a record alive.
-    pub(super) fn start(claim: Claim) -> Arc<Self> {
-        let Claim {
-            lock,
+    pub(super) fn start(new: NewRecord) -> Arc<Self> {
+        let NewRecord {
+            lock: path,
             neighbours,
             numbered,
             record,
@@ -124,38 +75,36 @@ impl Held {
             request,
             device,
             begun,
-        } = claim;
-        let mode = record.mode;
+        } = new;
+        let ttl = request.lease_ttl;
         let orphan = predecessor.as_ref().filter(|_| is_orphan);
         let held = Arc::new(Self {
-            lock,
-            neighbours,
+            lock: Arc::clone(&path),
             records_id: numbered.id(),
             token: record.token.clone(),
             n: record.n,
             base: record.base,
-            mode,
-            ttl: request.lease_ttl,
-            device,
+            mode: record.mode,
             covers_children: request.covers_children,
             is_handed_out: AtomicBool::new(false),
             inherited_failure: record.failure.clone(),
-            tenure: Tenure::start(mode, request.lease_ttl, begun),
+            tenure: Tenure::start(record.mode, ttl, begun),
             is_left_to_another: AtomicBool::new(false),
             is_orphan,
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
             predecessor,
+            heartbeat: Mutex::default(),
             watch: Mutex::default(),
             news: Mutex::default(),
-            files: Mutex::new(Files {
-                record,
-                numbered: Some(numbered),
-                written: (mode == Mode::Kernel).then_some(written),
-                guard,
-                is_published: false,
-            }),
+            files: Mutex::new(HoldFiles::new(path, neighbours, record, numbered, written, guard)),
         });
-        heartbeat::keep(&held);
+        let beating = Arc::downgrade(&held);
+        let heartbeat = Heartbeat::start(device, ttl / 3, move || {
+            if let Some(held) = beating.upgrade() {
+                held.renew();
+            }
+        });
+        *lock(&held.heartbeat) = Some(heartbeat);
         held
     }
 
@@ -196,7 +145,7 @@ impl Held {
             return Err(Error::argument("options.coverChildren", false, accepted));
         }
         self.assert_held()?;
-        let fd = lock(&self.files).guard.as_ref().map(Guard::raw_fd);
+        let fd = lock(&self.files).guard_fd();
         self.is_handed_out.store(true, Ordering::SeqCst);
         fd.ok_or_else(|| self.lost_error("it was released"))
     }
@@ -228,13 +177,19 @@ impl Held {
     /// Tells waiters what is being done. Written by the heartbeat thread, soon.
     pub fn progress(&self, phase: &str) {
         *lock(&self.news) = Some(Progress::new(phase));
-        heartbeat::hurry(self);
+        if let Some(heartbeat) = &*lock(&self.heartbeat) {
+            heartbeat.beat_soon();
+        }
     }
 
     /// Renames `from` to `to` unless a later generation exists.
     pub fn publish_file(&self, from: &Path, to: &Path) -> Result<()> {
         self.assert_held()?;
-        fence::publish(&self.lock, self.generation(), Some(self), from, to)
+        let holder = HolderCheck {
+            records_id: self.records_id,
+            assert_held: &|| self.assert_held(),
+        };
+        fence::publish(&self.lock, self.generation(), Some(&holder), from, to)
     }
 
     /// Gives the lock back. Doing it twice is fine.
@@ -255,7 +210,7 @@ impl Held {
     }
 
     /// The files, unless somebody is at them.
-    fn free_files(&self) -> Option<MutexGuard<'_, Files>> {
+    fn free_files(&self) -> Option<MutexGuard<'_, HoldFiles>> {
         match self.files.try_lock() {
             Ok(files) => Some(files),
             Err(TryLockError::WouldBlock) => None,
@@ -270,21 +225,21 @@ impl Held {
         }
     }
 
-    fn release_files(&self, mut files: MutexGuard<'_, Files>, failure: Option<Failure>) -> Release {
+    fn release_files(&self, mut files: MutexGuard<'_, HoldFiles>, failure: Option<Failure>) -> Release {
         if fault::mutant("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
         self.tenure.expire();
         // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
         if self.is_held()
-            && !self
-                .finds_its_record(&files)
+            && !files
+                .finds_its_record()
                 .unwrap_or_else(|error| is_kept_by_a_failure(&error))
         {
             self.tenure.lose(FOLLOWED);
         }
-        let standing = self.directory(&files);
-        if standing == Directory::Anothers {
+        let owner = files.directory_owner();
+        if owner == DirectoryOwner::Anothers {
             self.tenure.lose(TAKEN_BY_ANOTHER);
         }
         if self.tenure.is_released() {
@@ -296,27 +251,22 @@ impl Held {
             Release::Released
         };
         // Unlocking comes after the rename: a successor that is in could be robbed of its directory by it.
-        let tombstone = self.withdraw(&files, standing);
+        let tombstone = files.withdraw(owner);
         if ended == Release::Released {
             self.tenure.release();
-            self.give_back(&mut files, failure);
+            files.free_record(failure);
         } else {
             // Lost by the clock, and nobody has followed yet.
-            if matches!(self.finds_its_record(&files), Ok(true)) {
-                self.give_back(&mut files, None);
+            if matches!(files.finds_its_record(), Ok(true)) {
+                files.free_record(None);
             }
         }
-        files.written = None;
-        files.numbered = None;
-        if let Some(guard) = files.guard.take() {
-            // Closing frees it too.
-            drop(guard.release());
-        }
+        files.close();
         if let Some(tombstone) = tombstone {
             // What cannot be removed now is swept later.
-            drop(lock_directory::discard(&tombstone));
+            drop(removal::discard(&tombstone));
         }
-        heartbeat::forget(self);
+        self.stop_heartbeat();
         self.tenure.end();
         let _unwatched = lock(&self.watch).take();
         ended
@@ -329,94 +279,12 @@ impl Held {
             self.release(None);
             return;
         }
-        heartbeat::forget(self);
-        let mut files = lock(&self.files);
-        files.numbered = None;
-        if let Some(guard) = files.guard.take() {
-            guard.leave_to_children();
-        }
+        self.stop_heartbeat();
+        lock(&self.files).leave_to_children();
     }
 
-    /// Moves our lock directory away, if it is ours.
-    fn withdraw(&self, files: &Files, standing: Directory) -> Option<PathBuf> {
-        if !files.is_published {
-            drop(lock_directory::discard(&self.lock.prepared(&self.token)));
-        }
-        if standing != Directory::Ours {
-            return None;
-        }
-        lock_directory::withdraw(&self.lock)
-    }
-
-    /// Whose the lock directory is.
-    fn directory(&self, files: &Files) -> Directory {
-        if !files.is_published {
-            return Directory::Unknown;
-        }
-        if files.is_written_at(&self.lock.owner()) {
-            return Directory::Ours;
-        }
-        match record::read(&self.lock.owner()) {
-            Ok(Some((_, Contents::Record(record)))) if record.token == self.token => Directory::Ours,
-            Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => Directory::Anothers,
-            Ok(None) if matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found()) => {
-                Directory::Gone
-            }
-            // A broken owner says nothing, and one without is a mkdir lock between its two steps: the next look tells.
-            _ => Directory::Unknown,
-        }
-    }
-
-    fn give_back(&self, files: &mut Files, failure: Option<Failure>) {
-        if let Some(failure) = failure {
-            files.record.failure = Some(failure.shortened());
-            // What a full disk does not take, nobody hears of; the lock is free all the same.
-            drop(self.write(files));
-        }
-        let Some(numbered) = &files.numbered else {
-            return;
-        };
-        // A disk that takes no new name may let the old one go; the base is lost with it, and the next one
-        // starts at the wall clock, which is later.
-        if numbered.free(self.n).is_err() {
-            drop(numbered.remove(self.n));
-        }
-    }
-
-    /// Whether the record of our number is ours, and others see it at its path.
-    fn finds_its_record(&self, files: &Files) -> Result<bool> {
-        let Some(numbered) = &files.numbered else {
-            return Ok(false);
-        };
-        if files.is_written_at(&numbered.path(self.n)) {
-            return Ok(true);
-        }
-        let record = numbered.held(self.n)?;
-        Ok(record.is_some_and(|record| record.token == self.token) && numbered.is_current()?)
-    }
-
-    fn write(&self, files: &Files) -> Result<()> {
-        match &files.numbered {
-            Some(numbered) => numbered.replace(self.n, &self.lock.next(), &files.record.to_bytes()?),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether our record is the highest that stands where others look.
-    fn is_still_ours(&self, files: &Files) -> bool {
-        let Some(numbered) = &files.numbered else {
-            return false;
-        };
-        let is_top = |top: Top| !top.is_free && top.record.is_some_and(|record| record.token == self.token);
-        let is_ours = numbered
-            .top()
-            .and_then(|top| Ok(top.is_some_and(is_top) && numbered.is_current()?));
-        is_ours.unwrap_or_else(|error| is_kept_by_a_failure(&error))
-    }
-
-    /// Which directory its records are in.
-    pub(super) fn records_id(&self) -> RecordsId {
-        self.records_id
+    fn stop_heartbeat(&self) {
+        let _stopped = lock(&self.heartbeat).take();
     }
 
     /// One heartbeat: a changed record, and fresh times for those who go by them.
@@ -426,25 +294,20 @@ impl Held {
         self.finish_release();
     }
 
-    fn renew_files(&self, files: &mut Files, begun: u64) {
+    fn renew_files(&self, files: &mut HoldFiles, begun: u64) {
         if !self.look(files) {
             return;
         }
-        if let Some(news) = lock(&self.news).take() {
-            files.record.progress = Some(news);
-        }
-        files.record.lease.seq += 1;
+        let news = lock(&self.news).take();
         // The second look: a successor that came between the first and the rename.
-        if self.write(files).is_err() || !self.look(files) {
+        if files.renew_record(news).is_err() || !self.look(files) {
             return;
         }
         self.tenure.renew(begun);
-        match self.directory(files) {
-            Directory::Ours => {
-                drop(lock_directory::touch(&self.lock));
-            }
-            Directory::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
-            Directory::Gone | Directory::Unknown => {}
+        match files.directory_owner() {
+            DirectoryOwner::Ours => files.touch_directory(),
+            DirectoryOwner::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
+            DirectoryOwner::Gone | DirectoryOwner::Unknown => {}
         }
     }
 
@@ -458,57 +321,33 @@ impl Held {
         self.finish_release();
     }
 
-    fn check_files(&self, files: &Files) {
+    fn check_files(&self, files: &HoldFiles) {
         if !self.look(files) {
             return;
         }
-        match self.directory(files) {
-            Directory::Gone => self.publish_again(&files.record),
-            Directory::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
-            Directory::Ours | Directory::Unknown => {}
+        match files.directory_owner() {
+            DirectoryOwner::Gone => {
+                if !files.publish_again() {
+                    self.tenure.lose(TAKEN_BY_ANOTHER);
+                }
+            }
+            DirectoryOwner::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
+            DirectoryOwner::Ours | DirectoryOwner::Unknown => {}
         }
     }
 
     /// Whether the lock is held; one that is another's by now is lost.
-    fn look(&self, files: &Files) -> bool {
+    fn look(&self, files: &HoldFiles) -> bool {
         self.tenure.expire();
-        if self.is_held() && !self.is_still_ours(files) {
+        if self.is_held() && !files.is_still_ours() {
             self.tenure.lose(FOLLOWED);
         }
         self.is_held()
     }
 
-    /// Mkdir locks release by path, without a look at whose it is: our directory may be gone.
-    fn publish_again(&self, record: &Record) {
-        // Everybody knows the token by now.
-        let prepared = self.lock.prepared(&uuid::Uuid::new_v4().to_string());
-        let published = record
-            .to_bytes()
-            .and_then(|bytes| lock_directory::prepare(&self.lock, &prepared, &bytes, &self.neighbours))
-            .and_then(|_| lock_directory::publish(&self.lock, &prepared));
-        if !matches!(published, Ok(true)) {
-            drop(lock_directory::discard(&prepared));
-        }
-        if matches!(published, Ok(false)) {
-            self.tenure.lose(TAKEN_BY_ANOTHER);
-        }
-    }
-
-    /// Makes the lock directory appear; see [`lock_directory::publish`].
+    /// Makes the lock directory appear.
     pub(super) fn publish(&self) -> Result<bool> {
-        let mut files = lock(&self.files);
-        let prepared = self.lock.prepared(&self.token);
-        let published = match lock_directory::publish(&self.lock, &prepared) {
-            // Somebody took it for litter while another program's directory was waited for.
-            Err(error) if error.is_not_found() => {
-                let owner = files.record.to_bytes()?;
-                lock_directory::prepare(&self.lock, &prepared, &owner, &self.neighbours)?;
-                lock_directory::publish(&self.lock, &prepared)?
-            }
-            published => published?,
-        };
-        files.is_published |= published;
-        Ok(published)
+        lock(&self.files).publish()
     }
 
     /// Whether this record belongs to one that we or our predecessors have followed.
@@ -521,7 +360,7 @@ impl Held {
     }
 
     pub(super) fn guard_id(&self) -> Option<GuardId> {
-        lock(&self.files).guard.as_ref().map(Guard::id)
+        lock(&self.files).guard_id()
     }
 
     pub(super) fn is_orphan(&self) -> bool {
@@ -537,24 +376,11 @@ impl Held {
         self.tenure.is_held()
     }
 
-    pub(super) fn device(&self) -> u64 {
-        self.device
-    }
-
-    pub(super) fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
     fn lost_error(&self, why: &str) -> Error {
         let path = self.lock.directory();
         let message = format!("the lock '{}' is not held any more: {why}", path.display());
         Error::new(Code::LockLost, message).at(path)
     }
-}
-
-/// A disk that fails now and then has not given the lock to anybody else; a newer version has followed us.
-fn is_kept_by_a_failure(error: &Error) -> bool {
-    error.code != Code::Format
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

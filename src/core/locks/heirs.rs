@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use super::guard_file;
-use super::inspect::Inspection;
+use super::inspection::Inspection;
 use super::liveness::Liveness;
 use super::path::LockPath;
 use super::record::{Holder, Mode, Record};

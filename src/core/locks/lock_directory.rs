@@ -1,12 +1,8 @@
 //! The lock directory `K`, for programs that only know mkdir locks: it appears finished, with its owner, and
 //! leaves in one rename. Between users of this library it decides nothing.
 //!
-//! The directory of the last holder is kept as `.K.spare` and used again: on a busy ext4 mkdir and rmdir take
-//! 2.5 ms of journal, a rename 0.02 ms (bench locks).
-//!
 //! The path of a lock may be an ordinary folder (proper-lockfile and flock(1) are called with one). So a directory is
-//! only taken over if it is empty, or holds an `owner.json` of a dead holder and nothing else. Only the files that
-//! this library knows are ever removed from it, one by one, and then the empty directory.
+//! only taken over if it is empty, or holds an `owner.json` of a dead holder and nothing else.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,20 +10,18 @@ use std::path::{Path, PathBuf};
 use super::neighbours::{self, Neighbours};
 use super::path::{LockPath, Neighbour};
 use super::record::{self, Contents};
-use super::record_file::Written;
-use super::shared;
-use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fault;
-use crate::core::sys::fs::{self, Entry, Kind, Stat};
+use crate::core::sys::fs::{self, Kind, Stat};
 
-const OWNER: &str = "owner.json";
+pub(super) const OWNER: &str = "owner.json";
 /// A directory with more files than these is no lock.
 const MAX_FILES: usize = 3;
 /// Largest file that another program's lock may have, in bytes.
 const SMALL: u64 = 65_536;
 /// Entries that are listed: one with more is an ordinary folder.
-const MAX_LISTED: usize = 64;
+pub(super) const MAX_LISTED: usize = 64;
 
 /// What is at the path of a lock.
 #[derive(Debug)]
@@ -76,7 +70,9 @@ impl Found {
     /// What else is in the directory.
     pub(super) fn extra(&self) -> Result<Extra> {
         match &self.directory {
-            Some(directory) if !fault::mutant("lock-remove-any-directory") => classify(directory, &self.path),
+            Some(directory) if !fault::mutant("lock-remove-any-directory") => {
+                Extra::of(directory, &self.path)
+            }
             _ => Ok(Extra::Nothing),
         }
     }
@@ -120,6 +116,16 @@ impl Found {
             "{what}. It may be another program's lock: warmswap waits for its end and never removes it. If nothing uses it, remove it; to lock a folder, lock '{path}.lock' instead"
         )
     }
+
+    /// Whether this directory is now at another path, with nothing changed or added.
+    pub(super) fn is_now_at(&self, path: &Path) -> Result<bool> {
+        let directory = Directory::open(path)?;
+        let owner = record::read_in(&directory, OsStr::new(OWNER), &path.join(OWNER))?;
+        let is_it =
+            directory.own_stat(path)?.inode == self.stat.inode && owner.map(|(bytes, _)| bytes) == self.owner;
+        Ok(is_it
+            && (fault::mutant("lock-remove-any-directory") || Extra::of(&directory, path)? == Extra::Nothing))
+    }
 }
 
 fn listed(names: &[String]) -> String {
@@ -132,34 +138,37 @@ fn listed(names: &[String]) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-fn classify(directory: &Directory, path: &Path) -> Result<Extra> {
-    let entries = directory.some_entries(MAX_LISTED + 1, path)?;
-    let mut is_folder = entries.len() > MAX_LISTED;
-    let (mut files, mut names) = (0, Vec::new());
-    for entry in &entries {
-        let Some(stat) = directory.stat(&entry.name, &path.join(&entry.name)).optional()? else {
-            continue;
-        };
-        let is_file = stat.kind == Kind::File;
-        if is_file && is_ignored(&entry.name) {
-            continue;
+impl Extra {
+    /// What an open directory holds.
+    pub(super) fn of(directory: &Directory, path: &Path) -> Result<Self> {
+        let entries = directory.some_entries(MAX_LISTED + 1, path)?;
+        let mut is_folder = entries.len() > MAX_LISTED;
+        let (mut files, mut names) = (0, Vec::new());
+        for entry in &entries {
+            let Some(stat) = directory.stat(&entry.name, &path.join(&entry.name)).optional()? else {
+                continue;
+            };
+            let is_file = stat.kind == Kind::File;
+            if is_file && is_ignored(&entry.name) {
+                continue;
+            }
+            files += 1;
+            if entry.name == OWNER && is_file {
+                continue;
+            }
+            names.push(entry.name.to_string_lossy().into_owned());
+            let is_small = stat.kind == Kind::Symlink || (is_file && stat.size <= SMALL);
+            is_folder |= entry.name == OWNER || !is_small;
         }
-        files += 1;
-        if entry.name == OWNER && is_file {
-            continue;
-        }
-        names.push(entry.name.to_string_lossy().into_owned());
-        let is_small = stat.kind == Kind::Symlink || (is_file && stat.size <= SMALL);
-        is_folder |= entry.name == OWNER || !is_small;
+        names.sort();
+        Ok(if is_folder || files > MAX_FILES {
+            Self::Folder(names)
+        } else if names.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Files(names)
+        })
     }
-    names.sort();
-    Ok(if is_folder || files > MAX_FILES {
-        Extra::Folder(names)
-    } else if names.is_empty() {
-        Extra::Nothing
-    } else {
-        Extra::Files(names)
-    })
 }
 
 /// Files that appear in a directory without being part of it.
@@ -250,241 +259,9 @@ fn not_a_directory(path: &Path, stat: &Stat) -> Error {
     .at(path)
 }
 
-/// A directory that is ready to be published, and its owner record.
-pub(super) struct Prepared {
-    pub(super) path: PathBuf,
-    pub(super) written: Written,
-    directory: Directory,
-}
-
-impl Prepared {
-    /// Gives the owner record a further name in the directory of the records.
-    pub(super) fn link_owner(&self, records: &Directory, name: &OsStr, path: &Path) -> Result<()> {
-        records.link(&self.directory, OsStr::new(OWNER), name, path)
-    }
-}
-
-/// Makes a directory that is ready to be published.
-pub(super) fn prepare(
-    lock: &LockPath,
-    prepared: &Path,
-    owner: &[u8],
-    neighbours: &Neighbours,
-) -> Result<Prepared> {
-    let directory = match take_spare(lock, prepared, neighbours) {
-        Some(spare) => spare,
-        None => shared::make_private_directory(prepared)?,
-    };
-    let path = prepared.join(OWNER);
-    let mut file = directory.create_new(OsStr::new(OWNER), 0o644, &path)?;
-    fs::write_all(&mut file, owner, &path)?;
-    let written = Written::new(file, &path)?;
-    written.set_mode(0o644, &path)?;
-    Ok(Prepared {
-        path: prepared.to_path_buf(),
-        written,
-        directory,
-    })
-}
-
-/// The emptied spare under our own name; `None` where there is none that is a holder's and lets itself be emptied.
-fn take_spare(lock: &LockPath, prepared: &Path, neighbours: &Neighbours) -> Option<Directory> {
-    let anyone_may_write = neighbours.anyone_may_write();
-    if anyone_may_write {
-        let stat = fs::stat(&lock.spare()).ok()?;
-        if stat.kind != Kind::Directory || !neighbours.trusts(&stat) {
-            return None;
-        }
-    }
-    fs::rename(&lock.spare(), prepared).ok()?;
-    let emptied = Directory::open(prepared).and_then(|directory| {
-        if anyone_may_write {
-            neighbours.check(&directory.own_stat(prepared)?, prepared)?;
-        }
-        // One without an owner is nobody's spare.
-        directory.remove_file(OsStr::new(OWNER), &prepared.join(OWNER))?;
-        Ok(directory)
-    });
-    // A link, or a directory that is not ours: back to its place.
-    emptied
-        .inspect_err(|_| drop(shared::rename_new(prepared, &lock.spare())))
-        .ok()
-}
-
 /// Gives the directory and its owner fresh times, for those who go by them.
 pub(super) fn touch(lock: &LockPath) -> Result<()> {
     let directory = Directory::open(lock.directory())?;
     directory.touch(OsStr::new(OWNER), &lock.owner())?;
     directory.touch_own(lock.directory())
-}
-
-/// Moves our directory away: to be the next holder's, or where there is a spare already to where it is removed
-/// once the lock is free: that path is returned.
-pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
-    if shared::rename_new(lock.directory(), &lock.spare()).is_ok() {
-        return None;
-    }
-    let tombstone = lock.tombstone();
-    fs::rename(lock.directory(), &tombstone).ok().map(|()| tombstone)
-}
-
-/// Gives a prepared directory its name. `false` where there is something of that name: even an empty
-/// directory, which a plain rename would replace, may be a mkdir lock between its two steps.
-pub(super) fn publish(lock: &LockPath, prepared: &Path) -> Result<bool> {
-    match fs::rename_new(prepared, lock.directory()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_exists() => Ok(false),
-        Err(error) if shared::lacks_noreplace(&error) => publish_in_two_steps(lock, prepared),
-        Err(error) => Err(error),
-    }
-}
-
-/// Where the filesystem has no rename that refuses to replace (NFS, some FUSE).
-fn publish_in_two_steps(lock: &LockPath, prepared: &Path) -> Result<bool> {
-    match fs::create_directory(lock.directory(), 0o777) {
-        Ok(()) => {}
-        Err(error) if error.is_exists() => return Ok(false),
-        Err(error) => return Err(error),
-    }
-    Directory::open(lock.directory())
-        .and_then(|directory| directory.rename_into(&prepared.join(OWNER), OsStr::new(OWNER), &lock.owner()))
-        .inspect_err(|_| {
-            // Without an owner it would keep everybody out for a while.
-            drop(fs::remove_directory(lock.directory()));
-        })?;
-    fs::remove_directory(prepared)?;
-    Ok(true)
-}
-
-/// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
-/// it is put back.
-pub(super) fn bury(lock: &LockPath, found: &Found, neighbours: &Neighbours) -> Result<bool> {
-    if fault::mutant("lock-check-then-remove") {
-        return fs::remove_tree(lock.directory()).map(|()| true);
-    }
-    neighbours.check(&found.stat, lock.directory())?;
-    // A name of its own for each: what cannot be emptied stays there.
-    let tombstone = &*lock.tombstone();
-    if fs::rename(lock.directory(), tombstone).optional()?.is_none() {
-        return Ok(false);
-    }
-    let buried = is_what_was_found(found, tombstone).and_then(|is_it| {
-        Ok(is_it
-            && ((found.is_ours() && shared::rename_new(tombstone, &lock.spare()).is_ok())
-                || discard(tombstone)?))
-    });
-    if !matches!(buried, Ok(true)) {
-        put_back(lock, tombstone)?;
-    }
-    buried
-}
-
-fn is_what_was_found(found: &Found, tombstone: &Path) -> Result<bool> {
-    let directory = Directory::open(tombstone)?;
-    let owner = record::read_in(&directory, OsStr::new(OWNER), &tombstone.join(OWNER))?;
-    let is_it = directory.own_stat(tombstone)?.inode == found.stat.inode
-        && owner.map(|(bytes, _)| bytes) == found.owner;
-    Ok(is_it
-        && (fault::mutant("lock-remove-any-directory") || classify(&directory, tombstone)? == Extra::Nothing))
-}
-
-/// A mkdir lock has removed and taken it since the look, or files have appeared in it. If a third one is in by now, that
-/// is the race of mkdir locks between themselves.
-fn put_back(lock: &LockPath, tombstone: &Path) -> Result<()> {
-    match shared::rename_new(tombstone, lock.directory()).optional() {
-        Err(error) if error.is_exists() && !matches!(discard(tombstone), Ok(true)) => Err(Error::new(
-            Code::Io,
-            format!(
-                "'{}' was taken by another program while its former directory was looked at; the files of the former one are in '{}'",
-                lock.directory().display(),
-                tombstone.display()
-            ),
-        )
-        .at(tombstone)),
-        Err(error) if !error.is_exists() => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Removes a directory of ours with the files that this library puts into one. `false`, and nothing is removed, where it
-/// holds anything else. What a filesystem keeps for open files stays until a sweep.
-pub(super) fn discard(path: &Path) -> Result<bool> {
-    if fault::mutant("lock-remove-any-directory") {
-        return fs::remove_tree(path).map(|()| true);
-    }
-    let Some(directory) = Directory::open(path).optional()? else {
-        return Ok(true);
-    };
-    if classify(&directory, path)? != Extra::Nothing {
-        return Ok(false);
-    }
-    for Entry { name, .. } in directory.some_entries(MAX_LISTED, path)? {
-        let removed = directory.remove_file(&name, &path.join(&name)).optional();
-        if name == OWNER {
-            removed?;
-        }
-    }
-    match fs::remove_directory(path).optional() {
-        Ok(_) => Ok(true),
-        Err(_) => Ok(classify(&directory, path)? == Extra::Nothing),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_that_gets_no_owner_goes_again() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        let lock = LockPath::parse(&root.path().join("key.lock").to_string_lossy()).expect("a path");
-        let prepared = lock.prepared("token");
-        fs::create_directory(&prepared, 0o777).expect("prepared, but for its owner");
-        publish_in_two_steps(&lock, &prepared).expect_err("no owner");
-        assert!(look(&lock, None).expect("a look").is_none());
-    }
-
-    #[test]
-    fn a_directory_is_judged_by_all_that_it_holds() {
-        let cases: [(&[&str], &str); 12] = [
-            (&[], "nothing"),
-            (&["owner.json"], "nothing"),
-            (
-                &["owner.json", ".nfs0001", ".DS_Store", "owner.json.17.tmp"],
-                "nothing",
-            ),
-            (&[".fuse_hidden0001"], "nothing"),
-            (&[".key.ba4c63ce-d572-4434-843e-e874296731e2.tmp"], "nothing"),
-            (&["lock", "pid", "host"], "files"),
-            (&["owner.json", "notes"], "files"),
-            (&["a", "b", "c", "d"], "folder"),
-            (&["owner.json", "a", "b", "c"], "folder"),
-            (&["a/"], "folder"),
-            (&["owner.json/"], "folder"),
-            (&["owner.json", ".DS_Store/"], "folder"),
-        ];
-        for (names, expected) in cases {
-            let root = tempfile::tempdir().expect("a temporary directory");
-            for name in names {
-                match name.strip_suffix('/') {
-                    Some(name) => fs::create_directory(&root.path().join(name), 0o755),
-                    None => fs::write_new(&root.path().join(name), b"{}", 0o644),
-                }
-                .expect("an entry");
-            }
-            let directory = Directory::open(root.path()).expect("open");
-            let found = match classify(&directory, root.path()).expect("a listing") {
-                Extra::Nothing => "nothing",
-                Extra::Files(_) => "files",
-                Extra::Folder(_) => "folder",
-            };
-            assert_eq!(found, expected, "{names:?}");
-            assert_eq!(
-                discard(root.path()).expect("discarded"),
-                expected == "nothing",
-                "{names:?}"
-            );
-            assert_eq!(root.path().exists(), expected != "nothing", "{names:?}");
-        }
-    }
 }

@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
-use super::group::{Group, Key};
+use super::group::Group;
 use super::handle::Held;
+use super::request::Key;
 use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Result;
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};

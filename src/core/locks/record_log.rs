@@ -15,9 +15,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::lock_directory::Prepared;
 use super::neighbours::{self, Neighbours};
 use super::path::LockPath;
+use super::prepared_directory::PreparedDirectory;
 use super::record::{self, Contents, Mode, Record};
 use super::shared;
 use crate::core::error::{Code, Error, Optional as _, Result};
@@ -255,7 +255,7 @@ impl Numbered {
     }
 
     /// Gives a finished record its number. `false` where another taker was first, or the directory is gone.
-    pub(super) fn link(&self, finished: &Prepared, n: u64) -> Result<bool> {
+    pub(super) fn link(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let path = self.path(n);
         if fault::mutant("lock-take-by-rename") {
             let copy = self.path.with_extension(uuid::Uuid::new_v4().to_string());
@@ -272,7 +272,7 @@ impl Numbered {
     }
 
     /// NFS sends a link again whose answer was lost, and says that the name exists: two names tell (open(2), `O_EXCL`).
-    fn is_linked(&self, finished: &Prepared, n: u64) -> Result<bool> {
+    fn is_linked(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let ours = finished.written.stat_now(&self.path(n))?;
         if ours.links < 2 {
             return Ok(false);
@@ -397,7 +397,7 @@ mod tests {
             .expect("made")
             .expect("there");
         let [ours, anothers] = ["ours", "anothers"].map(|name| {
-            super::super::lock_directory::prepare(&lock, &lock.prepared(name), b"{}", &neighbours)
+            PreparedDirectory::make(&lock, &lock.prepared(name), b"{}", &neighbours)
                 .expect("a finished record")
         });
         assert!(numbered.link(&ours, 1).expect("linked"));

@@ -14,7 +14,9 @@ use super::lock_directory::{self, Extra};
 use super::neighbours::Neighbours;
 use super::path::{LockPath, Neighbour};
 use super::record::{self, Contents};
-use super::{Request, shared, staleness};
+use super::removal;
+use super::request::Request;
+use super::{shared, staleness};
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
@@ -117,7 +119,7 @@ fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Resu
     let is_same = Litter::look_at(&aside, path, neighbours)?.is_some_and(|now| now == before);
     let is_gone = is_same
         && if before.is_directory {
-            lock_directory::discard(&aside)?
+            removal::discard(&aside)?
         } else {
             fs::remove_file(&aside).optional()?;
             true

@@ -6,16 +6,14 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::alarm::{self, Alarm};
-use super::attempt::Blocker;
-use super::group::Key;
+use super::blocker::Blocker;
 use super::handle::Held;
-use super::liveness::Liveness;
 use super::path::LockPath;
 use super::record::Holder;
-use super::{Request, WaitInfo};
+use super::request::{Key, Request, WaitInfo};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::identity;
+use crate::core::sys::identity::{self, Liveness};
 
 /// A wait that goes on is told again after this time.
 const REPEAT: Duration = Duration::from_secs(10);
