@@ -9,7 +9,7 @@ import { ensureCrate, ensureInstalled, ensureNpm, ensurePrograms, ensurePython }
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
-const all = ['foundation', 'bundles', 'locks', 'caches', 'state', 'restarts', 'install']
+const all = ['foundation', 'bundles', 'locks', 'archives', 'caches', 'state', 'restarts', 'race-kit', 'install']
 const capabilities = wanted.length > 0 ? wanted : all
 if (flags.includes('--long')) process.env.WARMSWAP_LONG = '1'
 
@@ -37,7 +37,7 @@ function checks() {
 function types() {
   run('npx', ['tsc', '--noEmit'])
   // What the build generates is committed; a difference means that somebody forgot to build.
-  const generated = ['index.d.ts', 'src/js/binding.d.cts', 'src/js/binding.cjs']
+  const generated = ['index.d.ts', 'src/js/native/binding.d.cts', 'src/js/native/binding.cjs']
   if (process.env.CI) run('git', ['diff', '--exit-code', '--stat', '--', ...generated])
 }
 

@@ -7,7 +7,7 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Kind};
 
-use super::manifest::walk;
+use super::tree::walk;
 
 /// How a tree becomes another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

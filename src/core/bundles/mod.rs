@@ -41,35 +41,52 @@
 //! # Other users
 //! Reading needs no trust, writing does: see [`ownership`].
 
-mod adopting;
+mod adoption;
 mod advice;
+mod background;
 mod collect;
 mod copy;
+mod errors;
+mod file_lock;
+mod format;
 mod head;
+mod hold;
 mod layout;
 mod link;
-mod lock;
+mod link_directory;
 mod manifest;
 mod opening;
+mod options;
 mod ownership;
+mod patience;
 mod pin;
 mod pointer;
 mod presence;
+mod publish;
+mod recent;
 mod recover;
 mod replaced;
+mod service;
 mod stage;
+mod stage_handle;
 mod store;
+mod trash;
+mod tree;
+mod verify;
 mod view;
 mod writer;
 
 pub use collect::Collected;
 pub use copy::How;
+pub use file_lock::FileLock;
 pub use head::Head;
 pub use layout::Layout;
-pub use lock::{FileLock, Patience};
 pub use manifest::Problem;
-pub use opening::Opening;
+pub use options::{Durability, Options};
+pub use patience::Patience;
 pub use pin::{Owner, owner_ends, owner_starts, pin_current, pin_number, release};
+pub use publish::{PublishOptions, Published};
 pub use stage::{From, Sealed, Stage};
-pub use store::{Durability, Options, Store};
-pub use writer::{PublishOptions, Published, Writer};
+pub use stage_handle::StageHandle;
+pub use store::Store;
+pub use writer::Writer;

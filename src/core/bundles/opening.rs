@@ -2,27 +2,53 @@
 //! that the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::path::Root;
-use crate::core::sys::{filesystem, fs};
+use crate::core::sys::{filesystem, fs, workers};
 
 use super::advice::advised;
-use super::collect::Trash;
+use super::background::Background;
+use super::file_lock::FileLock;
+use super::format::{boot, check_format, configure, create, make_directories};
 use super::layout::Layout;
-use super::lock::FileLock;
+use super::options::Options;
 use super::ownership::{Ownership, check_directories};
-use super::pin::Recent;
+use super::patience::Patience;
 use super::presence::Identity;
-use super::store::{Options, Store, boot, check_format, configure, create, make_directories};
+use super::recent::Recent;
+use super::store::Store;
+use super::trash::Trash;
 use super::writer::Writer;
-use super::{link, recover};
+use super::{link, link_directory, recover};
+
+impl Store {
+    /// Opens a store, making it where there is none, and repairs what killed processes left.
+    pub async fn open(root: String, options: Options, patience: &Patience) -> Result<Arc<Self>> {
+        let path = PathBuf::from(&root);
+        let places: Vec<PathBuf> = options.link.iter().chain([&path]).cloned().collect();
+        let (deadline, cancel) = (patience.deadline(), &patience.cancel);
+        let begun = workers::step(places.clone(), move || Opening::begin(&root, &options));
+        let opening = workers::within(deadline, cancel, &path, begun).await?;
+        let lock = match opening.waits_for() {
+            Some(path) => Some(FileLock::acquire(&path, deadline, cancel).await?),
+            None => None,
+        };
+        // A repair that outlives this call stops soon.
+        let given_up = Cancel::new();
+        let stop = given_up.clone();
+        let finished = workers::step(places, move || opening.finish(lock, &stop));
+        let finished = workers::within(deadline, cancel, &path, finished).await;
+        given_up.cancel();
+        finished.map(Arc::new)
+    }
+}
 
 /// A store that is being opened.
 #[derive(Debug)]
-pub struct Opening {
+struct Opening {
     store: Store,
     options: Options,
     /// For a new store, how many directories were made down to its root.
@@ -44,7 +70,7 @@ enum Lock {
 
 impl Opening {
     /// Looks at what is there, and takes the writer lock if it is free.
-    pub fn begin(root: &str, options: &Options) -> Result<Self> {
+    fn begin(root: &str, options: &Options) -> Result<Self> {
         advised(Self::begin_at(root, options))
     }
 
@@ -74,6 +100,7 @@ impl Opening {
             link: options.link.clone(),
             adopt: options.adopt,
             newly_set_aside: Mutex::default(),
+            background: Background::default(),
             boot: boot(),
             filesystem,
             clone: fs::can_clone(layout.root()),
@@ -97,12 +124,12 @@ impl Opening {
     }
 
     /// The lock to wait for before [`finish`](Self::finish), if any.
-    pub fn waits_for(&self) -> Option<PathBuf> {
+    fn waits_for(&self) -> Option<PathBuf> {
         matches!(self.lock, Lock::Wanted).then(|| self.store.layout.writer_lock())
     }
 
     /// Makes, configures and repairs the store. `lock` is what [`waits_for`](Self::waits_for) asked for.
-    pub fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
+    fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
         advised(self.finish_with(lock, cancel))
     }
 
@@ -127,31 +154,24 @@ impl Opening {
         let after_reboot = !recover::is_of_this_boot(&store)?;
         match store.identity.ensure(&store.layout) {
             // A store of an older version on a full disk is good for reading.
-            Err(error) if made.is_none() && is_full(&error) => {}
+            Err(error) if made.is_none() && error.is_full() => {}
             made => made?,
         }
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
             // What verifies is served, also where nothing can be noted down.
-            Err(error) if made.is_none() && is_full(&error) => {
+            Err(error) if made.is_none() && error.is_full() => {
                 return recover::check_unwritable(&store, cancel).map(|()| store);
             }
             writer => writer?,
         };
         writer.continue_numbers(cancel)?;
-        let adopted = link::adopt(&mut writer, after_reboot, cancel)?;
+        let adopted = link_directory::adopt(&mut writer, after_reboot, cancel)?;
         writer.collect()?;
         drop(writer);
         store.empty_trash(if adopted { Trash::Generations } else { Trash::All })?;
         Ok(store)
     }
-}
-
-pub(super) fn is_full(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-    )
 }
 
 fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {

@@ -7,22 +7,20 @@
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-
-use rustix::fs::OFlags;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::fs::{self, Kind, Stat};
-use crate::core::sys::{fault, flock};
+use crate::core::sys::fault;
+use crate::core::sys::fs::{self, Stat};
 
-use super::head::{corrupt, gone, nothing_published};
-use super::layout::Layout;
+use super::errors::{corrupt, gone, nothing_published};
+use super::hold::{Hold, Locked, lock_shared};
 use super::pointer;
 use super::presence::{self, Facts};
-use super::recover::is_usable;
+use super::recent::Place;
 use super::store::Store;
+use super::verify::is_usable;
 
 /// Who holds a share: an environment of Node, or 0 for plain Rust.
 pub type Owner = usize;
@@ -73,35 +71,6 @@ pub fn owner_ends(owner: Owner) {
         held.shares.remove(&owner);
         !held.shares.is_empty()
     });
-}
-
-/// Where one generation is, and its tree as it was when it was last compared through this handle.
-#[derive(Debug)]
-struct Place {
-    number: u64,
-    pin: PathBuf,
-    tree: PathBuf,
-    compared: Mutex<Option<Facts>>,
-}
-
-/// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
-/// tree is the same directory without a change, a look at the store's id.
-#[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
-
-impl Recent {
-    fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*recent {
-            Some(place) if place.number == number => Arc::clone(place),
-            _ => Arc::clone(recent.insert(Arc::new(Place {
-                number,
-                pin: layout.pin(number),
-                tree: layout.tree(number),
-                compared: Mutex::default(),
-            }))),
-        }
-    }
 }
 
 /// Pins the generation that is current now. Never waits, and starts again only while the pointer changes.
@@ -222,39 +191,10 @@ pub fn release(store: &Store, owner: Owner, number: u64) {
     }
 }
 
-/// A hold for the length of a Rust scope.
-#[derive(Debug)]
-pub(super) struct Hold {
-    file: File,
-}
-
-impl Hold {
-    /// Becomes a pin of this owner.
-    pub(super) fn keep(self, store: &Store, owner: Owner, number: u64) -> Result<()> {
-        let tree = fs::stat(&store.layout.tree(number))?;
-        insert(store, owner, number, self.file, Facts::to_remember(&tree))
-    }
-
-    /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
-    pub(super) fn current(store: &Store) -> Result<Option<(u64, Self)>> {
-        let mut failed_before = None;
-        while let Some(number) = pointer::read(&store.layout)? {
-            match Self::take(store, number) {
-                Ok(hold) => return Ok(Some((number, hold))),
-                Err(error) if failed_before == Some(number) => return Err(error),
-                Err(_) => failed_before = Some(number),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Holds a generation that may or may not be current.
-    pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
-        match lock_shared(&store.layout.pin(number))? {
-            Locked::Held(file, _) => Ok(Self { file }),
-            Locked::Missing | Locked::Busy => Err(gone(number)),
-        }
-    }
+/// Makes a hold a pin of this owner.
+pub(super) fn keep(hold: Hold, store: &Store, owner: Owner, number: u64) -> Result<()> {
+    let tree = fs::stat(&store.layout.tree(number))?;
+    insert(store, owner, number, hold.file, Facts::to_remember(&tree))
 }
 
 /// Adds a share to a generation that this process holds already. `false` if it does not.
@@ -325,42 +265,4 @@ fn insert(store: &Store, owner: Owner, number: u64, file: File, tree: Facts) -> 
 
 fn ended() -> Error {
     Error::new(Code::Closed, "this thread has ended")
-}
-
-enum Locked {
-    /// With what the file is.
-    Held(File, Stat),
-    /// The collector has it.
-    Busy,
-    /// Collected, or never there.
-    Missing,
-}
-
-fn lock_shared(path: &Path) -> Result<Locked> {
-    // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match fs::open(path, flags).optional() {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(Locked::Missing),
-        Err(_) => return not_a_lock_file(path),
-    };
-    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
-        return Ok(Locked::Busy);
-    }
-    let stat = fs::stat_file(&file, path)?;
-    if stat.kind != Kind::File {
-        return not_a_lock_file(path);
-    }
-    // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
-    if stat.links == 0 && !fault::mutant("no-recheck") {
-        return Ok(Locked::Missing);
-    }
-    Ok(Locked::Held(file, stat))
-}
-
-/// The error that names what is in the place of a lock file.
-fn not_a_lock_file(path: &Path) -> Result<Locked> {
-    fs::open_regular(path, OFlags::RDONLY)?;
-    // It was replaced by a regular file in between.
-    Ok(Locked::Missing)
 }

@@ -12,17 +12,22 @@
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{fault, flock};
 
-use super::collect::remove_ours;
-use super::head::{Head, corrupt};
-use super::lock::open_existing;
-use super::manifest::{Depth, Manifest, Problem};
+use super::errors::corrupt;
+use super::file_lock::open_existing;
+use super::head::Head;
+use super::layout::numbers_in;
+use super::manifest::{Depth, Manifest};
+use super::options::Durability;
 use super::ownership::may_change;
 use super::pointer::{self, Mirror};
-use super::store::{Durability, Store, numbers_in};
+use super::store::Store;
+use super::trash::remove_ours;
+use super::tree::walk_any;
+use super::verify::{found_whole, is_usable, verifies};
 
 /// Names under which a killed writer can have left a file.
 const TEMPORARY: [&str; 8] = [
@@ -97,57 +102,6 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
         number,
         "it does not verify, and this process cannot write to the store",
     ))
-}
-
-/// How a generation differs from its manifest, by the times of change: nothing that costs more than a look at each
-/// entry, unless something was changed after the publish.
-pub(super) fn look_for_changes(
-    store: &Store,
-    number: u64,
-    cancel: &Cancel,
-) -> Result<Vec<(String, Problem)>> {
-    let published_ns = fs::stat(&store.layout.pin(number))?.changed_ns;
-    Manifest::read(&store.layout, number)?.compare(
-        &store.layout.tree(number),
-        Depth::ChangedSince(published_ns),
-        cancel,
-    )
-}
-
-/// Whether a generation has a readable head and all its content, by the times of change.
-pub(super) fn is_usable(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    if fault::mutant("trust-changed-tree") {
-        return Ok(fs::stat(&store.layout.tree(number)).is_ok());
-    }
-    found_whole(Head::read(&store.layout, number).and_then(|_| look_for_changes(store, number, cancel)))
-}
-
-fn verifies(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    found_whole(store.compare(number, cancel))
-}
-
-fn found_whole(found: Result<Vec<(String, Problem)>>) -> Result<bool> {
-    match found {
-        Ok(problems) if fault::mutant("extra-is-damage") => Ok(problems.is_empty()),
-        Ok(problems) => Ok(!problems.iter().any(|(_, problem)| problem.is_of_content())),
-        Err(error)
-            if matches!(error.code, Code::GenerationCorrupt | Code::GenerationGone)
-                || error.is_not_found() =>
-        {
-            Ok(false)
-        }
-        // A disk that answers with an error says nothing about the generation.
-        Err(error) => Err(error),
-    }
-}
-
-/// The highest fence among these generations.
-pub(super) fn highest_fence(store: &Store, numbers: &[u64]) -> u64 {
-    numbers
-        .iter()
-        .filter_map(|number| store.head(*number).ok()?.fence)
-        .max()
-        .unwrap_or(0)
 }
 
 /// Somebody removed or emptied `pins/<current>`, or an open took it from a generation that was changed: its head is
@@ -252,7 +206,7 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
         return Ok(Manifest::read(&store.layout, number).is_ok());
     };
     let mut latest = stat.changed_ns;
-    super::manifest::walk_any(&tree, &mut |_, _, stat| {
+    walk_any(&tree, &mut |_, _, stat| {
         latest = latest.max(stat.changed_ns);
         Ok(())
     })?;

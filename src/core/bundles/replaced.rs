@@ -10,8 +10,8 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::trust::Surroundings;
 use crate::core::sys::{clock, fault, identity};
 
-use super::collect::ADOPTED;
 use super::store::Store;
+use super::trash::ADOPTED;
 
 /// More than the links of one store; the oldest entry goes first.
 const MAX_MADE: usize = 16;
@@ -89,7 +89,7 @@ pub(super) fn put_away(store: &Store, directory: &Path, link: &Path) -> Result<(
             .layout
             .trash(&format!("{ADOPTED}{}", identity::monotonic_micros()));
         return match fs::rename(directory, &trash) {
-            Err(error) if crosses_devices(&error) => fs::remove_tree(directory),
+            Err(error) if error.crosses_devices() => fs::remove_tree(directory),
             moved => moved,
         };
     }
@@ -111,7 +111,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
     let kept = free_name(&folder, &name)?;
     let kept = match fs::rename(directory, &kept) {
         // A link on another filesystem than the store: its directory stays there, and the store names it.
-        Err(error) if crosses_devices(&error) => {
+        Err(error) if error.crosses_devices() => {
             let parent = link.parent().unwrap_or(Path::new("/"));
             let neighbour = free_name(parent, &name)?;
             fs::symlink(&neighbour, &kept)?;
@@ -157,8 +157,4 @@ fn free_name(folder: &Path, name: &str) -> Result<PathBuf> {
         }
     }
     Ok(folder.join(name))
-}
-
-fn crosses_devices(error: &Error) -> bool {
-    error.kind() == Some(std::io::ErrorKind::CrossesDevices)
 }

@@ -9,12 +9,12 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::path::Rel;
 use crate::core::sys::{durability, fault, flock, identity};
 
-use super::adopting;
+use super::adoption;
 use super::advice::advised;
 use super::copy::{self, How};
+use super::hold::Hold;
 use super::layout::Layout;
 use super::manifest::Manifest;
-use super::pin::Hold;
 use super::store::Store;
 use super::view;
 
@@ -122,7 +122,7 @@ impl Stage {
             )
             .at(directory));
         }
-        advised(adopting::adopt(directory, &self.tree(), how, cancel))
+        advised(adoption::adopt(directory, &self.tree(), how, cancel))
     }
 
     /// Hashes and freezes everything. May be called again after more was written.
@@ -151,7 +151,7 @@ impl Stage {
         advised(view::prepare(
             store,
             &self.layout.stage(&self.id),
-            &sealed,
+            &sealed.manifest.digest,
             cancel,
         ))?;
         if store.flushes() {

@@ -16,13 +16,13 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::{durability, fault, identity};
 
-use super::collect::throw_away;
 use super::copy::{self, How};
 use super::layout::{Layout, name_of, number_of};
-use super::manifest::{Depth, Manifest, Problem, walk_any};
+use super::manifest::{Depth, Manifest, Problem};
 use super::replaced;
-use super::stage::Sealed;
 use super::store::Store;
+use super::trash::throw_away;
+use super::tree::walk_any;
 
 /// The name of a view that is being made under the writer lock.
 const NEW: &str = "new";
@@ -79,13 +79,9 @@ fn parse(target: &Path) -> Option<View> {
     }
 }
 
-/// Copies a sealed stage, without the writer lock, for the publish that follows.
-pub(super) fn prepare(store: &Store, stage: &Path, sealed: &Sealed, cancel: &Cancel) -> Result<()> {
-    let is_current = |number| {
-        store
-            .head(number)
-            .is_ok_and(|head| head.digest == sealed.manifest.digest)
-    };
+/// Copies a sealed stage with this digest, without the writer lock, for the publish that follows.
+pub(super) fn prepare(store: &Store, stage: &Path, digest: &str, cancel: &Cancel) -> Result<()> {
+    let is_current = |number| store.head(number).is_ok_and(|head| head.digest == digest);
     if !is_wanted(store)? || store.current()?.is_some_and(is_current) {
         return Ok(());
     }
