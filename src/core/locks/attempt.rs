@@ -20,6 +20,7 @@ use super::removal;
 use super::request::{Goal, ModeChoice, Request};
 use super::staleness;
 use crate::core::error::{Code, Error, Result};
+use crate::core::sys::errno;
 use crate::core::sys::identity::Liveness;
 
 /// How a step ended.
@@ -203,7 +204,8 @@ impl Attempt {
                     return Ok(Locked::Busy);
                 }
                 Ok(Attempted::Replaced) => {}
-                Err(error) if self.context.request.mode == ModeChoice::Auto && lacks_flock(&error) => {
+                Err(error) if self.context.request.mode == ModeChoice::Auto && errno::lacks_locks(&error) => {
+                    // A lease then, never a lock that is only pretended.
                     return Ok(Locked::Unsupported);
                 }
                 Err(error) => return Err(error),
@@ -268,19 +270,4 @@ fn is_refused(error: &Error) -> bool {
         error.kind(),
         Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
     )
-}
-
-/// The kernel says that this filesystem has no flock: a lease then, never a lock that is only pretended.
-fn lacks_flock(error: &Error) -> bool {
-    use rustix::io::Errno;
-    error.op == Some("flock")
-        && [
-            Errno::INVAL,
-            Errno::NOSYS,
-            Errno::NOLCK,
-            Errno::NOTSUP,
-            Errno::OPNOTSUPP,
-        ]
-        .iter()
-        .any(|each| error.errno() == Some(each.raw_os_error()))
 }

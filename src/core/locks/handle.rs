@@ -1,10 +1,9 @@
 //! A lock that is held: given back once, by whoever still has it; kept alive by the heartbeat; noticed when
 //! it is lost.
 
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard};
 
 use super::alarm::Alarm;
 use super::fence::{self, HolderCheck};
@@ -17,7 +16,8 @@ use super::record::{Failure, GuardId, Holder, Mode, Progress, Record};
 use super::record_log::RecordsId;
 use super::removal;
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::identity::boot_micros;
+use crate::core::sys::clock::boot_micros;
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::{fault, fs};
 
 const FOLLOWED: &str = "another holder has taken it, or its files were deleted";
@@ -104,7 +104,7 @@ impl Held {
                 held.renew();
             }
         });
-        *lock(&held.heartbeat) = Some(heartbeat);
+        *held.heartbeat.lock() = Some(heartbeat);
         held
     }
 
@@ -130,7 +130,7 @@ impl Held {
 
     /// The dead holder that was followed, if it did not give the lock back.
     pub fn took_over_from(&self) -> Option<Holder> {
-        lock(&self.took_over_from).clone()
+        self.took_over_from.lock().clone()
     }
 
     /// The last failed run, carried on from the lock's earlier holders.
@@ -139,13 +139,13 @@ impl Held {
     }
 
     /// The descriptor that keeps the lock while a child has it too.
-    pub fn child_fd(&self) -> Result<RawFd> {
+    pub fn child_fd(&self) -> Result<i32> {
         if !self.covers_children {
             let accepted = "true, for a lock that its children hold on";
             return Err(Error::argument("options.coverChildren", false, accepted));
         }
         self.assert_held()?;
-        let fd = lock(&self.files).guard_fd();
+        let fd = self.files.lock().guard_descriptor();
         self.is_handed_out.store(true, Ordering::SeqCst);
         fd.ok_or_else(|| self.lost_error("it was released"))
     }
@@ -158,7 +158,7 @@ impl Held {
     /// Keeps the alarm that says when to watch it.
     pub(super) fn set_watch(&self, alarm: Alarm) {
         if self.is_held() {
-            *lock(&self.watch) = Some(alarm);
+            *self.watch.lock() = Some(alarm);
         }
     }
 
@@ -176,8 +176,8 @@ impl Held {
 
     /// Tells waiters what is being done. Written by the heartbeat thread, soon.
     pub fn progress(&self, phase: &str) {
-        *lock(&self.news) = Some(Progress::new(phase));
-        if let Some(heartbeat) = &*lock(&self.heartbeat) {
+        *self.news.lock() = Some(Progress::new(phase));
+        if let Some(heartbeat) = &*self.heartbeat.lock() {
             heartbeat.beat_soon();
         }
     }
@@ -195,26 +195,17 @@ impl Held {
     /// Gives the lock back. Doing it twice is fine.
     pub fn release(&self, failure: Option<Failure>) -> Release {
         self.tenure.expire();
-        if let Some(files) = self.free_files() {
+        if let Some(files) = self.files.try_lock() {
             return self.release_files(files, failure);
         }
         if !self.tenure.is_lost() {
-            return self.release_files(lock(&self.files), failure);
+            return self.release_files(self.files.lock(), failure);
         }
         // A renewal may hang. It looks at the flag once it has let go of the files; so they are tried after it is set.
         self.is_left_to_another.store(true, Ordering::SeqCst);
-        match self.free_files() {
+        match self.files.try_lock() {
             Some(files) => self.release_files(files, failure),
             None => Release::Lost,
-        }
-    }
-
-    /// The files, unless somebody is at them.
-    fn free_files(&self) -> Option<MutexGuard<'_, HoldFiles>> {
-        match self.files.try_lock() {
-            Ok(files) => Some(files),
-            Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Poisoned(files)) => Some(files.into_inner()),
         }
     }
 
@@ -268,7 +259,7 @@ impl Held {
         }
         self.stop_heartbeat();
         self.tenure.end();
-        let _unwatched = lock(&self.watch).take();
+        let _unwatched = self.watch.lock().take();
         ended
     }
 
@@ -280,17 +271,17 @@ impl Held {
             return;
         }
         self.stop_heartbeat();
-        lock(&self.files).leave_to_children();
+        self.files.lock().leave_to_children();
     }
 
     fn stop_heartbeat(&self) {
-        let _stopped = lock(&self.heartbeat).take();
+        let _stopped = self.heartbeat.lock().take();
     }
 
     /// One heartbeat: a changed record, and fresh times for those who go by them.
     pub(super) fn renew(&self) {
         let begun = boot_micros();
-        self.renew_files(&mut lock(&self.files), begun);
+        self.renew_files(&mut self.files.lock(), begun);
         self.finish_release();
     }
 
@@ -298,7 +289,7 @@ impl Held {
         if !self.look(files) {
             return;
         }
-        let news = lock(&self.news).take();
+        let news = self.news.lock().take();
         // The second look: a successor that came between the first and the rename.
         if files.renew_record(news).is_err() || !self.look(files) {
             return;
@@ -315,7 +306,9 @@ impl Held {
     pub(super) fn check(&self) {
         self.tenure.expire();
         // A renewal is under way: it looks itself, and may hang.
-        let Some(files) = self.free_files() else { return };
+        let Some(files) = self.files.try_lock() else {
+            return;
+        };
         self.check_files(&files);
         drop(files);
         self.finish_release();
@@ -347,7 +340,7 @@ impl Held {
 
     /// Makes the lock directory appear.
     pub(super) fn publish(&self) -> Result<bool> {
-        lock(&self.files).publish()
+        self.files.lock().publish()
     }
 
     /// Whether this record belongs to one that we or our predecessors have followed.
@@ -360,7 +353,7 @@ impl Held {
     }
 
     pub(super) fn guard_id(&self) -> Option<GuardId> {
-        lock(&self.files).guard_id()
+        self.files.lock().guard_id()
     }
 
     pub(super) fn is_orphan(&self) -> bool {
@@ -369,7 +362,7 @@ impl Held {
 
     /// Remembers whose directory was in the way.
     pub(super) fn note_orphan(&self, holder: Holder) {
-        lock(&self.took_over_from).get_or_insert(holder);
+        self.took_over_from.lock().get_or_insert(holder);
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -381,10 +374,6 @@ impl Held {
         let message = format!("the lock '{}' is not held any more: {why}", path.display());
         Error::new(Code::LockLost, message).at(path)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Held {

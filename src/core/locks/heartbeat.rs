@@ -2,10 +2,11 @@
 //! because a JavaScript timer stands still in synchronous work, heap dumps and breakpoints.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::core::error::Result;
+use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fault, thread};
 
 type Beat = Arc<dyn Fn() + Send + Sync>;
@@ -42,7 +43,7 @@ struct BeatThread {
 static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<BeatThread>>>> = LazyLock::new(Mutex::default);
 
 fn of_device(device: u64) -> Option<Arc<BeatThread>> {
-    let by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+    let by_device = BY_DEVICE.lock();
     by_device.get(&device).cloned()
 }
 
@@ -51,7 +52,7 @@ fn of_device(device: u64) -> Option<Arc<BeatThread>> {
 /// # Errors
 /// `ERR_IO` where the process may have no more threads: the next call tries again.
 pub(super) fn start_thread(device: u64) -> Result<()> {
-    let mut by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut by_device = BY_DEVICE.lock();
     if by_device.contains_key(&device) {
         return Ok(());
     }
@@ -113,7 +114,7 @@ impl Drop for Heartbeat {
 
 impl BeatThread {
     fn beats(&self) -> MutexGuard<'_, Beats> {
-        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.beats.lock()
     }
 
     fn run(&self) {
@@ -134,13 +135,10 @@ impl BeatThread {
             }
             beats.looks_at = beats.repeated.iter().map(|each| each.due).min();
             beats = match beats.looks_at {
-                None => self.changed.wait(beats).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(beats),
                 Some(next) => {
                     let pause = next.saturating_duration_since(Instant::now());
-                    self.changed
-                        .wait_timeout(beats, pause)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.changed.wait_timeout(beats, pause).0
                 }
             };
         }

@@ -1,6 +1,5 @@
 //! What a holder has on disk: its record, its lock directory and its guard.
 
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,8 +68,8 @@ impl HoldFiles {
     }
 
     /// The descriptor of the guard.
-    pub(super) fn guard_fd(&self) -> Option<RawFd> {
-        self.guard.as_ref().map(Guard::raw_fd)
+    pub(super) fn guard_descriptor(&self) -> Option<i32> {
+        self.guard.as_ref().map(Guard::descriptor)
     }
 
     /// Makes the lock directory appear; see [`prepared_directory::publish`].

@@ -97,6 +97,7 @@ mod reactor;
 mod record;
 mod record_file;
 mod record_log;
+mod record_name;
 mod removal;
 mod request;
 mod scope;

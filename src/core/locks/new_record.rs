@@ -10,7 +10,8 @@ use super::path::LockPath;
 use super::prepared_directory::PreparedDirectory;
 use super::record::{Lease, Record, VERSION};
 use super::record_file::Written;
-use super::record_log::{self, Highest, MAX_NUMBER, Numbered};
+use super::record_log::{self, Highest, Numbered};
+use super::record_name::MAX_NUMBER;
 use super::removal;
 use super::request::Request;
 use crate::core::error::Result;
@@ -58,7 +59,7 @@ impl NewRecord {
         let predecessor = top.and_then(|top| top.record);
         let record = make_record(context, n, predecessor.as_deref(), guard.as_ref());
         let prepared = context.lock.prepared(&record.token);
-        let begun = identity::boot_micros();
+        let begun = clock::boot_micros();
         let taken = prepare_and_link(context, &record, numbered, &prepared, guard.as_ref());
         if !matches!(taken, Ok(Some(_))) {
             // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.

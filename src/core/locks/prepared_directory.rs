@@ -13,6 +13,7 @@ use super::record_file::Written;
 use super::shared;
 use crate::core::error::Result;
 use crate::core::sys::dir::Directory;
+use crate::core::sys::errno;
 use crate::core::sys::fs::{self, Kind};
 
 /// A directory that is ready to be published, and its owner record.
@@ -58,7 +59,7 @@ pub(super) fn publish(lock: &LockPath, prepared: &Path) -> Result<bool> {
     match fs::rename_new(prepared, lock.directory()) {
         Ok(()) => Ok(true),
         Err(error) if error.is_exists() => Ok(false),
-        Err(error) if shared::lacks_noreplace(&error) => publish_in_two_steps(lock, prepared),
+        Err(error) if errno::is_unsupported(&error) => publish_in_two_steps(lock, prepared),
         Err(error) => Err(error),
     }
 }

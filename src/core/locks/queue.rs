@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::handle::Held;
@@ -12,6 +12,7 @@ use super::request::ModeChoice;
 use super::wait::Wait;
 use crate::core::error::Result;
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::{fs, thread};
 
 /// The thread that waits for the locks of local filesystems, or of one other device: a network that hangs must not stop
@@ -40,7 +41,8 @@ static ASKING: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mute
 impl Queue {
     /// Whether the directory of this lock is known to be in memory, where no call waits for a disk.
     pub(super) fn is_in_memory(lock: &LockPath) -> bool {
-        held(&PARENTS)
+        PARENTS
+            .lock()
             .get(lock.parent())
             .is_some_and(|device| device.is_in_memory && device.trusted)
     }
@@ -50,7 +52,7 @@ impl Queue {
     /// # Errors
     /// `ERR_IO` where the process has no threads or descriptors left.
     pub(super) fn known(lock: &LockPath, mode: ModeChoice) -> Result<Option<Self>> {
-        let known = held(&PARENTS).get(lock.parent()).copied();
+        let known = PARENTS.lock().get(lock.parent()).copied();
         known.map(|device| Self::of(device, mode)).transpose()
     }
 
@@ -79,7 +81,7 @@ impl Queue {
             is_in_memory: filesystem.is_in_memory(),
             number: fs::stat_followed(lock.parent())?.device,
         };
-        let mut parents = held(&PARENTS);
+        let mut parents = PARENTS.lock();
         if parents.len() >= MAX_PARENTS {
             parents.clear();
         }
@@ -98,7 +100,7 @@ impl Queue {
     /// A process that had no thread or descriptor left may have some later.
     fn started(device: Option<u64>, name: &str) -> Result<Self> {
         static RUNNING: LazyLock<Mutex<HashMap<Option<u64>, Arc<Mailbox>>>> = LazyLock::new(Mutex::default);
-        let mut running = held(&RUNNING);
+        let mut running = RUNNING.lock();
         if let Some(mailbox) = running.get(&device).filter(|mailbox| !mailbox.has_ended()) {
             return Ok(Self(Arc::clone(mailbox)));
         }
@@ -129,7 +131,7 @@ impl Queue {
         }
         let lock = wait.waiter.lock.clone();
         let parent = lock.parent().to_path_buf();
-        let mut asking = held(&ASKING);
+        let mut asking = ASKING.lock();
         let waits = asking.entry(parent).or_default();
         waits.push(wait);
         let is_first = waits.len() == 1;
@@ -143,7 +145,7 @@ impl Queue {
             Self::enter_found(&apart);
         });
         if let Err(refused) = started {
-            let waits = held(&ASKING).remove(lock.parent());
+            let waits = ASKING.lock().remove(lock.parent());
             for wait in waits.into_iter().flatten() {
                 wait.fail(refused.again());
             }
@@ -152,7 +154,7 @@ impl Queue {
 
     /// Whoever has waited for the answer of this lock's filesystem.
     fn enter_found(lock: &LockPath) {
-        let waits = held(&ASKING).remove(lock.parent());
+        let waits = ASKING.lock().remove(lock.parent());
         for wait in waits.into_iter().flatten() {
             match Self::find(lock, wait.waiter.request.mode) {
                 Ok(queue) => queue.enter(wait),
@@ -160,8 +162,4 @@ impl Queue {
             }
         }
     }
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
@@ -18,6 +18,7 @@ use super::request::Key;
 use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Result;
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
 /// The safety tick.
@@ -98,10 +99,7 @@ impl Mailbox {
     }
 
     fn send(&self, message: Message) {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
+        self.messages.lock().push(message);
         if self.has_ended() {
             drop(self.take());
         }
@@ -109,7 +107,7 @@ impl Mailbox {
     }
 
     fn take(&self) -> Vec<Message> {
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.messages.lock())
     }
 }
 

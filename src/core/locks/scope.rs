@@ -1,7 +1,7 @@
 //! The locks and waits of one environment of JavaScript, such as a worker thread: they end with it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::acquire;
 use super::handle::{Held, Release};
@@ -14,6 +14,7 @@ use super::waiter::{Acquired, OnWait};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::sync::Mutex;
 
 /// What one scope holds and waits for.
 pub struct LockScope(Mutex<Option<Holdings>>);
@@ -108,7 +109,7 @@ impl LockScope {
     }
 
     fn holdings(&self) -> MutexGuard<'_, Option<Holdings>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn start(&self, cancel: &Cancel, wait: Wait) {

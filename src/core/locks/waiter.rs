@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::alarm::{self, Alarm};
@@ -14,6 +14,7 @@ use super::request::{Key, Request, WaitInfo};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::identity::{self, Liveness};
+use crate::core::sys::sync::Mutex;
 
 /// A wait that goes on is told again after this time.
 const REPEAT: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(3);
 static WAITING: LazyLock<Mutex<HashMap<LockPath, usize>>> = LazyLock::new(Mutex::default);
 
 fn waiting() -> MutexGuard<'static, HashMap<LockPath, usize>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+    WAITING.lock()
 }
 
 /// One of [`WAITING`], until it is dropped.
@@ -89,11 +90,11 @@ impl Answer {
     }
 
     fn receiver(&self) -> Option<Receiver> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     fn is_given(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.0.lock().is_none()
     }
 
     /// `false` where there was one already. A lock that nobody takes any more is released by its drop.
