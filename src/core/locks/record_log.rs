@@ -12,21 +12,19 @@
 //! for each taking, and everything happens relative to that descriptor: a rename never leaves it. What is no regular file
 //! is no record, whatever its name; but its number is not used.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::directory::Prepared;
 use super::neighbours::{self, Neighbours};
-use super::paths::LockPath;
+use super::path::LockPath;
+use super::prepared_directory::PreparedDirectory;
 use super::record::{self, Contents, Mode, Record};
+use super::record_name::{MAX_NUMBER, RecordName};
 use super::shared;
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{Entry, Kind, Stat};
-use crate::core::sys::{fault, fs};
+use crate::core::sys::{errno, fault, fs};
 
-/// Largest number, and largest base, that is taken for one: their sum is exact in a JavaScript number.
-pub(super) const MAX_NUMBER: u64 = 1 << 52;
 /// On btrfs a listing lacks what is renamed after it was begun (39 of 15 982, under a heartbeat without a pause):
 /// that there is nothing is believed when so many listings say it.
 const EMPTY_LISTINGS: usize = 3;
@@ -71,44 +69,10 @@ impl Top {
     }
 }
 
-/// The name of one record, in the order in which they count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
-    n: u64,
-    is_held: bool,
-}
-
-impl Name {
-    fn held(n: u64) -> Self {
-        Self { n, is_held: true }
-    }
-
-    fn free(n: u64) -> Self {
-        Self { n, is_held: false }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        let (digits, ending) = name.split_once('.')?;
-        let n = digits.parse().ok().filter(|n| (1..=MAX_NUMBER).contains(n))?;
-        let name = match ending {
-            "json" => Self::held(n),
-            "free" => Self::free(n),
-            _ => return None,
-        };
-        // `01.json` is not the file that number 1 would be read from.
-        (n.to_string() == digits).then_some(name)
-    }
-
-    fn text(self) -> OsString {
-        let ending = if self.is_held { "json" } else { "free" };
-        format!("{}.{ending}", self.n).into()
-    }
-}
-
 /// All records that stand, and the highest number in use.
 #[derive(Default)]
 struct Names {
-    records: Vec<Name>,
+    records: Vec<RecordName>,
     taken: u64,
 }
 
@@ -176,7 +140,7 @@ impl Numbered {
 
     /// The path of the record of this number while it is held.
     pub(super) fn path(&self, n: u64) -> PathBuf {
-        self.path.join(Name::held(n).text())
+        self.path.join(RecordName::held(n).text())
     }
 
     fn names(&self) -> Result<Names> {
@@ -186,7 +150,7 @@ impl Numbered {
     fn names_of(&self, entries: Vec<Entry>) -> Names {
         let mut names = Names::default();
         for entry in entries {
-            let Some(name) = entry.name.to_str().and_then(Name::parse) else {
+            let Some(name) = entry.name.to_str().and_then(RecordName::parse) else {
                 continue;
             };
             names.taken = names.taken.max(name.n);
@@ -241,50 +205,50 @@ impl Numbered {
         Err(Error::new(Code::Io, message).at(&self.path))
     }
 
-    fn read(&self, name: Name) -> Result<Option<(Vec<u8>, Contents)>> {
+    fn read(&self, name: RecordName) -> Result<Option<(Vec<u8>, Contents)>> {
         let text = name.text();
         record::read_in(&self.directory, &text, &self.path.join(&text))
     }
 
     /// The record of this number, if it is held and can be read.
     pub(super) fn held(&self, n: u64) -> Result<Option<Box<Record>>> {
-        Ok(match self.read(Name::held(n))? {
+        Ok(match self.read(RecordName::held(n))? {
             Some((_, Contents::Record(record))) => Some(record),
             _ => None,
         })
     }
 
     /// Gives a finished record its number. `false` where another taker was first, or the directory is gone.
-    pub(super) fn link(&self, finished: &Prepared, n: u64) -> Result<bool> {
+    pub(super) fn link(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let path = self.path(n);
         if fault::mutant("lock-take-by-rename") {
             let copy = self.path.with_extension(uuid::Uuid::new_v4().to_string());
             fs::write_new(&copy, &fs::read(&finished.path.join("owner.json"))?, 0o644)?;
             return fs::rename(&copy, &path).map(|()| true);
         }
-        match finished.link_owner(&self.directory, &Name::held(n).text(), &path) {
+        match finished.link_owner(&self.directory, &RecordName::held(n).text(), &path) {
             Ok(()) => Ok(true),
             Err(error) if error.is_exists() => self.is_linked(finished, n),
             Err(error) if error.is_not_found() => Ok(false),
-            Err(error) if has_no_links(&error) => Err(self.unsupported(error)),
+            Err(error) if errno::lacks_hard_links(&error) => Err(self.unsupported(error)),
             Err(error) => Err(error),
         }
     }
 
     /// NFS sends a link again whose answer was lost, and says that the name exists: two names tell (open(2), `O_EXCL`).
-    fn is_linked(&self, finished: &Prepared, n: u64) -> Result<bool> {
+    fn is_linked(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let ours = finished.written.stat_now(&self.path(n))?;
         if ours.links < 2 {
             return Ok(false);
         }
-        let name = Name::held(n).text();
+        let name = RecordName::held(n).text();
         let standing = self.directory.stat(&name, &self.path(n)).optional()?;
         Ok(standing.is_some_and(|standing| id_of(&standing) == id_of(&ours)))
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
     pub(super) fn settle(&self, n: u64, mode: Mode) -> Result<bool> {
-        let ours = Name::held(n);
+        let ours = RecordName::held(n);
         let mut names = self.names()?.records;
         if mode == Mode::Lease {
             // Nothing else stands between us and a holder that one listing lacks, or that is in another directory.
@@ -305,9 +269,9 @@ impl Numbered {
 
     /// Gives a record back, in one step.
     pub(super) fn free(&self, n: u64) -> Result<()> {
-        let free = Name::free(n).text();
+        let free = RecordName::free(n).text();
         self.directory.rename(
-            &Name::held(n).text(),
+            &RecordName::held(n).text(),
             &self.directory,
             &free,
             &self.path.join(&free),
@@ -322,17 +286,18 @@ impl Numbered {
                 if fault::mutant("lock-records-by-path") {
                     return fs::rename(next, &path);
                 }
-                self.directory.rename_into(next, &Name::held(n).text(), &path)
+                self.directory
+                    .rename_into(next, &RecordName::held(n).text(), &path)
             })
             .inspect_err(|_| drop(fs::remove_file(next)))
     }
 
     /// Removes a record that was held.
     pub(super) fn remove(&self, n: u64) -> Result<()> {
-        self.remove_name(Name::held(n)).optional().map(drop)
+        self.remove_name(RecordName::held(n)).optional().map(drop)
     }
 
-    fn remove_name(&self, name: Name) -> Result<()> {
+    fn remove_name(&self, name: RecordName) -> Result<()> {
         let text = name.text();
         self.directory.remove_file(&text, &self.path.join(&text))
     }
@@ -371,19 +336,6 @@ fn is_everybodys(stat: &Stat) -> bool {
     stat.mode & (OTHERS_MAY_WRITE | STICKY) == OTHERS_MAY_WRITE
 }
 
-fn has_no_links(error: &Error) -> bool {
-    let errno = error.errno();
-    [
-        rustix::io::Errno::PERM,
-        rustix::io::Errno::NOTSUP,
-        rustix::io::Errno::OPNOTSUPP,
-        rustix::io::Errno::NOSYS,
-        rustix::io::Errno::MLINK,
-    ]
-    .iter()
-    .any(|each| errno == Some(each.raw_os_error()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,7 +349,7 @@ mod tests {
             .expect("made")
             .expect("there");
         let [ours, anothers] = ["ours", "anothers"].map(|name| {
-            super::super::directory::prepare(&lock, &lock.prepared(name), b"{}", &neighbours)
+            PreparedDirectory::make(&lock, &lock.prepared(name), b"{}", &neighbours)
                 .expect("a finished record")
         });
         assert!(numbered.link(&ours, 1).expect("linked"));

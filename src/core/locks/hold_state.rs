@@ -1,13 +1,14 @@
 //! Whether a lock is held. It is never behind a lock that somebody has while a disk works: a filesystem that does not
 //! answer is the very case in which a lease ends and its holder has to be told.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
 use super::record::Mode;
-use crate::core::sys::identity::boot_micros;
+use crate::core::sys::clock::boot_micros;
+use crate::core::sys::sync::Mutex;
 
 const HELD: u8 = 0;
 const LOST: u8 = 1;
@@ -60,7 +61,7 @@ impl Tenure {
                 }
             }
         });
-        *lock(&self.alarm) = Some(alarm);
+        *self.alarm.lock() = Some(alarm);
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -82,8 +83,8 @@ impl Tenure {
 
     /// Nobody is told of anything any more.
     pub(super) fn end(&self) {
-        lock(&self.loss).on_lost = None;
-        let _alarm = lock(&self.alarm).take();
+        self.loss.lock().on_lost = None;
+        let _alarm = self.alarm.lock().take();
     }
 
     pub(super) fn renew(&self, begun: u64) {
@@ -105,7 +106,7 @@ impl Tenure {
 
     /// Calls once when the lock is lost, at once if it is lost already.
     pub(super) fn on_lost(&self, call: OnLost) {
-        let mut loss = lock(&self.loss);
+        let mut loss = self.loss.lock();
         if !self.is_lost() {
             loss.on_lost = Some(call);
             return;
@@ -117,11 +118,11 @@ impl Tenure {
 
     /// Why it was lost.
     pub(super) fn because(&self) -> String {
-        lock(&self.loss).because.clone()
+        self.loss.lock().because.clone()
     }
 
     pub(super) fn lose(&self, why: &str) {
-        let mut loss = lock(&self.loss);
+        let mut loss = self.loss.lock();
         let is_first = self
             .state
             .compare_exchange(HELD, LOST, Ordering::SeqCst, Ordering::SeqCst)
@@ -136,8 +137,4 @@ impl Tenure {
             call(why);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,17 +2,14 @@
 //! orders the takers of one kernel and makes the death of a holder visible at once.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::PathBuf;
 
-use rustix::fs::OFlags;
-
 use super::neighbours::{self, Neighbours};
-use super::paths::LockPath;
+use super::path::LockPath;
 use super::record::GuardId;
 use super::shared;
 use crate::core::error::{Optional as _, Result};
-use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::fs::{Access, Kind, Stat};
 use crate::core::sys::{fault, flock, fs, mark};
 
 /// The guard file, open and not necessarily locked. Its descriptor is writable, because its last close tells
@@ -41,7 +38,7 @@ pub(super) enum Attempted {
 /// where there is another one, or none.
 pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     let path = &*lock.guard();
-    let Some((file, stat)) = fs::open_regular_with_stat(path, OFlags::RDONLY).optional()? else {
+    let Some((file, stat)) = fs::open_regular_with_stat(path, Access::Read).optional()? else {
         return Ok(None);
     };
     if (stat.device, stat.inode) != (id.device, id.inode) {
@@ -56,7 +53,7 @@ pub(super) fn has_line(lock: &LockPath) -> Result<bool> {
         return Ok(false);
     }
     let path = &*lock.guard();
-    let file = fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK).optional()?;
+    let file = fs::open_any(path).optional()?;
     file.map_or(Ok(false), |file| mark::is_marked(&file, path))
 }
 
@@ -81,18 +78,18 @@ impl GuardFile {
     pub(super) fn open(lock: &LockPath, neighbours: &Neighbours) -> Result<Self> {
         let path = &*lock.guard();
         let open = || -> Result<Option<(File, Stat)>> {
-            let opened = fs::open_regular_with_stat(path, OFlags::RDWR).optional();
+            let opened = fs::open_regular_with_stat(path, Access::ReadWrite).optional();
             opened.map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))
         };
         let (file, stat) = if let Some(opened) = open()? {
             opened
         } else {
             // Nothing is made next to a folder that is no lock.
-            if let Some(found) = super::directory::look(lock, Some(neighbours))? {
+            if let Some(found) = super::lock_directory::look(lock, Some(neighbours))? {
                 found.refuse_folder()?;
             }
             shared::make_file(path, &lock.next())?;
-            fs::open_regular_with_stat(path, OFlags::RDWR)?
+            fs::open_regular_with_stat(path, Access::ReadWrite)?
         };
         Ok(Self {
             file,
@@ -134,8 +131,8 @@ impl Guard {
         self.0.is_current()
     }
 
-    pub(super) fn raw_fd(&self) -> RawFd {
-        self.0.file.as_raw_fd()
+    pub(super) fn descriptor(&self) -> i32 {
+        fs::descriptor(&self.0.file)
     }
 
     /// Gives the lock back and keeps the file open, so that nobody is woken.

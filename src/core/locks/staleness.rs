@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::neighbours::Neighbours;
-use super::paths::LockPath;
+use super::path::LockPath;
 use crate::core::error::{Optional as _, Result};
+use crate::core::sys::clock::{monotonic_micros, wall_millis};
 use crate::core::sys::fs::Kind;
-use crate::core::sys::identity::{monotonic_micros, this_process};
+use crate::core::sys::identity::this_process;
 use crate::core::sys::{fault, fs};
 
 /// Sights that are kept on disk: those of so many boots and subjects at once.
@@ -139,6 +140,6 @@ pub(super) fn forget(lock: &LockPath, neighbours: &Neighbours) {
 /// The seeded bug of nearly every peer.
 fn age_by_wall_clock(lock: &LockPath) -> Duration {
     let modified = fs::stat(lock.directory()).map_or(0, |stat| stat.modified_ns / 1_000_000);
-    let now = i128::from(crate::core::sys::clock::wall_millis());
+    let now = i128::from(wall_millis());
     Duration::from_millis(u64::try_from(now - modified).unwrap_or(0))
 }

@@ -1,9 +1,9 @@
 //! Whether what stands on disk still keeps others out. `Dead` only on proof; what cannot be verified is left
-//! alone until it has not changed for a window (see [`super::observation`]).
+//! alone until it has not changed for a window (see [`super::staleness`]).
 
 use std::time::Duration;
 
-use super::directory::Found;
+use super::lock_directory::Found;
 use super::record::{Contents, ForeignOwner, GuardId, Holder, Mode, Record};
 use crate::core::sys::{clock, identity};
 
@@ -112,9 +112,7 @@ pub(super) fn of_directory(
 /// proof of death: the directory is on a filesystem of this machine, its hostname is ours, and no process
 /// of this machine has its pid in any pid namespace.
 fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> Standing {
-    let uname = rustix::system::uname();
-    let is_ours = |name: &str| name.as_bytes() == uname.nodename().to_bytes();
-    if !is_local || !owner.hostname.as_deref().is_none_or(is_ours) {
+    if !is_local || !owner.hostname.as_deref().is_none_or(identity::is_hostname) {
         return Standing::unverifiable(window);
     }
     if identity::is_pid_unused_in_all_namespaces(owner.pid) {
