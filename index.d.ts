@@ -164,7 +164,7 @@ declare function bundleIgnores(root: string): string[];
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
 //#endregion
-//#region src/js/archive.d.ts
+//#region src/js/archives/archive.d.ts
 /** pack and unpack: directories as streams, for people with their own transport. */
 /** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
 interface Limits {
@@ -251,7 +251,7 @@ declare function pack(directory: string, options?: PackOptions): ReadableStream<
 /** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
 declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
 //#endregion
-//#region src/js/locks.d.ts
+//#region src/js/locks/locks.d.ts
 /** Who holds a lock. */
 interface Holder {
   readonly pid?: number;
@@ -383,7 +383,7 @@ declare function publishFenced(lock: {
   generation: number;
 }, from: string, to: string): Promise<void>;
 //#endregion
-//#region src/js/prewarm.d.ts
+//#region src/js/locks/prewarm.d.ts
 /** The thing that many want and one makes. */
 interface PrewarmJob<T extends {} | null> {
   /**
@@ -410,7 +410,7 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
-//#region src/js/cache-events.d.ts
+//#region src/js/caches/events.d.ts
 /** How one call ended. */
 interface CacheEvent {
   verb: 'restore' | 'snapshot' | 'prune' | 'remove';
@@ -422,7 +422,7 @@ interface CacheEvent {
   files: number;
 }
 //#endregion
-//#region src/js/cache-location.d.ts
+//#region src/js/caches/location.d.ts
 /** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
 /** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
 type StoreLocation = string | {
@@ -437,7 +437,7 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
   key?: string;
 };
 //#endregion
-//#region src/js/caches.d.ts
+//#region src/js/caches/caches.d.ts
 /** How much time and patience a call has. */
 interface Budget {
   /** The whole call, hard: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others */
@@ -578,7 +578,7 @@ declare function openCache(store: StoreLocation | undefined, options?: {
   onEvent?(event: CacheEvent): void;
 }): Cache;
 //#endregion
-//#region src/js/errors.d.ts
+//#region src/js/native/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
 type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
 /** What a {@link WarmswapError} carries beside its code and message. */

@@ -17,7 +17,7 @@ const { values, positionals: napiFlags } = parseArgs({
   ),
 })
 
-/** Builds the addon; what napi generates beside it is committed in src/js and shipped in dist. */
+/** Builds the addon; what napi generates beside it is committed in src/js/native and shipped in dist. */
 function buildAddon(outputDirectory, flags) {
   mkdirSync(outputDirectory, { recursive: true })
   mkdirSync('dist', { recursive: true })
@@ -41,7 +41,7 @@ function buildAddon(outputDirectory, flags) {
     '--lib',
   ])
   for (const generated of ['binding.cjs', 'binding.d.cts']) {
-    for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory))
+    for (const folder of ['src/js/native', 'dist'].filter((each) => each !== outputDirectory))
       cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
   }
 }
@@ -67,7 +67,7 @@ async function writeCommonJs(name) {
 }
 
 // Declared once here because src/addon/error.rs makes it by hand.
-const header = `/** The value of a native call, or a failure that src/js/native.ts throws. */
+const header = `/** The value of a native call, or a failure that src/js/native/native.ts throws. */
 export type Reply<T> = T | import('./native.js').Failure
 `
 

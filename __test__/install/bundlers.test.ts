@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
-import { tools } from './registry.js'
+import { tools } from '../support/registry.js'
 
 const run = promisify(execFile)
 

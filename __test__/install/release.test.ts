@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { makeTemp, removeTemp, test } from '../support/temp.js'
-import { type Registry, startRegistry, tools } from './registry.js'
+import { type Registry, startRegistry, tools } from '../support/registry.js'
 
 interface Finding {
   message: string

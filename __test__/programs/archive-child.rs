@@ -11,21 +11,23 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use warmswap::core::caches::archive::{self, ExtractOptions, Limits, Skipped, Symlinks, WriteOptions};
+use warmswap::core::archives::commit::{Gate, Mode};
+use warmswap::core::archives::exclude::Excludes;
+use warmswap::core::archives::pipeline;
+use warmswap::core::archives::{
+    self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
+};
 use warmswap::core::caches::cache::Cache;
-use warmswap::core::caches::commit::{Gate, Mode};
-use warmswap::core::caches::exclude::Excludes;
 use warmswap::core::caches::guards::Guard;
 use warmswap::core::caches::key::Key;
-use warmswap::core::caches::outcome::Stage;
-use warmswap::core::caches::packing::Packing;
 use warmswap::core::caches::pointer::Producer;
 use warmswap::core::caches::restore::RestoreOptions;
 use warmswap::core::caches::run::{Budget, Run};
+use warmswap::core::caches::snapshot::Packing;
 use warmswap::core::caches::snapshot::SnapshotOptions;
 use warmswap::core::caches::stamp;
 use warmswap::core::caches::store::Location;
-use warmswap::core::caches::unpack;
+use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::{fault, fs};
 
@@ -62,23 +64,23 @@ fn unpack(archive: &str, target: &str, mode: &str) {
         ..ExtractOptions::default()
     };
     fault::arm();
-    match unpack::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
+    match pipeline::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
-        Err((_, failure)) => println!("{}: {failure}", failure.outcome.as_str()),
+        Err(failure) => println!("{}: {failure}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }
 
 fn pack(tree: &str, into: &str) {
     let mut sink = fs::create_new(Path::new(into), 0o600).expect("the archive");
     fault::arm();
-    match archive::write(Path::new(tree), &mut sink, &WriteOptions::default()) {
+    match archives::write(Path::new(tree), &mut sink, &WriteOptions::default()) {
         Ok(summary) => {
             println!("packed {} {}", summary.files, summary.tree.digest());
             for Skipped { path, why } in &summary.skipped {
                 println!("{path}: {why}");
             }
         }
-        Err(failure) => println!("{}", failure.outcome.as_str()),
+        Err(failure) => println!("{}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }
 

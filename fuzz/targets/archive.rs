@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use warmswap::core::caches::archive::{self, ExtractOptions, Limits, Symlinks};
+use warmswap::core::archives::{self, ExtractOptions, Limits, Symlinks};
 
 /// A folder with a canary; stages are made and removed beside it.
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -41,7 +41,7 @@ fn extract(bytes: &[u8], symlinks: Symlinks) {
         hash: true,
         ..ExtractOptions::default()
     };
-    drop(archive::extract(bytes, &stage, &options));
+    drop(archives::extract(bytes, &stage, &options));
     assert!(is_as_it_was(&ROOT), "something outside of the stage changed");
     fs::remove_dir_all(&stage).expect("what a reader makes can be removed");
 }

@@ -1,7 +1,4 @@
 // Formatters, linters and types: `npm run ready` fixes what it can, `npm test` only reports.
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { root } from './process.js'
 
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
@@ -10,8 +7,6 @@ export function lints({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
     ['npx', ['biome', 'format', ...(fix ? ['--write'] : [])]],
-    ...(existsSync(join(root, 'scripts/check-structure.js'))
-      ? [[process.execPath, ['scripts/check-structure.js']]]
       : []),
     clippy('--all-targets', '--no-default-features', '--features', 'testing'),
     clippy(),
@@ -21,7 +16,7 @@ export function lints({ fix }) {
 /** What needs the declarations in dist. */
 export function types() {
   // What the build generates is committed; a difference means that somebody forgot to build.
-  const generated = ['index.d.ts', 'src/js/binding.d.cts', 'src/js/binding.cjs']
+  const generated = ['index.d.ts', 'src/js/native/binding.d.cts', 'src/js/native/binding.cjs']
   return [
     ['npx', ['tsc', '--noEmit']],
     ...(process.env.CI ? [['git', ['diff', '--exit-code', '--stat', '--', ...generated]]] : []),

@@ -29,7 +29,7 @@
     reason = "napi hands arguments over as owned values"
 )]
 
-mod archive;
+mod archives;
 mod bundles;
 mod caches;
 mod cancel;

@@ -7,7 +7,6 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -16,6 +15,7 @@ use napi::bindgen_prelude::{JsValue as _, PromiseRaw, ToNapiValue};
 use tokio::runtime::{Builder, Handle};
 
 use crate::core::error::{At as _, Result};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 use crate::core::sys::workers::{self, Class};
 
@@ -29,7 +29,7 @@ static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
 
 /// The runtime for asynchronous core code.
 fn handle() -> Result<Handle> {
-    let mut running = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = RUNTIME.lock();
     if let Some(handle) = running.as_ref() {
         return Ok(handle.clone());
     }

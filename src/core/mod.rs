@@ -1,8 +1,10 @@
 //! The core: four capabilities, none of which knows another, on one floor of system calls.
 
+pub mod archives;
 pub mod bundles;
 pub mod caches;
 pub mod error;
+pub mod failure;
 pub mod locks;
 pub mod state;
 pub mod sys;

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use warmswap::core::caches::archive::{self, ExtractOptions, ExtractSummary};
-use warmswap::core::caches::exclude::Excludes;
+use warmswap::core::archives::exclude::Excludes;
+use warmswap::core::archives::{self, ExtractOptions, ExtractSummary};
 use warmswap::core::caches::stamp;
 use warmswap::core::sys::cancel::Cancel;
 
@@ -23,7 +23,7 @@ fn restored(target: &Path) -> (ExtractSummary, i64) {
         ..ExtractOptions::default()
     };
     let summary =
-        archive::extract(bytes.symlink("l", "d").end().as_slice(), target, &options).expect("extracted");
+        archives::extract(bytes.symlink("l", "d").end().as_slice(), target, &options).expect("extracted");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     (summary, i64::try_from(now.as_nanos()).expect("before 2262"))
 }

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use napi_derive::napi;
 
-use crate::core::caches::codec;
-use crate::core::caches::exclude::Excludes;
+use crate::core::archives::codec;
+use crate::core::archives::exclude::Excludes;
 use crate::core::caches::guards::Guard;
 use crate::core::caches::key::Key;
-use crate::core::caches::packing::Packing;
 use crate::core::caches::pointer::Producer;
 use crate::core::caches::restore::RestoreOptions;
 use crate::core::caches::run::Budget;
+use crate::core::caches::snapshot::Packing;
 use crate::core::caches::snapshot::SnapshotOptions;
 use crate::core::caches::ticket::Ticket;
 use crate::core::error::Result;
 
-use super::super::archive::{self, NativeLimits};
+use super::super::archives::{self, NativeLimits};
 use super::super::number;
 
 /// Time and patience of a call.
@@ -91,8 +91,8 @@ impl NativeRestoreOptions {
         let options = RestoreOptions {
             keys: keys.collect::<Result<_>>()?,
             into: PathBuf::from(self.into),
-            mode: archive::mode(&self.mode),
-            symlinks: archive::symlinks(&self.symlinks),
+            mode: archives::mode(&self.mode),
+            symlinks: archives::symlinks(&self.symlinks),
             expect: Producer {
                 platform: text(self.expect.platform),
                 arch: text(self.expect.arch),
@@ -100,7 +100,7 @@ impl NativeRestoreOptions {
                 fingerprint: text(self.expect.fingerprint),
                 ..Producer::default()
             },
-            limits: archive::limits(&self.limits)?,
+            limits: archives::limits(&self.limits)?,
             concurrency: usize::try_from(number::count("options.concurrency", self.concurrency)?)
                 .unwrap_or(1),
         };
@@ -151,8 +151,8 @@ pub struct NativeSnapshotOptions {
 impl NativeSnapshotOptions {
     pub(super) fn read(self) -> Result<(SnapshotOptions, Budget)> {
         let key = Key::parse("options.key", &self.key)?;
-        let preset = archive::preset(&self.preset);
-        let limits = archive::limits(&self.limits)?;
+        let preset = archives::preset(&self.preset);
+        let limits = archives::limits(&self.limits)?;
         let ticket = self.ticket.map(|text| Ticket::parse(&text, &key)).transpose()?;
         #[expect(
             clippy::cast_possible_truncation,

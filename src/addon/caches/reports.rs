@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use napi_derive::napi;
 
-use crate::core::caches::maintain::{Abilities, Info, Report};
+use crate::core::caches::conditions::{Abilities, Info, Report};
 use crate::core::caches::pointer::Producer;
 use crate::core::caches::restore::RestoreReport;
 use crate::core::caches::run::Progress;

@@ -125,7 +125,7 @@ impl Cache {
         }
         let found = self
             .honours_conditions
-            .get_or_try_init(|| super::maintain::honours_conditions(store, key, meter))
+            .get_or_try_init(|| super::conditions::honours_conditions(store, key, meter))
             .await?;
         Ok(*found)
     }

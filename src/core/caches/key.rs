@@ -1,6 +1,6 @@
 //! Names of caches in a store, and where their objects lie.
 
-use super::codec::Format;
+use crate::core::archives::codec::Format;
 use crate::core::error::{Error, Result};
 
 /// Longest key, in bytes: leaves room for prefix and blob name in S3's 1024.

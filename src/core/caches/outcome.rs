@@ -1,6 +1,7 @@
 //! How a call ended: closed sets of words, and what is told beside them. Nothing the world does is an error.
 
 use super::store::{Failure, Kind};
+pub use crate::core::failure::Stage;
 
 macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
@@ -35,14 +36,6 @@ outcomes! {
         Superseded = "superseded", Busy = "busy", TooLarge = "too-large", Disabled = "disabled", Corrupt = "corrupt",
         Incompatible = "incompatible", Timeout = "timeout", Aborted = "aborted", Denied = "denied",
         Unavailable = "unavailable", NoSpace = "no-space", Error = "error",
-    }
-}
-
-outcomes! {
-    /// What a call is doing; also the names of its timings.
-    Stage {
-        Credentials = "credentials", Lookup = "lookup", Download = "download", Decode = "decode", Write = "write",
-        Quiet = "quiet", Pack = "pack", Upload = "upload", Verify = "verify", Commit = "commit",
     }
 }
 

@@ -14,17 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::commit::Gate;
 use super::outcome::Stage;
 use super::store::Meter;
+use crate::core::archives::commit::{COMMIT_GRACE, Gate};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
 
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a commit that began in time may run over the deadline before the call settles without it.
-pub(super) const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
 /// How much time and patience a call has.
 #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,9 @@
  */
 
 import { Socket } from 'node:net'
-import { type ErrorCode, isWarmswapError } from '../errors.js'
+import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { isRunning, signalProcess } from '../keeper/processes.js'
-import { acquireLock } from '../locks.js'
+import { acquireLock } from '../locks/locks.js'
 import { reportWait } from './lock-run.js'
 
 /** What it reports: once that it has the lock or cannot get it, and that it was lost. */

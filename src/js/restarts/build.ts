@@ -18,10 +18,10 @@ import {
   buildFacts,
   publishAndPin,
   stamp,
-} from '../bundles.js'
-import { WarmswapError, isWarmswapError } from '../errors.js'
+} from '../bundles/index.js'
+import { WarmswapError, isWarmswapError } from '../native/errors.js'
 import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
-import { mutant } from '../mutant.js'
+import { mutant } from '../native/mutant.js'
 import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
 
 /** What a build needs. */

@@ -13,14 +13,14 @@
  * host → worker   { warmswap: 'more', id, count }
  */
 
-import { messageOf } from '../callbacks.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
-import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
-import { wholeNumber } from '../validate.js'
+import { messageOf } from '../native/callbacks.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { type CopyMethod, refuseLoss, uncopyable } from '../native/loss.js'
+import { wholeNumber } from '../native/validate.js'
 import { type SendContext, isShared, notBegun } from './handle.js'
 import { Incoming } from './incoming.js'
 import { problemOf } from './malformed.js'
-import { mutant } from '../mutant.js'
+import { mutant } from '../native/mutant.js'
 import { type RemoteError, fromRemote } from './remote-error.js'
 import { type Deferred, deferred } from './wait.js'
 

@@ -3,7 +3,7 @@
  * however slow the consumer is.
  */
 
-import { mutant } from '../mutant.js'
+import { mutant } from '../native/mutant.js'
 import { type Deferred, deferred } from './wait.js'
 
 /** Parts that are on their way or wait here, at most: enough that the worker need not wait for each one to be taken. */

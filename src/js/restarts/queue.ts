@@ -6,10 +6,10 @@
  * had begun goes there only if the caller declared it idempotent.
  */
 
-import { WarmswapError } from '../errors.js'
+import { WarmswapError } from '../native/errors.js'
 import { wasNotBegun } from './handle.js'
 import { LongAnswer } from './long-answer.js'
-import { mutant } from '../mutant.js'
+import { mutant } from '../native/mutant.js'
 import { LONGEST_TIMER_MS } from './wait.js'
 
 /** How a request may be treated. */

@@ -7,11 +7,11 @@
  * worker that is dead but not yet reaped swallows nobody's request.
  */
 
-import type { BundleStore, Pin } from '../bundles.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
+import type { BundleStore, Pin } from '../bundles/index.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
 import { type WorkerHandle, checkedHandle, contextOfOne } from './handle.js'
 import { LongAnswer } from './long-answer.js'
-import { mutant } from '../mutant.js'
+import { mutant } from '../native/mutant.js'
 import { partsOf } from './parts.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'

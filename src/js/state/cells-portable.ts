@@ -1,6 +1,6 @@
 /** Cells without the addon: one value for the isolate, which is all the threads that a browser's page or workerd has. */
 
-import { WarmswapError } from '../errors.js'
+import { WarmswapError } from '../native/errors.js'
 import type { CellStore } from './cells.js'
 import type { PortableCell, Root } from './root.js'
 

@@ -1,8 +1,8 @@
 /** The registry: values that outlive the modules that define them. The same code in Node, browsers and workerd. */
 
-import { attempt } from '../callbacks.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
-import * as validate from '../validate.js'
+import { attempt } from '../native/callbacks.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import * as validate from '../native/validate.js'
 import { callSite } from './call-site.js'
 import { dispose } from './dispose.js'
 import { kindOf } from './kind.js'

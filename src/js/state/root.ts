@@ -6,7 +6,7 @@
  * version of the layout below: copies that agree on it share a root, others get one of their own and say so.
  */
 
-import { warn } from '../warn.js'
+import { warn } from '../native/warn.js'
 
 /** Version of {@link Root}'s layout. Fields may be added; a change of meaning is a new version. */
 const PROTOCOL = 1

@@ -1,6 +1,6 @@
 /** Scopes: which values a definition sees. */
 
-import { invalidArgument } from '../errors.js'
+import { invalidArgument } from '../native/errors.js'
 import { dispose } from './dispose.js'
 import { type Realm, type Root, type Table, makeTable } from './root.js'
 

@@ -11,8 +11,8 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Kind};
 
-use super::super::site::{Site, Target, follow};
-use super::super::tree::{Facts, Hash, NodeKind};
+use crate::core::archives::site::{Site, Target, follow};
+use crate::core::archives::tree::{Facts, Hash, NodeKind};
 
 const MAGIC: &[u8; 16] = b"warmswap stamp 2";
 /// Stands where the kind of an entry would.

@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use opendal::{Buffer, Result};
 
-use super::meter::Waiting;
+use super::call_context::Waiting;
 use super::transport::Exchange;
 use super::{Kind, Meter};
 

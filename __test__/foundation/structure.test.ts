@@ -1,0 +1,70 @@
+// The check that `npm run ready` and `npm test` run over src finds each kind of violation.
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect } from 'vitest'
+import { repository } from '../support/paths.js'
+import { test } from '../support/temp.js'
+
+const cases: [name: string, files: Record<string, string>, problem: RegExp | undefined][] = [
+  [
+    'a circle in Rust through a re-export',
+    {
+      'src/core/locks/mod.rs': 'mod one;\nmod two;\npub use two::Two;\n',
+      'src/core/locks/one.rs': 'use super::Two;\npub struct One(Two);\n',
+      'src/core/locks/two.rs': 'pub struct Two;\nfn two() { crate::core::locks::one::One::new() }\n',
+    },
+    /^import circle: src\/core\/locks\/one\.rs → src\/core\/locks\/two\.rs$/,
+  ],
+  [
+    'a circle in TypeScript',
+    {
+      'src/js/a.ts': "import { b } from './folder/b.js'\n",
+      'src/js/folder/b.ts': "export { a } from '../a.js'\n",
+    },
+    /^import circle: src\/js\/a\.ts → src\/js\/folder\/b\.ts$/,
+  ],
+  [
+    'a capability that imports another one',
+    {
+      'src/core/bundles/mod.rs': 'use crate::core::locks::Lock;\n',
+      'src/core/locks/mod.rs': 'pub struct Lock;\n',
+    },
+    /^src\/core\/bundles\/mod\.rs imports src\/core\/locks\/mod\.rs/,
+  ],
+  [
+    'system calls that import a capability',
+    { 'src/core/sys/fs.rs': 'use crate::core::state::Cell;\n', 'src/core/state/mod.rs': 'pub struct Cell;\n' },
+    /^src\/core\/sys\/fs\.rs imports/,
+  ],
+  [
+    'a system type outside core/sys',
+    { 'src/core/locks/mod.rs': '\nfn open() -> rustix::io::Result<()> {}\n' },
+    /^src\/core\/locks\/mod\.rs:2 names rustix/,
+  ],
+  ['a long file', { 'src/js/long.ts': 'export {}\n'.repeat(401) }, /^src\/js\/long\.ts has 401 lines/],
+  [
+    'no violation: comments, unit tests, and a long file with a reason',
+    {
+      'src/core/sys/fs.rs': 'use rustix::fs::OFlags;\n',
+      'src/core/locks/mod.rs':
+        '// rustix\nuse crate::core::sys::fs;\n#[cfg(test)]\nmod tests {\n    use libc::c_int;\n}\n',
+      'src/js/long.ts': 'export {}\n'.repeat(401),
+      'CONTRIBUTING.md': '`src/js/long.ts`: a table\n',
+    },
+    undefined,
+  ],
+]
+
+test.for(cases)('%s', ([, files, problem], { disk }) => {
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(disk, dirname(name)), { recursive: true })
+    writeFileSync(join(disk, name), text)
+  }
+  const { status, stderr } = spawnSync(process.execPath, [join(repository, 'scripts/check-structure.js'), disk], {
+    encoding: 'utf8',
+  })
+  const [first, ...further] = stderr.trim().split('\n')
+  if (problem === undefined) expect([status, stderr]).toEqual([0, ''])
+  else expect([status, first, further.at(-1)]).toEqual([1, expect.stringMatching(problem), 'structure: 1 problems'])
+})

@@ -1,0 +1,128 @@
+// node scripts/check-structure.js [directory]   fails if the code breaks a rule of its structure (CONTRIBUTING, "Structure")
+//   1. No import circle between the files of src/core, src/addon or src/js.
+//   2. A layer imports only the layers below it: sys → bundles, locks, archives, state → caches → addon; src/js has its own.
+//   3. System types (rustix, libc, OFlags, Errno, std::os::unix …) are named only in src/core/sys.
+//   4. No file of src has more than 400 lines without a reason in CONTRIBUTING.
+// `test` modules and files under #[cfg(test)] are exempt from 1 to 3.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { root } from './lib/process.js'
+import { rustImports, withoutTests } from './lib/rust-imports.js'
+
+const MAX_LINES = 400
+const SYSTEM_TYPES =
+  /\b(rustix|libc|fs2|memmap2|windows_sys|OFlags|Errno|OpenOptionsExt|MetadataExt|PermissionsExt|std::os::\w+)\b/g
+/** Each may import itself and what stands before it. */
+const CORE_LAYERS = [['error', 'failure', 'sys'], ['bundles', 'locks', 'archives', 'state'], ['caches']]
+
+/** The problems of the code below `directory`, which is laid out like this repository; a line each. */
+function problemsOf(directory) {
+  const rust = sources(directory, 'src/core', '.rs').concat(sources(directory, 'src/addon', '.rs'))
+  const script = sources(directory, 'src/js', '.ts')
+  const rustGraph = rustImports(directory, rust)
+  return [
+    ...circles(rustGraph).map((files) => `import circle: ${files.join(' → ')}`),
+    ...circles(scriptImports(directory, script)).map((files) => `import circle: ${files.join(' → ')}`),
+    ...layerViolations(rustGraph),
+    ...systemTypes(directory, rust),
+    ...longFiles(directory, [...rust, ...script]),
+  ]
+}
+
+function sources(directory, folder, extension) {
+  const path = join(directory, folder)
+  if (!existsSync(path)) return []
+  return readdirSync(path, { recursive: true })
+    .filter((name) => name.endsWith(extension) && !name.endsWith('.d.ts'))
+    .map((name) => `${folder}/${name.replaceAll('\\', '/')}`)
+    .sort()
+}
+
+function scriptImports(directory, files) {
+  const known = new Set(files)
+  const graph = new Map()
+  for (const file of files) {
+    const text = readFileSync(join(directory, file), 'utf8')
+    const targets = new Set()
+    for (const [, name] of text.matchAll(/(?:\bfrom|\bimport|\bimport\()\s*'(\.[^']*)'/g)) {
+      const target = relative(directory, resolve(directory, dirname(file), name)).replace(/\.js$/, '.ts')
+      if (known.has(target) && target !== file) targets.add(target)
+    }
+    graph.set(file, targets)
+  }
+  return graph
+}
+
+/** Tarjan's algorithm: each group of files that reach one another. */
+function circles(graph) {
+  const found = []
+  const index = new Map()
+  const low = new Map()
+  const stack = []
+  const visit = (node) => {
+    index.set(node, index.size)
+    low.set(node, index.get(node))
+    stack.push(node)
+    for (const next of graph.get(node) ?? []) {
+      if (!index.has(next)) visit(next)
+      if (stack.includes(next)) low.set(node, Math.min(low.get(node), low.get(next)))
+    }
+    if (low.get(node) !== index.get(node)) return
+    const group = stack.splice(stack.indexOf(node))
+    if (group.length > 1) found.push(group.sort())
+  }
+  for (const node of graph.keys()) if (!index.has(node)) visit(node)
+  return found
+}
+
+function layerViolations(graph) {
+  const layerOf = (file) => CORE_LAYERS.findIndex((names) => names.includes(capabilityOf(file)))
+  const found = []
+  for (const [file, targets] of graph) {
+    for (const target of targets) {
+      const isAbove = target.startsWith('src/addon/') && file.startsWith('src/core/')
+      const isBeside =
+        layerOf(file) === layerOf(target) && layerOf(file) > 0 && capabilityOf(file) !== capabilityOf(target)
+      const isCore = file.startsWith('src/core/') && target.startsWith('src/core/')
+      if (isAbove || (isCore && (layerOf(target) > layerOf(file) || isBeside))) {
+        found.push(`${file} imports ${target}, which is not in a layer below it`)
+      }
+    }
+  }
+  return found
+}
+
+const capabilityOf = (file) => file.split('/')[2].replace(/\.rs$/, '')
+
+function systemTypes(directory, files) {
+  return files
+    .filter((file) => !file.startsWith('src/core/sys/'))
+    .flatMap((file) =>
+      withoutTests(readFileSync(join(directory, file), 'utf8'))
+        .split('\n')
+        .flatMap((line, index) => {
+          const code = line.replace(/\/\/.*$/, '')
+          return [...code.matchAll(SYSTEM_TYPES)].map(
+            ([name]) => `${file}:${index + 1} names ${name}, which belongs in src/core/sys`,
+          )
+        }),
+    )
+}
+
+function longFiles(directory, files) {
+  const contributing = join(directory, 'CONTRIBUTING.md')
+  const reasons = existsSync(contributing) ? readFileSync(contributing, 'utf8') : ''
+  return files
+    .map((file) => [file, readFileSync(join(directory, file), 'utf8').trimEnd().split('\n').length])
+    .filter(([file, lines]) => lines > MAX_LINES && !reasons.includes(`\`${file}\``))
+    .map(([file, lines]) => `${file} has ${lines} lines; the limit is ${MAX_LINES}, or a reason in CONTRIBUTING.md`)
+}
+
+const problems = problemsOf(resolve(process.argv[2] ?? root))
+for (const problem of problems) console.error(problem)
+if (problems.length > 0) {
+  console.error(`\nstructure: ${problems.length} problems`)
+  process.exitCode = 1
+} else {
+  console.log('structure: no problems')
+}

@@ -1,0 +1,307 @@
+//! Child by child, for targets that cannot be renamed themselves: the old children go aside, then the new ones
+//! come in. A journal says what was planned, so that the next call on the target can take everything back:
+//!
+//! ```text
+//! <stage>/journal   'warmswap-children 1\n', then the names of the new children, each ended by NUL
+//! <stage>/old/      the old children that are out
+//! <stage>/tree/     the new children that are not in
+//! <stage>/done      the commit is finished: what is in old/ is rubbish
+//! ```
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::core::error::{At as _, Code, Error, Optional as _, Result};
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::path::MAX_NAME_BYTES;
+
+use crate::core::archives::commit::container::{Container, DONE, JOURNAL, NEW_JOURNAL, OLD, TREE};
+use crate::core::archives::commit::{is_errno, rename_new};
+use crate::core::archives::exclude::is_no_content;
+use crate::core::archives::site::Target;
+use crate::core::failure;
+
+const FORMAT: &[u8] = b"warmswap-children ";
+const MAGIC: &[u8] = b"warmswap-children 1\n";
+/// More than a directory of a million children needs.
+const MAX_JOURNAL_BYTES: u64 = 256 << 20;
+
+/// How deep directories are merged or moved child by child, two descriptors a level. Archives are not deeper.
+const MAX_LEVELS: usize = 256;
+
+/// The old children that could not be put back, because another process has made entries of their names. They are
+/// never swept.
+const KEPT: &str = ".warmswap-kept-";
+
+/// Puts the children of the container's tree into `target`, in the place of its own if it `replaces` them, or changes
+/// nothing.
+pub(super) fn commit(container: &Container, target: &Target, replaces: bool) -> failure::Result<()> {
+    let mut names = Vec::new();
+    for entry in container
+        .site
+        .open_trusted(TREE.as_ref())?
+        .directory
+        .entries(&container.path(TREE))?
+    {
+        // An archive of a volume's root can hold its lost+found: no content here either.
+        if !is_no_content(entry.name.as_bytes()) {
+            names.push(entry.name);
+        }
+    }
+    begin(container, &names)?;
+    let moved = move_children(container, target, &names, replaces).and_then(|()| {
+        let done = container.path(DONE);
+        container
+            .site
+            .directory
+            .create_new(DONE.as_ref(), 0o600, &done)
+            .map(drop)
+    });
+    if let Err(mut error) = moved {
+        if let Some(kept) = roll_back(container, target, &names)? {
+            error.message = format!(
+                "{}; what another process has made in '{}' in the meantime stays, and what it had replaced is in '{}'",
+                error.message,
+                target.path.display(),
+                kept.display()
+            );
+        }
+        // A second attempt starts afresh.
+        container.forget_journal()?;
+        container
+            .site
+            .directory
+            .remove_tree(OLD.as_ref(), &container.path(OLD))?;
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Makes `old/` and the journal.
+fn begin(container: &Container, names: &[OsString]) -> Result<()> {
+    let directory = &container.site.directory;
+    directory.make_directory(OLD.as_ref(), 0o700, &container.path(OLD))?;
+    let mut journal = MAGIC.to_vec();
+    for name in names {
+        journal.extend_from_slice(name.as_bytes());
+        journal.push(0);
+    }
+    let (path, new_path) = (container.path(JOURNAL), container.path(NEW_JOURNAL));
+    directory
+        .remove_file(NEW_JOURNAL.as_ref(), &new_path)
+        .optional()?;
+    let mut file = directory.create_new(NEW_JOURNAL.as_ref(), 0o600, &new_path)?;
+    fs::write_all(&mut file, &journal, &new_path)?;
+    directory.rename(NEW_JOURNAL.as_ref(), directory, JOURNAL.as_ref(), &path)
+}
+
+fn move_children(container: &Container, target: &Target, names: &[OsString], replaces: bool) -> Result<()> {
+    let old = container.site.open_trusted(OLD.as_ref())?;
+    let here = target.site()?;
+    let leaving = if replaces {
+        here.directory.entries(&target.path)?
+    } else {
+        Vec::new()
+    };
+    for entry in leaving {
+        if !is_no_content(entry.name.as_bytes()) {
+            move_entry(
+                &here.directory,
+                &old.directory,
+                &entry.name,
+                &target.path,
+                Taken::Refused,
+            )?;
+        }
+    }
+    let tree = container.site.open_trusted(TREE.as_ref())?;
+    for name in names {
+        move_entry(
+            &tree.directory,
+            &here.directory,
+            name,
+            &target.path,
+            Taken::Refused,
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether a commit of this stage was begun and not finished.
+pub(super) fn is_unfinished(container: &Container) -> Result<bool> {
+    Ok(container.has(JOURNAL)? && !container.has(DONE)?)
+}
+
+/// Takes back what a commit that was killed has moved. `false` if its journal is none that [`commit`] writes: then
+/// nothing is done.
+pub(super) fn roll_back_unfinished(container: &Container, target: &Target) -> failure::Result<bool> {
+    let has_tree = container.has(TREE)?;
+    let Some(names) = read_journal(container)?.filter(|_| has_tree) else {
+        return Ok(false);
+    };
+    roll_back(container, target, &names)?;
+    Ok(true)
+}
+
+/// The names of the new children; `None` if one of them is no name of an entry.
+fn read_journal(container: &Container) -> Result<Option<Vec<OsString>>> {
+    let path = container.path(JOURNAL);
+    let file = container
+        .site
+        .directory
+        .open_regular(JOURNAL.as_ref(), OFlags::RDONLY, &path)?;
+    if !container.site.trusts(&fs::stat_file(&file, &path)?) {
+        return Ok(None);
+    }
+    let mut journal = Vec::new();
+    file.take(MAX_JOURNAL_BYTES)
+        .read_to_end(&mut journal)
+        .at("read", &path)?;
+    let Some(names) = journal.strip_prefix(MAGIC) else {
+        if !journal.starts_with(FORMAT) {
+            return Ok(None);
+        }
+        return Err(Error::new(
+            Code::Format,
+            format!(
+                "'{}' is of another version of warmswap. Finish or remove that restore with the version that began it",
+                path.display()
+            ),
+        ));
+    };
+    let Some(names) = names.strip_suffix(b"\0") else {
+        // Of an empty tree; anything else is cut off, and a journal is only seen when it is complete.
+        return Ok(names.is_empty().then(Vec::new));
+    };
+    let names: Vec<_> = names.split(|byte| *byte == 0).collect();
+    Ok(names.iter().all(|name| is_child(name)).then(|| {
+        names
+            .into_iter()
+            .map(|name| OsString::from_vec(name.to_vec()))
+            .collect()
+    }))
+}
+
+/// Whether it is the name of one entry of a tree.
+fn is_child(name: &[u8]) -> bool {
+    !name.is_empty() && name != b"." && name != b".." && name.len() <= MAX_NAME_BYTES && !name.contains(&b'/')
+}
+
+/// Moves everything back. Returns the place of those old children whose names are taken.
+fn roll_back(container: &Container, target: &Target, names: &[OsString]) -> Result<Option<PathBuf>> {
+    let is_directory = target.stat()?.is_some_and(|stat| stat.kind == Kind::Directory);
+    if !is_directory {
+        // The target was removed: there is no place to put anything back to.
+        return keep_old(container);
+    }
+    let here = target.site()?;
+    let tree = container.site.open_trusted(TREE.as_ref())?;
+    for name in names.iter().filter(|name| !is_no_content(name.as_bytes())) {
+        // A new child came in by one rename: it is here exactly when it is not in the tree.
+        let came_in = tree.stat(name)?.is_none() && here.stat(name)?.is_some_and(|stat| here.trusts(&stat));
+        if came_in {
+            move_entry(
+                &here.directory,
+                &tree.directory,
+                name,
+                &target.path,
+                Taken::Refused,
+            )?;
+        }
+    }
+    // What could not be put back is kept already, by a process that was killed right after that.
+    let Some(old) = container.site.open_trusted(OLD.as_ref()).optional()? else {
+        return Ok(None);
+    };
+    let filled = Taken::Filled {
+        committer: old.stat.uid,
+    };
+    for entry in old.directory.entries(&old.path)? {
+        if !old.stat(&entry.name)?.is_some_and(|stat| old.trusts(&stat)) {
+            continue;
+        }
+        match move_entry(&old.directory, &here.directory, &entry.name, &target.path, filled) {
+            Err(error) if error.is_exists() => {}
+            moved => moved?,
+        }
+    }
+    keep_old(container)
+}
+
+/// `None` where nothing is left to be kept.
+fn keep_old(container: &Container) -> Result<Option<PathBuf>> {
+    let (directory, path) = (&container.site.directory, container.path(OLD));
+    if directory.remove_directory(OLD.as_ref(), &path).optional().is_ok() {
+        return Ok(None);
+    }
+    let home = container.home();
+    let name = format!("{KEPT}{}", uuid::Uuid::new_v4().simple());
+    let kept = home.path.join(&name);
+    directory.rename(OLD.as_ref(), &home.directory, name.as_ref(), &kept)?;
+    Ok(Some(kept))
+}
+
+/// What a directory is moved to whose name is taken by another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Nothing: another process has made that one.
+    Refused,
+    /// Into it: its own move may have been cut off between two of its children. Then it belongs to the owner of the
+    /// one that is moved, or to the user whose commit it was.
+    Filled { committer: u32 },
+}
+
+/// Moves an entry. A directory of an overlay's lower layer cannot be renamed (EXDEV): its children are moved
+/// one by one. Names that are taken are told at the end.
+fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path, taken: Taken) -> Result<()> {
+    move_at(from, to, name, path, taken, 0)
+}
+
+fn move_at(
+    from: &Directory,
+    to: &Directory,
+    name: &OsStr,
+    path: &Path,
+    taken: Taken,
+    level: usize,
+) -> Result<()> {
+    use rustix::io::Errno;
+    let path = path.join(name);
+    let error = match rename_new(from, to, name, &path) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let stat = from.stat(name, &path)?;
+    let is_taken = error.is_exists() || is_errno(&error, &[Errno::NOTEMPTY]);
+    let is_movable = match taken {
+        Taken::Filled { committer } if is_taken => {
+            let there = to.stat(name, &path)?;
+            there.kind == Kind::Directory && [stat.uid, committer].contains(&there.uid)
+        }
+        _ => is_errno(&error, &[Errno::XDEV]),
+    };
+    if stat.kind != Kind::Directory || !is_movable || level == MAX_LEVELS {
+        return Err(error);
+    }
+    match to.make_directory(name, 0o700, &path) {
+        Err(error) if is_taken && error.is_exists() => {}
+        made => made?,
+    }
+    let (source, sink) = (from.open_directory(name, &path)?, to.open_directory(name, &path)?);
+    let mut refused = Ok(());
+    for entry in source.entries(&path)? {
+        match move_at(&source, &sink, &entry.name, &path, taken, level + 1) {
+            Err(error) if error.is_exists() => refused = Err(error),
+            moved => moved?,
+        }
+    }
+    refused?;
+    sink.set_own_mode(stat.mode, &path)?;
+    sink.set_own_modified(stat.modified_ns, &path)?;
+    from.remove_directory(name, &path)
+}

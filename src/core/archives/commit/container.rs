@@ -1,0 +1,226 @@
+//! A stage's own directory, `.warmswap-stage-…`: made, found again after its process died, and removed.
+//!
+//! It can come from any user that may write to the directory it is in. It counts only if it is exactly what this
+//! module makes: a trusted directory, in it regular files and directories of the known names, all of them trusted.
+//! Everything else of such a name is left alone.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::flock;
+use crate::core::sys::fs::{Kind, Stat};
+
+use crate::core::archives::commit::is_errno;
+use crate::core::archives::site::Site;
+
+const PREFIX: &str = ".warmswap-stage-";
+const RANDOM_DIGITS: usize = 12;
+const OWNER: &str = "owner";
+const KINDS: [(&str, Kind); 5] = [
+    (JOURNAL, Kind::File),
+    (NEW_JOURNAL, Kind::File),
+    (OLD, Kind::Directory),
+    (TREE, Kind::Directory),
+    (DONE, Kind::File),
+];
+pub(super) const JOURNAL: &str = "journal";
+pub(super) const NEW_JOURNAL: &str = "journal.new";
+pub(super) const OLD: &str = "old";
+pub(super) const TREE: &str = "tree";
+pub(super) const DONE: &str = "done";
+
+/// A stage without a lock that can be asked for belongs to nobody after this time.
+const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
+
+/// An open stage directory under its lock.
+#[derive(Debug)]
+pub(super) struct Container {
+    home: Arc<Site>,
+    name: OsString,
+    pub(super) site: Site,
+    #[expect(dead_code, reason = "held for its lock")]
+    owner: File,
+}
+
+impl Container {
+    /// Makes one in `home` and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's
+    /// and removes it; then another is made.
+    pub(super) fn create(home: &Arc<Site>, target: &OsStr) -> Result<Self> {
+        for _ in 0..10 {
+            let id = Uuid::new_v4().simple().to_string();
+            let name = OsString::from(format!("{}{}", prefix(target), &id[..RANDOM_DIGITS]));
+            let path = home.path.join(&name);
+            match home.directory.make_directory(&name, 0o700, &path) {
+                Err(error) if error.is_exists() => continue,
+                made => made?,
+            }
+            // Where the sticky bit is missing, another user can put its own directory there.
+            let Some(site) = home.open_trusted(&name).optional()? else {
+                continue;
+            };
+            let lock = path.join(OWNER);
+            let made = site.directory.create_new(OWNER.as_ref(), 0o600, &lock);
+            let Some(owner) = made.optional()? else {
+                continue;
+            };
+            // Where there are no locks (an error) the stage is swept by its age.
+            let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
+            if is_held && site.stat(OWNER.as_ref())?.is_some() {
+                return Ok(Self {
+                    home: Arc::clone(home),
+                    name,
+                    site,
+                    owner,
+                });
+            }
+        }
+        let message = format!(
+            "stages in '{}' are removed as soon as they are made",
+            home.path.display()
+        );
+        Err(Error::new(Code::Io, message))
+    }
+
+    /// The names of a target's stages in `home`.
+    pub(super) fn names(home: &Site, target: &OsStr) -> Result<Vec<OsString>> {
+        let prefix = prefix(target);
+        let entries = home.directory.entries(&home.path)?;
+        let names = entries.into_iter().map(|entry| entry.name);
+        Ok(names
+            .filter(|name| name.to_str().is_some_and(|name| is_name(name, &prefix)))
+            .collect())
+    }
+
+    /// Opens a stage whose process is dead, under its lock. `None` for what lives, is a stranger's, or is nothing
+    /// that this module made.
+    pub(super) fn open_dead(home: &Arc<Site>, name: OsString) -> Result<Option<Self>> {
+        let Some(site) = ours(home.open(&name))? else {
+            return Ok(None);
+        };
+        if !home.trusts(&site.stat) {
+            return Ok(None);
+        }
+        let lock = site.path.join(OWNER);
+        let owner = match site.stat(OWNER.as_ref())? {
+            Some(owner) if owner.kind == Kind::File && site.trusts(&owner) => {
+                ours(site.directory.open_regular(OWNER.as_ref(), OFlags::RDWR, &lock))?
+            }
+            Some(_) => None,
+            None => {
+                // That file is the first to be made and the last to be removed: an empty directory is nobody's.
+                drop(home.directory.remove_directory(&name, &site.path));
+                None
+            }
+        };
+        let Some(owner) = owner else {
+            return Ok(None);
+        };
+        // A filesystem without locks is an error.
+        let is_dead =
+            flock::try_exclusive(&owner, &lock).unwrap_or_else(|_| is_older(&site.stat, LOCKLESS_AFTER));
+        let container = Self {
+            home: Arc::clone(home),
+            name,
+            site,
+            owner,
+        };
+        Ok((is_dead && container.is_as_made()?).then_some(container))
+    }
+
+    /// Whether everything in it is of the kind that belongs there, and trusted.
+    fn is_as_made(&self) -> Result<bool> {
+        for (name, kind) in KINDS {
+            if let Some(stat) = self.site.stat(name.as_ref())?
+                && (stat.kind != kind || !self.site.trusts(&stat))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The path of an entry, for messages.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.site.path.join(name)
+    }
+
+    /// Where it is: the directory of the target, or the target itself.
+    pub(super) fn home(&self) -> &Site {
+        &self.home
+    }
+
+    /// Whether there is an entry of this name.
+    pub(super) fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.site.stat(name.as_ref())?.is_some())
+    }
+
+    /// Removes the journal, without which nothing is taken back any more.
+    pub(super) fn forget_journal(&self) -> Result<()> {
+        for name in [JOURNAL, NEW_JOURNAL] {
+            self.remove_file(name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes it in an order that can be cut off anywhere: first the journal, and last the owner file, without
+    /// which nobody would know that it is a dead one's.
+    pub(super) fn remove(&self) -> Result<()> {
+        self.forget_journal()?;
+        for name in [OLD, TREE] {
+            self.site.directory.remove_tree(name.as_ref(), &self.path(name))?;
+        }
+        for name in [DONE, OWNER] {
+            self.remove_file(name)?;
+        }
+        let removed = self.home.directory.remove_directory(&self.name, &self.site.path);
+        removed.optional().map(drop)
+    }
+
+    fn remove_file(&self, name: &str) -> Result<()> {
+        let removed = self.site.directory.remove_file(name.as_ref(), &self.path(name));
+        removed.optional().map(drop)
+    }
+}
+
+/// `None` for what this module did not make, or made for another user.
+fn ours<T>(opened: Result<T>) -> Result<Option<T>> {
+    const NOT_OURS: [Errno; 8] = [
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::ISDIR,
+        Errno::LOOP,
+        Errno::NXIO,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::ROFS,
+    ];
+    match opened {
+        Err(error) if is_errno(&error, &NOT_OURS) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+fn is_older(stat: &Stat, age: Duration) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(now.saturating_sub(age).as_nanos()).is_ok_and(|then| stat.changed_ns < then)
+}
+
+/// The beginning of the names of this target's stages, whatever the length of its own name.
+fn prefix(target: &OsStr) -> String {
+    let hash = blake3::hash(target.as_encoded_bytes()).to_hex();
+    format!("{PREFIX}{}-", &hash[..16])
+}
+
+fn is_name(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|random| {
+        random.len() == RANDOM_DIGITS && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}

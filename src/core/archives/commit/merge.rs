@@ -1,0 +1,87 @@
+//! File by file: what the target has stays as it is, whatever it is.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::core::error::Result;
+use crate::core::sys::dir::Directory;
+use crate::core::sys::fs::Kind;
+
+use crate::core::archives::commit::rename_new;
+use crate::core::failure;
+
+/// Moves what the target does not have. Returns how many entries it had already. On an error what was moved is
+/// moved back.
+pub(super) fn merge(from: &Directory, to: &Directory) -> failure::Result<u64> {
+    let mut merger = Merger {
+        moved: Vec::new(),
+        kept: 0,
+    };
+    match merger.directory(from, to, &mut PathBuf::new()) {
+        Ok(()) => Ok(merger.kept),
+        Err(error) => {
+            merger.take_back(from, to)?;
+            Err(error.into())
+        }
+    }
+}
+
+struct Merger {
+    /// Relative paths, in the order in which they were moved.
+    moved: Vec<PathBuf>,
+    kept: u64,
+}
+
+impl Merger {
+    fn directory(&mut self, from: &Directory, to: &Directory, path: &mut PathBuf) -> Result<()> {
+        for entry in from.entries(path)? {
+            path.push(&entry.name);
+            match rename_new(from, to, &entry.name, path) {
+                Ok(()) => self.moved.push(path.clone()),
+                Err(error) if error.is_exists() => self.existing(from, to, &entry.name, path)?,
+                Err(error) => return Err(error),
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+
+    fn existing(
+        &mut self,
+        from: &Directory,
+        to: &Directory,
+        name: &OsString,
+        path: &mut PathBuf,
+    ) -> Result<()> {
+        let are_directories =
+            from.stat(name, path)?.kind == Kind::Directory && to.stat(name, path)?.kind == Kind::Directory;
+        if !are_directories {
+            self.kept += 1;
+            return Ok(());
+        }
+        let (from, to) = (from.open_directory(name, path)?, to.open_directory(name, path)?);
+        self.directory(&from, &to, path)
+    }
+
+    fn take_back(&self, from: &Directory, to: &Directory) -> Result<()> {
+        for path in self.moved.iter().rev() {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                continue;
+            };
+            let mut back = None;
+            let mut here = None;
+            for part in parent.components() {
+                let name = part.as_os_str();
+                back = Some(back.as_ref().unwrap_or(from).open_directory(name, path)?);
+                here = Some(here.as_ref().unwrap_or(to).open_directory(name, path)?);
+            }
+            rename_new(
+                here.as_ref().unwrap_or(to),
+                back.as_ref().unwrap_or(from),
+                name,
+                path,
+            )?;
+        }
+        Ok(())
+    }
+}

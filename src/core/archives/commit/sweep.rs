@@ -1,0 +1,99 @@
+//! What dead processes left next to a target and in it.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::error::Optional as _;
+use crate::core::sys::flock;
+use crate::core::sys::fs::Kind;
+
+use crate::core::archives::commit::children;
+use crate::core::archives::commit::container::Container;
+use crate::core::archives::site::{Site, Target};
+use crate::core::failure::{Cause, Failure, Result};
+
+/// How often a commit that waits for another one looks.
+const COMMIT_LOOK: Duration = Duration::from_millis(5);
+
+/// The holder of the target's lock while an unfinished commit is taken back.
+#[derive(Clone, Copy)]
+pub(super) enum TargetLock {
+    /// The caller.
+    Ours,
+    /// The sweep, if it gets the lock.
+    Free,
+}
+
+/// Removes the stages of this target whose processes are dead; an unfinished commit of theirs is taken back.
+/// Returns how many there were.
+pub fn sweep(target: &Path) -> Result<usize> {
+    match Target::open(target, false).optional()? {
+        Some(target) => sweep_while(&target, TargetLock::Free),
+        None => Ok(0),
+    }
+}
+
+pub(super) fn sweep_while(target: &Target, lock: TargetLock) -> Result<usize> {
+    let mut swept = sweep_in(&target.parent, target, lock)?;
+    if target.stat()?.is_some_and(|stat| stat.kind == Kind::Directory)
+        && let Some(inside) = target.site().optional()?
+    {
+        swept += sweep_in(&Arc::new(inside), target, lock)?;
+    }
+    Ok(swept)
+}
+
+fn sweep_in(home: &Arc<Site>, target: &Target, lock: TargetLock) -> Result<usize> {
+    let mut swept = 0;
+    for name in Container::names(home, &target.name)? {
+        if let Some(dead) = Container::open_dead(home, name)? {
+            swept += usize::from(sweep_one(&dead, target, lock)?);
+        }
+    }
+    Ok(swept)
+}
+
+fn sweep_one(dead: &Container, target: &Target, target_lock: TargetLock) -> Result<bool> {
+    if children::is_unfinished(dead)? {
+        let _others = match target_lock {
+            TargetLock::Ours => None,
+            TargetLock::Free => match exclude_others(target, Duration::ZERO) {
+                Ok(others) => others,
+                // A commit that is going on now has the target to itself.
+                Err(_) => return Ok(false),
+            },
+        };
+        if !children::roll_back_unfinished(dead, target)? {
+            return Ok(false);
+        }
+        // Else the next sweep would take back what the caller is about to commit.
+        dead.forget_journal()?;
+    }
+    // An old tree of another user can be one that this user must not remove: that hinders nobody.
+    Ok(dead.remove().is_ok())
+}
+
+/// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
+/// The lock is on the directory itself; `None` where that no longer exists, or the filesystem has no such lock.
+pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<File>> {
+    let Some(site) = target.site().optional()? else {
+        return Ok(None);
+    };
+    let directory = site.directory.into_file();
+    let since = Instant::now();
+    loop {
+        match flock::try_exclusive(&directory, &target.path) {
+            Ok(true) => return Ok(Some(directory)),
+            Err(_) => return Ok(None),
+            Ok(false) if since.elapsed() >= patience => {
+                return Err(Failure::new(
+                    Cause::Busy,
+                    format!("another call is committing to '{}'", target.path.display()),
+                ));
+            }
+            Ok(false) => std::thread::sleep(COMMIT_LOOK),
+        }
+    }
+}

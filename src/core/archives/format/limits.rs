@@ -1,0 +1,223 @@
+//! What a reader accepts at most. Everything is counted while it happens, never taken from a header.
+//!
+//! The ratio is judged over the whole where the size of the archive is known before it is read (a file, an object),
+//! else over what was read so far. Bytes that a pointer declares are not judged by it, unless the caller gives a
+//! ratio: a file of zeros is 1:30 000 and no bomb. What bounds a bomb then are the pointer's numbers. They are within
+//! `max_bytes` and `max_files` before anything is read, no byte beyond them is written, and what else the archive
+//! decodes to (headers, padding) stays under the ratio.
+
+use crate::core::sys::path::MAX_PATH_BYTES;
+
+use crate::core::archives::codec::MAX_WINDOW_LOG;
+use crate::core::archives::directories::TABLE_BYTES;
+use crate::core::archives::tree::{NodeKind, Tree};
+use crate::core::failure::{Failure, Result};
+
+/// Extension headers longer than this are refused (a pax header of 256 MiB is 8 KiB compressed).
+pub(in crate::core::archives) const MAX_META_BYTES: u64 = 1 << 20;
+/// Deepest path that is accepted.
+pub(in crate::core::archives) const MAX_DEPTH: usize = 256;
+/// Zero blocks after the end that are read over: GNU tar pads to 10 KiB, tapes to 63.
+pub(in crate::core::archives) const MAX_TRAILING_ZEROS: u64 = 1 << 20;
+/// Below this the ratio says nothing.
+const RATIO_MATTERS_FROM: u64 = 64 << 20;
+/// node-tar's bound (CVE-2026-59873).
+const DEFAULT_RATIO: u64 = 1000;
+
+/// Limits of one extraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// All files together, in bytes. @default 64 GiB
+    pub max_bytes: u64,
+    /// Entries. @default 5 000 000
+    pub max_files: u64,
+    /// One file, in bytes. @default 64 GiB
+    pub max_file_bytes: u64,
+    /// Decoded bytes for one compressed byte, once 64 MiB are decoded. @default 1000, but without limit for the
+    /// bytes that a pointer declares
+    pub max_ratio: Option<u64>,
+    /// What decoder and buffers may take, in bytes. @default 192 MiB
+    pub max_memory_bytes: u64,
+    /// What must stay free on the disk, in bytes. @default 64 MiB
+    pub min_free_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 64 << 30,
+            max_files: 5_000_000,
+            max_file_bytes: 64 << 30,
+            max_ratio: None,
+            max_memory_bytes: 192 << 20,
+            min_free_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// The largest zstd window that fits the memory beside 32 MiB of buffers.
+    pub(in crate::core::archives) fn max_window_log(&self) -> u32 {
+        let room = self.max_memory_bytes.saturating_sub(32 << 20).max(1 << 20);
+        room.ilog2().min(MAX_WINDOW_LOG)
+    }
+
+    /// How many of the wanted connections may hold a part at once.
+    pub(in crate::core) fn connections(&self, wanted: usize, part_bytes: u64) -> usize {
+        let fit = usize::try_from(self.max_memory_bytes / 2 / part_bytes).unwrap_or(usize::MAX);
+        wanted.min(fit).max(1)
+    }
+
+    pub(in crate::core::archives) fn check_entries(&self, entries: u64) -> Result<()> {
+        if entries > self.max_files {
+            return Err(Failure::over_limit(format!(
+                "the archive has more than {} entries (limits.maxFiles)",
+                self.max_files
+            )));
+        }
+        Ok(())
+    }
+
+    /// What is kept of all entries until the end of the archive.
+    pub(in crate::core::archives) fn check_memory(&self, bytes: u64) -> Result<()> {
+        if bytes > self.max_memory_bytes {
+            return Err(Failure::over_limit(format!(
+                "the names of the archive's entries take more than {} bytes (limits.maxMemoryBytes)",
+                self.max_memory_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    pub(in crate::core::archives) fn check_file(&self, size: u64, path: &[u8]) -> Result<()> {
+        if size > self.max_file_bytes {
+            return Err(Failure::over_limit(format!(
+                "'{}' has {size} bytes, more than {} (limits.maxFileBytes)",
+                path.escape_ascii(),
+                self.max_file_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    pub(in crate::core::archives) fn check_bytes(&self, bytes: u64) -> Result<()> {
+        if bytes > self.max_bytes {
+            return Err(Failure::over_limit(format!(
+                "the files have more than {} bytes (limits.maxBytes)",
+                self.max_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    /// `compressed` is the size of the whole archive where it is known, else what was read so far; `declared` are the
+    /// bytes that a pointer promised.
+    pub(in crate::core::archives) fn check_ratio(
+        &self,
+        decoded: u64,
+        compressed: u64,
+        declared: u64,
+    ) -> Result<()> {
+        let declared = if self.max_ratio.is_some() { 0 } else { declared };
+        let most = self.max_ratio.unwrap_or(DEFAULT_RATIO);
+        if is_over(decoded.saturating_sub(declared), compressed, most) {
+            return Err(Failure::over_limit(format!(
+                "{compressed} compressed bytes became {decoded}, more than 1:{most} (limits.maxRatio; a file of zeros has up to 1:33000, so raise it for an archive that you trust)"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses what a pointer declares, before anything of it is read.
+    pub(in crate::core) fn check_declared(&self, files: u64, bytes: u64, compressed: u64) -> Result<()> {
+        self.check_entries(files)?;
+        self.check_bytes(bytes)?;
+        match self.max_ratio {
+            Some(_) => self.check_ratio(bytes, compressed, 0),
+            None => Ok(()),
+        }
+    }
+
+    /// The limits that an archive is over, each as the option with the value that a restore needs.
+    pub(in crate::core) fn objections(&self, needs: &Needs) -> Vec<String> {
+        let ratio = needs.decoded / needs.compressed.max(1);
+        let most = self.max_ratio.unwrap_or(DEFAULT_RATIO);
+        let is_over_ratio = is_over(needs.decoded, needs.compressed, most);
+        [
+            ("maxFiles", needs.entries, needs.entries > self.max_files),
+            ("maxBytes", needs.bytes, needs.bytes > self.max_bytes),
+            ("maxFileBytes", needs.largest, needs.largest > self.max_file_bytes),
+            (
+                "maxMemoryBytes",
+                needs.memory,
+                needs.memory > self.max_memory_bytes,
+            ),
+            ("maxRatio", ratio, is_over_ratio),
+        ]
+        .into_iter()
+        .filter(|(_, _, is_over)| *is_over)
+        .map(|(option, value, _)| format!("limits.{option} of {value}"))
+        .collect()
+    }
+}
+
+fn is_over(decoded: u64, compressed: u64, ratio: u64) -> bool {
+    decoded > RATIO_MATTERS_FROM && decoded / compressed.max(1) > ratio
+}
+
+/// What the restore of an archive needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs {
+    entries: u64,
+    bytes: u64,
+    largest: u64,
+    memory: u64,
+    decoded: u64,
+    compressed: u64,
+}
+
+impl Needs {
+    /// Of a tree that was packed. Without a pointer the ratio counts: `decoded` bytes of `compressed` ones.
+    pub(in crate::core) fn of(tree: &Tree, ratio: Option<(u64, u64)>) -> Self {
+        let (decoded, compressed) = ratio.unwrap_or_default();
+        let mut needs = Self {
+            memory: tree.memory_bytes() as u64,
+            decoded,
+            compressed,
+            ..Self::default()
+        };
+        for node in tree.nodes() {
+            needs.entries += 1;
+            match node.kind() {
+                NodeKind::File => {
+                    needs.bytes += node.size;
+                    needs.largest = needs.largest.max(node.size);
+                }
+                NodeKind::Directory => needs.memory += TABLE_BYTES as u64,
+                NodeKind::Symlink => {}
+            }
+        }
+        needs
+    }
+
+    /// Of what a pointer declares.
+    pub(in crate::core) fn declared(files: u64, bytes: u64) -> Self {
+        Self {
+            entries: files,
+            bytes,
+            ..Self::default()
+        }
+    }
+}
+
+/// Refuses what is too long or too deep for any filesystem we write to.
+pub(in crate::core::archives) fn check_path(path: &[u8]) -> Result<()> {
+    let depth = path.split(|byte| *byte == b'/').count() - 1;
+    if path.len() >= MAX_PATH_BYTES || depth >= MAX_DEPTH {
+        return Err(Failure::over_limit(format!(
+            "a path of {} bytes and {depth} directories is too long or too deep",
+            path.len()
+        )));
+    }
+    Ok(())
+}

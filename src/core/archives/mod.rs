@@ -1,0 +1,38 @@
+//! Archives: pax tar, compressed in independent frames; and the way of a tree from a stream to its place.
+//!
+//! * [`pack`]: sorted and deterministic; a file that changes while it is read fails the whole archive.
+//! * [`unpack`]: strict; into an empty directory, never outside of it, counted while it is written.
+//! * [`codec`]: zstd, gzip or neither, told apart by magic bytes.
+//! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
+//! * [`commit`]: stage next to the target, then one step that fits its mount; sweep of what dead processes left.
+//! * `site`: open directories that other users may write to as well, and whose entries count there.
+//! * [`pipeline`]: the whole way from a stream to a committed target, under one deadline.
+//!
+//! The layout is in docs/protocol.md under 'Caches'. Whatever the world does wrong is a [`failure::Failure`] with an
+//! outcome; the target is then as it was.
+
+pub mod codec;
+pub mod commit;
+mod directories;
+pub mod exclude;
+pub mod failure;
+pub mod feed;
+mod format;
+mod hash;
+mod outcome;
+mod pack;
+pub mod pipeline;
+mod progress;
+pub(super) mod site;
+mod sizing;
+mod texts;
+pub mod tree;
+mod unpack;
+
+pub use format::{Limits, Needs};
+pub use hash::Reader;
+pub use outcome::UnpackOutcome;
+pub use pack::{Skipped, Walk, WriteOptions, WriteSummary, walk, write};
+pub(super) use pack::{Visit, facts_of, mode_of, now_ns, visit};
+pub use progress::Progress;
+pub use unpack::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract, extract_into};

@@ -1,0 +1,25 @@
+//! How far a call has come.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How far a call has come; shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Files, and their bytes, so far.
+    pub fn so_far(&self) -> (u64, u64) {
+        (
+            self.files.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    pub(in crate::core::archives) fn add(&self, files: u64, bytes: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

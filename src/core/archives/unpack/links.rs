@@ -1,0 +1,231 @@
+//! Whether symbolic links stay inside the tree: decided over the archive's own entries, never on disk.
+
+use crate::core::sys::cancel::Cancel;
+
+use crate::core::archives::texts::{Text, Texts};
+use crate::core::archives::tree::Tree;
+use crate::core::failure::{Failure, Result};
+
+/// Links on one way that are followed before it is a loop (Linux has 40).
+const MAX_FOLLOWED: usize = 40;
+/// Parts of paths that are walked for all links together, and more for each of them: a hostile link leads through
+/// 40 others of 2000 parts each, what people link through a few.
+const PARTS: u64 = 1_000_000;
+const PARTS_OF_A_LINK: u64 = 64;
+
+/// Which symbolic links are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Symlinks {
+    /// Those that stay inside the tree, through whatever other links; else the archive is refused.
+    #[default]
+    Contained,
+    /// All that are relative, also out of the tree: npm's workspaces link `node_modules/name` to `../packages/name`.
+    Relative,
+    /// All, whatever they say.
+    Verbatim,
+    /// None: an archive that has one is refused.
+    Reject,
+}
+
+/// One symbolic link of the archive.
+pub(in crate::core::archives) struct Link<'a> {
+    pub(in crate::core::archives) path: &'a [u8],
+    pub(in crate::core::archives) target: &'a [u8],
+    pub(in crate::core::archives) modified_ns: i64,
+}
+
+/// A link as it is kept: its path is that of the entry of this number.
+struct Kept {
+    index: u32,
+    target: Text,
+    modified_ns: i64,
+}
+
+/// The links of the archive; they are made after everything else, so that nothing is ever written through one.
+#[derive(Default)]
+pub(in crate::core::archives) struct Links {
+    all: Vec<Kept>,
+    targets: Texts,
+}
+
+impl Links {
+    pub(in crate::core::archives) fn add(
+        &mut self,
+        index: u32,
+        path: &[u8],
+        target: &[u8],
+        modified_ns: i64,
+        symlinks: Symlinks,
+    ) -> Result<()> {
+        let refuse = |why: &str| {
+            Err(Failure::refused(format!(
+                "the link '{}' to '{}' {why}",
+                path.escape_ascii(),
+                target.escape_ascii()
+            )))
+        };
+        match symlinks {
+            Symlinks::Reject => return refuse("is there, and symlinks is 'reject'"),
+            Symlinks::Contained | Symlinks::Relative if target.starts_with(b"/") => {
+                return refuse("is absolute; symlinks 'verbatim' would make it");
+            }
+            _ => {}
+        }
+        self.all.push(Kept {
+            index,
+            target: self.targets.add(target)?,
+            modified_ns,
+        });
+        Ok(())
+    }
+
+    /// In the archive's order.
+    pub(in crate::core::archives) fn all<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Link<'a>> {
+        self.all.iter().map(|kept| self.link(kept, tree))
+    }
+
+    fn link<'a>(&'a self, kept: &Kept, tree: &'a Tree) -> Link<'a> {
+        Link {
+            path: tree.path_at(kept.index),
+            target: self.targets.get(kept.target),
+            modified_ns: kept.modified_ns,
+        }
+    }
+
+    /// Refuses the archive if a link leaves the tree.
+    pub(in crate::core::archives) fn check_contained(&self, tree: &Tree, cancel: &Cancel) -> Result<()> {
+        let path_of = |kept: &Kept| tree.path_at(kept.index);
+        let mut by_path: Vec<&Kept> = self.all.iter().collect();
+        by_path.sort_unstable_by(|one, other| path_of(one).cmp(path_of(other)));
+        let target_of = |path: &[u8]| {
+            let at = by_path.binary_search_by(|kept| path_of(kept).cmp(path)).ok()?;
+            Some(self.targets.get(by_path[at].target))
+        };
+        let mut parts_left = PARTS + PARTS_OF_A_LINK * self.all.len() as u64;
+        let (mut first, mut leaving) = (None, 0);
+        for link in self.all(tree) {
+            cancel.check()?;
+            let Some(is_leaving) = leaves(link.path, link.target, target_of, &mut parts_left) else {
+                return Err(Failure::over_limit(
+                    "the links of the archive lead through too many others",
+                ));
+            };
+            if is_leaving {
+                leaving += 1;
+                first.get_or_insert(link);
+            }
+        }
+        let Some(first) = first else {
+            return Ok(());
+        };
+        Err(Failure::refused(format!(
+            "{} of {} links leave the tree, the first is '{}' to '{}'; symlinks 'relative' would make them",
+            leaving,
+            self.all.len(),
+            first.path.escape_ascii(),
+            first.target.escape_ascii()
+        )))
+    }
+}
+
+/// Whether a text would lead out of the tree if there were no other links.
+pub(in crate::core::archives) fn leaves_by_text(path: &[u8], target: &[u8]) -> bool {
+    let mut parts_left = PARTS;
+    target.starts_with(b"/") || leaves(path, target, |_| None, &mut parts_left).unwrap_or(true)
+}
+
+/// Walks a link as the kernel would: `a/..` is not where it started if `a` is itself a link.
+/// `target_of` knows the links by their paths.
+/// `None` once `parts_left` is used up.
+fn leaves<'a>(
+    path: &[u8],
+    target: &'a [u8],
+    target_of: impl Fn(&[u8]) -> Option<&'a [u8]>,
+    parts_left: &mut u64,
+) -> Option<bool> {
+    let (parent, _) = crate::core::archives::directories::cut(path);
+    let mut at: Vec<u8> = parent.to_vec();
+    let mut rest: Vec<&[u8]> = parts(target);
+    let mut followed = 0;
+    while let Some(part) = rest.pop() {
+        *parts_left = parts_left.checked_sub(1)?;
+        match part {
+            b"" | b"." => {}
+            b".." if at.is_empty() => return Some(true),
+            b".." => at.truncate(crate::core::archives::directories::cut(&at).0.len()),
+            name => {
+                let parent = at.len();
+                if parent > 0 {
+                    at.push(b'/');
+                }
+                at.extend_from_slice(name);
+                if let Some(target) = target_of(&at) {
+                    followed += 1;
+                    if followed > MAX_FOLLOWED {
+                        // A loop leads nowhere.
+                        return Some(false);
+                    }
+                    at.truncate(parent);
+                    rest.extend(parts(target));
+                }
+            }
+        }
+    }
+    Some(false)
+}
+
+/// The parts of a path, the first one last.
+fn parts(path: &[u8]) -> Vec<&[u8]> {
+    path.rsplit(|byte| *byte == b'/').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::archives::tree::{Hash, NodeKind};
+
+    fn check(links: &[(&str, &str)]) -> bool {
+        let (mut all, mut tree) = (Links::default(), Tree::new());
+        for (index, (path, target)) in (0_u32..).zip(links) {
+            let (path, target) = (path.as_bytes(), target.as_bytes());
+            tree.push(path, NodeKind::Symlink, 0o777, 0, Hash::default())
+                .expect("a short path");
+            if all.add(index, path, target, 0, Symlinks::Contained).is_err() {
+                return false;
+            }
+        }
+        all.check_contained(&tree, &Cancel::new()).is_ok()
+    }
+
+    #[test]
+    fn a_link_that_stays_inside_is_contained() {
+        assert!(check(&[
+            ("a/b/c", "../../d"),
+            ("bin/x", "../pkg/x.js"),
+            ("self", "."),
+            ("dangling", "no/where")
+        ]));
+    }
+
+    #[test]
+    fn a_link_that_leaves_is_found() {
+        assert!(!check(&[("a", "..")]));
+        assert!(!check(&[("a/b", "../../x")]));
+        assert!(!check(&[("a", "/etc/passwd")]));
+    }
+
+    #[test]
+    fn links_that_leave_only_together_are_found() {
+        assert!(!check(&[("p/q/r", "../.."), ("s", "p/q/r/../x")]));
+        assert!(!check(&[
+            ("a", "b/c"),
+            ("b/c", "../d/e/f"),
+            ("x", "a/../../../..")
+        ]));
+    }
+
+    #[test]
+    fn a_loop_ends() {
+        assert!(check(&[("a", "b"), ("b", "a")]));
+    }
+}
