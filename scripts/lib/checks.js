@@ -7,7 +7,6 @@ export function lints({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
     ['npx', ['biome', 'format', ...(fix ? ['--write'] : [])]],
-      : []),
     clippy('--all-targets', '--no-default-features', '--features', 'testing'),
     clippy(),
   ]
