@@ -5,15 +5,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
 use serde_json::json;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::fs::{self, Access};
 use crate::core::sys::workers;
-use crate::core::sys::{fault, flock, fs, identity};
+use crate::core::sys::{fault, flock, identity};
 
 /// First and longest pause between two tries: a publish holds the lock for about a millisecond, and a waiter
 /// must notice a killed builder within 100 ms (I12).
@@ -95,7 +95,7 @@ fn open(path: &Path) -> Result<(File, bool)> {
     match fs::open_or_create(path, 0o666) {
         Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
             // The answer to who may not make it is the first one.
-            let file = fs::open_regular(path, OFlags::RDONLY).map_err(|_| error)?;
+            let file = fs::open_regular(path, Access::Read).map_err(|_| error)?;
             Ok((file, false))
         }
         opened => opened.map(|file| (file, true)),
@@ -140,5 +140,5 @@ fn timed_out(path: &Path) -> Error {
 
 /// An open lock file of `pins/` or `owners/`; `None` where there is none. Anything but a regular file is an error.
 pub(super) fn open_existing(path: &Path) -> Result<Option<File>> {
-    fs::open_regular(path, OFlags::RDONLY).optional()
+    fs::open_regular(path, Access::Read).optional()
 }

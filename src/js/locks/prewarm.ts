@@ -3,14 +3,10 @@
 import type { NativeLock } from '../native/binding.cjs'
 import { messageOf } from '../native/callbacks.js'
 import { WarmswapError, invalidArgument } from '../native/errors.js'
-import {
-  type AcquiredLock,
-  type Holder,
-  type Lock,
-  type LockOptions,
-  acquireChecked,
-  checkLockOptions,
-} from './locks.js'
+import { type AcquiredLock, acquireChecked } from './acquire.js'
+import type { Lock, LockOptions } from './contract.js'
+import type { Holder } from './holder.js'
+import { checkLockOptions } from './options.js'
 import { unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 

@@ -1,7 +1,7 @@
 /** The merged time line of all processes, restarts and probes. */
 
+import { OUTCOME_COLOURS } from './outcome-colours.js'
 import { at, escape, ticks } from './page-text.js'
-import { OUTCOME_COLOURS } from './report-page.js'
 import type { TimelineEvent } from './timeline.js'
 
 const LABELS = 200

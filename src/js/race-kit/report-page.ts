@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Edge, Sample } from './edge.js'
+import { OUTCOME_COLOURS } from './outcome-colours.js'
 import { failureChart } from './page-chart.js'
 import { escape } from './page-text.js'
 import { timelineChart } from './page-timeline.js'
@@ -19,17 +20,6 @@ export interface PageFacts {
   edge: Record<string, Edge>
   samples?: Sample[]
   events: TimelineEvent[]
-}
-
-/** Colours that are told apart in light and dark and by those who see no red and green (Okabe and Ito). */
-export const OUTCOME_COLOURS: Record<Outcome, string> = {
-  ok: '#009e73',
-  'wrong-generation': '#cc79a7',
-  refused: '#e69f00',
-  reset: '#d55e00',
-  hang: '#b2182b',
-  'server-error': '#0072b2',
-  stranger: '#8c6bb1',
 }
 
 export async function writePage(file: string, facts: PageFacts): Promise<void> {

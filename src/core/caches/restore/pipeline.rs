@@ -3,28 +3,28 @@
 
 use std::sync::Arc;
 
-use super::call::{RestoreOptions, Source};
+use super::options::RestoreOptions;
+use super::source::Source;
 use crate::core::archives::commit;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::Result;
 use crate::core::archives::{self, Expected, ExtractOptions, Progress};
-use crate::core::caches::outcome::Stage;
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
 use crate::core::caches::stamp;
 use crate::core::caches::thread;
+use crate::core::failure::{Result, Stage};
 
 /// What a restore wrote.
-pub(in crate::core::caches) struct Placed {
-    pub(in crate::core::caches) files: u64,
-    pub(in crate::core::caches) bytes: u64,
-    pub(in crate::core::caches) skipped_files: u64,
-    pub(in crate::core::caches) commit: &'static str,
+pub(super) struct Placed {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) skipped_files: u64,
+    pub(super) commit: &'static str,
 }
 
 /// One tree on its way to one target.
 #[derive(Clone)]
-pub(in crate::core::caches) struct Placing {
+pub(super) struct Placing {
     options: RestoreOptions,
     generation: String,
     expected: Option<Expected>,
@@ -32,7 +32,7 @@ pub(in crate::core::caches) struct Placing {
 }
 
 impl Placing {
-    pub(in crate::core::caches) fn new(
+    pub(super) fn new(
         options: &RestoreOptions,
         generation: String,
         pointer: Option<&Pointer>,
@@ -52,7 +52,7 @@ impl Placing {
 
     /// Files and bytes of the target if it holds this tree already: by stat alone where it was restored or
     /// packed here, by reading what changed since where only the generation's name differs.
-    pub(in crate::core::caches) fn find_unchanged(&self) -> Option<(u64, u64)> {
+    pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
         let target = &self.options.into;
         let cancel = &self.run.meter.cancel;
         // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
@@ -72,11 +72,7 @@ impl Placing {
     }
 
     /// Extracts, proves and commits.
-    pub(in crate::core::caches) fn place(
-        self,
-        mut source: Source,
-        progress: Arc<Progress>,
-    ) -> Result<Placed> {
+    pub(super) fn place(self, mut source: Source, progress: Arc<Progress>) -> Result<Placed> {
         let cancel = self.run.meter.cancel.clone();
         let stage = commit::Stage::beside(&self.options.into, self.options.mode)?;
         let extracting = ExtractOptions {

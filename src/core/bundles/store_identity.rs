@@ -9,10 +9,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::{clock, fault};
 
 use super::layout::Layout;
@@ -20,15 +21,15 @@ use super::layout::Layout;
 /// Two ticks of the coarsest kernel clock.
 const TICKS_NS: i128 = 20_000_000;
 
-/// What identifies an entry and its last change.
+/// An entry and its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct EntryVersion {
     device: u64,
     inode: u64,
     changed_ns: i128,
 }
 
-impl Facts {
+impl EntryVersion {
     pub(super) fn of(stat: &Stat) -> Self {
         Self {
             device: stat.device,
@@ -49,27 +50,27 @@ impl Facts {
     }
 }
 
-/// The store that was opened.
+/// The identity of the store that was opened.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub(super) struct StoreIdentity {
     /// `None` for a store of an older version to which this process cannot write.
     id: Option<String>,
     /// Device and inode of the root.
     root: (u64, u64),
     /// The file `id` when its text was last read.
-    seen: Mutex<Option<Facts>>,
-    known: Known,
+    seen: Mutex<Option<EntryVersion>>,
+    known: KnownNumbers,
 }
 
-impl Identity {
+impl StoreIdentity {
     /// Reads the id, if there is one.
     pub(super) fn read(layout: &Layout, root: (u64, u64)) -> Self {
         // Before its text, so that a file that takes its place in between is read again.
-        let facts = fs::stat(&layout.id()).ok().map(|stat| Facts::of(&stat));
+        let version = fs::stat(&layout.id()).ok().map(|stat| EntryVersion::of(&stat));
         let id = read_id(layout);
         Self {
-            known: Known::of(layout.root(), id.as_deref()),
-            seen: Mutex::new(facts),
+            known: KnownNumbers::of(layout.root(), id.as_deref()),
+            seen: Mutex::new(version),
             root,
             id,
         }
@@ -96,15 +97,15 @@ impl Identity {
         let Some(stat) = existing(&layout.id())? else {
             return self.check_root(layout);
         };
-        let facts = Facts::of(&stat);
-        if *self.seen() == Some(facts) {
+        let version = EntryVersion::of(&stat);
+        if *self.seen() == Some(version) {
             return Ok(());
         }
         // A chown changes the file's time too: the text decides.
         if read_id(layout).as_ref() != Some(id) {
             return Err(replaced(layout));
         }
-        *self.seen() = Some(facts);
+        *self.seen() = Some(version);
         Ok(())
     }
 
@@ -116,8 +117,8 @@ impl Identity {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Option<Facts>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Option<EntryVersion>> {
+        self.seen.lock()
     }
 
     /// Notes that this process has given out a path in this generation.
@@ -189,9 +190,9 @@ type Stores = Vec<(Option<String>, Arc<AtomicU64>)>;
 
 static STORES: LazyLock<Mutex<HashMap<PathBuf, Stores>>> = LazyLock::new(Mutex::default);
 
-/// What this process knows of one store and of those that were at its path before.
+/// The numbers that this process knows of one store and of those that were at its path before.
 #[derive(Debug)]
-struct Known {
+struct KnownNumbers {
     /// The highest number of this store.
     highest: Arc<AtomicU64>,
     /// The highest number of the others when this one was opened.
@@ -200,9 +201,9 @@ struct Known {
     is_first: bool,
 }
 
-impl Known {
+impl KnownNumbers {
     fn of(root: &Path, id: Option<&str>) -> Self {
-        let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = STORES.lock();
         let stores = stores.entry(root.to_path_buf()).or_default();
         let found = stores.iter().position(|(other, _)| other.as_deref() == id);
         let index = found.unwrap_or_else(|| {
@@ -226,7 +227,7 @@ impl Known {
     }
 }
 
-/// Whether a directory is at a path, and what it is.
-pub(super) fn directory(path: &Path) -> Result<Option<Stat>> {
+/// The stat of a directory; `None` if the path has none.
+pub(super) fn directory_stat(path: &Path) -> Result<Option<Stat>> {
     Ok(existing(path)?.filter(|stat| stat.kind == Kind::Directory))
 }
