@@ -117,7 +117,8 @@ fn restore(store: &str, target: &str) {
         limits: Limits::default(),
         concurrency: 2,
     };
-    let report = runtime().block_on(cache.restore(options, run()));
+    let restored = runtime().block_on(cache.restore(options, run()));
+    let report = restored.expect("a target that is no file");
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
         stamp::read(Path::new(target))
