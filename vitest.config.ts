@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config'
 import { testingAddon } from './__test__/support/paths.js'
 
 export default defineConfig({
+  // Tests import some modules of src/js directly.
+  define: { __WARMSWAP_TESTING__: 'false' },
   test: {
     include: ['__test__/**/*.test.ts'],
     // Native addons and processes that get killed: one file, one process (vitest's own advice for addons).
