@@ -1,3 +1,4 @@
+// @module-tag system
 /** examples/sst-reload: today's way loses the bundle, warmswap does not. */
 
 import { join } from 'node:path'

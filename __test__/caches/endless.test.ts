@@ -1,3 +1,4 @@
+// @module-tag system
 /** Stores whose answers do not end: each call resolves soon, by what status and headers say, and takes little of the body. */
 
 import { rmSync, writeFileSync } from 'node:fs'

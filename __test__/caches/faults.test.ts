@@ -1,3 +1,4 @@
+// @module-tag system
 import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'

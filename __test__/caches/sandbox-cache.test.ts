@@ -1,3 +1,4 @@
+// @module-tag system
 /** examples/sandbox-cache: deco-cx/deco#1182 on a real S3 server; today's way loses, warmswap does not. */
 
 import { join } from 'node:path'

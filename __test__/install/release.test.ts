@@ -1,3 +1,4 @@
+// @module-tag system
 /** The release: its workflow, and its steps against a local registry with what this machine can build. */
 
 import { execFile } from 'node:child_process'

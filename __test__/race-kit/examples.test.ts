@@ -1,3 +1,4 @@
+// @module-tag storm
 // What the README and the examples show is run as it stands there.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @module-tag storm
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import http, { createServer } from 'node:http'

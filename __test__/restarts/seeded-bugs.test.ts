@@ -1,3 +1,4 @@
+// @module-tag system
 /** Each seeded bug is killed by the test that is there for it: a check that cannot fail proves nothing. */
 
 import { readFileSync, readdirSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** Cells over worker threads that come, go and are terminated: child processes whose ends can be looked at. */
 
 import { execFileSync, spawnSync } from 'node:child_process'

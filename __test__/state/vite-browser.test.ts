@@ -1,3 +1,4 @@
+// @module-tag system
 /** S12: what the browser sees over a re-optimization is Vite's own doing, with the plugins as without them. */
 
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** S6: the reload of a re-optimization is passed on along the links, and nowhere else. */
 
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** S1 to S5 and S7 to S10: requests and imports over a re-optimization, in every mode. S11 is beside R1 in vite-registry.test.ts. */
 
 import { readdirSync, rmSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** R1 to R8, R15, R16: the registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. Where else each invariant is: invariants.md. */
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -13,12 +13,9 @@ use napi::Env;
 use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 
-use crate::core::caches::cache::Cache;
-use crate::core::caches::key::Key;
-use crate::core::caches::outcome::Stage;
-use crate::core::caches::run::Run;
-use crate::core::caches::store::Location;
+use crate::core::caches::{Cache, Key, Location, Run};
 use crate::core::error::{Error, Result};
+use crate::core::failure::Stage;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::workers::{self, Class};
 

@@ -4,12 +4,9 @@ use std::collections::HashMap;
 
 use napi_derive::napi;
 
-use crate::core::caches::maintain::{Abilities, Info, Report};
-use crate::core::caches::pointer::Producer;
-use crate::core::caches::restore::RestoreReport;
-use crate::core::caches::run::Progress;
-use crate::core::caches::snapshot::SnapshotReport;
-use crate::core::caches::store::Listed;
+use crate::core::caches::{
+    Abilities, Info, Listed, Producer, Progress, Report, RestoreReport, SnapshotReport,
+};
 
 use super::super::number;
 

@@ -10,19 +10,25 @@
 //! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::outcome::Stage;
 use super::store::Meter;
+use crate::core::archives::Progress as ArchiveProgress;
 use crate::core::archives::commit::{COMMIT_GRACE, Gate};
+use crate::core::error::Result;
+use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
+use crate::core::sys::sync::Mutex;
 
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often a call's progress takes over the archive's.
+const PROGRESS: Duration = Duration::from_millis(50);
 
 /// How much time and patience a call has.
 #[derive(Debug, Clone, Copy)]
@@ -35,17 +41,6 @@ pub struct Budget {
     pub min_bytes_per_second: u64,
     /// How often one request may be tried.
     pub attempts: u32,
-}
-
-/// What ended a call from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The deadline, or too little throughput.
-    TimedOut(String),
-    /// The caller.
-    Aborted,
-    /// A bug of ours.
-    Panicked(String),
 }
 
 /// What a call has done so far.
@@ -111,7 +106,7 @@ impl Run {
 
     /// Ends the time of one stage and starts that of the next.
     pub fn enter(&self, stage: Stage) {
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = self.clock.lock();
         let now = Instant::now();
         let spent = now - clock.since;
         let before = clock.stage;
@@ -128,12 +123,12 @@ impl Run {
         if self.meter.is_fetching_credentials() {
             return Stage::Credentials;
         }
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).stage
+        self.clock.lock().stage
     }
 
     /// Milliseconds of each stage so far, and `total`.
     pub fn timings(&self) -> Vec<(&'static str, f64)> {
-        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = self.clock.lock();
         let now = Instant::now();
         let mut timings: Vec<(&'static str, f64)> = clock
             .spent
@@ -171,19 +166,40 @@ impl Run {
         }
     }
 
+    /// Waits for work on another thread and passes its progress on to the call.
+    pub async fn follow<T>(
+        &self,
+        work: impl Future<Output = Result<std::result::Result<T, Failure>>>,
+        progress: &ArchiveProgress,
+    ) -> std::result::Result<T, Failure> {
+        tokio::pin!(work);
+        loop {
+            let done = tokio::time::timeout(PROGRESS, &mut work).await;
+            let (files, bytes) = progress.so_far();
+            match done {
+                Ok(Ok(done)) => {
+                    self.count(files, bytes);
+                    return done;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => self.count(files, bytes),
+            }
+        }
+    }
+
     /// Runs the work until it, the deadline, the caller or the throughput ends it. `settle` makes the answer
     /// of a call that was ended; its work goes on by itself until it notices.
     pub async fn race<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = T> + Send + 'static,
-        settle: impl FnOnce(Ended) -> T,
+        settle: impl FnOnce(Failure) -> T,
     ) -> T {
         let mut task = tokio::spawn(work);
         let ended = tokio::select! {
             biased;
             done = &mut task => match done {
                 Ok(answer) => return answer,
-                Err(failure) => Ended::Panicked(failure.to_string()),
+                Err(panic) => bug(&panic),
             },
             ended = self.end() => ended,
         };
@@ -195,27 +211,28 @@ impl Run {
         let left = self.deadline.remaining().unwrap_or(Duration::MAX) + COMMIT_GRACE;
         match tokio::time::timeout(left, task).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) => settle(Ended::Panicked(failure.to_string())),
+            Ok(Err(panic)) => settle(bug(&panic)),
             Err(_) => {
                 // A request that is under way is given up and not repeated; its last one may have been heard.
                 self.meter.cancel.cancel();
-                settle(Ended::TimedOut(
-                    "the commit began in time and did not end: it will be seen in full or not at all"
-                        .to_owned(),
+                settle(Failure::new(
+                    Cause::Timeout,
+                    "the commit began in time and did not end: it will be seen in full or not at all",
                 ))
             }
         }
     }
 
-    async fn end(&self) -> Ended {
+    async fn end(&self) -> Failure {
         tokio::select! {
             biased;
-            () = self.meter.cancel.cancelled() => Ended::Aborted,
+            () = self.meter.cancel.cancelled() => Cancel::error().into(),
             () = self.sleep_until_deadline() => {
                 let whole = self.budget.deadline.as_millis();
-                Ended::TimedOut(format!("not done within {whole} ms (in stage {})", self.stage().as_str()))
+                let stage = self.stage().as_str();
+                Failure::new(Cause::Timeout, format!("not done within {whole} ms (in stage {stage})"))
             }
-            reason = self.too_slow() => Ended::TimedOut(reason),
+            reason = self.too_slow() => Failure::new(Cause::Timeout, reason),
         }
     }
 
@@ -254,6 +271,10 @@ impl Run {
             moved = now;
         }
     }
+}
+
+fn bug(panic: &tokio::task::JoinError) -> Failure {
+    Failure::new(Cause::Other, panic.to_string())
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -322,8 +343,9 @@ mod tests {
         block_on(async {
             let call = run(Duration::from_mins(1));
             call.meter.cancel.cancel();
-            let ended = call.race(async { std::future::pending().await }, Some).await;
-            assert_eq!(ended, Some(Ended::Aborted));
+            let work = async { std::future::pending().await };
+            let ended = call.race(work, |failure| Some(failure.cause)).await;
+            assert_eq!(ended, Some(Cause::Aborted));
         });
     }
 }

@@ -2,10 +2,11 @@
 //! to the threads that look. So nothing is called here that a disk has to answer.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use crate::core::error::Result;
+use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fault, thread};
 
 type Call = Box<dyn FnOnce() + Send>;
@@ -70,7 +71,7 @@ impl Drop for Alarm {
 }
 
 fn set() -> MutexGuard<'static, Set> {
-    SET.lock().unwrap_or_else(PoisonError::into_inner)
+    SET.lock()
 }
 
 fn keep() -> ! {
@@ -79,11 +80,10 @@ fn keep() -> ! {
         let first = kept.calls.first_key_value().map(|(key, _)| *key);
         kept.looks_at = first.map(|(at, _)| at);
         kept = match first {
-            None => CHANGED.wait(kept).unwrap_or_else(PoisonError::into_inner),
+            None => CHANGED.wait(kept),
             Some((at, _)) if at > Instant::now() => {
                 let left = at.saturating_duration_since(Instant::now());
-                let waited = CHANGED.wait_timeout(kept, left);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                CHANGED.wait_timeout(kept, left).0
             }
             Some(key) => {
                 let call = kept.calls.remove(&key);

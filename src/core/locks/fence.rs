@@ -4,9 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::held::Held;
-use super::numbered::Numbered;
-use super::paths::LockPath;
+use super::path::LockPath;
+use super::record_log::{Numbered, RecordsId};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::{fault, filesystem, flock, fs};
 
@@ -14,7 +13,15 @@ use crate::core::sys::{fault, filesystem, flock, fs};
 /// for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What [`Held::publish_file`] does, for a child that knows path and generation.
+/// What only the process that acquired the lock can check.
+pub(super) struct HolderCheck<'a> {
+    /// The directory that it has written its record to.
+    pub(super) records_id: RecordsId,
+    /// `ERR_LOCK_LOST` unless it holds the lock.
+    pub(super) assert_held: &'a dyn Fn() -> Result<()>,
+}
+
+/// Renames `from` to `to` unless a later generation exists, for a child that knows path and generation.
 pub fn publish_fenced(lock: &LockPath, generation: u64, from: &Path, to: &Path) -> Result<()> {
     publish(lock, generation, None, from, to)
 }
@@ -24,18 +31,18 @@ pub fn publish_fenced(lock: &LockPath, generation: u64, from: &Path, to: &Path) 
 pub(super) fn publish(
     lock: &LockPath,
     generation: u64,
-    held: Option<&Held>,
+    holder: Option<&HolderCheck<'_>>,
     from: &Path,
     to: &Path,
 ) -> Result<()> {
     let (numbered, _) = Numbered::look(lock, None)?;
     let check = || {
-        if let Some(held) = held {
-            held.assert_held()?;
+        if let Some(holder) = holder {
+            (holder.assert_held)()?;
             // The records that this holder has written, not what somebody has put in their place.
             if numbered
                 .as_ref()
-                .is_none_or(|numbered| numbered.id() != held.records_id())
+                .is_none_or(|numbered| numbered.id() != holder.records_id)
             {
                 return Err(too_late(lock, generation, "its records were replaced"));
             }

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Blocker, Step};
-use super::held::Held;
-use super::paths::LockPath;
+use super::attempt::{Attempt, Step};
+use super::blocker::Blocker;
+use super::handle::Held;
 use super::record::Mode;
+use super::request::{Goal, Key};
 use super::waiter::{Waiter, WaiterId};
-use super::{Goal, ModeChoice, Request};
 use crate::core::error::Error;
 use crate::core::sys::events::{Interest, ProcessWatch, WatchId};
 
@@ -23,24 +23,6 @@ const RETRIES: [Duration; 5] = [
     Duration::from_millis(4),
     Duration::from_millis(8),
 ];
-
-/// Which waiters stand in one queue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    lock: LockPath,
-    mode: ModeChoice,
-    goal: Goal,
-}
-
-impl Key {
-    pub(super) fn new(lock: &LockPath, request: &Request) -> Self {
-        Self {
-            lock: lock.clone(),
-            mode: request.mode,
-            goal: request.goal,
-        }
-    }
-}
 
 pub(super) struct Group {
     key: Key,

@@ -4,11 +4,11 @@
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use super::guard;
-use super::inspect::Inspection;
-use super::paths::LockPath;
+use super::guard_file;
+use super::inspection::Inspection;
+use super::liveness::Liveness;
+use super::path::LockPath;
 use super::record::{Holder, Mode, Record};
-use super::verdict::Liveness;
 use crate::core::sys::identity;
 use crate::core::sys::lockers::{self, Wanted};
 
@@ -56,7 +56,7 @@ impl Heirs {
             Found::Itself => return found,
             Found::Child(_) => Liveness::Alive,
             Found::Hidden => match record.guard {
-                Some(id) if self.asks_guard && matches!(guard::is_busy(lock, id), Ok(Some(false))) => {
+                Some(id) if self.asks_guard && matches!(guard_file::is_busy(lock, id), Ok(Some(false))) => {
                     return found.freed(record.holder());
                 }
                 _ => Liveness::Unknown,

@@ -8,15 +8,17 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
-use super::group::{Group, Key};
-use super::held::Held;
+use super::group::Group;
+use super::handle::Held;
+use super::request::Key;
 use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Result;
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
 /// The safety tick.
@@ -97,10 +99,7 @@ impl Mailbox {
     }
 
     fn send(&self, message: Message) {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
+        self.messages.lock().push(message);
         if self.has_ended() {
             drop(self.take());
         }
@@ -108,7 +107,7 @@ impl Mailbox {
     }
 
     fn take(&self) -> Vec<Message> {
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.messages.lock())
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
-use crate::core::sys::fs::Stat;
+use crate::core::sys::fs::{Access, Stat};
 use crate::core::sys::identity::Identity;
-use crate::core::sys::{clock, fs};
+use crate::core::sys::{clock, errno, fs};
 
 /// Version of the format, field `v`. Version 1 is what mkdir locks write: no `v`, no way to prove a death.
 pub(super) const VERSION: u32 = 2;
@@ -290,7 +290,7 @@ impl ForeignOwner {
 
 /// Reads a record's file: its bytes, and what they say. `None` where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
-    interpret(fs::open_regular_with_stat(path, OFlags::RDONLY), path)
+    interpret(fs::open_regular_with_stat(path, Access::Read), path)
 }
 
 /// Reads a record's file in an open directory.
@@ -299,7 +299,7 @@ pub(super) fn read_in(
     name: &OsStr,
     path: &Path,
 ) -> Result<Option<(Vec<u8>, Contents)>> {
-    interpret(directory.open_regular_with_stat(name, OFlags::RDONLY, path), path)
+    interpret(directory.open_regular_with_stat(name, Access::Read, path), path)
 }
 
 fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
@@ -336,17 +336,10 @@ fn read_open(file: &File, stat: &Stat, path: &Path) -> Result<Vec<u8>> {
 }
 
 fn is_strange(error: &Error) -> bool {
-    let strange = [
-        rustix::io::Errno::LOOP,
-        rustix::io::Errno::ISDIR,
-        rustix::io::Errno::NXIO,
-        rustix::io::Errno::ACCESS,
-        rustix::io::Errno::AGAIN,
-    ];
     error.code == Code::TooLarge
-        || error
-            .errno()
-            .is_some_and(|errno| strange.iter().any(|each| each.raw_os_error() == errno))
+        || errno::is_wrong_kind(error)
+        || errno::is_access_denied(error)
+        || error.kind() == Some(ErrorKind::WouldBlock)
 }
 
 fn parse(bytes: &[u8]) -> Result<Contents> {

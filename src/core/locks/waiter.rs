@@ -2,20 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::alarm::{self, Alarm};
-use super::attempt::Blocker;
-use super::group::Key;
-use super::held::Held;
-use super::paths::LockPath;
+use super::blocker::Blocker;
+use super::handle::Held;
+use super::path::LockPath;
 use super::record::Holder;
-use super::verdict::Liveness;
-use super::{Request, WaitInfo};
+use super::request::{Key, Request, WaitInfo};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::identity;
+use crate::core::sys::identity::{self, Liveness};
+use crate::core::sys::sync::Mutex;
 
 /// A wait that goes on is told again after this time.
 const REPEAT: Duration = Duration::from_secs(10);
@@ -27,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(3);
 static WAITING: LazyLock<Mutex<HashMap<LockPath, usize>>> = LazyLock::new(Mutex::default);
 
 fn waiting() -> MutexGuard<'static, HashMap<LockPath, usize>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+    WAITING.lock()
 }
 
 /// One of [`WAITING`], until it is dropped.
@@ -91,11 +90,11 @@ impl Answer {
     }
 
     fn receiver(&self) -> Option<Receiver> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     fn is_given(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.0.lock().is_none()
     }
 
     /// `false` where there was one already. A lock that nobody takes any more is released by its drop.
