@@ -181,7 +181,7 @@ export class Channel<Q, R> {
     const open = this.open.get(message.id)
     const inParts = message.warmswap === 'part' || message.warmswap === 'end'
     if (open?.incarnation !== message.incarnation || inParts !== (open.incoming !== undefined)) {
-      return this.refuse(
+      return void this.refuse(
         `answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`,
       )
     }

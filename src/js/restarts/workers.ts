@@ -149,8 +149,8 @@ export class Workers<Q, R> {
 
   /** Gets a request to the worker that serves, or to the one that will. */
   hand(request: Request<Q, R>): void {
-    if (this.closed) return request.settle({ error: closed() })
-    if (this.serving) return this.queue.assign(request, this.serving)
+    if (this.closed) return void request.settle({ error: closed() })
+    if (this.serving) return void this.queue.assign(request, this.serving)
     this.queue.wait(request)
     this.wake()
   }
@@ -182,7 +182,7 @@ export class Workers<Q, R> {
   private launch(): Starting {
     if (this.closed) throw closed()
     const pin = this.store.pin()
-    const incarnation = (this.last += 1)
+    const incarnation = ++this.last
     const abandon = new AbortController()
     const done = this.bringUp({ incarnation, pin, signal: abandon.signal }, abandon)
     const starting: Starting = { incarnation, generation: pin.generation.number, done, abandon }
