@@ -99,4 +99,4 @@ impl Callables {
     }
 }
 
-static OWNERS: PerEnvironment<Owner> = PerEnvironment::new(Owner::default, Owner::end);
+static OWNERS: PerEnvironment<Arc<Owner>> = PerEnvironment::new(Arc::default, |owner| owner.end());

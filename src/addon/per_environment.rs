@@ -1,7 +1,6 @@
 //! Values of which each environment has one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use napi::Env;
 
@@ -11,12 +10,12 @@ use super::environment::{self, EnvironmentId};
 
 /// A value for each environment: created when the environment first needs it, ended with the environment.
 pub(crate) struct PerEnvironment<T: 'static> {
-    values: Mutex<BTreeMap<EnvironmentId, Arc<T>>>,
+    values: Mutex<BTreeMap<EnvironmentId, T>>,
     create: fn() -> T,
     end: fn(&T),
 }
 
-impl<T: Send + Sync + 'static> PerEnvironment<T> {
+impl<T: Clone + Send + 'static> PerEnvironment<T> {
     /// No environment has a value yet.
     pub(crate) const fn new(create: fn() -> T, end: fn(&T)) -> Self {
         Self {
@@ -27,14 +26,14 @@ impl<T: Send + Sync + 'static> PerEnvironment<T> {
     }
 
     /// The value of this environment.
-    pub(crate) fn of(&'static self, env: &Env) -> napi::Result<Arc<T>> {
+    pub(crate) fn of(&'static self, env: &Env) -> napi::Result<T> {
         let id = environment::id(env);
         let mut values = self.values.lock();
         if let Some(known) = values.get(&id) {
-            return Ok(Arc::clone(known));
+            return Ok(known.clone());
         }
-        let value = Arc::new((self.create)());
-        values.insert(id, Arc::clone(&value));
+        let value = (self.create)();
+        values.insert(id, value.clone());
         drop(values);
         environment::on_exit(env, |id| {
             let ended = self.values.lock().remove(&id);

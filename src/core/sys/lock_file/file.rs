@@ -78,6 +78,11 @@ impl LockedFile {
         self.has_lock
     }
 
+    /// The open file, to write to it.
+    pub fn file_mut(&mut self) -> &mut File {
+        &mut self.file.file
+    }
+
     /// Unlocks the file and keeps it open.
     ///
     /// # Errors
