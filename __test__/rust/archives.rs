@@ -20,6 +20,7 @@ mod archives {
     mod mutants;
     mod mutation;
     mod strangers;
+    mod streams;
     #[path = "../support/mod.rs"]
     mod support;
     mod traced;

@@ -18,7 +18,6 @@ pub mod commit;
 mod directories;
 pub mod exclude;
 pub mod failure;
-pub mod feed;
 mod format;
 mod hash;
 mod outcome;
@@ -27,14 +26,18 @@ pub mod pipeline;
 mod progress;
 pub(super) mod site;
 mod sizing;
-mod texts;
 pub mod tree;
 mod unpack;
 
+/// For the caches, until they ask the clock themselves.
+pub(super) use crate::core::sys::clock::wall_nanos as now_ns;
 pub use format::{Limits, Needs};
 pub use hash::Reader;
 pub use outcome::UnpackOutcome;
-pub use pack::{Skipped, Walk, WriteOptions, WriteSummary, walk, write};
-pub(super) use pack::{Visit, facts_of, mode_of, now_ns, visit};
+pub use pack::{PackStream, Skipped, Walk, WriteOptions, WriteSummary, pack, walk, write};
+pub(super) use pack::{Visit, facts_of, mode_of, visit};
 pub use progress::Progress;
-pub use unpack::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract, extract_into};
+pub use unpack::{
+    Expected, ExtractOptions, ExtractSummary, Feed, Next, Symlinks, UnpackJob, UnpackOptions, extract,
+    extract_into, unpack,
+};
