@@ -14,16 +14,9 @@ use std::time::Duration;
 use warmswap::core::archives::commit::Mode;
 use warmswap::core::archives::exclude::Excludes;
 use warmswap::core::archives::{self, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions};
-use warmswap::core::caches::cache::Cache;
-use warmswap::core::caches::guards::Guard;
-use warmswap::core::caches::key::Key;
-use warmswap::core::caches::pointer::Producer;
-use warmswap::core::caches::restore::RestoreOptions;
-use warmswap::core::caches::run::{Budget, Run};
-use warmswap::core::caches::snapshot::Packing;
-use warmswap::core::caches::snapshot::SnapshotOptions;
-use warmswap::core::caches::stamp;
-use warmswap::core::caches::store::Location;
+use warmswap::core::caches::{
+    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+};
 use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
@@ -121,7 +114,8 @@ fn restore(store: &str, target: &str) {
         limits: Limits::default(),
         concurrency: 2,
     };
-    let report = runtime().block_on(cache.restore(options, run()));
+    let restored = runtime().block_on(cache.restore(options, run()));
+    let report = restored.expect("a target that is no file");
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
         stamp::read(Path::new(target))

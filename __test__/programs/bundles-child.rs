@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warmswap::core::bundles::{
-    Durability, From, How, Options, Patience, PublishOptions, Sealed, Stage, StageHandle, Store, Writer,
-    pin_current, release,
+    CopyMethod, Durability, Options, Patience, PublishOptions, Sealed, Stage, StageBase, StageHandle, Store,
+    Writer, pin_current, release,
 };
 use warmswap::core::error::{Code, Error, Result};
 use warmswap::core::sys::cancel::Cancel;
-use warmswap::core::sys::{fault, fs, identity};
+use warmswap::core::sys::{clock, fault, fs};
 
 const OWNER: usize = 0;
 /// Files of a generation; each holds the same token, so that a mixed read shows.
@@ -192,7 +192,7 @@ fn patience() -> Patience {
 }
 
 fn token() -> String {
-    format!("{}-{}", std::process::id(), identity::monotonic_micros())
+    format!("{}-{}", std::process::id(), clock::monotonic_micros())
 }
 
 async fn publish(store: &Arc<Store>, token: &str) -> Result<u64> {
@@ -210,7 +210,7 @@ async fn publish_as(
     token: String,
     flip: impl FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<u64> + Send + 'static,
 ) -> Result<u64> {
-    let stage = store.stage(From::Empty, false, &patience()).await?;
+    let stage = store.stage(StageBase::Empty, false, &patience()).await?;
     let text = format!("{token}\n").repeat(LINES);
     let filled = stage.fill(None, move |stage| {
         write_files(stage, &text)?;
@@ -239,12 +239,12 @@ async fn publish_or_discard(
 
 async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> {
     let how = match how {
-        "move" => How::Move,
-        "copy" => How::Copy,
-        "clone" => How::Clone,
+        "move" => CopyMethod::Move,
+        "copy" => CopyMethod::Copy,
+        "clone" => CopyMethod::Clone,
         other => panic!("unknown method {other}"),
     };
-    let stage = store.stage(From::Empty, false, &patience()).await?;
+    let stage = store.stage(StageBase::Empty, false, &patience()).await?;
     let adopted = stage.fill(Some(directory.clone()), move |stage| {
         stage.adopt(&directory, how, &Cancel::new())
     });
@@ -257,7 +257,7 @@ async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> 
 
 /// A stage that begins with the current generation's files, one of them written anew.
 async fn publish_a_copy(store: &Arc<Store>) -> Result<()> {
-    let stage = store.stage(From::Current, false, &patience()).await?;
+    let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let text = format!("{}\n", token()).repeat(LINES);
     if let Err(error) = stage.fill(None, move |stage| write_files(stage, &text)).await {
         stage.discard().await?;
@@ -317,7 +317,7 @@ fn read_all(store: &Store, number: u64) -> Result<()> {
         }
         first = Some(line);
         // A slow reader now and then: across several publishes.
-        if index == 1 && identity::monotonic_micros().is_multiple_of(16) {
+        if index == 1 && clock::monotonic_micros().is_multiple_of(16) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -344,7 +344,7 @@ async fn hold_what_was_healed(root: &str) -> Result<()> {
 
 async fn rewrite_a_copy(store: &Arc<Store>) -> Result<()> {
     let number = pin_current(store, OWNER)?;
-    let stage = store.stage(From::Current, false, &patience()).await?;
+    let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let path = stage.path().join(FILES[0]);
     // As esbuild and tsc write: the same inode, cut and written anew.
     let mut file = std::fs::OpenOptions::new()
@@ -373,12 +373,9 @@ fn verify(store: &Store) -> Result<()> {
 
 /// What `call` returned, and between which microseconds of the monotonic clock it ran.
 fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
-    let before = identity::monotonic_micros();
+    let before = clock::monotonic_micros();
     let number = call()?;
-    say(&format!(
-        "{kind} {number} {before} {}",
-        identity::monotonic_micros()
-    ));
+    say(&format!("{kind} {number} {before} {}", clock::monotonic_micros()));
     Ok(number)
 }
 
@@ -386,7 +383,7 @@ fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
 /// that was killed before it could say so.
 fn say_what_is_current(store: &Store) -> Result<()> {
     let number = store.current()?.unwrap_or(0);
-    say(&format!("found {number} {0} {0}", identity::monotonic_micros()));
+    say(&format!("found {number} {0} {0}", clock::monotonic_micros()));
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod archives {
     mod strangers;
     mod streams;
     #[path = "../support/mod.rs"]
+    #[expect(dead_code, reason = "the suite of caches uses the rest")]
     mod support;
     mod traced;
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use warmswap::core::bundles::{From, Options, Patience, PublishOptions, Store};
+use warmswap::core::bundles::{Options, Patience, PublishOptions, StageBase, Store};
 use warmswap::core::error::Result;
 use warmswap::core::sys::cancel::Cancel;
 
@@ -28,7 +28,7 @@ async fn published() -> Result<Fixture> {
     let patience = Patience::for_at_most(Duration::from_secs(5));
     let root = root.to_str().expect("text").to_owned();
     let store = Store::open(root, Options::default(), &patience).await?;
-    let stage = store.stage(From::Empty, false, &patience).await?;
+    let stage = store.stage(StageBase::Empty, false, &patience).await?;
     let filled = stage.fill(None, |stage| {
         stage.write("deep/file.js", b"export {}", 0o644)?;
         stage.symlink("link", "deep/file.js")

@@ -1,10 +1,9 @@
 //! The lock that one builder holds over all processes.
 
-use std::sync::{Mutex, PoisonError};
-
 use napi_derive::napi;
 
 use crate::core::bundles::FileLock;
+use crate::core::sys::sync::Mutex;
 
 /// The build lock.
 #[napi]
@@ -22,9 +21,9 @@ impl NativeBuildLock {
 
 #[napi]
 impl NativeBuildLock {
-    /// Lets go.
+    /// Releases the lock.
     #[napi]
     pub fn release(&self) {
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.lock.lock().take());
     }
 }

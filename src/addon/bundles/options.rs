@@ -9,7 +9,7 @@ use napi_derive::napi;
 use crate::addon::cancel::{self, CancelToken};
 use crate::addon::environment::EnvironmentId;
 use crate::addon::number::{count, duration, timeout};
-use crate::core::bundles::{Durability, From, How, Options, Patience, PublishOptions};
+use crate::core::bundles::{CopyMethod, Durability, Options, Patience, PublishOptions, StageBase};
 use crate::core::error::{Error, Result};
 
 /// What a publish survives.
@@ -96,7 +96,7 @@ impl NativeBundleOptions {
 }
 
 impl NativePublishOptions {
-    /// What a publish asks for, but for its `require` and its wait.
+    /// The options of the core, without `require` and the wait.
     pub(super) fn into_core(self, owner: EnvironmentId) -> Result<PublishOptions> {
         Ok(PublishOptions {
             if_changed: self.if_changed,
@@ -113,11 +113,11 @@ impl NativePublishOptions {
 }
 
 impl NativeCopyMethod {
-    pub(super) fn into_core(self) -> How {
+    pub(super) fn into_core(self) -> CopyMethod {
         match self {
-            Self::Clone => How::Clone,
-            Self::Copy => How::Copy,
-            Self::Move => How::Move,
+            Self::Clone => CopyMethod::Clone,
+            Self::Copy => CopyMethod::Copy,
+            Self::Move => CopyMethod::Move,
         }
     }
 }
@@ -129,8 +129,12 @@ pub(super) fn patience(timeout_ms: f64, token: Option<&CancelToken>) -> Result<P
     })
 }
 
-pub(super) fn stage_from(from_current: bool) -> From {
-    if from_current { From::Current } else { From::Empty }
+pub(super) fn stage_from(from_current: bool) -> StageBase {
+    if from_current {
+        StageBase::Current
+    } else {
+        StageBase::Empty
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

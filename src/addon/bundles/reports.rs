@@ -5,7 +5,7 @@ use napi_derive::napi;
 use crate::addon::number::number;
 use crate::core::bundles::{Collected, Head, Problem, Store};
 
-/// What is known of a generation.
+/// Facts of a generation.
 #[napi(object)]
 pub struct NativeGeneration {
     /// Its number.
@@ -30,14 +30,14 @@ pub struct NativeGeneration {
     pub changed: Option<bool>,
 }
 
-/// What a collection did.
+/// The result of a collection.
 #[napi(object)]
 pub struct NativeCollected {
-    /// Numbers that went.
+    /// Generations that were removed.
     pub removed: Vec<f64>,
-    /// Numbers that stay.
+    /// Generations that were kept.
     pub kept: Vec<f64>,
-    /// Numbers that a reader holds.
+    /// Generations that a reader has pinned.
     pub pinned: Vec<f64>,
     /// Stages of dead writers.
     pub swept_stages: f64,
@@ -48,7 +48,7 @@ pub struct NativeCollected {
 pub struct NativeProblem {
     /// Where.
     pub path: String,
-    /// What differs.
+    /// The kind of difference.
     pub problem: NativeProblemKind,
 }
 

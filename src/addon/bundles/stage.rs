@@ -62,7 +62,7 @@ impl NativeStage {
         runtime::promised(env, made)
     }
 
-    /// Takes over the contents of a directory.
+    /// Copies or moves the contents of a directory into the stage.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn adopt<'env>(&self, env: &'env Env, directory: String, how: NativeCopyMethod) -> Promise<'env, ()> {
         let (from, how) = (PathBuf::from(directory), how.into_core());

@@ -13,7 +13,7 @@ use crate::addon::number::{count, number};
 use crate::addon::runtime::{self, Promise};
 use crate::core::bundles::{self, Store};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::identity;
+use crate::core::sys::clock;
 
 use super::build_lock::NativeBuildLock;
 use super::options::{NativeBundleOptions, patience, stage_from};
@@ -30,7 +30,7 @@ pub struct NativeBundles {
 /// Microseconds of this boot's monotonic clock.
 #[napi]
 pub fn monotonic_micros() -> f64 {
-    number(identity::monotonic_micros())
+    number(clock::monotonic_micros())
 }
 
 /// Opens a store.
@@ -67,7 +67,7 @@ impl NativeBundles {
         self.store.id().map(str::to_owned)
     }
 
-    /// What the URLs of this store have to carry, because this process has had another store at the same path.
+    /// The id that the URLs of this store need, because this process has had another store at the same path.
     #[napi(getter)]
     pub fn distinguishing_id(&self) -> Option<String> {
         self.store.distinguishing_id().map(str::to_owned)
@@ -118,7 +118,7 @@ impl NativeBundles {
         })
     }
 
-    /// Gives a pin back.
+    /// Releases a pin.
     #[napi]
     pub fn release(&self, generation: f64) {
         if let Ok(generation) = count("generation", generation) {
@@ -161,7 +161,7 @@ impl NativeBundles {
         })
     }
 
-    /// Makes the link a real directory with the files that it shows; whether it was done.
+    /// Makes the link a real directory with the files that it shows; `false` if there was no link.
     #[napi(ts_return_type = "Promise<Reply<boolean>>")]
     pub fn give_directory<'env>(
         &self,
@@ -186,7 +186,7 @@ impl NativeBundles {
             .collect()
     }
 
-    /// Removes what has to go.
+    /// Removes generations and stages that are not needed.
     #[napi(ts_return_type = "Promise<Reply<NativeCollected>>")]
     pub fn collect<'env>(
         &self,

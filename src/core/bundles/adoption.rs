@@ -15,7 +15,7 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{clock, fault};
 
-use super::copy::{self, How};
+use super::copy::{self, CopyMethod};
 use super::tree::walk;
 
 /// More than two ticks of the coarsest kernel clock, and longer than a busy machine usually keeps a tool from going on.
@@ -27,16 +27,16 @@ const MAX_RESTS: usize = 6;
 type Tree = BTreeMap<String, Stat>;
 
 /// Puts the contents of `from` into the directory `to`, or nothing: an error leaves both as they were.
-pub(super) fn adopt(from: &Path, to: &Path, how: How, cancel: &Cancel) -> Result<()> {
-    let before = rested(from, cancel)?;
-    match how {
-        How::Move => move_or_copy(from, to, &before, cancel),
-        How::Clone | How::Copy => copied(from, to, how, &before, cancel),
+pub(super) fn adopt(from: &Path, to: &Path, method: CopyMethod, cancel: &Cancel) -> Result<()> {
+    let before = inspect_at_rest(from, cancel)?;
+    match method {
+        CopyMethod::Move => move_or_copy(from, to, &before, cancel),
+        CopyMethod::Clone | CopyMethod::Copy => copy_checked(from, to, method, &before, cancel),
     }
 }
 
 /// The tree once it has not changed for a while.
-fn rested(directory: &Path, cancel: &Cancel) -> Result<Tree> {
+fn inspect_at_rest(directory: &Path, cancel: &Cancel) -> Result<Tree> {
     let mut tree = inspect(directory, cancel)?;
     for _ in 0..MAX_RESTS {
         if has_rested(&tree) || fault::mutant("adopt-torn") {
@@ -77,13 +77,14 @@ fn inspect(directory: &Path, cancel: &Cancel) -> Result<Tree> {
     }
 }
 
-fn copied(from: &Path, to: &Path, how: How, before: &Tree, cancel: &Cancel) -> Result<()> {
+fn copy_checked(from: &Path, to: &Path, method: CopyMethod, before: &Tree, cancel: &Cancel) -> Result<()> {
     let mut made = Vec::new();
-    let result = copy::tree(from, to, how, &mut made, cancel).and_then(|()| compare(from, before, cancel));
+    let result =
+        copy::copy_tree(from, to, method, &mut made, cancel).and_then(|()| compare(from, before, cancel));
     let Err(error) = result else {
         return Ok(());
     };
-    undo(&made);
+    remove_copies(&made);
     // A file that went while it was copied is an error of the copy too.
     Err(match compare(from, before, cancel) {
         Err(changed) if changed.code == Code::Unstable => changed,
@@ -116,7 +117,7 @@ fn difference<'tree>(before: &'tree Tree, after: &'tree Tree) -> Option<&'tree s
 }
 
 /// Removes what a copy made, the latest first.
-fn undo(made: &[PathBuf]) {
+fn remove_copies(made: &[PathBuf]) {
     for path in made.iter().rev() {
         // What else is in a directory by now was written by another call on the stage.
         drop(fs::remove_file(path).or_else(|_| fs::remove_directory(path)));
@@ -125,7 +126,7 @@ fn undo(made: &[PathBuf]) {
 
 fn move_or_copy(from: &Path, to: &Path, before: &Tree, cancel: &Cancel) -> Result<()> {
     let mut moved = Vec::new();
-    let result = renamed(from, to, before, &mut moved, cancel);
+    let result = move_checked(from, to, before, &mut moved, cancel);
     match result {
         // Another filesystem, or one that knows no flags of rename (ZFS before 2.2).
         Err(error)
@@ -135,7 +136,7 @@ fn move_or_copy(from: &Path, to: &Path, before: &Tree, cancel: &Cancel) -> Resul
                     Some(ErrorKind::CrossesDevices | ErrorKind::InvalidInput)
                 ) =>
         {
-            copied(from, to, How::Copy, before, cancel)?;
+            copy_checked(from, to, CopyMethod::Copy, before, cancel)?;
             remove_copied(from, before)
         }
         Err(error) => {
@@ -150,7 +151,7 @@ fn move_or_copy(from: &Path, to: &Path, before: &Tree, cancel: &Cancel) -> Resul
 
 /// Renames the entries that were inspected. One that is made in the directory after that is a later build's, and stays
 /// there.
-fn renamed<'tree>(
+fn move_checked<'tree>(
     from: &Path,
     to: &Path,
     before: &'tree Tree,

@@ -1,30 +1,28 @@
-//! Shared locks on generations.
+//! Shared locks on generations, which keep them from being collected.
 
-use std::fs::File;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
-use crate::core::error::{Optional, Result};
-use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::error::Result;
+use crate::core::sys::fs::Stat;
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::{fault, flock};
 
 use super::errors::gone;
 use super::pointer;
 use super::store::Store;
 
-/// A hold for the length of a Rust scope.
+/// A shared lock on a generation, released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
-    pub(super) file: File,
+    pub(super) lock: LockedFile,
 }
 
 impl Hold {
-    /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
-    pub(super) fn current(store: &Store) -> Result<Option<(u64, Self)>> {
+    /// Locks the current generation; `None` where there is none. Starts again only while the pointer changes.
+    pub(super) fn acquire_current(store: &Store) -> Result<Option<(u64, Self)>> {
         let mut failed_before = None;
         while let Some(number) = pointer::read(&store.layout)? {
-            match Self::take(store, number) {
+            match Self::acquire(store, number) {
                 Ok(hold) => return Ok(Some((number, hold))),
                 Err(error) if failed_before == Some(number) => return Err(error),
                 Err(_) => failed_before = Some(number),
@@ -33,50 +31,41 @@ impl Hold {
         Ok(None)
     }
 
-    /// Holds a generation that may or may not be current.
-    pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
+    /// Locks a generation that may or may not be current.
+    pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
-            Locked::Held(file, _) => Ok(Self { file }),
-            Locked::Missing | Locked::Busy => Err(gone(number)),
+            SharedLock::Held(lock, _) => Ok(Self { lock }),
+            SharedLock::Missing | SharedLock::Busy => Err(gone(number)),
         }
     }
 }
 
-/// What trying to lock a generation found.
-pub(super) enum Locked {
-    /// With what the file is.
-    Held(File, Stat),
-    /// The collector has it.
+/// The result of trying to lock a generation.
+pub(super) enum SharedLock {
+    /// Locked; with the stat of the lock file.
+    Held(LockedFile, Stat),
+    /// A collector holds the exclusive lock.
     Busy,
-    /// Collected, or never there.
+    /// The generation was collected, or never existed.
     Missing,
 }
 
-pub(super) fn lock_shared(path: &Path) -> Result<Locked> {
-    // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match fs::open(path, flags).optional() {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(Locked::Missing),
-        Err(_) => return not_a_lock_file(path),
+pub(super) fn lock_shared(path: &Path) -> Result<SharedLock> {
+    // A collector removes the file under its own lock: a lock on a removed file holds nothing.
+    let check = if fault::mutant("no-recheck") {
+        Check::None
+    } else {
+        Check::Links
     };
-    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
-        return Ok(Locked::Busy);
+    match LockOptions::at(path).shared().check(check).try_lock()? {
+        Attempt::Locked(lock) => {
+            if fault::mutant("no-reader-lock") {
+                flock::unlock(lock.file(), path)?;
+            }
+            let stat = lock.stat(path)?;
+            Ok(SharedLock::Held(lock, stat))
+        }
+        Attempt::Busy(_) => Ok(SharedLock::Busy),
+        Attempt::Gone => Ok(SharedLock::Missing),
     }
-    let stat = fs::stat_file(&file, path)?;
-    if stat.kind != Kind::File {
-        return not_a_lock_file(path);
-    }
-    // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
-    if stat.links == 0 && !fault::mutant("no-recheck") {
-        return Ok(Locked::Missing);
-    }
-    Ok(Locked::Held(file, stat))
-}
-
-/// The error that names what is in the place of a lock file.
-fn not_a_lock_file(path: &Path) -> Result<Locked> {
-    fs::open_regular(path, OFlags::RDONLY)?;
-    // It was replaced by a regular file in between.
-    Ok(Locked::Missing)
 }

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
@@ -319,7 +318,7 @@ fn link_text(path: &Path) -> Result<String> {
 const CHUNK_BYTES: usize = 128 * 1024;
 
 fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let file = fs::open(path, OFlags::RDONLY)?;
+    let file = fs::open_any(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut size = 0;

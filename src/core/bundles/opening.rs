@@ -1,15 +1,16 @@
-//! Opening a store in two steps, with the wait for the writer lock between them: who opens must not sit on a thread
+//! Opening a store in two steps, with the wait for the writer lock between them: an opener must not occupy a thread
 //! that the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::path::Root;
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::{filesystem, fs, workers};
 
-use super::advice::advised;
+use super::advice::with_advice;
 use super::background::Background;
 use super::file_lock::FileLock;
 use super::format::{boot, check_format, configure, create, make_directories};
@@ -17,10 +18,10 @@ use super::layout::Layout;
 use super::options::Options;
 use super::ownership::{Ownership, check_directories};
 use super::patience::Patience;
-use super::presence::Identity;
 use super::recent::Recent;
 use super::store::Store;
-use super::trash::Trash;
+use super::store_identity::StoreIdentity;
+use super::trash::TrashScope;
 use super::writer::Writer;
 use super::{link, link_directory, recover};
 
@@ -53,25 +54,25 @@ struct Opening {
     options: Options,
     /// For a new store, how many directories were made down to its root.
     made: Option<usize>,
-    lock: Lock,
+    lock: LockState,
 }
 
 #[derive(Debug)]
-enum Lock {
+enum LockState {
     Held(FileLock),
-    /// Somebody else has it, and there is something to write.
+    /// Another process holds it, and this opener has to write.
     Wanted,
-    /// Somebody else has it, and nothing has to be written: a writer that was stopped must not keep readers from
+    /// Another process holds it, and this opener does not have to write: a stopped writer must not keep readers from
     /// opening (I21).
     NotNeeded,
-    /// Another user's store, or one on a read-only mount: good for reading.
+    /// A store of another user, or on a read-only mount: it can only be read.
     Refused,
 }
 
 impl Opening {
-    /// Looks at what is there, and takes the writer lock if it is free.
+    /// Checks what is there, and acquires the writer lock if it is free.
     fn begin(root: &str, options: &Options) -> Result<Self> {
-        advised(Self::begin_at(root, options))
+        with_advice(Self::begin_at(root, options))
     }
 
     fn begin_at(root: &str, options: &Options) -> Result<Self> {
@@ -93,7 +94,7 @@ impl Opening {
         check_directories(&layout)?;
         let store = Store {
             key: (stat.device, stat.inode),
-            identity: Identity::read(&layout, (stat.device, stat.inode)),
+            identity: StoreIdentity::read(&layout, (stat.device, stat.inode)),
             ownership: Ownership::of(layout.root(), stat)?,
             recent: Recent::default(),
             durability: options.durability,
@@ -108,7 +109,7 @@ impl Opening {
         };
         let below = root.strip_prefix(above);
         let made = below.map_or(0, |made| made.components().count());
-        if let Err(refused) = link::refuse_overlap(&store).and_then(|()| link::refuse_directory(&store)) {
+        if let Err(refused) = link::check_overlap(&store).and_then(|()| link::check_directory(&store)) {
             if !existing && made > 0 {
                 // Best effort: a refused call leaves no empty directory.
                 drop(fs::remove_directory(store.layout.root()));
@@ -125,12 +126,12 @@ impl Opening {
 
     /// The lock to wait for before [`finish`](Self::finish), if any.
     fn waits_for(&self) -> Option<PathBuf> {
-        matches!(self.lock, Lock::Wanted).then(|| self.store.layout.writer_lock())
+        matches!(self.lock, LockState::Wanted).then(|| self.store.layout.writer_lock())
     }
 
     /// Makes, configures and repairs the store. `lock` is what [`waits_for`](Self::waits_for) asked for.
     fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
-        advised(self.finish_with(lock, cancel))
+        with_advice(self.finish_with(lock, cancel))
     }
 
     fn finish_with(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
@@ -141,9 +142,9 @@ impl Opening {
             lock: found,
         } = self;
         let lock = match (found, lock) {
-            (Lock::Held(lock), _) | (_, Some(lock)) => lock,
-            (Lock::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
-            (Lock::Wanted | Lock::NotNeeded, None) => return Ok(store),
+            (LockState::Held(lock), _) | (_, Some(lock)) => lock,
+            (LockState::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
+            (LockState::Wanted | LockState::NotNeeded, None) => return Ok(store),
         };
         store.ownership.check_names(&store.layout)?;
         match made {
@@ -166,27 +167,37 @@ impl Opening {
             writer => writer?,
         };
         writer.continue_numbers(cancel)?;
-        let adopted = link_directory::adopt(&mut writer, after_reboot, cancel)?;
+        let adopted = link_directory::adopt_directory(&mut writer, after_reboot, cancel)?;
         writer.collect()?;
         drop(writer);
-        store.empty_trash(if adopted { Trash::Generations } else { Trash::All })?;
+        store.empty_trash(if adopted {
+            TrashScope::Generations
+        } else {
+            TrashScope::All
+        })?;
         Ok(store)
     }
 }
 
-fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {
+fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockState> {
     if let Err(stranger) = store.ownership.check(&store.layout) {
         // Reading needs no trust.
         let reads = existing && asks_for_nothing(options);
-        return if reads { Ok(Lock::Refused) } else { Err(stranger) };
+        return if reads {
+            Ok(LockState::Refused)
+        } else {
+            Err(stranger)
+        };
     }
     store.ownership.check_names(&store.layout)?;
     match FileLock::try_acquire(&store.layout.writer_lock()) {
-        Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => Ok(Lock::Refused),
-        Ok(Some(lock)) => Ok(Lock::Held(lock)),
-        Ok(None) if must_write(store, existing, options)? => Ok(Lock::Wanted),
-        Ok(None) => Ok(Lock::NotNeeded),
-        Err(error) if existing && is_read_only(&error) && asks_for_nothing(options) => Ok(Lock::Refused),
+        Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => {
+            Ok(LockState::Refused)
+        }
+        Ok(Some(lock)) => Ok(LockState::Held(lock)),
+        Ok(None) if must_write(store, existing, options)? => Ok(LockState::Wanted),
+        Ok(None) => Ok(LockState::NotNeeded),
+        Err(error) if existing && is_read_only(&error) && asks_for_nothing(options) => Ok(LockState::Refused),
         Err(error) => Err(error),
     }
 }

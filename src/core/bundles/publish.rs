@@ -6,19 +6,19 @@ use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::{clock, durability, fault, fs};
 
-use super::advice::advised;
+use super::advice::with_advice;
 use super::head::{Head, MAX_HEAD_BYTES};
 use super::hold::Hold;
 use super::layout::{MAX_NUMBER, numbers_in};
 use super::link;
-use super::pin::{self, Owner};
-use super::stage::{From, Sealed, Stage};
-use super::trash::throw_stage_away;
+use super::pin::{self, PinOwner};
+use super::stage::{Sealed, Stage, StageBase};
+use super::trash::move_stage_to_trash;
 use super::verify::is_usable;
 use super::view;
-use super::writer::{Writer, following, link_failure};
+use super::writer::{Writer, link_failure, next_number};
 
-/// What a publish asks for beside the stage.
+/// Options of a publish.
 #[derive(Debug, Clone, Default)]
 pub struct PublishOptions {
     /// Publish only what differs from the current generation.
@@ -29,11 +29,11 @@ pub struct PublishOptions {
     pub fingerprint: Option<String>,
     /// The builder's own JSON.
     pub meta: Option<Value>,
-    /// Who pins the result before anybody can collect it.
-    pub pin_for: Option<Owner>,
+    /// The owner that pins the result before it can be collected.
+    pub pin_for: Option<PinOwner>,
 }
 
-/// What a publish did.
+/// The result of a publish.
 #[derive(Debug)]
 pub struct Published {
     /// The generation that is current now.
@@ -46,28 +46,28 @@ impl Writer<'_> {
     /// Makes a sealed stage the current generation. If it fails the stage is as it was and no reader has seen
     /// anything; the one exception says so (durability of a pointer that has moved).
     pub fn publish(&mut self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Published> {
-        link::check(self.store)?;
-        self.publish_adopted(stage, sealed, options)
+        link::check_replaceable(self.store)?;
+        self.publish_unchecked(stage, sealed, options)
     }
 
-    /// As [`publish`](Self::publish), where the link's directory is what is being published.
-    pub(super) fn publish_adopted(
+    /// As [`publish`](Self::publish), without the check of the link: its directory may be what is being published.
+    pub(super) fn publish_unchecked(
         &mut self,
         stage: &Stage,
         sealed: &Sealed,
         options: &PublishOptions,
     ) -> Result<Published> {
-        self.refuse_late(stage, options)?;
-        if let Some(head) = self.unchanged(sealed, options)? {
-            self.flush_what_was_not(&head)?;
+        self.check_not_late(stage, options)?;
+        if let Some(head) = self.find_unchanged(sealed, options)? {
+            self.flush_generation(&head)?;
             self.sync_root()?;
             // Only out of sight: a large tree is removed by the next sweep, without the lock.
-            throw_stage_away(&stage.layout, stage.id.as_ref())?;
+            move_stage_to_trash(&stage.layout, stage.id.as_ref())?;
             fs::remove_file(&stage.layout.owner(&stage.id)).optional()?;
             if let Some(owner) = options.pin_for {
                 pin::pin_number(self.store, owner, head.number)?;
             }
-            link_failure(link::follow_unchanged(self.store, head.number))?;
+            link_failure(link::refresh(self.store, head.number))?;
             return Ok(Published { head, changed: false });
         }
         let head = self.next_head(stage, sealed, options)?;
@@ -87,7 +87,7 @@ impl Writer<'_> {
                     &self.store.layout.generation(head.number),
                     &stage.layout.stage(&stage.id),
                 ));
-                return advised(Err(error));
+                return with_advice(Err(error));
             }
         };
         // From here on the generation is current, whatever becomes of its traces.
@@ -100,7 +100,7 @@ impl Writer<'_> {
         Ok(Published { head, changed: true })
     }
 
-    fn refuse_late(&self, stage: &Stage, options: &PublishOptions) -> Result<()> {
+    fn check_not_late(&self, stage: &Stage, options: &PublishOptions) -> Result<()> {
         if let Some(fence) = stage.fence.filter(|fence| *fence < self.mirror.fence) {
             return Err(Error::new(
                 Code::Fenced,
@@ -122,7 +122,7 @@ impl Writer<'_> {
         }
     }
 
-    fn unchanged(&self, sealed: &Sealed, options: &PublishOptions) -> Result<Option<Head>> {
+    fn find_unchanged(&self, sealed: &Sealed, options: &PublishOptions) -> Result<Option<Head>> {
         let Some(number) = self.current.filter(|_| options.if_changed) else {
             return Ok(None);
         };
@@ -151,7 +151,7 @@ impl Writer<'_> {
             .unwrap_or(0);
         let (files, bytes) = sealed.manifest.totals();
         Ok(Head {
-            number: following(highest, &layout.mirror())?,
+            number: next_number(highest, &layout.mirror())?,
             digest: sealed.manifest.digest.clone(),
             files,
             bytes,
@@ -191,7 +191,7 @@ impl Writer<'_> {
         let sealed_ns = fs::stat(&stage.tree())?.changed_ns;
         fs::set_modified(&layout.pin(head.number), sealed_ns)?;
         let hold = wants_pin
-            .then(|| Hold::take(self.store, head.number))
+            .then(|| Hold::acquire(self.store, head.number))
             .transpose()?;
         if fault::mutant("pointer-before-manifest") {
             fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
@@ -239,7 +239,7 @@ impl Writer<'_> {
     /// Publishes a copy of a generation under a new number.
     fn publish_again(&mut self, number: u64, cancel: &Cancel) -> Result<()> {
         let head = self.store.head(number)?;
-        let mut stage = Stage::begin(self.store, From::Current, None, cancel)?;
+        let mut stage = Stage::begin(self.store, StageBase::Current, None, cancel)?;
         if self.store.is_of_this_boot(&head) {
             stage.started_at = head.started_at;
         }
@@ -250,7 +250,7 @@ impl Writer<'_> {
         };
         let published = stage
             .seal(self.store, &[], cancel)
-            .and_then(|sealed| self.publish_adopted(&stage, &sealed, &options));
+            .and_then(|sealed| self.publish_unchecked(&stage, &sealed, &options));
         if published.is_err() {
             drop(stage.discard());
         }

@@ -1,31 +1,33 @@
 //! What a handle remembers of the generation that it pinned last.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use crate::core::sys::sync::Mutex;
 
 use super::layout::Layout;
-use super::presence::Facts;
+use super::store_identity::EntryVersion;
 
-/// Where one generation is, and its tree as it was when it was last compared through this handle.
+/// The paths of one generation, and the version of its tree that was compared last through this handle.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct GenerationPaths {
     pub(super) number: u64,
     pub(super) pin: PathBuf,
     pub(super) tree: PathBuf,
-    pub(super) compared: Mutex<Option<Facts>>,
+    pub(super) compared: Mutex<Option<EntryVersion>>,
 }
 
-/// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
-/// tree is the same directory without a change, a look at the store's id.
+/// The generation that a handle pinned last. Most pins are of the same generation again. They need no new paths and, if
+/// its tree has not changed, no check of the store's id.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
+pub(super) struct Recent(Mutex<Option<Arc<GenerationPaths>>>);
 
 impl Recent {
-    pub(super) fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn paths(&self, layout: &Layout, number: u64) -> Arc<GenerationPaths> {
+        let mut recent = self.0.lock();
         match &*recent {
-            Some(place) if place.number == number => Arc::clone(place),
-            _ => Arc::clone(recent.insert(Arc::new(Place {
+            Some(paths) if paths.number == number => Arc::clone(paths),
+            _ => Arc::clone(recent.insert(Arc::new(GenerationPaths {
                 number,
                 pin: layout.pin(number),
                 tree: layout.tree(number),

@@ -10,14 +10,15 @@
 //! when it was changed: what power loss tore goes, and the store is empty; what was changed after the publish stays for
 //! its user, without a lock file, so that `pin()` refuses it and the next publish replaces it.
 
+use std::path::Path;
+
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
 
 use super::errors::corrupt;
-use super::file_lock::open_existing;
 use super::head::Head;
 use super::layout::numbers_in;
 use super::manifest::{Depth, Manifest};
@@ -25,9 +26,9 @@ use super::options::Durability;
 use super::ownership::may_change;
 use super::pointer::{self, Mirror};
 use super::store::Store;
-use super::trash::remove_ours;
+use super::trash::remove_permitted;
 use super::tree::walk_any;
-use super::verify::{found_whole, is_usable, verifies};
+use super::verify::{is_complete, is_intact, is_usable};
 
 /// Names under which a killed writer can have left a file.
 const TEMPORARY: [&str; 8] = [
@@ -47,10 +48,10 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
         fs::remove_file(&store.layout.file(name)).optional()?;
     }
     if let Some(number) = pointer::read(&store.layout)? {
-        heal_head(store, number, cancel)?;
+        restore_head(store, number, cancel)?;
     }
     if is_sound(store, cancel)? {
-        return note_what_was_checked(store);
+        return record_tree_time(store);
     }
     let damaged = damaged(store, cancel)?;
     if let Some(current) = pointer::read(&store.layout)?
@@ -58,15 +59,15 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
         && !fall_back(store, &damaged, cancel)?
     {
         if was_changed_after_publish(store, current)? {
-            return refuse_pins(store, current);
+            return withdraw_lock_file(store, current);
         }
         fs::remove_file(store.layout.pointer()).optional()?;
     }
     for number in damaged {
         remove_damaged(store, number)?;
     }
-    remember_boot(store)?;
-    note_what_was_checked(store)
+    record_boot(store)?;
+    record_tree_time(store)
 }
 
 /// Whether nothing has to be repaired: this boot has verified the store, and the current generation is there with the
@@ -95,7 +96,7 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
     };
-    if is_sound(store, cancel)? || verifies(store, number, cancel)? {
+    if is_sound(store, cancel)? || is_intact(store, number, cancel)? {
         return Ok(());
     }
     Err(corrupt(
@@ -106,7 +107,7 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
 
 /// Somebody removed or emptied `pins/<current>`, or an open took it from a generation that was changed: its head is
 /// made again from the manifest if the content is the published one.
-fn heal_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
+fn restore_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
     if !needs_head(store, number)? {
         return Ok(());
     }
@@ -114,7 +115,7 @@ fn heal_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
         return Ok(());
     };
     let problems = manifest.compare(&store.layout.tree(number), Depth::Bytes, cancel);
-    if !found_whole(problems)? {
+    if !is_complete(problems)? {
         return Ok(());
     }
     let (files, bytes) = manifest.totals();
@@ -147,10 +148,9 @@ fn needs_head(store: &Store, number: u64) -> Result<bool> {
     match Head::read(&store.layout, number) {
         Err(error) if error.code == Code::GenerationGone => Ok(true),
         // A reader holds the file that is there, not the one that would replace it.
-        Err(error) if error.code == Code::GenerationCorrupt => match open_existing(&pin)? {
-            Some(file) => flock::try_exclusive(&file, &pin),
-            None => Ok(true),
-        },
+        Err(error) if error.code == Code::GenerationCorrupt => {
+            Ok(!matches!(unless_pinned(&pin)?, Attempt::Busy(_)))
+        }
         _ => Ok(false),
     }
 }
@@ -166,7 +166,7 @@ fn damaged(store: &Store, cancel: &Cancel) -> Result<Vec<u64>> {
     let mut numbers = numbers_in(&store.layout.file("gens"))?;
     numbers.extend(current.filter(|number| !numbers.contains(number)));
     for number in numbers {
-        if !verifies(store, number, cancel)? {
+        if !is_intact(store, number, cancel)? {
             damaged.push(number);
         }
     }
@@ -214,11 +214,9 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
 }
 
 /// Takes the lock file from a generation that must not be served, unless a reader holds it.
-fn refuse_pins(store: &Store, number: u64) -> Result<()> {
+fn withdraw_lock_file(store: &Store, number: u64) -> Result<()> {
     let pin = store.layout.pin(number);
-    if let Some(file) = open_existing(&pin)?
-        && flock::try_exclusive(&file, &pin)?
-    {
+    if let Attempt::Locked(_lock) = unless_pinned(&pin)? {
         fs::remove_file(&pin).optional()?;
     }
     Ok(())
@@ -234,17 +232,15 @@ fn remove_damaged(store: &Store, number: u64) -> Result<()> {
             return Ok(());
         }
     }
-    let held = open_existing(&pin)?;
-    if let Some(file) = &held
-        && !flock::try_exclusive(file, &pin)?
-    {
+    let lock = unless_pinned(&pin)?;
+    if matches!(lock, Attempt::Busy(_)) {
         return Ok(());
     }
     fs::remove_file(&pin).optional()?;
-    remove_ours(&generation).map(drop)
+    remove_permitted(&generation).map(drop)
 }
 
-fn remember_boot(store: &Store) -> Result<()> {
+fn record_boot(store: &Store) -> Result<()> {
     let path = store.layout.file("boot");
     let Some(boot) = &store.boot else {
         return Ok(());
@@ -257,7 +253,7 @@ fn remember_boot(store: &Store) -> Result<()> {
 
 /// `pin()` compares the time of the tree with that of its lock file, and looks closer where they differ: made equal
 /// where an older version, a copy of the store or an added file made them differ and the content is the published one.
-fn note_what_was_checked(store: &Store) -> Result<()> {
+fn record_tree_time(store: &Store) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
     };
@@ -270,4 +266,9 @@ fn note_what_was_checked(store: &Store) -> Result<()> {
         drop(fs::set_modified(&pin, tree.changed_ns));
     }
     Ok(())
+}
+
+/// Locks the lock file of a generation, unless a reader holds it. The caller removes the file.
+fn unless_pinned(pin: &Path) -> Result<Attempt> {
+    LockOptions::at(pin).check(Check::None).try_lock()
 }

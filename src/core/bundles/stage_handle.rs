@@ -14,7 +14,7 @@ use crate::core::sys::workers;
 
 use super::patience::Patience;
 use super::publish::{PublishOptions, Published};
-use super::stage::{From, Sealed, Stage};
+use super::stage::{Sealed, Stage, StageBase};
 use super::store::Store;
 use super::writer::Writer;
 
@@ -31,7 +31,7 @@ impl Store {
     /// Makes a stage, with a fence if it is `fenced`.
     pub async fn stage(
         self: &Arc<Self>,
-        from: From,
+        from: StageBase,
         fenced: bool,
         patience: &Patience,
     ) -> Result<StageHandle> {

@@ -1,10 +1,10 @@
 //! An open store, and what can be asked of it without the writer lock.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fault;
+use crate::core::sys::sync::Mutex;
 
 use super::background::Background;
 use super::format::Config;
@@ -13,8 +13,8 @@ use super::layout::{Layout, numbers_in};
 use super::options::Durability;
 use super::ownership::Ownership;
 use super::pointer::{self, Mirror, Now};
-use super::presence::Identity;
 use super::recent::Recent;
+use super::store_identity::StoreIdentity;
 
 /// One bundle.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Store {
     pub(super) layout: Layout,
     /// Device and inode of the root.
     pub(super) key: (u64, u64),
-    pub(super) identity: Identity,
+    pub(super) identity: StoreIdentity,
     pub(super) ownership: Ownership,
     pub(super) recent: Recent,
     pub(super) durability: Durability,
@@ -46,12 +46,7 @@ impl Store {
 
     /// The directories that this process set aside since the last call.
     pub fn set_aside(&self) -> Vec<PathBuf> {
-        std::mem::take(
-            &mut *self
-                .newly_set_aside
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *self.newly_set_aside.lock())
     }
 
     /// Fails with `ERR_CLOSED` if the folder of this store was removed, moved or replaced since it was opened.

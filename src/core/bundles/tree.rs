@@ -7,18 +7,18 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
 
-/// Which names a walk accepts.
+/// The names that a walk accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
-    /// Those that a generation can have; others are an error.
-    Ours,
-    /// All: what cannot be written down is told with replacement characters, which no manifest has.
+enum NamePolicy {
+    /// Names that a generation can have; others are an error.
+    Valid,
+    /// All names. Those that are not UTF-8 are reported with replacement characters, which no manifest has.
     Any,
 }
 
 /// Calls `visit` for each entry below `directory`, directories before what is in them, links as links.
 pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>) -> Result<()> {
-    walk_all(directory, Names::Ours, visit)
+    walk_all(directory, NamePolicy::Valid, visit)
 }
 
 /// As [`walk`], for a tree whose names may be any, and without the directories that this user may not read.
@@ -26,19 +26,19 @@ pub(super) fn walk_any(
     directory: &Path,
     visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
 ) -> Result<()> {
-    walk_all(directory, Names::Any, visit)
+    walk_all(directory, NamePolicy::Any, visit)
 }
 
 fn walk_all(
     directory: &Path,
-    names: Names,
+    names: NamePolicy,
     visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
 ) -> Result<()> {
     // No recursion: a tree of some thousand levels would take more stack than a thread has.
     let mut pending = vec![(directory.to_path_buf(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {
         let entries = match fs::read_directory(&directory) {
-            Err(error) if names == Names::Any && error.is_denied() => continue,
+            Err(error) if names == NamePolicy::Any && error.is_denied() => continue,
             entries => entries?,
         };
         for entry in entries {
@@ -49,7 +49,7 @@ fn walk_all(
             // A path that is longer is an entry of no generation, and what is in it cannot be opened by its path.
             if stat.kind == Kind::Directory && path.as_os_str().len() < MAX_PATH_BYTES - NAME_BYTES {
                 pending.push((path, relative));
-            } else if stat.kind == Kind::Directory && names == Names::Ours {
+            } else if stat.kind == Kind::Directory && names == NamePolicy::Valid {
                 return Err(too_long(path.as_os_str().len(), &path));
             }
         }
@@ -60,8 +60,8 @@ fn walk_all(
 /// The longest name of an entry, and the slash before it.
 const NAME_BYTES: usize = 256;
 
-fn relative_name(prefix: &str, name: &OsStr, path: &Path, names: Names) -> Result<String> {
-    if names == Names::Ours && name.to_str().is_none() {
+fn relative_name(prefix: &str, name: &OsStr, path: &Path, names: NamePolicy) -> Result<String> {
+    if names == NamePolicy::Valid && name.to_str().is_none() {
         return Err(Error::argument(
             "the stage",
             format!("holding '{}'", path.display()),
@@ -75,7 +75,7 @@ fn relative_name(prefix: &str, name: &OsStr, path: &Path, names: Names) -> Resul
     } else {
         format!("{prefix}/{name}")
     };
-    if names == Names::Ours && relative.len() >= MAX_PATH_BYTES {
+    if names == NamePolicy::Valid && relative.len() >= MAX_PATH_BYTES {
         return Err(too_long(relative.len(), path));
     }
     Ok(relative)

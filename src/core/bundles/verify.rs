@@ -20,8 +20,8 @@ impl Store {
 
     fn verify_held(&self, number: Option<u64>, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
         let (number, _hold) = match number {
-            Some(number) => (number, Hold::take(self, number)?),
-            None => match Hold::current(self) {
+            Some(number) => (number, Hold::acquire(self, number)?),
+            None => match Hold::acquire_current(self) {
                 Ok(held) => held.ok_or_else(|| nothing_published(&self.layout))?,
                 Err(error) => return self.compare_refused(error, cancel),
             },
@@ -51,7 +51,7 @@ impl Store {
 
 /// How a generation differs from its manifest, by the times of change: nothing that costs more than a look at each
 /// entry, unless something was changed after the publish.
-fn look_for_changes(store: &Store, number: u64, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
+fn find_changes(store: &Store, number: u64, cancel: &Cancel) -> Result<Vec<(String, Problem)>> {
     let published_ns = fs::stat(&store.layout.pin(number))?.changed_ns;
     Manifest::read(&store.layout, number)?.compare(
         &store.layout.tree(number),
@@ -65,14 +65,14 @@ pub(super) fn is_usable(store: &Store, number: u64, cancel: &Cancel) -> Result<b
     if fault::mutant("trust-changed-tree") {
         return Ok(fs::stat(&store.layout.tree(number)).is_ok());
     }
-    found_whole(Head::read(&store.layout, number).and_then(|_| look_for_changes(store, number, cancel)))
+    is_complete(Head::read(&store.layout, number).and_then(|_| find_changes(store, number, cancel)))
 }
 
-pub(super) fn verifies(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    found_whole(store.compare(number, cancel))
+pub(super) fn is_intact(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
+    is_complete(store.compare(number, cancel))
 }
 
-pub(super) fn found_whole(found: Result<Vec<(String, Problem)>>) -> Result<bool> {
+pub(super) fn is_complete(found: Result<Vec<(String, Problem)>>) -> Result<bool> {
     match found {
         Ok(problems) if fault::mutant("extra-is-damage") => Ok(problems.is_empty()),
         Ok(problems) => Ok(!problems.iter().any(|(_, problem)| problem.is_of_content())),

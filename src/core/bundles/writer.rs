@@ -12,11 +12,11 @@ use super::hold::Hold;
 use super::layout::{MAX_NUMBER, numbers_in};
 use super::link;
 use super::options::Durability;
-use super::pointer::{self, Former, Mirror};
+use super::pointer::{self, FormerGeneration, Mirror};
 use super::store::Store;
 use super::view::{self, View};
 
-/// Whoever holds the writer lock.
+/// The holder of the writer lock.
 #[derive(Debug)]
 pub struct Writer<'store> {
     pub(super) store: &'store Store,
@@ -28,7 +28,7 @@ pub struct Writer<'store> {
 }
 
 impl<'store> Writer<'store> {
-    /// Begins to write, and first ends what a killed writer began: a pointer without its mirror.
+    /// Begins to write, and first finishes what a killed writer began: a pointer without its mirror.
     pub fn new(store: &'store Store, lock: FileLock) -> Result<Self> {
         store.check_writable()?;
         let current = pointer::read(&store.layout)?;
@@ -45,12 +45,12 @@ impl<'store> Writer<'store> {
             has_moved_ends,
         };
         if writer.mirror.number != current {
-            writer.settle()?;
+            writer.finish_interrupted()?;
         }
         Ok(writer)
     }
 
-    fn settle(&mut self) -> Result<()> {
+    fn finish_interrupted(&mut self) -> Result<()> {
         let head = self.current.and_then(|number| self.store.head(number).ok());
         self.mirror.fence = self
             .mirror
@@ -71,7 +71,7 @@ impl<'store> Writer<'store> {
         Ok(())
     }
 
-    /// Draws the next fence.
+    /// Issues the next fence.
     pub fn issue_fence(&mut self) -> Result<u64> {
         let path = self.store.layout.file("fence");
         let text = fs::read_capped(&path, 64).optional()?.unwrap_or_default();
@@ -80,7 +80,7 @@ impl<'store> Writer<'store> {
             .and_then(|text| text.trim().parse().ok())
             .filter(|fence| *fence <= MAX_NUMBER)
             .unwrap_or(0);
-        let next = following(last.max(self.mirror.fence), &path)?;
+        let next = next_number(last.max(self.mirror.fence), &path)?;
         fs::replace(
             &path,
             &self.store.layout.file("fence.tmp"),
@@ -93,7 +93,7 @@ impl<'store> Writer<'store> {
     /// Makes an older generation current again.
     pub fn rollback(&mut self, number: u64) -> Result<Head> {
         // Held until the pointer names it, so that no collector of another version can take it in between.
-        let _hold = Hold::take(self.store, number)?;
+        let _hold = Hold::acquire(self.store, number)?;
         if self.current == Some(number) {
             return self.store.head(number);
         }
@@ -102,17 +102,17 @@ impl<'store> Writer<'store> {
             return Err(gone(number));
         }
         let head = self.store.head(number)?;
-        link::check(self.store)?;
-        self.flush_what_was_not(&head)?;
+        link::check_replaceable(self.store)?;
+        self.flush_generation(&head)?;
         let view = view::place_copy(self.store, number)?;
         self.flip(&head)?;
         self.after_flip(view)?;
         Ok(head)
     }
 
-    /// With durability 'power' the bytes of a generation are flushed before a pointer to it is acknowledged, also those
-    /// that were published without it.
-    pub(super) fn flush_what_was_not(&self, head: &Head) -> Result<()> {
+    /// Flushes a generation that was published without durability 'power', before a pointer to it is acknowledged with
+    /// it.
+    pub(super) fn flush_generation(&self, head: &Head) -> Result<()> {
         if !self.store.flushes() || head.durability == Durability::Power {
             return Ok(());
         }
@@ -153,7 +153,7 @@ impl<'store> Writer<'store> {
     /// What follows the pointer. The next writer repeats what fails here, so it does not undo a publish.
     pub(super) fn after_flip(&mut self, view: Option<View>) -> Result<()> {
         // The mirror last: it is what wakes watchers, and those who then look through the link must find it.
-        let followed = link::follow(self.store, view);
+        let followed = link::update(self.store, view);
         drop(Mirror::commit(&self.store.layout));
         if fault::mutant("collect-before-durable") {
             self.collect()?;
@@ -188,7 +188,7 @@ pub(super) fn link_failure(followed: Result<()>) -> Result<()> {
 }
 
 /// The next number or fence.
-pub(super) fn following(highest: u64, path: &Path) -> Result<u64> {
+pub(super) fn next_number(highest: u64, path: &Path) -> Result<u64> {
     if highest < MAX_NUMBER {
         return Ok(highest + 1);
     }
@@ -206,7 +206,7 @@ fn rebuilt_mirror(store: &Store, current: Option<u64>) -> Result<Mirror> {
     let history = numbers
         .iter()
         .filter(|number| Some(**number) != current)
-        .map(|number| Former::at(*number, &now))
+        .map(|number| FormerGeneration::at(*number, &now))
         .collect();
     Ok(Mirror {
         highest: numbers.last().copied().unwrap_or(0),
