@@ -9,15 +9,14 @@
 //! * [`pipeline`]: the whole way from a stream to a committed target.
 //! * [`call`]: its deadline, and the gate between its end and its commit.
 //!
-//! The layout is in docs/protocol.md under 'Caches'. Whatever the world does wrong is a [`failure::Failure`] with an
-//! outcome; the target is then as it was.
+//! The layout is in docs/protocol.md under 'Caches'. A failure of the disk, the archive or another process is a
+//! [`crate::core::failure::Failure`] with a cause; the target is then as it was.
 
 pub mod call;
 pub mod codec;
 pub mod commit;
 mod directories;
 pub mod exclude;
-pub mod failure;
 mod format;
 mod hash;
 mod outcome;
@@ -29,8 +28,6 @@ mod sizing;
 pub mod tree;
 mod unpack;
 
-/// For the caches, until they ask the clock themselves.
-pub(super) use crate::core::sys::clock::wall_nanos as now_ns;
 pub use format::{Limits, Needs};
 pub use hash::Reader;
 pub use outcome::UnpackOutcome;

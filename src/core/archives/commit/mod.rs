@@ -28,7 +28,6 @@ mod stage;
 mod sweep;
 mod target_state;
 
-pub(in crate::core) use gate::COMMIT_GRACE;
 pub use gate::Gate;
 pub use stage::{CommitWay, Committed, Leftovers, Mode, Stage};
 pub use sweep::sweep;
