@@ -1,3 +1,4 @@
+// @module-tag system
 /** Real S3 servers: s3s-fs (signatures, multipart, both kinds of conditions), moto (another's reading of the same) and s3rver (ignores conditions). */
 
 import { writeFileSync } from 'node:fs'

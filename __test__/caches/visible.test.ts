@@ -1,3 +1,4 @@
+// @module-tag system
 // The moment an object becomes visible: not after the call has settled, and nothing else of a write is left.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

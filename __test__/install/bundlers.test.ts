@@ -1,3 +1,4 @@
+// @module-tag system
 /**
  * User code that imports warmswap, bundled by six bundlers: it works with the one line that the message names, and without
  * that line it fails with that message. Workers may be bundled with everything that they import.

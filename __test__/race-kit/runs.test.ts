@@ -1,3 +1,4 @@
+// @module-tag system
 // Whole vitest runs as children: what they leave behind, and that pools and parallel files do not matter.
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { createServer } from 'node:net'

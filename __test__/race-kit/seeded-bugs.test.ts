@@ -1,3 +1,4 @@
+// @module-tag storm
 // The kit on mistakes that were put there: each is found every time it can show, and none in a server without them.
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -37,7 +38,7 @@ async function startToy(race: Race, bug = ''): Promise<Toy> {
     server,
     get: async (path, wanted = 0) =>
       (await fetch(`${url}${path}?change=${wanted}`, { signal: AbortSignal.timeout(10_000) })).json() as never,
-    nextChange: () => (change += 1),
+    nextChange: () => ++change,
   }
 }
 
