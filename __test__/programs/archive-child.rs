@@ -18,7 +18,8 @@ use warmswap::core::archives::{
     self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
 };
 use warmswap::core::caches::{
-    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions,
+    tree_manifest,
 };
 use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
@@ -121,7 +122,7 @@ fn restore(store: &str, target: &str) {
     let report = restored.expect("a target that is no file");
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
-        stamp::read(Path::new(target))
+        tree_manifest::read(Path::new(target))
             .is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.generation == generation))
     };
     for _ in 0..200 {

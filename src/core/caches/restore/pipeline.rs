@@ -11,7 +11,7 @@ use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
 use crate::core::archives::{Expected, ExtractOptions, Progress};
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
-use crate::core::caches::stamp;
+use crate::core::caches::tree_manifest;
 use crate::core::failure::{Result, Stage};
 
 /// One tree on its way to one target.
@@ -48,7 +48,7 @@ impl Placing {
         let target = &self.options.into;
         let cancel = &self.run.meter.cancel;
         // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
-        let stamp = stamp::read(target).ok().flatten()?;
+        let stamp = tree_manifest::read(target).ok().flatten()?;
         let everything = Excludes::default();
         if stamp.generation == self.generation {
             return stamp.find_unchanged(target, &everything, cancel).ok().flatten();
@@ -59,7 +59,7 @@ impl Placing {
             return None;
         }
         // The next look is then a stat walk; without it only slower.
-        drop(stamp::write(target, &self.generation, &scan.tree));
+        drop(tree_manifest::write(target, &self.generation, &scan.tree));
         Some(scan.tree.totals())
     }
 
@@ -95,7 +95,7 @@ impl Placing {
                     tree,
                     committed_ns,
                 } = placed;
-                drop(stamp::write_restored(
+                drop(tree_manifest::write_restored(
                     &target,
                     &generation,
                     &tree,

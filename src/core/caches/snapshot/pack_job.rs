@@ -13,9 +13,9 @@ use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
 use crate::core::caches::pointer::{Pointer, hex};
 use crate::core::caches::run::Run;
-use crate::core::caches::stamp;
 use crate::core::caches::store::{Spool, of_system};
 use crate::core::caches::thread;
+use crate::core::caches::tree_manifest;
 use crate::core::error::Error;
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
@@ -48,12 +48,12 @@ pub(super) async fn find_unchanged(
     let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
     let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
     let looking = thread::run(&options.from, move || {
-        let mut known = stamp::read(&from).ok().flatten()?;
+        let mut known = tree_manifest::read(&from).ok().flatten()?;
         if known.generation == pointer.generation {
             if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
                 return Some(totals);
             }
-            known = stamp::read(&from).ok().flatten()?;
+            known = tree_manifest::read(&from).ok().flatten()?;
         }
         let scan = known.scan(&from, &excludes, &cancel).ok()?;
         if scan.tree.digest() != pointer.tree {
@@ -61,7 +61,7 @@ pub(super) async fn find_unchanged(
         }
         if !scan.is_unchanged {
             // The next look is then a stat walk; without it only slower.
-            drop(stamp::write(&from, &pointer.generation, &scan.tree));
+            drop(tree_manifest::write(&from, &pointer.generation, &scan.tree));
         }
         Some(scan.tree.totals())
     });
@@ -72,7 +72,7 @@ pub(super) async fn find_unchanged(
 pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
     let (from, generation) = (options.from.clone(), generation.to_owned());
     thread::detach(&options.from, move || {
-        drop(stamp::write(&from, &generation, &tree));
+        drop(tree_manifest::write(&from, &generation, &tree));
     });
 }
 
