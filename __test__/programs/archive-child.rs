@@ -18,7 +18,7 @@ use warmswap::core::archives::{
     self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
 };
 use warmswap::core::caches::{
-    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions,
+    Budget, Cache, Guard, Key, Location, PackOptions, Producer, RestoreOptions, Run, SnapshotOptions,
     tree_manifest,
 };
 use warmswap::core::failure::Stage;
@@ -91,7 +91,7 @@ fn snapshot(store: &str, tree: &str) {
         key: Key::parse("key", "site").expect("a key"),
         from: PathBuf::from(tree),
         ticket: None,
-        packing: Packing {
+        packing: PackOptions {
             excludes: Excludes::default(),
             level: None,
             max_files: u64::MAX,

@@ -16,14 +16,14 @@ use crate::core::failure::{Result, Stage};
 
 /// One tree on its way to one target.
 #[derive(Clone)]
-pub(super) struct Placing {
+pub(super) struct RestorePipeline {
     options: RestoreOptions,
     generation: String,
     expected: Option<Expected>,
     run: Arc<Run>,
 }
 
-impl Placing {
+impl RestorePipeline {
     pub(super) fn new(
         options: &RestoreOptions,
         generation: String,
@@ -46,7 +46,7 @@ impl Placing {
     /// packed here, by reading what changed since where only the generation's name differs.
     pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
         let target = &self.options.into;
-        let cancel = &self.run.meter.cancel;
+        let cancel = &self.run.context.cancel;
         // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
         let stamp = tree_manifest::read(target).ok().flatten()?;
         let everything = Excludes::default();
@@ -65,7 +65,7 @@ impl Placing {
 
     /// Extracts, proves and commits.
     pub(super) fn place(self, source: Source, progress: Arc<Progress>) -> Result<Unpacked> {
-        let (cancel, mode) = (self.run.meter.cancel.clone(), self.options.mode);
+        let (cancel, mode) = (self.run.context.cancel.clone(), self.options.mode);
         let extracting = ExtractOptions {
             limits: self.options.limits,
             symlinks: self.options.symlinks,
