@@ -21,13 +21,13 @@ pub(super) fn scope(env: &Env) -> napi::Result<Arc<LockScope>> {
     let scope = LockScope::new();
     scopes.insert(id, Arc::clone(&scope));
     drop(scopes);
-    environment::on_exit(env, end_scope)?;
+    environment::on_exit(env, close_scope)?;
     Ok(scope)
 }
 
-fn end_scope(id: EnvironmentId) {
+fn close_scope(id: EnvironmentId) {
     let scope = SCOPES.lock().remove(&id);
     if let Some(scope) = scope {
-        scope.end();
+        scope.close();
     }
 }

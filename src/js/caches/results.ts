@@ -18,7 +18,7 @@ export function restoreResult(report: NativeRestoreReport): RestoreResult {
 
 export function snapshotResult(report: NativeSnapshotReport): SnapshotResult {
   const outcome = report.outcome as SnapshotOutcome
-  const skipped = report.skipped.map(([path, why]) => ({ path: path!, why: why! }))
+  const skipped = report.skipped.map(([path = '', why = '']) => ({ path, why }))
   return {
     ...report,
     outcome,

@@ -141,7 +141,10 @@ export class Publication {
 
   private of(name: string): EnvironmentBuild {
     let build = this.environments.get(name)
-    if (!build) this.environments.set(name, (build = { phase: 'due', wrote: false, failed: false }))
+    if (!build) {
+      build = { phase: 'due', wrote: false, failed: false }
+      this.environments.set(name, build)
+    }
     return build
   }
 
