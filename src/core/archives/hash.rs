@@ -1,9 +1,7 @@
 //! Hashes of what is on disk, without packing it.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-
 use crate::core::sys::dir::{self, Directory};
+use crate::core::sys::name;
 
 use crate::core::archives::directories::{Way, cut};
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
@@ -31,7 +29,7 @@ impl Reader {
         let node = tree.nodes()[at];
         let path = tree.path(&node);
         let (parent, name) = cut(path);
-        let (name, shown) = (OsStr::from_bytes(name), as_path(path));
+        let (name, shown) = (name::from_bytes(name), as_path(path));
         let directory = self.way.existing(parent)?;
         if node.kind() == NodeKind::Symlink {
             return Ok(tree::hash(&directory.read_link(name, shown)?));

@@ -9,16 +9,14 @@
 //! * [`pipeline`]: the whole way from a stream to a committed target.
 //! * [`call`]: its deadline, and the gate between its end and its commit.
 //!
-//! The layout is in docs/protocol.md under 'Caches'. Whatever the world does wrong is a [`failure::Failure`] with an
-//! outcome; the target is then as it was.
+//! The layout is in docs/protocol.md under 'Caches'. A failure of the disk, the archive or another process is a
+//! [`crate::core::failure::Failure`] with a cause; the target is then as it was.
 
 pub mod call;
 pub mod codec;
 pub mod commit;
 mod directories;
 pub mod exclude;
-pub mod failure;
-pub mod feed;
 mod format;
 mod hash;
 mod outcome;
@@ -27,14 +25,16 @@ pub mod pipeline;
 mod progress;
 pub(super) mod site;
 mod sizing;
-mod texts;
 pub mod tree;
 mod unpack;
 
 pub use format::{Limits, Needs};
 pub use hash::Reader;
 pub use outcome::UnpackOutcome;
-pub use pack::{Skipped, Walk, WriteOptions, WriteSummary, walk, write};
-pub(super) use pack::{Visit, facts_of, mode_of, now_ns, visit};
+pub use pack::{PackStream, Skipped, Walk, WriteOptions, WriteSummary, pack, walk, write};
+pub(super) use pack::{Visit, facts_of, mode_of, visit};
 pub use progress::Progress;
-pub use unpack::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract, extract_into};
+pub use unpack::{
+    Expected, ExtractOptions, ExtractSummary, Feed, Next, Symlinks, UnpackJob, UnpackOptions, extract,
+    extract_into, unpack,
+};

@@ -45,6 +45,11 @@ pub fn is_wrong_kind(error: &Error) -> bool {
     is_one_of(error, &[Errno::LOOP, Errno::ISDIR, Errno::NXIO, Errno::NODEV])
 }
 
+/// Whether this process or machine has no file descriptor left.
+pub fn is_out_of_descriptors(error: &Error) -> bool {
+    is_one_of(error, &[Errno::MFILE, Errno::NFILE])
+}
+
 /// Whether a process of this pid does not exist (any more).
 pub(super) fn is_no_process(error: &Error) -> bool {
     is_one_of(error, &[Errno::SRCH])

@@ -6,19 +6,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::flock;
-use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::fs::{Access, Kind, Stat};
+use crate::core::sys::{clock, errno};
 
-use crate::core::archives::commit::is_errno;
 use crate::core::archives::site::Site;
 
 const PREFIX: &str = ".warmswap-stage-";
@@ -110,9 +109,10 @@ impl Container {
         }
         let lock = site.path.join(OWNER);
         let owner = match site.stat(OWNER.as_ref())? {
-            Some(owner) if owner.kind == Kind::File && site.trusts(&owner) => {
-                ours(site.directory.open_regular(OWNER.as_ref(), OFlags::RDWR, &lock))?
-            }
+            Some(owner) if owner.kind == Kind::File && site.trusts(&owner) => ours(
+                site.directory
+                    .open_regular(OWNER.as_ref(), Access::ReadWrite, &lock),
+            )?,
             Some(_) => None,
             None => {
                 // That file is the first to be made and the last to be removed: an empty directory is nobody's.
@@ -192,25 +192,27 @@ impl Container {
 
 /// `None` for what this module did not make, or made for another user.
 fn ours<T>(opened: Result<T>) -> Result<Option<T>> {
-    const NOT_OURS: [Errno; 8] = [
-        Errno::NOENT,
-        Errno::NOTDIR,
-        Errno::ISDIR,
-        Errno::LOOP,
-        Errno::NXIO,
-        Errno::ACCESS,
-        Errno::PERM,
-        Errno::ROFS,
-    ];
     match opened {
-        Err(error) if is_errno(&error, &NOT_OURS) => Ok(None),
+        Err(error)
+            if error.is_not_found()
+                || errno::is_wrong_kind(&error)
+                || matches!(
+                    error.kind(),
+                    Some(
+                        ErrorKind::NotADirectory
+                            | ErrorKind::PermissionDenied
+                            | ErrorKind::ReadOnlyFilesystem
+                    )
+                ) =>
+        {
+            Ok(None)
+        }
         opened => opened.map(Some),
     }
 }
 
 fn is_older(stat: &Stat, age: Duration) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(now.saturating_sub(age).as_nanos()).is_ok_and(|then| stat.changed_ns < then)
+    i128::try_from(age.as_nanos()).is_ok_and(|age| stat.changed_ns < i128::from(clock::wall_nanos()) - age)
 }
 
 /// The beginning of the names of this target's stages, whatever the length of its own name.

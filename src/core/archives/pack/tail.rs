@@ -1,24 +1,24 @@
 //! The end of an archive: what needs no file to be read. Compressed as it grows, as a tree can have a million links.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::core::error::Optional as _;
 use crate::core::sys::dir::Directory;
+use crate::core::sys::name;
 
 use crate::core::archives::codec::{FRAME_BYTES, FrameEncoder};
 use crate::core::archives::directories::{Way, cut};
 use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Fields, flag};
-use crate::core::archives::pack::write::{Output, WriteOptions};
+use crate::core::archives::pack::options::WriteOptions;
+use crate::core::archives::pack::output::Output;
 use crate::core::archives::tree::{self, NodeKind, Tree, as_path};
-use crate::core::archives::unpack::links;
+use crate::core::archives::unpack::leaves_by_text;
 use crate::core::failure::{Failure, Result};
 
 /// Writes further hard links, symbolic links and directories, and the end marker. Links that vanished meanwhile
 /// are marked as gone. Returns how many links leave the tree.
-pub(in crate::core::archives) fn write(
+pub(super) fn write(
     directory: &Path,
     tree: &mut Tree,
     hard_links: &[(u32, u32)],
@@ -104,7 +104,7 @@ impl Tail<'_, '_> {
         let (parent, name) = cut(&path);
         let Some(target) = way
             .existing(parent)
-            .and_then(|directory| directory.read_link(OsStr::from_bytes(name), as_path(&path)))
+            .and_then(|directory| directory.read_link(name::from_bytes(name), as_path(&path)))
             .optional()?
         else {
             return Ok(None);
@@ -119,7 +119,7 @@ impl Tail<'_, '_> {
             size: 0,
             modified_ns: tree.facts(index).modified_ns,
         })?;
-        Ok(Some(links::leaves_by_text(&path, &target)))
+        Ok(Some(leaves_by_text(&path, &target)))
     }
 
     fn directory(&mut self, tree: &Tree, index: usize) -> Result<()> {

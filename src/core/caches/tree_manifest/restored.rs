@@ -7,11 +7,12 @@ use super::place::Place;
 use super::record::{Record, TICK_NS};
 use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure;
 use crate::core::archives::site::follow;
 use crate::core::archives::tree::{Facts, NodeKind, Tree, walk_order};
 use crate::core::archives::{self, Visit};
+use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
@@ -36,7 +37,7 @@ pub fn write_restored(
         order: tree.sorted_by(walk_order).into_iter().peekable(),
         reader: archives::Reader::new(Directory::open(target)?),
         settled_before_ns: committed_ns - TICK_NS,
-        writer: ManifestWriter::begin(Place::of(target)?, generation, archives::now_ns())?,
+        writer: ManifestWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
     };
     archives::visit(target, &Excludes::default(), cancel, &mut stamping)?;
     while let Some(index) = stamping.order.next() {
