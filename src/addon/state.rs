@@ -13,10 +13,10 @@ use crate::core::state::cells::{self, Cell, Swap};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 
-use super::cancel::CancelToken;
+use super::cancel::{self, CancelToken};
 use super::error::Reply;
 use super::listener::Listener;
-use super::{environment, number, runtime};
+use super::{number, runtime};
 
 /// The `globalThis` of this thread's main realm, also when called from inside a vm context.
 #[napi(ts_return_type = "typeof globalThis")]
@@ -136,7 +136,7 @@ impl NativeCell {
             Ok(request) => request,
             Err(refused) => return Ok(Reply(Err(refused))),
         };
-        let (cell, cancel, ended) = (self.cell, token.inner.clone(), environment::ended(env)?);
+        let (cell, cancel, ended) = (self.cell, token.inner.clone(), cancel::at_end_of(&env)?);
         let started = runtime::spawn(async move {
             let outcome = tokio::select! {
                 outcome = cell.changed(since, deadline, &cancel) => outcome,

@@ -1,6 +1,7 @@
 //! The floor: the only code that talks to the operating system. Each call names its operation and its path
 //! in the error, and is a fault point in test builds.
 
+mod call;
 pub mod cancel;
 pub mod clock;
 pub mod deadline;
@@ -21,7 +22,7 @@ pub mod mounts;
 pub mod name;
 pub mod names;
 pub mod path;
-mod remove;
+mod platform;
 pub mod sync;
 pub mod thread;
 pub mod trust;
