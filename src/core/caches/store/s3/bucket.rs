@@ -15,6 +15,7 @@ use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use super::explain::explain;
 use super::options::S3Options;
+use super::place::{Place, endpoint_of_environment, place};
 use super::upload::upload;
 use crate::core::caches::store::call_context::CallContext;
 use crate::core::caches::store::exchange::Exchange;
@@ -25,7 +26,7 @@ use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::redirect;
 use crate::core::caches::store::transport::{StsTransport, Transport};
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
@@ -41,13 +42,6 @@ pub(in crate::core::caches::store) struct S3 {
     options: S3Options,
     /// Replaced when the store names another region.
     place: Mutex<Place>,
-}
-
-/// Where the bucket is, and what signs for that region.
-#[derive(Clone)]
-struct Place {
-    operator: Operator,
-    region: String,
 }
 
 impl S3 {
@@ -146,42 +140,6 @@ impl S3 {
         }
         options
     }
-}
-
-/// Builds what signs for a region and addresses the bucket. Does no I/O.
-fn place(options: &S3Options, region: String) -> Result<Place> {
-    let text = |option: &Option<String>| option.clone().unwrap_or_default();
-    let mut builder = opendal::services::S3::default()
-        .bucket(&text(&options.bucket))
-        .root(&text(&options.prefix))
-        .region(&region)
-        .endpoint(&text(&options.endpoint))
-        .profile(&text(&options.profile))
-        .access_key_id(&text(&options.access_key_id))
-        .secret_access_key(&text(&options.secret_access_key))
-        .session_token(&text(&options.session_token))
-        .role_arn(&text(&options.role_arn));
-    if options.path_style.as_deref() != Some("true") {
-        builder = builder.enable_virtual_host_style();
-    }
-    if options.anonymous.as_deref() == Some("true") {
-        builder = builder.skip_signature();
-    }
-    if let Some(algorithm) = &options.server_side_encryption {
-        builder = builder.server_side_encryption(algorithm);
-    }
-    if let Some(key) = &options.kms_key_id {
-        builder = builder.server_side_encryption_aws_kms_key_id(key);
-    }
-    let operator = Operator::new(builder)
-        .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
-    Ok(Place { operator, region })
-}
-
-fn endpoint_of_environment() -> Option<String> {
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
 }
 
 /// Runs an operation in one region. The outer result fails if the call may not run or has no credentials in time.
