@@ -23,6 +23,8 @@ for (const entry of readdirSync('__test__', { recursive: true })) {
 }
 
 export default defineConfig({
+  // Tests import some modules of src/js directly.
+  define: { __WARMSWAP_TESTING__: 'false' },
   test: {
     // Native addons and processes that get killed: one file, one process (vitest's own advice for addons).
     pool: 'forks',

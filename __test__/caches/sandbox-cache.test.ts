@@ -7,7 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 import { s3sProgram } from '../support/s3.js'
 
-const example = (name: string): Promise<Record<string, any>> =>
+// biome-ignore lint/suspicious/noExplicitAny: the examples are JavaScript.
+type Anything = any
+const example = (name: string): Promise<Record<string, Anything>> =>
   import(pathToFileURL(join(repository, 'examples/sandbox-cache', name)).href)
 const isThere = s3sProgram() !== undefined
 

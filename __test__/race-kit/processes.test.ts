@@ -66,7 +66,7 @@ test('exit during start, no sign of readiness, a wrong command: named errors wit
     race.start({ command: [node, '-e', 'console.log("about to fail"); process.exit(3)'], ready: { line: /ready/ } }),
   ).rejects.toMatchObject({
     code: 'ERR_WORKER_EXITED',
-    message: expect.stringMatching(/exit code 3[^]*about to fail/),
+    message: expect.stringMatching(/exit code 3[\s\S]*about to fail/),
   })
   await expect(race.start({ command: ['/no/such/program'], ready: { line: /ready/ } })).rejects.toMatchObject({
     code: 'ERR_WORKER_EXITED',

@@ -38,7 +38,7 @@ async function startToy(race: Race, bug = ''): Promise<Toy> {
     server,
     get: async (path, wanted = 0) =>
       (await fetch(`${url}${path}?change=${wanted}`, { signal: AbortSignal.timeout(10_000) })).json() as never,
-    nextChange: () => (change += 1),
+    nextChange: () => ++change,
   }
 }
 

@@ -154,7 +154,7 @@ test('each sample has a target of its own, and probes with side effects have res
     },
   })
   await race.sweep({
-    target: async (sample) => ({ sample, [Symbol.dispose]: () => void (disposed += 1) }),
+    target: async (sample) => ({ sample, [Symbol.dispose]: () => void ++disposed }),
     restart: () => {
       restarts += 1
       return server.restart('kill')
@@ -296,7 +296,8 @@ test("every probe has a socket of its own, through the user's own dispatcher, wh
       return nodes.dispatch(options, handler)
     }
   }
-  const users = (scope[key] = new Users('x'))
+  const users = new Users('x')
+  scope[key] = users
   const agent = http.globalAgent
   try {
     const sockets: string[] = []

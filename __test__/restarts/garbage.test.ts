@@ -8,6 +8,7 @@ import { child, publishWorker, test, thread } from '../support/coordinators.js'
 import { publish } from '../support/stores.js'
 import { type Seen, watched } from '../support/uncaught.js'
 
+// biome-ignore lint/suspicious/noExplicitAny: what a caller without types can pass.
 type Anything = any
 
 /** The program of a worker that has `say(message)`, and `garbage(count)`: messages of all shapes, the same in each run. */
@@ -148,8 +149,7 @@ describe('what start() resolves with', () => {
     async ([, handle, message], { store, open }) => {
       await publish(store, { file: 'x' })
       let stopped = 0
-      const given =
-        typeof handle === 'object' && handle.stop ? { ...handle, stop: async () => void (stopped += 1) } : handle
+      const given = typeof handle === 'object' && handle.stop ? { ...handle, stop: async () => void ++stopped } : handle
       const coordinator = open(async () => given as Anything)
       const seen = await watched(async () => {
         await expect(coordinator.reboot({ observed: null, reason: 'test' })).rejects.toMatchObject({
@@ -175,6 +175,7 @@ describe('what start() resolves with', () => {
       },
       stop: () => leave(),
       // A promise of another library.
+      // biome-ignore lint/suspicious/noThenProperty: the test is about an object that only looks like a promise.
       exited: { then: (resolve: () => void) => void left.then(resolve) },
     }
     const coordinator = open(async () => handle as Anything)
@@ -246,12 +247,14 @@ describe('startProcess() and startWorkerThread() that are called wrongly', () =>
     const many = new AbortController()
     let listening = 0
     const { addEventListener, removeEventListener } = EventTarget.prototype
-    many.signal.addEventListener = (...args: Parameters<EventTarget['addEventListener']>) => (
-      (listening += 1), addEventListener.apply(many.signal, args)
-    )
-    many.signal.removeEventListener = (...args: Parameters<EventTarget['removeEventListener']>) => (
-      (listening -= 1), removeEventListener.apply(many.signal, args)
-    )
+    many.signal.addEventListener = (...args: Parameters<EventTarget['addEventListener']>) => {
+      listening += 1
+      addEventListener.apply(many.signal, args)
+    }
+    many.signal.removeEventListener = (...args: Parameters<EventTarget['removeEventListener']>) => {
+      listening -= 1
+      removeEventListener.apply(many.signal, args)
+    }
     for (let request = 0; request < 50; request += 1) await handle.send('x', { incarnation: 1, signal: many.signal })
     for await (const part of await handle.send('parts', { incarnation: 1, signal: many.signal })) expect(part).toBe(1)
     expect(listening).toBe(0)

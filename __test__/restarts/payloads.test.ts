@@ -60,7 +60,7 @@ const lost: [name: string, make: () => unknown, says: RegExp][] = [
     /^the request\[9000\]/,
   ],
   ['a function', () => () => 1, /^the request cannot be copied.*could not be cloned/],
-  ['a function in an object', () => ({ then: 1, call: () => 1 }), /cannot be copied/],
+  ['a function in an object', () => ({ first: 1, call: () => 1 }), /cannot be copied/],
   ['a symbol', () => Symbol('s'), /cannot be copied/],
   [
     'a circle with a loss',

@@ -63,7 +63,10 @@ describe.each([
     const answer = await coordinator.dispatch('generator')
     expect(answer).toBeInstanceOf(ReadableStream)
     expect(await collect(answer)).toEqual({ parts: upTo(100) })
-    const [map, bytes] = (await collect<any>(await coordinator.dispatch('web'))).parts
+    const [map, bytes] = (await collect<unknown>(await coordinator.dispatch('web'))).parts as [
+      Map<number, number>,
+      Uint8Array,
+    ]
     expect([map.get(1), bytes]).toEqual([2, new Uint8Array([3])])
     expect(await new Response(await coordinator.dispatch('node')).text()).toBe('x'.repeat(200_000))
   })

@@ -333,7 +333,9 @@ describe('the queue', () => {
     turnUp.late?.({
       send: () => Promise.resolve(1),
       exited: Promise.resolve(),
-      stop: async () => void (stopped = true),
+      async stop() {
+        stopped = true
+      },
     })
     await expect.poll(() => stopped).toBe(true)
   })
@@ -369,7 +371,7 @@ describe('the queue', () => {
     const coordinator = open(
       async ({ incarnation }) => ({
         exited: incarnation === 1 ? new Promise(() => {}) : Promise.resolve(),
-        send: () => ((sends += 1) === 1 ? new Promise(() => {}) : Promise.resolve(incarnation)),
+        send: () => (++sends === 1 ? new Promise(() => {}) : Promise.resolve(incarnation)),
         stop: () => (incarnation === 1 ? new Promise(() => {}) : Promise.resolve()),
       }),
       { drainMs: 1 },

@@ -21,6 +21,7 @@ mod archives {
     mod mutation;
     mod strangers;
     #[path = "../support/mod.rs"]
+    #[expect(dead_code, reason = "the suite of caches uses the rest")]
     mod support;
     mod traced;
 }

@@ -56,7 +56,7 @@ describe.skipIf(isMissing)(`in Chromium${isMissing ? ' (skipped: no Chromium is 
         await fixture.close()
       })
       let loads = 0
-      page.on('domcontentloaded', () => (loads += 1))
+      page.on('domcontentloaded', () => ++loads)
       const url = await fixture.url()
       const isReady = (): Promise<unknown> => page.waitForFunction('document.title === "ready"')
 

@@ -6,7 +6,8 @@ const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings'
 export function lints({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
-    ['npx', ['biome', 'format', ...(fix ? ['--write'] : [])]],
+    // Without its assists, which would sort the imports of every file.
+    ['npx', ['biome', 'check', '--assist-enabled=false', '--error-on-warnings', ...(fix ? ['--write'] : [])]],
     // The build script of these two runs without napi's variables, so that neither makes the other builds start again.
     clippy('--all-targets', '--features', 'testing'),
     clippy('--lib', '--no-default-features'),

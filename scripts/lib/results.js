@@ -14,8 +14,8 @@ export class Results {
   addNextest(report, { status, stdout }) {
     if (!existsSync(report)) return this.#fail('core: cargo nextest wrote no report')
     const xml = readFileSync(report, 'utf8')
-    for (const [, attributes, body = ''] of xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([^]*?)<\/testcase>)/g)) {
-      const failure = /<(?:failure|error)\b([^>]*)>([^]*?)<\/(?:failure|error)>/.exec(body)
+    for (const [, attributes, body = ''] of xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)) {
+      const failure = /<(?:failure|error)\b([^>]*)>([\s\S]*?)<\/(?:failure|error)>/.exec(body)
       if (failure === null) this.passed += 1
       else this.#fail(`core: ${attribute(attributes, 'name')}${excerpt(decode(failure[2]))}`)
     }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use warmswap::core::archives::commit::{self, CommitWay, Gate, Mode, Stage};
-use warmswap::core::archives::pipeline::{self, Unpacked};
+use warmswap::core::archives::pipeline::Unpacked;
 use warmswap::core::archives::{ExtractOptions, Limits};
 use warmswap::core::failure::{Cause, Result};
 
-use super::support::{Held, Random, Raw, describe};
+use super::support::{Held, Random, Raw, describe, replace};
 
 fn archive() -> Vec<u8> {
     Raw::default()
@@ -23,13 +23,7 @@ fn archive() -> Vec<u8> {
 }
 
 fn unpack(target: &Path, mode: Mode) -> Result<Unpacked> {
-    pipeline::unpack(
-        archive().as_slice(),
-        target,
-        mode,
-        &ExtractOptions::default(),
-        &Gate::new(),
-    )
+    replace(&archive(), target, mode, &ExtractOptions::default())
 }
 
 fn fill(target: &Path) {
@@ -516,8 +510,7 @@ fn i7_a_full_disk_leaves_the_target_as_it_was() {
             },
             ..ExtractOptions::default()
         };
-        let failure = pipeline::unpack(bytes.as_slice(), &target, Mode::Replace, &options, &Gate::new())
-            .expect_err("full");
+        let failure = replace(&bytes, &target, Mode::Replace, &options).expect_err("full");
         assert_eq!(failure.cause, Cause::NoSpace, "{failure}");
         assert_eq!(describe(&target), before);
         assert!(litter(&disk).is_empty());
@@ -599,8 +592,7 @@ fn i7_two_commits_child_by_child_on_one_target_never_mix() {
                 for archive in &archives {
                     scope.spawn(|| {
                         let options = ExtractOptions::default();
-                        pipeline::unpack(archive.as_slice(), &target, Mode::Replace, &options, &Gate::new())
-                            .expect("restored");
+                        replace(archive, &target, Mode::Replace, &options).expect("restored");
                     });
                 }
             });

@@ -7,28 +7,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use warmswap::core::archives::ExtractOptions;
-use warmswap::core::archives::commit::{CommitWay, Gate, Mode};
-use warmswap::core::archives::pipeline;
+use warmswap::core::archives::commit::{CommitWay, Mode};
 use warmswap::core::failure::Cause;
 
-use super::support::describe;
 use super::support::machine::{
     IMPOSTORS, Machine, NOBODY, STRANGER, archive, impersonate, own, own_all, said, set_mode, stage_of,
     unblocked,
 };
+use super::support::{describe, replace};
 
 fn unpack(target: &Path, mode: Mode) -> Result<CommitWay, String> {
     let target = target.to_path_buf();
     unblocked("unpack", move || {
-        pipeline::unpack(
-            archive().as_slice(),
-            &target,
-            mode,
-            &ExtractOptions::default(),
-            &Gate::new(),
-        )
-        .map(|unpacked| unpacked.way)
-        .map_err(|failure| format!("{:?}: {failure}", failure.error.code))
+        replace(&archive(), &target, mode, &ExtractOptions::default())
+            .map(|unpacked| unpacked.way)
+            .map_err(|failure| format!("{:?}: {failure}", failure.error.code))
     })
 }
 
@@ -182,12 +175,11 @@ fn b1_a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
     assert!(made.expect("started").success());
     let target_path = target.clone();
     let result = unblocked("unpack", move || {
-        pipeline::unpack(
-            archive().as_slice(),
+        replace(
+            &archive(),
             &target_path,
             Mode::IfEmpty,
             &ExtractOptions::default(),
-            &Gate::new(),
         )
         .map_err(|failure| failure.cause)
     });

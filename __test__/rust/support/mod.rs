@@ -9,6 +9,6 @@ pub(crate) mod seeded_bugs;
 mod trees;
 
 pub(crate) use held::Held;
-pub(crate) use packing::{extract, extract_error, pack, pack_as};
+pub(crate) use packing::{extract, extract_error, pack, pack_as, replace};
 pub(crate) use raw::{Raw, record};
 pub(crate) use trees::{Random, assert_same, describe, random_tree};

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use warmswap::core::archives::codec::Format;
+use warmswap::core::archives::commit::{Gate, Mode};
+use warmswap::core::archives::pipeline::{Replacement, Unpacked};
 use warmswap::core::archives::{self, ExtractOptions, ExtractSummary, WriteOptions, WriteSummary};
 use warmswap::core::failure::{Failure, Result};
 
@@ -38,4 +40,16 @@ pub(crate) fn extract_error(bytes: &[u8]) -> Failure {
     extract(bytes, &ExtractOptions::default())
         .1
         .expect_err("it must be refused")
+}
+
+/// Unpacks as a call does that has not ended.
+pub(crate) fn replace(bytes: &[u8], target: &Path, mode: Mode, options: &ExtractOptions) -> Result<Unpacked> {
+    let gate = Gate::new();
+    let replacement = Replacement {
+        target,
+        mode,
+        options,
+        gate: &gate,
+    };
+    replacement.run(bytes, |_| Ok(()), drop)
 }

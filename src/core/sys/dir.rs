@@ -84,13 +84,14 @@ impl Directory {
 
     /// Opens a regular file for reading and writing, and makes it if it does not exist.
     pub fn open_or_create(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
-        self.regular(
-            name,
-            OFlags::RDWR | OFlags::CREATE,
-            Mode::from_raw_mode(mode),
-            path,
-        )
-        .map(|(file, _)| file)
+        self.open_or_create_with_stat(name, mode, path)
+            .map(|(file, _)| file)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), with what `fstat` returned.
+    pub fn open_or_create_with_stat(&self, name: &OsStr, mode: u32, path: &Path) -> Result<(File, Stat)> {
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        self.regular(name, flags, Mode::from_raw_mode(mode), path)
     }
 
     fn regular(&self, name: &OsStr, flags: OFlags, mode: Mode, path: &Path) -> Result<(File, Stat)> {

@@ -194,6 +194,11 @@ pub fn open_followed(path: &Path) -> Result<File> {
 /// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
 /// What is there must be a regular file, as in [`open_regular`].
 pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
+    open_or_create_with_stat(path, mode).map(|(file, _)| file)
+}
+
+/// As [`open_or_create`], with what `fstat` returned.
+pub fn open_or_create_with_stat(path: &Path, mode: u32) -> Result<(File, Stat)> {
     let flags = OFlags::RDWR
         | OFlags::CREATE
         | OFlags::CLOEXEC
@@ -205,8 +210,8 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
     });
     match opened.map(File::from) {
         Ok(file) => {
-            expect_regular(stat_file(&file, path)?, path)?;
-            Ok(file)
+            let stat = stat_file(&file, path)?;
+            expect_regular(stat, path).map(|()| (file, stat))
         }
         Err(error) => Err(explain(error, || stat(path), path)),
     }

@@ -13,6 +13,7 @@ pub mod filesystem;
 pub mod flock;
 pub mod fs;
 pub mod identity;
+pub mod lock_file;
 pub mod lockers;
 pub mod mark;
 pub mod memory;

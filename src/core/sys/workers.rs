@@ -161,6 +161,17 @@ pub async fn run_at<T: Send + 'static>(
     start(class, paths, work).wait().await
 }
 
+/// One step of asynchronous core code that waits only for the filesystems of these paths.
+///
+/// # Errors
+/// Those of the work, and as [`run`].
+pub async fn step<T: Send + 'static>(
+    paths: Vec<PathBuf>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    run_at(Class::Short, paths, work).await?
+}
+
 /// Starts `work` as [`run_at`] does, and does not wait for it.
 pub fn start<T: Send + 'static>(
     class: Class,

@@ -25,7 +25,8 @@ export class StoredGeneration implements Generation {
 
   /** Everything in the head. Not part of the contract. */
   facts(): NativeGeneration {
-    return (this.#facts ??= unwrap(this.#native.head(this.number)))
+    this.#facts ??= unwrap(this.#native.head(this.number))
+    return this.#facts
   }
 
   get digest(): string {

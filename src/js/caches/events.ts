@@ -1,8 +1,8 @@
 /** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
 
-import type { RestoreOutcome } from '../archives/archive.js'
+import type { RestoreOutcome } from '../archives/contract.js'
 import { guarded } from '../native/callbacks.js'
-import type { SnapshotOutcome } from './caches.js'
+import type { SnapshotOutcome } from './contract.js'
 
 /** How one call ended. */
 export interface CacheEvent {

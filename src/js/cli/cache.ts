@@ -2,8 +2,8 @@
 
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Progress } from '../archives/archive.js'
-import { openCache, type Cache } from '../caches/caches.js'
+import type { Progress } from '../archives/index.js'
+import { openCache, type Cache } from '../caches/index.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
 
 const HELP = `Usage:

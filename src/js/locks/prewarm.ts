@@ -3,18 +3,15 @@
 import type { NativeLock } from '../native/binding.cjs'
 import { messageOf } from '../native/callbacks.js'
 import { WarmswapError, invalidArgument } from '../native/errors.js'
-import {
-  type AcquiredLock,
-  type Holder,
-  type Lock,
-  type LockOptions,
-  acquireChecked,
-  checkLockOptions,
-} from './locks.js'
+import { type AcquiredLock, acquireChecked } from './acquire.js'
+import type { Lock, LockOptions } from './contract.js'
+import type { Holder } from './holder.js'
+import { checkLockOptions } from './options.js'
 import { unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 
 /** The thing that many want and one makes. */
+// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export interface PrewarmJob<T extends {} | null> {
   /**
    * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
@@ -38,6 +35,7 @@ export interface Prewarmed<T> {
  * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
  * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
  */
+// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 export async function prewarm<T extends {} | null>(
   path: string,
   job: PrewarmJob<T>,
@@ -77,6 +75,7 @@ function isValue<T>(answer: T | undefined | false): answer is T {
   return answer !== undefined && answer !== false
 }
 
+// biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.
 async function runOnce<T extends {} | null>(
   job: PrewarmJob<T>,
   { lock, native }: AcquiredLock,

@@ -1,6 +1,6 @@
 /** What is thrown: one class, a closed table of codes, and a brand instead of `instanceof`. */
 
-import type { Holder } from '../locks/locks.js'
+import type { Holder } from '../locks/holder.js'
 
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
 export type ErrorCode =

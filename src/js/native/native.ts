@@ -9,5 +9,6 @@ let loaded: typeof Binding | undefined
 
 /** @throws {WarmswapError} ERR_UNSUPPORTED where the addon cannot be loaded; the message names the reason and the way out. */
 export function native(): typeof Binding {
-  return (loaded ??= loadBinding())
+  loaded ??= loadBinding()
+  return loaded
 }

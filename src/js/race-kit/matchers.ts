@@ -25,6 +25,7 @@ export interface RaceMatchers<T = unknown> {
 }
 
 declare module 'vitest' {
+  // biome-ignore lint/suspicious/noExplicitAny: must be declared as in vitest.
   interface Matchers<T = any> extends RaceMatchers<T> {}
 }
 

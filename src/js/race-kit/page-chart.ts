@@ -1,7 +1,7 @@
 /** p(fail | delay) of each probe with Wilson's interval, and its edge as a band. */
 
 import type { Edge } from './edge.js'
-import { at, escape, ticks } from './page-text.js'
+import { at, escapeHtml, ticks } from './page-text.js'
 import type { SweepPoint } from './types.js'
 
 const WIDTH = 1140
@@ -66,7 +66,7 @@ function series(
   const line = points.map(({ delayMs, pFail }) => `${at(x(delayMs) + shift)},${at(y(pFail))}`).join(' ')
   const legendY = HEIGHT + 22 * index + 8
   return `${band(edge, colour, x, y)}<polyline points="${line}" fill="none" stroke="${colour}" stroke-width="1.5" stroke-dasharray="${dash}"/>${marks.join('')}
-<line x1="${LEFT}" x2="${LEFT + 30}" y1="${legendY - 4}" y2="${legendY - 4}" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/><text x="${LEFT + 38}" y="${legendY}">${escape(points[0]?.probe ?? '')}${edgeText(edge)}</text>`
+<line x1="${LEFT}" x2="${LEFT + 30}" y1="${legendY - 4}" y2="${legendY - 4}" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/><text x="${LEFT + 38}" y="${legendY}">${escapeHtml(points[0]?.probe ?? '')}${edgeText(edge)}</text>`
 }
 
 function band(

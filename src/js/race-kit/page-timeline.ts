@@ -1,7 +1,7 @@
 /** The merged time line of all processes, restarts and probes. */
 
-import { at, escape, ticks } from './page-text.js'
-import { OUTCOME_COLOURS } from './report-page.js'
+import { OUTCOME_COLOURS } from './outcome-colours.js'
+import { at, escapeHtml, ticks } from './page-text.js'
 import type { TimelineEvent } from './timeline.js'
 
 const LABELS = 200
@@ -29,7 +29,7 @@ ${ticks(end - begin, width / 90)
       `<line class="grid" x1="${at(x(begin + time))}" x2="${at(x(begin + time))}" y1="${HEAD - 6}" y2="${height}"/><text class="soft" x="${at(x(begin + time))}" y="${HEAD - 10}" text-anchor="middle">${at(time / 1000)} s</text>`,
   )
   .join('\n')}
-${[...rows].map(([name, row], index) => `<text x="8" y="${HEAD + index * ROW + 15}">${escape(name.slice(0, 30))}</text>\n${drawRow(row, HEAD + index * ROW, x, end)}`).join('\n')}
+${[...rows].map(([name, row], index) => `<text x="8" y="${HEAD + index * ROW + 15}">${escapeHtml(name.slice(0, 30))}</text>\n${drawRow(row, HEAD + index * ROW, x, end)}`).join('\n')}
 </svg>`
 }
 
@@ -65,7 +65,7 @@ function life(
   const ready = own.find(({ what }) => what === 'ready')?.until
   const ended = own.find(({ what }) => what.startsWith('ended'))?.at ?? end
   const bar = (from: number, to: number, opacity: number, what: string): string =>
-    `<rect x="${at(x(from))}" y="${top + 3}" width="${at(Math.max(LEAST_MARK, x(to) - x(from)))}" height="${ROW - 8}" rx="2" fill="${PROCESS}" opacity="${opacity}"><title>${escape(`${start.who} ${what}, ${(to - from).toFixed(1)} ms, ${start.detail ?? ''}`)}</title></rect>`
+    `<rect x="${at(x(from))}" y="${top + 3}" width="${at(Math.max(LEAST_MARK, x(to) - x(from)))}" height="${ROW - 8}" rx="2" fill="${PROCESS}" opacity="${opacity}"><title>${escapeHtml(`${start.who} ${what}, ${(to - from).toFixed(1)} ms, ${start.detail ?? ''}`)}</title></rect>`
   return bar(start.at, ready ?? ended, 0.35, 'starts') + (ready === undefined ? '' : bar(ready, ended, 0.9, 'is ready'))
 }
 
@@ -83,5 +83,5 @@ function mark(
       : OUTCOME_COLOURS[outcome]
   const width = until === undefined ? LEAST_MARK : Math.max(LEAST_MARK, x(until) - x(time))
   const title = `${who}: ${what}${until === undefined ? '' : `, ${(until - time).toFixed(1)} ms`}${outcome ? `, ${outcome}` : ''}${detail ? `\n${detail}` : ''}`
-  return `<rect x="${at(x(time))}" y="${top + 3}" width="${at(width)}" height="${ROW - 8}" rx="1" fill="${colour}"><title>${escape(title)}</title></rect>`
+  return `<rect x="${at(x(time))}" y="${top + 3}" width="${at(width)}" height="${ROW - 8}" rx="1" fill="${colour}"><title>${escapeHtml(title)}</title></rect>`
 }

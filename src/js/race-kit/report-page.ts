@@ -3,8 +3,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Edge, Sample } from './edge.js'
+import { OUTCOME_COLOURS } from './outcome-colours.js'
 import { failureChart } from './page-chart.js'
-import { escape } from './page-text.js'
+import { escapeHtml } from './page-text.js'
 import { timelineChart } from './page-timeline.js'
 import type { TimelineEvent } from './timeline.js'
 import type { Outcome, SweepPoint } from './types.js'
@@ -21,17 +22,6 @@ export interface PageFacts {
   events: TimelineEvent[]
 }
 
-/** Colours that are told apart in light and dark and by those who see no red and green (Okabe and Ito). */
-export const OUTCOME_COLOURS: Record<Outcome, string> = {
-  ok: '#009e73',
-  'wrong-generation': '#cc79a7',
-  refused: '#e69f00',
-  reset: '#d55e00',
-  hang: '#b2182b',
-  'server-error': '#0072b2',
-  stranger: '#8c6bb1',
-}
-
 export async function writePage(file: string, facts: PageFacts): Promise<void> {
   await mkdir(dirname(file), { recursive: true })
   await writeFile(file, page(facts))
@@ -41,17 +31,17 @@ function page(facts: PageFacts): string {
   const { title, command, seed, summary, notes, points, edge, samples = [], events } = facts
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(title)}</title><style>${STYLE}</style></head><body>
-<h1>${escape(title)}</h1>
+<title>${escapeHtml(title)}</title><style>${STYLE}</style></head><body>
+<h1>${escapeHtml(title)}</h1>
 ${
   summary &&
   `<ul class="summary">${summary
     .split('\n')
-    .map((line) => `<li>${escape(line)}</li>`)
+    .map((line) => `<li>${escapeHtml(line)}</li>`)
     .join('')}</ul>`
 }
-<p>Repeat: <code>${escape(command)}</code> · seed ${seed}</p>
-${notes.map((note) => `<p class="note">${escape(note)}</p>`).join('\n')}
+<p>Repeat: <code>${escapeHtml(command)}</code> · seed ${seed}</p>
+${notes.map((note) => `<p class="note">${escapeHtml(note)}</p>`).join('\n')}
 <p class="legend">${Object.entries(OUTCOME_COLOURS)
     .map(([outcome, colour]) => `<span><i style="background:${colour}"></i>${outcome}</span>`)
     .join(' ')}</p>
@@ -67,7 +57,7 @@ ${points.length === 0 ? '' : `<h2>Points</h2>\n${table(points)}`}
 
 function table(points: SweepPoint[]): string {
   const row = ({ probe, delayMs, n, pFail, interval: [low, high], outcomes }: SweepPoint): string =>
-    `<tr><td>${escape(probe)}<td class="n">${delayMs}<td class="n">${n}<td class="n">${percent(pFail)}<td class="n">${percent(low)} – ${percent(high)}<td>${bar(outcomes, n)} ${Object.entries(
+    `<tr><td>${escapeHtml(probe)}<td class="n">${delayMs}<td class="n">${n}<td class="n">${percent(pFail)}<td class="n">${percent(low)} – ${percent(high)}<td>${bar(outcomes, n)} ${Object.entries(
       outcomes,
     )
       .map(([outcome, count]) => `${count} ${outcome}`)

@@ -168,7 +168,8 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return (this.closing ??= this.close())
+    this.closing ??= this.close()
+    return this.closing
   }
 
   private async close(): Promise<void> {

@@ -6,10 +6,14 @@ import type { PortableCell, Root } from './root.js'
 
 /** Opens cells of this root. `maxBytes` is not looked at: a clone has no size that can be asked for. */
 export function portableCells(root: Root): (key: string) => CellStore {
-  const cells = (root.cells ??= new Map())
+  const cells = root.cells ?? new Map<string, PortableCell>()
+  root.cells = cells
   return (key) => {
     let cell = cells.get(key)
-    if (cell === undefined) cells.set(key, (cell = { version: 0n, value: undefined, waiting: new Set() }))
+    if (cell === undefined) {
+      cell = { version: 0n, value: undefined, waiting: new Set() }
+      cells.set(key, cell)
+    }
     return storeOf(key, cell)
   }
 }

@@ -82,13 +82,14 @@ export function makeTable(realm: Realm): Table {
 
 /** The root of this thread, made by whoever comes first. */
 export function connectRoot(realm: Realm): Root {
-  const root = (realm[ROOT] ??= {
+  const root: Root = realm[ROOT] ?? {
     isolate: makeTable(realm),
     testFile: undefined,
     listeners: new realm.Set(),
     warned: new realm.Set(),
     copies: new realm.Set(),
-  })
+  }
+  realm[ROOT] = root
   announceCopy(root)
   announceOtherProtocols(root, realm)
   return root

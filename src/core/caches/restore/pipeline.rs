@@ -3,28 +3,20 @@
 
 use std::sync::Arc;
 
-use super::call::{RestoreOptions, Source};
-use crate::core::archives::commit;
+use super::options::RestoreOptions;
+use super::source::Source;
+use crate::core::archives::commit::Mode;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::Result;
-use crate::core::archives::{self, Expected, ExtractOptions, Progress};
-use crate::core::caches::outcome::Stage;
+use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
+use crate::core::archives::{Expected, ExtractOptions, Progress};
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
 use crate::core::caches::stamp;
-use crate::core::caches::thread;
-
-/// What a restore wrote.
-pub(in crate::core::caches) struct Placed {
-    pub(in crate::core::caches) files: u64,
-    pub(in crate::core::caches) bytes: u64,
-    pub(in crate::core::caches) skipped_files: u64,
-    pub(in crate::core::caches) commit: &'static str,
-}
+use crate::core::failure::{Result, Stage};
 
 /// One tree on its way to one target.
 #[derive(Clone)]
-pub(in crate::core::caches) struct Placing {
+pub(super) struct Placing {
     options: RestoreOptions,
     generation: String,
     expected: Option<Expected>,
@@ -32,7 +24,7 @@ pub(in crate::core::caches) struct Placing {
 }
 
 impl Placing {
-    pub(in crate::core::caches) fn new(
+    pub(super) fn new(
         options: &RestoreOptions,
         generation: String,
         pointer: Option<&Pointer>,
@@ -52,7 +44,7 @@ impl Placing {
 
     /// Files and bytes of the target if it holds this tree already: by stat alone where it was restored or
     /// packed here, by reading what changed since where only the generation's name differs.
-    pub(in crate::core::caches) fn find_unchanged(&self) -> Option<(u64, u64)> {
+    pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
         let target = &self.options.into;
         let cancel = &self.run.meter.cancel;
         // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
@@ -72,13 +64,8 @@ impl Placing {
     }
 
     /// Extracts, proves and commits.
-    pub(in crate::core::caches) fn place(
-        self,
-        mut source: Source,
-        progress: Arc<Progress>,
-    ) -> Result<Placed> {
-        let cancel = self.run.meter.cancel.clone();
-        let stage = commit::Stage::beside(&self.options.into, self.options.mode)?;
+    pub(super) fn place(self, source: Source, progress: Arc<Progress>) -> Result<Unpacked> {
+        let (cancel, mode) = (self.run.meter.cancel.clone(), self.options.mode);
         let extracting = ExtractOptions {
             limits: self.options.limits,
             symlinks: self.options.symlinks,
@@ -88,33 +75,34 @@ impl Placing {
             cancel: cancel.clone(),
             progress,
         };
-        let summary = archives::extract_into(&mut source, stage.open()?, stage.path(), &extracting)?;
-        source.verify()?;
-        cancel.check()?;
-        self.run.enter(Stage::Commit);
-        let (committed_ns, target) = (archives::now_ns(), stage.target().to_path_buf());
-        let committed = stage.commit(&self.run.gate)?;
-        let placed = Placed {
-            files: summary.files,
-            bytes: summary.bytes,
-            skipped_files: committed.kept,
-            commit: committed.way.as_str(),
+        let replacement = Replacement {
+            target: &self.options.into,
+            mode,
+            options: &extracting,
+            gate: &self.run.call.gate,
         };
-        // Neither the stamp nor the old tree's removal is waited for: the tree is there.
-        let (generation, mode) = (self.generation, self.options.mode);
-        let place = target.clone();
-        thread::detach(&place, move || {
-            if mode != commit::Mode::Merge {
+        let prove = |source: Source| {
+            source.verify()?;
+            cancel.check()?;
+            self.run.enter(Stage::Commit);
+            Ok(())
+        };
+        let (generation, stopped) = (self.generation, cancel.clone());
+        replacement.run(source, prove, move |placed| {
+            if mode != Mode::Merge {
+                let Placed {
+                    target,
+                    tree,
+                    committed_ns,
+                } = placed;
                 drop(stamp::write_restored(
                     &target,
                     &generation,
-                    &summary.tree,
+                    &tree,
                     committed_ns,
-                    &cancel,
+                    &stopped,
                 ));
             }
-            drop(committed.leftovers);
-        });
-        Ok(placed)
+        })
     }
 }

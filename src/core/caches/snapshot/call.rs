@@ -1,104 +1,23 @@
-//! Snapshot: a tree becomes the next generation of a key, or nothing happens.
-//!
-//! Packed into a nameless local file first: its hash names the blob, and an empty, shrunken or unchanged tree
-//! costs no traffic. Then the blob (immutable), then read back, then the pointer by compare-and-swap against
-//! what was seen at the start, or by the ticket of the restore that this snapshot builds on. A reader sees the
-//! old generation or the new one; a writer that lost learns it.
+//! One call of a snapshot: what is there, whether the tree may replace it, and the upload.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::pack_job::{self, Packed, Packing};
+use super::options::SnapshotOptions;
+use super::pack_job::{self, Packed};
 use super::quiet;
+use super::report::SnapshotReport;
+use super::upload::Upload;
 use crate::core::archives::{Limits, Needs};
 use crate::core::caches::cache::{Cache, Found};
-use crate::core::caches::conditions::{YOUNG, is_older};
-use crate::core::caches::guards::{Amount, Guard};
-use crate::core::caches::key::Key;
-use crate::core::caches::outcome::{RestoreOutcome, SnapshotOutcome, Stage};
-use crate::core::caches::pointer::{Pointer, Producer, VERSION};
-use crate::core::caches::run::{Ended, Run};
-use crate::core::caches::store::{
-    self, Answer, Body, Condition, Failure, Kind, Listed, PART_BYTES, Spool, Store,
-};
-use crate::core::caches::ticket::{Seen, Ticket};
-use crate::core::sys::fault;
-
-/// What to snapshot and when not to.
-#[derive(Debug, Clone)]
-pub struct SnapshotOptions {
-    /// Its name.
-    pub key: Key,
-    /// The tree.
-    pub from: PathBuf,
-    /// Of the restore that this snapshot builds on.
-    pub ticket: Option<Ticket>,
-    /// What goes into the archive and how.
-    pub packing: Packing,
-    /// What may become a generation.
-    pub guard: Guard,
-    /// How long the tree must have been unchanged; zero is off.
-    pub quiet: Duration,
-    /// Who makes it.
-    pub producer: Producer,
-}
-
-/// How a snapshot ended.
-#[derive(Debug, Clone)]
-pub struct SnapshotReport {
-    /// In one word.
-    pub outcome: SnapshotOutcome,
-    /// For people.
-    pub reason: Option<String>,
-    /// The generation that is current as far as this call knows.
-    pub generation: Option<String>,
-    /// Files in the tree.
-    pub files: u64,
-    /// Bytes of the files.
-    pub bytes: u64,
-    /// Bytes of the archive.
-    pub compressed_bytes: u64,
-    /// Bytes that were sent.
-    pub uploaded_bytes: u64,
-    /// What was left out, and why.
-    pub skipped: Vec<(String, String)>,
-    /// Whether the store tells two writers apart.
-    pub guarded: bool,
-    /// Milliseconds by stage.
-    pub timings: Vec<(&'static str, f64)>,
-}
-
-impl SnapshotReport {
-    fn new(outcome: SnapshotOutcome) -> Self {
-        Self {
-            outcome,
-            reason: None,
-            generation: None,
-            files: 0,
-            bytes: 0,
-            compressed_bytes: 0,
-            uploaded_bytes: 0,
-            skipped: Vec::new(),
-            guarded: true,
-            timings: Vec::new(),
-        }
-    }
-}
-
-/// An early end: the outcome and why.
-pub(in crate::core::caches) struct Stop(
-    pub(in crate::core::caches) SnapshotOutcome,
-    pub(in crate::core::caches) String,
-);
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self(SnapshotOutcome::from(&failure), failure.message)
-    }
-}
+use crate::core::caches::conditions;
+use crate::core::caches::guards::Amount;
+use crate::core::caches::outcome::SnapshotOutcome;
+use crate::core::caches::pointer::Pointer;
+use crate::core::caches::run::Run;
+use crate::core::caches::store::{Condition, Listed, PART_BYTES, Store, rfc3339};
+use crate::core::caches::ticket::Seen;
+use crate::core::failure::{Cause, Failure, Result, Stage};
+use crate::core::sys::clock;
 
 /// What was there at the start.
 struct Current {
@@ -130,7 +49,7 @@ impl Cache {
         };
         let stage = Arc::clone(&run);
         let mut report = run
-            .race(call.work(), move |ended| settle(ended, stage.stage()))
+            .race(call.work(), move |failure| settle(failure, stage.stage()))
             .await;
         report.timings = run.timings();
         report.uploaded_bytes = run.meter.sent_bytes();
@@ -138,18 +57,15 @@ impl Cache {
     }
 }
 
-fn settle(ended: Ended, stage: Stage) -> SnapshotReport {
-    let (outcome, reason) = match ended {
-        Ended::TimedOut(_) if stage == Stage::Quiet => (
-            SnapshotOutcome::Unstable,
-            Some("the tree kept changing until the deadline".to_owned()),
-        ),
-        Ended::TimedOut(reason) => (SnapshotOutcome::Timeout, Some(reason)),
-        Ended::Aborted => (SnapshotOutcome::Aborted, None),
-        Ended::Panicked(reason) => (SnapshotOutcome::Error, Some(reason)),
+fn settle(failure: Failure, stage: Stage) -> SnapshotReport {
+    let failure = match failure.cause {
+        Cause::Timeout if stage == Stage::Quiet => {
+            Failure::unstable("the tree kept changing until the deadline")
+        }
+        _ => failure,
     };
-    let mut report = SnapshotReport::new(outcome);
-    report.reason = reason;
+    let mut report = SnapshotReport::new(failure.cause.into());
+    report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
     report
 }
 
@@ -165,15 +81,15 @@ impl Snapshot {
     async fn work(mut self) -> SnapshotReport {
         match self.attempt().await {
             Ok(outcome) => self.report.outcome = outcome,
-            Err(Stop(outcome, reason)) => {
-                self.report.outcome = outcome;
-                self.report.reason = Some(reason);
+            Err(failure) => {
+                self.report.outcome = failure.cause.into();
+                self.report.reason = Some(failure.error.message);
             }
         }
         self.report
     }
 
-    async fn attempt(&mut self) -> std::result::Result<SnapshotOutcome, Stop> {
+    async fn attempt(&mut self) -> Result<SnapshotOutcome> {
         if !self.options.quiet.is_zero() {
             self.run.enter(Stage::Quiet);
             quiet::wait(&self.options.from, self.options.quiet, &self.run).await?;
@@ -205,9 +121,30 @@ impl Snapshot {
         self.check_guards(&packed, &current)?;
         self.run.enter(Stage::Upload);
         self.report.guarded = self.is_guarded(&packed, &current.condition).await?;
-        match self.options.key.single_object() {
-            Some(_) => self.put_object(packed, current).await,
-            None => self.put_generation(packed, current).await,
+        if self.options.key.single_object().is_some() {
+            let putting = self.upload();
+            let (outcome, etag) = putting
+                .put_object(&packed, current.object, current.condition)
+                .await?;
+            self.report.generation = Some(etag.trim_matches('"').to_owned());
+            return Ok(outcome);
+        }
+        let putting = self.upload();
+        let pointer = putting
+            .put_generation(&packed, current.pointer.as_ref(), &current.condition)
+            .await?;
+        pack_job::remember(&self.options, &pointer.generation, packed.tree);
+        self.report.generation = Some(pointer.generation);
+        Ok(SnapshotOutcome::Uploaded)
+    }
+
+    fn upload(&self) -> Upload<'_> {
+        Upload {
+            cache: &self.cache,
+            store: Arc::clone(&self.store),
+            options: &self.options,
+            run: Arc::clone(&self.run),
+            is_guarded: self.report.guarded,
         }
     }
 
@@ -218,27 +155,27 @@ impl Snapshot {
     }
 
     /// What is there now, and the condition under which it may be replaced.
-    async fn current(&self) -> std::result::Result<Current, Stop> {
+    async fn current(&self) -> Result<Current> {
         let found = self
             .cache
-            .look_up(&*self.store, &self.options.key, &self.run.meter)
+            .find(&*self.store, &self.options.key, &self.run.meter)
             .await;
         let (pointer, object, etag) = match found {
             Ok(Found::Pointer(pointer, etag)) => (Some(*pointer), None, Some(etag)),
             Ok(Found::Single(object)) => (None, Some(object.clone()), Some(object.etag)),
-            Err(not_found) => match (not_found.outcome, not_found.etag) {
-                (RestoreOutcome::Miss, _) => (None, None, None),
+            Err((failure, etag)) => match (failure.cause, etag) {
+                (Cause::NotFound, _) => (None, None, None),
                 // Damaged: no use to anybody, so it is replaced. What somebody else signed is theirs.
-                (RestoreOutcome::Corrupt, Some(etag)) => (None, None, Some(etag)),
-                (outcome, _) => return Err(Stop(same(outcome), not_found.reason)),
+                (Cause::Corrupt, Some(etag)) => (None, None, Some(etag)),
+                _ => return Err(failure),
             },
         };
         if let Some(ticket) = &self.options.ticket
             && !ticket.matches(&self.options.key, etag.as_deref())
         {
-            return Err(Stop(
-                SnapshotOutcome::Superseded,
-                "another generation was published since the restore of this ticket".to_owned(),
+            return Err(Failure::new(
+                Cause::Superseded,
+                "another generation was published since the restore of this ticket",
             ));
         }
         let condition = match &self.options.ticket {
@@ -260,7 +197,7 @@ impl Snapshot {
 
     /// Whether the current generation is worth keeping: no restore found it damaged, and its blob is there, which
     /// a lifecycle rule may have removed. Else 'unchanged' would leave the key broken for ever.
-    async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Answer<bool> {
+    async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Result<bool> {
         if current.is_damaged {
             return Ok(false);
         }
@@ -268,18 +205,14 @@ impl Snapshot {
         match self.store.stat(&path, &self.run.meter).await {
             Ok(blob) => Ok(blob.size == pointer.size && blob.etag == pointer.etag),
             // Without s3:ListBucket an object that is not there is 'denied'.
-            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => Ok(false),
+            Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
     /// The tree is what the current generation holds: nothing is sent. Made by another machine or for another lock
     /// file it gets a pointer of its own to the same blob, else `expect` would never find it.
-    async fn keep(
-        &mut self,
-        current: &Pointer,
-        condition: &Condition,
-    ) -> std::result::Result<SnapshotOutcome, Stop> {
+    async fn keep(&mut self, current: &Pointer, condition: &Condition) -> Result<SnapshotOutcome> {
         let producer = &self.options.producer;
         let says_nothing = producer.fingerprint.is_empty();
         if producer.is_like(&current.producer)
@@ -290,7 +223,7 @@ impl Snapshot {
         let pointer = Pointer {
             generation: uuid::Uuid::new_v4().simple().to_string(),
             parent: Some(current.generation.clone()),
-            created: store::rfc3339(store::now_ms()),
+            created: rfc3339(clock::wall_millis()),
             producer: producer.clone(),
             hmac: None,
             ..current.clone()
@@ -300,17 +233,17 @@ impl Snapshot {
             .honours_conditions(&*self.store, &self.options.key, &self.run.meter)
             .await?;
         if !self.run.may_commit() {
-            return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
+            return Err(Failure::new(Cause::Aborted, "the call has ended"));
         }
         self.run.enter(Stage::Commit);
-        self.put_pointer(&pointer, condition).await?;
+        self.upload().put_pointer(&pointer, condition).await?;
         self.report.generation = Some(pointer.generation);
         Ok(SnapshotOutcome::Uploaded)
     }
 
     /// Whether the store tells two writers of this key apart. An object in several parts is guarded by the condition
     /// on their completion, which some stores ignore that honour it otherwise.
-    async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Answer<bool> {
+    async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Result<bool> {
         let (key, meter) = (&self.options.key, &self.run.meter);
         if !self.cache.honours_conditions(&*self.store, key, meter).await? {
             return Ok(false);
@@ -319,10 +252,10 @@ impl Snapshot {
         if !is_in_parts || !self.store.conditions_are_uncertain() {
             return Ok(true);
         }
-        crate::core::caches::conditions::honours_in_parts(&*self.store, key, condition, meter).await
+        conditions::honours_in_parts(&*self.store, key, condition, meter).await
     }
 
-    fn check_guards(&self, packed: &Packed, current: &Current) -> std::result::Result<(), Stop> {
+    fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
         let tree = Amount {
             files: packed.files,
             bytes: packed.bytes,
@@ -331,9 +264,7 @@ impl Snapshot {
             files: pointer.files,
             bytes: pointer.bytes,
         });
-        if let Some((outcome, reason)) = self.options.guard.refuse(tree, before) {
-            return Err(Stop(outcome, reason));
-        }
+        self.options.guard.check(tree, before)?;
         // One object says nothing of its files; its size is the only measure.
         let object = current.object.as_ref().map(|object| Amount {
             files: packed.files,
@@ -343,207 +274,11 @@ impl Snapshot {
             files: packed.files.max(self.options.guard.min_files),
             bytes: packed.spool.size.max(self.options.guard.min_bytes),
         };
-        match self.options.guard.refuse(archive, object) {
-            Some((outcome, reason)) => Err(Stop(outcome, format!("{reason} (compressed bytes)"))),
-            None => Ok(()),
-        }
-    }
-
-    async fn put_generation(
-        &mut self,
-        packed: Packed,
-        current: Current,
-    ) -> std::result::Result<SnapshotOutcome, Stop> {
-        let pointer_first = fault::mutant("pointer-before-blob");
-        let mut pointer = self.pointer(&packed, current.pointer.as_ref());
-        if pointer_first {
-            self.put_pointer(&pointer, &current.condition).await?;
-        }
-        pointer.etag = self.put_blob(&pointer, &packed.spool).await?;
-        if !pointer_first {
-            if !self.run.may_commit() {
-                return Err(Stop(SnapshotOutcome::Aborted, "the call has ended".to_owned()));
-            }
-            self.run.enter(Stage::Commit);
-            self.put_pointer(&pointer, &current.condition).await?;
-        }
-        self.report.generation = Some(pointer.generation.clone());
-        pack_job::remember(&self.options, &pointer.generation, packed.tree);
-        Ok(SnapshotOutcome::Uploaded)
-    }
-
-    fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
-        Pointer {
-            v: VERSION,
-            generation: uuid::Uuid::new_v4().simple().to_string(),
-            parent: parent.map(|pointer| pointer.generation.clone()),
-            blob: format!("{}.tar.zst", packed.sha256),
-            size: packed.spool.size,
-            etag: String::new(),
-            sha256: packed.sha256.clone(),
-            tree: packed.digest.clone(),
-            files: packed.files,
-            bytes: packed.bytes,
-            window_log: packed.window_log,
-            frames: packed.frames,
-            created: store::rfc3339(store::now_ms()),
-            producer: self.options.producer.clone(),
-            hmac: None,
-        }
-    }
-
-    /// The blob, if it is not there already, and proof that its bytes can be read back.
-    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Answer<String> {
-        let path = self.options.key.blob(&pointer.sha256);
-        let meter = &self.run.meter;
-        let body = Body::Spool(Arc::clone(spool));
-        let etag = self.send(&path, &body).await?;
-        self.run.enter(Stage::Verify);
-        if self.is_as_promised(pointer, &path, &etag).await? {
-            return Ok(etag);
-        }
-        // A damaged blob under its final name would break the key for ever (decocms/studio#5399).
-        self.run.enter(Stage::Upload);
-        let etag = self.store.write(&path, body, Condition::Always, meter).await?;
-        self.run.enter(Stage::Verify);
-        if self.is_as_promised(pointer, &path, &etag).await? {
-            return Ok(etag);
-        }
-        Err(Failure::new(
-            Kind::Malformed,
-            "what the store gives back is not what was sent",
-        ))
-    }
-
-    /// Sends the blob unless it is there: of the same bytes written before, or left of a killed upload. The name says
-    /// what they must be, reading them back says what they are.
-    async fn send(&self, path: &str, body: &Body) -> Answer<String> {
-        let meter = &self.run.meter;
-        let (condition, known) = match self.store.stat(path, meter).await {
-            Ok(blob) if !is_older(&blob, YOUNG) => return Ok(blob.etag),
-            // An old one is written again, so that it is young: a prune may have its eye on it.
-            Ok(blob) => (Condition::Version(blob.etag.clone()), Some(blob.etag)),
-            // Without s3:ListBucket an object that is not there is 'denied'.
-            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Denied) => {
-                (Condition::Absent, None)
-            }
-            Err(failure) => return Err(failure),
-        };
-        match (
-            self.store.write(path, body.clone(), condition, meter).await,
-            known,
-        ) {
-            // Another snapshot of this tree was faster, and may point to what it wrote.
-            (Err(failure), _) if matches!(failure.kind, Kind::Changed | Kind::Conflict) => {
-                Ok(self.store.stat(path, meter).await?.etag)
-            }
-            // A policy under which nothing is overwritten.
-            (Err(failure), Some(etag)) if failure.kind == Kind::Denied => Ok(etag),
-            (written, _) => written,
-        }
-    }
-
-    async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Answer<bool> {
-        let object = Listed {
-            path: path.to_owned(),
-            size: pointer.size,
-            etag: etag.to_owned(),
-            modified_ms: 0,
-        };
-        if self.store.stat(path, &self.run.meter).await?.size != pointer.size {
-            return Ok(false);
-        }
-        pack_job::hash_object(&self.store, object, &self.run.meter)
-            .await
-            .map(|sha256| sha256 == pointer.sha256)
-    }
-
-    async fn put_pointer(&self, pointer: &Pointer, condition: &Condition) -> std::result::Result<(), Stop> {
-        let key = &self.options.key;
-        let bytes = Bytes::from(pointer.to_bytes(key, self.cache.secret.as_deref()));
-        let condition = if self.report.guarded {
-            condition.clone()
-        } else {
-            Condition::Always
-        };
-        let path = key.pointer();
-        let written = self
-            .store
-            .write(&path, Body::Bytes(bytes), condition, &self.run.meter)
-            .await;
-        let Err(failure) = written else { return Ok(()) };
-        // The answer to a write that did happen can be lost, and its repetition then fails.
-        let is_uncertain = matches!(
-            failure.kind,
-            Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled
-        );
-        if is_uncertain && self.is_current(pointer).await {
-            return Ok(());
-        }
-        Err(failure.into())
-    }
-
-    async fn is_current(&self, pointer: &Pointer) -> bool {
-        let found = self
-            .cache
-            .look_up(&*self.store, &self.options.key, &self.run.meter)
-            .await;
-        matches!(found, Ok(Found::Pointer(current, _)) if current.generation == pointer.generation)
-    }
-
-    /// A key that is one object: its own version is what is compared.
-    async fn put_object(
-        &mut self,
-        packed: Packed,
-        current: Current,
-    ) -> std::result::Result<SnapshotOutcome, Stop> {
-        if let Some(object) = current.object.filter(|object| object.size == packed.spool.size) {
-            let etag = object.etag.clone();
-            if pack_job::hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
-                self.report.generation = Some(etag.trim_matches('"').to_owned());
-                return Ok(SnapshotOutcome::Unchanged);
-            }
-        }
-        let condition = if self.report.guarded {
-            current.condition
-        } else {
-            Condition::Always
-        };
-        let run = Arc::clone(&self.run);
-        let may_show = Arc::new(move || {
-            let may = run.may_commit();
-            if may {
-                run.enter(Stage::Commit);
-            }
-            may
-        });
-        let (path, body) = (self.options.key.as_str(), Body::Spool(Arc::clone(&packed.spool)));
-        let written = self
-            .store
-            .write_if(path, body, condition, may_show, &self.run.meter)
-            .await;
-        let etag = match written {
-            Ok(etag) => etag,
-            // The answer to a write that did happen can be lost, and its repetition then fails.
-            Err(failure) => self.find_written(&packed, &failure).await.ok_or(failure)?,
-        };
-        self.report.generation = Some(etag.trim_matches('"').to_owned());
-        Ok(SnapshotOutcome::Uploaded)
-    }
-
-    /// The version of the one object, if it is what was written although the write failed.
-    async fn find_written(&self, packed: &Packed, failure: &Failure) -> Option<String> {
-        if !matches!(
-            failure.kind,
-            Kind::Changed | Kind::Conflict | Kind::Unavailable | Kind::Broken | Kind::Stalled
-        ) {
-            return None;
-        }
-        let meter = &self.run.meter;
-        let object = self.store.stat(self.options.key.as_str(), meter).await.ok()?;
-        let (size, etag) = (object.size, object.etag.clone());
-        let sha256 = pack_job::hash_object(&self.store, object, meter).await.ok()?;
-        (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
+        let checked = self.options.guard.check(archive, object);
+        checked.map_err(|mut failure| {
+            failure.error.message.push_str(" (compressed bytes)");
+            failure
+        })
     }
 }
 
@@ -563,19 +298,4 @@ fn note(leaving_links: u64, needs: &Needs) -> Option<String> {
     });
     let notes: Vec<String> = links.into_iter().chain(limits).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
-}
-
-/// The same word in the other set.
-fn same(outcome: RestoreOutcome) -> SnapshotOutcome {
-    match outcome {
-        RestoreOutcome::Timeout => SnapshotOutcome::Timeout,
-        RestoreOutcome::Aborted => SnapshotOutcome::Aborted,
-        RestoreOutcome::Corrupt => SnapshotOutcome::Corrupt,
-        RestoreOutcome::Incompatible => SnapshotOutcome::Incompatible,
-        RestoreOutcome::Denied | RestoreOutcome::Refused => SnapshotOutcome::Denied,
-        RestoreOutcome::NoSpace => SnapshotOutcome::NoSpace,
-        RestoreOutcome::Superseded => SnapshotOutcome::Superseded,
-        RestoreOutcome::Unavailable => SnapshotOutcome::Unavailable,
-        _ => SnapshotOutcome::Error,
-    }
 }

@@ -1,7 +1,6 @@
 //! The 'dependencies are ready' signal: a tree that nobody changes for a while. Woken by the filesystem, decided
 //! by looking: count, bytes and the newest change of an inode before and after the pause.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,24 +8,24 @@ use std::time::{Duration, Instant};
 use crate::core::archives::exclude::is_no_content;
 use crate::core::archives::site::follow;
 use crate::core::caches::run::Run;
-use crate::core::caches::store::Failure;
+use crate::core::caches::store::InStore as _;
 use crate::core::caches::thread;
 use crate::core::error::{Optional, Result};
+use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs;
+use crate::core::sys::name;
 use crate::core::sys::watch::Watch;
 
 /// Longest nap, so that a cancelled call is noticed.
 const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
-pub(in crate::core::caches) async fn wait(
-    tree: &Path,
-    pause: Duration,
-    run: &Arc<Run>,
-) -> std::result::Result<(), Failure> {
+pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> failure::Result<()> {
     let (path, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
-    Ok(thread::run(tree, move || wait_here(&path, pause, &cancel)).await??)
+    thread::run(tree, move || wait_here(&path, pause, &cancel))
+        .await?
+        .in_store()
 }
 
 fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {
@@ -69,7 +68,7 @@ fn look(tree: &Path, cancel: &Cancel) -> Result<Look> {
     while let Some(directory) = pending.pop() {
         cancel.check()?;
         for entry in fs::read_directory(&directory).optional()?.unwrap_or_default() {
-            if directory == tree && is_no_content(entry.name.as_bytes()) {
+            if directory == tree && is_no_content(name::as_bytes(&entry.name)) {
                 continue;
             }
             let path = directory.join(&entry.name);

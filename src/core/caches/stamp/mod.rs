@@ -6,7 +6,12 @@
 //! time. It is believed without reading the files, so one that a stranger may have written counts as missing. Its entries are in the order of a walk, so that target and stamp are compared as both go by, whatever
 //! their size. Layout in docs/protocol.md.
 
-mod file;
 mod manifest;
+mod place;
+mod reader;
+mod record;
+mod restored;
+mod writer;
 
-pub use manifest::{Scan, Stamp, path_of, read, write, write_restored};
+pub use manifest::{Scan, Stamp, path_of, read, write};
+pub use restored::write_restored;

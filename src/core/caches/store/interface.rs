@@ -1,8 +1,5 @@
 //! What a store must be able to do.
 
-use super::call_context::Meter;
-use super::failure::Failure;
-use super::failure::Kind;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,61 +7,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-/// What a store answers.
-pub type Answer<T> = std::result::Result<T, Failure>;
-
-/// What is known of one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its path below the store's prefix.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    /// Names this version of its bytes; empty where a listing does not say.
-    pub etag: String,
-    /// When it was written, milliseconds since the epoch.
-    pub modified_ms: u64,
-}
-
-/// When a write may happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// Whatever is there is replaced.
-    Always,
-    /// Only if nothing has this path.
-    Absent,
-    /// Only if the object still is this version.
-    Version(String),
-}
-
-/// What is written: small bytes, or a file that was packed before.
-#[derive(Clone)]
-pub enum Body {
-    /// Bytes in memory.
-    Bytes(Bytes),
-    /// A local file of known size, read in parts; the open file, because its name may be gone already.
-    Spool(Arc<Spool>),
-}
-
-/// An archive on the local disk, waiting to be sent.
-pub struct Spool {
-    /// The open file.
-    pub file: std::fs::File,
-    /// Its size.
-    pub size: u64,
-    /// For messages.
-    pub path: std::path::PathBuf,
-}
-
-impl Body {
-    /// How many bytes it has.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Spool(spool) => spool.size,
-        }
-    }
-}
+use super::call_context::Meter;
+use super::failure::Answer;
+use super::object::{Body, Condition, Listed};
+use crate::core::failure::{Cause, Failure};
 
 /// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
 /// then, and the call may have ended.
@@ -72,7 +18,7 @@ pub type MayShow = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The failure of a write that may not be shown any more.
 pub(super) fn unshown() -> Failure {
-    Failure::new(Kind::Cancelled, "the call has ended")
+    Failure::new(Cause::Aborted, "the call has ended")
 }
 
 /// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
@@ -148,13 +94,6 @@ pub async fn read_small(
     Ok((Bytes::from(bytes), etag))
 }
 
-/// A moment as RFC 3339.
-pub fn rfc3339(milliseconds: u64) -> String {
-    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
-    opendal::raw::Timestamp::from_millisecond(milliseconds)
-        .map_or_else(|_| String::new(), |time| time.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -188,7 +127,7 @@ mod tests {
                     .expect("written");
                 ended.cancel.cancel();
                 let failure = store.delete("a/object", &ended).await.expect_err("ended");
-                assert_eq!(failure.kind, Kind::Cancelled);
+                assert_eq!(failure.cause, Cause::Aborted);
                 store.stat("a/object", &running).await.expect("it is there");
                 store.delete("a/object", &running).await.expect("removed");
             }

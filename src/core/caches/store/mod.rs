@@ -6,22 +6,26 @@
 
 mod body;
 mod call_context;
+mod exchange;
 mod failure;
 mod file;
 mod interface;
 mod location;
 mod memory;
+mod object;
 mod part;
 mod ranges;
 mod redirect;
 mod s3;
+mod spool;
 mod transport;
 
 pub use call_context::Meter;
-pub use failure::{Failure, Kind};
-use interface::unshown;
-pub use interface::{Answer, Body, Condition, Listed, MayShow, Spool, Store, read_small, rfc3339};
+pub use failure::Answer;
+pub(in crate::core::caches) use failure::{InStore, during, of_system};
+pub use interface::{MayShow, Store, read_small};
 pub use location::{Location, open};
-pub use memory::now_ms;
+pub use object::{Body, Condition, Listed, rfc3339};
 pub use ranges::{Chunks, PART_BYTES, download};
 pub use s3::S3Options;
+pub use spool::Spool;

@@ -10,7 +10,7 @@ import type { BuildResult, OutputFile, Plugin, PluginBuild } from 'esbuild'
 import type { BundleStore, Stage } from '../../bundles/index.js'
 import { attempt } from '../../native/callbacks.js'
 import { WarmswapError, invalidArgument, isWarmswapError } from '../../native/errors.js'
-import { mutant } from '../../native/mutant.js'
+import { isSeeded } from '../../native/seeded-bugs.js'
 import { callback, options as checkedOptions, string } from '../../native/validate.js'
 
 /** Options of {@link atomicOutdir}. */
@@ -60,10 +60,10 @@ function setup(
   // The fence is drawn when the build starts, not when it ends: the older of two builds must not win by being slower.
   build.onStart(async () => {
     await drop()
-    if (!mutant('fence-at-end')) stage = await store.stage({ fenced: true })
+    if (!(__WARMSWAP_TESTING__ && isSeeded('fence-at-end'))) stage = await store.stage({ fenced: true })
   })
   build.onEnd(async (result) => {
-    if (mutant('fence-at-end')) stage = await store.stage({ fenced: true })
+    if (__WARMSWAP_TESTING__ && isSeeded('fence-at-end')) stage = await store.stage({ fenced: true })
     const current = stage
     if (current === undefined) return
     try {

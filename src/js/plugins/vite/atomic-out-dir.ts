@@ -10,24 +10,10 @@
  */
 
 import type { Plugin, UserConfig } from 'vite'
-import { type BundleStore, bundleIgnores, giveDirectory } from '../../bundles/index.js'
-import { callback, milliseconds, oneOf, options as checkedOptions, string, wholeNumber } from '../../native/validate.js'
+import { bundleIgnores, giveDirectory } from '../../bundles/index.js'
+import { type AtomicOutDirOptions, checkOptions } from './atomic-out-dir-options.js'
 import { type OutFolders, outFolders } from './out-folders.js'
 import { Publication } from './publication.js'
-
-/** Options of {@link atomicOutDir}. */
-export interface AtomicOutDirOptions {
-  /** Where generations go; relative to Vite's root. Must be on a filesystem whose locks work. @default '.warmswap/<outDir>' */
-  root?: string
-  /** 'watch': only `vite build --watch`; 'always': plain builds too. @default 'watch' */
-  apply?: 'watch' | 'always'
-  /** Generations besides the current one that stay. @default 1 */
-  keep?: number
-  /** How long an unpinned generation stays after it stopped being current, in milliseconds: browsers ask late for chunks of the page they have. @default 0 */
-  graceMs?: number
-  /** Called after each publish. */
-  onPublish?(store: BundleStore): void
-}
 
 /**
  * Builds into a private work directory; after the last closeBundle the tree is published and outDir is a link to a copy
@@ -113,18 +99,6 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
       },
     },
   }
-}
-
-/** Options with their defaults. */
-export type CheckedOptions = AtomicOutDirOptions & { apply: 'watch' | 'always' }
-
-function checkOptions(given: AtomicOutDirOptions): CheckedOptions {
-  const options = checkedOptions('options', given, ['root', 'apply', 'keep', 'graceMs', 'onPublish'])
-  if (options.root !== undefined) string('options.root', options.root)
-  if (options.keep !== undefined) wholeNumber('options.keep', options.keep)
-  if (options.graceMs !== undefined) milliseconds('options.graceMs', options.graceMs)
-  if (options.onPublish !== undefined) callback('options.onPublish', options.onPublish)
-  return { ...options, apply: oneOf('options.apply', options.apply ?? 'watch', ['watch', 'always']) }
 }
 
 function applies(apply: 'watch' | 'always', { build }: UserConfig): boolean {

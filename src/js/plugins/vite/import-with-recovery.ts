@@ -29,6 +29,7 @@ export interface ImportWithRecoveryOptions<M, T> {
  * of the import where that is no stale dependency; with ERR_NOT_READY naming the id and both hashes when the attempts
  * are used up; with ERR_CLOSED where the environment belongs to a server that was closed or restarted.
  */
+// biome-ignore lint/suspicious/noExplicitAny: the type of a module without a type argument, as of Vite's own import().
 export async function importWithRecovery<M = any, T = M>(
   environment: DevEnvironment,
   url: string,

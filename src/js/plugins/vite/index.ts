@@ -2,13 +2,15 @@
 
 import type { Plugin } from 'vite'
 import * as validate from '../../native/validate.js'
-import { type AtomicOutDirOptions, atomicOutDir } from './atomic-out-dir.js'
+import { atomicOutDir } from './atomic-out-dir.js'
+import type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
 import { type EnvironmentLink, linkEnvironments } from './link-environments.js'
 import type { StaleDepRecoveryOptions } from './recovery-options.js'
 import { type StableStateOptions, stableState } from './stable-state.js'
 import { staleDepRecovery } from './stale-dep-recovery.js'
 
-export { type AtomicOutDirOptions, atomicOutDir } from './atomic-out-dir.js'
+export { atomicOutDir } from './atomic-out-dir.js'
+export type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
 export type { RecoveryEvent } from './attempts.js'
 export { importWithRecovery } from './import-with-recovery.js'
 export { type EnvironmentLink, linkEnvironments } from './link-environments.js'

@@ -7,7 +7,7 @@ import type { ResolvedConfig } from 'vite'
 import { type BundleStore, type Stage, isDirectory, openBundles } from '../../bundles/index.js'
 import { attempt, messageOf } from '../../native/callbacks.js'
 import { WarmswapError, isWarmswapError } from '../../native/errors.js'
-import type { CheckedOptions } from './atomic-out-dir.js'
+import type { CheckedOptions } from './atomic-out-dir-options.js'
 import { type OutFolders, isWithin } from './out-folders.js'
 
 /** Each environment has a watcher of its own, and they learn of one change at slightly different times. */
@@ -141,7 +141,10 @@ export class Publication {
 
   private of(name: string): EnvironmentBuild {
     let build = this.environments.get(name)
-    if (!build) this.environments.set(name, (build = { phase: 'due', wrote: false, failed: false }))
+    if (!build) {
+      build = { phase: 'due', wrote: false, failed: false }
+      this.environments.set(name, build)
+    }
     return build
   }
 

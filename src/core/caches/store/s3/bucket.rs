@@ -1,12 +1,9 @@
-//! S3 and what speaks like it, over OpenDAL: signing and the credential chain are OpenDAL's, while time,
-//! ranges, retries and conditions are ours (see [`crate::core::caches::store::transport`]).
+//! A bucket.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,136 +11,30 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
-use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
+use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
-use crate::core::caches::store::part::PartBuffer;
+use super::explain::explain;
+use super::options::S3Options;
+use super::upload::upload;
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::exchange::Exchange;
+use crate::core::caches::store::failure::Answer;
+use crate::core::caches::store::interface::{MayShow, Store, unshown};
+use crate::core::caches::store::object::{Body, Condition, Listed};
+use crate::core::caches::store::part::{PartBuffer, length};
+use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::redirect;
-use crate::core::caches::store::transport::{Exchange, StsTransport, Transport};
-use crate::core::caches::store::{
-    Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, PART_BYTES, Spool, Store, unshown,
-};
+use crate::core::caches::store::transport::{StsTransport, Transport};
 use crate::core::error::{Error, Result};
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
 /// How long the credential chain may take: off AWS it ends in an address that never answers
 /// (denoland/celld#163).
 const CREDENTIALS: Duration = Duration::from_secs(2);
-/// How long an upload that will not be finished is tidied up.
-const ABORT: Duration = Duration::from_secs(2);
-/// Parts in flight of one upload.
-const UPLOAD_CONCURRENCY: usize = 4;
 /// Most that a listing keeps in memory: about 400 000 objects.
 const MAX_LISTED_BYTES: usize = 64 << 20;
-
-macro_rules! s3_options {
-    ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
-        /// What is known of a bucket. Absent credentials mean the chain: environment, profile, SSO, web
-        /// identity, container and EKS Pod Identity, IMDS. (`credential_process` is not in it: OpenDAL runs no
-        /// programs.)
-        #[derive(Clone, Default)]
-        pub struct S3Options { $($(#[$doc])* pub $field: Option<String>,)+ }
-
-        impl S3Options {
-            /// Takes the known options out of `options`.
-            pub(in crate::core::caches::store) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
-                let taken = Self { $($field: options.remove($name).filter(|text| !text.is_empty()),)+ };
-                taken.check()
-            }
-        }
-    };
-}
-
-s3_options! {
-    /// The bucket's name.
-    bucket = "bucket",
-    /// Path in the bucket under which everything lies.
-    prefix = "prefix",
-    /// The region to sign for; `AWS_REGION` where it is absent, `us-east-1` with an endpoint of one's own.
-    region = "region",
-    /// `http://` or `https://` address of a server that is not AWS.
-    endpoint = "endpoint",
-    /// Profile of the shared AWS configuration.
-    profile = "profile",
-    /// Static credentials.
-    access_key_id = "accessKeyId",
-    /// Static credentials.
-    secret_access_key = "secretAccessKey",
-    /// Static credentials that expire.
-    session_token = "sessionToken",
-    /// A role to assume with the credentials found.
-    role_arn = "roleArn",
-    /// `true` or `false`: the bucket's name in the path. Default: `true` with an endpoint of one's own.
-    path_style = "pathStyle",
-    /// `AES256` or `aws:kms`.
-    server_side_encryption = "serverSideEncryption",
-    /// The key of `aws:kms`.
-    kms_key_id = "kmsKeyId",
-    /// `true`: requests are not signed.
-    anonymous = "anonymous",
-}
-
-impl fmt::Debug for S3Options {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("S3Options")
-            .field("bucket", &self.bucket)
-            .field("prefix", &self.prefix)
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
-}
-
-impl S3Options {
-    fn check(self) -> Result<Self> {
-        if self.bucket.is_none() {
-            return Err(Error::argument("store.bucket", "absent", "the name of a bucket"));
-        }
-        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
-            return Err(Error::argument(
-                "store.accessKeyId and store.secretAccessKey",
-                "only one of the two",
-                "both or neither",
-            ));
-        }
-        if let Some(endpoint) = &self.endpoint
-            && !reqwest::Url::parse(endpoint).is_ok_and(|url| {
-                matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none()
-            })
-        {
-            return Err(Error::argument(
-                "store.endpoint",
-                "not an address",
-                "http://host or https://host without credentials in it",
-            ));
-        }
-        for (name, value) in [
-            ("store.pathStyle", &self.path_style),
-            ("store.anonymous", &self.anonymous),
-        ] {
-            if !matches!(value.as_deref(), None | Some("true" | "false")) {
-                return Err(Error::argument(name, "something else", "true or false"));
-            }
-        }
-        Ok(self)
-    }
-
-    fn region(&self) -> Result<String> {
-        let from_environment =
-            || std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
-        if let Some(region) = self.region.clone().or_else(|| from_environment().ok()) {
-            return Ok(region);
-        }
-        if self.endpoint.is_some() {
-            return Ok("us-east-1".to_owned());
-        }
-        Err(Error::argument(
-            "store.region",
-            "absent",
-            "the bucket's region, here or in AWS_REGION",
-        ))
-    }
-}
 
 /// A bucket.
 pub(in crate::core::caches::store) struct S3 {
@@ -185,7 +76,7 @@ impl S3 {
     }
 
     fn place(&self) -> Place {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.place.lock().clone()
     }
 
     /// The same bucket in the region that the store named.
@@ -216,7 +107,7 @@ impl S3 {
         meter.retried();
         let result = run_at(&there, &exchange, &operation).await?;
         if exchange.named_region().is_none() && exchange.failure().is_none() {
-            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = there;
+            *self.place.lock() = there;
         }
         result.map_err(|error| explain(&error, &exchange, path))
     }
@@ -229,9 +120,9 @@ impl S3 {
         condition: &Condition,
         meter: &Arc<Meter>,
     ) -> Answer<String> {
-        let metadata = written.map_err(|failure| match (failure.kind, condition) {
+        let metadata = written.map_err(|failure| match (failure.cause, condition) {
             // S3 answers 404, not 412, to If-Match where nothing is.
-            (Kind::NotFound, Condition::Version(_)) => Failure::new(Kind::Changed, failure.message),
+            (Cause::NotFound, Condition::Version(_)) => Failure::new(Cause::Changed, failure.error.message),
             _ => failure,
         })?;
         match metadata.etag() {
@@ -304,7 +195,7 @@ where
     let running = AssertUnwindSafe(running).catch_unwind().map(|result| {
         result.unwrap_or_else(|panic| match thread::refused_in(panic.as_ref()) {
             // The process gets no thread to read credentials on.
-            Some(refused) => Err(exchange.refuse(Kind::Local, &refused.message)),
+            Some(refused) => Err(exchange.refuse(Cause::Other, &refused.message)),
             None => std::panic::resume_unwind(panic),
         })
     });
@@ -315,73 +206,13 @@ where
             if !exchange.has_reached_store() {
                 exchange.meter.fetching_credentials(true);
                 return Err(Failure::new(
-                    Kind::CredentialsTimeout,
+                    Cause::CredentialsTimeout,
                     format!("no credentials within {} ms", CREDENTIALS.as_millis()),
                 ));
             }
             running.await
         }
     })
-}
-
-fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
-    // The last status is then that of tidying up.
-    if exchange.is_cancelled() {
-        return Failure::new(Kind::Cancelled, "the call has ended");
-    }
-    if let Some(failure) = exchange.failure() {
-        return Failure::new(failure.kind, format!("'{path}': {}", failure.message));
-    }
-    if !exchange.has_reached_store() {
-        // reqsign's messages name providers, never values; the kind tells the rest.
-        let kind = match error.kind() {
-            ErrorKind::ConfigInvalid | ErrorKind::Unsupported => Kind::Misconfigured,
-            _ => Kind::CredentialsMissing,
-        };
-        return Failure::new(
-            kind,
-            format!(
-                "no usable credentials: set them in the environment, a profile, the pod's identity or the store ({})",
-                error.kind()
-            ),
-        );
-    }
-    let status = exchange.status();
-    let code = code_of(error);
-    let kind = match (error.kind(), status) {
-        (ErrorKind::ConfigInvalid, _) => Kind::Misconfigured,
-        (_, 404) | (ErrorKind::NotFound, _) => Kind::NotFound,
-        (_, 401 | 403) => Kind::Denied,
-        (_, 412) | (ErrorKind::ConditionNotMatch, _) => Kind::Changed,
-        (_, 409) => Kind::Conflict,
-        (_, 300..=399 | 400 | 405 | 501) => Kind::Misconfigured,
-        // The error of a completion, which S3 names after it has begun to answer 200.
-        (_, 200..=299) if !code.is_empty() => Kind::Unavailable,
-        (_, 200..=299 | 416) => Kind::Malformed,
-        _ => Kind::Unavailable,
-    };
-    let region = exchange.named_region().map_or_else(String::new, |region| {
-        format!(" (the bucket is in region '{region}')")
-    });
-    Failure::new(
-        kind,
-        format!("'{path}': the store answered {status}{code}{region}"),
-    )
-}
-
-/// S3's own word for it, such as ` NoSuchBucket`: letters only, so that nothing else of the answer, which may
-/// repeat the request, gets into a message.
-fn code_of(error: &opendal::Error) -> String {
-    let after = error
-        .message()
-        .split_once("code: \"")
-        .map_or("", |(_, rest)| rest);
-    let code: String = after
-        .chars()
-        .take_while(char::is_ascii_alphanumeric)
-        .take(64)
-        .collect();
-    if code.is_empty() { code } else { format!(" {code}") }
 }
 
 impl Store for S3 {
@@ -411,7 +242,7 @@ impl Store for S3 {
             if_match,
             ..ReaderOptions::default()
         };
-        let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let size = length(&range);
         async move {
             let read = self.run(meter, path, |operator| {
                 let (options, range) = (options.clone(), range.clone());
@@ -426,7 +257,7 @@ impl Store for S3 {
                     while let Some(mut chunk) = chunks.try_next().await? {
                         if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
                             let message = format!("more than {size} bytes of '{path}'");
-                            return Ok(Err(Failure::new(Kind::Malformed, message)));
+                            return Ok(Err(Failure::new(Cause::Malformed, message)));
                         }
                     }
                     Ok(Ok(part.into_bytes()))
@@ -466,7 +297,7 @@ impl Store for S3 {
                 chunk
                     .map(|chunk: Buffer| chunk.to_bytes())
                     .map_err(|error: opendal::Error| {
-                        Failure::new(Kind::Unavailable, format!("'{name}': {}", error.message()))
+                        Failure::new(Cause::Unavailable, format!("'{name}': {}", error.message()))
                     })
             });
             Ok((etag, chunks.boxed()))
@@ -488,11 +319,7 @@ impl Store for S3 {
                 Body::Bytes(bytes) => bytes,
                 Body::Spool(spool) if spool.size <= PART_BYTES => {
                     let size = spool.size;
-                    let from = spool.path.clone();
-                    crate::core::caches::store::file::on_thread(&from, move || {
-                        crate::core::caches::store::file::read_spool(&spool, 0..size)
-                    })
-                    .await?
+                    spool.read_on_thread(0..size).await?
                 }
                 Body::Spool(spool) => {
                     let sending = |operator| {
@@ -541,7 +368,7 @@ impl Store for S3 {
         async move {
             let too_many = |count| {
                 Failure::new(
-                    Kind::Malformed,
+                    Cause::Malformed,
                     format!("the store lists more than {count} objects under '{prefix}': expire them by a lifecycle rule"),
                 )
             };
@@ -557,57 +384,6 @@ impl Store for S3 {
         }
         .boxed()
     }
-}
-
-/// A multipart upload whose parts are aborted if it is given up, so that they do not cost for ever.
-async fn upload(
-    operator: Operator,
-    path: &str,
-    spool: Arc<Spool>,
-    mut options: WriteOptions,
-    may_show: MayShow,
-    meter: &Arc<Meter>,
-) -> opendal::Result<opendal::Metadata> {
-    options.concurrent = UPLOAD_CONCURRENCY;
-    options.chunk = usize::try_from(PART_BYTES).ok();
-    let mut writer = operator.writer_options(path, options).await?;
-    let sending = async {
-        let mut offset = 0;
-        while offset < spool.size {
-            let end = (offset + PART_BYTES).min(spool.size);
-            let part = Arc::clone(&spool);
-            let bytes = crate::core::caches::store::file::on_thread(&spool.path, move || {
-                crate::core::caches::store::file::read_spool(&part, offset..end)
-            })
-            .await
-            .map_err(|failure| unexpected(&failure))?;
-            writer.write(bytes).await?;
-            offset = end;
-        }
-        // The parts are no object yet: closing the writer makes them one.
-        if may_show() {
-            writer.close().await
-        } else {
-            Err(ended())
-        }
-    };
-    let sent = tokio::select! {
-        sent = sending => sent,
-        () = meter.cancel.cancelled() => Err(ended()),
-    };
-    if sent.is_err() {
-        // What cannot be aborted now is left to the bucket's lifecycle rule.
-        drop(tokio::time::timeout(ABORT, writer.abort()).await);
-    }
-    sent
-}
-
-fn unexpected(failure: &Failure) -> opendal::Error {
-    opendal::Error::new(ErrorKind::Unexpected, failure.message.clone())
-}
-
-fn ended() -> opendal::Error {
-    opendal::Error::new(ErrorKind::Unexpected, "the call has ended")
 }
 
 fn listed(path: &str, metadata: &opendal::Metadata) -> Listed {
