@@ -32,6 +32,11 @@ pub fn is_wrong_kind(error: &Error) -> bool {
     error.source.as_ref().is_some_and(errno::is_wrong_kind)
 }
 
+/// Whether this process or machine has no file descriptor left.
+pub fn is_out_of_descriptors(error: &Error) -> bool {
+    error.source.as_ref().is_some_and(errno::is_out_of_descriptors)
+}
+
 /// Whether a process of this pid does not exist (any more).
 pub(super) fn is_no_process(error: &Error) -> bool {
     error.source.as_ref().is_some_and(errno::is_no_process)

@@ -2,7 +2,7 @@
 
 use crate::core::archives::format::limits::MAX_META_BYTES;
 use crate::core::archives::format::{BLOCK, header, pax};
-use crate::core::archives::unpack::parse::Stream;
+use crate::core::archives::unpack::stream::Stream;
 use crate::core::failure::{Failure, Result};
 
 /// Entries of a GNU header, and of each block that extends it.
@@ -13,21 +13,17 @@ const FIELD: usize = 12;
 const MAX_PIECES: usize = 40_000;
 
 /// Where the bytes of a file are.
-pub(in crate::core::archives) struct Sparse {
+pub(super) struct Sparse {
     /// Size of the file, holes included.
-    pub(in crate::core::archives) size: u64,
+    pub(super) size: u64,
     /// Offset and length of each piece, in the order of the stream.
-    pub(in crate::core::archives) pieces: Vec<(u64, u64)>,
+    pub(super) pieces: Vec<(u64, u64)>,
     /// Bytes of the entry in the stream, as far as padding is concerned.
-    pub(in crate::core::archives) stored: u64,
+    pub(super) stored: u64,
 }
 
 /// A GNU header of type 'S': four pieces in the header, more in blocks behind it.
-pub(in crate::core::archives) fn read_gnu(
-    stream: &mut Stream,
-    stored: u64,
-    block: &[u8; BLOCK],
-) -> Result<Sparse> {
+pub(super) fn read_gnu(stream: &mut Stream, stored: u64, block: &[u8; BLOCK]) -> Result<Sparse> {
     let size = unsigned(&block[483..495])?;
     let mut pieces = Vec::new();
     collect(&block[386..386 + 2 * FIELD * IN_HEADER], &mut pieces)?;
@@ -61,7 +57,7 @@ fn unsigned(field: &[u8]) -> Result<u64> {
 }
 
 /// pax 1.0: the map is decimal lines in the first blocks of the data.
-pub(in crate::core::archives) fn read_pax(stream: &mut Stream, stored: u64, size: u64) -> Result<Sparse> {
+pub(super) fn read_pax(stream: &mut Stream, stored: u64, size: u64) -> Result<Sparse> {
     let mut map = Vec::new();
     let mut used = 0;
     let mut numbers = Vec::new();

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::core::error::{Code, Error};
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::sync::{Condvar, Mutex};
 
 use crate::core::failure::Failure;
 
@@ -24,7 +25,7 @@ pub struct Feed(Arc<Shared>);
 
 /// The reader's end.
 #[derive(Debug)]
-pub struct FeedReader {
+pub(super) struct FeedReader {
     shared: Arc<Shared>,
     cancel: Cancel,
     current: Vec<u8>,
@@ -60,7 +61,7 @@ pub enum Next {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -77,7 +78,7 @@ impl State {
 }
 
 /// Both ends. A read ends with an error soon after `cancel` is raised.
-pub fn feed(cancel: Cancel) -> (Feed, FeedReader) {
+pub(super) fn feed(cancel: Cancel) -> (Feed, FeedReader) {
     let shared = Arc::new(Shared::default());
     let reader = FeedReader {
         shared: Arc::clone(&shared),
@@ -158,12 +159,7 @@ impl FeedReader {
             if state.is_ended {
                 return Ok(Vec::new());
             }
-            state = self
-                .shared
-                .filled
-                .wait_timeout(state, CANCEL_CHECK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.shared.filled.wait_timeout(state, CANCEL_CHECK).0;
         }
     }
 }

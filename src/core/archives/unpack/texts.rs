@@ -7,18 +7,18 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// The texts.
 #[derive(Default)]
-pub(in crate::core::archives) struct Texts(Vec<u8>);
+pub(super) struct Texts(Vec<u8>);
 
 /// One of them.
 #[derive(Clone, Copy)]
-pub(in crate::core::archives) struct Text {
+pub(super) struct Text {
     start: u32,
     length: u32,
 }
 
 impl Texts {
     #[expect(clippy::cast_possible_truncation, reason = "64 MiB together")]
-    pub(in crate::core::archives) fn add(&mut self, text: &[u8]) -> Result<Text> {
+    pub(super) fn add(&mut self, text: &[u8]) -> Result<Text> {
         if self.0.len() + text.len() > MOST_BYTES {
             return Err(Failure::over_limit(
                 "the links of the archive have more than 64 MiB of text",
@@ -32,7 +32,7 @@ impl Texts {
         })
     }
 
-    pub(in crate::core::archives) fn get(&self, text: Text) -> &[u8] {
+    pub(super) fn get(&self, text: Text) -> &[u8] {
         &self.0[text.start as usize..(text.start + text.length) as usize]
     }
 }
