@@ -99,4 +99,5 @@ impl Callables {
     }
 }
 
-static LISTENERS: PerEnvironment<Arc<Listeners>> = PerEnvironment::new(Arc::default, |listeners| listeners.release_all());
+static LISTENERS: PerEnvironment<Arc<Listeners>> =
+    PerEnvironment::new(Arc::default, |listeners| listeners.release_all());
