@@ -12,8 +12,8 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Interest, WatchId, Woken};
 use crate::core::error::{At as _, Result};
+use crate::core::sys::events::{Interest, WatchId, Woken};
 
 /// Wakes the thread that waits, from any thread.
 #[derive(Debug)]

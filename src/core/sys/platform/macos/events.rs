@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Interest, WatchId, Woken};
 use crate::core::error::Result;
+use crate::core::sys::events::{Interest, WatchId, Woken};
 use crate::core::sys::sync::{Condvar, Mutex};
 
 /// Longest wait without a look: nothing else would notice a change.

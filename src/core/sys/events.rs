@@ -1,15 +1,7 @@
 //! One place to wait for everything that can end a wait: changes of files and directories, the death of
 //! processes, and other threads. Hints, never the truth: who is woken looks, and a tick stands behind it.
 
-#[cfg(target_os = "linux")]
-mod linux;
-#[cfg(not(target_os = "linux"))]
-mod ticking;
-
-#[cfg(target_os = "linux")]
-pub use linux::{Events, ProcessWatch, Waker};
-#[cfg(not(target_os = "linux"))]
-pub use ticking::{Events, ProcessWatch, Waker};
+pub use super::platform::{Events, ProcessWatch, Waker};
 
 /// What a watch looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +14,7 @@ pub enum Interest {
 
 /// Names a watch while it lives; two watches of one inode share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct WatchId(i32);
+pub struct WatchId(pub(super) i32);
 
 /// Why a wait ended.
 #[derive(Debug, Default)]

@@ -6,25 +6,28 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
-
+use super::entry::{remove_file, stat, stat_file};
+use super::listing::{read_directory, read_open_directory};
+use super::open::open;
 use crate::core::error::{Error, Optional as _, Result};
-
-use super::fs::{self, Kind, call, read_open_directory, stat_file};
+use crate::core::sys::call::call;
+use crate::core::sys::platform::files::{self, Base, Handle};
+use crate::core::sys::platform::{How, Kind, errno, volume};
 
 /// Directories that are open at the same time.
 const OPEN: usize = 32;
 /// Names below the top that an error shows: the path of a deep tree would fill pages.
 const SHOWN: usize = 24;
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+
+/// Removes everything in a directory, never through a link.
+pub fn remove_contents(directory: &Path) -> Result<()> {
+    for entry in read_directory(directory)? {
+        remove_tree(&directory.join(&entry.name))?;
+    }
+    Ok(())
+}
 
 /// Removes a whole tree, never through a link. An absent path is fine. Directories that forbid removal are made
 /// writable first, because a generation's own modes may be read-only.
@@ -32,17 +35,17 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// # Errors
 /// Those of the system calls, and `ERR_IO` (`ESTALE`) where a directory was moved out of the tree meanwhile.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    let Some(stat) = fs::stat(path).optional()? else {
+    let Some(stat) = stat(path).optional()? else {
         return Ok(());
     };
     if stat.kind != Kind::Directory {
-        return fs::remove_file(path).optional().map(drop);
+        return remove_file(path).optional().map(drop);
     }
     let parent = path.parent().unwrap_or(Path::new("/"));
     let Some(name) = path.file_name() else {
         return Err(Error::argument("path", path.display(), "a name"));
     };
-    let Some(parent) = fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY).optional()? else {
+    let Some(parent) = open(parent, How::DIRECTORY).optional()? else {
         return Ok(());
     };
     let mut removal = Removal {
@@ -72,18 +75,18 @@ struct Level {
 
 struct Removal {
     /// Holds the top of the tree.
-    top: OwnedFd,
+    top: Handle,
     /// From the top of the tree to the present directory.
     levels: Vec<Level>,
     /// The deepest of `levels`; the last is the present directory.
-    open: VecDeque<OwnedFd>,
+    open: VecDeque<Handle>,
     /// For errors.
     shown: PathBuf,
 }
 
 impl Removal {
-    fn present(&self) -> BorrowedFd<'_> {
-        self.open.back().unwrap_or(&self.top).as_fd()
+    fn present(&self) -> Base<'_> {
+        files::base(self.open.back().unwrap_or(&self.top))
     }
 
     /// Opens a directory of the present one, and removes everything from it but directories.
@@ -102,7 +105,7 @@ impl Removal {
             return Ok(());
         };
         let stat = stat_file(&directory, &self.shown)?;
-        let directories = remove_files(directory.as_fd(), &self.shown)?;
+        let directories = remove_files(files::base(&directory), &self.shown)?;
         self.levels.push(Level {
             name: name.to_owned(),
             device_and_inode: (stat.device, stat.inode),
@@ -125,7 +128,7 @@ impl Removal {
             && self.open.is_empty()
         {
             let parent = call("openat", &self.shown, || {
-                rustix::fs::openat(&directory, "..", DIRECTORY, Mode::empty())
+                files::open(files::base(&directory), Path::new(".."), How::DIRECTORY)
             })?;
             let stat = stat_file(&parent, &self.shown)?;
             if (stat.device, stat.inode) != above.device_and_inode {
@@ -135,7 +138,7 @@ impl Removal {
         }
         drop(directory);
         call("unlinkat", &self.shown, || {
-            rustix::fs::unlinkat(self.present(), &level.name, AtFlags::REMOVEDIR)
+            files::remove_directory(self.present(), Path::new(&level.name))
         })
         .optional()?;
         if level.is_shown {
@@ -146,7 +149,7 @@ impl Removal {
 }
 
 fn moved(path: &Path) -> Error {
-    let mut error = Error::io("openat", path, Errno::STALE.into());
+    let mut error = Error::io("openat", path, errno::moved());
     error.message = format!(
         "'{}' was moved by another process while its tree was being removed. What is left of the tree stays",
         path.display()
@@ -155,7 +158,7 @@ fn moved(path: &Path) -> Error {
 }
 
 /// Removes what is not a directory, and returns the names of the directories.
-fn remove_files(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>> {
+fn remove_files(directory: Base<'_>, path: &Path) -> Result<Vec<OsString>> {
     let mut directories = Vec::new();
     for entry in read_open_directory(directory, path)? {
         if entry.kind == Some(Kind::Directory) {
@@ -164,7 +167,7 @@ fn remove_files(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>>
         }
         let below = path.join(&entry.name);
         let removed = call("unlinkat", &below, || {
-            rustix::fs::unlinkat(directory, &entry.name, AtFlags::empty())
+            files::remove_file(directory, Path::new(&entry.name))
         });
         match removed {
             // The filesystem did not say the kind, and it is a directory (POSIX says EPERM, Linux EISDIR).
@@ -176,71 +179,37 @@ fn remove_files(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>>
 }
 
 /// Opens a directory below another one, and makes it writable where its mode forbids removal.
-fn open_directory_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
-    let openat = || {
-        call("openat", path, || {
-            rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
-        })
-    };
+fn open_directory_at(parent: Base<'_>, name: &OsStr, path: &Path) -> Result<Handle> {
+    let name = Path::new(name);
+    let openat = || call("openat", path, || files::open(parent, name, How::DIRECTORY));
     let directory = match openat() {
-        Err(error) if error.kind() == Some(io::ErrorKind::PermissionDenied) => {
-            open_up(parent, name, path)?;
+        Err(error) if error.is_denied() => {
+            call("fchmodat", path, || volume::make_accessible(parent, name))?;
             openat()?
         }
         result => result?,
     };
     if stat_file(&directory, path)?.mode & 0o700 != 0o700 {
-        call("fchmod", path, || {
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o700))
-        })?;
+        call("fchmod", path, || files::set_mode(&directory, 0o700))?;
     }
     Ok(directory)
-}
-
-/// Makes a directory readable that cannot be opened. Through a descriptor of exactly that directory: `chmod` by name
-/// would follow a link that somebody puts in its place.
-#[cfg(target_os = "linux")]
-fn open_up(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
-    use std::os::fd::AsRawFd as _;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = call("openat", path, || {
-        rustix::fs::openat(parent, name, flags, Mode::empty())
-    })?;
-    let itself = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    call("fchmodat", path, || {
-        rustix::fs::chmod(&*itself, Mode::from_raw_mode(0o700))
-    })
-}
-
-/// Makes a directory readable that cannot be opened; a link in its place is not followed.
-#[cfg(not(target_os = "linux"))]
-fn open_up(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
-    call("fchmodat", path, || {
-        rustix::fs::chmodat(
-            parent,
-            name,
-            Mode::from_raw_mode(0o700),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::sys::fs::{create_directories, read, set_mode, symlink, write_new};
+    use crate::core::sys::fs::{create_directories, read, rename, set_mode, symlink, write_new};
 
     /// Makes `levels` directories below each other, far beyond the longest path.
     fn deep(top: &Path, levels: usize) {
         create_directories(top).expect("mkdir");
-        let mut present = fs::open(top, OFlags::RDONLY | OFlags::DIRECTORY).expect("opened");
+        let mut present = Handle::from(open(top, How::DIRECTORY).expect("opened"));
+        let name = Path::new("d");
         for _ in 0..levels {
-            rustix::fs::mkdirat(&present, "d", Mode::from_raw_mode(0o755)).expect("mkdirat");
-            present = rustix::fs::openat(&present, "d", DIRECTORY, Mode::empty())
-                .expect("openat")
-                .into();
+            files::make_directory(files::base(&present), name, 0o755).expect("mkdirat");
+            present = files::open(files::base(&present), name, How::DIRECTORY).expect("openat");
         }
-        rustix::fs::symlinkat("/", &present, "link").expect("symlinkat");
+        files::symlink(Path::new("/"), files::base(&present), Path::new("link")).expect("symlinkat");
     }
 
     #[test]
@@ -254,7 +223,7 @@ mod tests {
         symlink(&outside, &tree.join("deep/link")).expect("symlink");
         set_mode(&tree.join("deep"), 0o500).expect("chmod");
         remove_tree(&tree).expect("removed");
-        assert!(fs::stat(&tree).optional().expect("stat").is_none());
+        assert!(stat(&tree).optional().expect("stat").is_none());
         assert_eq!(read(&outside.join("kept")).expect("read"), b"kept");
     }
 
@@ -269,7 +238,7 @@ mod tests {
         let (at, removed) = (tree.clone(), thread);
         let removed = removed.spawn(move || remove_tree(&at)).expect("a thread");
         removed.join().expect("no panic").expect("removed");
-        assert!(fs::stat(&tree).optional().expect("stat").is_none());
+        assert!(stat(&tree).optional().expect("stat").is_none());
     }
 
     #[test]
@@ -277,7 +246,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let tree = root.path().join("tree");
         deep(&tree, 100);
-        let parent = fs::open(root.path(), OFlags::RDONLY | OFlags::DIRECTORY).expect("opened");
+        let parent = open(root.path(), How::DIRECTORY).expect("opened");
         let mut removal = Removal {
             top: parent.into(),
             levels: Vec::new(),
@@ -297,14 +266,18 @@ mod tests {
         create_directories(&elsewhere).expect("mkdir");
         write_new(&elsewhere.join("kept"), b"kept", 0o644).expect("write");
         let boundary = tree.join(vec!["d"; 69].join("/"));
-        fs::rename(&boundary, &elsewhere.join("d")).expect("moved");
+        rename(&boundary, &elsewhere.join("d")).expect("moved");
         let error = loop {
             match removal.leave() {
                 Ok(()) => assert!(!removal.levels.is_empty(), "the move was not noticed"),
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.errno(), Some(Errno::STALE.raw_os_error()), "{error}");
+        assert_eq!(
+            error.kind(),
+            Some(std::io::ErrorKind::StaleNetworkFileHandle),
+            "{error}"
+        );
         assert_eq!(read(&elsewhere.join("kept")).expect("read"), b"kept");
     }
 
