@@ -1,6 +1,6 @@
 //! Caches: stream a tree to a tar.zst and back, staged, verified and committed at once.
 //!
-//! * [`stamp`]: what was restored, so that an unchanged tree is left alone.
+//! * [`tree_manifest`]: what was restored, so that an unchanged tree is left alone.
 //! * [`store`]: S3, a folder or memory behind one trait; ranges, retries, silence.
 //! * [`cache`]: an opened store with [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`] on it; [`key`] and [`pointer`] are
 //!   its layout, [`run`] is the deadline machine, [`guards`] say what may become a generation, [`ticket`] links a
@@ -21,10 +21,10 @@ mod report;
 mod restore;
 mod run;
 mod snapshot;
-pub mod stamp;
 pub mod store;
 mod thread;
 mod ticket;
+pub mod tree_manifest;
 
 pub use cache::Cache;
 pub use guards::Guard;
@@ -35,7 +35,7 @@ pub use pointer::{Pointer, Producer};
 pub use probe::Abilities;
 pub use report::Report;
 pub use restore::{RestoreOptions, RestoreReport};
-pub use run::{Budget, Progress, Run};
-pub use snapshot::{Packing, SnapshotOptions, SnapshotReport};
-pub use store::{Listed, Location};
+pub use run::{Budget, CallProgress, Run};
+pub use snapshot::{PackOptions, SnapshotOptions, SnapshotReport};
+pub use store::{Location, ObjectMeta};
 pub use ticket::Ticket;

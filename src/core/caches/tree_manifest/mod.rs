@@ -13,5 +13,5 @@ mod record;
 mod restored;
 mod writer;
 
-pub use manifest::{Scan, Stamp, path_of, read, write};
+pub use manifest::{Scan, TreeManifest, path_of, read, write};
 pub use restored::write_restored;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::place::Place;
-use super::reader::StampReader;
+use super::reader::ManifestReader;
 use super::record::Record;
-use super::writer::StampWriter;
+use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{NodeKind, Tree, walk_order};
@@ -17,10 +17,10 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
 
 /// What is known of a target.
-pub struct Stamp {
+pub struct TreeManifest {
     /// The generation that the target holds.
     pub generation: String,
-    entries: StampReader,
+    entries: ManifestReader,
 }
 
 /// What a look at a target found.
@@ -44,7 +44,7 @@ pub fn path_of(target: &Path) -> Result<PathBuf> {
 /// Writes a stamp of a tree whose nodes have hashes and facts, in the order of a walk, as a pack or a scan
 /// leaves it.
 pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
-    let mut writer = StampWriter::begin(Place::of(target)?, generation, tree.taken_ns)?;
+    let mut writer = ManifestWriter::begin(Place::of(target)?, generation, tree.taken_ns)?;
     for (at, node) in tree.nodes().iter().enumerate() {
         let record = Record {
             path: tree.path(node),
@@ -60,11 +60,12 @@ pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
 
 /// Opens the stamp of a target. One that is missing, a stranger's or of another version is `None`; damage is found
 /// when it was read to its end.
-pub fn read(target: &Path) -> Result<Option<Stamp>> {
-    Ok(StampReader::open(&Place::of(target)?)?.map(|(generation, entries)| Stamp { generation, entries }))
+pub fn read(target: &Path) -> Result<Option<TreeManifest>> {
+    Ok(ManifestReader::open(&Place::of(target)?)?
+        .map(|(generation, entries)| TreeManifest { generation, entries }))
 }
 
-impl Stamp {
+impl TreeManifest {
     /// Files and bytes of the target if it holds exactly what the stamp says: one stat for each entry, no file
     /// is read.
     pub fn find_unchanged(
@@ -143,7 +144,7 @@ impl Stamp {
 
 /// A stamp, gone through beside a walk of the target.
 struct Comparing {
-    entries: StampReader,
+    entries: ManifestReader,
     is_same: bool,
     files: u64,
     bytes: u64,

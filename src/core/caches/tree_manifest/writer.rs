@@ -11,7 +11,7 @@ use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
 
 /// A stamp that is being written, as `<name>.new`; it takes the place of the one before when it is finished.
 /// One name and a kernel lock, so that the half stamp of a process that was killed is written over, not kept.
-pub(super) struct StampWriter {
+pub(super) struct ManifestWriter {
     place: Place,
     temporary: PathBuf,
     file: LockedFile,
@@ -20,7 +20,7 @@ pub(super) struct StampWriter {
     is_finished: bool,
 }
 
-impl StampWriter {
+impl ManifestWriter {
     pub(super) fn begin(place: Place, generation: &str, taken_ns: i64) -> Result<Self> {
         let (name, temporary) = place.temporary();
         // What finish() replaces, and what is written over.
@@ -101,7 +101,7 @@ impl StampWriter {
     }
 }
 
-impl Drop for StampWriter {
+impl Drop for ManifestWriter {
     fn drop(&mut self) {
         if !self.is_finished {
             // The stamp is a hint; the error that matters is the one that ended it.
