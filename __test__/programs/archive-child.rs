@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use warmswap::core::archives::commit::Mode;
+use warmswap::core::archives::commit::TargetMode;
 use warmswap::core::archives::exclude::Excludes;
 use warmswap::core::archives::{self, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions};
 use warmswap::core::caches::{
@@ -42,9 +42,9 @@ fn main() {
 fn unpack(archive: &str, target: &str, mode: &str) {
     let options = UnpackOptions {
         mode: match mode {
-            "replace" => Mode::Replace,
-            "merge" => Mode::Merge,
-            _ => Mode::IfEmpty,
+            "replace" => TargetMode::Replace,
+            "merge" => TargetMode::Merge,
+            _ => TargetMode::IfEmpty,
         },
         // Tests that trace hostile archives make every link that is asked for.
         symlinks: if std::env::var_os("VERBATIM").is_some() {
@@ -109,7 +109,7 @@ fn restore(store: &str, target: &str) {
     let options = RestoreOptions {
         keys: vec![Key::parse("key", "site").expect("a key")],
         into: PathBuf::from(target),
-        mode: Mode::Replace,
+        mode: TargetMode::Replace,
         symlinks: Symlinks::Contained,
         expect: Producer::default(),
         limits: Limits::default(),

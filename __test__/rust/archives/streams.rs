@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use warmswap::core::archives::codec::Format;
-use warmswap::core::archives::commit::{CommitWay, Mode};
+use warmswap::core::archives::commit::{CommitWay, TargetMode};
 use warmswap::core::archives::{self, Limits, Next, Symlinks, UnpackOptions, WriteOptions};
 use warmswap::core::failure::{Cause, Result, Stage};
 use warmswap::core::sys::deadline::Deadline;
@@ -23,7 +23,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 fn options(deadline: Deadline) -> UnpackOptions {
     UnpackOptions {
-        mode: Mode::IfEmpty,
+        mode: TargetMode::IfEmpty,
         symlinks: Symlinks::Contained,
         limits: Limits::default(),
         deadline,

@@ -4,7 +4,7 @@ use napi_derive::napi;
 
 use crate::addon::number;
 use crate::core::archives::codec::Format;
-use crate::core::archives::commit::Mode;
+use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::{Excludes, Preset};
 use crate::core::archives::{Limits, Symlinks, UnpackOptions, WriteOptions};
 use crate::core::error::Result;
@@ -75,7 +75,7 @@ pub enum NativeTargetMode {
     Merge,
 }
 
-impl From<NativeTargetMode> for Mode {
+impl From<NativeTargetMode> for TargetMode {
     fn from(given: NativeTargetMode) -> Self {
         match given {
             NativeTargetMode::IfEmpty => Self::IfEmpty,

@@ -5,7 +5,7 @@
 //! * [`codec`]: zstd, gzip or neither, told apart by magic bytes.
 //! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
 //! * [`commit`]: stage next to the target, then one step that fits its mount; sweep of what dead processes left.
-//! * `site`: open directories that other users may write to as well, and whose entries count there.
+//! * `shared_directory`: open directories that other users may write to as well, and whose entries count there.
 //! * [`pipeline`]: the whole way from a stream to a committed target.
 //! * [`call`]: its deadline, and the gate between its end and its commit.
 //!
@@ -15,21 +15,21 @@
 pub mod call;
 pub mod codec;
 pub mod commit;
-mod directories;
+mod directory_cache;
+mod entry_hasher;
 pub mod exclude;
 mod format;
-mod hash;
 mod outcome;
 mod pack;
 pub mod pipeline;
 mod progress;
-pub(super) mod site;
+pub(super) mod shared_directory;
 mod sizing;
 pub mod tree;
 mod unpack;
 
+pub use entry_hasher::EntryHasher;
 pub use format::{Limits, Needs};
-pub use hash::Reader;
 pub use outcome::UnpackOutcome;
 pub use pack::{PackStream, Skipped, Walk, WriteOptions, WriteSummary, pack, walk, write};
 pub(super) use pack::{Visit, facts_of, mode_of, visit};

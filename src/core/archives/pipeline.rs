@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::core::archives::commit::{self, CommitWay, Gate, Mode};
+use crate::core::archives::commit::{self, CommitWay, Gate, TargetMode};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, ExtractOptions};
 use crate::core::failure::{Failure, Result, Stage};
@@ -47,7 +47,7 @@ pub struct Replacement<'a> {
     /// The target.
     pub target: &'a Path,
     /// What may happen to a target that is not empty.
-    pub mode: Mode,
+    pub mode: TargetMode,
     /// How to extract.
     pub options: &'a ExtractOptions,
     /// Decides whether the commit still happens.
@@ -64,7 +64,7 @@ impl Replacement<'_> {
         afterwards: impl FnOnce(Placed) + Send + 'static,
     ) -> Result<Unpacked> {
         let started = Instant::now();
-        let stage = commit::Stage::beside(self.target, self.mode).map_err(during(Stage::Write))?;
+        let stage = commit::StagedTree::beside(self.target, self.mode).map_err(during(Stage::Write))?;
         let tree = stage.open().map_err(during(Stage::Write))?;
         let extracted =
             archives::extract_into(&mut source, tree, stage.path(), self.options).map_err(|failure| {

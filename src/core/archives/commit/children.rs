@@ -20,7 +20,7 @@ use crate::core::sys::path::MAX_NAME_BYTES;
 use crate::core::archives::commit::container::{Container, DONE, JOURNAL, NEW_JOURNAL, OLD, TREE};
 use crate::core::archives::commit::moves::{Taken, move_entry};
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::site::Target;
+use crate::core::archives::shared_directory::Target;
 use crate::core::failure;
 
 const FORMAT: &[u8] = b"warmswap-children ";

@@ -18,7 +18,7 @@ use crate::core::sys::flock;
 use crate::core::sys::fs::{Access, Kind, Stat};
 use crate::core::sys::{clock, errno};
 
-use crate::core::archives::site::Site;
+use crate::core::archives::shared_directory::SharedDirectory;
 
 const PREFIX: &str = ".warmswap-stage-";
 const RANDOM_DIGITS: usize = 12;
@@ -42,9 +42,9 @@ const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
 /// An open stage directory under its lock.
 #[derive(Debug)]
 pub(super) struct Container {
-    home: Arc<Site>,
+    home: Arc<SharedDirectory>,
     name: OsString,
-    pub(super) site: Site,
+    pub(super) site: SharedDirectory,
     #[expect(dead_code, reason = "held for its lock")]
     owner: File,
 }
@@ -52,7 +52,7 @@ pub(super) struct Container {
 impl Container {
     /// Makes one in `home` and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's
     /// and removes it; then another is made.
-    pub(super) fn create(home: &Arc<Site>, target: &OsStr) -> Result<Self> {
+    pub(super) fn create(home: &Arc<SharedDirectory>, target: &OsStr) -> Result<Self> {
         for _ in 0..10 {
             let id = Uuid::new_v4().simple().to_string();
             let name = OsString::from(format!("{}{}", prefix(target), &id[..RANDOM_DIGITS]));
@@ -89,7 +89,7 @@ impl Container {
     }
 
     /// The names of a target's stages in `home`.
-    pub(super) fn names(home: &Site, target: &OsStr) -> Result<Vec<OsString>> {
+    pub(super) fn names(home: &SharedDirectory, target: &OsStr) -> Result<Vec<OsString>> {
         let prefix = prefix(target);
         let entries = home.directory.entries(&home.path)?;
         let names = entries.into_iter().map(|entry| entry.name);
@@ -100,7 +100,7 @@ impl Container {
 
     /// Opens a stage whose process is dead, under its lock. `None` for what lives, is a stranger's, or is nothing
     /// that this module made.
-    pub(super) fn open_dead(home: &Arc<Site>, name: OsString) -> Result<Option<Self>> {
+    pub(super) fn open_dead(home: &Arc<SharedDirectory>, name: OsString) -> Result<Option<Self>> {
         let Some(site) = ours(home.open(&name))? else {
             return Ok(None);
         };
@@ -153,7 +153,7 @@ impl Container {
     }
 
     /// Where it is: the directory of the target, or the target itself.
-    pub(super) fn home(&self) -> &Site {
+    pub(super) fn home(&self) -> &SharedDirectory {
         &self.home
     }
 

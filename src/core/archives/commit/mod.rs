@@ -24,10 +24,10 @@ mod container;
 mod gate;
 mod merge;
 mod moves;
-mod stage;
+mod staged_tree;
 mod sweep;
 mod target_state;
 
 pub use gate::Gate;
-pub use stage::{CommitWay, Committed, Leftovers, Mode, Stage};
+pub use staged_tree::{CommitWay, Committed, Leftovers, StagedTree, TargetMode};
 pub use sweep::sweep;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::site::Target;
+use crate::core::archives::shared_directory::Target;
 use crate::core::error::Error;
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::fs::{self, Kind, Stat};

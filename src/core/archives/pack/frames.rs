@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::core::archives::codec::{FRAME_BYTES, Frame, FrameEncoder};
-use crate::core::archives::directories::Way;
-use crate::core::archives::pack::learned::{Learned, Update};
+use crate::core::archives::directory_cache::DirectoryCache;
 use crate::core::archives::pack::output::Output;
 use crate::core::archives::pack::plan::{Job, Jobs, Plan};
+use crate::core::archives::pack::scan_result::{ScanResult, Update};
 use crate::core::archives::pack::source::small_file;
 use crate::core::archives::sizing::cores;
 use crate::core::failure::{Failure, Result};
@@ -24,9 +24,9 @@ struct Done {
 }
 
 /// Sends all frames of files to the output.
-pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, learned: &mut Learned) -> Result<()> {
+pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, scan: &mut ScanResult) -> Result<()> {
     let workers = cores().min(MOST_COMPRESSORS);
-    // Frames that are on their way at once: the bound on memory.
+    // Frames that are on their directories at once: the bound on memory.
     let (permits, taken) = sync_channel::<()>(2 * workers + 1);
     let (jobs, waiting) = sync_channel::<(usize, Job)>(workers);
     let (finished, done) = sync_channel::<Done>(workers);
@@ -41,7 +41,7 @@ pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, learned: &m
         let planner = thread::spawn_scoped(scope, "warmswap-plan", move || {
             plan.plan(&Jobs::new(jobs, permits))
         })?;
-        let collected = collect(plan, output, learned, &done, &taken);
+        let collected = collect(plan, output, scan, &done, &taken);
         // Whoever still wants to hand something over learns that nobody takes it any more.
         drop((done, taken));
         let planned = planner
@@ -49,7 +49,7 @@ pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, learned: &m
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         collected?;
         for update in planned? {
-            learned.take(plan.tree, update);
+            scan.record(plan.tree, update);
         }
         Ok(())
     })
@@ -59,7 +59,7 @@ pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, learned: &m
 fn collect(
     plan: &Plan<'_>,
     output: &mut Output<'_>,
-    learned: &mut Learned,
+    scan: &mut ScanResult,
     done: &Receiver<Done>,
     taken: &Receiver<()>,
 ) -> Result<()> {
@@ -71,7 +71,7 @@ fn collect(
         while let Some((frame, read)) = early.remove(&next) {
             output.frame(&frame)?;
             for update in read {
-                learned.take(plan.tree, update);
+                scan.record(plan.tree, update);
             }
             next += 1;
             if taken.recv().is_err() {
@@ -109,7 +109,7 @@ fn work(plan: &Plan<'_>, waiting: &Mutex<Receiver<(usize, Job)>>, finished: &Syn
 /// One thread that reads small files and compresses frames.
 struct Worker<'a> {
     plan: &'a Plan<'a>,
-    way: Way,
+    directories: DirectoryCache,
     encoder: FrameEncoder,
     /// The files of one frame. Kept: a new one would be 4 MiB of page faults for each frame.
     raw: Vec<u8>,
@@ -120,7 +120,7 @@ impl<'a> Worker<'a> {
         let options = plan.options;
         Ok(Self {
             plan,
-            way: Way::new(Directory::open(plan.directory)?),
+            directories: DirectoryCache::new(Directory::open(plan.directory)?),
             encoder: FrameEncoder::new(options.format, options.level).map_err(Failure::of_read)?,
             raw: Vec::with_capacity(FRAME_BYTES),
         })
@@ -140,7 +140,7 @@ impl<'a> Worker<'a> {
                 index: *index,
                 read: small_file(
                     self.plan.tree.path_at(*index),
-                    &mut self.way,
+                    &mut self.directories,
                     self.plan.options,
                     &mut raw,
                 )?,

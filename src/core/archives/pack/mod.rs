@@ -1,10 +1,10 @@
 //! From a directory to a stream.
 
 mod frames;
-mod learned;
 mod options;
 mod output;
 mod plan;
+mod scan_result;
 mod source;
 mod stream;
 mod tail;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::mpsc::SyncSender;
 
 use crate::core::archives::codec::{self, FRAME_BYTES};
-use crate::core::archives::directories::Way;
+use crate::core::archives::directory_cache::DirectoryCache;
 use crate::core::archives::format::{BLOCK, padding};
-use crate::core::archives::pack::learned::Update;
 use crate::core::archives::pack::options::WriteOptions;
+use crate::core::archives::pack::scan_result::Update;
 use crate::core::archives::pack::source::{ReadFile, append_file, changed, open};
 use crate::core::archives::pack::walk::Walk;
 use crate::core::archives::sizing::LARGE_FILE;
@@ -71,12 +71,12 @@ impl<'a> Plan<'a> {
             buffer: Vec::with_capacity(FRAME_BYTES),
         };
         let mut updates = Vec::new();
-        let mut way = Way::new(Directory::open(self.directory)?);
+        let mut directories = DirectoryCache::new(Directory::open(self.directory)?);
         for index in &self.large {
-            let read = self.large_file(*index, &mut way, &mut pieces)?;
+            let read = self.large_file(*index, &mut directories, &mut pieces)?;
             updates.push(Update { index: *index, read });
         }
-        if !pieces.end() {
+        if !pieces.finish() {
             return Ok(updates);
         }
         let mut start = 0;
@@ -99,9 +99,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Streams a file of more than 1 MiB. What was sent of it cannot be taken back, so there is no second try.
-    fn large_file(&self, index: u32, way: &mut Way, pieces: &mut Pieces<'_>) -> Result<Option<ReadFile>> {
+    fn large_file(
+        &self,
+        index: u32,
+        directories: &mut DirectoryCache,
+        pieces: &mut Pieces<'_>,
+    ) -> Result<Option<ReadFile>> {
         let path = self.tree.path_at(index);
-        let Some((file, stat)) = open(way, path)? else {
+        let Some((file, stat)) = open(directories, path)? else {
             return Ok(None);
         };
         append_file(&mut pieces.buffer, path, &stat);
@@ -176,7 +181,7 @@ impl Pieces<'_> {
             .send(Job::Bytes(std::mem::replace(&mut self.buffer, next)))
     }
 
-    fn end(&mut self) -> bool {
+    fn finish(&mut self) -> bool {
         if self.buffer.is_empty() {
             return true;
         }

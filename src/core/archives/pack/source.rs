@@ -1,4 +1,4 @@
-//! Files on their way into an archive: whole or not at all. A file that changes while it is read is torn.
+//! Files on their directories into an archive: whole or not at all. A file that changes while it is read is torn.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{dir, fault, name};
 
 use crate::core::archives::codec::FRAME_BYTES;
-use crate::core::archives::directories::{Way, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::format::padding;
 use crate::core::archives::pack::options::WriteOptions;
@@ -39,9 +39,9 @@ pub(super) fn changed(path: &[u8]) -> Failure {
 }
 
 /// A file and what it is now; `None` where there is no such file any more.
-pub(super) fn open(way: &mut Way, path: &[u8]) -> Result<Option<(File, Stat)>> {
+pub(super) fn open(directories: &mut DirectoryCache, path: &[u8]) -> Result<Option<(File, Stat)>> {
     let (parent, name) = cut(path);
-    let opened = way
+    let opened = directories
         .existing(parent)
         .and_then(|directory| directory.open_file(name::from_bytes(name), as_path(path)))
         .optional()?;
@@ -71,14 +71,14 @@ pub(super) fn append_file(out: &mut Vec<u8>, path: &[u8], stat: &Stat) {
 /// more.
 pub(super) fn small_file(
     path: &[u8],
-    way: &mut Way,
+    directories: &mut DirectoryCache,
     options: &WriteOptions,
     raw: &mut Vec<u8>,
 ) -> Result<Option<ReadFile>> {
     let start = raw.len();
     for _ in 0..2 {
         raw.truncate(start);
-        let Some((file, stat)) = open(way, path)? else {
+        let Some((file, stat)) = open(directories, path)? else {
             return Ok(None);
         };
         append_file(raw, path, &stat);

@@ -7,7 +7,7 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::name;
 
 use crate::core::archives::codec::{FRAME_BYTES, FrameEncoder};
-use crate::core::archives::directories::{Way, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::pack::options::WriteOptions;
@@ -40,24 +40,24 @@ pub(super) fn write(
         }
         tail.hard_link(tree, *index as usize, *first as usize)?;
     }
-    let mut way = Way::new(Directory::open(directory)?);
+    let mut directories = DirectoryCache::new(Directory::open(directory)?);
     let mut leaving_links = 0;
     for (index, gone) in gone.iter_mut().enumerate() {
         if tree.nodes()[index].kind() == NodeKind::Symlink {
             options.cancel.check()?;
-            match tail.link(tree, index, &mut way)? {
+            match tail.link(tree, index, &mut directories)? {
                 Some(leaves) => leaving_links += u64::from(leaves),
                 None => *gone = true,
             }
         }
     }
-    // A directory stands before what it holds, so the other way round the deepest come first.
+    // A directory stands before what it holds, so the other directories round the deepest come first.
     for index in (0..tree.len()).rev() {
         if tree.nodes()[index].kind() == NodeKind::Directory {
             tail.directory(tree, index)?;
         }
     }
-    tail.end()?;
+    tail.finish()?;
     Ok(leaving_links)
 }
 
@@ -99,10 +99,15 @@ impl Tail<'_, '_> {
     }
 
     /// Whether the link leaves the tree; `None` where it is no link any more.
-    fn link(&mut self, tree: &mut Tree, index: usize, way: &mut Way) -> Result<Option<bool>> {
+    fn link(
+        &mut self,
+        tree: &mut Tree,
+        index: usize,
+        directories: &mut DirectoryCache,
+    ) -> Result<Option<bool>> {
         let path = tree.path(&tree.nodes()[index]).to_vec();
         let (parent, name) = cut(&path);
-        let Some(target) = way
+        let Some(target) = directories
             .existing(parent)
             .and_then(|directory| directory.read_link(name::from_bytes(name), as_path(&path)))
             .optional()?
@@ -135,7 +140,7 @@ impl Tail<'_, '_> {
         })
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         self.raw.resize(self.raw.len() + 2 * BLOCK, 0);
         while self.raw.len() > FRAME_BYTES {
             let rest = self.raw.split_off(FRAME_BYTES);

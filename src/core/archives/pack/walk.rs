@@ -54,7 +54,7 @@ pub(in crate::core) trait Visit {
 
 /// Reads a directory's names and stats, and no file. Never follows a link.
 pub fn walk(directory: &Path, excludes: &Excludes, cancel: &Cancel) -> Result<Walk> {
-    let mut found = Found::default();
+    let mut found = WalkBuilder::default();
     found.walk.tree.taken_ns = clock::wall_nanos();
     visit(directory, excludes, cancel, &mut found)?;
     Ok(found.finish())
@@ -150,7 +150,7 @@ impl Walker<'_> {
 
 /// A [`Walk`] that grows.
 #[derive(Default)]
-struct Found {
+struct WalkBuilder {
     walk: Walk,
     /// The files that have several names: place of the device in `devices`, number of the entry. Compact, as
     /// pnpm links every file of a tree.
@@ -158,7 +158,7 @@ struct Found {
     devices: Vec<u64>,
 }
 
-impl Visit for Found {
+impl Visit for WalkBuilder {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -181,7 +181,7 @@ impl Visit for Found {
     }
 }
 
-impl Found {
+impl WalkBuilder {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a tree has a few mounts in it at most"

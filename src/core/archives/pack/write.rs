@@ -13,13 +13,13 @@ use crate::core::error::{Code, Error};
 
 use crate::core::archives::codec::Envelope;
 use crate::core::archives::pack::frames::write_frames;
-use crate::core::archives::pack::learned::Learned;
 use crate::core::archives::pack::options::WriteOptions;
 use crate::core::archives::pack::output::Output;
 use crate::core::archives::pack::plan::Plan;
+use crate::core::archives::pack::scan_result::ScanResult;
 use crate::core::archives::pack::tail;
 use crate::core::archives::pack::walk::{self, Skipped, Walk};
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::Tree;
 use crate::core::failure::{Failure, Result};
 
@@ -57,10 +57,10 @@ pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> 
     };
     let head = output.envelope.head();
     output.send(head)?;
-    let mut learned = Learned::new(walk.tree.take_hashes());
+    let mut scan = ScanResult::new(walk.tree.take_hashes());
     let plan = Plan::new(directory, &walk, options)?;
-    write_frames(&plan, &mut output, &mut learned)?;
-    let gone = learned.apply(&mut walk.tree);
+    write_frames(&plan, &mut output, &mut scan)?;
+    let gone = scan.apply(&mut walk.tree);
     finish(directory, walk, gone, options, output)
 }
 

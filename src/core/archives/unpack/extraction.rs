@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::core::archives::directories::cut;
+use crate::core::archives::directory_cache::cut;
 use crate::core::archives::sizing::LARGE_FILE;
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
-use crate::core::archives::unpack::directories::{Made, twice};
+use crate::core::archives::unpack::directory_tracker::{DirectoryTracker, twice};
 use crate::core::archives::unpack::files;
 use crate::core::archives::unpack::hard_links::HardLinks;
 use crate::core::archives::unpack::links::Links;
@@ -27,7 +27,7 @@ pub(super) struct Extraction<'a, 'scope> {
     options: &'a ExtractOptions,
     stage: &'a Path,
     umask: u32,
-    made: Made,
+    directories: DirectoryTracker,
     tree: Tree,
     hard_links: HardLinks,
     links: Links,
@@ -51,7 +51,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             options,
             stage,
             umask,
-            made: Made::new(root),
+            directories: DirectoryTracker::new(root),
             tree: Tree::new(),
             hard_links: HardLinks::default(),
             links: Links::default(),
@@ -77,13 +77,13 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             self.entry(stream, entry)?;
         }
         // Writers that lack descriptors get these.
-        self.made.clear_way();
+        self.directories.clear_cache();
         self.flush()?;
         self.writers.wait()?;
         self.make_hard_links()?;
         self.make_links()?;
         let tree = &mut self.tree;
-        self.made
+        self.directories
             .finish(|path, mode| Ok(tree.push(path, NodeKind::Directory, mode, 0, Hash::default())?))
     }
 
@@ -100,7 +100,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         }
         self.check_entries()?;
         match kind {
-            EntryKind::Directory => self.made.add(&path, mode, modified_ns),
+            EntryKind::Directory => self.directories.add(&path, mode, modified_ns),
             EntryKind::File(size) => {
                 self.count(size, &path)?;
                 if size > LARGE_FILE {
@@ -130,11 +130,11 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     /// Directories count too, also those that the archive does not name; and so do the names that are kept.
     fn check_entries(&self) -> Result<()> {
-        let entries = self.tree.len() + self.made.len() + 1;
+        let entries = self.tree.len() + self.directories.len() + 1;
         self.options.limits.check_entries(entries as u64)?;
         self.options
             .limits
-            .check_memory((self.tree.memory_bytes() + self.made.memory_bytes()) as u64)
+            .check_memory((self.tree.memory_bytes() + self.directories.memory_bytes()) as u64)
     }
 
     /// Counts a file against the limits before the first byte of it is written.
@@ -188,12 +188,12 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
     /// The directory of a file. If descriptors have run out, those of waiting batches are given back first.
     fn directory_of(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
         let (parent, _) = cut(path);
-        match self.made.enter(parent) {
+        match self.directories.enter(parent) {
             Err(failure) if errno::is_out_of_descriptors(&failure.error) => {
-                self.made.clear_way();
+                self.directories.clear_cache();
                 self.flush()?;
                 self.writers.wait()?;
-                self.made.enter(parent)
+                self.directories.enter(parent)
             }
             result => result,
         }
@@ -210,7 +210,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         let directory = self.directory_of(path)?;
         let start = self.batch.data.len();
         let data = &mut self.batch.data;
-        stream.take(size, |bytes| {
+        stream.read(size, |bytes| {
             data.extend_from_slice(bytes);
             Ok(())
         })?;
@@ -248,7 +248,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         let mut file = files::create(&directory, path, mode)?;
         let mut hasher = blake3::Hasher::new();
         let options = self.options;
-        stream.take(size, |bytes| {
+        stream.read(size, |bytes| {
             options.cancel.check()?;
             if options.hash {
                 hasher.update(bytes);
@@ -278,7 +278,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         for (offset, length) in &sparse.pieces {
             let mut at = *offset;
             hasher.hole_to(at, &self.options.cancel)?;
-            stream.take(*length, |bytes| {
+            stream.read(*length, |bytes| {
                 self.options.cancel.check()?;
                 hasher.bytes(bytes);
                 dir::write_at(&file, bytes, at, as_path(path))?;
@@ -315,8 +315,8 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
     fn make_hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let (target_parent, target_name) = cut(target);
         let (parent, name) = cut(path);
-        let from = self.made.enter(target_parent)?;
-        let to = self.made.enter(parent)?;
+        let from = self.directories.enter(target_parent)?;
+        let to = self.directories.enter(parent)?;
         let (existing, new) = (name::from_bytes(target_name), name::from_bytes(name));
         match to.link(&from, existing, new, as_path(path)) {
             Ok(()) => Ok(()),
@@ -333,7 +333,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         for link in self.links.all(&self.tree) {
             self.options.cancel.check()?;
             let (parent, name) = cut(link.path);
-            let directory = self.made.enter(parent)?;
+            let directory = self.directories.enter(parent)?;
             let name = name::from_bytes(name);
             match directory.symlink(name::from_bytes(link.target), name, as_path(link.path)) {
                 Err(error) if error.is_exists() => return Err(twice(link.path)),

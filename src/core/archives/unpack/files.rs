@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::Duration;
 
-use crate::core::archives::directories::cut;
+use crate::core::archives::directory_cache::cut;
 use crate::core::archives::tree::{self, Hash, as_path};
-use crate::core::archives::unpack::directories::twice;
+use crate::core::archives::unpack::directory_tracker::twice;
 use crate::core::failure::{Failure, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::{self, Directory};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::archives::call::Call;
-use crate::core::archives::commit::Mode;
+use crate::core::archives::commit::TargetMode;
 use crate::core::archives::pipeline::{Replacement, Unpacked};
 use crate::core::archives::unpack::feed::{Feed, FeedReader, feed};
 use crate::core::archives::unpack::options::{ExtractOptions, Symlinks};
@@ -20,7 +20,7 @@ use crate::core::sys::workers::{self, Class};
 #[derive(Debug, Clone, Copy)]
 pub struct UnpackOptions {
     /// What may happen to a target that is not empty.
-    pub mode: Mode,
+    pub mode: TargetMode,
     /// Which symbolic links are made.
     pub symlinks: Symlinks,
     /// What is accepted at most.

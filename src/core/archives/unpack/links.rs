@@ -2,7 +2,7 @@
 
 use crate::core::sys::cancel::Cancel;
 
-use crate::core::archives::directories::cut;
+use crate::core::archives::directory_cache::cut;
 use crate::core::archives::tree::Tree;
 use crate::core::archives::unpack::options::Symlinks;
 use crate::core::archives::unpack::texts::{Text, Texts};

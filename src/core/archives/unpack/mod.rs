@@ -1,7 +1,7 @@
 //! From a stream to a directory.
 
 mod decode;
-mod directories;
+mod directory_tracker;
 mod extract;
 mod extraction;
 mod feed;

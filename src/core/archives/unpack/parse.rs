@@ -53,7 +53,7 @@ pub(super) fn next(stream: &mut Stream) -> Result<Option<Entry>> {
                     "an extension header stands before the end of the archive",
                 ));
             }
-            end(stream)?;
+            expect_end(stream)?;
             return Ok(None);
         }
         let header = header::parse(&block)?;
@@ -67,7 +67,7 @@ pub(super) fn next(stream: &mut Stream) -> Result<Option<Entry>> {
     }
 }
 
-fn end(stream: &mut Stream) -> Result<()> {
+fn expect_end(stream: &mut Stream) -> Result<()> {
     match stream.block()? {
         Some(block) if block == [0; BLOCK] => {}
         Some(_) => return Err(Failure::corrupt("there are bytes behind the end of the archive")),

@@ -64,7 +64,7 @@ impl Stream {
     }
 
     /// Hands out the next `size` bytes, piece by piece.
-    pub(super) fn take(&mut self, size: u64, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn read(&mut self, size: u64, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut left = size;
         while left > 0 {
             let available = self.available()?;
@@ -81,7 +81,7 @@ impl Stream {
 
     /// Reads over what fills the last block of an entry.
     pub(super) fn skip_padding(&mut self, size: u64) -> Result<()> {
-        self.take(padding(size) as u64, |_| Ok(()))
+        self.read(padding(size) as u64, |_| Ok(()))
     }
 
     /// The next block; `None` at the end of the stream.
@@ -91,7 +91,7 @@ impl Stream {
         }
         let mut block = [0; BLOCK];
         let mut filled = 0;
-        self.take(BLOCK as u64, |bytes| {
+        self.read(BLOCK as u64, |bytes| {
             block[filled..filled + bytes.len()].copy_from_slice(bytes);
             filled += bytes.len();
             Ok(())
@@ -107,7 +107,7 @@ impl Stream {
             )));
         }
         let mut bytes = Vec::new();
-        self.take(size, |piece| {
+        self.read(size, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         })?;

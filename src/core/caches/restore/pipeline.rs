@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::options::RestoreOptions;
 use super::source::Source;
-use crate::core::archives::commit::Mode;
+use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
 use crate::core::archives::{Expected, ExtractOptions, Progress};
@@ -92,7 +92,7 @@ impl RestorePipeline {
         };
         let (generation, stopped) = (self.generation, cancel.clone());
         replacement.run(source, prove, move |placed| {
-            if mode != Mode::Merge {
+            if mode != TargetMode::Merge {
                 let Placed {
                     target,
                     tree,

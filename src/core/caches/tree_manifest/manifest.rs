@@ -7,7 +7,7 @@ use super::reader::ManifestReader;
 use super::record::Record;
 use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{NodeKind, Tree, walk_order};
 use crate::core::archives::{self, Skipped, Visit, Walk};
 use crate::core::error::Result;
@@ -92,7 +92,7 @@ impl TreeManifest {
             mut tree, skipped, ..
         } = archives::walk(target, excludes, cancel)?;
         let (known, is_unchanged) = self.recognize(&mut tree);
-        let mut reader = archives::Reader::new(Directory::open(target)?);
+        let mut reader = archives::EntryHasher::new(Directory::open(target)?);
         let mut read_files = 0;
         for (at, is_known) in known.into_iter().enumerate() {
             cancel.check()?;

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::record::{Record, TICK_NS};
 use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{Facts, NodeKind, Tree, walk_order};
 use crate::core::archives::{self, Visit};
 use crate::core::failure;
@@ -36,7 +36,7 @@ pub fn write_restored(
     let mut writing = RestoredManifest {
         tree,
         order: tree.sorted_by(walk_order).into_iter().peekable(),
-        reader: archives::Reader::new(Directory::open(target)?),
+        reader: archives::EntryHasher::new(Directory::open(target)?),
         settled_before_ns: committed_ns - TICK_NS,
         writer: ManifestWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
     };
@@ -51,7 +51,7 @@ pub fn write_restored(
 struct RestoredManifest<'a> {
     tree: &'a Tree,
     order: std::iter::Peekable<std::vec::IntoIter<u32>>,
-    reader: archives::Reader,
+    reader: archives::EntryHasher,
     settled_before_ns: i64,
     writer: ManifestWriter,
 }

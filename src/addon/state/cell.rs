@@ -1,28 +1,19 @@
-//! State: the main realm of a thread, and the cells that all threads share.
+//! Cells, which all threads of the process share.
 
 use std::sync::atomic::AtomicU64;
 
 use napi::Env;
-use napi::bindgen_prelude::{
-    ArrayBuffer, BigInt, BufferSlice, JsValue as _, Unknown, retain_current_module_for_unload_safety,
-};
+use napi::bindgen_prelude::{ArrayBuffer, BigInt, BufferSlice, retain_current_module_for_unload_safety};
 use napi_derive::napi;
 
+use crate::addon::cancel::{self, CancelToken};
+use crate::addon::error::Reply;
+use crate::addon::listener::Listener;
+use crate::addon::{number, runtime};
 use crate::core::error::{Error, Result};
-use crate::core::state::cells::{self, Cell, Swap};
+use crate::core::state::{self, Cell, Swap};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
-
-use super::cancel::{self, CancelToken};
-use super::error::Reply;
-use super::listener::Listener;
-use super::{number, runtime};
-
-/// The `globalThis` of this thread's main realm, also when called from inside a vm context.
-#[napi(ts_return_type = "typeof globalThis")]
-pub fn main_realm(env: Env) -> napi::Result<Unknown<'static>> {
-    env.get_global().map(|global| global.to_unknown())
-}
 
 /// What a cell holds at one moment.
 #[napi(object)]
@@ -57,7 +48,7 @@ impl NativeCell {
         // linker flag `nodelete` of napi-build sees to that already, elsewhere only this call does.
         retain_current_module_for_unload_safety();
         Self {
-            cell: cells::cell(key),
+            cell: state::cell(key),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use crate::core::archives::directories::{Way, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::format::limits::DIRECTORY_BYTES;
 use crate::core::archives::tree::as_path;
 use crate::core::failure::{Failure, Result};
@@ -24,16 +24,16 @@ struct Named {
 }
 
 /// The directories that this extraction made.
-pub(super) struct Made {
-    way: Way,
+pub(super) struct DirectoryTracker {
+    directories: DirectoryCache,
     table: HashMap<Box<[u8]>, Option<Named>>,
     path_bytes: usize,
 }
 
-impl Made {
+impl DirectoryTracker {
     pub(super) fn new(root: Directory) -> Self {
         Self {
-            way: Way::new(root),
+            directories: DirectoryCache::new(root),
             table: HashMap::new(),
             path_bytes: 0,
         }
@@ -48,14 +48,14 @@ impl Made {
         self.path_bytes + self.table.len() * DIRECTORY_BYTES
     }
 
-    pub(super) fn clear_way(&mut self) {
-        self.way.clear();
+    pub(super) fn clear_cache(&mut self) {
+        self.directories.clear();
     }
 
     /// The directory at this path; it and what is above it is made if the archive has not named it yet.
     pub(super) fn enter(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
         let (table, path_bytes) = (&mut self.table, &mut self.path_bytes);
-        self.way.to(path, |above, name, path| {
+        self.directories.to(path, |above, name, path| {
             let name = name::from_bytes(name);
             if !table.contains_key(path) {
                 make(above, name, path)?;
@@ -95,7 +95,7 @@ impl Made {
         let mut all: Vec<_> = self.table.drain().collect();
         all.sort_unstable_by(|one, other| other.0.cmp(&one.0));
         for (path, named) in all {
-            let directory = self.way.existing(&path)?;
+            let directory = self.directories.existing(&path)?;
             let mode = named.map_or(UNNAMED, |named| named.mode);
             if mode != WHILE_FILLED {
                 directory.set_own_mode(mode, as_path(&path))?;

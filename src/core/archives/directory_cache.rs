@@ -9,13 +9,13 @@ use crate::core::sys::name;
 use crate::core::archives::tree::as_path;
 
 /// Open directories from the root to where the last call was: entries that stand together share their way.
-pub(super) struct Way {
+pub(super) struct DirectoryCache {
     root: Arc<Directory>,
     path: Vec<u8>,
     open: Vec<(usize, Arc<Directory>)>,
 }
 
-impl Way {
+impl DirectoryCache {
     pub(super) fn new(root: Directory) -> Self {
         Self {
             root: Arc::new(root),

@@ -12,7 +12,7 @@ use crate::core::archives::commit::gate::Gate;
 use crate::core::archives::commit::sweep::{TargetLock, exclude_others, sweep_while};
 use crate::core::archives::commit::target_state::{TargetState, not_empty, refuse_home};
 use crate::core::archives::commit::{children, merge};
-use crate::core::archives::site::Target;
+use crate::core::archives::shared_directory::Target;
 use crate::core::error::Error;
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::dir::Directory;
@@ -25,7 +25,7 @@ const SHARED_WRITE: u32 = 0o022;
 
 /// What may happen to a target that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
+pub enum TargetMode {
     /// Nothing: the outcome is 'target-not-empty'.
     #[default]
     IfEmpty,
@@ -91,9 +91,9 @@ impl Drop for Leftovers {
 
 /// An empty directory on the target's filesystem, and the way from it to the target.
 #[derive(Debug)]
-pub struct Stage {
+pub struct StagedTree {
     target: Target,
-    mode: Mode,
+    mode: TargetMode,
     is_inside: bool,
     /// It may have to be changed child by child: a mount point, or a directory of an overlay's lower layer.
     is_shared: bool,
@@ -102,22 +102,22 @@ pub struct Stage {
 }
 
 /// The target as it stands, under our lock where it may be changed child by child and its filesystem has locks.
-struct Place {
+struct ReservedTarget {
     state: TargetState,
     others: Option<File>,
 }
 
-impl Stage {
+impl StagedTree {
     /// Sweeps the stages of dead processes, looks at the target, and makes a stage. The target is an absolute path;
     /// links at its end are followed.
-    pub fn beside(path: &Path, mode: Mode) -> Result<Self> {
+    pub fn beside(path: &Path, mode: TargetMode) -> Result<Self> {
         let target = Target::open(path, true)?;
         if target.path != path {
             refuse_home(&target)?;
         }
         sweep_while(&target, TargetLock::Free)?;
         let state = TargetState::of(&target)?;
-        if matches!((&state, mode), (TargetState::Full(_), Mode::IfEmpty)) {
+        if matches!((&state, mode), (TargetState::Full(_), TargetMode::IfEmpty)) {
             return Err(not_empty(&target.path));
         }
         let (exists, is_mount) = match &state {
@@ -180,7 +180,7 @@ impl Stage {
 
     /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
     pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
-        let mut place = self.occupy(COMMIT_PATIENCE)?;
+        let mut reserved = self.reserve(COMMIT_PATIENCE)?;
         if !gate.pass() && !fault::mutant("commit-after-deadline") {
             return Err(Failure::new(
                 Cause::Timeout,
@@ -189,15 +189,15 @@ impl Stage {
         }
         // Another process may make, fill or remove the target between the look and the rename.
         for _ in 0..3 {
-            match self.attempt(&place) {
+            match self.attempt(&reserved) {
                 // Part of the new tree is in the target.
                 Err(failure) if self.remains.is_needed => return Err(failure),
                 Err(failure) if failure.cause == Cause::TargetNotEmpty || failure.error.is_not_found() => {
-                    if self.mode == Mode::IfEmpty && failure.cause == Cause::TargetNotEmpty {
+                    if self.mode == TargetMode::IfEmpty && failure.cause == Cause::TargetNotEmpty {
                         return Err(failure);
                     }
-                    drop(place.others.take());
-                    place = self.occupy(Duration::ZERO)?;
+                    drop(reserved.others.take());
+                    reserved = self.reserve(Duration::ZERO)?;
                 }
                 Ok((way, kept)) => {
                     return Ok(Committed {
@@ -219,16 +219,16 @@ impl Stage {
     }
 
     /// Keeps other commits off the target and looks at it: the one that was waited for may have filled it.
-    fn occupy(&self, patience: Duration) -> Result<Place> {
+    fn reserve(&self, patience: Duration) -> Result<ReservedTarget> {
         let others = match TargetState::of(&self.target)? {
             TargetState::Empty(_) | TargetState::Full(_) if self.is_shared => self.lock(patience)?,
             _ => None,
         };
         let state = TargetState::of(&self.target)?;
-        if matches!((&state, self.mode), (TargetState::Full(_), Mode::IfEmpty)) {
+        if matches!((&state, self.mode), (TargetState::Full(_), TargetMode::IfEmpty)) {
             return Err(not_empty(&self.target.path));
         }
-        Ok(Place { state, others })
+        Ok(ReservedTarget { state, others })
     }
 
     /// Has the target to itself, and as it was before any commit of a dead process.
@@ -240,14 +240,14 @@ impl Stage {
         Ok(others)
     }
 
-    fn attempt(&mut self, place: &Place) -> Result<(CommitWay, u64)> {
-        let state = &place.state;
-        if let (TargetState::Full(_), Mode::Merge) = (state, self.mode) {
+    fn attempt(&mut self, reserved: &ReservedTarget) -> Result<(CommitWay, u64)> {
+        let state = &reserved.state;
+        if let (TargetState::Full(_), TargetMode::Merge) = (state, self.mode) {
             let here = self.target.site()?;
             return merge::merge(&self.open()?, &here.directory).map(|kept| (CommitWay::Merge, kept));
         }
         if self.is_inside {
-            return self.children(place);
+            return self.children(reserved);
         }
         let (from, to) = (
             &self.remains.container.site.directory,
@@ -264,12 +264,12 @@ impl Stage {
             Err(error) if error.is_exists() || error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {
                 match (state, TargetState::of(&self.target)?) {
                     // What is in it is no content (a volume's lost+found), and stays.
-                    (TargetState::Empty(_), TargetState::Empty(_)) => self.children(place),
+                    (TargetState::Empty(_), TargetState::Empty(_)) => self.children(reserved),
                     _ => Err(not_empty(path)),
                 }
             }
             Err(error) if needs_children(&error) && !matches!(state, TargetState::Absent) => {
-                self.children(place)
+                self.children(reserved)
             }
             // Filesystems without flags for rename.
             Err(error) if errno::is_unsupported(&error) && matches!(state, TargetState::Absent) => {
@@ -295,23 +295,24 @@ impl Stage {
         error
     }
 
-    fn children(&mut self, place: &Place) -> Result<(CommitWay, u64)> {
+    fn children(&mut self, reserved: &ReservedTarget) -> Result<(CommitWay, u64)> {
         // Not foreseen, and the gate is passed: nothing is waited for.
-        let _others = match &place.others {
+        let _others = match &reserved.others {
             Some(_) => None,
             None => self.lock(Duration::ZERO)?,
         };
         // What was taken back under that lock fills it.
-        if self.mode != Mode::Replace && matches!(TargetState::of(&self.target)?, TargetState::Full(_)) {
+        if self.mode != TargetMode::Replace && matches!(TargetState::of(&self.target)?, TargetState::Full(_))
+        {
             return Err(not_empty(&self.target.path));
         }
         let container = &self.remains.container;
-        let Err(failure) = children::commit(container, &self.target, self.mode == Mode::Replace) else {
+        let Err(failure) = children::commit(container, &self.target, self.mode == TargetMode::Replace) else {
             return Ok((CommitWay::Children, 0));
         };
         // Its journal goes when everything is taken back.
         self.remains.is_needed = children::is_unfinished(container).unwrap_or(true);
-        if self.mode != Mode::Replace && failure.error.is_exists() && !self.remains.is_needed {
+        if self.mode != TargetMode::Replace && failure.error.is_exists() && !self.remains.is_needed {
             return Err(not_empty(&self.target.path));
         }
         Err(failure)

@@ -37,7 +37,7 @@ pub(in crate::core) fn follow(path: &Path) -> Result<PathBuf> {
 
 /// An open directory, and whose entries count in it.
 #[derive(Debug)]
-pub(in crate::core) struct Site {
+pub(in crate::core) struct SharedDirectory {
     pub(in crate::core) directory: Directory,
     /// For messages, and for the calls that only read.
     pub(in crate::core) path: PathBuf,
@@ -46,7 +46,7 @@ pub(in crate::core) struct Site {
     around: Surroundings,
 }
 
-impl Site {
+impl SharedDirectory {
     fn new(directory: Directory, path: PathBuf) -> Result<Self> {
         let stat = directory.own_stat(&path)?;
         Ok(Self {
@@ -105,7 +105,7 @@ impl Site {
 /// The directory that a caller restores to or packs: its name in an open directory.
 #[derive(Debug, Clone)]
 pub(in crate::core) struct Target {
-    pub(in crate::core) parent: Arc<Site>,
+    pub(in crate::core) parent: Arc<SharedDirectory>,
     pub(in crate::core) name: OsString,
     /// The caller's path, with the links at its end followed.
     pub(in crate::core) path: PathBuf,
@@ -126,7 +126,7 @@ impl Target {
             fs::create_directories(parent)?;
         }
         Ok(Self {
-            parent: Arc::new(Site::open_followed(parent)?),
+            parent: Arc::new(SharedDirectory::open_followed(parent)?),
             name: name.to_owned(),
             path,
         })
@@ -138,7 +138,7 @@ impl Target {
     }
 
     /// The directory itself.
-    pub(in crate::core) fn site(&self) -> Result<Site> {
+    pub(in crate::core) fn site(&self) -> Result<SharedDirectory> {
         self.parent.open(&self.name)
     }
 

@@ -4,12 +4,12 @@ use crate::core::archives::pack::source::ReadFile;
 use crate::core::archives::tree::{Hash, Tree};
 
 /// What was learned by reading the files of a tree. Nearly all are what the walk saw, so only their hashes are new.
-pub(super) struct Learned {
+pub(super) struct ScanResult {
     hashes: Vec<Hash>,
     others: Vec<Update>,
 }
 
-impl Learned {
+impl ScanResult {
     /// `hashes` has room for one of each entry.
     pub(super) fn new(hashes: Vec<Hash>) -> Self {
         Self {
@@ -18,7 +18,7 @@ impl Learned {
         }
     }
 
-    pub(super) fn take(&mut self, tree: &Tree, update: Update) {
+    pub(super) fn record(&mut self, tree: &Tree, update: Update) {
         let index = update.index as usize;
         let Some(read) = &update.read else {
             self.others.push(update);

@@ -3,23 +3,23 @@
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::name;
 
-use crate::core::archives::directories::{Way, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
 use crate::core::failure::{Failure, Result};
 
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Reads entries of one directory.
-pub struct Reader {
-    way: Way,
+/// Hashes entries of one directory.
+pub struct EntryHasher {
+    directories: DirectoryCache,
     buffer: Vec<u8>,
 }
 
-impl Reader {
-    /// A reader below this directory.
+impl EntryHasher {
+    /// A hasher below this directory.
     pub fn new(root: Directory) -> Self {
         Self {
-            way: Way::new(root),
+            directories: DirectoryCache::new(root),
             buffer: vec![0; CHUNK_BYTES],
         }
     }
@@ -30,7 +30,7 @@ impl Reader {
         let path = tree.path(&node);
         let (parent, name) = cut(path);
         let (name, shown) = (name::from_bytes(name), as_path(path));
-        let directory = self.way.existing(parent)?;
+        let directory = self.directories.existing(parent)?;
         if node.kind() == NodeKind::Symlink {
             return Ok(tree::hash(&directory.read_link(name, shown)?));
         }
