@@ -8,10 +8,10 @@
 )]
 
 mod caches {
+    mod folder_store;
     mod kills;
-    mod mutants;
+    mod other_users;
     mod stamps;
-    mod strangers;
     #[path = "../support/mod.rs"]
     #[expect(dead_code, unused_imports, reason = "the suite of archives uses the rest")]
     mod support;

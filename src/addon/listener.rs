@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use napi::bindgen_prelude::{FromNapiValue, JsValuesTupleIntoVec};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -18,7 +18,7 @@ use napi::{Env, Status, sys};
 use crate::core::sys::fault;
 use crate::core::sys::sync::Mutex;
 
-use super::environment::{self, EnvironmentId};
+use super::per_environment::PerEnvironment;
 
 // Weak: no listener keeps the process alive.
 type Callable<T> = ThreadsafeFunction<T, (), T, Status, false, true>;
@@ -55,7 +55,7 @@ impl<T: 'static + JsValuesTupleIntoVec> Drop for Listener<T> {
 
 impl<T: 'static + JsValuesTupleIntoVec> FromNapiValue for Listener<T> {
     unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
-        let owner = owner(&Env::from_raw(env))?;
+        let owner = OWNERS.of(&Env::from_raw(env))?;
         // SAFETY: environment and value are the caller's, who vouches for them.
         let callable = unsafe { Callable::<T>::from_napi_value(env, value) }?;
         let key = owner.callables().own(Box::new(callable));
@@ -72,6 +72,13 @@ impl<T: 'static + JsValuesTupleIntoVec> FromNapiValue for Listener<T> {
 struct Owner(Mutex<Callables>);
 
 impl Owner {
+    /// Releases everything under the lock and on the environment's own thread: no other thread is inside Node for it.
+    fn end(&self) {
+        if !fault::mutant("listener-released-outside-the-lock") {
+            self.callables().owned.clear();
+        }
+    }
+
     fn callables(&self) -> MutexGuard<'_, Callables> {
         self.0.lock()
     }
@@ -92,27 +99,4 @@ impl Callables {
     }
 }
 
-static OWNERS: LazyLock<Mutex<HashMap<EnvironmentId, Arc<Owner>>>> = LazyLock::new(Mutex::default);
-
-fn owner(env: &Env) -> napi::Result<Arc<Owner>> {
-    let id = environment::id(env);
-    let mut owners = OWNERS.lock();
-    if let Some(owner) = owners.get(&id) {
-        return Ok(Arc::clone(owner));
-    }
-    let owner = Arc::new(Owner::default());
-    owners.insert(id, Arc::clone(&owner));
-    drop(owners);
-    environment::on_exit(env, end_owner)?;
-    Ok(owner)
-}
-
-fn end_owner(id: EnvironmentId) {
-    let owner = OWNERS.lock().remove(&id);
-    if let Some(owner) = owner
-        && !fault::mutant("listener-released-outside-the-lock")
-    {
-        // Released under the lock and on the environment's own thread: nobody is inside Node for it any more.
-        owner.callables().owned.clear();
-    }
-}
+static OWNERS: PerEnvironment<Arc<Owner>> = PerEnvironment::new(Arc::default, |owner| owner.end());

@@ -67,7 +67,7 @@ fn a_removed_writer_lock_is_taken_again(mutant: &str) -> Result<(), String> {
 
 #[test]
 fn i1_a_removed_writer_lock_is_taken_again() {
-    kills(a_removed_writer_lock_is_taken_again, "trust-removed-lock");
+    kills(a_removed_writer_lock_is_taken_again, "lock-file-unchecked");
 }
 
 /// The store is made between another opener's look for `FORMAT` and its look for strangers' files.

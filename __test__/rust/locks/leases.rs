@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use warmswap::core::locks::{self, Held, LockPath, Request};
+use warmswap::core::locks::{self, LockHandle, LockPath, Request};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 
@@ -53,7 +53,7 @@ fn i5_a_filesystem_that_hangs_stops_no_renewal_elsewhere() {
     );
 }
 
-fn progress_is_written(arena: &Arena, held: &Held, phase: &str) {
+fn progress_is_written(arena: &Arena, held: &LockHandle, phase: &str) {
     held.progress(phase);
     eventually("the progress", || {
         let owner = std::fs::read_to_string(arena.locks().join(".key.lock.lease/1.json")).unwrap_or_default();
@@ -81,7 +81,7 @@ fn i5_no_text_of_its_own_costs_a_holder_its_lock() {
     let acquired = acquire(&room).expect("the lock");
     progress_is_written(&arena, &acquired.held, &"\u{1}".repeat(5000));
     let message = "\u{1}".repeat(200_000);
-    acquired.held.release(Some(locks::Failure {
+    acquired.held.release(Some(locks::FailedRun {
         generation: 1,
         message,
     }));

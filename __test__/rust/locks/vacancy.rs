@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use warmswap::core::locks::{self, Held, LockPath, Request};
+use warmswap::core::locks::{self, LockHandle, LockPath, Request};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 
@@ -84,7 +84,7 @@ fn i2_who_may_only_read_waits_for_a_living_holder() {
 }
 
 /// A lock that is with children, of which none is left: the process goes on, as that of a worker thread which has ended.
-fn leave_to_no_child(arena: &Arena) -> Arc<Held> {
+fn leave_to_no_child(arena: &Arena) -> Arc<LockHandle> {
     let covering = Request {
         covers_children: true,
         ..request("auto")

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 pub(crate) struct Held {
     child: Child,
     /// The child goes on when this is closed.
-    gate: OwnedFd,
+    gate: Option<OwnedFd>,
     directory: tempfile::TempDir,
 }
 
@@ -32,7 +32,7 @@ impl Held {
             .stdout(Stdio::piped())
             .spawn()
             .expect("started");
-        let gate = wait_until_held(&mut child, &fifo, fault);
+        let gate = Some(wait_until_held(&mut child, &fifo, fault));
         Self {
             child,
             gate,
@@ -48,6 +48,21 @@ impl Held {
         let said = String::from_utf8(output.stdout).expect("text");
         let log = fs::read_to_string(self.directory.path().join("log")).expect("a log");
         (said, log.lines().count())
+    }
+
+    /// Lets it go on and does not wait for its end.
+    pub(crate) fn go_on(&mut self) {
+        self.gate = None;
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// How many of the points that its fault counts it came by until now.
+    pub(crate) fn points(&self) -> usize {
+        let log = fs::read_to_string(self.directory.path().join("log"));
+        log.expect("a log").lines().count()
     }
 
     /// Kills it where it is held.

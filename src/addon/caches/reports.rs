@@ -235,7 +235,7 @@ impl From<Report<Option<Abilities>>> for NativeAbilities {
     fn from(report: Report<Option<Abilities>>) -> Self {
         let found = report.value;
         Self {
-            outcome: found.map_or(report.outcome.as_str(), |_| "probed").to_owned(),
+            outcome: report.outcome.as_str().to_owned(),
             reason: report.reason,
             conditional_put: found.is_some_and(|found| found.conditional_put),
             conditional_multipart: found.is_some_and(|found| found.conditional_multipart),

@@ -29,7 +29,7 @@ pub fn acquire_lock<'env>(
     let at_once = options.at_once;
     let first_try = runtime::guarded(|| {
         let asked = Checked::new(&path, options)?;
-        if at_once && let Some(acquired) = scope.take_now(&asked.lock, &asked.request)? {
+        if at_once && let Some(acquired) = scope.try_acquire_inline(&asked.lock, &asked.request)? {
             return Ok(Either::A(NativeLock::new(acquired, &scope, &events)));
         }
         Ok(Either::B(asked))

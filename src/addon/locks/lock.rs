@@ -12,14 +12,14 @@ use super::options::NativeMode;
 use crate::addon::error::Reply;
 use crate::addon::number::number;
 use crate::addon::runtime;
-use crate::core::locks::{Acquired, Held, LockScope, Release};
+use crate::core::locks::{Acquired, LockHandle, LockScope, Release};
 
 type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 
 /// A lock that is held.
 #[napi]
 pub struct NativeLock {
-    held: Arc<Held>,
+    held: Arc<LockHandle>,
     scope: Arc<LockScope>,
     waited_since: Option<u64>,
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::addon::number::{count, deadline, duration};
 use crate::core::error::{Error, Result};
-use crate::core::locks::{LockPath, Mode, ModeChoice, Request};
+use crate::core::locks::{LockMode, LockPath, ModeChoice, Request};
 use crate::core::sys::deadline::Deadline;
 
 /// Which mode is requested.
@@ -38,11 +38,11 @@ pub enum NativeMode {
     Lease,
 }
 
-impl From<Mode> for NativeMode {
-    fn from(mode: Mode) -> Self {
+impl From<LockMode> for NativeMode {
+    fn from(mode: LockMode) -> Self {
         match mode {
-            Mode::Kernel => Self::Kernel,
-            Mode::Lease => Self::Lease,
+            LockMode::Kernel => Self::Kernel,
+            LockMode::Lease => Self::Lease,
         }
     }
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::core::error::{Optional, Result};
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{clock, fault, flock};
+use crate::core::sys::{clock, fault};
 
-use super::file_lock::open_existing;
 use super::layout::{Layout, name_of, numbers_in};
 use super::ownership::may_change;
 use super::pointer;
@@ -101,11 +101,8 @@ impl Writer<'_> {
                 &layout.trash(&format!("pin-{}", clock::monotonic_micros())),
             )?;
         }
-        let lock = open_existing(&path)?;
-        if let Some(file) = &lock
-            && !fault::mutant("collect-without-lock")
-            && !flock::try_exclusive(file, &path)?
-        {
+        let lock = LockOptions::at(&path).check(Check::None).try_lock()?;
+        if matches!(lock, Attempt::Busy(_)) && !fault::mutant("collect-without-lock") {
             return Ok(Removal::Pinned);
         }
         // Nobody moves the pointer without the writer lock; a look costs less than a generation lost to somebody who does.
@@ -173,10 +170,7 @@ fn sweep_stages(layout: &Layout) -> Result<u64> {
             )?;
             continue;
         }
-        let Some(file) = open_existing(&path)? else {
-            continue;
-        };
-        if flock::try_exclusive(&file, &path)? {
+        if let Attempt::Locked(_lock) = LockOptions::at(&path).check(Check::None).try_lock()? {
             swept += u64::from(move_stage_to_trash(layout, &owner.name)?);
             fs::remove_file(&path).optional()?;
         }

@@ -2,63 +2,43 @@
 //! that blocks in it cannot be woken by an abort, so a waiter tries again at short intervals.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::fs::{self, Access};
-use crate::core::sys::workers;
-use crate::core::sys::{fault, flock, identity};
+use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
+use crate::core::sys::{clock, dir, fs, identity, workers};
 
 /// First and longest pause between two tries: a publish holds the lock for about a millisecond, and a waiter
 /// must notice a killed builder within 100 ms (I12).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
-/// A held lock; dropping it lets go, and so does the kernel when the process dies.
+/// A held lock. Dropping it releases the lock, and so does the kernel when the process dies.
 #[derive(Debug)]
-pub struct FileLock {
-    file: File,
-    path: PathBuf,
-    writable: bool,
-}
-
-impl Drop for FileLock {
-    fn drop(&mut self) {
-        // A child between fork and exec has the descriptor too, and must not keep what is given back. Closing it comes next.
-        drop(flock::unlock(&self.file, &self.path));
-    }
-}
+pub struct FileLock(LockedFile);
 
 impl FileLock {
-    /// Takes the lock if it is free now.
+    /// Acquires the lock if it is free now.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        loop {
-            let (mut file, writable) = open(path)?;
-            if !flock::try_exclusive(&file, path)? {
-                return Ok(None);
-            }
-            // Somebody who removes lock files was faster: what is locked excludes nobody any more.
-            if !is_at(&file, path)? && !fault::mutant("trust-removed-lock") {
-                continue;
-            }
-            // For people and error messages only: that it cannot be written must not stop a writer. What has another name
-            // is not ours alone.
-            if fs::stat_file(&file, path)?.links == 1 {
-                drop(describe(&mut file, path));
-            }
-            let path = path.to_path_buf();
-            return Ok(Some(Self { file, path, writable }));
+        // As writable as the umask lets other users make it.
+        let Attempt::Locked(lock) = LockOptions::at(path).or_create(0o666).try_lock()? else {
+            return Ok(None);
+        };
+        // The body is for humans and error messages only: a lock that cannot be described is held all the same. A file with
+        // another name is not only this store's.
+        if lock.stat(path)?.links == 1 {
+            drop(describe(lock.file(), path));
         }
+        Ok(Some(Self(lock)))
     }
 
     /// Whether this user may write to the lock file, which stands for the store.
     pub(super) fn is_writable(&self) -> bool {
-        self.writable
+        self.0.is_writable()
     }
 
     /// Waits for the lock without a thread of its own: a build can take minutes, and a thread per waiter
@@ -89,30 +69,11 @@ impl FileLock {
     }
 }
 
-/// Made for whoever the umask lets write. flock needs no right to write: a lock file that another user made can be
-/// taken as well.
-fn open(path: &Path) -> Result<(File, bool)> {
-    match fs::open_or_create(path, 0o666) {
-        Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
-            // The answer to who may not make it is the first one.
-            let file = fs::open_regular(path, Access::Read).map_err(|_| error)?;
-            Ok((file, false))
-        }
-        opened => opened.map(|file| (file, true)),
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> Result<bool> {
-    let ours = fs::stat_file(file, path)?;
-    let there = fs::stat(path).optional()?;
-    Ok(there.is_some_and(|there| (there.device, there.inode) == (ours.device, ours.inode)))
-}
-
-fn describe(file: &mut File, path: &Path) -> Result<()> {
+fn describe(file: &File, path: &Path) -> Result<()> {
     let body =
         json!({ "pid": std::process::id(), "command": identity::command(), "since": clock::iso8601() });
-    fs::truncate(file, 0, path)?;
-    fs::write_all(file, format!("{body}\n").as_bytes(), path)
+    dir::set_size(file, 0, path)?;
+    dir::write_at(file, format!("{body}\n").as_bytes(), 0, path)
 }
 
 /// `ERR_TIMEOUT` with what the lock's body says of its holder.
@@ -136,9 +97,4 @@ fn timed_out(path: &Path) -> Error {
     )
     .at(path)
     .with_detail(json!({ "holder": holder }))
-}
-
-/// An open lock file of `pins/` or `owners/`; `None` where there is none. Anything but a regular file is an error.
-pub(super) fn open_existing(path: &Path) -> Result<Option<File>> {
-    fs::open_regular(path, Access::Read).optional()
 }

@@ -1,10 +1,10 @@
 //! Shared locks on generations, which keep them from being collected.
 
-use std::fs::File;
 use std::path::Path;
 
-use crate::core::error::{Optional, Result};
-use crate::core::sys::fs::{self, Access, Kind, Stat};
+use crate::core::error::Result;
+use crate::core::sys::fs::Stat;
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::{fault, flock};
 
 use super::errors::gone;
@@ -14,7 +14,7 @@ use super::store::Store;
 /// A shared lock on a generation, released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
-    pub(super) file: File,
+    pub(super) lock: LockedFile,
 }
 
 impl Hold {
@@ -34,7 +34,7 @@ impl Hold {
     /// Locks a generation that may or may not be current.
     pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
-            SharedLock::Held(file, _) => Ok(Self { file }),
+            SharedLock::Held(lock, _) => Ok(Self { lock }),
             SharedLock::Missing | SharedLock::Busy => Err(gone(number)),
         }
     }
@@ -43,7 +43,7 @@ impl Hold {
 /// The result of trying to lock a generation.
 pub(super) enum SharedLock {
     /// Locked; with the stat of the lock file.
-    Held(File, Stat),
+    Held(LockedFile, Stat),
     /// A collector holds the exclusive lock.
     Busy,
     /// The generation was collected, or never existed.
@@ -51,29 +51,21 @@ pub(super) enum SharedLock {
 }
 
 pub(super) fn lock_shared(path: &Path) -> Result<SharedLock> {
-    // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
-    let file = match fs::open_any(path).optional() {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(SharedLock::Missing),
-        Err(_) => return not_a_lock_file(path),
+    // A collector removes the file under its own lock: a lock on a removed file holds nothing.
+    let check = if fault::mutant("no-recheck") {
+        Check::None
+    } else {
+        Check::Links
     };
-    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
-        return Ok(SharedLock::Busy);
+    match LockOptions::at(path).shared().check(check).try_lock()? {
+        Attempt::Locked(lock) => {
+            if fault::mutant("no-reader-lock") {
+                flock::unlock(lock.file(), path)?;
+            }
+            let stat = lock.stat(path)?;
+            Ok(SharedLock::Held(lock, stat))
+        }
+        Attempt::Busy(_) => Ok(SharedLock::Busy),
+        Attempt::Gone => Ok(SharedLock::Missing),
     }
-    let stat = fs::stat_file(&file, path)?;
-    if stat.kind != Kind::File {
-        return not_a_lock_file(path);
-    }
-    // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
-    if stat.links == 0 && !fault::mutant("no-recheck") {
-        return Ok(SharedLock::Missing);
-    }
-    Ok(SharedLock::Held(file, stat))
-}
-
-/// The error that names what is in the place of a lock file.
-fn not_a_lock_file(path: &Path) -> Result<SharedLock> {
-    fs::open_regular(path, Access::Read)?;
-    // It was replaced by a regular file in between.
-    Ok(SharedLock::Missing)
 }

@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
-use std::fs::File;
 use std::sync::{LazyLock, MutexGuard};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Stat};
+use crate::core::sys::lock_file::LockedFile;
 use crate::core::sys::sync::Mutex;
 
 use super::errors::{corrupt, gone, nothing_published};
@@ -36,7 +36,7 @@ struct PinKey {
 #[derive(Debug)]
 struct PinnedGeneration {
     /// The lock file under a shared lock. Closing it releases the lock.
-    file: File,
+    lock: LockedFile,
     /// The version of the tree that was compared last.
     tree: EntryVersion,
     shares: HashMap<PinOwner, usize>,
@@ -90,14 +90,14 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
             return Ok(number);
         }
         match lock_shared(&paths.pin)? {
-            SharedLock::Held(file, stat) => {
+            SharedLock::Held(lock, stat) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
                 if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
                     let Some(tree) = check_tree(store, &paths, &stat)? else {
                         return Err(corrupt(number, "its tree is missing").at(&paths.tree));
                     };
-                    insert(store, owner, number, file, tree)?;
+                    insert(store, owner, number, lock, tree)?;
                     return Ok(number);
                 }
             }
@@ -137,11 +137,11 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     if add_share(store, owner, &paths)? {
         return Ok(());
     }
-    let SharedLock::Held(file, stat) = lock_shared(&paths.pin)? else {
+    let SharedLock::Held(lock, stat) = lock_shared(&paths.pin)? else {
         return Err(gone(number));
     };
     match check_tree(store, &paths, &stat)? {
-        Some(tree) => insert(store, owner, number, file, tree),
+        Some(tree) => insert(store, owner, number, lock, tree),
         // A lock file without its generation is a publish in progress.
         None => Err(gone(number)),
     }
@@ -195,7 +195,7 @@ pub fn release(store: &Store, owner: PinOwner, number: u64) {
 /// Turns a hold into a pin of this owner.
 pub(super) fn keep(hold: Hold, store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     let tree = fs::stat(&store.layout.tree(number))?;
-    insert(store, owner, number, hold.file, EntryVersion::to_remember(&tree))
+    insert(store, owner, number, hold.lock, EntryVersion::to_remember(&tree))
 }
 
 /// Adds a share to a generation that this process holds already. `false` if it does not.
@@ -223,7 +223,7 @@ fn protects(held: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
     if fault::mutant("trust-removed-lock") {
         return Ok(true);
     }
-    if fs::stat_file(&held.file, &paths.pin)?.links == 0 {
+    if fs::stat_file(held.lock.file(), &paths.pin)?.links == 0 {
         return Ok(false);
     }
     if fault::mutant("trust-replaced-root") {
@@ -233,7 +233,7 @@ fn protects(held: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
     Ok(tree.is_some_and(|tree| EntryVersion::of(&tree) == held.tree))
 }
 
-fn insert(store: &Store, owner: PinOwner, number: u64, file: File, tree: EntryVersion) -> Result<()> {
+fn insert(store: &Store, owner: PinOwner, number: u64, lock: LockedFile, tree: EntryVersion) -> Result<()> {
     let mut pins = pins();
     if pins.ended_owners.contains(&owner) {
         return Err(owner_has_ended());
@@ -244,7 +244,7 @@ fn insert(store: &Store, owner: PinOwner, number: u64, file: File, tree: EntryVe
     };
     let held = match pins.held.entry(key) {
         Entry::Vacant(vacant) => vacant.insert(PinnedGeneration {
-            file,
+            lock,
             tree,
             shares: HashMap::new(),
         }),
@@ -252,7 +252,7 @@ fn insert(store: &Store, owner: PinOwner, number: u64, file: File, tree: EntryVe
             let held = occupied.into_mut();
             // Another thread came first: its descriptor stays and this one closes.
             if !protects(held, &store.recent.paths(&store.layout, number))? {
-                held.file = file;
+                held.lock = lock;
                 held.tree = tree;
             }
             held

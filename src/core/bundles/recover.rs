@@ -10,14 +10,15 @@
 //! when it was changed: what power loss tore goes, and the store is empty; what was changed after the publish stays for
 //! its user, without a lock file, so that `pin()` refuses it and the next publish replaces it.
 
+use std::path::Path;
+
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::flock;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
 
 use super::errors::corrupt;
-use super::file_lock::open_existing;
 use super::head::Head;
 use super::layout::numbers_in;
 use super::manifest::{Depth, Manifest};
@@ -147,10 +148,9 @@ fn needs_head(store: &Store, number: u64) -> Result<bool> {
     match Head::read(&store.layout, number) {
         Err(error) if error.code == Code::GenerationGone => Ok(true),
         // A reader holds the file that is there, not the one that would replace it.
-        Err(error) if error.code == Code::GenerationCorrupt => match open_existing(&pin)? {
-            Some(file) => flock::try_exclusive(&file, &pin),
-            None => Ok(true),
-        },
+        Err(error) if error.code == Code::GenerationCorrupt => {
+            Ok(!matches!(unless_pinned(&pin)?, Attempt::Busy(_)))
+        }
         _ => Ok(false),
     }
 }
@@ -216,9 +216,7 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
 /// Takes the lock file from a generation that must not be served, unless a reader holds it.
 fn withdraw_lock_file(store: &Store, number: u64) -> Result<()> {
     let pin = store.layout.pin(number);
-    if let Some(file) = open_existing(&pin)?
-        && flock::try_exclusive(&file, &pin)?
-    {
+    if let Attempt::Locked(_lock) = unless_pinned(&pin)? {
         fs::remove_file(&pin).optional()?;
     }
     Ok(())
@@ -234,10 +232,8 @@ fn remove_damaged(store: &Store, number: u64) -> Result<()> {
             return Ok(());
         }
     }
-    let held = open_existing(&pin)?;
-    if let Some(file) = &held
-        && !flock::try_exclusive(file, &pin)?
-    {
+    let lock = unless_pinned(&pin)?;
+    if matches!(lock, Attempt::Busy(_)) {
         return Ok(());
     }
     fs::remove_file(&pin).optional()?;
@@ -270,4 +266,9 @@ fn record_tree_time(store: &Store) -> Result<()> {
         drop(fs::set_modified(&pin, tree.changed_ns));
     }
     Ok(())
+}
+
+/// Locks the lock file of a generation, unless a reader holds it. The caller removes the file.
+fn unless_pinned(pin: &Path) -> Result<Attempt> {
+    LockOptions::at(pin).check(Check::None).try_lock()
 }

@@ -1,13 +1,13 @@
 //! Stages: trees that are being built, on the same filesystem and as deep as a generation.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::path::Rel;
-use crate::core::sys::{clock, durability, fault, flock};
+use crate::core::sys::{clock, durability, fault};
 
 use super::adoption;
 use super::advice::with_advice;
@@ -37,8 +37,8 @@ pub struct Stage {
     pub started_at: u64,
     /// Its fence, if it was drawn with one.
     pub fence: Option<u64>,
-    /// The exclusive lock on `owners/<id>`: who holds it lives.
-    _owner: File,
+    /// The exclusive lock on `owners/<id>`: the process that holds it is alive.
+    _owner: LockedFile,
 }
 
 /// A stage whose content is hashed and frozen, ready to become a generation.
@@ -239,15 +239,15 @@ fn make_real_directory(path: &Path, relative: &Rel) -> Result<()> {
     }
 }
 
-/// A lock file of our own under a fresh name: locked first, and still there after it was locked, because a
-/// collector may take a file that is not locked yet.
-fn create_owner_lock(layout: &Layout) -> Result<(String, File)> {
+/// A lock file under a new name. It is locked first and must still be there then, because a collector may remove a file
+/// that is not locked yet.
+fn create_owner_lock(layout: &Layout) -> Result<(String, LockedFile)> {
     loop {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let path = layout.owner(&id);
-        let file = fs::create_new(&path, 0o644)?;
-        if flock::try_exclusive(&file, &path)? && fs::stat_file(&file, &path)?.links > 0 {
-            return Ok((id, file));
+        let options = LockOptions::at(&path).create_new(0o644).check(Check::Links);
+        if let Attempt::Locked(owner) = options.try_lock()? {
+            return Ok((id, owner));
         }
     }
 }

@@ -1,13 +1,4 @@
-//! The deadline machine: one absolute moment over everything a call does, and one [`Gate`] that decides between
-//! its end and its commit.
-//!
-//! ```text
-//! Running ──gate.pass()──▶ Committing      the work may change the target; the end waits for it
-//!    └─────gate.close()──▶ Dead            the caller has its answer; the work may only clean up
-//! ```
-//!
-//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop: it settles
-//! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
+//! One call on a cache: its end ([`Call`]), its traffic, its stages and its progress.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::store::Meter;
 use crate::core::archives::Progress as ArchiveProgress;
-use crate::core::archives::commit::{COMMIT_GRACE, Gate};
+use crate::core::archives::call::Call;
 use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
@@ -27,6 +18,8 @@ use crate::core::sys::sync::Mutex;
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often a caller gets the progress of its call.
+const REPORT: Duration = Duration::from_millis(100);
 /// How often a call's progress takes over the archive's.
 const PROGRESS: Duration = Duration::from_millis(50);
 
@@ -61,9 +54,7 @@ pub struct Run {
     /// Its traffic and its cancellation.
     pub meter: Arc<Meter>,
     /// Its end.
-    pub deadline: Deadline,
-    /// Decides between its end and its commit.
-    pub gate: Gate,
+    pub call: Call,
     budget: Budget,
     clock: Mutex<Clock>,
     files: AtomicU64,
@@ -83,10 +74,9 @@ impl Run {
     pub fn start(budget: Budget, cancel: Cancel, stage: Stage) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
+            call: Call::new(Deadline::after(budget.deadline), cancel.clone()),
             meter: Arc::new(Meter::new(cancel, budget.idle, budget.attempts)),
-            deadline: Deadline::after(budget.deadline),
             budget,
-            gate: Gate::new(),
             clock: Mutex::new(Clock {
                 started: now,
                 stage,
@@ -101,7 +91,7 @@ impl Run {
 
     /// Whether the work may change what others see. From then on the call waits for the work.
     pub fn may_commit(&self) -> bool {
-        self.gate.pass() || fault::mutant("commit-after-deadline")
+        self.call.gate.pass() || fault::mutant("commit-after-deadline")
     }
 
     /// Ends the time of one stage and starts that of the next.
@@ -194,31 +184,39 @@ impl Run {
         work: impl Future<Output = T> + Send + 'static,
         settle: impl FnOnce(Failure) -> T,
     ) -> T {
-        let mut task = tokio::spawn(work);
-        let ended = tokio::select! {
-            biased;
-            done = &mut task => match done {
-                Ok(answer) => return answer,
-                Err(panic) => bug(&panic),
-            },
-            ended = self.end() => ended,
+        let task = tokio::spawn(work);
+        let work = async {
+            task.await.map_err(|panic| {
+                // What the work has started elsewhere must not commit after the answer.
+                if self.call.gate.close() {
+                    self.call.stop.cancel();
+                }
+                Failure::new(Cause::Other, panic.to_string())
+            })
         };
-        if self.gate.close() {
-            self.meter.cancel.cancel();
-            return settle(ended);
-        }
-        // The commit has begun: an abort comes too late for it, a deadline waits for its last system calls.
-        let left = self.deadline.remaining().unwrap_or(Duration::MAX) + COMMIT_GRACE;
-        match tokio::time::timeout(left, task).await {
+        match self.call.settle(work, self.end()).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(panic)) => settle(bug(&panic)),
-            Err(_) => {
-                // A request that is under way is given up and not repeated; its last one may have been heard.
-                self.meter.cancel.cancel();
-                settle(Failure::new(
-                    Cause::Timeout,
-                    "the commit began in time and did not end: it will be seen in full or not at all",
-                ))
+            Ok(Err(failure)) | Err(failure) => settle(failure),
+        }
+    }
+
+    /// Waits for a call, reports its progress, and cancels it when `ending` is raised.
+    pub async fn attend<T>(
+        &self,
+        call: impl Future<Output = T>,
+        ending: &Cancel,
+        report: impl Fn(Progress),
+    ) -> T {
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = ending.cancelled() => {
+                    self.meter.cancel.cancel();
+                    return call.await;
+                }
+                () = tokio::time::sleep(REPORT) => report(self.progress()),
             }
         }
     }
@@ -227,19 +225,12 @@ impl Run {
         tokio::select! {
             biased;
             () = self.meter.cancel.cancelled() => Cancel::error().into(),
-            () = self.sleep_until_deadline() => {
+            () = self.call.deadline_passed() => {
                 let whole = self.budget.deadline.as_millis();
                 let stage = self.stage().as_str();
                 Failure::new(Cause::Timeout, format!("not done within {whole} ms (in stage {stage})"))
             }
             reason = self.too_slow() => Failure::new(Cause::Timeout, reason),
-        }
-    }
-
-    async fn sleep_until_deadline(&self) {
-        match self.deadline.instant() {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
         }
     }
 
@@ -271,10 +262,6 @@ impl Run {
             moved = now;
         }
     }
-}
-
-fn bug(panic: &tokio::task::JoinError) -> Failure {
-    Failure::new(Cause::Other, panic.to_string())
 }
 
 fn milliseconds(duration: Duration) -> f64 {

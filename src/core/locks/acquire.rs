@@ -9,7 +9,7 @@ use super::guard_file;
 use super::path::LockPath;
 use super::queue::Queue;
 use super::request::{ModeChoice, Request};
-use super::wait::{Place, Wait};
+use super::wait::{Wait, WaitHandle};
 use super::waiter::{self, Acquired, OnWait};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
@@ -30,14 +30,14 @@ pub async fn acquire(
     on_wait: Option<OnWait>,
 ) -> Result<Acquired> {
     cancel.check()?;
-    if let Some(acquired) = take_now(&lock, &request)? {
+    if let Some(acquired) = try_acquire_inline(&lock, &request)? {
         return Ok(acquired);
     }
     let (sender, answer) = oneshot::channel();
     let wait = Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
         drop(sender.send(acquired));
     });
-    let _place = GivenBack(wait.place());
+    let _place = GiveUpOnDrop(wait.handle());
     Queue::find(&wait.waiter.lock, wait.waiter.request.mode)?.enter(wait);
     tokio::select! {
         biased;
@@ -46,23 +46,23 @@ pub async fn acquire(
     }
 }
 
-/// Takes a free lock on the caller's own thread, where nothing can make that wait: its directory is known to be in
-/// memory. `None` where the lock has to be waited for, or somebody waits for it already.
+/// Acquires a free lock on the caller's own thread, if its directory is known to be in memory, so that no call waits for a
+/// disk. `None` if the lock has to be waited for, or if a caller waits for it already.
 ///
 /// # Errors
 /// As [`acquire`].
-pub fn take_now(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
+pub fn try_acquire_inline(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
     if !Queue::is_in_memory(lock) || request.mode == ModeChoice::Lease {
         return Ok(None);
     }
     // Those of this process are served in the order of their calls.
-    if waiter::is_any_for(lock) || guard_file::has_line(lock).unwrap_or(true) {
+    if waiter::is_any_for(lock) || guard_file::has_waiters(lock).unwrap_or(true) {
         return Ok(None);
     }
     let Some(queue) = Queue::known(lock, request.mode)? else {
         return Ok(None);
     };
-    let taken = Attempt::new(lock, Arc::new(request.clone()))?.take_now()?;
+    let taken = Attempt::new(lock, Arc::new(request.clone()))?.try_acquire_inline()?;
     Ok(taken.map(|held| {
         queue.watch_later(&held);
         Acquired {
@@ -72,10 +72,10 @@ pub fn take_now(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> 
     }))
 }
 
-/// A place that is given back when its future ends.
-struct GivenBack(Place);
+/// Gives up the wait when its future is dropped.
+struct GiveUpOnDrop(WaitHandle);
 
-impl Drop for GivenBack {
+impl Drop for GiveUpOnDrop {
     fn drop(&mut self) {
         self.0.give_up();
     }

@@ -1,5 +1,5 @@
-//! One taker on its way to the lock: each step looks at the truth, takes what is free, and otherwise says
-//! who is in the way and what to watch. Nothing here waits.
+//! One attempt to acquire a lock. Each step reads the state on disk and acquires the lock if it is free. Otherwise it
+//! returns the current holder and what to watch. No step waits.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use super::alarm;
 use super::attempt_context::AttemptContext;
 use super::blocker::Blocker;
-use super::guard_file::{Attempted, Guard, GuardFile};
-use super::handle::Held;
+use super::guard_file::{Attempted, GuardFile, LockedGuard};
+use super::handle::LockHandle;
 use super::heartbeat;
 use super::lock_directory;
 use super::new_record::{Linked, NewRecord};
 use super::obstacles::Obstacles;
 use super::path::LockPath;
-use super::record::{Mode, OwnerFormat, Record};
-use super::record_log::Numbered;
+use super::record::{LockMode, OwnerFormat, Record};
+use super::record_log::RecordLog;
 use super::removal;
 use super::request::{Goal, ModeChoice, Request};
 use super::staleness;
@@ -25,7 +25,7 @@ use crate::core::sys::identity::Liveness;
 
 /// How a step ended.
 pub(super) enum Step {
-    Taken(Arc<Held>),
+    Acquired(Arc<LockHandle>),
     /// Nobody holds it; what a dead holder had left is removed.
     Vacant {
         orphaned: bool,
@@ -33,7 +33,7 @@ pub(super) enum Step {
     Blocked(Box<Blocker>),
 }
 
-/// One taker.
+/// One caller that acquires a lock, over all of its steps.
 pub(super) struct Attempt {
     context: AttemptContext,
     obstacles: Obstacles,
@@ -54,56 +54,56 @@ impl Attempt {
         })
     }
 
-    pub(super) fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> LockMode {
         self.context.mode
     }
 
-    /// Takes the lock on the caller's own thread, where that waits for nothing: in memory, while the lock is free. `None`
+    /// Acquires a free lock on the caller's own thread, if its files are in memory, so that no call waits for a disk. `None`
     /// otherwise.
-    pub(super) fn take_now(mut self) -> Result<Option<Arc<Held>>> {
-        if self.context.mode != Mode::Kernel || !self.context.filesystem.is_in_memory() {
+    pub(super) fn try_acquire_inline(mut self) -> Result<Option<Arc<LockHandle>>> {
+        if self.context.mode != LockMode::Kernel || !self.context.filesystem.is_in_memory() {
             return Ok(None);
         }
         match self.step()? {
-            Step::Taken(held) => Ok(Some(held)),
+            Step::Acquired(held) => Ok(Some(held)),
             Step::Vacant { .. } | Step::Blocked(_) => Ok(None),
         }
     }
 
-    /// Says that somebody waits, to those who come and find the lock free.
-    pub(super) fn stand_in_line(&mut self) {
+    /// Marks the guard file, so that callers that find the lock free let this waiter go first.
+    pub(super) fn mark_waiting(&mut self) {
         if let Some(guard) = &mut self.guard {
-            guard.stand_in_line();
+            guard.mark_waiting();
         }
     }
 
-    /// Goes on with the open guard of a taker that gave up, and with what it has seen.
+    /// Continues with the open guard file and the observations of an attempt that was given up.
     pub(super) fn inherit(&mut self, earlier: &mut Self) {
         self.guard = earlier.guard.take();
         self.obstacles = std::mem::take(&mut earlier.obstacles);
     }
 
-    /// Looks once.
+    /// Tries once, and once more if the files were deleted during the attempt.
     pub(super) fn step(&mut self) -> Result<Step> {
-        match self.look() {
+        match self.try_step() {
             // Deleted while we were at it: by a user with all the locks, or our directory as litter.
             Err(error) if error.is_not_found() => {
                 self.context.restore_directory()?;
-                self.look()
+                self.try_step()
             }
             step => step,
         }
     }
 
-    fn look(&mut self) -> Result<Step> {
+    fn try_step(&mut self) -> Result<Step> {
         match self.context.request.goal {
-            Goal::Take => self.take(),
-            Goal::Vacancy => self.look_for_vacancy(),
+            Goal::Acquire => self.try_acquire(),
+            Goal::Vacancy => self.check_vacancy(),
         }
     }
 
-    /// Takes the lock only to clear away what nobody living has.
-    fn look_for_vacancy(&mut self) -> Result<Step> {
+    /// Acquires the lock only to remove what a dead holder has left.
+    fn check_vacancy(&mut self) -> Result<Step> {
         let (found, directory) = self.obstacles.survey(&self.context)?;
         if let Some(directory) = directory {
             directory.refuse_folder()?;
@@ -111,8 +111,8 @@ impl Attempt {
         let Some(holder) = found.holder else {
             return Ok(Step::Vacant { orphaned: false });
         };
-        match self.take() {
-            Ok(Step::Taken(held)) => {
+        match self.try_acquire() {
+            Ok(Step::Acquired(held)) => {
                 held.release(None);
                 Ok(Step::Vacant {
                     orphaned: held.took_over_from().is_some(),
@@ -125,19 +125,19 @@ impl Attempt {
                     is_foreign: holder.format != OwnerFormat::Warmswap,
                     holder: Some(holder),
                     liveness: Liveness::Alive,
-                    look_again: None,
+                    retry_after: None,
                 })))
             }
             step => step,
         }
     }
 
-    fn take(&mut self) -> Result<Step> {
+    fn try_acquire(&mut self) -> Result<Step> {
         loop {
-            let held = match self.take_record()? {
-                Took::Record(new) => Held::start(*new),
-                Took::Nothing => continue,
-                Took::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
+            let held = match self.try_link_record()? {
+                LinkAttempt::Record(new) => LockHandle::start(*new),
+                LinkAttempt::Nothing => continue,
+                LinkAttempt::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
             };
             if let Some(blocker) = self.publish(&held)? {
                 // It came in between.
@@ -147,19 +147,19 @@ impl Attempt {
             if held.took_over_from().is_some() {
                 staleness::forget(&self.context.lock, &self.context.neighbours);
             }
-            return Ok(Step::Taken(held));
+            return Ok(Step::Acquired(held));
         }
     }
 
-    /// Takes the next number if nobody stands in the way.
-    fn take_record(&mut self) -> Result<Took> {
+    /// Links a record with the next number, unless a holder is in the way.
+    fn try_link_record(&mut self) -> Result<LinkAttempt> {
         let guard = match self.context.mode {
-            Mode::Lease => None,
-            Mode::Kernel => match self.lock_guard()? {
+            LockMode::Lease => None,
+            LockMode::Kernel => match self.lock_guard()? {
                 Locked::Yes(guard) => Some(guard),
                 Locked::Busy => {
                     let blocker = self.obstacles.describe_holder(&self.context)?;
-                    return Ok(Took::Blocked(Box::new(blocker)));
+                    return Ok(LinkAttempt::Blocked(Box::new(blocker)));
                 }
                 Locked::Unsupported => {
                     self.context.fall_back_to_lease()?;
@@ -167,8 +167,8 @@ impl Attempt {
                 }
             },
         };
-        let id = guard.as_ref().map(Guard::id);
-        let (numbered, highest) = Numbered::look(&self.context.lock, Some(&self.context.neighbours))?;
+        let id = guard.as_ref().map(LockedGuard::id);
+        let (log, highest) = RecordLog::open_and_read(&self.context.lock, Some(&self.context.neighbours))?;
         let top = highest.top.as_ref();
         let mut blocker = None;
         if let Some(top) = top {
@@ -178,15 +178,15 @@ impl Attempt {
             blocker = self.obstacles.judge_standing_directory(&self.context, top, id)?;
         }
         if let Some(blocker) = blocker {
-            self.guard = guard.map(Guard::unlock).transpose()?;
-            return Ok(Took::Blocked(Box::new(blocker)));
+            self.guard = guard.map(LockedGuard::unlock).transpose()?;
+            return Ok(LinkAttempt::Blocked(Box::new(blocker)));
         }
-        match NewRecord::link(&self.context, numbered, highest, guard)? {
-            Linked::New(new) => Ok(Took::Record(new)),
+        match NewRecord::link(&self.context, log, highest, guard)? {
+            Linked::New(new) => Ok(LinkAttempt::Record(new)),
             Linked::TooLate(guard) => {
                 // The file stays open where it is still the guard, so that nobody is woken for nothing.
-                self.guard = guard.map(Guard::unlock).transpose()?;
-                Ok(Took::Nothing)
+                self.guard = guard.map(LockedGuard::unlock).transpose()?;
+                Ok(LinkAttempt::Nothing)
             }
         }
     }
@@ -215,13 +215,13 @@ impl Attempt {
 
     /// Makes the lock directory appear. What a dead predecessor of ours left is moved away, and another program's if it
     /// keeps nobody out. Who stands in the way where it does.
-    fn publish(&mut self, held: &Held) -> Result<Option<Blocker>> {
+    fn publish(&mut self, held: &LockHandle) -> Result<Option<Blocker>> {
         let context = &self.context;
         loop {
             if held.publish()? {
                 return Ok(None);
             }
-            let Some(found) = lock_directory::look(&context.lock, Some(&context.neighbours))? else {
+            let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
                 continue;
             };
             let follows = |record: &Record| held.follows(record);
@@ -247,7 +247,7 @@ impl Attempt {
     }
 }
 
-enum Took {
+enum LinkAttempt {
     Record(Box<NewRecord>),
     /// Another taker was faster.
     Nothing,
@@ -255,7 +255,7 @@ enum Took {
 }
 
 enum Locked {
-    Yes(Guard),
+    Yes(LockedGuard),
     Busy,
     Unsupported,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::neighbours::Neighbours;
 use super::path::LockPath;
-use super::record::Mode;
+use super::record::LockMode;
 use super::request::{ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
@@ -18,7 +18,7 @@ pub(super) struct AttemptContext {
     pub(super) filesystem: Filesystem,
     /// Device of the directory that the lock is in.
     pub(super) device: u64,
-    pub(super) mode: Mode,
+    pub(super) mode: LockMode,
 }
 
 impl AttemptContext {
@@ -26,12 +26,12 @@ impl AttemptContext {
     pub(super) fn new(lock: &LockPath, request: Arc<Request>) -> Result<Self> {
         let filesystem = lock.filesystem()?;
         let mode = match request.mode {
-            ModeChoice::Lease => Mode::Lease,
-            ModeChoice::Auto if !filesystem.trusted => Mode::Lease,
+            ModeChoice::Lease => LockMode::Lease,
+            ModeChoice::Auto if !filesystem.trusted => LockMode::Lease,
             ModeChoice::Kernel if !filesystem.trusted => return Err(untrusted(lock, filesystem)),
-            ModeChoice::Auto | ModeChoice::Kernel => Mode::Kernel,
+            ModeChoice::Auto | ModeChoice::Kernel => LockMode::Kernel,
         };
-        if mode == Mode::Lease && request.covers_children {
+        if mode == LockMode::Lease && request.covers_children {
             return Err(needs_kernel_mode(lock, filesystem));
         }
         let parent = fs::stat_followed(lock.parent())?;
@@ -57,7 +57,7 @@ impl AttemptContext {
         if self.request.covers_children {
             return Err(needs_kernel_mode(&self.lock, self.filesystem));
         }
-        self.mode = Mode::Lease;
+        self.mode = LockMode::Lease;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::path::LockPath;
-use super::record_log::{Numbered, RecordsId};
+use super::record_log::{RecordLog, RecordsId};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::{fault, filesystem, flock, fs};
 
@@ -35,21 +35,18 @@ pub(super) fn publish(
     from: &Path,
     to: &Path,
 ) -> Result<()> {
-    let (numbered, _) = Numbered::look(lock, None)?;
+    let (log, _) = RecordLog::open_and_read(lock, None)?;
     let check = || {
         if let Some(holder) = holder {
             (holder.assert_held)()?;
             // The records that this holder has written, not what somebody has put in their place.
-            if numbered
-                .as_ref()
-                .is_none_or(|numbered| numbered.id() != holder.records_id)
-            {
+            if log.as_ref().is_none_or(|log| log.id() != holder.records_id) {
                 return Err(too_late(lock, generation, "its records were replaced"));
             }
         }
-        check_generation(lock, numbered.as_ref(), generation)
+        check_generation(lock, log.as_ref(), generation)
     };
-    let fence = numbered.as_ref().map(take_fence).transpose()?;
+    let fence = log.as_ref().map(lock_fence).transpose()?;
     if !fault::mutant("lock-publish-unfenced") {
         check()?;
     }
@@ -59,12 +56,12 @@ pub(super) fn publish(
 }
 
 /// Freed when the last descriptor of these records is closed.
-fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
-    let path = numbered.directory_path();
+fn lock_fence(log: &RecordLog) -> Result<Option<File>> {
+    let path = log.directory_path();
     if !filesystem::of(path)?.trusted {
         return Ok(None);
     }
-    let directory = numbered.directory().to_file(path)?;
+    let directory = log.directory().to_file(path)?;
     let begun = Instant::now();
     while !flock::try_exclusive(&directory, path)? {
         if begun.elapsed() > PATIENCE {
@@ -79,12 +76,12 @@ fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
     Ok(Some(directory))
 }
 
-fn check_generation(lock: &LockPath, numbered: Option<&Numbered>, generation: u64) -> Result<()> {
-    let numbered = match numbered {
-        Some(numbered) if numbered.is_current()? => Some(numbered),
+fn check_generation(lock: &LockPath, log: Option<&RecordLog>, generation: u64) -> Result<()> {
+    let log = match log {
+        Some(log) if log.is_current()? => Some(log),
         _ => None,
     };
-    let top = numbered.map(Numbered::top).transpose()?.flatten();
+    let top = log.map(RecordLog::top).transpose()?.flatten();
     let standing = top.and_then(|top| top.record).map(|record| record.generation);
     if standing == Some(generation) {
         return Ok(());

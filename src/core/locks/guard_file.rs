@@ -19,16 +19,16 @@ pub(super) struct GuardFile {
     file: File,
     path: PathBuf,
     id: GuardId,
-    is_in_line: bool,
+    is_marked: bool,
 }
 
-/// The guard under our lock.
+/// The guard file, locked by this process.
 #[derive(Debug)]
-pub(super) struct Guard(GuardFile);
+pub(super) struct LockedGuard(GuardFile);
 
 /// How an attempt at the lock ended.
 pub(super) enum Attempted {
-    Locked(Guard),
+    Locked(LockedGuard),
     Busy(GuardFile),
     /// The file is no longer the one at its path.
     Replaced,
@@ -47,8 +47,8 @@ pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     flock::try_shared(&file, path).map(|is_free| Some(!is_free))
 }
 
-/// Whether anybody waits for the lock by its guard. As [`is_busy`], this wakes nobody.
-pub(super) fn has_line(lock: &LockPath) -> Result<bool> {
+/// Whether a waiter has marked the guard file. Like [`is_busy`], this wakes no waiter.
+pub(super) fn has_waiters(lock: &LockPath) -> Result<bool> {
     if fault::mutant("lock-no-line") {
         return Ok(false);
     }
@@ -58,16 +58,16 @@ pub(super) fn has_line(lock: &LockPath) -> Result<bool> {
 }
 
 impl GuardFile {
-    /// Says that its owner waits, until it has the lock or closes the file. Advice for fairness: where it cannot be given,
-    /// the kernel decides who is next.
-    pub(super) fn stand_in_line(&mut self) {
-        self.is_in_line = self.is_in_line || mark::mark(&self.file, &self.path).is_ok();
+    /// Marks the guard file as waited for, until this waiter has the lock or closes the file. The mark is for fairness:
+    /// where it cannot be set, the kernel decides which waiter is next.
+    pub(super) fn mark_waiting(&mut self) {
+        self.is_marked = self.is_marked || mark::mark(&self.file, &self.path).is_ok();
     }
 
-    fn leave_line(&mut self) {
-        if self.is_in_line {
+    fn unmark_waiting(&mut self) {
+        if self.is_marked {
             drop(mark::unmark(&self.file, &self.path));
-            self.is_in_line = false;
+            self.is_marked = false;
         }
     }
 
@@ -85,7 +85,7 @@ impl GuardFile {
             opened
         } else {
             // Nothing is made next to a folder that is no lock.
-            if let Some(found) = super::lock_directory::look(lock, Some(neighbours))? {
+            if let Some(found) = super::lock_directory::read(lock, Some(neighbours))? {
                 found.refuse_folder()?;
             }
             shared::make_file(path, &lock.next())?;
@@ -98,7 +98,7 @@ impl GuardFile {
                 device: stat.device,
                 inode: stat.inode,
             },
-            is_in_line: false,
+            is_marked: false,
         })
     }
 
@@ -111,8 +111,8 @@ impl GuardFile {
         if !locked {
             return Ok(Attempted::Busy(self));
         }
-        self.leave_line();
-        Ok(Attempted::Locked(Guard(self)))
+        self.unmark_waiting();
+        Ok(Attempted::Locked(LockedGuard(self)))
     }
 
     fn is_current(&self) -> Result<bool> {
@@ -121,7 +121,7 @@ impl GuardFile {
     }
 }
 
-impl Guard {
+impl LockedGuard {
     pub(super) fn id(&self) -> GuardId {
         self.0.id
     }

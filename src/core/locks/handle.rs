@@ -9,10 +9,10 @@ use super::alarm::Alarm;
 use super::fence::{self, HolderCheck};
 use super::heartbeat::Heartbeat;
 use super::hold_files::{DirectoryOwner, HoldFiles, is_kept_by_a_failure};
-use super::hold_state::{OnLost, Tenure};
+use super::hold_state::{HoldState, OnLost};
 use super::new_record::NewRecord;
 use super::path::LockPath;
-use super::record::{Failure, GuardId, Holder, Mode, Progress, Record};
+use super::record::{FailedRun, GuardId, Holder, HolderProgress, LockMode, Record};
 use super::record_log::RecordsId;
 use super::removal;
 use crate::core::error::{Code, Error, Result};
@@ -33,21 +33,21 @@ pub enum Release {
 }
 
 /// A lock that is held.
-pub struct Held {
+pub struct LockHandle {
     lock: Arc<LockPath>,
     records_id: RecordsId,
     token: String,
     n: u64,
     base: u64,
-    mode: Mode,
+    mode: LockMode,
     covers_children: bool,
     /// A child may have the descriptor.
     is_handed_out: AtomicBool,
     /// The predecessor did not give the lock back.
     is_orphan: bool,
     predecessor: Option<Box<Record>>,
-    inherited_failure: Option<Failure>,
-    tenure: Arc<Tenure>,
+    inherited_failure: Option<FailedRun>,
+    state: Arc<HoldState>,
     /// A release has met a check or a renewal that was at the files: that one clears away what there is.
     is_left_to_another: AtomicBool,
     took_over_from: Mutex<Option<Holder>>,
@@ -55,20 +55,20 @@ pub struct Held {
     /// When it is watched from.
     watch: Mutex<Option<Alarm>>,
     /// What the holder said last and the heartbeat has not written yet.
-    news: Mutex<Option<Progress>>,
-    /// Held over I/O.
+    news: Mutex<Option<HolderProgress>>,
+    /// Locked during I/O.
     files: Mutex<HoldFiles>,
 }
 
-impl Held {
+impl LockHandle {
     /// Begins to keep a record alive.
     pub(super) fn start(new: NewRecord) -> Arc<Self> {
         let NewRecord {
             lock: path,
             neighbours,
-            numbered,
+            log,
             record,
-            written,
+            record_file,
             guard,
             is_orphan,
             predecessor,
@@ -80,7 +80,7 @@ impl Held {
         let orphan = predecessor.as_ref().filter(|_| is_orphan);
         let held = Arc::new(Self {
             lock: Arc::clone(&path),
-            records_id: numbered.id(),
+            records_id: log.id(),
             token: record.token.clone(),
             n: record.n,
             base: record.base,
@@ -88,7 +88,7 @@ impl Held {
             covers_children: request.covers_children,
             is_handed_out: AtomicBool::new(false),
             inherited_failure: record.failure.clone(),
-            tenure: Tenure::start(record.mode, ttl, begun),
+            state: HoldState::start(record.mode, ttl, begun),
             is_left_to_another: AtomicBool::new(false),
             is_orphan,
             took_over_from: Mutex::new(orphan.map(|record| record.holder())),
@@ -96,7 +96,7 @@ impl Held {
             heartbeat: Mutex::default(),
             watch: Mutex::default(),
             news: Mutex::default(),
-            files: Mutex::new(HoldFiles::new(path, neighbours, record, numbered, written, guard)),
+            files: Mutex::new(HoldFiles::new(path, neighbours, record, log, record_file, guard)),
         });
         let beating = Arc::downgrade(&held);
         let heartbeat = Heartbeat::start(device, ttl / 3, move || {
@@ -124,7 +124,7 @@ impl Held {
     }
 
     /// How it is kept.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> LockMode {
         self.mode
     }
 
@@ -134,7 +134,7 @@ impl Held {
     }
 
     /// The last failed run, carried on from the lock's earlier holders.
-    pub fn inherited_failure(&self) -> Option<&Failure> {
+    pub fn inherited_failure(&self) -> Option<&FailedRun> {
         self.inherited_failure.as_ref()
     }
 
@@ -152,7 +152,7 @@ impl Held {
 
     /// Calls once when the lock is lost, at once if it is lost already.
     pub fn on_lost(&self, call: OnLost) {
-        self.tenure.on_lost(call);
+        self.state.on_lost(call);
     }
 
     /// Keeps the alarm that says when to watch it.
@@ -164,19 +164,19 @@ impl Held {
 
     /// `ERR_LOCK_LOST` unless the lock is held. Needs no system call but the clock.
     pub fn assert_held(&self) -> Result<()> {
-        self.tenure.expire();
+        self.state.expire();
         if self.is_held() {
             Ok(())
-        } else if self.tenure.is_lost() {
-            Err(self.lost_error(&self.tenure.because()))
+        } else if self.state.is_lost() {
+            Err(self.lost_error(&self.state.because()))
         } else {
             Err(self.lost_error("it was released"))
         }
     }
 
-    /// Tells waiters what is being done. Written by the heartbeat thread, soon.
+    /// Tells waiters what is being done. The heartbeat thread writes it soon.
     pub fn progress(&self, phase: &str) {
-        *self.news.lock() = Some(Progress::new(phase));
+        *self.news.lock() = Some(HolderProgress::new(phase));
         if let Some(heartbeat) = &*self.heartbeat.lock() {
             heartbeat.beat_soon();
         }
@@ -193,12 +193,12 @@ impl Held {
     }
 
     /// Gives the lock back. Doing it twice is fine.
-    pub fn release(&self, failure: Option<Failure>) -> Release {
-        self.tenure.expire();
+    pub fn release(&self, failure: Option<FailedRun>) -> Release {
+        self.state.expire();
         if let Some(files) = self.files.try_lock() {
             return self.release_files(files, failure);
         }
-        if !self.tenure.is_lost() {
+        if !self.state.is_lost() {
             return self.release_files(self.files.lock(), failure);
         }
         // A renewal may hang. It looks at the flag once it has let go of the files; so they are tried after it is set.
@@ -216,27 +216,27 @@ impl Held {
         }
     }
 
-    fn release_files(&self, mut files: MutexGuard<'_, HoldFiles>, failure: Option<Failure>) -> Release {
+    fn release_files(&self, mut files: MutexGuard<'_, HoldFiles>, failure: Option<FailedRun>) -> Release {
         if fault::mutant("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
-        self.tenure.expire();
+        self.state.expire();
         // No list of the others is needed: who has followed us has removed our record, or is about to find it free.
         if self.is_held()
             && !files
                 .finds_its_record()
                 .unwrap_or_else(|error| is_kept_by_a_failure(&error))
         {
-            self.tenure.lose(FOLLOWED);
+            self.state.lose(FOLLOWED);
         }
         let owner = files.directory_owner();
         if owner == DirectoryOwner::Anothers {
-            self.tenure.lose(TAKEN_BY_ANOTHER);
+            self.state.lose(TAKEN_BY_ANOTHER);
         }
-        if self.tenure.is_released() {
+        if self.state.is_released() {
             return Release::Released;
         }
-        let ended = if self.tenure.is_lost() {
+        let ended = if self.state.is_lost() {
             Release::Lost
         } else {
             Release::Released
@@ -244,7 +244,7 @@ impl Held {
         // Unlocking comes after the rename: a successor that is in could be robbed of its directory by it.
         let tombstone = files.withdraw(owner);
         if ended == Release::Released {
-            self.tenure.release();
+            self.state.release();
             files.free_record(failure);
         } else {
             // Lost by the clock, and nobody has followed yet.
@@ -258,7 +258,7 @@ impl Held {
             drop(removal::discard(&tombstone));
         }
         self.stop_heartbeat();
-        self.tenure.end();
+        self.state.stop_notifications();
         let _unwatched = self.watch.lock().take();
         ended
     }
@@ -286,25 +286,25 @@ impl Held {
     }
 
     fn renew_files(&self, files: &mut HoldFiles, begun: u64) {
-        if !self.look(files) {
+        if !self.confirm_held(files) {
             return;
         }
         let news = self.news.lock().take();
         // The second look: a successor that came between the first and the rename.
-        if files.renew_record(news).is_err() || !self.look(files) {
+        if files.renew_record(news).is_err() || !self.confirm_held(files) {
             return;
         }
-        self.tenure.renew(begun);
+        self.state.renew(begun);
         match files.directory_owner() {
             DirectoryOwner::Ours => files.touch_directory(),
-            DirectoryOwner::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
+            DirectoryOwner::Anothers => self.state.lose(TAKEN_BY_ANOTHER),
             DirectoryOwner::Gone | DirectoryOwner::Unknown => {}
         }
     }
 
     /// Looks whether the lock is still ours, after something near it has changed.
     pub(super) fn check(&self) {
-        self.tenure.expire();
+        self.state.expire();
         // A renewal is under way: it looks itself, and may hang.
         let Some(files) = self.files.try_lock() else {
             return;
@@ -315,25 +315,25 @@ impl Held {
     }
 
     fn check_files(&self, files: &HoldFiles) {
-        if !self.look(files) {
+        if !self.confirm_held(files) {
             return;
         }
         match files.directory_owner() {
             DirectoryOwner::Gone => {
                 if !files.publish_again() {
-                    self.tenure.lose(TAKEN_BY_ANOTHER);
+                    self.state.lose(TAKEN_BY_ANOTHER);
                 }
             }
-            DirectoryOwner::Anothers => self.tenure.lose(TAKEN_BY_ANOTHER),
+            DirectoryOwner::Anothers => self.state.lose(TAKEN_BY_ANOTHER),
             DirectoryOwner::Ours | DirectoryOwner::Unknown => {}
         }
     }
 
-    /// Whether the lock is held; one that is another's by now is lost.
-    fn look(&self, files: &HoldFiles) -> bool {
-        self.tenure.expire();
+    /// Checks on disk that the lock is still held. A lock that another holder has by now is lost.
+    fn confirm_held(&self, files: &HoldFiles) -> bool {
+        self.state.expire();
         if self.is_held() && !files.is_still_ours() {
-            self.tenure.lose(FOLLOWED);
+            self.state.lose(FOLLOWED);
         }
         self.is_held()
     }
@@ -366,7 +366,7 @@ impl Held {
     }
 
     pub(super) fn is_held(&self) -> bool {
-        self.tenure.is_held()
+        self.state.is_held()
     }
 
     fn lost_error(&self, why: &str) -> Error {
@@ -376,9 +376,9 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LockHandle {
     fn drop(&mut self) {
-        if !self.tenure.is_released() {
+        if !self.state.is_released() {
             self.leave();
         }
     }

@@ -29,8 +29,8 @@ struct Repeated {
 struct Beats {
     repeated: Vec<Repeated>,
     next_id: u64,
-    /// When the thread looks by itself; `None` while it sleeps without an end.
-    looks_at: Option<Instant>,
+    /// When the thread wakes by itself; `None` while it sleeps without a timeout.
+    wakes_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl Heartbeat {
             });
         }
         // The thread is not woken for a lock that is given back before the next look.
-        if beats.looks_at.is_none_or(|at| due < at) {
+        if beats.wakes_at.is_none_or(|at| due < at) {
             thread.changed.notify_one();
         }
         drop(beats);
@@ -129,12 +129,12 @@ impl BeatThread {
     fn wait_for_due(&self) -> Vec<Beat> {
         let mut beats = self.beats();
         loop {
-            let due = beats.take_due(Instant::now());
+            let due = beats.due_beats(Instant::now());
             if !due.is_empty() {
                 return due;
             }
-            beats.looks_at = beats.repeated.iter().map(|each| each.due).min();
-            beats = match beats.looks_at {
+            beats.wakes_at = beats.repeated.iter().map(|each| each.due).min();
+            beats = match beats.wakes_at {
                 None => self.changed.wait(beats),
                 Some(next) => {
                     let pause = next.saturating_duration_since(Instant::now());
@@ -146,7 +146,7 @@ impl BeatThread {
 }
 
 impl Beats {
-    fn take_due(&mut self, now: Instant) -> Vec<Beat> {
+    fn due_beats(&mut self, now: Instant) -> Vec<Beat> {
         let due = self.repeated.iter_mut().filter(|each| each.due <= now);
         due.map(|each| {
             each.due = now + each.period;

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::guard_file::Guard;
+use super::guard_file::LockedGuard;
 use super::neighbours::Neighbours;
 use super::path::LockPath;
 use super::prepared_directory::{self, PreparedDirectory};
-use super::record::{self, Contents, Failure, GuardId, Mode, Progress, Record};
-use super::record_file::Written;
-use super::record_log::{Numbered, Top};
+use super::record::{self, Contents, FailedRun, GuardId, HolderProgress, LockMode, Record};
+use super::record_file::RecordFile;
+use super::record_log::{RecordLog, TopRecord};
 use super::{lock_directory, removal};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
@@ -30,11 +30,11 @@ pub(super) struct HoldFiles {
     record: Record,
     /// The directory that the record was linked into, which stays the same whatever is put in its place. `None` once the
     /// lock is given back.
-    numbered: Option<Numbered>,
+    log: Option<RecordLog>,
     /// The record as it was linked, and as it stays in the lock directory. `None` once it is given back, and in lease mode:
     /// there an answer may be an old one that was kept (NFS), or inodes may not be one file's alone (FUSE).
-    written: Option<Written>,
-    guard: Option<Guard>,
+    record_file: Option<RecordFile>,
+    guard: Option<LockedGuard>,
     is_published: bool,
 }
 
@@ -43,16 +43,16 @@ impl HoldFiles {
         lock: Arc<LockPath>,
         neighbours: Arc<Neighbours>,
         record: Record,
-        numbered: Numbered,
-        written: Written,
-        guard: Option<Guard>,
+        log: RecordLog,
+        record_file: RecordFile,
+        guard: Option<LockedGuard>,
     ) -> Self {
         Self {
             lock,
             neighbours,
-            written: (record.mode == Mode::Kernel).then_some(written),
+            record_file: (record.mode == LockMode::Kernel).then_some(record_file),
             record,
-            numbered: Some(numbered),
+            log: Some(log),
             guard,
             is_published: false,
         }
@@ -60,16 +60,18 @@ impl HoldFiles {
 
     /// Whether what was linked stands there, as far as that can be told without reading it.
     fn is_written_at(&self, path: &Path) -> bool {
-        self.written.as_ref().is_some_and(|written| written.is_at(path))
+        self.record_file
+            .as_ref()
+            .is_some_and(|record_file| record_file.is_at(path))
     }
 
     pub(super) fn guard_id(&self) -> Option<GuardId> {
-        self.guard.as_ref().map(Guard::id)
+        self.guard.as_ref().map(LockedGuard::id)
     }
 
     /// The descriptor of the guard.
     pub(super) fn guard_descriptor(&self) -> Option<i32> {
-        self.guard.as_ref().map(Guard::descriptor)
+        self.guard.as_ref().map(LockedGuard::descriptor)
     }
 
     /// Makes the lock directory appear; see [`prepared_directory::publish`].
@@ -143,31 +145,32 @@ impl HoldFiles {
 
     /// Whether the record of our number is ours, and others see it at its path.
     pub(super) fn finds_its_record(&self) -> Result<bool> {
-        let Some(numbered) = &self.numbered else {
+        let Some(log) = &self.log else {
             return Ok(false);
         };
-        if self.is_written_at(&numbered.path(self.record.n)) {
+        if self.is_written_at(&log.path(self.record.n)) {
             return Ok(true);
         }
-        let record = numbered.held(self.record.n)?;
-        Ok(record.is_some_and(|record| record.token == self.record.token) && numbered.is_current()?)
+        let record = log.held(self.record.n)?;
+        Ok(record.is_some_and(|record| record.token == self.record.token) && log.is_current()?)
     }
 
     /// Whether our record is the highest that stands where others look.
     pub(super) fn is_still_ours(&self) -> bool {
-        let Some(numbered) = &self.numbered else {
+        let Some(log) = &self.log else {
             return false;
         };
-        let is_top =
-            |top: Top| !top.is_free && top.record.is_some_and(|record| record.token == self.record.token);
-        let is_ours = numbered
+        let is_top = |top: TopRecord| {
+            !top.is_free && top.record.is_some_and(|record| record.token == self.record.token)
+        };
+        let is_ours = log
             .top()
-            .and_then(|top| Ok(top.is_some_and(is_top) && numbered.is_current()?));
+            .and_then(|top| Ok(top.is_some_and(is_top) && log.is_current()?));
         is_ours.unwrap_or_else(|error| is_kept_by_a_failure(&error))
     }
 
     /// Writes a record that differs from the last one.
-    pub(super) fn renew_record(&mut self, progress: Option<Progress>) -> Result<()> {
+    pub(super) fn renew_record(&mut self, progress: Option<HolderProgress>) -> Result<()> {
         if progress.is_some() {
             self.record.progress = progress;
         }
@@ -176,33 +179,33 @@ impl HoldFiles {
     }
 
     fn write(&self) -> Result<()> {
-        match &self.numbered {
-            Some(numbered) => numbered.replace(self.record.n, &self.lock.next(), &self.record.to_bytes()?),
+        match &self.log {
+            Some(log) => log.replace(self.record.n, &self.lock.next(), &self.record.to_bytes()?),
             None => Ok(()),
         }
     }
 
     /// Gives the record back.
-    pub(super) fn free_record(&mut self, failure: Option<Failure>) {
+    pub(super) fn free_record(&mut self, failure: Option<FailedRun>) {
         if let Some(failure) = failure {
             self.record.failure = Some(failure.shortened());
             // What a full disk does not take, nobody hears of; the lock is free all the same.
             drop(self.write());
         }
-        let Some(numbered) = &self.numbered else {
+        let Some(log) = &self.log else {
             return;
         };
         // A disk that takes no new name may let the old one go; the base is lost with it, and the next one
         // starts at the wall clock, which is later.
-        if numbered.free(self.record.n).is_err() {
-            drop(numbered.remove(self.record.n));
+        if log.free(self.record.n).is_err() {
+            drop(log.remove(self.record.n));
         }
     }
 
     /// Closes the files and unlocks the guard.
     pub(super) fn close(&mut self) {
-        self.written = None;
-        self.numbered = None;
+        self.record_file = None;
+        self.log = None;
         if let Some(guard) = self.guard.take() {
             // Closing frees it too.
             drop(guard.release());
@@ -211,7 +214,7 @@ impl HoldFiles {
 
     /// Closes the files and leaves the guard to the children that have its descriptor.
     pub(super) fn leave_to_children(&mut self) {
-        self.numbered = None;
+        self.log = None;
         if let Some(guard) = self.guard.take() {
             guard.leave_to_children();
         }

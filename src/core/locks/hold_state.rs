@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
-use super::record::Mode;
+use super::record::LockMode;
 use crate::core::sys::clock::boot_micros;
 use crate::core::sys::sync::Mutex;
 
@@ -17,7 +17,7 @@ const RELEASED: u8 = 2;
 pub(super) type OnLost = Box<dyn FnOnce(&str) + Send>;
 
 /// The time in which a holder has its lock.
-pub(super) struct Tenure {
+pub(super) struct HoldState {
     state: AtomicU8,
     /// How long after the begin of its last renewal a lease is given up; `None` in kernel mode.
     self_stop: Option<Duration>,
@@ -34,30 +34,30 @@ struct Loss {
     on_lost: Option<OnLost>,
 }
 
-impl Tenure {
+impl HoldState {
     /// Of a lock that is held, renewed at `begun`.
-    pub(super) fn start(mode: Mode, ttl: Duration, begun: u64) -> Arc<Self> {
-        let tenure = Arc::new(Self {
+    pub(super) fn start(mode: LockMode, ttl: Duration, begun: u64) -> Arc<Self> {
+        let state = Arc::new(Self {
             state: AtomicU8::new(HELD),
             // A tenth of the lease is the margin for one call that is under way.
-            self_stop: (mode == Mode::Lease).then(|| ttl.saturating_sub(ttl / 10)),
+            self_stop: (mode == LockMode::Lease).then(|| ttl.saturating_sub(ttl / 10)),
             renewed_at: AtomicU64::new(begun),
             loss: Mutex::default(),
             alarm: Mutex::default(),
         });
-        tenure.set_alarm();
-        tenure
+        state.set_alarm();
+        state
     }
 
     /// Looks at the clock when the lease may be over: nobody else may be able to.
     fn set_alarm(self: &Arc<Self>) {
         let Some(left) = self.lease_left() else { return };
-        let tenure = Arc::downgrade(self);
+        let state = Arc::downgrade(self);
         let alarm = Alarm::set(Instant::now() + left, move || {
-            if let Some(tenure) = tenure.upgrade() {
-                tenure.expire();
-                if tenure.is_held() {
-                    tenure.set_alarm();
+            if let Some(state) = state.upgrade() {
+                state.expire();
+                if state.is_held() {
+                    state.set_alarm();
                 }
             }
         });
@@ -81,8 +81,8 @@ impl Tenure {
         self.state.store(RELEASED, Ordering::SeqCst);
     }
 
-    /// Nobody is told of anything any more.
-    pub(super) fn end(&self) {
+    /// Drops the callback and the alarm.
+    pub(super) fn stop_notifications(&self) {
         self.loss.lock().on_lost = None;
         let _alarm = self.alarm.lock().take();
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::heirs::Heirs;
 use super::inspection::Inspection;
 use super::liveness;
-use super::lock_directory::{self, Extra, Found};
+use super::lock_directory::{self, Extra, LockDirectory};
 use super::path::LockPath;
 use super::record::{Holder, Record};
-use super::record_log::Numbered;
+use super::record_log::RecordLog;
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::filesystem;
 
@@ -38,10 +38,10 @@ pub fn inspect(lock: &LockPath) -> Result<Inspection> {
 }
 
 /// Who has the lock, and what is at its path. `heirs` is kept by a caller that inspects again and again.
-pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, Option<Found>)> {
-    let (_, highest) = Numbered::look(lock, None)?;
+pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, Option<LockDirectory>)> {
+    let (_, highest) = RecordLog::open_and_read(lock, None)?;
     let top = highest.top;
-    let found = lock_directory::look(lock, None)?;
+    let found = lock_directory::read(lock, None)?;
     // Another program's directory keeps also him out whose record stands.
     let is_foreign = found.as_ref().is_some_and(|found| !found.is_ours());
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
@@ -61,7 +61,6 @@ pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, 
     let follows = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
     // What is left of a window does not matter: nothing is taken over here.
     let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
-    let (standing, holder) =
-        liveness::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
-    Ok((Inspection::new(standing, holder), Some(found)))
+    let (status, holder) = liveness::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
+    Ok((Inspection::new(status, holder), Some(found)))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::liveness::Standing;
+use super::liveness::HolderStatus;
 use super::record::Holder;
 use crate::core::sys::clock;
 use crate::core::sys::identity::Liveness;
@@ -31,7 +31,7 @@ impl Inspection {
         warning: None,
     };
 
-    /// Held by somebody else than the process of its record.
+    /// Held by another process than the process of its record.
     pub(super) fn held_by(self, holder: Holder, liveness: Liveness) -> Self {
         Self {
             is_held: true,
@@ -51,10 +51,10 @@ impl Inspection {
         }
     }
 
-    pub(super) fn new(standing: Standing, holder: Holder) -> Self {
-        let liveness = match standing {
-            Standing::Dead => Liveness::Dead,
-            Standing::Held { liveness, .. } => liveness,
+    pub(super) fn new(status: HolderStatus, holder: Holder) -> Self {
+        let liveness = match status {
+            HolderStatus::Dead => Liveness::Dead,
+            HolderStatus::Held { liveness, .. } => liveness,
         };
         let since = holder.since.as_deref().and_then(clock::parse_iso8601);
         let now = i64::try_from(clock::wall_millis()).unwrap_or(i64::MAX);

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::lock_directory::Found;
-use super::record::{Contents, ForeignOwner, GuardId, Holder, Mode, Record};
+use super::lock_directory::LockDirectory;
+use super::record::{Contents, ForeignOwner, GuardId, Holder, LockMode, Record};
 use crate::core::sys::{clock, identity};
 
 pub(super) use crate::core::sys::identity::Liveness;
@@ -16,7 +16,7 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 /// What stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum HolderStatus {
     /// Its holder has ended, and that is proven.
     Dead,
     /// It keeps others out.
@@ -27,7 +27,7 @@ pub(super) enum Standing {
     },
 }
 
-impl Standing {
+impl HolderStatus {
     /// Nobody can say whose it is: it keeps others out for ever.
     const UNREADABLE: Self = Self::Held {
         liveness: Liveness::Unknown,
@@ -49,25 +49,25 @@ fn lease_window(ttl: Duration) -> Duration {
 }
 
 /// Of a record that was not given back, for one who holds `guard` or none.
-pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> Standing {
+pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> HolderStatus {
     let Some(record) = record else {
-        return Standing::unverifiable(lease_window(DEFAULT_LEASE));
+        return HolderStatus::unverifiable(lease_window(DEFAULT_LEASE));
     };
     if is_freed_by_kernel(record, guard) {
-        return Standing::Dead;
+        return HolderStatus::Dead;
     }
     let window = Some(lease_window(Duration::from_millis(record.lease.ttl_ms)));
     match record.process.liveness() {
-        Liveness::Dead if !record.covers_children => Standing::Dead,
-        Liveness::Alive if record.mode == Mode::Kernel => Standing::Held {
+        Liveness::Dead if !record.covers_children => HolderStatus::Dead,
+        Liveness::Alive if record.mode == LockMode::Kernel => HolderStatus::Held {
             liveness: Liveness::Alive,
             window: None,
         },
-        Liveness::Alive => Standing::Held {
+        Liveness::Alive => HolderStatus::Held {
             liveness: Liveness::Alive,
             window,
         },
-        _ => Standing::Held {
+        _ => HolderStatus::Held {
             liveness: Liveness::Unknown,
             window,
         },
@@ -76,7 +76,7 @@ pub(super) fn of_record(record: Option<&Record>, guard: Option<GuardId>) -> Stan
 
 /// The kernel has given us the lock that the holder of this record had.
 fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
-    let (Mode::Kernel, Some(its), Some(ours)) = (record.mode, record.guard, guard) else {
+    let (LockMode::Kernel, Some(its), Some(ours)) = (record.mode, record.guard, guard) else {
         return false;
     };
     // Device numbers may change with a reboot.
@@ -88,22 +88,22 @@ fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
 /// `is_orphan`: a record of this lock stands, or was followed, that was not given back. Then an owner without bytes is that
 /// of its holder, lost with the power.
 pub(super) fn of_directory(
-    found: &Found,
+    found: &LockDirectory,
     follows: impl Fn(&Record) -> bool,
     is_orphan: bool,
     guard: Option<GuardId>,
     is_local: bool,
     window: Duration,
-) -> (Standing, Holder) {
+) -> (HolderStatus, Holder) {
     match &found.contents {
-        Some(Contents::Record(record)) if follows(record) => (Standing::Dead, record.holder()),
+        Some(Contents::Record(record)) if follows(record) => (HolderStatus::Dead, record.holder()),
         Some(Contents::Record(record)) => (of_record(Some(record), guard), record.holder()),
         Some(Contents::Foreign(owner)) => (of_foreign(owner, is_local, window), owner.holder()),
-        Some(Contents::Blank) if is_orphan => (Standing::unverifiable(window), Holder::ownerless()),
-        Some(Contents::Blank | Contents::Unreadable) => (Standing::UNREADABLE, Holder::ownerless()),
+        Some(Contents::Blank) if is_orphan => (HolderStatus::unverifiable(window), Holder::ownerless()),
+        Some(Contents::Blank | Contents::Unreadable) => (HolderStatus::UNREADABLE, Holder::ownerless()),
         None => {
             let window = OWNERLESS_WINDOW.min(window);
-            (Standing::unverifiable(window), Holder::ownerless())
+            (HolderStatus::unverifiable(window), Holder::ownerless())
         }
     }
 }
@@ -111,20 +111,20 @@ pub(super) fn of_directory(
 /// Of a mkdir lock's owner. It names no boot, no pid namespace and no start time, so that only this is
 /// proof of death: the directory is on a filesystem of this machine, its hostname is ours, and no process
 /// of this machine has its pid in any pid namespace.
-fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> Standing {
+fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> HolderStatus {
     if !is_local || !owner.hostname.as_deref().is_none_or(identity::is_hostname) {
-        return Standing::unverifiable(window);
+        return HolderStatus::unverifiable(window);
     }
     if identity::is_pid_unused_in_all_namespaces(owner.pid) {
-        return Standing::Dead;
+        return HolderStatus::Dead;
     }
     if is_plausible(owner) {
-        return Standing::Held {
+        return HolderStatus::Held {
             liveness: Liveness::Alive,
             window: None,
         };
     }
-    Standing::unverifiable(window)
+    HolderStatus::unverifiable(window)
 }
 
 /// A process with this pid was there when the owner was written. One that started later suggests reuse, but

@@ -25,7 +25,7 @@ pub(super) const MAX_LISTED: usize = 64;
 
 /// What is at the path of a lock.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct LockDirectory {
     pub(super) contents: Option<Contents>,
     /// The owner's bytes and what stat says: what must not have changed when it is buried.
     owner: Option<Vec<u8>>,
@@ -47,7 +47,7 @@ pub(super) enum Extra {
     Folder(Vec<String>),
 }
 
-impl Found {
+impl LockDirectory {
     /// Of a holder of this library.
     pub(super) fn is_ours(&self) -> bool {
         matches!(self.contents, Some(Contents::Record(_)))
@@ -182,17 +182,17 @@ fn is_ignored(name: &OsStr) -> bool {
         || Neighbour::parse(name) == Some(Neighbour::Temporary)
 }
 
-/// Looks at the lock directory; `None` where there is none. A file or a link there is an error, not a lock.
-pub(super) fn look(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<Option<Found>> {
-    look_at(lock.directory(), neighbours)
+/// Reads the lock directory; `None` if there is none. A file or a link at its path is an error, not a lock.
+pub(super) fn read(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<Option<LockDirectory>> {
+    read_at(lock.directory(), neighbours)
 }
 
-/// As [`look`], at a directory that may have another name.
-pub(super) fn look_at(path: &Path, neighbours: Option<&Neighbours>) -> Result<Option<Found>> {
+/// As [`read`], for a directory that may have another name.
+pub(super) fn read_at(path: &Path, neighbours: Option<&Neighbours>) -> Result<Option<LockDirectory>> {
     let directory = match Directory::open(path) {
         Ok(directory) => directory,
         Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return look_from_outside(path, neighbours, error),
+        Err(error) => return read_closed(path, neighbours, error),
     };
     let stat = directory.own_stat(path)?;
     let owner = path.join(OWNER);
@@ -202,7 +202,7 @@ pub(super) fn look_at(path: &Path, neighbours: Option<&Neighbours>) -> Result<Op
     let (bytes, contents) = record::read_in(&directory, OsStr::new(OWNER), &owner)?.unzip();
     let mut evidence = format!("{} {} {touched} ", stat.inode, stat.modified_ns).into_bytes();
     evidence.extend(bytes.iter().flatten());
-    Ok(Some(Found {
+    Ok(Some(LockDirectory {
         contents,
         owner: bytes,
         stat,
@@ -213,7 +213,7 @@ pub(super) fn look_at(path: &Path, neighbours: Option<&Neighbours>) -> Result<Op
 }
 
 /// At what cannot be opened as a directory.
-fn look_from_outside(path: &Path, neighbours: Option<&Neighbours>, error: Error) -> Result<Option<Found>> {
+fn read_closed(path: &Path, neighbours: Option<&Neighbours>, error: Error) -> Result<Option<LockDirectory>> {
     let Some(stat) = fs::stat(path).optional()? else {
         return Ok(None);
     };
@@ -227,7 +227,7 @@ fn look_from_outside(path: &Path, neighbours: Option<&Neighbours>, error: Error)
         return Err(error);
     }
     // Another user keeps it closed: what it says cannot be read.
-    Ok(Some(Found {
+    Ok(Some(LockDirectory {
         contents: Some(Contents::Unreadable),
         owner: None,
         stat,

@@ -49,7 +49,7 @@
 //! open, unlocked, while waiting: closing it would wake the waiters of all other processes.
 //!
 //! A free lock in memory (tmpfs), where no call waits for a disk, is taken on the caller's own thread
-//! ([`take_now`]). That is faster than a waiter wakes up, and a process that loops would always be first: so who
+//! ([`try_acquire_inline`]). That is faster than a waiter wakes up, and a process that loops would always be first: so who
 //! waits in kernel mode marks the guard, and who comes and finds the mark goes the waiters' way.
 //!
 //! # Invariants
@@ -107,13 +107,13 @@ mod sweep;
 mod wait;
 mod waiter;
 
-pub use acquire::{acquire, take_now};
+pub use acquire::{acquire, try_acquire_inline};
 pub use fence::publish_fenced;
-pub use handle::{Held, Release};
+pub use handle::{LockHandle, Release};
 pub use inspect::inspect;
 pub use inspection::Inspection;
 pub use path::LockPath;
-pub use record::{Failure, Holder, Mode, OwnerFormat, Progress, Record};
+pub use record::{FailedRun, Holder, HolderProgress, LockMode, OwnerFormat, Record};
 pub use request::{Goal, ModeChoice, Request, WaitInfo};
 pub use scope::LockScope;
 pub use sweep::{Swept, sweep};

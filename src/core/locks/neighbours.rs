@@ -15,10 +15,10 @@ use crate::core::sys::trust::Surroundings;
 use crate::core::sys::{errno, identity};
 
 /// Device and inode of a directory, and the effective user that asked.
-type Key = (u64, u64, u32);
+type OwnerKey = (u64, u64, u32);
 
 /// The owner of what this process makes in a directory: finding out costs three calls.
-static THIS_USER: LazyLock<Mutex<HashMap<Key, u32>>> = LazyLock::new(Mutex::default);
+static THIS_USER: LazyLock<Mutex<HashMap<OwnerKey, u32>>> = LazyLock::new(Mutex::default);
 const MAX_KNOWN: usize = 1024;
 
 /// The directory that a lock is in.

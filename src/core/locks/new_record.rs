@@ -4,51 +4,51 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::attempt_context::AttemptContext;
-use super::guard_file::Guard;
+use super::guard_file::LockedGuard;
 use super::neighbours::Neighbours;
 use super::path::LockPath;
 use super::prepared_directory::PreparedDirectory;
 use super::record::{Lease, Record, VERSION};
-use super::record_file::Written;
-use super::record_log::{self, Highest, Numbered};
+use super::record_file::RecordFile;
+use super::record_log::{self, Highest, RecordLog};
 use super::record_name::MAX_NUMBER;
 use super::removal;
 use super::request::Request;
 use crate::core::error::Result;
 use crate::core::sys::{clock, identity};
 
-/// A record that was just taken.
+/// A record that this process has just linked.
 pub(super) struct NewRecord {
     pub(super) lock: Arc<LockPath>,
     pub(super) neighbours: Arc<Neighbours>,
-    pub(super) numbered: Numbered,
+    pub(super) log: RecordLog,
     pub(super) record: Record,
-    pub(super) written: Written,
-    pub(super) guard: Option<Guard>,
+    pub(super) record_file: RecordFile,
+    pub(super) guard: Option<LockedGuard>,
     /// The predecessor did not give it back.
     pub(super) is_orphan: bool,
     pub(super) predecessor: Option<Box<Record>>,
     pub(super) request: Arc<Request>,
-    /// That its files are on: those of one are renewed by one thread.
+    /// The device of its files. One thread renews all records on one device.
     pub(super) device: u64,
     /// Microseconds of the boot before its record was there: from then on its lease counts.
     pub(super) begun: u64,
 }
 
-/// How an attempt at the next number ended.
+/// The result of an attempt to link a record.
 pub(super) enum Linked {
     New(Box<NewRecord>),
-    /// Another taker was faster. The guard is still locked.
-    TooLate(Option<Guard>),
+    /// Another caller was faster. The guard is still locked.
+    TooLate(Option<LockedGuard>),
 }
 
 impl NewRecord {
-    /// Takes the next number.
+    /// Links a record with the next number.
     pub(super) fn link(
         context: &AttemptContext,
-        numbered: Option<Numbered>,
+        log: Option<RecordLog>,
         highest: Highest,
-        guard: Option<Guard>,
+        guard: Option<LockedGuard>,
     ) -> Result<Linked> {
         let Highest { top, taken } = highest;
         let n = taken + 1;
@@ -60,20 +60,20 @@ impl NewRecord {
         let record = make_record(context, n, predecessor.as_deref(), guard.as_ref());
         let prepared = context.lock.prepared(&record.token);
         let begun = clock::boot_micros();
-        let taken = prepare_and_link(context, &record, numbered, &prepared, guard.as_ref());
+        let taken = prepare_and_link(context, &record, log, &prepared, guard.as_ref());
         if !matches!(taken, Ok(Some(_))) {
             // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
             let _swept_later = removal::discard(&prepared);
         }
-        let Some((numbered, written)) = taken? else {
+        let Some((log, record_file)) = taken? else {
             return Ok(Linked::TooLate(guard));
         };
         Ok(Linked::New(Box::new(Self {
             lock: Arc::clone(&context.lock),
             neighbours: Arc::clone(&context.neighbours),
-            numbered,
+            log,
             record,
-            written,
+            record_file,
             guard,
             is_orphan,
             predecessor,
@@ -88,51 +88,51 @@ impl NewRecord {
 fn prepare_and_link(
     context: &AttemptContext,
     record: &Record,
-    numbered: Option<Numbered>,
+    log: Option<RecordLog>,
     prepared: &Path,
-    guard: Option<&Guard>,
-) -> Result<Option<(Numbered, Written)>> {
+    guard: Option<&LockedGuard>,
+) -> Result<Option<(RecordLog, RecordFile)>> {
     record.assert_has_room()?;
     let finished =
         PreparedDirectory::make(&context.lock, prepared, &record.to_bytes()?, &context.neighbours)?;
-    let numbered = match numbered {
-        Some(numbered) => Some(numbered),
-        None => Numbered::open_or_make(&context.lock, &context.neighbours)?,
+    let log = match log {
+        Some(log) => Some(log),
+        None => RecordLog::open_or_make(&context.lock, &context.neighbours)?,
     };
-    let Some(numbered) = numbered else {
+    let Some(log) = log else {
         return Ok(None);
     };
-    if !numbered.link(&finished, record.n)? {
+    if !log.link(&finished, record.n)? {
         return Ok(None);
     }
-    let settled = settle(context, &numbered, record, guard);
+    let settled = settle(context, &log, record, guard);
     if !matches!(settled, Ok(true)) {
-        numbered.remove(record.n)?;
+        log.remove(record.n)?;
     }
-    Ok(settled?.then_some((numbered, finished.written)))
+    Ok(settled?.then_some((log, finished.record_file)))
 }
 
 /// A slow taker can link a number whose owner has long been followed and removed, and a guard may have
 /// been deleted and made anew while we took it.
 fn settle(
     context: &AttemptContext,
-    numbered: &Numbered,
+    log: &RecordLog,
     record: &Record,
-    guard: Option<&Guard>,
+    guard: Option<&LockedGuard>,
 ) -> Result<bool> {
     if let Some(guard) = guard
         && !guard.is_current()?
     {
         return Ok(false);
     }
-    numbered.settle(record.n, context.mode)
+    log.settle(record.n, context.mode)
 }
 
 fn make_record(
     context: &AttemptContext,
     n: u64,
     predecessor: Option<&Record>,
-    guard: Option<&Guard>,
+    guard: Option<&LockedGuard>,
 ) -> Record {
     // Microseconds: on tmpfs a path is taken more than once a millisecond, and the first generation after the
     // files were deleted must be greater than the last one before.
@@ -150,7 +150,7 @@ fn make_record(
         base,
         generation: base + n,
         mode: context.mode,
-        guard: guard.map(Guard::id),
+        guard: guard.map(LockedGuard::id),
         thread_id: context.request.thread_id,
         fs_type: context.filesystem.name.to_owned(),
         lease: Lease {

@@ -8,24 +8,24 @@ use super::guard_file;
 use super::heirs::Heirs;
 use super::inspect::survey;
 use super::inspection::Inspection;
-use super::liveness::{self, Standing};
-use super::lock_directory::{self, Extra, Found};
-use super::record::{GuardId, Holder, Mode, Record};
-use super::record_log::Top;
-use super::staleness::{Observer, Subject};
+use super::liveness::{self, HolderStatus};
+use super::lock_directory::{self, Extra, LockDirectory};
+use super::record::{GuardId, Holder, LockMode, Record};
+use super::record_log::TopRecord;
+use super::staleness::{StalenessTracker, Subject};
 use crate::core::error::Result;
 use crate::core::sys::identity::Liveness;
 
 /// What one attempt has observed at the path of its lock.
 #[derive(Default)]
 pub(super) struct Obstacles {
-    observer: Observer,
+    tracker: StalenessTracker,
     heirs: Heirs,
 }
 
 impl Obstacles {
     /// The holder of the lock, and what is at its path.
-    pub(super) fn survey(&mut self, context: &AttemptContext) -> Result<(Inspection, Option<Found>)> {
+    pub(super) fn survey(&mut self, context: &AttemptContext) -> Result<(Inspection, Option<LockDirectory>)> {
         survey(&context.lock, &mut self.heirs)
     }
 
@@ -42,7 +42,7 @@ impl Obstacles {
                 .and_then(|holder| holder.pid),
             holder: found.holder,
             liveness,
-            look_again: None,
+            retry_after: None,
             is_foreign: false,
         })
     }
@@ -51,7 +51,7 @@ impl Obstacles {
     pub(super) fn judge_record(
         &mut self,
         context: &AttemptContext,
-        top: &Top,
+        top: &TopRecord,
         guard: Option<GuardId>,
     ) -> Result<Option<Blocker>> {
         if top.is_free {
@@ -68,15 +68,15 @@ impl Obstacles {
                 process: holder.pid,
                 holder: Some(holder),
                 liveness: Liveness::Alive,
-                look_again: None,
+                retry_after: None,
                 is_foreign: false,
             }));
         }
-        let standing = liveness::of_record(top.record.as_deref(), guard);
-        let Standing::Held { liveness, window } = standing else {
+        let status = liveness::of_record(top.record.as_deref(), guard);
+        let HolderStatus::Held { liveness, window } = status else {
             return Ok(None);
         };
-        let Some(look_again) = self.window_left(context, window, Subject::Record, &top.bytes) else {
+        let Some(retry_after) = self.window_left(context, window, Subject::Record, &top.bytes) else {
             return Ok(None);
         };
         let near = top.record.as_ref().filter(|record| record.process.is_near());
@@ -84,7 +84,7 @@ impl Obstacles {
             holder: top.record.as_ref().map(|record| record.holder()),
             liveness,
             process: near.map(|record| record.process.pid),
-            look_again,
+            retry_after,
             is_foreign: false,
         }))
     }
@@ -94,10 +94,10 @@ impl Obstacles {
     pub(super) fn judge_standing_directory(
         &mut self,
         context: &AttemptContext,
-        top: Option<&Top>,
+        top: Option<&TopRecord>,
         guard: Option<GuardId>,
     ) -> Result<Option<Blocker>> {
-        let Some(found) = lock_directory::look(&context.lock, Some(&context.neighbours))? else {
+        let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
             return Ok(None);
         };
         let follows = |record: &Record| top.is_some_and(|top| top.reaches(record));
@@ -115,15 +115,15 @@ impl Obstacles {
     pub(super) fn judge_directory(
         &mut self,
         context: &AttemptContext,
-        found: &Found,
+        found: &LockDirectory,
         follows: impl Fn(&Record) -> bool,
         is_orphan: bool,
         guard: Option<GuardId>,
     ) -> Result<(Option<Blocker>, Holder)> {
         let is_local = context.filesystem.trusted;
         let window = context.request.foreign_stale;
-        let (standing, holder) = liveness::of_directory(found, follows, is_orphan, guard, is_local, window);
-        let blocker = self.blocker(context, standing, holder.clone(), found)?;
+        let (status, holder) = liveness::of_directory(found, follows, is_orphan, guard, is_local, window);
+        let blocker = self.blocker(context, status, holder.clone(), found)?;
         Ok((blocker, holder))
     }
 
@@ -132,36 +132,36 @@ impl Obstacles {
     fn blocker(
         &mut self,
         context: &AttemptContext,
-        standing: Standing,
+        status: HolderStatus,
         mut holder: Holder,
-        found: &Found,
+        found: &LockDirectory,
     ) -> Result<Option<Blocker>> {
-        let (liveness, look_again) = match standing {
-            Standing::Held { liveness, window } => {
+        let (liveness, retry_after) = match status {
+            HolderStatus::Held { liveness, window } => {
                 let left = self.window_left(context, window, Subject::Directory, &found.evidence);
                 (liveness, left)
             }
-            Standing::Dead => (Liveness::Dead, None),
+            HolderStatus::Dead => (Liveness::Dead, None),
         };
-        let (note, look_again) = if found.is_ours() && look_again.is_some() {
-            (None, look_again)
+        let (note, retry_after) = if found.is_ours() && retry_after.is_some() {
+            (None, retry_after)
         } else {
             match found.extra()? {
                 Extra::Folder(names) => return Err(found.is_a_folder(&names)),
                 // Never over.
-                Extra::Files(names) => (Some(found.note(&names)), look_again.or(Some(None))),
-                Extra::Nothing if look_again == Some(None) && found.is_unreadable() => {
-                    (Some(found.note(&[])), look_again)
+                Extra::Files(names) => (Some(found.note(&names)), retry_after.or(Some(None))),
+                Extra::Nothing if retry_after == Some(None) && found.is_unreadable() => {
+                    (Some(found.note(&[])), retry_after)
                 }
-                Extra::Nothing => (None, look_again),
+                Extra::Nothing => (None, retry_after),
             }
         };
         holder.note = note;
-        Ok(look_again.map(|look_again| Blocker {
+        Ok(retry_after.map(|retry_after| Blocker {
             process: holder.pid,
             holder: Some(holder),
             liveness,
-            look_again,
+            retry_after,
             is_foreign: true,
         }))
     }
@@ -182,7 +182,7 @@ impl Obstacles {
             return Some(None);
         };
         let unchanged = self
-            .observer
+            .tracker
             .unchanged_for(&context.lock, &context.neighbours, subject, evidence);
         (unchanged < window).then(|| Some(window.saturating_sub(unchanged)))
     }
@@ -191,7 +191,7 @@ impl Obstacles {
 /// Children that have the descriptor beat for nobody, and outlive their process, or only the thread of it that had
 /// the lock: also who takes by lease asks the guard. `None` where it says nothing.
 fn is_kept_by_children(context: &AttemptContext, record: &Record) -> Result<Option<bool>> {
-    let is_asked = context.mode == Mode::Lease
+    let is_asked = context.mode == LockMode::Lease
         && record.covers_children
         && context.filesystem.trusted
         && record.process.is_near();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::lock_directory::OWNER;
 use super::neighbours::Neighbours;
 use super::path::LockPath;
-use super::record_file::Written;
+use super::record_file::RecordFile;
 use super::shared;
 use crate::core::error::Result;
 use crate::core::sys::dir::Directory;
@@ -19,7 +19,7 @@ use crate::core::sys::fs::{self, Kind};
 /// A directory that is ready to be published, and its owner record.
 pub(super) struct PreparedDirectory {
     pub(super) path: PathBuf,
-    pub(super) written: Written,
+    pub(super) record_file: RecordFile,
     directory: Directory,
 }
 
@@ -38,11 +38,11 @@ impl PreparedDirectory {
         let path = prepared.join(OWNER);
         let mut file = directory.create_new(OsStr::new(OWNER), 0o644, &path)?;
         fs::write_all(&mut file, owner, &path)?;
-        let written = Written::new(file, &path)?;
-        written.set_mode(0o644, &path)?;
+        let record_file = RecordFile::new(file, &path)?;
+        record_file.set_mode(0o644, &path)?;
         Ok(Self {
             path: prepared.to_path_buf(),
-            written,
+            record_file,
             directory,
         })
     }
@@ -117,6 +117,6 @@ mod tests {
         let prepared = lock.prepared("token");
         fs::create_directory(&prepared, 0o777).expect("prepared, but for its owner");
         publish_in_two_steps(&lock, &prepared).expect_err("no owner");
-        assert!(lock_directory::look(&lock, None).expect("a look").is_none());
+        assert!(lock_directory::read(&lock, None).expect("a look").is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::handle::Held;
+use super::handle::LockHandle;
 use super::path::LockPath;
 use super::reactor::Mailbox;
 use super::request::ModeChoice;
@@ -58,8 +58,8 @@ impl Queue {
 
     /// Lets a call wait until it is answered, or until `cancel` is raised.
     pub(super) fn start(wait: Wait, cancel: &Cancel) {
-        let place = wait.place();
-        cancel.on_raise(move || place.give_up());
+        let handle = wait.handle();
+        cancel.on_raise(move || handle.give_up());
         match Self::known(&wait.waiter.lock, wait.waiter.request.mode) {
             Ok(Some(queue)) => queue.enter(wait),
             Ok(None) => Self::find_apart(wait),
@@ -119,7 +119,7 @@ impl Queue {
     }
 
     /// Watches a lock, unless it is given back very soon.
-    pub(super) fn watch_later(&self, held: &Arc<Held>) {
+    pub(super) fn watch_later(&self, held: &Arc<LockHandle>) {
         self.0.watch_later(held);
     }
 

@@ -8,12 +8,12 @@ use crate::core::sys::fs::{self, Stat};
 
 /// The file of a record. It is kept open: an inode that is in use is not given to another file.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct RecordFile {
     file: File,
     stat: Stat,
 }
 
-impl Written {
+impl RecordFile {
     /// A file that was written to its end.
     pub(super) fn new(file: File, path: &Path) -> Result<Self> {
         let stat = fs::stat_file(&file, path)?;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::neighbours::{self, Neighbours};
 use super::path::LockPath;
 use super::prepared_directory::PreparedDirectory;
-use super::record::{self, Contents, Mode, Record};
+use super::record::{self, Contents, LockMode, Record};
 use super::record_name::{MAX_NUMBER, RecordName};
 use super::shared;
 use crate::core::error::{Code, Error, Optional as _, Result};
@@ -36,7 +36,7 @@ pub(super) type RecordsId = (u64, u64);
 
 /// The open directory of one lock's records.
 #[derive(Debug)]
-pub(super) struct Numbered {
+pub(super) struct RecordLog {
     directory: Directory,
     path: PathBuf,
     id: RecordsId,
@@ -45,14 +45,14 @@ pub(super) struct Numbered {
 /// What stands in the directory of one lock's records.
 #[derive(Debug, Default)]
 pub(super) struct Highest {
-    pub(super) top: Option<Top>,
+    pub(super) top: Option<TopRecord>,
     /// The highest number in use, also by what is no record.
     pub(super) taken: u64,
 }
 
 /// The highest record.
 #[derive(Debug, Clone)]
-pub(super) struct Top {
+pub(super) struct TopRecord {
     pub(super) bytes: Vec<u8>,
     /// Given back: nobody holds the lock.
     pub(super) is_free: bool,
@@ -60,7 +60,7 @@ pub(super) struct Top {
     pub(super) record: Option<Box<Record>>,
 }
 
-impl Top {
+impl TopRecord {
     /// Whether this record is the highest one or of a holder that it has followed.
     pub(super) fn reaches(&self, record: &Record) -> bool {
         let is_reached =
@@ -76,20 +76,23 @@ struct Names {
     taken: u64,
 }
 
-impl Numbered {
-    /// Opens the directory of a lock's records and reads the highest one. `None` where there is no such directory.
+impl RecordLog {
+    /// Opens the directory of a lock's records and reads the highest one. `None` if there is no such directory.
     /// `neighbours` is given by a caller that is about to write to it.
     ///
     /// # Errors
     /// `ERR_UNTRUSTED` where it belongs to another user and is not one that everybody may change: then its owner could
     /// make this process remove or replace what only this process may change.
-    pub(super) fn look(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<(Option<Self>, Highest)> {
-        let Some(numbered) = Self::open(lock, neighbours)? else {
+    pub(super) fn open_and_read(
+        lock: &LockPath,
+        neighbours: Option<&Neighbours>,
+    ) -> Result<(Option<Self>, Highest)> {
+        let Some(log) = Self::open(lock, neighbours)? else {
             return Ok((None, Highest::default()));
         };
-        let listing = numbered.directory.fresh_entries(&numbered.path)?;
-        let highest = numbered.highest_of(listing)?;
-        Ok((Some(numbered), highest))
+        let listing = log.directory.fresh_entries(&log.path)?;
+        let highest = log.highest_of(listing)?;
+        Ok((Some(log), highest))
     }
 
     fn open(lock: &LockPath, neighbours: Option<&Neighbours>) -> Result<Option<Self>> {
@@ -166,7 +169,7 @@ impl Numbered {
     }
 
     /// The highest record; `None` where none stands.
-    pub(super) fn top(&self) -> Result<Option<Top>> {
+    pub(super) fn top(&self) -> Result<Option<TopRecord>> {
         let entries = self.directory.entries(&self.path)?;
         Ok(self.highest_of(entries)?.top)
     }
@@ -183,7 +186,7 @@ impl Numbered {
                         Contents::Record(record) => Some(record),
                         _ => None,
                     };
-                    let top = Some(Top {
+                    let top = Some(TopRecord {
                         bytes,
                         is_free: !name.is_held,
                         record,
@@ -237,7 +240,7 @@ impl Numbered {
 
     /// NFS sends a link again whose answer was lost, and says that the name exists: two names tell (open(2), `O_EXCL`).
     fn is_linked(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
-        let ours = finished.written.stat_now(&self.path(n))?;
+        let ours = finished.record_file.stat_now(&self.path(n))?;
         if ours.links < 2 {
             return Ok(false);
         }
@@ -247,10 +250,10 @@ impl Numbered {
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
-    pub(super) fn settle(&self, n: u64, mode: Mode) -> Result<bool> {
+    pub(super) fn settle(&self, n: u64, mode: LockMode) -> Result<bool> {
         let ours = RecordName::held(n);
         let mut names = self.names()?.records;
-        if mode == Mode::Lease {
+        if mode == LockMode::Lease {
             // Nothing else stands between us and a holder that one listing lacks, or that is in another directory.
             names.extend(self.names()?.records);
             if !self.is_current()? {
@@ -345,20 +348,19 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let lock = LockPath::parse(&root.path().join("key.lock").to_string_lossy()).expect("a path");
         let neighbours = Neighbours::of(root.path()).expect("stat");
-        let numbered = Numbered::open_or_make(&lock, &neighbours)
+        let log = RecordLog::open_or_make(&lock, &neighbours)
             .expect("made")
             .expect("there");
         let [ours, anothers] = ["ours", "anothers"].map(|name| {
             PreparedDirectory::make(&lock, &lock.prepared(name), b"{}", &neighbours)
                 .expect("a finished record")
         });
-        assert!(numbered.link(&ours, 1).expect("linked"));
-        assert!(numbered.link(&ours, 1).expect("linked, and sent again"));
-        assert!(!numbered.link(&anothers, 1).expect("taken"));
-        assert!(numbered.link(&anothers, 2).expect("linked"));
+        assert!(log.link(&ours, 1).expect("linked"));
+        assert!(log.link(&ours, 1).expect("linked, and sent again"));
+        assert!(!log.link(&anothers, 1).expect("taken"));
+        assert!(log.link(&anothers, 2).expect("linked"));
         assert!(
-            !numbered
-                .link(&anothers, 1)
+            !log.link(&anothers, 1)
                 .expect("it has two names, and 1 is another's")
         );
     }

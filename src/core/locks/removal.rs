@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::lock_directory::{Extra, Found, MAX_LISTED, OWNER};
+use super::lock_directory::{Extra, LockDirectory, MAX_LISTED, OWNER};
 use super::neighbours::Neighbours;
 use super::path::LockPath;
 use super::shared;
@@ -24,7 +24,7 @@ pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
 
 /// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
 /// it is put back.
-pub(super) fn bury(lock: &LockPath, found: &Found, neighbours: &Neighbours) -> Result<bool> {
+pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbours) -> Result<bool> {
     if fault::mutant("lock-check-then-remove") {
         return fs::remove_tree(lock.directory()).map(|()| true);
     }

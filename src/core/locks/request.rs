@@ -8,7 +8,7 @@ use super::path::LockPath;
 use super::record::Holder;
 use crate::core::sys::identity::Liveness;
 
-/// What a taker asks for.
+/// Which mode the caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModeChoice {
     /// By the type of the filesystem.
@@ -19,16 +19,16 @@ pub enum ModeChoice {
     Lease,
 }
 
-/// What somebody waits for.
+/// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Goal {
     /// The lock.
-    Take,
-    /// That nobody has it.
+    Acquire,
+    /// That no holder has it.
     Vacancy,
 }
 
-/// How a lock is to be taken: `LockOptions` of api.d.ts.
+/// How a lock is requested: `LockOptions` of api.d.ts.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Kernel lock or lease.
@@ -43,7 +43,7 @@ pub struct Request {
     pub thread_id: u32,
     /// The lock lives on in children that have its descriptor.
     pub covers_children: bool,
-    /// Set by [`Wait`].
+    /// Set by the kind of wait.
     pub goal: Goal,
 }
 
@@ -56,7 +56,7 @@ impl Default for Request {
             metadata: None,
             thread_id: 0,
             covers_children: false,
-            goal: Goal::Take,
+            goal: Goal::Acquire,
         }
     }
 }
@@ -74,13 +74,13 @@ pub struct WaitInfo {
 
 /// Which waiters stand in one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct QueueKey {
     pub(super) lock: LockPath,
     mode: ModeChoice,
     pub(super) goal: Goal,
 }
 
-impl Key {
+impl QueueKey {
     pub(super) fn new(lock: &LockPath, request: &Request) -> Self {
         Self {
             lock: lock.clone(),

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
 
 use super::acquire;
-use super::handle::{Held, Release};
+use super::handle::{LockHandle, Release};
 use super::path::LockPath;
 use super::queue::Queue;
-use super::record::Failure;
+use super::record::FailedRun;
 use super::request::Request;
 use super::wait::Wait;
 use super::waiter::{Acquired, OnWait};
@@ -22,7 +22,7 @@ pub struct LockScope(Mutex<Option<Holdings>>);
 /// `None` in its scope once that has ended.
 #[derive(Default)]
 struct Holdings {
-    held: HashMap<String, Arc<Held>>,
+    held: HashMap<String, Arc<LockHandle>>,
     waits: Vec<Cancel>,
 }
 
@@ -33,7 +33,7 @@ impl LockScope {
     }
 
     /// Ends the scope: cancels its waits and gives its locks back, unless children have them.
-    pub fn end(&self) {
+    pub fn close(&self) {
         let holdings = self.holdings().take();
         let Some(Holdings { held, waits }) = holdings else {
             return;
@@ -44,12 +44,12 @@ impl LockScope {
         }
     }
 
-    /// Acquires a free lock on the calling thread, as [`acquire::take_now`] does.
+    /// Acquires a free lock on the calling thread, as [`acquire::try_acquire_inline`] does.
     ///
     /// # Errors
     /// As [`acquire::acquire`], and `ERR_CLOSED` once the scope has ended.
-    pub fn take_now(&self, lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
-        let acquired = acquire::take_now(lock, request)?;
+    pub fn try_acquire_inline(&self, lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
+        let acquired = acquire::try_acquire_inline(lock, request)?;
         acquired.map(|acquired| self.keep(acquired)).transpose()
     }
 
@@ -68,7 +68,7 @@ impl LockScope {
         self.start(
             cancel,
             Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
-                scope.end_wait(&wait);
+                scope.forget_wait(&wait);
                 answer(acquired.and_then(|acquired| scope.keep(acquired)));
             }),
         );
@@ -89,15 +89,15 @@ impl LockScope {
         self.start(
             cancel,
             Wait::for_vacancy(lock, request, deadline, on_wait, move |orphaned| {
-                scope.end_wait(&wait);
+                scope.forget_wait(&wait);
                 answer(orphaned);
             }),
         );
     }
 
     /// Releases a lock of this scope, with the message of a failed run for those who waited.
-    pub fn release(&self, held: &Held, failure: Option<String>) -> Release {
-        let failure = failure.map(|message| Failure {
+    pub fn release(&self, held: &LockHandle, failure: Option<String>) -> Release {
+        let failure = failure.map(|message| FailedRun {
             generation: held.generation(),
             message,
         });
@@ -119,7 +119,7 @@ impl LockScope {
         Queue::start(wait, cancel);
     }
 
-    fn end_wait(&self, cancel: &Cancel) {
+    fn forget_wait(&self, cancel: &Cancel) {
         if let Some(holdings) = self.holdings().as_mut() {
             holdings.waits.retain(|each| !each.is_same(cancel));
         }

@@ -1,5 +1,5 @@
 //! What nobody can verify is left when it has not changed for long enough, as seen from this machine, on a
-//! clock that stops in suspend. Each waiter remembers its own first sight. It is kept on disk too: else an orphan
+//! clock that stops in suspend. Each waiter remembers its own first observation. It is kept on disk too: else an orphan
 //! would outlive every waiter whose timeout is shorter than the window.
 
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::core::sys::fs::Kind;
 use crate::core::sys::identity::this_process;
 use crate::core::sys::{fault, fs};
 
-/// Sights that are kept on disk: those of so many boots and subjects at once.
-const MAX_SIGHTS: usize = 16;
+/// The largest number of observations on disk, over all boots and subjects.
+const MAX_OBSERVATIONS: usize = 16;
 const MAX_BYTES: u64 = 8192;
 
 /// What is looked at. Each is seen for itself, so that who waits for the one does not disturb who waits for the other.
@@ -28,10 +28,10 @@ pub(super) enum Subject {
     Directory,
 }
 
-/// The first sight of something; `.K.observed` is a list of them. Every boot has a clock of its own.
+/// The first observation of one state; `.K.observed` is a list of them. Each boot has its own clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Sight {
+struct Observation {
     subject: Subject,
     /// Of everything that a living holder would change.
     hash: String,
@@ -41,23 +41,23 @@ struct Sight {
     since_micros: u64,
 }
 
-impl Sight {
-    fn is_of_same_place(&self, other: &Self) -> bool {
+impl Observation {
+    fn has_same_origin(&self, other: &Self) -> bool {
         self.subject == other.subject && self.boot_id == other.boot_id
     }
 
-    fn is_of_same_thing(&self, other: &Self) -> bool {
-        self.is_of_same_place(other) && self.hash == other.hash
+    fn is_same(&self, other: &Self) -> bool {
+        self.has_same_origin(other) && self.hash == other.hash
     }
 }
 
-/// What one waiter has seen.
+/// What one waiter has observed.
 #[derive(Debug, Default)]
-pub(super) struct Observer {
-    sights: Vec<Sight>,
+pub(super) struct StalenessTracker {
+    observations: Vec<Observation>,
 }
 
-impl Observer {
+impl StalenessTracker {
     /// How long `evidence` has been seen unchanged on this machine, this look included.
     pub(super) fn unchanged_for(
         &mut self,
@@ -70,7 +70,7 @@ impl Observer {
             return age_by_wall_clock(lock);
         }
         let now = monotonic_micros();
-        let seen = Sight {
+        let seen = Observation {
             subject,
             hash: blake3::hash(evidence).to_hex().to_string(),
             boot_id: this_process().boot_id.clone(),
@@ -79,25 +79,26 @@ impl Observer {
         let (on_disk, may_be_replaced) = read(lock, neighbours);
         let first = on_disk
             .iter()
-            .chain(&self.sights)
-            .filter(|sight| sight.is_of_same_thing(&seen) && sight.since_micros <= now)
-            .min_by_key(|sight| sight.since_micros)
+            .chain(&self.observations)
+            .filter(|observation| observation.is_same(&seen) && observation.since_micros <= now)
+            .min_by_key(|observation| observation.since_micros)
             .cloned()
             .unwrap_or(seen);
         if may_be_replaced && !on_disk.contains(&first) {
             // A full disk: what we remember ourselves is enough for us.
             drop(write(lock, on_disk, first.clone()));
         }
-        self.sights.retain(|sight| !sight.is_of_same_place(&first));
+        self.observations
+            .retain(|observation| !observation.has_same_origin(&first));
         let since = first.since_micros;
-        self.sights.push(first);
+        self.observations.push(first);
         Duration::from_micros(now - since)
     }
 }
 
 /// What is on disk, and whether it may be replaced. A file of another user who is not trusted counts as nothing: a false
 /// sight would end a living holder's lease.
-fn read(lock: &LockPath, neighbours: &Neighbours) -> (Vec<Sight>, bool) {
+fn read(lock: &LockPath, neighbours: &Neighbours) -> (Vec<Observation>, bool) {
     let path = &*lock.observed();
     match fs::stat(path) {
         Err(error) => return (Vec::new(), error.is_not_found()),
@@ -105,25 +106,25 @@ fn read(lock: &LockPath, neighbours: &Neighbours) -> (Vec<Sight>, bool) {
         Ok(_) => {}
     }
     let bytes = fs::read_capped(path, MAX_BYTES).optional().ok().flatten();
-    let sights = bytes.and_then(|bytes| parse(&bytes));
-    (sights.unwrap_or_default(), true)
+    let observations = bytes.and_then(|bytes| parse(&bytes));
+    (observations.unwrap_or_default(), true)
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<Sight>> {
+fn parse(bytes: &[u8]) -> Option<Vec<Observation>> {
     serde_json::from_slice(bytes).ok()
 }
 
 /// Whether these are the bytes of such a file.
 pub(super) fn is_observation(bytes: &[u8]) -> bool {
-    parse(bytes).is_some_and(|sights| !sights.is_empty())
+    parse(bytes).is_some_and(|observations| !observations.is_empty())
 }
 
-/// Others' sights stay: their clocks cannot be compared with ours, and they wait for the same end.
-fn write(lock: &LockPath, mut sights: Vec<Sight>, first: Sight) -> Result<()> {
-    sights.retain(|sight| !sight.is_of_same_place(&first));
-    sights.push(first);
-    let oldest = sights.len().saturating_sub(MAX_SIGHTS);
-    let bytes = serde_json::to_vec(&sights[oldest..]).unwrap_or_default();
+/// Others' observations stay: their clocks cannot be compared with ours, and they wait for the same end.
+fn write(lock: &LockPath, mut observations: Vec<Observation>, first: Observation) -> Result<()> {
+    observations.retain(|observation| !observation.has_same_origin(&first));
+    observations.push(first);
+    let oldest = observations.len().saturating_sub(MAX_OBSERVATIONS);
+    let bytes = serde_json::to_vec(&observations[oldest..]).unwrap_or_default();
     let next = lock.next();
     fs::replace(&lock.observed(), &next, &bytes, 0o666).inspect_err(|_| drop(fs::remove_file(&next)))
 }

@@ -69,7 +69,7 @@ pub fn sweep(root: &Path) -> Result<Swept> {
 
 /// A directory of a user's own must not be taken for a lock: only an owner with a pid makes it one.
 fn is_lock_directory(path: &Path) -> Result<bool> {
-    let found = lock_directory::look_at(path, None)?;
+    let found = lock_directory::read_at(path, None)?;
     Ok(matches!(
         found.and_then(|found| found.contents),
         Some(Contents::Record(_) | Contents::Foreign(_))
@@ -93,7 +93,7 @@ fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Re
         swept.held.push(path);
     } else if inspection.liveness == Some(Liveness::Dead) {
         match Attempt::new(lock, Arc::new(Request::default()))?.step()? {
-            Step::Taken(held) => {
+            Step::Acquired(held) => {
                 held.release(None);
                 swept.removed.push(path);
             }
@@ -105,7 +105,7 @@ fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Re
 }
 
 fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Result<()> {
-    let Some(before) = Litter::look(path, neighbours)? else {
+    let Some(before) = Litter::examine(path, neighbours)? else {
         return Ok(());
     };
     if !before.may_go() {
@@ -116,7 +116,7 @@ fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Resu
     if fs::rename(path, &aside).optional()?.is_none() {
         return Ok(());
     }
-    let is_same = Litter::look_at(&aside, path, neighbours)?.is_some_and(|now| now == before);
+    let is_same = Litter::examine_as(&aside, path, neighbours)?.is_some_and(|now| now == before);
     let is_gone = is_same
         && if before.is_directory {
             removal::discard(&aside)?
@@ -144,12 +144,12 @@ struct Litter {
 }
 
 impl Litter {
-    fn look(path: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
-        Self::look_at(path, path, neighbours)
+    fn examine(path: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
+        Self::examine_as(path, path, neighbours)
     }
 
     /// `None` where it is not proven to be of this library. `named` is the path whose name says what it was made for.
-    fn look_at(path: &Path, named: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
+    fn examine_as(path: &Path, named: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
         let Some(stat) = fs::stat(path).optional()? else {
             return Ok(None);
         };
@@ -194,7 +194,7 @@ impl Litter {
 
 /// The owner in a prepared or buried lock directory of this library; one that is empty counts as blank.
 fn of_directory(path: &Path) -> Result<Option<Contents>> {
-    let Some(found) = lock_directory::look_at(path, None)? else {
+    let Some(found) = lock_directory::read_at(path, None)? else {
         return Ok(None);
     };
     if found.extra()? != Extra::Nothing {

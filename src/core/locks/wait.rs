@@ -13,11 +13,11 @@ use crate::core::sys::deadline::Deadline;
 /// One call that has not entered a queue yet.
 pub(super) struct Wait {
     pub(super) waiter: Waiter,
-    place: Place,
+    handle: WaitHandle,
 }
 
 impl Wait {
-    /// For the lock. `answer` is called once, on another thread or by [`Place::give_up`].
+    /// For the lock. `answer` is called once, on another thread or by [`WaitHandle::give_up`].
     pub(super) fn for_lock(
         lock: LockPath,
         request: Request,
@@ -63,22 +63,22 @@ impl Wait {
     ) -> Self {
         let answer = Answer::new(Box::new(receiver));
         let waiter = Waiter::new(lock, Arc::new(request), deadline, on_wait, answer.clone());
-        let place = Place {
+        let handle = WaitHandle {
             id: waiter.id,
             answer,
             mailbox: Arc::default(),
         };
-        Self { waiter, place }
+        Self { waiter, handle }
     }
 
-    /// For whoever may give up, also before there is a queue.
-    pub(super) fn place(&self) -> Place {
-        self.place.clone()
+    /// For a caller that may give up, also before the call has entered a queue.
+    pub(super) fn handle(&self) -> WaitHandle {
+        self.handle.clone()
     }
 
     /// Names the thread that waits from now on.
     pub(super) fn set_mailbox(&self, mailbox: &Arc<Mailbox>) {
-        drop(self.place.mailbox.set(Arc::clone(mailbox)));
+        drop(self.handle.mailbox.set(Arc::clone(mailbox)));
     }
 
     /// Ends before it has begun.
@@ -87,15 +87,15 @@ impl Wait {
     }
 }
 
-/// A place in a queue.
+/// Lets the caller of a wait give up.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct WaitHandle {
     id: WaiterId,
     answer: Answer,
     mailbox: Arc<OnceLock<Arc<Mailbox>>>,
 }
 
-impl Place {
+impl WaitHandle {
     /// Answers `ERR_ABORTED` at once, unless there is an answer already.
     pub(super) fn give_up(&self) {
         if self.answer.give(Err(Cancel::error()))

@@ -1,12 +1,14 @@
 //! One call of a restore: the keys in turn, and for each the lookup, the transfer and the commit.
 
+use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use super::options::RestoreOptions;
-use super::pipeline::{Placed, Placing};
+use super::pipeline::Placing;
 use super::report::RestoreReport;
 use super::source::Source;
 use crate::core::archives::Progress;
+use crate::core::archives::pipeline::Unpacked;
 use crate::core::caches::cache::{Cache, Found};
 use crate::core::caches::key::Key;
 use crate::core::caches::outcome::RestoreOutcome;
@@ -15,14 +17,19 @@ use crate::core::caches::run::Run;
 use crate::core::caches::store::{Listed, PART_BYTES, Store, download, during};
 use crate::core::caches::thread;
 use crate::core::caches::ticket::{Seen, Ticket};
+use crate::core::error::{self, Error};
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::sync::Mutex;
 
 impl Cache {
     /// Restores the first of the keys that is there. `run` has the time and is where progress is told.
-    pub async fn restore(&self, options: RestoreOptions, run: Arc<Run>) -> RestoreReport {
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if the target is a file.
+    pub async fn restore(&self, options: RestoreOptions, run: Arc<Run>) -> error::Result<RestoreReport> {
+        check_target(&options.into, &run).await?;
         let Some(store) = self.store.clone() else {
-            return RestoreReport::new(RestoreOutcome::Disabled);
+            return Ok(RestoreReport::new(RestoreOutcome::Disabled));
         };
         let seen = Arc::<SharedTicket>::default();
         let call = Restore {
@@ -40,8 +47,25 @@ impl Cache {
         report.ticket = seen.to_text();
         report.timings = run.timings();
         report.retries = run.meter.retries();
-        report
+        Ok(report)
     }
+}
+
+/// Ends with the call's time: the target's disk can stall.
+async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
+    let target = into.to_path_buf();
+    let is_file = tokio::select! {
+        is_file = thread::on_disk(into, move || target.is_file()) => matches!(is_file, Ok(true)),
+        () = run.call.deadline_passed() => false,
+    };
+    if is_file {
+        return Err(Error::argument(
+            "options.into",
+            format!("'{}', a file", into.display()),
+            "a directory, or a path where nothing is",
+        ));
+    }
+    Ok(())
 }
 
 fn settle(failure: Failure, stage: Stage) -> RestoreReport {
@@ -185,19 +209,21 @@ impl Restore {
         }) = pointer
         {
             let limits = &self.options.limits;
-            limits.check_declared(files, bytes, size).map_err(of_archive)?;
+            limits
+                .check_declared(files, bytes, size)
+                .map_err(|failure| of_archive(failure, self.run.stage()))?;
         }
         self.run
             .expect_bytes(pointer.as_ref().map_or(0, |pointer| pointer.bytes));
         let placed = self.transfer(placing, pointer, object).await?;
         self.report.files = placed.files;
         self.report.bytes = placed.bytes;
-        self.report.skipped_files = placed.skipped_files;
-        self.report.commit = Some(placed.commit);
+        self.report.skipped_files = placed.kept;
+        self.report.commit = Some(placed.way.as_str());
         Ok(RestoreOutcome::Restored)
     }
 
-    async fn transfer(&self, placing: Placing, pointer: Option<Pointer>, object: Listed) -> Result<Placed> {
+    async fn transfer(&self, placing: Placing, pointer: Option<Pointer>, object: Listed) -> Result<Unpacked> {
         self.run.enter(Stage::Download);
         let size = object.size;
         let chunks = download(
@@ -215,7 +241,7 @@ impl Restore {
         let run = Arc::clone(&self.run);
         let placing = thread::run(&self.options.into, move || {
             let placed = placing.place(source, counted);
-            placed.map_err(|failure| of_archive(failure).during(run.stage()))
+            placed.map_err(|failure| of_archive(failure, run.stage()))
         });
         let placed = self.run.follow(placing, &progress).await;
         // What ended the stream is the cause; what the decoder made of it is not.
@@ -286,12 +312,16 @@ fn of_transfer(failure: Failure) -> Failure {
     during(failure, Stage::Download)
 }
 
-/// A failure of the archive, or of the target's disk.
-fn of_archive(failure: Failure) -> Failure {
-    match failure.cause {
-        Cause::Corrupt | Cause::Refused | Cause::TooLarge => failure.during(Stage::Decode),
-        Cause::NoSpace | Cause::Denied => failure.during(Stage::Write),
-        Cause::TargetNotEmpty => failure.during(Stage::Commit),
-        _ => failure,
+/// A failure of the archive, or of the target's disk, in a call that is at `now`.
+fn of_archive(failure: Failure, now: Stage) -> Failure {
+    let stage = match failure.cause {
+        Cause::Corrupt | Cause::Refused | Cause::TooLarge => Stage::Decode,
+        Cause::NoSpace | Cause::Denied => Stage::Write,
+        Cause::TargetNotEmpty => Stage::Commit,
+        _ => now,
+    };
+    Failure {
+        stage: Some(stage),
+        ..failure
     }
 }

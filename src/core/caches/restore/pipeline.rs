@@ -5,22 +5,14 @@ use std::sync::Arc;
 
 use super::options::RestoreOptions;
 use super::source::Source;
-use crate::core::archives::commit;
+use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::{self, Expected, ExtractOptions, Progress};
+use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
+use crate::core::archives::{Expected, ExtractOptions, Progress};
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
 use crate::core::caches::stamp;
-use crate::core::caches::thread;
 use crate::core::failure::{Result, Stage};
-
-/// What a restore wrote.
-pub(super) struct Placed {
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    pub(super) skipped_files: u64,
-    pub(super) commit: &'static str,
-}
 
 /// One tree on its way to one target.
 #[derive(Clone)]
@@ -72,9 +64,8 @@ impl Placing {
     }
 
     /// Extracts, proves and commits.
-    pub(super) fn place(self, mut source: Source, progress: Arc<Progress>) -> Result<Placed> {
-        let cancel = self.run.meter.cancel.clone();
-        let stage = commit::Stage::beside(&self.options.into, self.options.mode)?;
+    pub(super) fn place(self, source: Source, progress: Arc<Progress>) -> Result<Unpacked> {
+        let (cancel, mode) = (self.run.meter.cancel.clone(), self.options.mode);
         let extracting = ExtractOptions {
             limits: self.options.limits,
             symlinks: self.options.symlinks,
@@ -84,33 +75,34 @@ impl Placing {
             cancel: cancel.clone(),
             progress,
         };
-        let summary = archives::extract_into(&mut source, stage.open()?, stage.path(), &extracting)?;
-        source.verify()?;
-        cancel.check()?;
-        self.run.enter(Stage::Commit);
-        let (committed_ns, target) = (archives::now_ns(), stage.target().to_path_buf());
-        let committed = stage.commit(&self.run.gate)?;
-        let placed = Placed {
-            files: summary.files,
-            bytes: summary.bytes,
-            skipped_files: committed.kept,
-            commit: committed.way.as_str(),
+        let replacement = Replacement {
+            target: &self.options.into,
+            mode,
+            options: &extracting,
+            gate: &self.run.call.gate,
         };
-        // Neither the stamp nor the old tree's removal is waited for: the tree is there.
-        let (generation, mode) = (self.generation, self.options.mode);
-        let place = target.clone();
-        thread::detach(&place, move || {
-            if mode != commit::Mode::Merge {
+        let prove = |source: Source| {
+            source.verify()?;
+            cancel.check()?;
+            self.run.enter(Stage::Commit);
+            Ok(())
+        };
+        let (generation, stopped) = (self.generation, cancel.clone());
+        replacement.run(source, prove, move |placed| {
+            if mode != TargetMode::Merge {
+                let Placed {
+                    target,
+                    tree,
+                    committed_ns,
+                } = placed;
                 drop(stamp::write_restored(
                     &target,
                     &generation,
-                    &summary.tree,
+                    &tree,
                     committed_ns,
-                    &cancel,
+                    &stopped,
                 ));
             }
-            drop(committed.leftovers);
-        });
-        Ok(placed)
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::caches::run::Run;
 use crate::core::caches::store::InStore as _;
 use crate::core::caches::thread;

@@ -7,11 +7,11 @@ use super::reader::StampReader;
 use super::record::Record;
 use super::writer::StampWriter;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure;
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{NodeKind, Tree, walk_order};
 use crate::core::archives::{self, Skipped, Visit, Walk};
 use crate::core::error::Result;
+use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
@@ -91,7 +91,7 @@ impl Stamp {
             mut tree, skipped, ..
         } = archives::walk(target, excludes, cancel)?;
         let (known, is_unchanged) = self.recognize(&mut tree);
-        let mut reader = archives::Reader::new(Directory::open(target)?);
+        let mut reader = archives::EntryHasher::new(Directory::open(target)?);
         let mut read_files = 0;
         for (at, is_known) in known.into_iter().enumerate() {
             cancel.check()?;

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::core::archives::site::{Site, Target, follow};
+use crate::core::archives::shared_directory::{SharedDirectory, Target, follow};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs::Kind;
 
 /// Where the stamp of a target is: an open directory, and the name in it.
 pub(super) struct Place {
-    pub(super) site: Arc<Site>,
+    pub(super) site: Arc<SharedDirectory>,
     pub(super) name: String,
 }
 
@@ -21,7 +21,7 @@ impl Place {
             name: ".warmswap-stamp".to_owned(),
         };
         if path.file_name().is_none() {
-            return Site::open_followed(&path).map(inside);
+            return SharedDirectory::open_followed(&path).map(inside);
         }
         let target = Target::open(&path, false)?;
         if target.stat()?.is_some() && target.is_mount()? {

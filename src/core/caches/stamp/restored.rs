@@ -7,11 +7,12 @@ use super::place::Place;
 use super::record::{Record, TICK_NS};
 use super::writer::StampWriter;
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure;
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{Facts, NodeKind, Tree, walk_order};
 use crate::core::archives::{self, Visit};
+use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::clock;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
@@ -34,9 +35,9 @@ pub fn write_restored(
     let mut stamping = Stamping {
         tree,
         order: tree.sorted_by(walk_order).into_iter().peekable(),
-        reader: archives::Reader::new(Directory::open(target)?),
+        reader: archives::EntryHasher::new(Directory::open(target)?),
         settled_before_ns: committed_ns - TICK_NS,
-        writer: StampWriter::begin(Place::of(target)?, generation, archives::now_ns())?,
+        writer: StampWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
     };
     archives::visit(target, &Excludes::default(), cancel, &mut stamping)?;
     while let Some(index) = stamping.order.next() {
@@ -49,7 +50,7 @@ pub fn write_restored(
 struct Stamping<'a> {
     tree: &'a Tree,
     order: std::iter::Peekable<std::vec::IntoIter<u32>>,
-    reader: archives::Reader,
+    reader: archives::EntryHasher,
     settled_before_ns: i64,
     writer: StampWriter,
 }

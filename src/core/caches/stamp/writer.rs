@@ -1,21 +1,20 @@
 //! A stamp, written entry by entry.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use super::place::{Place, refused};
 use super::record::{BUFFER_BYTES, END, MAGIC, Record};
 use crate::core::archives::tree::Hash;
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::flock;
 use crate::core::sys::fs;
+use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
 
 /// A stamp that is being written, as `<name>.new`; it takes the place of the one before when it is finished.
 /// One name and a kernel lock, so that the half stamp of a process that was killed is written over, not kept.
 pub(super) struct StampWriter {
     place: Place,
     temporary: PathBuf,
-    file: File,
+    file: LockedFile,
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
     is_finished: bool,
@@ -27,20 +26,22 @@ impl StampWriter {
         // What finish() replaces, and what is written over.
         place.check(&place.name)?;
         place.check(&name)?;
-        let mut file = place
-            .site
-            .directory
-            .open_or_create(name.as_ref(), 0o644, &temporary)?;
+        let options = LockOptions::inside(&place.site.directory, name.as_ref(), &temporary)
+            .or_create(0o644)
+            .even_without_locks();
+        let being_written = || Error::new(Code::Io, "the stamp is being written by another call");
+        let file = options.open()?.ok_or_else(being_written)?;
         // It can have been made since, and a second name (a hard link) can be one of any file of this disk.
-        let stat = fs::stat_file(&file, &temporary)?;
-        if stat.links > 1 || !place.site.trusts(&stat) {
+        let stat = file.stat(&temporary)?;
+        if stat.links > 1 || !file.is_writable() || !place.site.trusts(&stat) {
             return Err(refused(&temporary));
         }
-        // Where there are no locks (an error) two writers at once leave a damaged stamp, which is none.
-        if !flock::try_exclusive(&file, &temporary).unwrap_or(true) {
-            return Err(Error::new(Code::Io, "the stamp is being written by another call"));
-        }
-        fs::truncate(&mut file, 0, &temporary)?;
+        // Where there are no locks two writers at once leave a damaged stamp, which is none.
+        let Attempt::Locked(file) = options.attempt(file)? else {
+            return Err(being_written());
+        };
+        let mut file = file.until_closed();
+        fs::truncate(file.file_mut(), 0, &temporary)?;
         let mut writer = Self {
             place,
             file,
@@ -75,7 +76,7 @@ impl StampWriter {
         self.buffer.push(END);
         self.flush()?;
         let sum = self.hasher.finalize();
-        fs::write_all(&mut self.file, sum.as_bytes(), &self.temporary)?;
+        fs::write_all(self.file.file_mut(), sum.as_bytes(), &self.temporary)?;
         let (directory, name) = (&self.place.site.directory, self.place.temporary().0);
         let path = self.place.path();
         directory.rename(name.as_ref(), directory, self.place.name.as_ref(), &path)?;
@@ -85,7 +86,7 @@ impl StampWriter {
 
     fn flush(&mut self) -> Result<()> {
         self.hasher.update(&self.buffer);
-        fs::write_all(&mut self.file, &self.buffer, &self.temporary)?;
+        fs::write_all(self.file.file_mut(), &self.buffer, &self.temporary)?;
         self.buffer.clear();
         Ok(())
     }

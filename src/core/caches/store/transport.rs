@@ -28,7 +28,7 @@ use super::ranges::pause;
 use super::redirect::{self, MAX_REDIRECTS, Next};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::names;
+use crate::core::sys::host_name;
 
 /// Connections that were unused this long are not used again: Node's servers close them after 5 s (a request
 /// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
@@ -59,7 +59,7 @@ struct Names;
 impl reqwest::dns::Resolve for Names {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         async move {
-            let addresses = names::resolve(name.as_str()).await?;
+            let addresses = host_name::resolve(name.as_str()).await?;
             Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
         }
         .boxed()

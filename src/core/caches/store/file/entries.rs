@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use crate::core::archives::site::Site;
+use crate::core::archives::shared_directory::SharedDirectory;
 use crate::core::caches::store::object::Listed;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
@@ -21,7 +21,7 @@ pub(super) enum Purpose {
     Make,
 }
 
-pub(super) fn open_below(site: &Site, name: &OsStr, purpose: Purpose) -> Result<Site> {
+pub(super) fn open_below(site: &SharedDirectory, name: &OsStr, purpose: Purpose) -> Result<SharedDirectory> {
     if purpose == Purpose::Make {
         match site.directory.make_directory(name, 0o777, &site.path.join(name)) {
             Err(error) if error.is_exists() => {}
@@ -35,7 +35,7 @@ pub(super) fn open_below(site: &Site, name: &OsStr, purpose: Purpose) -> Result<
 }
 
 /// Says that a link is not followed, where the kernel only says that it is no directory.
-pub(super) fn explain(site: &Site, name: &OsStr, error: Error) -> Error {
+pub(super) fn explain(site: &SharedDirectory, name: &OsStr, error: Error) -> Error {
     let is_link = site
         .stat(name)
         .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == fs::Kind::Symlink));

@@ -14,7 +14,7 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::entries::{CHUNK_BYTES, Purpose, explain, listed, open_below};
 use super::write::{self, Object, Write};
-use crate::core::archives::site::{Site, follow};
+use crate::core::archives::shared_directory::{SharedDirectory, follow};
 use crate::core::caches::store::call_context::Meter;
 use crate::core::caches::store::failure::{Answer, InStore as _};
 use crate::core::caches::store::interface::{MayShow, Store};
@@ -52,16 +52,16 @@ impl Folder {
         async move { thread::on_disk(&root, work).await.in_store()? }.boxed()
     }
 
-    fn root(&self, purpose: Purpose) -> Result<Site> {
+    fn root(&self, purpose: Purpose) -> Result<SharedDirectory> {
         let root = follow(&self.root)?;
         if purpose == Purpose::Make {
             fs::create_directories(&root)?;
         }
-        Site::open_followed(&root)
+        SharedDirectory::open_followed(&root)
     }
 
     /// Opens a directory of the store, given by its path from the root.
-    fn directory(&self, path: &str, purpose: Purpose) -> Result<Site> {
+    fn directory(&self, path: &str, purpose: Purpose) -> Result<SharedDirectory> {
         let mut site = self.root(purpose)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if matches!(name, "." | "..") {
@@ -74,7 +74,7 @@ impl Folder {
     }
 
     /// The directory of an object, and the name of the object in it.
-    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(Site, &'a OsStr)> {
+    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(SharedDirectory, &'a OsStr)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         Ok((self.directory(parent, purpose)?, OsStr::new(name)))
     }

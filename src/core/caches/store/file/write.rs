@@ -1,22 +1,23 @@
 //! How an object gets into a folder: a temporary file, the lock of all writers, the condition, a rename.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::entries::{CHUNK_BYTES, Purpose, listed, open_below};
-use crate::core::archives::site::Site;
+use crate::core::archives::shared_directory::SharedDirectory;
 use crate::core::caches::store::call_context::Meter;
 use crate::core::caches::store::failure::{Answer, InStore as _};
 use crate::core::caches::store::interface::{MayShow, unshown};
 use crate::core::caches::store::object::{Body, Condition};
-use crate::core::error::Result;
+use crate::core::error::{Code, Error, Result};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::{flock, fs};
+use crate::core::sys::fs;
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile, Wait};
 
 const LOCK_NAME: &str = ".warmswap-writers";
 const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
@@ -24,7 +25,11 @@ const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
 const TEMPORARY_PREFIX: &str = ".warmswap-tmp-";
 
 /// A new temporary file, locked. Those of killed writers are removed first: they are as large as objects.
-pub(super) fn temporary(root: &Site, object: &Arc<Site>, cancel: &Cancel) -> Result<Temporary> {
+pub(super) fn temporary(
+    root: &SharedDirectory,
+    object: &Arc<SharedDirectory>,
+    cancel: &Cancel,
+) -> Result<Temporary> {
     let name = OsStr::new(TEMPORARY_DIRECTORY);
     let _writers = exclude_writers(root, cancel)?;
     // Where it belongs to another user, or is no directory, the directory of the object serves.
@@ -37,7 +42,7 @@ pub(super) fn temporary(root: &Site, object: &Arc<Site>, cancel: &Cancel) -> Res
 }
 
 pub(super) fn commit(
-    root: &Site,
+    root: &SharedDirectory,
     temporary: &Temporary,
     object: &Object<'_>,
     write: &Write,
@@ -69,7 +74,7 @@ pub(super) fn commit(
     cancel.check().in_store()?;
     // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
     // that follow each other within a tick would be one version.
-    fs::touch_exactly(&temporary.file, &temporary.path).in_store()?;
+    fs::touch_exactly(temporary.file.file(), &temporary.path).in_store()?;
     if !(write.may_show)() {
         return Err(unshown());
     }
@@ -81,36 +86,36 @@ pub(super) fn commit(
     Ok(listed(object.path, &stat).etag)
 }
 
-/// The kernel lock of all writers on this machine; released when the file is closed. Another user's is waited for
-/// like one's own.
-fn exclude_writers(root: &Site, cancel: &Cancel) -> Result<File> {
+/// The kernel lock of all writers on this machine; released when it is dropped. Another user's is waited for like one's
+/// own.
+fn exclude_writers(root: &SharedDirectory, cancel: &Cancel) -> Result<LockedFile> {
     let (name, path) = (OsStr::new(LOCK_NAME), root.path.join(LOCK_NAME));
-    let file = match root.directory.open_or_create(name, 0o666, &path) {
-        // Made by another user, whose umask keeps this one from writing: reading is enough for the lock.
-        Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {
-            match root.directory.open_regular(name, fs::Access::Read, &path) {
-                Err(_) => {
-                    root.check(name)?;
-                    return Err(error);
-                }
-                opened => opened?,
-            }
-        }
-        opened => opened?,
+    // Held for two system calls: a short pause costs less than a wake-up protocol.
+    let wait = Wait {
+        deadline: Deadline::NEVER,
+        cancel,
+        pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(1),
     };
-    while !flock::try_exclusive(&file, &path)? {
-        cancel.check()?;
-        // Held for two system calls: a short pause costs less than a wake-up protocol.
-        cancel.sleep(Duration::from_millis(1), Deadline::NEVER);
+    let options = LockOptions::inside(&root.directory, name, &path).or_create(0o666);
+    loop {
+        match options.lock(wait) {
+            Ok(Attempt::Locked(locked)) => return Ok(locked),
+            Ok(Attempt::Busy(_) | Attempt::Gone) => {}
+            Err(error) if error.kind() == Some(ErrorKind::PermissionDenied) => {
+                root.check(name)?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(file)
 }
 
 /// An object that is to be written.
 pub(super) struct Object<'a> {
     pub(super) path: &'a str,
     pub(super) name: &'a OsStr,
-    pub(super) site: Arc<Site>,
+    pub(super) site: Arc<SharedDirectory>,
 }
 
 /// What is to be written.
@@ -122,22 +127,25 @@ pub(super) struct Write {
 
 /// A file that becomes an object or is removed.
 pub(super) struct Temporary {
-    /// Under flock until it is closed.
-    file: File,
-    site: Arc<Site>,
+    /// Locked until it is closed.
+    file: LockedFile,
+    site: Arc<SharedDirectory>,
     name: String,
     path: PathBuf,
 }
 
 impl Temporary {
-    fn create(site: Arc<Site>, prefix: &str) -> Result<Self> {
+    fn create(site: Arc<SharedDirectory>, prefix: &str) -> Result<Self> {
         sweep(&site, prefix)?;
         let name = format!("{prefix}{}", uuid::Uuid::new_v4().simple());
         let path = site.path.join(&name);
-        let file = site.directory.create_new(name.as_ref(), 0o644, &path)?;
-        flock::try_exclusive(&file, &path)?;
+        let options = LockOptions::inside(&site.directory, name.as_ref(), &path).create_new(0o644);
+        let Attempt::Locked(file) = options.check(Check::None).try_lock()? else {
+            let message = format!("'{}' was locked by another process. Try again", path.display());
+            return Err(Error::new(Code::Io, message).at(&path));
+        };
         Ok(Self {
-            file,
+            file: file.until_closed(),
             site,
             name,
             path,
@@ -147,7 +155,7 @@ impl Temporary {
     pub(super) fn fill(&mut self, body: &Body, meter: &Meter) -> Result<()> {
         match body {
             Body::Bytes(bytes) => {
-                fs::write_all(&mut self.file, bytes, &self.path)?;
+                fs::write_all(self.file.file_mut(), bytes, &self.path)?;
                 meter.sent(bytes.len());
             }
             Body::Spool(spool) => {
@@ -156,7 +164,7 @@ impl Temporary {
                     meter.cancel.check()?;
                     let end = (offset + CHUNK_BYTES).min(spool.size);
                     let bytes = spool.read(offset..end)?;
-                    fs::write_all(&mut self.file, &bytes, &self.path)?;
+                    fs::write_all(self.file.file_mut(), &bytes, &self.path)?;
                     meter.sent(bytes.len());
                     offset = end;
                 }
@@ -174,18 +182,17 @@ impl Drop for Temporary {
 }
 
 /// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
-fn sweep(site: &Site, prefix: &str) -> Result<()> {
+fn sweep(site: &SharedDirectory, prefix: &str) -> Result<()> {
     for entry in site.directory.entries(&site.path)? {
         if !entry.name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
         let path = site.path.join(&entry.name);
-        let Ok(file) = site.directory.open_regular(&entry.name, fs::Access::Read, &path) else {
-            continue;
-        };
+        let options = LockOptions::inside(&site.directory, &entry.name, &path).check(Check::None);
+        let Ok(Some(file)) = options.open() else { continue };
         // What is another user's may stay: it hinders nobody.
-        if fs::stat_file(&file, &path).is_ok_and(|stat| site.trusts(&stat))
-            && flock::try_exclusive(&file, &path).unwrap_or(false)
+        if file.stat(&path).is_ok_and(|stat| site.trusts(&stat))
+            && let Ok(Attempt::Locked(_dead)) = options.attempt(file)
         {
             drop(site.directory.remove_file(&entry.name, &path));
         }
