@@ -431,12 +431,12 @@ export interface NativeLockOptions {
 export interface NativePackOptions {
   /** Patterns of what is left out. */
   exclude: Array<string>
-  /** 'deno', 'node_modules', 'vite' or 'none'. */
-  preset: string
+  /** A known kind of tree. */
+  preset: 'deno' | 'node_modules' | 'vite' | 'none'
   /** The codec's level. */
   level?: number
-  /** 'tar.zst', 'tar.gz' or 'tar'. */
-  format: string
+  /** How it is compressed. */
+  format: 'tar.zst' | 'tar.gz' | 'tar'
 }
 
 /** How an entry differs from the manifest. */
@@ -500,10 +500,10 @@ export interface NativeRestoreOptions {
   keys: Array<string>
   /** Absolute. */
   into: string
-  /** `if-empty`, `replace` or `merge`. */
-  mode: string
-  /** `contained`, `relative`, `verbatim` or `reject`. */
-  symlinks: string
+  /** What may happen to a target that is not empty. */
+  mode: 'if-empty' | 'replace' | 'merge'
+  /** Which symbolic links are made. */
+  symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
   /** What the producer must have been. */
   expect: NativeExpect
   /** What is accepted at most. */
@@ -562,8 +562,8 @@ export interface NativeSnapshotOptions {
   ticket?: string
   /** Globs. */
   exclude: Array<string>
-  /** `deno`, `node_modules`, `vite` or `none`. */
-  preset: string
+  /** A known kind of tree. */
+  preset: 'deno' | 'node_modules' | 'vite' | 'none'
   /** Recorded. */
   fingerprint: string
   /** What may become a generation. */
@@ -620,10 +620,10 @@ export interface NativeSwept {
 
 /** How to unpack. */
 export interface NativeUnpackOptions {
-  /** 'if-empty', 'replace' or 'merge'. */
-  mode: string
-  /** 'contained', 'relative', 'verbatim' or 'reject'. */
-  symlinks: string
+  /** What may happen to a target that is not empty. */
+  mode: 'if-empty' | 'replace' | 'merge'
+  /** Which symbolic links are made. */
+  symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
   /** What is accepted at most. */
   limits: NativeLimits
   /** Milliseconds from now; `Infinity` is never. */
