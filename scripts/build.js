@@ -90,7 +90,7 @@ async function writeCommonJs(name) {
 
 // Declared once here because src/addon/error.rs makes it by hand.
 const header = `/** The value of a native call, or a failure that src/js/native/native.ts throws. */
-export type Reply<T> = T | import('./native.js').Failure
+export type Reply<T> = T | import('./native.js').NativeFailure
 `
 
 if (values.testing) buildTesting()

@@ -98,9 +98,9 @@ try {
     // Files that ran at the same time count in full.
     for (const [name, each] of Object.entries(seconds)) addTiming(`  ${name}`, each)
   }
+  printTimings()
+  results.print()
+  process.exitCode = results.failed > 0 || results.passed === 0 ? 1 : 0
 } catch (error) {
   giveUp(error)
 }
-printTimings()
-results.print()
-process.exitCode = results.failed > 0 || results.passed === 0 ? 1 : 0

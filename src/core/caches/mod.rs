@@ -1,12 +1,14 @@
-//! Caches: stream a tree to a tar.zst and back, staged, verified and committed at once.
+//! Caches: a tree is streamed to a tar.zst in a store and back, staged, verified and committed atomically.
 //!
+//! * [`Cache`]: an opened store, with [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`] on it.
+//! * [`key`], [`pointer`]: the layout of a cache in its store. [`ticket`]: links a snapshot to its restore.
+//! * [`run`]: the time, the stages and the progress of one call. [`outcome`]: the table from the cause of a failure to
+//!   the outcome, one for each verb.
+//! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
+//! * [`store`]: S3, a folder or memory behind one trait.
 //! * [`tree_manifest`]: what was restored, so that an unchanged tree is left alone.
-//! * [`store`]: S3, a folder or memory behind one trait; ranges, retries, silence.
-//! * [`cache`]: an opened store with [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`] on it; [`key`] and [`pointer`] are
-//!   its layout, [`run`] is the deadline machine, [`guards`] say what may become a generation, [`ticket`] links a
-//!   snapshot to its restore.
 //!
-//! Whatever the world does wrong is a failure with an outcome; the target is then as it was.
+//! A failed call returns a report with its outcome, and the target is as it was before.
 
 mod cache;
 mod conditions;

@@ -1,5 +1,5 @@
 /** The value of a native call, or a failure that src/js/native/native.ts throws. */
-export type Reply<T> = T | import('./native.js').Failure
+export type Reply<T> = T | import('./native.js').NativeFailure
 
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for

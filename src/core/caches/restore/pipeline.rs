@@ -1,5 +1,5 @@
-//! Between a restore and the archive: is the tree there already; if not, extract beside the target, prove,
-//! commit, and take a stamp. Runs on threads that may block.
+//! The way of a restore to its target: leave it alone if the tree is there already, else extract next to the target,
+//! prove, commit, and write the tree manifest. Runs on threads that may block.
 
 use std::sync::Arc;
 
@@ -47,14 +47,17 @@ impl RestorePipeline {
     pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
         let target = &self.options.into;
         let cancel = &self.run.context.cancel;
-        // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
-        let stamp = tree_manifest::read(target).ok().flatten()?;
+        // A tree manifest that cannot be read, or a target that cannot be walked, only costs the restore.
+        let manifest = tree_manifest::read(target).ok().flatten()?;
         let everything = Excludes::default();
-        if stamp.generation == self.generation {
-            return stamp.find_unchanged(target, &everything, cancel).ok().flatten();
+        if manifest.generation == self.generation {
+            return manifest
+                .find_unchanged(target, &everything, cancel)
+                .ok()
+                .flatten();
         }
         let promised = self.expected.as_ref()?.digest.as_ref()?;
-        let scan = stamp.scan(target, &everything, cancel).ok()?;
+        let scan = manifest.scan(target, &everything, cancel).ok()?;
         if scan.tree.digest() != *promised {
             return None;
         }

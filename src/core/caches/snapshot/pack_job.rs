@@ -1,4 +1,4 @@
-//! Between a snapshot and the archive: a tree packed into a nameless local file, and its hash.
+//! Packs the tree of a snapshot into a local file without a name, and computes its hash.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,8 +45,8 @@ pub(super) struct PackJob<'a> {
 }
 
 impl PackJob<'_> {
-    /// Files and bytes of the tree if it is the pointer's: only files that changed since the stamp are read. Without
-    /// a stamp packing is as fast as looking.
+    /// Files and bytes of the tree if it is the pointer's. Only files that changed since the tree manifest are read;
+    /// without one packing is as fast as comparing.
     pub(super) async fn find_unchanged(&self, pointer: &Pointer) -> Option<(u64, u64)> {
         let (from, excludes) = (self.options.from.clone(), self.options.packing.excludes.clone());
         let (pointer, cancel) = (pointer.clone(), self.run.context.cancel.clone());
@@ -84,7 +84,7 @@ impl PackJob<'_> {
         self.run.follow(packing, &progress).await
     }
 
-    /// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
+    /// Writes the tree manifest of a tree that is a generation now. Not waited for: it only makes the next call faster.
     pub(super) fn remember(&self, generation: &str, tree: Tree) {
         let (from, generation) = (self.options.from.clone(), generation.to_owned());
         thread::detach(&self.options.from, move || {

@@ -1,4 +1,4 @@
-//! A stamp, read entry by entry.
+//! A tree manifest, read entry by entry.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
@@ -9,7 +9,7 @@ use crate::core::archives::tree::{Facts, Hash, NodeKind};
 use crate::core::error::Result;
 use crate::core::sys::fs;
 
-/// A stamp that is read entry by entry. What it said is only true if it turns out to be whole at its end.
+/// A tree manifest that is read entry by entry. What it said is only true if it turns out to be whole at its end.
 pub(super) struct ManifestReader {
     pub(super) taken_ns: i64,
     file: BufReader<File>,
@@ -58,7 +58,7 @@ impl ManifestReader {
         String::from_utf8(std::mem::take(&mut self.path)).ok()
     }
 
-    /// The next entry; `None` at the end, and where the stamp is damaged.
+    /// The next entry; `None` at the end, and where the tree manifest is damaged.
     pub(super) fn next(&mut self) -> Option<(Record<'_>, Hash)> {
         if self.state != State::Reading {
             return None;

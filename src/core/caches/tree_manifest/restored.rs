@@ -1,4 +1,4 @@
-//! The stamp of a target that was restored a moment ago.
+//! The tree manifest of a target that was restored a moment ago.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +17,11 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
 
-/// Takes a stamp of a target that was restored: one stat for each entry of `tree`, which has the hashes. The call
-/// has answered by now and its caller may be editing: only what certainly did not change since `committed_ns`, a
-/// moment before the commit, is trusted; what may have is read again. An entry that is not as it was restored, or
-/// not there any more, is in the stamp with facts that no entry has, and so counts as changed.
+/// Writes the tree manifest of a target that was restored: one stat for each entry of `tree`, which has the hashes.
+/// The call has answered by now and its caller may be editing: only what certainly did not change since
+/// `committed_ns`, a moment before the commit, is trusted; what may have is read again. An entry that is not as it
+/// was restored, or not there any more, is in the tree manifest with facts that no entry has, and so counts as
+/// changed.
 pub fn write_restored(
     target: &Path,
     generation: &str,
@@ -32,18 +33,18 @@ pub fn write_restored(
     let pause = Duration::from_nanos(TICK_NS.unsigned_abs());
     cancel.sleep(pause, Deadline::NEVER);
     let target = &*follow(target)?;
-    let mut stamping = RestoredManifest {
+    let mut writing = RestoredManifest {
         tree,
         order: tree.sorted_by(walk_order).into_iter().peekable(),
         reader: archives::EntryHasher::new(Directory::open(target)?),
         settled_before_ns: committed_ns - TICK_NS,
         writer: ManifestWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
     };
-    archives::visit(target, &Excludes::default(), cancel, &mut stamping)?;
-    while let Some(index) = stamping.order.next() {
-        stamping.changed(index)?;
+    archives::visit(target, &Excludes::default(), cancel, &mut writing)?;
+    while let Some(index) = writing.order.next() {
+        writing.changed(index)?;
     }
-    Ok(stamping.writer.finish()?)
+    Ok(writing.writer.finish()?)
 }
 
 /// A restored tree, gone through beside a walk of the target.

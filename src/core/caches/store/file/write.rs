@@ -72,7 +72,7 @@ pub(super) fn commit(
         ));
     }
     cancel.check().in_store()?;
-    // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
+    // The kernel's own time is a clock tick old, and a freed inode is used again: two objects of one size
     // that follow each other within a tick would be one version.
     fs::touch_exactly(temporary.file.file(), &temporary.path).in_store()?;
     if !(write.may_show)() {

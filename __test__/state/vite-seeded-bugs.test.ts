@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 import { resetState } from 'warmswap/state'
-import { mutatedPackage } from '../support/mutated-package.js'
+import { seededPackage } from '../support/seeded-package.js'
 import { type Mode, modes } from '../support/vite.js'
 import {
   hopelessEnds,
@@ -35,8 +35,8 @@ const mutants: readonly Mutant[] = [
     name: 'registry in module scope',
     check: portableStateIsKept,
     file: /^state-portable\.js$/,
-    from: /realm\[ROOT\] \?\?=/,
-    to: 'realm[Symbol(import.meta.url + Math.random())] ??=',
+    from: /realm\[ROOT\] \?\? \{/,
+    to: '{',
   },
   {
     name: 'external without exclude',
@@ -97,7 +97,7 @@ describe.each(modes.filter(({ runner, ignoreOutdatedRequests }) => runner === 'i
     test.each(mutants.filter(({ only = mode.version.package }) => only === mode.version.package))(
       'killed: $name',
       async ({ name, check, only: _, ...change }) => {
-        const folder = mutatedPackage(name.replaceAll(' ', '-'), change)
+        const folder = seededPackage(name.replaceAll(' ', '-'), change)
         const plugins = (await import(/* @vite-ignore */ pathToFileURL(join(folder, 'vite.js')).href)) as Plugins
         await expect(check(plugins, mode)).rejects.toThrow(/expected|for ever|failed 3 times|redirect count exceeded/)
       },

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { repository } from './paths.js'
 
 /** Writes build/mutants/<name> and returns its folder. Throws where the statement is not found exactly once: such a mutant would prove nothing. */
-export function mutatedPackage(
+export function seededPackage(
   name: string,
   { file, from, to }: { file: RegExp; from: string | RegExp; to: string },
 ): string {
