@@ -15,7 +15,8 @@ use warmswap::core::archives::commit::TargetMode;
 use warmswap::core::archives::exclude::Excludes;
 use warmswap::core::archives::{self, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions};
 use warmswap::core::caches::{
-    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+    Budget, Cache, Guard, Key, Location, PackOptions, Producer, RestoreOptions, Run, SnapshotOptions,
+    tree_manifest,
 };
 use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
@@ -87,7 +88,7 @@ fn snapshot(store: &str, tree: &str) {
         key: Key::parse("key", "site").expect("a key"),
         from: PathBuf::from(tree),
         ticket: None,
-        packing: Packing {
+        packing: PackOptions {
             excludes: Excludes::default(),
             level: None,
             max_files: u64::MAX,
@@ -118,7 +119,7 @@ fn restore(store: &str, target: &str) {
     let report = restored.expect("a target that is no file");
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
-        stamp::read(Path::new(target))
+        tree_manifest::read(Path::new(target))
             .is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.generation == generation))
     };
     for _ in 0..200 {

@@ -6,7 +6,9 @@ use napi_derive::napi;
 
 use crate::core::archives::codec;
 use crate::core::archives::exclude::Excludes;
-use crate::core::caches::{Budget, Guard, Key, Packing, Producer, RestoreOptions, SnapshotOptions, Ticket};
+use crate::core::caches::{
+    Budget, Guard, Key, PackOptions, Producer, RestoreOptions, SnapshotOptions, Ticket,
+};
 use crate::core::error::Result;
 
 use super::super::archives::{NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};
@@ -161,7 +163,7 @@ impl NativeSnapshotOptions {
             key,
             from: PathBuf::from(self.from),
             ticket,
-            packing: Packing {
+            packing: PackOptions {
                 excludes: Excludes::new(self.preset.into(), &self.exclude)?,
                 level,
                 max_files: limits.max_files,

@@ -53,19 +53,14 @@ impl Directory {
     }
 
     /// Opens an existing regular file in this directory. Anything else is an error that names it, and nothing blocks.
-    pub fn open_regular(&self, name: &OsStr, access: impl Into<Access>, path: &Path) -> Result<File> {
-        self.open_regular_how(name, How::unknown(access.into()), path)
+    pub fn open_regular(&self, name: &OsStr, access: Access, path: &Path) -> Result<File> {
+        self.open_regular_how(name, How::unknown(access), path)
             .map(|(file, _)| file)
     }
 
     /// As [`open_regular`](Self::open_regular), with what `fstat` returned.
-    pub fn open_regular_with_stat(
-        &self,
-        name: &OsStr,
-        access: impl Into<Access>,
-        path: &Path,
-    ) -> Result<(File, Stat)> {
-        self.open_regular_how(name, How::unknown(access.into()), path)
+    pub fn open_regular_with_stat(&self, name: &OsStr, access: Access, path: &Path) -> Result<(File, Stat)> {
+        self.open_regular_how(name, How::unknown(access), path)
     }
 
     /// Opens a regular file for reading and writing, and makes it if it does not exist.

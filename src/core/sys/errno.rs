@@ -34,7 +34,7 @@ pub fn is_wrong_kind(error: &Error) -> bool {
 
 /// Whether this process or machine has no file descriptor left.
 pub fn is_out_of_descriptors(error: &Error) -> bool {
-    is_one_of(error, &[Errno::MFILE, Errno::NFILE])
+    error.source.as_ref().is_some_and(errno::is_out_of_descriptors)
 }
 
 /// Whether a process of this pid does not exist (any more).

@@ -10,8 +10,6 @@ use crate::core::sys::platform::process::{self, Opened, Process};
 use crate::core::sys::platform::{host, name};
 use crate::core::sys::{clock, errno, fault, fs};
 
-pub use clock::{boot_micros, monotonic_micros};
-
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 

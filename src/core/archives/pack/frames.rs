@@ -17,6 +17,7 @@ use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
 const MOST_COMPRESSORS: usize = 4;
+
 /// A frame that was made.
 struct Done {
     number: usize,
@@ -26,7 +27,7 @@ struct Done {
 /// Sends all frames of files to the output.
 pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, scan: &mut ScanResult) -> Result<()> {
     let workers = cores().min(MOST_COMPRESSORS);
-    // Frames that are on their directories at once: the bound on memory.
+    // Frames that are on their way at the same time: the bound on memory.
     let (permits, taken) = sync_channel::<()>(2 * workers + 1);
     let (jobs, waiting) = sync_channel::<(usize, Job)>(workers);
     let (finished, done) = sync_channel::<Done>(workers);
@@ -42,7 +43,7 @@ pub(super) fn write_frames(plan: &Plan<'_>, output: &mut Output<'_>, scan: &mut 
             plan.plan(&Jobs::new(jobs, permits))
         })?;
         let collected = collect(plan, output, scan, &done, &taken);
-        // Whoever still wants to hand something over learns that nobody takes it any more.
+        // A thread that still has something to hand over learns that it is not taken any more.
         drop((done, taken));
         let planned = planner
             .join()

@@ -1,4 +1,4 @@
-//! Files on their directories into an archive: whole or not at all. A file that changes while it is read is torn.
+//! Files on their way into an archive: whole or not at all. A file that changes while it is read is torn.
 
 use std::fs::File;
 

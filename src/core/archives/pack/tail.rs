@@ -51,7 +51,7 @@ pub(super) fn write(
             }
         }
     }
-    // A directory stands before what it holds, so the other directories round the deepest come first.
+    // A directory stands before what it holds, so in reverse order the deepest come first.
     for index in (0..tree.len()).rev() {
         if tree.nodes()[index].kind() == NodeKind::Directory {
             tail.directory(tree, index)?;

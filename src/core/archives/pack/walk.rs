@@ -44,7 +44,7 @@ pub struct Walk {
     pub skipped: Vec<Skipped>,
 }
 
-/// Who is told what a walk comes by.
+/// What a walk reports its entries to.
 pub(in crate::core) trait Visit {
     /// A file, directory or link. A link's permission bits say nothing.
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()>;

@@ -98,7 +98,7 @@ async fn run(
         }
     };
     let settled = call.settle(work.wait(), end).await;
-    // Whoever still pushes bytes learns that nobody reads them.
+    // The feeder learns that its bytes are not read any more.
     call.stop.cancel();
     let done = settled.and_then(|ran| ran.unwrap_or_else(|error| Err(error.into())));
     done.map_err(|failure| failure.during(Stage::Write))

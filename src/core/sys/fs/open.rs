@@ -12,8 +12,7 @@ use crate::core::sys::platform::files::{self, CURRENT};
 use crate::core::sys::platform::{self, Access, Create, How, Kind, Stat, volume};
 
 /// Opens an entry.
-pub(crate) fn open(path: &Path, how: impl Into<How>) -> Result<File> {
-    let how = how.into();
+pub(crate) fn open(path: &Path, how: How) -> Result<File> {
     call("open", path, || files::open(CURRENT, path, how)).map(File::from)
 }
 
@@ -25,13 +24,13 @@ pub fn open_any(path: &Path) -> Result<File> {
 
 /// Opens an existing regular file. Anything else at the path is an error that names it, and nothing blocks: a FIFO
 /// would wait for its other end, and a device can do anything.
-pub fn open_regular(path: &Path, access: impl Into<Access>) -> Result<File> {
+pub fn open_regular(path: &Path, access: Access) -> Result<File> {
     open_regular_with_stat(path, access).map(|(file, _)| file)
 }
 
 /// As [`open_regular`], with what `fstat` returned.
-pub fn open_regular_with_stat(path: &Path, access: impl Into<Access>) -> Result<(File, Stat)> {
-    checked(open(path, How::unknown(access.into())), path)
+pub fn open_regular_with_stat(path: &Path, access: Access) -> Result<(File, Stat)> {
+    checked(open(path, How::unknown(access)), path)
 }
 
 fn checked(opened: Result<File>, path: &Path) -> Result<(File, Stat)> {

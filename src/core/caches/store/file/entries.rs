@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use crate::core::archives::shared_directory::SharedDirectory;
-use crate::core::caches::store::object::Listed;
+use crate::core::caches::store::object::ObjectMeta;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
 
@@ -50,8 +50,8 @@ pub(super) fn explain(site: &SharedDirectory, name: &OsStr, error: Error) -> Err
     Error::new(Code::Unsupported, message).at(&path)
 }
 
-pub(super) fn listed(path: &str, stat: &fs::Stat) -> Listed {
-    Listed {
+pub(super) fn object_meta(path: &str, stat: &fs::Stat) -> ObjectMeta {
+    ObjectMeta {
         path: path.to_owned(),
         size: stat.size,
         // As web servers make them: a rename brings a new inode, a rewrite a new time.

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entries::{CHUNK_BYTES, Purpose, listed, open_below};
+use super::entries::{CHUNK_BYTES, Purpose, object_meta, open_below};
 use crate::core::archives::shared_directory::SharedDirectory;
-use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::{Answer, InStore as _};
+use crate::core::caches::store::call_context::CallContext;
+use crate::core::caches::store::failure::{InStore as _, StoreResult};
 use crate::core::caches::store::interface::{MayShow, unshown};
 use crate::core::caches::store::object::{Body, Condition};
 use crate::core::error::{Code, Error, Result};
@@ -47,7 +47,7 @@ pub(super) fn commit(
     object: &Object<'_>,
     write: &Write,
     cancel: &Cancel,
-) -> Answer<String> {
+) -> StoreResult<String> {
     let _writers = exclude_writers(root, cancel).in_store()?;
     let (site, name, full) = (&object.site, object.name, object.site.path.join(object.name));
     let current = match site.check(name).in_store()? {
@@ -58,7 +58,7 @@ pub(super) fn commit(
             );
             return Err(Failure::new(Cause::Other, message));
         }
-        current => current.map(|stat| listed(object.path, &stat).etag),
+        current => current.map(|stat| object_meta(object.path, &stat).etag),
     };
     let holds = match &write.condition {
         Condition::Always => true,
@@ -72,7 +72,7 @@ pub(super) fn commit(
         ));
     }
     cancel.check().in_store()?;
-    // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
+    // The kernel's own time is a clock tick old, and a freed inode is used again: two objects of one size
     // that follow each other within a tick would be one version.
     fs::touch_exactly(temporary.file.file(), &temporary.path).in_store()?;
     if !(write.may_show)() {
@@ -83,7 +83,7 @@ pub(super) fn commit(
     let stat = renamed
         .and_then(|()| site.directory.stat(name, &full))
         .in_store()?;
-    Ok(listed(object.path, &stat).etag)
+    Ok(object_meta(object.path, &stat).etag)
 }
 
 /// The kernel lock of all writers on this machine; released when it is dropped. Another user's is waited for like one's
@@ -152,20 +152,20 @@ impl Temporary {
         })
     }
 
-    pub(super) fn fill(&mut self, body: &Body, meter: &Meter) -> Result<()> {
+    pub(super) fn fill(&mut self, body: &Body, context: &CallContext) -> Result<()> {
         match body {
             Body::Bytes(bytes) => {
                 fs::write_all(self.file.file_mut(), bytes, &self.path)?;
-                meter.sent(bytes.len());
+                context.sent(bytes.len());
             }
             Body::Spool(spool) => {
                 let mut offset = 0;
                 while offset < spool.size {
-                    meter.cancel.check()?;
+                    context.cancel.check()?;
                     let end = (offset + CHUNK_BYTES).min(spool.size);
                     let bytes = spool.read(offset..end)?;
                     fs::write_all(self.file.file_mut(), &bytes, &self.path)?;
-                    meter.sent(bytes.len());
+                    context.sent(bytes.len());
                     offset = end;
                 }
             }

@@ -83,6 +83,11 @@ pub(crate) fn named(name: &str) -> io::Error {
     .into()
 }
 
+/// Whether this process or machine has no file descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::MFILE, Errno::NFILE])
+}
+
 fn is_one_of(error: &io::Error, errnos: &[Errno]) -> bool {
     Errno::from_io_error(error).is_some_and(|found| errnos.contains(&found))
 }

@@ -1,6 +1,5 @@
 //! The calls that Linux and macOS have in common.
 
-mod compat;
 pub(crate) mod errno;
 pub(crate) mod files;
 pub(crate) mod host;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::place::Place;
-use super::reader::StampReader;
+use super::reader::ManifestReader;
 use super::record::Record;
-use super::writer::StampWriter;
+use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{NodeKind, Tree, walk_order};
@@ -17,10 +17,10 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
 
 /// What is known of a target.
-pub struct Stamp {
+pub struct TreeManifest {
     /// The generation that the target holds.
     pub generation: String,
-    entries: StampReader,
+    entries: ManifestReader,
 }
 
 /// What a look at a target found.
@@ -32,19 +32,19 @@ pub struct Scan {
     pub read_files: u64,
     /// What is there but is not part of the tree.
     pub skipped: Vec<Skipped>,
-    /// Whether stat alone showed that nothing changed since the stamp.
+    /// Whether stat alone showed that nothing changed since the tree manifest.
     pub is_unchanged: bool,
 }
 
-/// Where the stamp of a target is.
+/// Where the tree manifest of a target is.
 pub fn path_of(target: &Path) -> Result<PathBuf> {
     Place::of(target).map(|place| place.path())
 }
 
-/// Writes a stamp of a tree whose nodes have hashes and facts, in the order of a walk, as a pack or a scan
+/// Writes a tree manifest of a tree whose nodes have hashes and facts, in the order of a walk, as a pack or a scan
 /// leaves it.
 pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
-    let mut writer = StampWriter::begin(Place::of(target)?, generation, tree.taken_ns)?;
+    let mut writer = ManifestWriter::begin(Place::of(target)?, generation, tree.taken_ns)?;
     for (at, node) in tree.nodes().iter().enumerate() {
         let record = Record {
             path: tree.path(node),
@@ -58,14 +58,15 @@ pub fn write(target: &Path, generation: &str, tree: &Tree) -> Result<()> {
     writer.finish()
 }
 
-/// Opens the stamp of a target. One that is missing, a stranger's or of another version is `None`; damage is found
-/// when it was read to its end.
-pub fn read(target: &Path) -> Result<Option<Stamp>> {
-    Ok(StampReader::open(&Place::of(target)?)?.map(|(generation, entries)| Stamp { generation, entries }))
+/// Opens the tree manifest of a target. One that is missing, a stranger's or of another version is `None`; damage
+/// is found when it was read to its end.
+pub fn read(target: &Path) -> Result<Option<TreeManifest>> {
+    Ok(ManifestReader::open(&Place::of(target)?)?
+        .map(|(generation, entries)| TreeManifest { generation, entries }))
 }
 
-impl Stamp {
-    /// Files and bytes of the target if it holds exactly what the stamp says: one stat for each entry, no file
+impl TreeManifest {
+    /// Files and bytes of the target if it holds exactly what the tree manifest says: one stat for each entry, no file
     /// is read.
     pub fn find_unchanged(
         self,
@@ -84,7 +85,7 @@ impl Stamp {
         Ok(is_same.then_some((comparing.files, comparing.bytes)))
     }
 
-    /// Looks at a target: entries whose stat is that of the stamp keep their hash, the others are read.
+    /// Looks at a target: entries whose stat is that of the tree manifest keep their hash, the others are read.
     pub fn scan(self, target: &Path, excludes: &Excludes, cancel: &Cancel) -> failure::Result<Scan> {
         let target = &*follow(target)?;
         let Walk {
@@ -141,9 +142,9 @@ impl Stamp {
     }
 }
 
-/// A stamp, gone through beside a walk of the target.
+/// A tree manifest, gone through beside a walk of the target.
 struct Comparing {
-    entries: StampReader,
+    entries: ManifestReader,
     is_same: bool,
     files: u64,
     bytes: u64,

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use warmswap::core::archives::exclude::Excludes;
 use warmswap::core::archives::tree::Tree;
 use warmswap::core::archives::{self, ExtractOptions, ExtractSummary};
-use warmswap::core::caches::stamp;
+use warmswap::core::caches::tree_manifest;
 use warmswap::core::error::Code;
 use warmswap::core::sys::cancel::Cancel;
 
@@ -39,8 +39,8 @@ fn is_found_unchanged(edit: impl FnOnce(&Path)) -> bool {
     let (summary, committed_ns) = restored(&target);
     edit(&target);
     let cancel = Cancel::new();
-    stamp::write_restored(&target, "g1", &summary.tree, committed_ns, &cancel).expect("a stamp");
-    let found = stamp::read(&target).expect("readable").expect("a stamp");
+    tree_manifest::write_restored(&target, "g1", &summary.tree, committed_ns, &cancel).expect("a stamp");
+    let found = tree_manifest::read(&target).expect("readable").expect("a stamp");
     assert_eq!(found.generation, "g1");
     found
         .find_unchanged(&target, &Excludes::default(), &cancel)
@@ -84,11 +84,11 @@ fn a_damaged_stamp_is_none() {
     let target = root.path().join("target");
     let (summary, committed_ns) = restored(&target);
     let cancel = Cancel::new();
-    stamp::write_restored(&target, "g1", &summary.tree, committed_ns, &cancel).expect("a stamp");
-    let path = stamp::path_of(&target).expect("a path");
+    tree_manifest::write_restored(&target, "g1", &summary.tree, committed_ns, &cancel).expect("a stamp");
+    let path = tree_manifest::path_of(&target).expect("a path");
     let whole = fs::read(&path).expect("read");
     let is_unchanged = || {
-        let stamp = stamp::read(&target).expect("readable")?;
+        let stamp = tree_manifest::read(&target).expect("readable")?;
         stamp
             .find_unchanged(&target, &Excludes::default(), &cancel)
             .expect("walked")
@@ -120,13 +120,13 @@ fn b3_a_strangers_stamp_is_not_believed() {
         let parent = machine.directory(&format!("{owner}-{mode:o}"), 0, mode);
         let target = parent.join("target");
         fs::create_dir(&target).expect("mkdir");
-        stamp::write(&target, "g1", &Tree::new()).expect("a stamp");
-        let path = stamp::path_of(&target).expect("a path");
+        tree_manifest::write(&target, "g1", &Tree::new()).expect("a stamp");
+        let path = tree_manifest::path_of(&target).expect("a path");
         own(&path, owner);
-        let found = stamp::read(&target).expect("readable");
+        let found = tree_manifest::read(&target).expect("readable");
         assert_eq!(found.is_some(), is_believed, "{what}");
         let before = fs::read(&path).expect("read");
-        let written = stamp::write(&target, "g2", &Tree::new());
+        let written = tree_manifest::write(&target, "g2", &Tree::new());
         if is_believed {
             written.expect("replaced");
             continue;
@@ -149,7 +149,7 @@ fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
     let parent = machine.directory("b4-stamp", 0, 0o755);
     let target = parent.join("target");
     fs::create_dir(&target).expect("mkdir");
-    let stamp_path = stamp::path_of(&target).expect("a path");
+    let stamp_path = tree_manifest::path_of(&target).expect("a path");
     let new_stamp = PathBuf::from(format!("{}.new", stamp_path.display()));
     for path in [&stamp_path, &new_stamp] {
         for how in IMPOSTORS {
@@ -157,8 +157,8 @@ fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
             let target = target.clone();
             let (read, written) = unblocked(how, move || {
                 (
-                    stamp::read(&target).map(|stamp| stamp.is_some()),
-                    stamp::write(&target, "g1", &Tree::new()),
+                    tree_manifest::read(&target).map(|stamp| stamp.is_some()),
+                    tree_manifest::write(&target, "g1", &Tree::new()),
                 )
             });
             assert!(!matches!(read, Ok(true)), "a {how} at {path:?}");
@@ -174,7 +174,7 @@ fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
     }
     // A further name of somebody's file.
     fs::hard_link(&outside, &new_stamp).expect("link");
-    stamp::write(&target, "g1", &Tree::new()).expect_err("a hard link");
+    tree_manifest::write(&target, "g1", &Tree::new()).expect_err("a hard link");
     assert_eq!(fs::read(&outside).expect("read"), b"outside");
 }
 
@@ -182,6 +182,6 @@ fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
 fn a_restore_that_believes_everybodys_stamp_is_killed() {
     is_killed_by(
         "trust-strangers",
-        "caches::stamps::b3_a_strangers_stamp_is_not_believed",
+        "caches::tree_manifests::b3_a_strangers_stamp_is_not_believed",
     );
 }

@@ -1,11 +1,11 @@
-//! The stamp of a target that was restored a moment ago.
+//! The tree manifest of a target that was restored a moment ago.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::place::Place;
 use super::record::{Record, TICK_NS};
-use super::writer::StampWriter;
+use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{Facts, NodeKind, Tree, walk_order};
@@ -17,10 +17,11 @@ use crate::core::sys::deadline::Deadline;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Stat;
 
-/// Takes a stamp of a target that was restored: one stat for each entry of `tree`, which has the hashes. The call
-/// has answered by now and its caller may be editing: only what certainly did not change since `committed_ns`, a
-/// moment before the commit, is trusted; what may have is read again. An entry that is not as it was restored, or
-/// not there any more, is in the stamp with facts that no entry has, and so counts as changed.
+/// Writes the tree manifest of a target that was restored: one stat for each entry of `tree`, which has the hashes.
+/// The call has answered by now and its caller may be editing: only what certainly did not change since
+/// `committed_ns`, a moment before the commit, is trusted; what may have is read again. An entry that is not as it
+/// was restored, or not there any more, is in the tree manifest with facts that no entry has, and so counts as
+/// changed.
 pub fn write_restored(
     target: &Path,
     generation: &str,
@@ -32,30 +33,30 @@ pub fn write_restored(
     let pause = Duration::from_nanos(TICK_NS.unsigned_abs());
     cancel.sleep(pause, Deadline::NEVER);
     let target = &*follow(target)?;
-    let mut stamping = Stamping {
+    let mut writing = RestoredManifest {
         tree,
         order: tree.sorted_by(walk_order).into_iter().peekable(),
         reader: archives::EntryHasher::new(Directory::open(target)?),
         settled_before_ns: committed_ns - TICK_NS,
-        writer: StampWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
+        writer: ManifestWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
     };
-    archives::visit(target, &Excludes::default(), cancel, &mut stamping)?;
-    while let Some(index) = stamping.order.next() {
-        stamping.changed(index)?;
+    archives::visit(target, &Excludes::default(), cancel, &mut writing)?;
+    while let Some(index) = writing.order.next() {
+        writing.changed(index)?;
     }
-    Ok(stamping.writer.finish()?)
+    Ok(writing.writer.finish()?)
 }
 
 /// A restored tree, gone through beside a walk of the target.
-struct Stamping<'a> {
+struct RestoredManifest<'a> {
     tree: &'a Tree,
     order: std::iter::Peekable<std::vec::IntoIter<u32>>,
     reader: archives::EntryHasher,
     settled_before_ns: i64,
-    writer: StampWriter,
+    writer: ManifestWriter,
 }
 
-impl Visit for Stamping<'_> {
+impl Visit for RestoredManifest<'_> {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> failure::Result<()> {
         let tree = self.tree;
         let is_before = |index: &u32| walk_order(tree.path_at(*index), path).is_lt();
@@ -86,7 +87,7 @@ impl Visit for Stamping<'_> {
     fn skip(&mut self, _path: &[u8], _why: &'static str) {}
 }
 
-impl Stamping<'_> {
+impl RestoredManifest<'_> {
     /// An entry that is not what was restored: no facts are those of anything.
     fn changed(&mut self, index: u32) -> failure::Result<()> {
         let node = self.tree.nodes()[index as usize];

@@ -1,4 +1,4 @@
-//! A stamp, read entry by entry.
+//! A tree manifest, read entry by entry.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
@@ -9,8 +9,8 @@ use crate::core::archives::tree::{Facts, Hash, NodeKind};
 use crate::core::error::Result;
 use crate::core::sys::fs;
 
-/// A stamp that is read entry by entry. What it said is only true if it turns out to be whole at its end.
-pub(super) struct StampReader {
+/// A tree manifest that is read entry by entry. What it said is only true if it turns out to be whole at its end.
+pub(super) struct ManifestReader {
     pub(super) taken_ns: i64,
     file: BufReader<File>,
     hasher: blake3::Hasher,
@@ -25,7 +25,7 @@ enum State {
     Damaged,
 }
 
-impl StampReader {
+impl ManifestReader {
     /// The generation and the entries; `None` where there is no stamp of this version.
     pub(super) fn open(place: &Place) -> Result<Option<(String, Self)>> {
         let path = place.path();
@@ -50,24 +50,24 @@ impl StampReader {
     }
 
     fn head(&mut self) -> Option<String> {
-        if self.take::<16>()? != *MAGIC {
+        if self.read_bytes::<16>()? != *MAGIC {
             return None;
         }
-        self.taken_ns = i64::from_le_bytes(self.take()?);
+        self.taken_ns = i64::from_le_bytes(self.read_bytes()?);
         self.text()?;
         String::from_utf8(std::mem::take(&mut self.path)).ok()
     }
 
-    /// The next entry; `None` at the end, and where the stamp is damaged.
+    /// The next entry; `None` at the end, and where the tree manifest is damaged.
     pub(super) fn next(&mut self) -> Option<(Record<'_>, Hash)> {
         if self.state != State::Reading {
             return None;
         }
         // Until the entry is read.
         self.state = State::Damaged;
-        let kind = match self.take::<1>()? {
+        let kind = match self.read_bytes::<1>()? {
             [END] => {
-                self.end();
+                self.check_sum();
                 return None;
             }
             [1] => NodeKind::File,
@@ -75,13 +75,13 @@ impl StampReader {
             [3] => NodeKind::Symlink,
             _ => return None,
         };
-        let mode = u16::from_le_bytes(self.take()?);
-        let size = u64::from_le_bytes(self.take()?);
-        let hash = self.take()?;
+        let mode = u16::from_le_bytes(self.read_bytes()?);
+        let size = u64::from_le_bytes(self.read_bytes()?);
+        let hash = self.read_bytes()?;
         let facts = Facts {
-            inode: u64::from_le_bytes(self.take()?),
-            modified_ns: i64::from_le_bytes(self.take()?),
-            changed_ns: i64::from_le_bytes(self.take()?),
+            inode: u64::from_le_bytes(self.read_bytes()?),
+            modified_ns: i64::from_le_bytes(self.read_bytes()?),
+            changed_ns: i64::from_le_bytes(self.read_bytes()?),
         };
         self.text()?;
         self.state = State::Reading;
@@ -100,7 +100,7 @@ impl StampReader {
         self.next().is_none() && self.state == State::Whole
     }
 
-    fn end(&mut self) {
+    fn check_sum(&mut self) {
         let sum = self.hasher.finalize();
         let mut stored = [0; 32];
         let is_right = self.file.read_exact(&mut stored).is_ok() && sum == blake3::Hash::from_bytes(stored);
@@ -110,7 +110,7 @@ impl StampReader {
         }
     }
 
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    fn read_bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes).ok()?;
         self.hasher.update(&bytes);
@@ -118,7 +118,7 @@ impl StampReader {
     }
 
     fn text(&mut self) -> Option<()> {
-        let length = usize::from(u16::from_le_bytes(self.take()?));
+        let length = usize::from(u16::from_le_bytes(self.read_bytes()?));
         self.path.resize(length, 0);
         self.file.read_exact(&mut self.path).ok()?;
         self.hasher.update(&self.path);

@@ -1,4 +1,4 @@
-//! Where the stamp of a target is.
+//! Where the tree manifest of a target is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::core::archives::shared_directory::{SharedDirectory, Target, follow};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs::Kind;
 
-/// Where the stamp of a target is: an open directory, and the name in it.
+/// Where the tree manifest of a target is: an open directory, and the name in it.
 pub(super) struct Place {
     pub(super) site: Arc<SharedDirectory>,
     pub(super) name: String,

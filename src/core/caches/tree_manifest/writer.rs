@@ -1,4 +1,4 @@
-//! A stamp, written entry by entry.
+//! A tree manifest, written entry by entry.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,9 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
 use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
 
-/// A stamp that is being written, as `<name>.new`; it takes the place of the one before when it is finished.
-/// One name and a kernel lock, so that the half stamp of a process that was killed is written over, not kept.
-pub(super) struct StampWriter {
+/// A tree manifest that is being written, as `<name>.new`; it takes the place of the one before when it is finished.
+/// One name and a kernel lock, so that the half tree manifest of a process that was killed is written over, not kept.
+pub(super) struct ManifestWriter {
     place: Place,
     temporary: PathBuf,
     file: LockedFile,
@@ -20,7 +20,7 @@ pub(super) struct StampWriter {
     is_finished: bool,
 }
 
-impl StampWriter {
+impl ManifestWriter {
     pub(super) fn begin(place: Place, generation: &str, taken_ns: i64) -> Result<Self> {
         let (name, temporary) = place.temporary();
         // What finish() replaces, and what is written over.
@@ -36,7 +36,7 @@ impl StampWriter {
         if stat.links > 1 || !file.is_writable() || !place.site.trusts(&stat) {
             return Err(refused(&temporary));
         }
-        // Where there are no locks two writers at once leave a damaged stamp, which is none.
+        // Where there are no locks two writers at once leave a damaged tree manifest, which is none.
         let Attempt::Locked(file) = options.attempt(file)? else {
             return Err(being_written());
         };
@@ -101,10 +101,10 @@ impl StampWriter {
     }
 }
 
-impl Drop for StampWriter {
+impl Drop for ManifestWriter {
     fn drop(&mut self) {
         if !self.is_finished {
-            // The stamp is a hint; the error that matters is the one that ended it.
+            // The tree manifest is a hint; the error that matters is the one that ended it.
             let name = self.place.temporary().0;
             let directory = &self.place.site.directory;
             drop(directory.remove_file(name.as_ref(), &self.temporary));
