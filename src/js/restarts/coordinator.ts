@@ -14,12 +14,12 @@ import {
 } from '../native/validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
 import { type DispatchOptions, RequestQueue } from './queue.js'
-import { type RebootResult, type StartWorker, Workers } from './workers.js'
+import { type RebootResult, type Start, Workers } from './workers.js'
 
 /** Options of {@link openCoordinator}. */
 export interface CoordinatorOptions<Q, R> {
   /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: StartWorker<Q, R>
+  start: Start<Q, R>
   /** How many requests may wait for a worker. @default 1_000 */
   queueLimit?: number
   /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
@@ -91,7 +91,7 @@ export function openCoordinator<Q = unknown, R = unknown>(
   wholeNumber('options.queueLimit', queueLimit, 1)
   milliseconds('options.drainMs', drainMs)
   milliseconds('options.startTimeoutMs', startTimeoutMs)
-  return new StoreCoordinator(store, start as StartWorker<Q, R>, { queueLimit, drainMs, startTimeoutMs })
+  return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
 }
 
 type FailedStep = 'build' | 'start' | 'clean-up'
@@ -106,7 +106,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
 
   constructor(
     store: BundleStore,
-    start: StartWorker<Q, R>,
+    start: Start<Q, R>,
     { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number },
   ) {
     this.queue = new RequestQueue(queueLimit)

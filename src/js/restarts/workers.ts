@@ -26,7 +26,7 @@ export interface StartContext {
 }
 
 /** Starts a worker on a pinned generation. */
-export type StartWorker<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
+export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
 
 /** How a reboot came out. */
 export interface RebootResult {
@@ -98,7 +98,7 @@ export class Workers<Q, R> {
 
   constructor(
     private readonly store: BundleStore,
-    private readonly start: StartWorker<Q, R>,
+    private readonly start: Start<Q, R>,
     private readonly queue: RequestQueue<Q, R>,
     private readonly limits: { drainMs: number; startTimeoutMs: number },
     private readonly report: {
