@@ -14,6 +14,11 @@ export type Mutant =
   | 'drain-without-streams'
   | 'worker-without-keeper'
   | 'trust-worker-messages'
+  | 'rescue-replays-post'
+  | 'rescue-after-a-body-byte'
+  | 'rescue-without-bounds'
+  | 'rescue-in-the-old-graph'
+  | 'rescue-before-ready'
 
 const wanted = process.env.WARMSWAP_MUTANT
 

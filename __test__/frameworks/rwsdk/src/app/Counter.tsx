@@ -1,0 +1,7 @@
+'use client'
+import { useState } from 'react'
+
+export function Counter() {
+  const [count, set] = useState(0)
+  return <button onClick={() => set(count + 1)}>{count}</button>
+}
