@@ -164,8 +164,8 @@ declare function bundleIgnores(root: string): string[];
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
 //#endregion
-//#region src/js/archive.d.ts
-/** pack and unpack: directories as streams, for people with their own transport. */
+//#region src/js/archives/contract.d.ts
+/** The public types of pack and unpack, which caches share. */
 /** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
 interface Limits {
   /** All files together. @default 64 GiB */
@@ -243,15 +243,20 @@ interface UnpackOptions {
   /** At most ten times a second. */
   onProgress?(progress: Progress): void;
 }
+//#endregion
+//#region src/js/archives/pack.d.ts
 /**
  * A tar.zst stream of a directory: pull-driven, bounded memory. It ends with an error if a file changed while it was read,
  * twice in a row; what was read before that is no archive and must be thrown away.
  */
 declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+//#endregion
+//#region src/js/archives/unpack.d.ts
 /** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
 declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
 //#endregion
-//#region src/js/locks.d.ts
+//#region src/js/locks/holder.d.ts
+/** Who holds a lock, and how it is described. */
 /** Who holds a lock. */
 interface Holder {
   readonly pid?: number;
@@ -274,6 +279,8 @@ interface Holder {
   readonly format: 'warmswap' | 'owner-json' | 'ownerless';
 }
 type Liveness = 'alive' | 'dead' | 'unknown';
+//#endregion
+//#region src/js/locks/contract.d.ts
 interface LockOptions {
   /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
   mode?: 'auto' | 'kernel' | 'lease';
@@ -323,6 +330,14 @@ interface Lock extends Disposable {
     reason?: 'lost';
   };
 }
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+interface AnswerOptions {
+  signal?: AbortSignal;
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number;
+}
+//#endregion
+//#region src/js/locks/locks.d.ts
 /**
  * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
  * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
@@ -339,12 +354,6 @@ declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
 /** Runs a task under the lock, and gives it back however the task ends. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
-/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
-interface AnswerOptions {
-  signal?: AbortSignal;
-  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
-  timeoutMs?: number;
-}
 /**
  * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
  * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
@@ -383,7 +392,7 @@ declare function publishFenced(lock: {
   generation: number;
 }, from: string, to: string): Promise<void>;
 //#endregion
-//#region src/js/prewarm.d.ts
+//#region src/js/locks/prewarm.d.ts
 /** The thing that many want and one makes. */
 interface PrewarmJob<T extends {} | null> {
   /**
@@ -410,34 +419,7 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
-//#region src/js/cache-events.d.ts
-/** How one call ended. */
-interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
-  key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
-  reason?: string;
-  ms: number;
-  bytes: number;
-  files: number;
-}
-//#endregion
-//#region src/js/cache-location.d.ts
-/** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
-/** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
-type StoreLocation = string | {
-  scheme: string;
-  [option: string]: unknown;
-};
-/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
-declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
-  region?: string;
-}): {
-  store: StoreLocation | undefined;
-  key?: string;
-};
-//#endregion
-//#region src/js/caches.d.ts
+//#region src/js/caches/contract.d.ts
 /** How much time and patience a call has. */
 interface Budget {
   /** The whole call, hard: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others */
@@ -571,6 +553,35 @@ interface CacheInfo {
   createdAt: string;
   producer: Record<string, string>;
 }
+//#endregion
+//#region src/js/caches/events.d.ts
+/** How one call ended. */
+interface CacheEvent {
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
+  key: string;
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
+  reason?: string;
+  ms: number;
+  bytes: number;
+  files: number;
+}
+//#endregion
+//#region src/js/caches/location.d.ts
+/** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
+/** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
+type StoreLocation = string | {
+  scheme: string;
+  [option: string]: unknown;
+};
+/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
+declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
+  region?: string;
+}): {
+  store: StoreLocation | undefined;
+  key?: string;
+};
+//#endregion
+//#region src/js/caches/caches.d.ts
 /** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
 declare function openCache(store: StoreLocation | undefined, options?: {
   hmacKey?: string | Uint8Array;
@@ -578,7 +589,7 @@ declare function openCache(store: StoreLocation | undefined, options?: {
   onEvent?(event: CacheEvent): void;
 }): Cache;
 //#endregion
-//#region src/js/errors.d.ts
+//#region src/js/native/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
 type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
 /** What a {@link WarmswapError} carries beside its code and message. */

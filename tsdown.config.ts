@@ -3,15 +3,18 @@ import { defineConfig } from 'tsdown'
 const entry = {
   index: 'src/js/index.ts',
   state: 'src/js/state/index.ts',
-  vite: 'src/js/vite/index.ts',
-  esbuild: 'src/js/esbuild.ts',
-  vitest: 'src/js/vitest/index.ts',
-  'race-point': 'src/js/vitest/race-point.ts',
+  vite: 'src/js/plugins/vite/index.ts',
+  esbuild: 'src/js/plugins/esbuild/index.ts',
+  vitest: 'src/js/race-kit/index.ts',
+  'race-point': 'src/js/race-kit/race-point.ts',
   worker: 'src/js/restarts/worker.ts',
   'process-guard': 'src/js/restarts/process-guard.ts',
   keeper: 'src/js/keeper/keeper.ts',
   cli: 'src/js/cli/index.ts',
 }
+
+/** WARMSWAP_TESTING=1 keeps the seeded bugs, for tests that prove that the suites find them. */
+const isTesting = process.env.WARMSWAP_TESTING === '1'
 
 const shared = {
   format: 'esm' as const,
@@ -21,6 +24,7 @@ const shared = {
   outExtensions: () => ({ js: '.js', dts: '.d.ts' }),
   fixedExtension: false,
   deps: { neverBundle: [/binding\.cjs$/, 'vite', 'vite/module-runner', 'vitest', 'esbuild'] },
+  define: { __WARMSWAP_TESTING__: String(isTesting) },
   clean: false,
   logLevel: 'warn' as const,
 }
@@ -37,7 +41,7 @@ export default defineConfig([
     sourcemap: true,
   },
   // One self-contained declaration file per public entry, so that index.d.ts can be read and reviewed.
-  ...['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker'].map((name) => ({
+  ...(isTesting ? [] : ['index', 'state', 'vite', 'esbuild', 'vitest', 'race-point', 'worker']).map((name) => ({
     ...shared,
     entry: { [name]: entry[name as keyof typeof entry] },
     dts: { emitDtsOnly: true },

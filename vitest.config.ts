@@ -1,17 +1,48 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 import { testingAddon } from './__test__/support/paths.js'
 
+/**
+ * The tiers of the tests. A file names its own by `@module-tag storm` or `@module-tag system` in a comment before its
+ * imports; without one it is in `fast`. `npx vitest --project fast` runs one tier.
+ */
+const tiers = {
+  fast: 'quick, no measurements',
+  system: 'minutes of work, or programs from outside: package managers, browsers, S3 servers, other test runs',
+  storm: 'loads the machine, or measures time or memory: one file at a time, and nothing else',
+}
+type Tier = keyof typeof tiers
+
+const files: Record<Tier, string[]> = { fast: [], system: [], storm: [] }
+for (const entry of readdirSync('__test__', { recursive: true })) {
+  const file = `__test__/${String(entry)}`
+  if (!file.endsWith('.test.ts')) continue
+  const [, tag = 'fast'] = /@module-tag (\w+)/.exec(readFileSync(file, 'utf8').split(/^import /m, 1)[0] ?? '') ?? []
+  if (!(tag in tiers)) throw new Error(`${file} has the unknown tag ${tag}. Expected storm or system`)
+  files[tag as Tier].push(file)
+}
+
 export default defineConfig({
+  // Tests import some modules of src/js directly.
+  define: { __WARMSWAP_TESTING__: 'false' },
   test: {
-    include: ['__test__/**/*.test.ts'],
     // Native addons and processes that get killed: one file, one process (vitest's own advice for addons).
     pool: 'forks',
-    // Storms measure time on two cores; two at once would measure each other.
-    fileParallelism: false,
     // For a suite that is run against its mutants. Set in the tests' processes only: rolldown's loader reads the same
     // variable, and would take our addon for its own.
     env: process.env.WARMSWAP_TESTING_ADDON === '1' ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {},
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    tags: Object.entries(tiers).map(([name, description]) => ({ name, description })),
+    projects: Object.entries(files).map(([name, include]) => ({
+      extends: true as const,
+      test: {
+        name,
+        include,
+        // Most tests wait for processes, servers and timers.
+        maxWorkers: name === 'storm' ? 1 : Number(process.env.WARMSWAP_TEST_WORKERS ?? 3),
+        sequence: { groupOrder: name === 'storm' ? 1 : 0 },
+      },
+    })),
   },
 })

@@ -194,7 +194,7 @@ async function underPublish(name, write) {
   const closed = once(reader, 'close').finally(() => (reading = false))
   let published = 1
   while (reading) {
-    await write(dist, (published += 1))
+    await write(dist, ++published)
     await new Promise(setImmediate)
   }
   const [code] = await closed

@@ -214,7 +214,7 @@ async function snapshots() {
       },
       unchanged: { prepare: () => stampOf(live), run: () => snapshot('unchanged') },
       touched: {
-        prepare: () => shell(`find '${live}' -type f -exec touch -d @${(touch += 1)} {} +`),
+        prepare: () => shell(`find '${live}' -type f -exec touch -d @${++touch} {} +`),
         run: () => snapshot('unchanged'),
       },
     },

@@ -1,8 +1,10 @@
 // Builds the addon and the JavaScript face.
-//   node scripts/build.js            the release addon into dist/, then dist/*.js and index.d.ts
-//   node scripts/build.js --js-only  only dist/*.js and index.d.ts
-//   node scripts/build.js --testing  the addon with fault points and mutants into build/testing/
-//   node scripts/build.js -- FLAGS   passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
+//   node scripts/build.js              the release addon into dist/, then dist/*.js and index.d.ts
+//   node scripts/build.js --dev        the addon in the dev profile, which compiles faster, instead of the release addon
+//   node scripts/build.js --addon-only only the addon
+//   node scripts/build.js --js-only    only dist/*.js and index.d.ts
+//   node scripts/build.js --testing    the addon with fault points and mutants, in the dev profile, into build/testing/
+//   node scripts/build.js -- FLAGS     passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
 import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { root, run } from './lib/process.js'
@@ -10,10 +12,12 @@ import { root, run } from './lib/process.js'
 process.chdir(root)
 const { values, positionals: napiFlags } = parseArgs({
   allowPositionals: true,
-  options: { testing: { type: 'boolean', default: false }, 'js-only': { type: 'boolean', default: false } },
+  options: Object.fromEntries(
+    ['testing', 'dev', 'addon-only', 'js-only'].map((name) => [name, { type: 'boolean', default: false }]),
+  ),
 })
 
-/** Builds the addon; what napi generates beside it is committed in src/js and shipped in dist. */
+/** Builds the addon; what napi generates beside it is committed in src/js/native and shipped in dist. */
 function buildAddon(outputDirectory, flags) {
   mkdirSync(outputDirectory, { recursive: true })
   mkdirSync('dist', { recursive: true })
@@ -37,7 +41,7 @@ function buildAddon(outputDirectory, flags) {
     '--lib',
   ])
   for (const generated of ['binding.cjs', 'binding.d.cts']) {
-    for (const folder of ['src/js', 'dist'].filter((each) => each !== outputDirectory))
+    for (const folder of ['src/js/native', 'dist'].filter((each) => each !== outputDirectory))
       cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
   }
 }
@@ -63,14 +67,14 @@ async function writeCommonJs(name) {
 }
 
 // Declared once here because src/addon/error.rs makes it by hand.
-const header = `/** The value of a native call, or a failure that src/js/native.ts throws. */
+const header = `/** The value of a native call, or a failure that src/js/native/native.ts throws. */
 export type Reply<T> = T | import('./native.js').Failure
 `
 
-if (values.testing) {
-  buildAddon('build/testing', ['--features', 'testing'])
-} else {
-  if (!values['js-only']) buildAddon('dist', ['--release'])
+if (values.testing) buildAddon('build/testing', ['--features', 'testing'])
+else if (!values['js-only']) buildAddon('dist', values.dev ? [] : ['--release'])
+
+if (!values.testing && !values['addon-only']) {
   // Chunks of an earlier build would stay beside the new ones.
   for (const file of readdirSync(`${root}/dist`)) {
     if (!/^binding\.|\.node$/.test(file)) rmSync(`${root}/dist/${file}`, { recursive: true })

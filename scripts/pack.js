@@ -25,7 +25,7 @@ function pack(folder) {
   return (Array.isArray(packed) ? packed[0] : Object.values(packed)[0]).filename
 }
 
-/** What the loader checks before it loads the addon (src/js/addon-file.ts). */
+/** What the loader checks before it loads the addon (src/js/native/addon-file.ts). */
 function sealOf(addon, version) {
   const bytes = readFileSync(addon)
   return { version, size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }

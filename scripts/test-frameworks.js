@@ -138,7 +138,8 @@ async function discover(server, home, n) {
   writeFileSync(join(home, 'src/late.js'), lateModule(n))
   const client = async () => {
     while (sent < MOST_REQUESTS && (sent < REQUESTS || after < CONCURRENT)) {
-      const id = `${n}-${(sent += 1)}`
+      sent += 1
+      const id = `${n}-${sent}`
       const answer = await get(server.url, id)
       if (!answer.isRight) wrong.push({ id, ...answer })
       if (reloaded()) after += 1

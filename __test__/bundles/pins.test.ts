@@ -1,3 +1,4 @@
+// @module-tag system
 /** Pins end with their holder, however it ends, and not before (I5, I16, I20). */
 
 import { fork, spawn } from 'node:child_process'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** examples/sst-reload: today's way loses the bundle, warmswap does not. */
 
 import { join } from 'node:path'
@@ -5,7 +6,9 @@ import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 
-const example = (name: string): Promise<Record<string, any>> =>
+// biome-ignore lint/suspicious/noExplicitAny: the examples are JavaScript.
+type Anything = any
+const example = (name: string): Promise<Record<string, Anything>> =>
   import(pathToFileURL(join(repository, 'examples/sst-reload', name)).href)
 
 describe('examples/sst-reload', () => {

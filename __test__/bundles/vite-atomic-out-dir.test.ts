@@ -125,7 +125,16 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     app.write('dist/old.js', 'old')
     let during = ''
     await vite.build(
-      app.config({ plugins: [{ name: 'look', writeBundle: () => void (during = app.output('old.js')) }] }),
+      app.config({
+        plugins: [
+          {
+            name: 'look',
+            writeBundle() {
+              during = app.output('old.js')
+            },
+          },
+        ],
+      }),
     )
     expect(during).toBe('old')
     expect(existsSync(join(app.root, 'dist/old.js'))).toBe(false)
@@ -146,7 +155,9 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     const late: Plugin = {
       name: 'late',
       enforce: 'post',
-      configResolved: (config) => void (outDir = join(config.root, config.build.outDir)),
+      configResolved(config) {
+        outDir = join(config.root, config.build.outDir)
+      },
       async closeBundle() {
         // As a plugin does that lets another program write.
         await promisify(execFile)(process.execPath, [
@@ -230,10 +241,11 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     const published: string[] = []
     const config = app.config({
       builder: {
-        buildApp: async (builder) =>
-          void (watchers = await Promise.all(
+        async buildApp(builder) {
+          watchers = await Promise.all(
             Object.values(builder.environments).map((environment) => builder.build(environment)),
-          )),
+          )
+        },
       },
       build: { watch: {} },
       environments: {

@@ -42,13 +42,23 @@ describe.each(versions)('$name', ({ package: name }) => {
     write(disk, 'one')
     let published = 0
     const given = config(disk, { watch: {}, rollupOptions: { output: { entryFileNames: 'main.js' } } })
-    given.plugins = [atomicOutDir({ onPublish: () => ((published += 1), fail()) as unknown as void })]
+    const onPublish = (): never => {
+      published += 1
+      return fail() as never
+    }
+    given.plugins = [atomicOutDir({ onPublish })]
     const seen = await watched(async () => {
       const watcher = (await vite.build(given)) as Rolldown.RolldownWatcher
       await expect.poll(() => published, { timeout: 10_000 }).toBe(1)
       let round = 0
       await expect
-        .poll(() => (write(disk, `round ${(round += 1)}`), published), { timeout: 10_000, interval: 300 })
+        .poll(
+          () => {
+            write(disk, `round ${++round}`)
+            return published
+          },
+          { timeout: 10_000, interval: 300 },
+        )
         .toBeGreaterThan(1)
       await watcher.close()
     })

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, watch as watchFs } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import parcel from '@parcel/watcher'
-import * as chokidar5 from 'chokidar'
+import type * as chokidar5 from 'chokidar'
 import { type BundleStore, bundleIgnores, openBundles } from 'warmswap'
 import { describe, expect } from 'vitest'
 import { test as base } from '../support/temp.js'
@@ -14,7 +14,7 @@ import { test as base } from '../support/temp.js'
 const run = promisify(execFile)
 
 /** Calls `changed` on each event for current.json; resolves once it watches. */
-type Watch = (root: string, changed: () => void) => Promise<() => Promise<unknown> | void>
+type Watch = (root: string, changed: () => void) => Promise<() => unknown>
 
 const isMirror = (path: string): boolean => path.endsWith('current.json')
 

@@ -108,7 +108,7 @@ describe('a folder', () => {
     const command = [process.execPath, program, 'cache', 'save', tree, ...store].map((word) => `'${word}'`).join(' ')
     const terminal = start('script', ['-qefc', command, '/dev/null'])
     expect(await terminal.ended).toMatchObject({ code: 0 })
-    expect(terminal.lines.join('\n')).toMatch(/\x1b\[K(pack|upload) +.*\d+ files, [\d.]+ MB/)
+    expect(terminal.lines.join('\n').replaceAll('\x1b', 'ESC')).toMatch(/ESC\[K(pack|upload) +.*\d+ files, [\d.]+ MB/)
     expect(terminal.lines.join('\n')).toMatch(/uploaded in \d+ ms/)
     expect((await cli(['restore', join(memory, 'into'), ...store])).errors).toBe('')
   })
@@ -159,7 +159,11 @@ describe('a store in trouble', () => {
       writeFileSync(join(tree, 'noise'), noise(24 << 20))
       const arrived = new Promise<void>((resolve) => {
         server.fault = {
-          when: ({ query }) => (query.get('partNumber') === '2' ? (resolve(), true) : false),
+          when: ({ query }) => {
+            const isSecond = query.get('partNumber') === '2'
+            if (isSecond) resolve()
+            return isSecond
+          },
           what: 'stall-after-accept',
         }
       })

@@ -39,7 +39,7 @@ describe('a completion that is answered 200 with an error inside', () => {
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
     let site = 0
     const snapshot = () =>
-      openCache(server.store('completion')).snapshot({ key: `site-${(site += 1)}`, from: tree, deadlineMs: 20_000 })
+      openCache(server.store('completion')).snapshot({ key: `site-${++site}`, from: tree, deadlineMs: 20_000 })
     for (const code of ['InternalError', 'SlowDown']) {
       const once = fail(code, 1)
       expect(await snapshot(), code).toMatchObject({ outcome: 'uploaded' })

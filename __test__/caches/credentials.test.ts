@@ -1,3 +1,4 @@
+// @module-tag system
 /** The credential chain: each provider against a real endpoint of its own, proven by a store that verifies signatures. */
 
 import { execFileSync } from 'node:child_process'

@@ -1,3 +1,4 @@
+// @module-tag storm
 // Many calls at once: what waits for the network, for a quiet tree or for another writer holds none of the few threads
 // that everything else of the process needs.
 import { setMaxListeners } from 'node:events'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** deco's daemon is a program of Deno: the package works there, addon, streams and process exit. */
 
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'

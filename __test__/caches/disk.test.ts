@@ -1,3 +1,4 @@
+// @module-tag storm
 /** A disk that stalls for real: an ext4 image whose writes are held by fsfreeze. */
 
 import { execFileSync, spawnSync } from 'node:child_process'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** Stores whose answers do not end: each call resolves soon, by what status and headers say, and takes little of the body. */
 
 import { rmSync, writeFileSync } from 'node:fs'
@@ -96,7 +97,7 @@ describe('C4: answers that do not end', () => {
     const { cache, tree } = await published(memory, 'writes')
     let step = 0
     const snapshot = (): Promise<Told> => {
-      writeFileSync(join(tree, 'step'), `${(step += 1)}`)
+      writeFileSync(join(tree, 'step'), `${++step}`)
       return cache.snapshot({ key: 'site', from: tree, ...budget })
     }
     for (const framing of FRAMINGS) {
@@ -142,13 +143,19 @@ describe('C4: answers that do not end', () => {
     timeout: 60_000,
   }, async ({ memory }) => {
     const { cache, into } = await published(memory, 'slow')
-    server.intercept = (request, response) => isGet(request) && (trickle(response, 403, 20), true)
+    server.intercept = (request, response) => {
+      if (isGet(request)) trickle(response, 403, 20)
+      return isGet(request)
+    }
     const started = performance.now()
     expect(await cache.restore({ key: 'site', into, ...budget, deadlineMs: 30_000, idleMs: 300 })).toMatchObject({
       outcome: 'denied',
     })
     expect(performance.now() - started).toBeLessThan(10_000)
-    server.intercept = (request, response) => isList(request) && (trickle(response, 200, 20), true)
+    server.intercept = (request, response) => {
+      if (isList(request)) trickle(response, 200, 20)
+      return isList(request)
+    }
     expect(await cache.prune({ key: 'site', ...budget, deadlineMs: 1000, idleMs: 300 })).toMatchObject({
       outcome: 'timeout',
     })

@@ -1,3 +1,4 @@
+// @module-tag storm
 /**
  * I5: the event loop and libuv's threads are free while a tree of more than 25 000 files is packed and restored. In a
  * process of its own: what vitest does would be measured too.

@@ -1,3 +1,4 @@
+// @module-tag system
 import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
@@ -96,7 +97,7 @@ async function published(
   memory: string,
 ): Promise<{ store: ReturnType<FaultServer['store']>; tree: string; before: Record<string, string> }> {
   server.fault = undefined
-  const store = server.store(`p${(prefixes += 1)}`)
+  const store = server.store(`p${++prefixes}`)
   const tree = makeTree(join(memory, 'tree'))
   writeFileSync(join(tree, 'noise'), noise(20 << 20))
   const cache = openCache(store)
@@ -183,7 +184,7 @@ describe('I1, I2, I7: the fault matrix', () => {
     ] as const) {
       // A pointer that somebody else replaces by nonsense is what the conditions are for; nobody could read it.
       for (const what of ALL.filter((each) => place === 'blob' || each !== 'swap-object')) {
-        writeFileSync(join(tree, 'step'), `${(step += 1)}`)
+        writeFileSync(join(tree, 'step'), `${++step}`)
         server.fault = { when: (request) => matches(request) && (place === 'blob' || request.method === 'PUT'), what }
         const { result, ms } = await timed(() =>
           openCache(store).snapshot({ key: 'site', from: tree, deadlineMs: DEADLINE_MS * 2 }),
@@ -473,7 +474,7 @@ describe('I10, I11: ranges', () => {
   test('an object that is replaced after range 2 is never mixed', async ({ memory }) => {
     const { store } = await published(memory)
     let blobs = 0
-    server.fault = { when: (request) => isBlob(request) && (blobs += 1) === 3, what: 'swap-object', times: 1 }
+    server.fault = { when: (request) => isBlob(request) && ++blobs === 3, what: 'swap-object', times: 1 }
     expect(await openCache(store).restore({ key: 'site', into: join(memory, 'into'), concurrency: 1 })).toMatchObject({
       outcome: 'corrupt',
       reason: expect.any(String),
@@ -498,10 +499,11 @@ describe('I1: an abort in the middle of an upload in parts', () => {
       for (const strict of [false, true]) {
         const controller = new AbortController()
         server.fault = {
-          when: ({ query }) =>
-            query.get('partNumber') === '2' && query.get('uploadId') !== null
-              ? (controller.abort(new Error('mine')), true)
-              : false,
+          when: ({ query }) => {
+            const isSecond = query.get('partNumber') === '2' && query.get('uploadId') !== null
+            if (isSecond) controller.abort(new Error('mine'))
+            return isSecond
+          },
           what: 'stall-after-accept',
         }
         const running = openCache(store).snapshot({ key, from: tree, signal: controller.signal, strict })

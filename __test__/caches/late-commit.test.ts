@@ -1,3 +1,4 @@
+// @module-tag system
 /**
  * I4 end to end: a worker that was held just before its commit (a disk that stalled) wakes after the call has settled. It
  * must not change the target. The seeded bug 'commit-after-deadline' does, and is seen here.

@@ -1,3 +1,4 @@
+// @module-tag storm
 /**
  * I12: memory is bounded, whatever a cache holds. Measured in processes of their own: the highest resident set during a
  * call (VmHWM) over that before the first one. The limit is the invariant's; the longer forms run with WARMSWAP_LONG=1.

@@ -293,7 +293,7 @@ describe('E4: the region that the store names', () => {
   test('a store that names another region each time is reported, not followed', async ({ memory }) => {
     let count = 0
     server.intercept = (_, response) => {
-      response.writeHead(301, { 'x-amz-bucket-region': `region-${(count += 1)}` }).end()
+      response.writeHead(301, { 'x-amz-bucket-region': `region-${++count}` }).end()
       return true
     }
     const told = await open('regions').restore({ key: 'site', into: join(memory, 'into'), ...budget })

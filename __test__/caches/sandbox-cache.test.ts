@@ -1,3 +1,4 @@
+// @module-tag system
 /** examples/sandbox-cache: deco-cx/deco#1182 on a real S3 server; today's way loses, warmswap does not. */
 
 import { join } from 'node:path'
@@ -6,7 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 import { s3sProgram } from '../support/s3.js'
 
-const example = (name: string): Promise<Record<string, any>> =>
+// biome-ignore lint/suspicious/noExplicitAny: the examples are JavaScript.
+type Anything = any
+const example = (name: string): Promise<Record<string, Anything>> =>
   import(pathToFileURL(join(repository, 'examples/sandbox-cache', name)).href)
 const isThere = s3sProgram() !== undefined
 

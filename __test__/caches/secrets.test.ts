@@ -1,3 +1,4 @@
+// @module-tag system
 /** I24: whatever happens, no secret is in a result, an event, a line of the log, an error, an object or its metadata. */
 
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'

@@ -20,7 +20,13 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     ['a missing directory', () => {}],
     ['an empty directory', (root) => mkdirSync(root)],
     ['a directory of empty directories', (root) => mkdirSync(join(root, 'a/b/c'), { recursive: true })],
-    ['one file without bytes', (root) => (mkdirSync(root), writeFileSync(join(root, 'nothing'), ''))],
+    [
+      'one file without bytes',
+      (root) => {
+        mkdirSync(root)
+        writeFileSync(join(root, 'nothing'), '')
+      },
+    ],
   ])('%s is empty', async ([, make], { memory }) => {
     const from = join(memory, 'from')
     make(from)
@@ -106,7 +112,7 @@ describe('I19: the ready gate', () => {
     mkdirSync(tree)
     let written = 0
     const writer = setInterval(() => {
-      if (written < 8) writeFileSync(join(tree, `${(written += 1)}`), 'x')
+      if (written < 8) writeFileSync(join(tree, `${++written}`), 'x')
     }, 100)
     const cache = openCache('memory:')
     const result = await cache.snapshot({ key: 'site', from: tree, quietMs: 1500 })
@@ -118,7 +124,7 @@ describe('I19: the ready gate', () => {
   test('a tree that never rests is unstable at the deadline', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     let number = 0
-    const writer = setInterval(() => writeFileSync(join(tree, 'log'), `${(number += 1)}`), 30)
+    const writer = setInterval(() => writeFileSync(join(tree, 'log'), `${++number}`), 30)
     const result = await openCache('memory:').snapshot({ key: 'site', from: tree, quietMs: 2000, deadlineMs: 3000 })
     clearInterval(writer)
     expect(result).toMatchObject({ ok: false, outcome: 'unstable', uploadedBytes: 0 })
@@ -214,7 +220,11 @@ describe('I6: the process may exit', () => {
     // Not the probe of conditions, which is a PUT as well and comes first.
     const uploads = new Promise<void>((resolve) => {
       server.fault = {
-        when: ({ method, path }) => method === 'PUT' && path.includes('/blobs/') && (resolve(), true),
+        when: ({ method, path }) => {
+          const isUpload = method === 'PUT' && path.includes('/blobs/')
+          if (isUpload) resolve()
+          return isUpload
+        },
         what: 'stall-after-accept',
       }
     })

@@ -1,10 +1,11 @@
+// @module-tag system
 /** Real S3 servers: s3s-fs (signatures, multipart, both kinds of conditions), moto (another's reading of the same) and s3rver (ignores conditions). */
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
-import { reservePort } from '../../src/js/vitest/ports.js'
+import { reservePort } from '../../src/js/race-kit/ports.js'
 import { start } from '../support/children.js'
 import { heldLine } from '../support/endpoints.js'
 import { repository } from '../support/paths.js'

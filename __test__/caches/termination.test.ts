@@ -1,3 +1,4 @@
+// @module-tag storm
 /** I6: a thread or process that ends takes its calls with it: no abort of Node, nothing half done, nothing left. */
 
 import { join } from 'node:path'

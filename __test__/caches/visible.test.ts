@@ -1,10 +1,11 @@
+// @module-tag system
 // The moment an object becomes visible: not after the call has settled, and nothing else of a write is left.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'
 import { describe, expect } from 'vitest'
 import { type Instance, type Interval, test as raceTest } from 'warmswap/vitest'
-import { now } from '../../src/js/vitest/clock.js'
+import { now } from '../../src/js/race-kit/clock.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { SWEEP_MS, sweepKills } from '../support/kills.js'
 import { repository } from '../support/paths.js'

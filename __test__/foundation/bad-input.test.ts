@@ -8,6 +8,7 @@ const { acquireLock, defineState, inspectLock, isWarmswapError, openBundles, pac
   warmswap
 
 /** What a caller without types can pass. */
+// biome-ignore lint/suspicious/noExplicitAny: what a caller without types can pass.
 type Anything = any
 
 /** Fails unless the call returns a promise that rejects with this code and a message that names the argument. */

@@ -19,6 +19,7 @@ import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 import { type Seen, watched } from '../support/uncaught.js'
 
+// biome-ignore lint/suspicious/noExplicitAny: what a caller without types can pass.
 type Anything = any
 
 /** The ways in which a callback fails. */

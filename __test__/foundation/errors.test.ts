@@ -6,7 +6,9 @@ import { expect, test } from 'vitest'
 import { WarmswapError, isWarmswapError } from 'warmswap'
 import { repository } from '../support/paths.js'
 
-const binding = createRequire(import.meta.url)('../../dist/binding.cjs') as typeof import('../../src/js/binding.cjs')
+const binding = createRequire(import.meta.url)(
+  '../../dist/binding.cjs',
+) as typeof import('../../src/js/native/binding.cjs')
 
 test('the tables of codes in the core and in JavaScript agree', () => {
   for (const [code, retryable] of binding.errorCodes() as unknown as [never, boolean][]) {

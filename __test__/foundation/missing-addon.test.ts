@@ -258,20 +258,20 @@ test('the command: --help, --version and doctor work without, and doctor compare
   const without = project.run([cli, 'doctor'])
   expect(without).toMatchObject({ status: 1, stderr: '' })
   expect(without.stdout).toMatch(
-    /version +0\.\d+\.\d+[^]*addon +missing: .*'warmswap-linux-x64-gnu' is not installed[^]*bundles +no[^]*state +yes/,
+    /version +0\.\d+\.\d+[\s\S]*addon +missing: .*'warmswap-linux-x64-gnu' is not installed[\s\S]*bundles +no[\s\S]*state +yes/,
   )
   expect(project.run([cli, 'lock', 'ls', '/tmp']).status).toBeLessThan(2)
 
   const file = project.addPlatform({ sealed: true })
   expect(project.run([cli, 'doctor'])).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/addon +.*linux-x64-gnu\.node, version 0\.[^]*filesystem/),
+    stdout: expect.stringMatching(/addon +.*linux-x64-gnu\.node, version 0\.[\s\S]*filesystem/),
   })
   const seal = file.replace(/node$/, 'json')
   writeFileSync(seal, readFileSync(seal, 'utf8').replace(`"version":"${manifest.version}"`, '"version":"0.0.9"'))
   expect(project.run([cli, 'doctor'])).toMatchObject({
     status: 1,
-    stdout: expect.stringMatching(/version 0\.0\.9[^]*its version differs from that of the JavaScript, 0\.1\.0/),
+    stdout: expect.stringMatching(/version 0\.0\.9[\s\S]*its version differs from that of the JavaScript, 0\.1\.0/),
   })
 })
 

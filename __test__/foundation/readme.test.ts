@@ -13,7 +13,7 @@ function quickStarts(): { heading: string; code: string }[] {
   const readme = readFileSync(join(repository, 'README.md'), 'utf8')
   return readme.split(/^## /m).flatMap((section) => {
     const heading = section.split('\n', 1)[0] as string
-    return [...section.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => ({ heading, code: code as string }))
+    return [...section.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map(([, code]) => ({ heading, code: code as string }))
   })
 }
 

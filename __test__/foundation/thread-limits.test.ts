@@ -1,3 +1,4 @@
+// @module-tag storm
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync } from 'node:fs'

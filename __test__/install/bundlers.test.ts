@@ -1,3 +1,4 @@
+// @module-tag system
 /**
  * User code that imports warmswap, bundled by six bundlers: it works with the one line that the message names, and without
  * that line it fails with that message. Workers may be bundled with everything that they import.
@@ -10,7 +11,7 @@ import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
-import { tools } from './registry.js'
+import { tools } from '../support/registry.js'
 
 const run = promisify(execFile)
 

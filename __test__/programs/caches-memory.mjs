@@ -41,7 +41,10 @@ function stampOf(target) {
   const isThere = () => readdirSync(dirname(target)).some((name) => /^\.warmswap-stamp-[0-9a-f]{16}$/.test(name))
   return new Promise((resolve) => {
     const watcher = watch(dirname(target), () => isThere() && done())
-    const done = () => (watcher.close(), resolve())
+    const done = () => {
+      watcher.close()
+      resolve()
+    }
     if (isThere()) done()
   })
 }

@@ -47,5 +47,9 @@ export async function serve(change = () => {}) {
     accessKeyId: 'AKIA',
     secretAccessKey: 'secret',
   }
-  return { store, asked, stop: () => (server.closeAllConnections(), server.close()) }
+  const stop = () => {
+    server.closeAllConnections()
+    server.close()
+  }
+  return { store, asked, stop }
 }

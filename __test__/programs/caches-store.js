@@ -56,7 +56,7 @@ const checks = {
     let versions = 0
     const { store, stop } = await serve(({ path, object }, objects) => {
       if (isPublished && path.includes('/blobs/'))
-        objects.set(path, { bytes: object.bytes, etag: `"version ${(versions += 1)}"` })
+        objects.set(path, { bytes: object.bytes, etag: `"version ${++versions}"` })
     })
     const cache = openCache(store)
     await cache.snapshot({ key: 'site', from: tree })

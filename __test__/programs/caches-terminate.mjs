@@ -32,8 +32,15 @@ const { store, stop } = await serve(({ path, method }) =>
 /** Resolves `met` when a request arrives that is held until the round is over. */
 function hold(verb) {
   const round = { verb }
-  round.over = new Promise((resolve) => (round.release = resolve))
-  round.met = new Promise((resolve) => (round.reached = () => (resolve(), round.over)))
+  round.over = new Promise((resolve) => {
+    round.release = resolve
+  })
+  round.met = new Promise((resolve) => {
+    round.reached = () => {
+      resolve()
+      return round.over
+    }
+  })
   return round
 }
 

@@ -18,7 +18,7 @@
 //! with LOOK looking each 20 ms, then prints `lost <longest look in ms>`.
 //! `locks-child beside <lock> <other lock> [ttl ms]`: takes both by lease, arms faults, prints `held`, holds until killed;
 //! prints `lost` if the other one is.
-//! `locks-child apart <lock> <other lock> <n>`: arms faults; asks n times for the one, as the addon does, for at most 100
+//! `locks-child apart <lock> <other lock> <n>`: arms faults; asks n times for the one, for at most 100
 //! ms, then takes the other; prints `held` and for each of the n the code that it ended with.
 //! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
 
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use warmswap::core::error::Result;
-use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, OnWait, Queue, Request, Wait, WaitInfo};
+use warmswap::core::locks::{self, Acquired, LockPath, LockScope, ModeChoice, OnWait, Request, WaitInfo};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 use warmswap::core::sys::{fault, flock};
@@ -148,10 +148,11 @@ fn hold_until_killed() -> ! {
 fn vacant(rest: &[String]) {
     let (sender, answer) = std::sync::mpsc::channel();
     let lock = LockPath::parse(&rest[0]).expect("a lock path");
-    let wait = Wait::for_vacancy(lock, request(&rest[1], None), timeout(), tell(), move |outcome| {
+    let answered = move |outcome: Result<bool>| {
         let _nobody_left = sender.send(outcome.map_err(|error| error.code.as_str()));
-    });
-    Queue::find_apart(wait);
+    };
+    let request = request(&rest[1], None);
+    LockScope::new().wait_until_vacant(lock, request, timeout(), &Cancel::new(), tell(), answered);
     let outcome = answer.recv().expect("an answer");
     say(outcome.map_or_else(
         |code| code,
@@ -195,13 +196,15 @@ fn beside(rest: &[String]) {
 
 fn apart(rest: &[String]) {
     fault::arm();
+    let scope = LockScope::new();
     let ask = |path: &str, deadline| {
         let (sender, answer) = std::sync::mpsc::channel();
         let lock = LockPath::parse(path).expect("a lock path");
-        let wait = Wait::for_lock(lock, request("auto", None), deadline, None, move |taken| {
+        let answered = move |taken: Result<Acquired>| {
             drop(sender.send(taken.map_err(|error| error.code.as_str())));
-        });
-        Queue::find_apart(wait);
+        };
+        let request = request("auto", None);
+        scope.acquire(lock, request, deadline, &Cancel::new(), None, answered);
         answer
     };
     let count: usize = rest[2].parse().expect("a number");

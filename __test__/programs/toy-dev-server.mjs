@@ -30,7 +30,12 @@ async function ensure(change) {
   waiting += 1
   if (BUG === 'join-in-flight' && running !== undefined) await running
   else {
-    while (published.change < change) await (running ??= build().finally(() => (running = undefined)))
+    while (published.change < change) {
+      running ??= build().finally(() => {
+        running = undefined
+      })
+      await running
+    }
   }
   waiting -= 1
   return published
@@ -66,7 +71,10 @@ async function reboot(change) {
 
 const routes = {
   '/health': async () => ({}),
-  '/change': async (change) => ({ change: (source = Math.max(source, change)) }),
+  '/change': async (change) => {
+    source = Math.max(source, change)
+    return { change: source }
+  },
   '/ensure': ensure,
   '/build': async () => build().then(() => published),
   '/published': async () => ({ ...published, waiting, queued: worker.queue.length }),

@@ -12,7 +12,9 @@ function open({ id, channel }) {
   const opened = { channel, onMessage() {} }
   runners.set(id, opened)
   const transport = {
-    connect: ({ onMessage }) => void (opened.onMessage = onMessage),
+    connect({ onMessage }) {
+      opened.onMessage = onMessage
+    },
     disconnect: () => void runners.delete(id),
     send: async (payload) => parentPort.postMessage({ type: 'vite', channel, id, payload }),
   }

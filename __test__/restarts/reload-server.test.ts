@@ -8,7 +8,9 @@ import { test } from 'warmswap/vitest'
 import { repository } from '../support/paths.js'
 
 const folder = join(repository, 'examples/reload-server')
-const load = (name: string): Promise<Record<string, any>> => import(pathToFileURL(join(folder, name)).href)
+// biome-ignore lint/suspicious/noExplicitAny: the examples are JavaScript.
+type Anything = any
+const load = (name: string): Promise<Record<string, Anything>> => import(pathToFileURL(join(folder, name)).href)
 
 describe('examples/reload-server', () => {
   test('nitro: today the older of two reloads wins; with warmswap the newer one does', async () => {

@@ -1,18 +1,28 @@
-//! The bundles core against its invariants, each test named after the one it holds.
+//! The bundles core against its guarantees, a file for each group of them.
 
+#[path = "bundles/collecting.rs"]
+mod collecting;
+#[path = "bundles/damage.rs"]
+mod damage;
 #[path = "bundles/durability.rs"]
 mod durability;
 #[path = "bundles/faults.rs"]
 mod faults;
 #[path = "bundles/fixture.rs"]
 mod fixture;
-#[path = "bundles/harm.rs"]
-mod harm;
 #[path = "bundles/intervals.rs"]
 mod intervals;
 #[path = "bundles/links.rs"]
 mod links;
-#[path = "bundles/mutants.rs"]
-mod mutants;
+#[path = "bundles/owners.rs"]
+mod owners;
+#[path = "bundles/pins.rs"]
+mod pins;
+#[path = "bundles/publishing.rs"]
+mod publishing;
+#[path = "bundles/stages.rs"]
+mod stages;
 #[path = "bundles/storm.rs"]
 mod storm;
+#[path = "bundles/support.rs"]
+mod support;

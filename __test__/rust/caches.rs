@@ -1,26 +1,18 @@
-//! Invariants of the caches: archives, commits, stamps.
+//! Invariants of the caches: stamps, stores, restores, snapshots.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
-    clippy::semicolon_if_nothing_returned,
     clippy::cast_possible_truncation,
     reason = "tests look at the disk past the core, say aloud what they skip, and make up bytes"
 )]
 
 mod caches {
-    mod ambiguous;
-    mod archive;
-    mod commit;
-    mod containment;
-    mod hostile;
-    mod interoperability;
+    mod folder_store;
     mod kills;
-    mod limits;
-    mod mutants;
-    mod mutation;
+    mod other_users;
     mod stamps;
-    mod strangers;
+    #[path = "../support/mod.rs"]
+    #[expect(dead_code, unused_imports, reason = "the suite of archives uses the rest")]
     mod support;
-    mod traced;
 }

@@ -10,6 +10,8 @@
 mod arena;
 #[path = "locks/clocks.rs"]
 mod clocks;
+#[path = "locks/exclusion.rs"]
+mod exclusion;
 #[path = "locks/fairness.rs"]
 mod fairness;
 #[path = "locks/faults.rs"]
@@ -24,11 +26,25 @@ mod folders;
 mod hostile;
 #[path = "locks/identities.rs"]
 mod identities;
-#[path = "locks/mutants.rs"]
-mod mutants;
-#[path = "locks/review.rs"]
-mod review;
+#[path = "locks/inspection.rs"]
+mod inspection;
+#[path = "locks/leases.rs"]
+mod leases;
+#[path = "locks/loss.rs"]
+mod loss;
+#[path = "locks/mkdir_locks.rs"]
+mod mkdir_locks;
+#[path = "locks/release.rs"]
+mod release;
+#[path = "locks/staleness.rs"]
+mod staleness;
 #[path = "locks/storms.rs"]
 mod storms;
+#[path = "locks/sweeping.rs"]
+mod sweeping;
 #[path = "locks/users.rs"]
 mod users;
+#[path = "locks/vacancy.rs"]
+mod vacancy;
+#[path = "locks/waiting.rs"]
+mod waiting;

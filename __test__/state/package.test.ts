@@ -36,7 +36,7 @@ describe('R16: export conditions choose the build', () => {
       ...options,
     })
     return {
-      text: (result.outputFiles?.[0] as { text: string }).text,
+      text: result.outputFiles?.[0]?.text ?? '',
       inputs: Object.keys((result.metafile as { inputs: object }).inputs),
     }
   }
@@ -231,7 +231,8 @@ describe('R15: what is stored keeps no old module graph alive', () => {
       'a circle',
       () => {
         const circle: Record<string, unknown> = {}
-        return (circle['self'] = circle)
+        circle.self = circle
+        return circle
       },
     ],
   ])('%s is data and not told', async ([what, make]) => {

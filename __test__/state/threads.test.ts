@@ -1,3 +1,4 @@
+// @module-tag system
 /** Cells over worker threads that come, go and are terminated: child processes whose ends can be looked at. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -80,7 +81,7 @@ describe.skipIf(!hasCompiler)(
       { flag, reference }: { flag: boolean; reference: boolean },
     ): Promise<unknown> {
       const env: Record<string, string> = { NAPI_RS_NATIVE_LIBRARY_PATH: flag ? testingAddon : withoutFlag(disk) }
-      if (!reference) env['LD_PRELOAD'] = compile(disk, 'unpinned.c')
+      if (!reference) env.LD_PRELOAD = compile(disk, 'unpinned.c')
       const addon = join(disk, 'empty.node')
       renameSync(compile(disk, 'empty-addon.c'), addon)
       const child = start(process.execPath, [program('state-last-worker.mjs'), stateModule, addon], { env })

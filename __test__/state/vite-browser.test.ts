@@ -1,3 +1,4 @@
+// @module-tag system
 /** S12: what the browser sees over a re-optimization is Vite's own doing, with the plugins as without them. */
 
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -55,7 +56,7 @@ describe.skipIf(isMissing)(`in Chromium${isMissing ? ' (skipped: no Chromium is 
         await fixture.close()
       })
       let loads = 0
-      page.on('domcontentloaded', () => (loads += 1))
+      page.on('domcontentloaded', () => ++loads)
       const url = await fixture.url()
       const isReady = (): Promise<unknown> => page.waitForFunction('document.title === "ready"')
 

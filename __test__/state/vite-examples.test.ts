@@ -1,3 +1,4 @@
+// @module-tag system
 /** The examples, run as a user runs them: two environments with a bridge in Node's runner, and @cloudflare/vite-plugin on workerd. */
 
 import { existsSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** S6: the reload of a re-optimization is passed on along the links, and nowhere else. */
 
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
@@ -22,7 +23,9 @@ afterEach(() => resetState())
 /** A module of `worker` and `edge` that is made from `ssr`, as the bridges of frameworks are. */
 const bridge: PluginOption = {
   name: 'fixture:bridge',
-  configureServer: (server) => void (bridged = () => server.environments.ssr as DevEnvironment),
+  configureServer(server) {
+    bridged = () => server.environments.ssr as DevEnvironment
+  },
   resolveId: (id) => (id === 'virtual:bridge' ? id : undefined),
   load: (id) =>
     id === 'virtual:bridge'

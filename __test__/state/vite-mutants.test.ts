@@ -1,3 +1,4 @@
+// @module-tag system
 /** The suite notices what it is there for: each mutant of the plugins fails the check that the real ones pass. */
 
 import { join } from 'node:path'

@@ -1,3 +1,4 @@
+// @module-tag system
 /** S1 to S5 and S7 to S10: requests and imports over a re-optimization, in every mode. S11 is beside R1 in vite-registry.test.ts. */
 
 import { readdirSync, rmSync } from 'node:fs'
@@ -94,7 +95,10 @@ describe.each(modes)('$name', (mode) => {
     await fixture.entry()
     let uses = 0
     const answer = await importWithRecovery<Entry, Answer>(fixture.ssr, ENTRY, {
-      use: (entry) => ((uses += 1), entry.handle('route-b')),
+      use(entry) {
+        uses += 1
+        return entry.handle('route-b')
+      },
     })
     const late = performance.now() - committed
     expect(answer).toMatchObject({ store: { user: 'ada' } })
@@ -150,7 +154,10 @@ describe.each(modes)('$name', (mode) => {
     const [old] = chunks()
     let uses = 0
     const answer = await importWithRecovery<ChunkEntry, unknown>(fixture.ssr, CHUNK_ENTRY, {
-      use: (entry) => ((uses += 1), entry.handle()),
+      use(entry) {
+        uses += 1
+        return entry.handle()
+      },
     })
     expect(answer).toMatchObject({ store: { user: 'ada' }, counter: 41 })
     // The file is really gone, and that is what the request met.
@@ -165,10 +172,15 @@ describe.each(modes)('$name', (mode) => {
   test('S3: a file that is missing under the current hash is no stale dependency, nor is an error that quotes one', async () => {
     const fixture = await open(mode)
     await fixture.entry()
-    const { browserHash } = fixture.ssr.depsOptimizer?.metadata as { browserHash: string }
+    const browserHash = fixture.ssr.depsOptimizer?.metadata.browserHash
     const missing = `${fixture.root}/node_modules/.vite/deps_ssr/chunk-GONE.js?v=${browserHash}`
     let uses = 0
-    const failing = (error: () => unknown) => ({ use: () => ((uses += 1), error()) })
+    const failing = (error: () => unknown) => ({
+      use() {
+        uses += 1
+        return error()
+      },
+    })
     if (mode.silent) {
       await expect(
         importWithRecovery(
@@ -227,7 +239,7 @@ describe.each(modes)('$name', (mode) => {
     const failing = await open({
       ...mode,
       recovery: { reloadClient },
-      plugins: [failingPlugin(calls, { until: 1, then: new Error('the database is down') })],
+      plugins: [failingPlugin(calls, { until: 1, afterwards: new Error('the database is down') })],
     })
     expect((await fetch(await failing.url())).ok).toBe(false)
     expect(calls.count).toBe(2)

@@ -1,3 +1,4 @@
+// @module-tag system
 /** R1 to R8, R15, R16: the registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. Where else each invariant is: invariants.md. */
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -61,14 +62,14 @@ async function overReoptimization(mode: Mode) {
     await entry.keepHandler()
     const before = { first: await entry.handle('route-a'), identity: await entry.identity() }
     const registry = await remote(fixture.runner, 'registry')
-    await registry['logged']?.()
-    const versions = [await registry['defineVersion']?.(1)]
-    await registry['defineOpaque']?.('first')
+    await registry.logged?.()
+    const versions = [await registry.defineVersion?.(1)]
+    await registry.defineOpaque?.('first')
     const first = await routeB(fixture)
 
     const later = await fixture.entry()
     const again = await remote(fixture.runner, 'registry')
-    versions.push(await again['defineVersion']?.(2), await again['defineVersion']?.(2))
+    versions.push(await again.defineVersion?.(2), await again.defineVersion?.(2))
     return {
       before,
       first,
@@ -76,12 +77,12 @@ async function overReoptimization(mode: Mode) {
       identity: await later.identity(),
       byKept: await later.handleByKept('route-a'),
       events: fixture.events,
-      reloads: fixture.reloads['ssr'],
+      reloads: fixture.reloads.ssr,
       told: fixture.log.filter((line) => line.includes('evaluated under two hashes')),
-      opaque: await again['defineOpaque']?.('second'),
+      opaque: await again.defineOpaque?.('second'),
       versions,
-      versionLog: await again['logged']?.(),
-      generation: await again['generationOf']?.('fixture.versioned'),
+      versionLog: await again.logged?.(),
+      generation: await again.generationOf?.('fixture.versioned'),
     }
   } finally {
     await fixture.close()
@@ -197,30 +198,30 @@ describe.each(modes)('$name', (mode) => {
 
   test('R4: one initialisation for 100 definitions at once in each of 2 environments × 2 runners; failures are not stored', async () => {
     const fixture = await open({ ...mode, environments: { rsc: { resolve: { noExternal: true } } } })
-    const environments = [fixture.ssr, fixture.server.environments['rsc'] as typeof fixture.ssr]
+    const environments = [fixture.ssr, fixture.server.environments.rsc as typeof fixture.ssr]
     const runners = environments.flatMap((environment) => [runnerOf(environment), fixture.anotherRunner(environment)])
     const modules = await Promise.all(runners.map((runner) => remote(runner, 'registry')))
-    await modules[0]?.['logged']?.()
-    const numbers = await Promise.all(modules.map((module) => module['defineAtOnce']?.(100)))
+    await modules[0]?.logged?.()
+    const numbers = await Promise.all(modules.map((module) => module.defineAtOnce?.(100)))
     expect(new Set((numbers as number[][]).flat()).size).toBe(1)
-    expect(await modules[0]?.['logged']?.()).toEqual(['initialised'])
+    expect(await modules[0]?.logged?.()).toEqual(['initialised'])
     const asked = { failed: ['thrown', 'rejected', 'ERR_REENTRANT', 'ERR_REENTRANT'], stored: [], retried: 'made' }
-    expect(await modules[1]?.['defineBadly']?.()).toEqual(asked)
+    expect(await modules[1]?.defineBadly?.()).toEqual(asked)
   })
 
   test('R6: migration and a dispose that throws, over a reload', async () => {
     const fixture = await open(mode)
     const warnings = await remote(fixture.runner, 'warnings')
     const registry = await remote(fixture.runner, 'registry')
-    await warnings['warned']?.()
-    await registry['logged']?.()
-    await registry['defineVersion']?.(1, { fails: true })
+    await warnings.warned?.()
+    await registry.logged?.()
+    await registry.defineVersion?.(1, { fails: true })
     fixture.runner.clearCache()
     const again = await remote(fixture.runner, 'registry')
-    expect(await again['defineVersion']?.(2, { migrates: true })).toBe(2)
-    expect(await again['defineVersion']?.(3, { fails: true })).toBe(3)
-    expect(await again['logged']?.()).toEqual(['init 1', 'dispose 1', 'migrate 1', 'dispose 2', 'init 3'])
-    expect(await (await remote(fixture.runner, 'warnings'))['warned']?.()).toEqual([
+    expect(await again.defineVersion?.(2, { migrates: true })).toBe(2)
+    expect(await again.defineVersion?.(3, { fails: true })).toBe(3)
+    expect(await again.logged?.()).toEqual(['init 1', 'dispose 1', 'migrate 1', 'dispose 2', 'init 3'])
+    expect(await (await remote(fixture.runner, 'warnings')).warned?.()).toEqual([
       expect.stringContaining("dispose of state 'fixture.versioned' failed"),
     ])
   })
@@ -238,13 +239,13 @@ describe.each(modes)('$name', (mode) => {
     })
     onTestFinished(() => fixture.close())
     const warnings = await remote(fixture.runner, 'warnings')
-    await warnings['forget']?.()
-    await warnings['warned']?.()
+    await warnings.forget?.()
+    await warnings.warned?.()
     for (let reload = 0; reload < 2; reload += 1) {
-      expect(await (await remote(fixture.runner, 'two-copies'))['isOne']?.()).toBe(true)
+      expect(await (await remote(fixture.runner, 'two-copies')).isOne?.()).toBe(true)
       fixture.runner.clearCache()
     }
-    const told = await (await remote(fixture.runner, 'warnings'))['warned']?.()
+    const told = await (await remote(fixture.runner, 'warnings')).warned?.()
     expect(told).toEqual([expect.stringMatching(/two copies of warmswap.*dep-y\/node_modules\/warmswap/)])
   })
 
@@ -256,16 +257,16 @@ describe.each(modes)('$name', (mode) => {
       for (let reload = 0; reload < 50; reload += 1) {
         const module = await remote(fixture.runner, 'generation')
         await module[keep]?.(KEY)
-        const evaluated = (await module['evaluated']?.()) as number
+        const evaluated = (await module.evaluated?.()) as number
         fixture.ssr.moduleGraph.invalidateAll()
         fixture.ssr.hot.send({ type: 'full-reload', path: '*' })
         await vi.waitFor(
           async () =>
-            expect(await (await remote(fixture.runner, 'generation'))['evaluated']?.()).toBeGreaterThan(evaluated),
+            expect(await (await remote(fixture.runner, 'generation')).evaluated?.()).toBeGreaterThan(evaluated),
           { timeout: 20_000, interval: 2 },
         )
       }
-      return (await (await remote(fixture.runner, 'generation'))['count']?.()) as never
+      return (await (await remote(fixture.runner, 'generation')).count?.()) as never
     }
 
     test('plain data keeps no old module graph in memory', async () => {
@@ -278,17 +279,17 @@ describe.each(modes)('$name', (mode) => {
     test('the check sees functions that are stored; each key is told once, with where it was defined', async () => {
       const fixture = await open(mode)
       const warnings = await remote(fixture.runner, 'warnings')
-      await warnings['forget']?.()
-      await warnings['warned']?.()
+      await warnings.forget?.()
+      await warnings.warned?.()
       expect((await generations(fixture, 'keepCode')).left).toBeGreaterThanOrEqual(50)
       const module = await remote(fixture.runner, 'generation')
-      await module['keepInstance']?.(`${KEY} instance`)
-      expect(await module['listed']?.(`${KEY} instance`)).toMatchObject({
+      await module.keepInstance?.(`${KEY} instance`)
+      expect(await module.listed?.(`${KEY} instance`)).toMatchObject({
         kind: 'code',
         generation: 1,
         definedBy: expect.stringContaining('src/generation.js'),
       })
-      const told = (await (await remote(fixture.runner, 'warnings'))['warned']?.()) as string[]
+      const told = (await (await remote(fixture.runner, 'warnings')).warned?.()) as string[]
       expect(told).toEqual([
         expect.stringMatching(/state 'fixture\.generations instance' \(defined at .*src\/generation\.js:\d+:\d+\)/),
       ])
@@ -361,7 +362,7 @@ describe.each(versions)('$name', (version) => {
 
 test('the configuration of the README is one', async () => {
   const [, block] =
-    /```js\n(\/\/ vite\.config\.js, Vite 6[^]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+    /```js\n(\/\/ vite\.config\.js, Vite 6[\s\S]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
   const root = copyFixture('plain')
   onTestFinished(() => rmSync(root, { recursive: true }))
   writeFileSync(join(root, 'vite.config.js'), block as string)

@@ -1,3 +1,4 @@
+// @module-tag system
 /** R13: two test files in one worker of each vitest pool, run by vitest itself. */
 
 import { readFileSync } from 'node:fs'

@@ -14,4 +14,7 @@ export function damage(blob: string, pointer: string, change: (bytes: Buffer) =>
 }
 
 /** In the seek table at the end of an archive, which every decoder skips: of all checks only the sha256 covers this byte. */
-export const flipSeekTable = (bytes: Buffer): Buffer => ((bytes[bytes.length - 5]! ^= 1), bytes)
+export function flipSeekTable(bytes: Buffer): Buffer {
+  bytes[bytes.length - 5]! ^= 1
+  return bytes
+}

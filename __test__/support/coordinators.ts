@@ -38,14 +38,17 @@ export type Start = CoordinatorOptions<unknown, unknown>['start']
 export const thread: Start = (context) => startWorkerThread(context, 'worker.mjs')
 export const child: Start = (context) => startProcess(context, 'worker.mjs')
 
+// biome-ignore lint/suspicious/noExplicitAny: each test knows what its worker answers.
+type Anything = any
+
 /** With a store, and coordinators of it that are closed before it is. */
 export const test = base.extend<{
-  open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, any>
+  open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, Anything>
 }>({
   open: async ({ store }, use) => {
     const opened: Coordinator[] = []
     await use((start, options) => {
-      const coordinator = openCoordinator<unknown, any>(store, { start, ...options })
+      const coordinator = openCoordinator<unknown, Anything>(store, { start, ...options })
       opened.push(coordinator as Coordinator)
       return coordinator
     })

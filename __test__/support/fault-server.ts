@@ -137,7 +137,7 @@ export async function startFaultServer(): Promise<FaultServer> {
   }
 
   function put(path: string, bytes: Buffer): StoredObject {
-    const object = { bytes, etag: `"${((versions += 1)).toString(16)}"`, modified: new Date() }
+    const object = { bytes, etag: `"${(++versions).toString(16)}"`, modified: new Date() }
     objects.set(path, object)
     return object
   }
@@ -251,9 +251,9 @@ export async function startFaultServer(): Promise<FaultServer> {
   ): void {
     const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
     const current = objects.get(path)
-    if (ifMatch !== undefined && current === undefined) return fail(response, 404, 'NoSuchKey')
+    if (ifMatch !== undefined && current === undefined) return void fail(response, 404, 'NoSuchKey')
     if ((ifNoneMatch === '*' && current !== undefined) || (ifMatch !== undefined && current?.etag !== ifMatch))
-      return fail(response, 412, 'PreconditionFailed')
+      return void fail(response, 412, 'PreconditionFailed')
     const { etag } = put(path, body)
     if (what === 'lose-answer') return void request.socket.destroy()
     if (multipart)
@@ -312,7 +312,7 @@ export async function startFaultServer(): Promise<FaultServer> {
         let at = 0
         const timer = setInterval(() => {
           if (at >= bytes.length || response.destroyed) return clearInterval(timer)
-          response.write(bytes.subarray(at, (at += 1)))
+          response.write(bytes.subarray(at, ++at))
         }, 1000)
         return
       }

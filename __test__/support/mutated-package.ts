@@ -9,7 +9,10 @@ export function mutatedPackage(
   name: string,
   { file, from, to }: { file: RegExp; from: string | RegExp; to: string },
 ): string {
-  const folder = copiedPackage(name)
+  const folder = join(repository, 'build/mutants', name)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  cpSync(join(repository, 'dist'), folder, { recursive: true })
   const matches = readdirSync(folder).filter((each) => file.test(each))
   let changed = 0
   for (const each of matches) {
@@ -22,14 +25,5 @@ export function mutatedPackage(
   }
   if (changed !== 1)
     throw new Error(`the mutant '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`)
-  return folder
-}
-
-/** Copies the built package to build/mutants/<name> and returns its folder, so that its modules are loaded again. */
-export function copiedPackage(name: string): string {
-  const folder = join(repository, 'build/mutants', name)
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
-  cpSync(join(repository, 'dist'), folder, { recursive: true })
   return folder
 }

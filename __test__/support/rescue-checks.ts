@@ -9,11 +9,11 @@ import {
   type Answer,
   applicationPlugin,
   Calls,
+  ENTRY,
   type Entry,
   type Fixture,
   openFixture,
   runnerOf,
-  ENTRY,
   type Version,
 } from './vite.js'
 import type { Plugins } from './vite-checks.js'
@@ -111,7 +111,8 @@ async function reoptimize({ onReoptimize }: Plugins, fixture: Fixture): Promise<
 }
 
 function pretendDiscovery({ ssr }: Fixture): () => void {
-  const { discovered } = ssr.depsOptimizer?.metadata as { discovered: Record<string, unknown> }
+  const { metadata } = ssr.depsOptimizer as { metadata: { discovered: Record<string, unknown> } }
+  const { discovered } = metadata
   const committed = new Signal()
   discovered['never-imported'] = { id: 'never-imported', file: '/never-imported.js', processing: committed.reached }
   return () => {

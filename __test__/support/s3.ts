@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 // @ts-expect-error: a script without types
 import { ensureCrate, ensurePython } from '../../scripts/lib/setup.js'
-import { reservePort } from '../../src/js/vitest/ports.js'
+import { reservePort } from '../../src/js/race-kit/ports.js'
 import { makeTemp, removeTemp } from './temp.js'
 
 export interface S3Server {

@@ -20,7 +20,7 @@ export function makeTemp(parent: string = tmpdir()): string {
 export function removeTemp(path: string): void {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return rmSync(path, { recursive: true, force: true })
+      return void rmSync(path, { recursive: true, force: true })
     } catch (error) {
       if (attempt === 50) throw error
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)

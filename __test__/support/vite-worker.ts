@@ -41,14 +41,14 @@ export class RunnerThread {
 
   /** An environment whose modules run in the thread. Its `runner` is where Vite's own runnable environments have theirs. */
   environment(vite: Vite, name: string, config: ResolvedConfig): DevEnvironment {
-    const channel = (this.#count += 1)
+    const channel = ++this.#count
     const environment = new vite.DevEnvironment(name, config, { hot: true, transport: this.#transport(channel) })
     return Object.assign(environment, { channel, runner: this.openRunner(channel) })
   }
 
   /** A runner for the main thread whose modules live in the thread: every export is an asynchronous function. */
   openRunner(channel: number): ModuleRunner {
-    const id = (this.#count += 1)
+    const id = ++this.#count
     this.#worker.postMessage({ type: 'open', id, channel })
     const module = (url: string): unknown =>
       new Proxy(
@@ -66,7 +66,7 @@ export class RunnerThread {
       },
       clearCache: () => this.#worker.postMessage({ type: 'clearCache', id }),
       close: () => {
-        const closed = this.#answer((message) => message.type === 'closed' && message['id'] === id)
+        const closed = this.#answer((message) => message.type === 'closed' && message.id === id)
         this.#worker.postMessage({ type: 'close', id })
         return closed
       },
@@ -91,8 +91,8 @@ export class RunnerThread {
   }
 
   async #call(id: number, url: string, name: string, args: unknown[]): Promise<unknown> {
-    const call = (this.#count += 1)
-    const answer = this.#answer((message) => message.type === 'called' && message['call'] === call)
+    const call = ++this.#count
+    const answer = this.#answer((message) => message.type === 'called' && message.call === call)
     this.#worker.postMessage({ type: 'call', id, call, url, name, args })
     const { value, error } = (await answer) as { value?: unknown; error?: { message: string } }
     // Own properties cross, as in Vite's own transport; the class does not.

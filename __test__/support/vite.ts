@@ -2,7 +2,7 @@
 
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer, type Server } from 'node:http'
-import { type AddressInfo } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type {
   DevEnvironment,
@@ -345,7 +345,7 @@ interface Failing {
   /** Sends the head before it fails. */
   sends?: boolean
   /** What happens after the calls that fail. @default an answer */
-  then?: Error
+  afterwards?: Error
   /** Whose dependency is stale. @default that of `ssr` */
   of?: () => DevEnvironment
 }
@@ -353,7 +353,7 @@ interface Failing {
 /** Requests fail as Vite's runner does on a stale dependency. */
 export function failingPlugin(
   calls: Calls,
-  { until = Infinity, isEven = false, reads = false, sends = false, then, of }: Failing = {},
+  { until = Infinity, isEven = false, reads = false, sends = false, afterwards, of }: Failing = {},
 ): PluginOption {
   return {
     name: 'fixture:failing',
@@ -364,7 +364,7 @@ export function failingPlugin(
         if (sends) await new Promise((written) => response.writeHead(200).write('half of an ', written))
         const fails = calls.count <= until && !(isEven && calls.count % 2 === 0)
         if (fails) return next(staleError(of?.() ?? (server.environments.ssr as DevEnvironment)))
-        if (then !== undefined) return next(then)
+        if (afterwards !== undefined) return next(afterwards)
         response.end(`${request.method} ${request.url}`)
       })
     },

@@ -85,7 +85,7 @@ interface Target {
 }
 
 let actors = 0
-const newActor = (gatewayUrl: string): Target => ({ url: `${gatewayUrl}/actors/${process.pid}-${(actors += 1)}` })
+const newActor = (gatewayUrl: string): Target => ({ url: `${gatewayUrl}/actors/${process.pid}-${++actors}` })
 
 async function warmActor(gatewayUrl: string): Promise<Target> {
   const target = newActor(gatewayUrl)

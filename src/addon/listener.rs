@@ -9,13 +9,14 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 
 use napi::bindgen_prelude::{FromNapiValue, JsValuesTupleIntoVec};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status, sys};
 
 use crate::core::sys::fault;
+use crate::core::sys::sync::Mutex;
 
 use super::environment::{self, EnvironmentId};
 
@@ -72,7 +73,7 @@ struct Owner(Mutex<Callables>);
 
 impl Owner {
     fn callables(&self) -> MutexGuard<'_, Callables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -95,7 +96,7 @@ static OWNERS: LazyLock<Mutex<HashMap<EnvironmentId, Arc<Owner>>>> = LazyLock::n
 
 fn owner(env: &Env) -> napi::Result<Arc<Owner>> {
     let id = environment::id(env);
-    let mut owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut owners = OWNERS.lock();
     if let Some(owner) = owners.get(&id) {
         return Ok(Arc::clone(owner));
     }
@@ -107,7 +108,7 @@ fn owner(env: &Env) -> napi::Result<Arc<Owner>> {
 }
 
 fn end_owner(id: EnvironmentId) {
-    let owner = OWNERS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    let owner = OWNERS.lock().remove(&id);
     if let Some(owner) = owner
         && !fault::mutant("listener-released-outside-the-lock")
     {

@@ -22,6 +22,11 @@ pub(crate) fn duration(name: &str, milliseconds: f64) -> Result<Duration> {
 
 /// Milliseconds from now; `Infinity` is never.
 pub(crate) fn deadline(name: &str, milliseconds: f64) -> Result<Deadline> {
+    Ok(timeout(name, milliseconds)?.map_or(Deadline::NEVER, Deadline::after))
+}
+
+/// Milliseconds of a wait; `Infinity` is never, `None`.
+pub(crate) fn timeout(name: &str, milliseconds: f64) -> Result<Option<Duration>> {
     if milliseconds.is_nan() || milliseconds < 0.0 {
         return Err(Error::argument(
             name,
@@ -30,9 +35,9 @@ pub(crate) fn deadline(name: &str, milliseconds: f64) -> Result<Deadline> {
         ));
     }
     if milliseconds > CENTURY_MS {
-        return Ok(Deadline::NEVER);
+        return Ok(None);
     }
-    duration(name, milliseconds).map(Deadline::after)
+    duration(name, milliseconds).map(Some)
 }
 
 /// A whole number of things or bytes, exact in a JavaScript number.

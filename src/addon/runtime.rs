@@ -6,8 +6,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -16,8 +15,10 @@ use napi::bindgen_prelude::{JsValue as _, PromiseRaw, ToNapiValue};
 use tokio::runtime::{Builder, Handle};
 
 use crate::core::error::{At as _, Result};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
-use crate::core::sys::workers::{self, Class};
+
+pub(crate) use crate::core::sys::workers::step;
 
 use super::error::Reply;
 use super::promise;
@@ -29,7 +30,7 @@ static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
 
 /// The runtime for asynchronous core code.
 fn handle() -> Result<Handle> {
-    let mut running = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = RUNTIME.lock();
     if let Some(handle) = running.as_ref() {
         return Ok(handle.clone());
     }
@@ -47,6 +48,9 @@ fn handle() -> Result<Handle> {
     *running = Some(handle.clone());
     Ok(handle)
 }
+
+/// What an asynchronous call returns.
+pub(crate) type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 
 /// A promise that asynchronous core code settles.
 pub(crate) fn promised<T: ToNapiValue + Send + 'static>(
@@ -86,14 +90,6 @@ pub(crate) fn blocking<'env, T: ToNapiValue + Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> napi::Result<PromiseRaw<'env, Reply<T>>> {
     promised(env, step(vec![path.to_path_buf()], work))
-}
-
-/// One step of asynchronous core code that waits only for the filesystems of these paths.
-pub(crate) async fn step<T: Send + 'static>(
-    paths: Vec<PathBuf>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    workers::run_at(Class::Short, paths, work).await?
 }
 
 /// Runs asynchronous core code that nobody waits for.

@@ -182,6 +182,24 @@ impl Error {
     pub fn is_exists(&self) -> bool {
         self.kind() == Some(io::ErrorKind::AlreadyExists)
     }
+
+    /// Whether this user may not do it.
+    pub fn is_denied(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    /// Whether the disk, or this user's part of it, is full.
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self.kind(),
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        )
+    }
+
+    /// Whether a rename would have to copy to another filesystem.
+    pub fn crosses_devices(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::CrossesDevices)
+    }
 }
 
 /// Adds operation and path to an [`io::Result`].

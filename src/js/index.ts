@@ -15,7 +15,7 @@ export {
   type Pin,
   type Stage,
   type WriteOptions,
-} from './bundles.js'
+} from './bundles/index.js'
 export {
   pack,
   unpack,
@@ -26,10 +26,11 @@ export {
   type RestoreOutcome,
   type RestoreResult,
   type UnpackOptions,
-} from './archive.js'
+} from './archives/index.js'
 export {
   acquireLock,
   inspectLock,
+  prewarm,
   publishFenced,
   sweepLocks,
   tryLock,
@@ -40,8 +41,7 @@ export {
   type Liveness,
   type Lock,
   type LockOptions,
-} from './locks.js'
-export { prewarm } from './prewarm.js'
+} from './locks/index.js'
 export {
   cacheLocationFromEnv,
   openCache,
@@ -54,7 +54,7 @@ export {
   type SnapshotOutcome,
   type SnapshotResult,
   type StoreLocation,
-} from './caches.js'
-export { WarmswapError, isWarmswapError, type ErrorCode } from './errors.js'
+} from './caches/index.js'
+export { WarmswapError, isWarmswapError, type ErrorCode } from './native/errors.js'
 export * from './state/index.js'
 export * from './restarts/index.js'

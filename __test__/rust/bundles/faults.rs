@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::fixture::{Fixture, User};
+use crate::support::read;
 
 #[derive(Clone, Copy)]
 struct Operation {
@@ -142,11 +143,6 @@ fn points_in(fixture: &Fixture, operation: Operation) -> usize {
     );
     assert!(outcome.succeeded, "{}: {}", operation.name, outcome.output);
     read(&log).lines().count()
-}
-
-fn read(path: &Path) -> String {
-    #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
-    std::fs::read_to_string(path).expect("a log")
 }
 
 /// Something for each operation to do: a collection finds a generation beyond those that are kept and what a killed

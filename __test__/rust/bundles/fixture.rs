@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use warmswap::core::bundles::{FileLock, Options, Patience, Store, Writer};
+use warmswap::core::bundles::{Options, Patience, Store};
 use warmswap::core::sys::cancel::Cancel;
 
 /// Who runs the children.
@@ -35,6 +35,17 @@ pub(crate) fn start(command: &mut Command) -> std::io::Result<Child> {
 fn without_starts<T>(look: impl FnOnce() -> T) -> T {
     let _alone = STARTS.write().unwrap_or_else(PoisonError::into_inner);
     look()
+}
+
+fn wait_for<T>(call: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.expect("a runtime").block_on(call)
+}
+
+fn patience() -> Patience {
+    Patience::for_at_most(Duration::from_secs(20))
 }
 
 /// A folder that is gone afterwards, on memory unless a disk is asked for.
@@ -153,13 +164,9 @@ impl Fixture {
         start(self.command(arguments, environment).stdin(Stdio::piped())).expect("the child")
     }
 
-    fn open(&self) -> Store {
-        Store::open(
-            self.root.to_str().expect("UTF-8"),
-            &Options::default(),
-            &Patience::for_at_most(Duration::from_secs(20)),
-        )
-        .expect("open")
+    fn open(&self) -> Arc<Store> {
+        let root = self.root.to_str().expect("UTF-8").to_owned();
+        wait_for(Store::open(root, Options::default(), &patience())).expect("open")
     }
 
     /// The number of the current generation, 0 where there is none.
@@ -181,14 +188,7 @@ impl Fixture {
 
     fn collect(&self) {
         without_starts(|| {
-            let store = self.open();
-            let patience = Patience::for_at_most(Duration::from_secs(20));
-            let lock = FileLock::acquire(&store.layout().writer_lock(), &patience).expect("lock");
-            Writer::new(&store, lock)
-                .expect("writer")
-                .collect()
-                .expect("collect");
-            store.sweep_trash().expect("sweep");
+            wait_for(self.open().collect(&patience())).expect("collect");
         });
     }
 

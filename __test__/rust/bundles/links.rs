@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::fixture::{Fixture, names};
-use crate::mutants::kills;
+use crate::support::{kills, read, write};
 
 fn linked() -> Fixture {
     Fixture::in_memory().linked()
@@ -17,14 +17,6 @@ fn publish(fixture: &Fixture, environment: &[(&str, &str)]) {
 #[expect(clippy::disallowed_methods, reason = "as other programs do")]
 mod outside {
     use super::{Path, PathBuf};
-
-    pub(super) fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).expect("write");
-    }
-
-    pub(super) fn read(path: &Path) -> String {
-        std::fs::read_to_string(path).expect("read")
-    }
 
     pub(super) fn remove(path: &Path) {
         std::fs::remove_file(path).expect("remove");
@@ -62,8 +54,8 @@ fn tools_do_not_change_a_generation(mutant: &str) -> Result<(), String> {
     let fixture = linked();
     publish(&fixture, &[("WARMSWAP_MUTANT", mutant)]);
     outside::remove(&fixture.path("dist/a.txt"));
-    outside::write(&fixture.path("dist/b.txt"), "in place");
-    outside::write(&fixture.path("dist/c.txt"), "more");
+    write(&fixture.path("dist/b.txt"), "in place");
+    write(&fixture.path("dist/c.txt"), "more");
     let seen = fixture.child(&["verify"], &[]).output;
     if seen == "current 1\nproblems 0\ndone\n" {
         Ok(())
@@ -91,10 +83,10 @@ fn a_file_that_appears_in_the_place_of_the_link_is_not_overwritten() {
     let mut child = fixture.spawn(&["publish"], &environment);
     let held =
         outside::meet(&pipe, &mut child).expect("the publish renames its link without replacing anything");
-    outside::write(&link, "mine");
+    write(&link, "mine");
     drop(held);
     assert!(child.wait().expect("a child").success());
-    assert_eq!(outside::read(&link), "mine");
+    assert_eq!(read(&link), "mine");
 }
 
 fn a_replaced_directory_is_kept(mutant: &str) -> Result<(), String> {
@@ -124,7 +116,7 @@ fn i22_a_directory_with_files_is_refused_without_adopt_and_nothing_changes() {
     let opened = fixture.child(&["open"], &[]);
     assert!(!opened.succeeded && opened.output.contains("ERR_INVALID_ARGUMENT"));
     assert!(opened.output.contains("adopt: true"), "{}", opened.output);
-    assert_eq!(outside::read(&fixture.path("dist/a.txt")), "of a stranger");
+    assert_eq!(read(&fixture.path("dist/a.txt")), "of a stranger");
     assert!(!fixture.root().exists(), "no store was made");
 }
 
@@ -173,11 +165,11 @@ fn i7_an_open_repairs_the_view_that_a_writer_without_views_left_behind() {
 fn i9_power_loss_leaves_no_torn_view_and_what_was_added_stays() {
     let fixture = linked();
     publish(&fixture, &[]);
-    outside::write(&fixture.path("dist/.nojekyll"), "");
+    write(&fixture.path("dist/.nojekyll"), "");
     let reboot = |boot| assert!(fixture.child(&["open"], &[("WARMSWAP_BOOT_ID", boot)]).succeeded);
     reboot("the second boot");
     assert!(fixture.path("dist/.nojekyll").exists(), "the copy is complete");
-    outside::write(&fixture.path("dist/a.txt"), "");
+    write(&fixture.path("dist/a.txt"), "");
     reboot("the third boot");
     fixture.assert_view_shows(1, "the third boot");
 }

@@ -11,11 +11,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use warmswap::core::sys::identity;
+use rustix::process::{Signal, kill_process};
+use warmswap::core::sys::clock;
 
 use crate::fixture::{Fixture, User};
 use crate::intervals::{Call, Line, sequence, unexplained};
+use crate::support::{kill, pid};
 
 const WRITERS: usize = 2;
 const READERS: usize = 4;
@@ -132,7 +133,7 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
 /// What the last writer did that was killed, as the next one would have found it.
 fn found_at_the_end(fixture: &Fixture) -> Line {
     let number = fixture.current();
-    let now = identity::monotonic_micros();
+    let now = clock::monotonic_micros();
     Line::Found(Call {
         number,
         before: now,
@@ -140,13 +141,8 @@ fn found_at_the_end(fixture: &Fixture) -> Line {
     })
 }
 
-fn kill(child: &mut Child) {
-    child.kill().expect("SIGKILL");
-    child.wait().expect("ended");
-}
-
 fn stop_for_a_moment(child: &Child) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("not 0");
+    let pid = pid(child);
     kill_process(pid, Signal::STOP).expect("SIGSTOP");
     thread::sleep(PAUSE);
     kill_process(pid, Signal::CONT).expect("SIGCONT");

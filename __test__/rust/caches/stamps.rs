@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use warmswap::core::archives::exclude::Excludes;
+use warmswap::core::archives::tree::Tree;
 use warmswap::core::archives::{self, ExtractOptions, ExtractSummary};
 use warmswap::core::caches::stamp;
+use warmswap::core::error::Code;
 use warmswap::core::sys::cancel::Cancel;
 
 use super::support::Raw;
+use super::support::machine::{IMPOSTORS, Machine, STRANGER, impersonate, own, unblocked};
+use super::support::seeded_bugs::is_killed_by;
 
 /// A target that was restored just now, and the moment of its commit.
 fn restored(target: &Path) -> (ExtractSummary, i64) {
@@ -100,4 +104,84 @@ fn a_damaged_stamp_is_none() {
     }
     fs::write(&path, [whole.as_slice(), b"x"].concat()).expect("write");
     assert_eq!(is_unchanged(), None, "a byte more");
+}
+
+#[test]
+fn b3_a_strangers_stamp_is_not_believed() {
+    let Some(machine) = Machine::new() else { return };
+    for (mode, owner, is_believed) in [
+        (0o1777, STRANGER, false),
+        (0o777, STRANGER, false),
+        (0o1777, 0, true),
+        (0o755, STRANGER, true),
+        (0o2775, STRANGER, true),
+    ] {
+        let what = format!("of {owner} in a directory with mode {mode:o}");
+        let parent = machine.directory(&format!("{owner}-{mode:o}"), 0, mode);
+        let target = parent.join("target");
+        fs::create_dir(&target).expect("mkdir");
+        stamp::write(&target, "g1", &Tree::new()).expect("a stamp");
+        let path = stamp::path_of(&target).expect("a path");
+        own(&path, owner);
+        let found = stamp::read(&target).expect("readable");
+        assert_eq!(found.is_some(), is_believed, "{what}");
+        let before = fs::read(&path).expect("read");
+        let written = stamp::write(&target, "g2", &Tree::new());
+        if is_believed {
+            written.expect("replaced");
+            continue;
+        }
+        let error = written.expect_err("a stranger's");
+        assert_eq!(error.code, Code::Untrusted, "{what}");
+        assert!(
+            error.message.contains("12345") && error.message.contains(".warmswap-stamp-"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).expect("read"), before, "{what}");
+    }
+}
+
+#[test]
+fn b4_nothing_in_place_of_a_stamp_is_followed_or_blocks() {
+    let Some(machine) = Machine::new() else { return };
+    let outside = machine.path("outside");
+    fs::write(&outside, "outside").expect("write");
+    let parent = machine.directory("b4-stamp", 0, 0o755);
+    let target = parent.join("target");
+    fs::create_dir(&target).expect("mkdir");
+    let stamp_path = stamp::path_of(&target).expect("a path");
+    let new_stamp = PathBuf::from(format!("{}.new", stamp_path.display()));
+    for path in [&stamp_path, &new_stamp] {
+        for how in IMPOSTORS {
+            impersonate(path, how, &outside);
+            let target = target.clone();
+            let (read, written) = unblocked(how, move || {
+                (
+                    stamp::read(&target).map(|stamp| stamp.is_some()),
+                    stamp::write(&target, "g1", &Tree::new()),
+                )
+            });
+            assert!(!matches!(read, Ok(true)), "a {how} at {path:?}");
+            assert!(written.is_err(), "a {how} at {path:?}");
+            assert_eq!(
+                fs::read(&outside).expect("read"),
+                b"outside",
+                "a {how} at {path:?}"
+            );
+            assert!(!outside.with_extension("absent").exists(), "a {how} at {path:?}");
+        }
+        drop(fs::remove_file(path));
+    }
+    // A further name of somebody's file.
+    fs::hard_link(&outside, &new_stamp).expect("link");
+    stamp::write(&target, "g1", &Tree::new()).expect_err("a hard link");
+    assert_eq!(fs::read(&outside).expect("read"), b"outside");
+}
+
+#[test]
+fn a_restore_that_believes_everybodys_stamp_is_killed() {
+    is_killed_by(
+        "trust-strangers",
+        "caches::stamps::b3_a_strangers_stamp_is_not_believed",
+    );
 }

@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use warmswap::core::locks::{self, Acquired, LockPath, ModeChoice, Request};
+use warmswap::core::error;
+use warmswap::core::locks::{self, Acquired, LockPath, LockScope, ModeChoice, Request};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 
@@ -210,4 +211,79 @@ pub(crate) fn seconds(short: f64, long: f64) -> f64 {
     } else {
         short
     }
+}
+
+/// Long enough for a loaded machine, far shorter than any window that is not under test.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+/// How long somebody is watched who must not get in.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(700);
+
+pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what.to_owned()) }
+}
+
+pub(crate) fn assert_kills(check: impl Fn(&[(&str, &str)]) -> Result<(), String>, mutant: &str) {
+    check(&[]).expect("holds without the mutant");
+    assert!(
+        check(&[("WARMSWAP_MUTANT", mutant)]).is_err(),
+        "the mutant {mutant} survives"
+    );
+}
+
+pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)], more: &[(&str, &str)]) -> Process {
+    Process::start(arguments, &[environment, more].concat())
+}
+
+/// A holder in this process, in lease mode with 600 ms.
+pub(crate) fn holder(arena: &Arena) -> warmswap::core::locks::Acquired {
+    arena.acquire("lease", SOON).expect("the lock")
+}
+
+pub(crate) fn write_legacy_lock(path: &str, pid: u32) {
+    let hostname = warmswap::core::sys::identity::hostname();
+    let created = warmswap::core::sys::clock::iso8601();
+    std::fs::create_dir_all(path).expect("mkdir");
+    let owner = serde_json::json!({ "createdAt": created, "pid": pid, "hostname": hostname });
+    std::fs::write(Path::new(path).join("owner.json"), format!("{owner}\n")).expect("owner.json");
+}
+
+/// What a call waits for that a filesystem does not answer: nobody opens it.
+pub(crate) fn fifo(arena: &Arena) -> String {
+    let path = arena.path().join("fifo").to_string_lossy().into_owned();
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    path
+}
+
+/// What a program says that takes by lease and meets a filesystem which does not answer to one call.
+pub(crate) fn said_while_it_hangs(call: &str, arguments: &[&str], more: &[(&str, &str)]) -> Option<String> {
+    let arena = Arena::new();
+    let fifo = fifo(&arena);
+    let (verb, rest) = arguments.split_first()?;
+    let lock = arena.lock();
+    let arguments = [&[*verb, &*lock, "lease"], rest].concat();
+    let environment = [("WARMSWAP_FAULT", call), ("WARMSWAP_FAULT_FIFO", &*fifo)];
+    let mut program = Process::start(&arguments, &[&environment[..], more].concat());
+    let said = program.line_within(SOON)?;
+    if said == "held" {
+        program.line_within(SOON)
+    } else {
+        Some(said)
+    }
+}
+
+/// A wait until nobody has the lock, in this process.
+pub(crate) fn wait_for_vacancy(
+    arena: &Arena,
+    request: &Request,
+) -> mpsc::Receiver<Result<bool, &'static str>> {
+    let (sender, answer) = mpsc::channel();
+    let lock = LockPath::parse(&arena.lock()).expect("a path");
+    let answered = move |outcome: error::Result<bool>| {
+        let _nobody_left = sender.send(outcome.map_err(|error| error.code.as_str()));
+    };
+    let (request, cancel) = (request.clone(), Cancel::new());
+    LockScope::new().wait_until_vacant(lock, request, Deadline::NEVER, &cancel, None, answered);
+    answer
 }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arena::{Arena, MODES, Process, seconds};
-use crate::mutants::{assert_kills, ensure};
+use crate::arena::{A_WHILE, Arena, MODES, Process, assert_kills, ensure, seconds, start};
 
 const TWO_HOURS: i64 = 7200;
 const LEASE: &str = "600";
@@ -95,4 +94,33 @@ fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
         }
         held.held.release(None);
     }
+}
+
+/// I5b: times on disk and the wall clock decide nothing.
+fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = Arena::new();
+    // Of another kernel: nobody here can verify it.
+    let mut living = Process::start(
+        &["hold", &arena.lock(), "lease"],
+        &[("WARMSWAP_BOOT_ID", "another")],
+    );
+    living.line().expect("held");
+    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
+    for path in [arena.lock(), format!("{}/owner.json", arena.lock())] {
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .open(path)
+            .expect("the lock");
+        file.set_modified(hour_ago).expect("back-dated");
+    }
+    let mut waiter = start(&["once", &arena.lock(), "lease"], environment, &[]);
+    ensure(
+        waiter.line_within(A_WHILE).is_none(),
+        "a living holder was robbed",
+    )
+}
+
+#[test]
+fn i5_kills_staleness_by_wall_clock() {
+    assert_kills(backdated_times_rob_nobody, "lock-wall-clock-staleness");
 }

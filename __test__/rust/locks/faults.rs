@@ -1,9 +1,10 @@
 //! Killed after every system call, and refused at every system call.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::arena::{Arena, MODES, Process};
+use crate::arena::{Arena, MODES, Process, can_run_as_others, program};
 
 /// More points than any of the runs below has.
 const LAST_POINT: u32 = 400;
@@ -144,4 +145,49 @@ fn i21_a_sweep_leaves_no_litter_and_touches_nobody_alive() {
     assert_eq!(litter(&arena), ["key.lock"], "what the living one has");
     held.held.release(None);
     assert_eq!(litter(&arena), Vec::<String>::new());
+}
+
+/// A user who has no other process.
+const SOMEBODY: &str = "54321";
+
+/// Where the system gives no more threads that is an error of the call, and nothing stays of it.
+#[test]
+fn i22_a_process_without_threads_is_told_so() {
+    if !can_run_as_others() {
+        return;
+    }
+    let arena = Arena::new();
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(arena.path(), open_to_all).expect("open to all");
+    let once = |threads: &str| {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            SOMEBODY,
+            "--regid",
+            SOMEBODY,
+            "--clear-groups",
+            "prlimit",
+        ]);
+        command.args([
+            &format!("--nproc={threads}"),
+            program(),
+            "once",
+            &arena.lock(),
+            "auto",
+        ]);
+        let mut child = Process::spawn(&mut command);
+        let line = child.line();
+        child.reap();
+        line.unwrap_or_default()
+    };
+    // The first thread is the program's own, then come the reactor's, the heartbeat's and the alarm's.
+    assert!(once("1").starts_with("ERR_IO"), "no reactor");
+    assert!(once("2").starts_with("ERR_IO"), "no heartbeat");
+    assert!(once("3").starts_with("ERR_IO"), "no alarm");
+    assert!(
+        !arena.locks().join(".key.lock.lease/1.json").exists(),
+        "taken without a heartbeat"
+    );
+    assert!(once("4").starts_with("held"), "enough");
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::arena::{Arena, MODES, Process};
-use crate::mutants::{SOON, assert_kills, ensure};
+use crate::arena::{Arena, MODES, Process, SOON, assert_kills, ensure};
 
 const ROUNDS: u64 = 20;
 

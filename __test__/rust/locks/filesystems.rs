@@ -1,12 +1,13 @@
 //! Real filesystems other than those of the machine: layers of a container, a disk that is full.
 
+use crate::storms::{assert_exclusive, storm_in};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::arena::{Arena, MODES, Process, is_root, seconds};
-use crate::mutants::SOON;
-use crate::storms::{assert_exclusive, storm_in};
+use warmswap::core::locks::{self, LockPath};
+
+use crate::arena::{A_WHILE, Arena, MODES, Process, SOON, is_root, seconds};
 
 /// Something that is mounted until this value goes.
 struct Mount(PathBuf);
@@ -156,4 +157,81 @@ fn fill(path: &Path) {
     use std::io::Write as _;
     let mut filler = std::fs::File::create(path).expect("a filler");
     while filler.write_all(&[0; 4096]).is_ok() {}
+}
+
+/// I20: where kernel locks cannot be trusted none is asked for.
+#[test]
+fn i20_no_flock_is_issued_on_an_untrusted_filesystem() {
+    let arena = Arena::new();
+    let trace = arena.path().join("trace");
+    let traced = std::process::Command::new("strace")
+        .args(["-f", "-e", "trace=flock,fcntl", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_locks-child"))
+        .args(["once", &arena.lock(), "auto"])
+        .env("WARMSWAP_FILESYSTEM", "nfs")
+        .output();
+    let Ok(output) = traced else {
+        eprintln!("SKIPPED: strace is not installed");
+        return;
+    };
+    assert!(String::from_utf8_lossy(&output.stdout).contains("released"));
+    let trace = std::fs::read_to_string(trace).expect("the trace");
+    assert!(!trace.contains("flock(") && !trace.contains("F_SETLK"), "{trace}");
+}
+
+/// Where the kernel says that there is no flock the lock is a lease, and not pretended.
+#[test]
+fn i20_a_filesystem_without_flock_is_locked_by_lease() {
+    for errno in ["EINVAL", "ENOLCK", "ENOTSUP"] {
+        let arena = Arena::new();
+        let fault = format!("1:{errno}:flock");
+        let environment = [("WARMSWAP_FAULT", &*fault), ("HOLD_MS", "60000")];
+        let mut holder = Process::start(&["once", &arena.lock(), "auto"], &environment);
+        assert!(
+            holder.line().is_some_and(|line| line.starts_with("held")),
+            "{errno}"
+        );
+        let owner = std::fs::read(Path::new(&arena.lock()).join("owner.json")).expect("its owner");
+        let owner: serde_json::Value = serde_json::from_slice(&owner).expect("a record");
+        assert_eq!(owner["mode"], "lease", "{errno}");
+        assert!(
+            arena.acquire("lease", A_WHILE).is_err(),
+            "{errno}: two have the lock"
+        );
+    }
+}
+
+#[test]
+fn i20_a_filesystem_without_hard_links_is_told() {
+    for errno in ["EPERM", "ENOTSUP"] {
+        let arena = Arena::new();
+        let fault = format!("1:{errno}:linkat");
+        let mut taker = Process::start(&["once", &arena.lock(), "lease"], &[("WARMSWAP_FAULT", &fault)]);
+        let answer = taker.line().expect("an answer");
+        assert!(answer.starts_with("ERR_UNSUPPORTED"), "{errno}: {answer}");
+    }
+}
+
+/// NFS and some FUSE have no rename that refuses to replace.
+#[test]
+fn i20_a_directory_is_published_in_two_steps_where_it_must() {
+    for errno in ["EINVAL", "ENOTSUP"] {
+        for mode in MODES {
+            let arena = Arena::new();
+            let fault = format!("1:{errno}:renameat2:key.lock");
+            let environment = [("WARMSWAP_FAULT", &*fault), ("HOLD_MS", "60000")];
+            let mut holder = Process::start(&["once", &arena.lock(), mode], &environment);
+            assert!(
+                holder.line().is_some_and(|line| line.starts_with("held")),
+                "{errno}"
+            );
+            let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("a look");
+            assert_eq!(found.holder.and_then(|holder| holder.pid), Some(holder.pid()));
+            assert!(
+                Path::new(&arena.lock()).join("owner.json").exists(),
+                "{errno}, {mode}"
+            );
+        }
+    }
 }

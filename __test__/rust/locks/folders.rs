@@ -7,8 +7,7 @@ use warmswap::core::locks::{self, LockPath, Request};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 
-use crate::arena::{Arena, MODES, Process, request};
-use crate::mutants::{SOON, assert_kills, ensure, write_legacy_lock};
+use crate::arena::{Arena, MODES, Process, SOON, assert_kills, ensure, request, write_legacy_lock};
 
 const A_MOMENT: Duration = Duration::from_millis(300);
 

@@ -5,8 +5,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::arena::{Arena, MODES};
-use crate::mutants::SOON;
+use warmswap::core::locks::{self, LockPath};
+use warmswap::core::sys::cancel::Cancel;
+use warmswap::core::sys::deadline::Deadline;
+
+use crate::arena::{Arena, MODES, SOON, request};
 
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -210,5 +213,47 @@ fn i22_a_guard_that_is_a_link_or_a_pipe_is_refused_by_name() {
             error.message.contains(what) && error.message.contains(".key.lock.guard"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn i22_records_with_strange_numbers_are_no_records() {
+    for name in [
+        "01.json",
+        "+1.json",
+        "0.json",
+        "18446744073709551615.json",
+        "1.json.json",
+        "-1.free",
+    ] {
+        let arena = Arena::new();
+        let records = arena.locks().join(".key.lock.lease");
+        std::fs::create_dir_all(&records).expect("mkdir");
+        std::fs::write(records.join(name), "{}").expect("a record");
+        for mode in MODES {
+            let acquired = arena.acquire(mode, SOON).expect(name);
+            acquired.held.release(None);
+        }
+    }
+}
+
+/// The last number of all: an error, and no thread that looks for a way for ever.
+#[test]
+fn i22_there_is_no_number_after_the_last() {
+    for mode in MODES {
+        let arena = Arena::new();
+        let records = arena.locks().join(".key.lock.lease");
+        std::fs::create_dir_all(&records).expect("mkdir");
+        std::fs::write(records.join(format!("{}.free", 1_u64 << 52)), "{}").expect("a record");
+        let refused = arena
+            .acquire(mode, SOON)
+            .map(drop)
+            .expect_err("no number is left");
+        assert_eq!(refused.code.as_str(), "ERR_FORMAT", "{mode}: {refused}");
+        let other = LockPath::parse(&arena.locks().join("other.lock").to_string_lossy()).expect("a path");
+        let cancel = Cancel::new();
+        let taken = locks::acquire(other, request(mode), Deadline::after(SOON), cancel, None);
+        let taken = futures::executor::block_on(taken).expect("a lock beside it");
+        taken.held.release(None);
     }
 }

@@ -5,8 +5,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::arena::{Arena, NOBODY, Process, can_run_as_others, eventually, program};
-use crate::mutants::{A_WHILE, SOON, assert_kills, ensure};
+use crate::arena::{
+    A_WHILE, Arena, NOBODY, Process, SOON, assert_kills, can_run_as_others, ensure, eventually, program,
+    start,
+};
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
@@ -187,4 +189,19 @@ fn i6_a_reboot_ends_a_kernel_lock() {
         .acquire("auto", SOON)
         .expect("the lock of a machine that was booted anew");
     next.held.release(None);
+}
+
+/// I6a: a holder that is dead and not reaped is dead.
+fn zombie_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = Arena::new();
+    let mut zombie = Process::start(&["hold", &arena.lock(), "lease"], &[]);
+    zombie.line().expect("held");
+    zombie.kill();
+    let mut waiter = start(&["once", &arena.lock(), "lease"], environment, &[]);
+    ensure(waiter.line_within(SOON).is_some(), "a zombie kept the lock")
+}
+
+#[test]
+fn i6_kills_liveness_by_pid_alone() {
+    assert_kills(zombie_is_dead, "lock-pid-only-liveness");
 }

@@ -1,16 +1,17 @@
 //! One directory, several users: what the first of them makes must serve the others, whatever its umask (T24).
 
+use crate::hostile::{STRANGE, plant};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
-
 use warmswap::core::locks;
 
-use crate::arena::{Arena, MODES, NOBODY, Process, can_run_as_others, eventually, is_root, program};
-use crate::hostile::{STRANGE, plant};
-use crate::mutants::{SOON, assert_kills, ensure};
+use crate::arena::{
+    Arena, MODES, NOBODY, Process, SOON, assert_kills, can_run_as_others, ensure, eventually, is_root,
+    program,
+};
 
 /// A user of this machine whom nobody knows.
 const STRANGER: u32 = 12345;
@@ -176,7 +177,7 @@ fn b_a_strangers_entry_in_the_place_of_a_needed_one_is_named() {
         }
         // A dead mkdir lock of a stranger: respected, and not removed.
         let arena = sticky();
-        crate::mutants::write_legacy_lock(&arena.lock(), 4_194_303);
+        crate::arena::write_legacy_lock(&arena.lock(), 4_194_303);
         own_by_stranger(Path::new(&*arena.lock()));
         refused(&arena, mode, "key.lock", mode);
         assert!(Path::new(&*arena.lock()).join("owner.json").exists(), "{mode}");
@@ -259,6 +260,50 @@ fn b_a_group_shares_a_setgid_directory() {
             let mut killed = Process::spawn(&mut command);
             assert!(killed.line_within(SOON).is_some(), "{mode}, user {user}");
             assert!(Path::new(&*arena.lock()).join("owner.json").exists(), "{mode}");
+            killed.kill();
+            killed.reap();
+        }
+    }
+}
+
+/// In a sticky directory nobody removes what another user's dead holder has left.
+#[test]
+fn i6_users_follow_each_other_in_a_sticky_directory() {
+    if !can_run_as_others() {
+        return;
+    }
+    for mode in MODES {
+        let arena = Arena::new();
+        std::fs::create_dir(arena.locks()).expect("the directory of the locks");
+        for (directory, bits) in [(arena.path().to_path_buf(), 0o777), (arena.locks(), 0o1777)] {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(bits);
+            std::fs::set_permissions(directory, permissions).expect("open to all");
+        }
+        let start = |user: u32, verb: &str| {
+            let mut command = Command::new("sh");
+            command.args([
+                "-c",
+                "umask 077; exec \"$0\" \"$@\"",
+                program(),
+                verb,
+                &arena.lock(),
+                mode,
+                "600",
+            ]);
+            Process::spawn(command.uid(user).gid(user))
+        };
+        for user in [1, NOBODY, 1] {
+            let mut once = start(user, "once");
+            assert!(
+                once.line_within(SOON).is_some(),
+                "{mode}, user {user}: not followed"
+            );
+            assert_eq!(once.line().as_deref(), Some("released"));
+            let mut killed = start(user, "hold");
+            assert!(
+                killed.line_within(SOON).is_some(),
+                "{mode}, user {user}: not taken again"
+            );
             killed.kill();
             killed.reap();
         }

@@ -5,7 +5,7 @@ import { describe, expect, test, vi } from 'vitest'
 type State = typeof import('warmswap/state')
 
 let keys = 0
-const freshKey = (): string => `cell ${(keys += 1)}`
+const freshKey = (): string => `cell ${++keys}`
 
 export function cellSuite({ sharedCell, stateBackend }: State): void {
   test('an unwritten cell is undefined at version 0, and each write makes it one more', () => {

@@ -89,13 +89,11 @@ export function registrySuite({
 
     test('two asynchronous definitions that wait for each other are ERR_REENTRANT', async () => {
       const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-      const one: Promise<unknown> = defineStateAsync(
-        'one',
-        async () => (await pause(), defineStateAsync('two', async () => 0)),
+      const one: Promise<unknown> = defineStateAsync('one', () =>
+        pause().then(() => defineStateAsync('two', async () => 0)),
       )
-      const two: Promise<unknown> = defineStateAsync(
-        'two',
-        async () => (await pause(), defineStateAsync('one', async () => 0)),
+      const two: Promise<unknown> = defineStateAsync('two', () =>
+        pause().then(() => defineStateAsync('one', async () => 0)),
       )
       const settled = await Promise.allSettled([one, two])
       expect(
@@ -136,10 +134,14 @@ export function registrySuite({
     test('disposes of the old value once, then makes the new one', () => {
       const order: string[] = []
       const define = (version: number): string =>
-        defineState('versioned', () => (order.push(`init ${version}`), `value ${version}`), {
-          version,
-          dispose: (old) => void order.push(`dispose ${old}`),
-        })
+        defineState(
+          'versioned',
+          () => {
+            order.push(`init ${version}`)
+            return `value ${version}`
+          },
+          { version, dispose: (old) => void order.push(`dispose ${old}`) },
+        )
       define(1)
       define(2)
       expect(define(2)).toBe('value 2')
@@ -168,7 +170,10 @@ export function registrySuite({
       const order: string[] = []
       const options = (version: number) => ({
         version,
-        dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void order.push('disposed')),
+        async dispose() {
+          await new Promise((resolve) => setImmediate(resolve))
+          order.push('disposed')
+        },
       })
       await defineStateAsync('versioned', async () => void order.push('first'), options(1))
       await defineStateAsync('versioned', async () => void order.push('second'), options(2))
@@ -251,7 +256,10 @@ export function registrySuite({
     test('drop waits for dispose, says whether there was something, and lets the key be defined anew', async () => {
       let disposed = false
       defineState('dropped', () => 1, {
-        dispose: async () => (await new Promise((resolve) => setImmediate(resolve)), void (disposed = true)),
+        async dispose() {
+          await new Promise((resolve) => setImmediate(resolve))
+          disposed = true
+        },
       })
       expect(await dropState('dropped')).toBe(true)
       expect(disposed).toBe(true)
@@ -298,16 +306,20 @@ export function registrySuite({
     test('is followed by another version, in order', async () => {
       const order: string[] = []
       const define = (version: number): Promise<number> =>
-        defineStateAsync('ordered', async () => (order.push(`init ${version}`), later(version)), {
-          version,
-          dispose: (old) => void order.push(`dispose ${old}`),
-        })
+        defineStateAsync(
+          'ordered',
+          () => {
+            order.push(`init ${version}`)
+            return later(version)
+          },
+          { version, dispose: (old) => void order.push(`dispose ${old}`) },
+        )
       expect(await Promise.all([define(1), define(2), define(1), define(2)])).toEqual([1, 2, 1, 2])
       expect(order).toEqual(['init 1', 'dispose 1', 'init 2'])
     })
 
     test('cannot be dropped by its own initialiser', async () => {
-      await expect(defineStateAsync('self', async () => (await later(0), dropState('self')))).rejects.toMatchObject({
+      await expect(defineStateAsync('self', () => later(0).then(() => dropState('self')))).rejects.toMatchObject({
         code: 'ERR_REENTRANT',
       })
     })

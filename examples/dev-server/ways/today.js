@@ -82,7 +82,10 @@ export async function createWay({ app, snapshot, log }) {
       worker = start()
       await old?.terminate()
     },
-    ask: (path) => (worker ??= start()).ask(path),
+    ask(path) {
+      worker ??= start()
+      return worker.ask(path)
+    },
     status: async () => ({ way: 'today', generation: null, generations: [] }),
     close: async () => await worker?.terminate(),
   }

@@ -9,14 +9,15 @@ use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::core::archives::UnpackOutcome;
 use crate::core::archives::codec::{self, Format};
 use crate::core::archives::commit::Mode;
 use crate::core::archives::exclude::{Excludes, Preset};
-use crate::core::archives::failure::Failure;
 use crate::core::archives::feed::{self, Feed, Next};
-use crate::core::archives::pipeline::{self, Stopped, Unpacked};
+use crate::core::archives::pipeline::{self, Unpacked};
 use crate::core::archives::{self, ExtractOptions, Limits, Progress, Symlinks, WriteOptions};
 use crate::core::error::{Error, Result};
+use crate::core::failure::Failure;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::workers::{self, Class};
 use crate::core::sys::{fs, thread};
@@ -387,18 +388,17 @@ pub fn start_unpack(
         let over = Cancel::new();
         let (feed, reader) = feed::feed(over.clone());
         let places = source.iter().map(PathBuf::from).collect();
-        let open =
-            move || -> crate::core::archives::failure::Result<(Box<dyn io::Read + Send>, Option<u64>)> {
-                Ok(match source {
-                    Some(path) => {
-                        let file = fs::open_followed(Path::new(&path))?;
-                        let stat = fs::stat_file(&file, Path::new(&path))?;
-                        let size = (stat.kind == fs::Kind::File).then_some(stat.size);
-                        (Box::new(file), size)
-                    }
-                    None => (Box::new(reader), None),
-                })
-            };
+        let open = move || -> crate::core::failure::Result<(Box<dyn io::Read + Send>, Option<u64>)> {
+            Ok(match source {
+                Some(path) => {
+                    let file = fs::open_followed(Path::new(&path))?;
+                    let stat = fs::stat_file(&file, Path::new(&path))?;
+                    let size = (stat.kind == fs::Kind::File).then_some(stat.size);
+                    (Box::new(file), size)
+                }
+                None => (Box::new(reader), None),
+            })
+        };
         let target = PathBuf::from(target);
         let mode = mode(&options.mode);
         let (sender, result) = oneshot::channel();
@@ -418,7 +418,7 @@ pub fn start_unpack(
     })
 }
 
-fn convert(ended: std::result::Result<Unpacked, Stopped>) -> NativeUnpackResult {
+fn convert(ended: crate::core::failure::Result<Unpacked>) -> NativeUnpackResult {
     match ended {
         Ok(done) => NativeUnpackResult {
             outcome: "restored".to_owned(),
@@ -433,11 +433,11 @@ fn convert(ended: std::result::Result<Unpacked, Stopped>) -> NativeUnpackResult 
             unpack_ms: done.unpack_ms,
             commit_ms: done.commit_ms,
         },
-        Err((step, failure)) => NativeUnpackResult {
-            outcome: failure.outcome.as_str().to_owned(),
+        Err(failure) => NativeUnpackResult {
+            outcome: UnpackOutcome::from(failure.cause).as_str().to_owned(),
             reason: Some(failure.error.message),
             code: Some(failure.error.code.as_str().to_owned()),
-            stage: Some(step.as_str().to_owned()),
+            stage: failure.stage.map(|stage| stage.as_str().to_owned()),
             commit: None,
             files: 0.0,
             bytes: 0.0,

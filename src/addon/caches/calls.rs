@@ -1,12 +1,13 @@
 //! What stops the calls of one environment on its caches when it ends.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use napi::Env;
 
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::sync::Mutex;
 
 use super::super::environment::{self, EnvironmentId};
 
@@ -20,7 +21,7 @@ static ENDING: LazyLock<Mutex<HashMap<EnvironmentId, Cancel>>> = LazyLock::new(M
 /// Raised when this environment ends: its calls stop, and nobody is left to be told.
 pub(super) fn ending(env: &Env) -> napi::Result<Cancel> {
     let id = environment::id(env);
-    let mut all = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = ENDING.lock();
     if let Some(known) = all.get(&id) {
         return Ok(known.clone());
     }
@@ -28,7 +29,7 @@ pub(super) fn ending(env: &Env) -> napi::Result<Cancel> {
     all.insert(id, ending.clone());
     drop(all);
     environment::on_exit(env, |id| {
-        let ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let ending = ENDING.lock().remove(&id);
         if let Some(ending) = ending {
             ending.cancel();
             std::thread::sleep(TIDY_UP);

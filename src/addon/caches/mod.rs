@@ -5,22 +5,16 @@ mod options;
 mod reports;
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use napi::Env;
 use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 
-use crate::core::caches::cache::Cache;
-use crate::core::caches::key::Key;
-use crate::core::caches::outcome::Stage;
-use crate::core::caches::run::Run;
-use crate::core::caches::store::Location;
-use crate::core::error::{Error, Result};
+use crate::core::caches::{Cache, Key, Location, Progress, Run};
+use crate::core::error::Result;
+use crate::core::failure::Stage;
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::workers::{self, Class};
 
 use super::cancel::{self, CancelToken};
 use super::error::Reply;
@@ -33,8 +27,6 @@ use reports::{
     NativeSnapshotReport,
 };
 
-/// How often a listener hears of progress.
-const PROGRESS: Duration = Duration::from_millis(100);
 /// An opened cache.
 #[napi]
 pub struct NativeCache {
@@ -63,31 +55,6 @@ pub fn open_cache(
     })
 }
 
-/// Runs a call until it ends, telling its progress; the end of the environment cancels it.
-async fn attended<T>(
-    work: impl Future<Output = T>,
-    run: Arc<Run>,
-    progress: Option<Listener<NativeProgress>>,
-    ending: Cancel,
-) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = ending.cancelled() => {
-                run.meter.cancel.cancel();
-                return work.await;
-            }
-            () = tokio::time::sleep(PROGRESS) => {
-                if let Some(listener) = &progress {
-                    listener.call(run.progress().into());
-                }
-            }
-        }
-    }
-}
-
 async fn restore(
     cache: Cache,
     options: NativeRestoreOptions,
@@ -97,18 +64,9 @@ async fn restore(
 ) -> Result<NativeRestoreReport> {
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
-    // Within the deadline: the target's disk can stall.
-    let into = options.into.clone();
-    let looking = workers::run(Class::Short, &options.into, move || into.is_file());
-    if matches!(tokio::time::timeout(budget.deadline, looking).await, Ok(Ok(true))) {
-        return Err(Error::argument(
-            "options.into",
-            format!("'{}', a file", options.into.display()),
-            "a directory, or a path where nothing is",
-        ));
-    }
     let work = cache.restore(options, Arc::clone(&run));
-    Ok(attended(work, run, progress, ending).await.into())
+    let report = run.attend(work, &ending, reported_to(progress)).await?;
+    Ok(report.into())
 }
 
 async fn snapshot(
@@ -121,7 +79,15 @@ async fn snapshot(
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
     let work = cache.snapshot(options, Arc::clone(&run));
-    Ok(attended(work, run, progress, ending).await.into())
+    Ok(run.attend(work, &ending, reported_to(progress)).await.into())
+}
+
+fn reported_to(listener: Option<Listener<NativeProgress>>) -> impl Fn(Progress) {
+    move |progress| {
+        if let Some(listener) = &listener {
+            listener.call(progress.into());
+        }
+    }
 }
 
 #[napi]

@@ -6,14 +6,7 @@ use napi_derive::napi;
 
 use crate::core::archives::codec;
 use crate::core::archives::exclude::Excludes;
-use crate::core::caches::guards::Guard;
-use crate::core::caches::key::Key;
-use crate::core::caches::packing::Packing;
-use crate::core::caches::pointer::Producer;
-use crate::core::caches::restore::RestoreOptions;
-use crate::core::caches::run::Budget;
-use crate::core::caches::snapshot::SnapshotOptions;
-use crate::core::caches::ticket::Ticket;
+use crate::core::caches::{Budget, Guard, Key, Packing, Producer, RestoreOptions, SnapshotOptions, Ticket};
 use crate::core::error::Result;
 
 use super::super::archives::{self, NativeLimits};

@@ -4,12 +4,9 @@ use std::collections::HashMap;
 
 use napi_derive::napi;
 
-use crate::core::caches::maintain::{Abilities, Info, Report};
-use crate::core::caches::pointer::Producer;
-use crate::core::caches::restore::RestoreReport;
-use crate::core::caches::run::Progress;
-use crate::core::caches::snapshot::SnapshotReport;
-use crate::core::caches::store::Listed;
+use crate::core::caches::{
+    Abilities, Info, Listed, Producer, Progress, Report, RestoreReport, SnapshotReport,
+};
 
 use super::super::number;
 
@@ -238,7 +235,7 @@ impl From<Report<Option<Abilities>>> for NativeAbilities {
     fn from(report: Report<Option<Abilities>>) -> Self {
         let found = report.value;
         Self {
-            outcome: found.map_or(report.outcome.as_str(), |_| "probed").to_owned(),
+            outcome: report.outcome.as_str().to_owned(),
             reason: report.reason,
             conditional_put: found.is_some_and(|found| found.conditional_put),
             conditional_multipart: found.is_some_and(|found| found.conditional_multipart),

@@ -10,7 +10,7 @@ use zstd::zstd_safe::{CParameter, DParameter};
 use crate::core::error::{Error, Result};
 use crate::core::sys::fault;
 
-use crate::core::archives::failure::{self, Failure};
+use crate::core::failure::{self, Failure};
 
 /// Decoded bytes of a frame. Measured over a node_modules of 283 MB at level 3: frames of 1 MiB cost 12.4 % in
 /// size, 4 MiB 2.0 %, 8 MiB 1.1 %.

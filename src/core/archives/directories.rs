@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::core::error::Result as CoreResult;
 use crate::core::sys::dir::Directory;
 
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::tree::as_path;
+use crate::core::failure::{Failure, Result};
 
 /// Mode of a directory while it is filled; its own comes last.
 const WHILE_FILLED: u32 = 0o700;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::core::error::{Code, Error};
 use crate::core::sys::cancel::Cancel;
 
-use crate::core::archives::failure::{Failure, Outcome};
+use crate::core::failure::Failure;
 
 /// Bytes that wait to be read before the feeder is asked to wait.
 const ROOM: usize = 8 << 20;
@@ -147,11 +147,7 @@ impl FeedReader {
             self.cancel.check().map_err(Failure::from)?;
             if let Some(reason) = state.failure.take() {
                 let error = Error::new(Code::Io, format!("the source of the archive failed: {reason}"));
-                return Err(Failure {
-                    outcome: Outcome::Error,
-                    error,
-                }
-                .into());
+                return Err(Failure::from(error).into());
             }
             if let Some(chunk) = state.chunks.pop_front() {
                 state.bytes -= chunk.len();

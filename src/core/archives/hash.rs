@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::core::sys::dir::{self, Directory};
 
 use crate::core::archives::directories::{Way, cut};
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
+use crate::core::failure::{Failure, Result};
 
 const CHUNK_BYTES: usize = 256 << 10;
 

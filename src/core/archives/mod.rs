@@ -6,11 +6,13 @@
 //! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
 //! * [`commit`]: stage next to the target, then one step that fits its mount; sweep of what dead processes left.
 //! * `site`: open directories that other users may write to as well, and whose entries count there.
-//! * [`pipeline`]: the whole way from a stream to a committed target, under one deadline.
+//! * [`pipeline`]: the whole way from a stream to a committed target.
+//! * [`call`]: its deadline, and the gate between its end and its commit.
 //!
 //! The layout is in docs/protocol.md under 'Caches'. Whatever the world does wrong is a [`failure::Failure`] with an
 //! outcome; the target is then as it was.
 
+pub mod call;
 pub mod codec;
 pub mod commit;
 mod directories;
@@ -19,6 +21,7 @@ pub mod failure;
 pub mod feed;
 mod format;
 mod hash;
+mod outcome;
 mod pack;
 pub mod pipeline;
 mod progress;
@@ -30,6 +33,7 @@ mod unpack;
 
 pub use format::{Limits, Needs};
 pub use hash::Reader;
+pub use outcome::UnpackOutcome;
 pub use pack::{Skipped, Walk, WriteOptions, WriteSummary, walk, write};
 pub(super) use pack::{Visit, facts_of, mode_of, now_ns, visit};
 pub use progress::Progress;

@@ -1,6 +1,6 @@
 //! Many short texts in one buffer: a `Vec` for each would be four times as large.
 
-use crate::core::archives::failure::{Failure, Result};
+use crate::core::failure::{Failure, Result};
 
 /// Texts of one archive's links together; they are kept until its end.
 const MOST_BYTES: usize = 64 << 20;

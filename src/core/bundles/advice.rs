@@ -5,17 +5,17 @@ use std::io::ErrorKind;
 use crate::core::error::{Error, Result};
 
 /// Adds to a failed write what can be done about it.
-pub(super) fn advised<T>(result: Result<T>) -> Result<T> {
-    result.map_err(|error| match error.kind().and_then(way_out) {
-        Some(way_out) => Error {
-            message: format!("{}; {way_out}", error.message),
+pub(super) fn with_advice<T>(result: Result<T>) -> Result<T> {
+    result.map_err(|error| match error.kind().and_then(advice_for) {
+        Some(advice) => Error {
+            message: format!("{}; {advice}", error.message),
             ..error
         },
         None => error,
     })
 }
 
-fn way_out(kind: ErrorKind) -> Option<&'static str> {
+fn advice_for(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
             "the current generation is as it was: free space there, keep fewer generations, or put root on another filesystem",
@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn a_full_disk_has_a_way_out_and_keeps_its_errno() {
         let full = Error::io("write", Path::new("/store/a"), rustix::io::Errno::NOSPC.into());
-        let error = advised::<()>(Err(full)).expect_err("still an error");
+        let error = with_advice::<()>(Err(full)).expect_err("still an error");
         assert!(error.message.starts_with("write '/store/a': No space left"));
         assert!(error.message.contains("free space there"));
         assert_eq!(error.errno(), Some(28));

@@ -1,49 +1,36 @@
-//! Collecting: what nobody holds, keeps or waits for goes, and so does what killed processes left.
+//! Collecting: removes generations that are not kept and not pinned, and what killed processes left.
 
-use std::ffi::OsStr;
-use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::core::error::{Error, Optional, Result};
+use crate::core::error::{Optional, Result};
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{fault, flock, identity};
+use crate::core::sys::{clock, fault};
 
-use super::layout::{Layout, name_of};
-use super::lock::open_existing;
+use super::layout::{Layout, name_of, numbers_in};
 use super::ownership::may_change;
 use super::pointer;
-use super::store::{Store, numbers_in};
+use super::trash::{move_stage_to_trash, move_to_trash};
 use super::view;
 use super::writer::Writer;
 
 /// What a collection did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Collected {
-    /// Generations that went.
+    /// Generations that were removed.
     pub removed: Vec<u64>,
-    /// Generations that stay because they are current, among the `keep` latest, or in their grace.
+    /// Generations that are kept because they are current, among the `keep` latest, or in their grace.
     pub kept: Vec<u64>,
-    /// Generations that stay only because a reader holds them.
+    /// Generations that are kept only because a reader has pinned them.
     pub pinned: Vec<u64>,
     /// Stages whose writer has died.
     pub swept_stages: u64,
 }
 
-/// Which entries of the trash go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trash {
-    /// All: only when a store is opened, and not by the open that replaced a directory.
-    All,
-    /// Not the directories that a link replaced: processes may still work in them.
-    Generations,
-}
-
-/// Begins the names of directories in the trash that this package made for tools and a link replaced.
-pub(super) const ADOPTED: &str = "adopted-";
-
 impl Writer<'_> {
-    /// Takes everything out of sight that has to go; [`Store::empty_trash`] then removes it without the lock.
+    /// Moves everything that is not kept to the trash. [`Store::sweep_trash`](super::Store::sweep_trash) then removes it
+    /// without the lock.
     pub fn collect(&mut self) -> Result<Collected> {
         if self.has_moved_ends {
             // Else they would be in the future for the next writer too.
@@ -57,26 +44,26 @@ impl Writer<'_> {
         .concat();
         numbers.sort_unstable();
         numbers.dedup();
-        let staying = self.staying()?;
+        let kept_numbers = self.kept_numbers()?;
         let mut collected = Collected::default();
         for number in numbers {
-            if staying.contains(&number) {
+            if kept_numbers.contains(&number) {
                 collected.kept.push(number);
                 continue;
             }
-            match self.remove(number)? {
-                Fate::Removed => collected.removed.push(number),
-                Fate::Pinned => collected.pinned.push(number),
-                Fate::Left => {}
+            match self.remove_generation(number)? {
+                Removal::Removed => collected.removed.push(number),
+                Removal::Pinned => collected.pinned.push(number),
+                Removal::NotPermitted => {}
             }
         }
-        view::sweep(layout, &staying)?;
+        view::sweep(layout, &kept_numbers)?;
         collected.swept_stages = sweep_stages(layout)?;
         Ok(collected)
     }
 
     /// The current generation, the `keep` that were current most recently, and those in their grace.
-    fn staying(&self) -> Result<Vec<u64>> {
+    fn kept_numbers(&self) -> Result<Vec<u64>> {
         let config = self.store.config()?;
         let keep = usize::try_from(config.keep).unwrap_or(usize::MAX);
         let now = self.store.now();
@@ -98,41 +85,38 @@ impl Writer<'_> {
         Ok(kept.into_iter().chain(graced).chain(self.current).collect())
     }
 
-    /// Takes one generation out of sight.
-    fn remove(&self, number: u64) -> Result<Fate> {
+    /// Moves one generation to the trash.
+    fn remove_generation(&self, number: u64) -> Result<Removal> {
         let layout = &self.store.layout;
         let path = layout.pin(number);
         if !(may_change_below(&layout.file("pins"), &path)?
             && may_change_below(&layout.file("gens"), &layout.generation(number))?)
         {
-            return Ok(Fate::Left);
+            return Ok(Removal::NotPermitted);
         }
         if is_other_than_a_file(&path)? {
             // Nobody can hold it.
-            throw_away(
+            move_to_trash(
                 &path,
-                &layout.trash(&format!("pin-{}", identity::monotonic_micros())),
+                &layout.trash(&format!("pin-{}", clock::monotonic_micros())),
             )?;
         }
-        let lock = open_existing(&path)?;
-        if let Some(file) = &lock
-            && !fault::mutant("collect-without-lock")
-            && !flock::try_exclusive(file, &path)?
-        {
-            return Ok(Fate::Pinned);
+        let lock = LockOptions::at(&path).check(Check::None).try_lock()?;
+        if matches!(lock, Attempt::Busy(_)) && !fault::mutant("collect-without-lock") {
+            return Ok(Removal::Pinned);
         }
         // Nobody moves the pointer without the writer lock; a look costs less than a generation lost to somebody who does.
         if pointer::read(layout)? == Some(number) {
-            return Ok(Fate::Pinned);
+            return Ok(Removal::Pinned);
         }
         if fault::mutant("rename-before-unlink") {
-            let fate = throw_generation_away(layout, number)?;
+            let removal = move_generation_to_trash(layout, number)?;
             fs::remove_file(&path).optional()?;
-            return Ok(fate);
+            return Ok(removal);
         }
         // The lock file first: a generation without one is invisible, one that is half gone is not.
         fs::remove_file(&path).optional()?;
-        throw_generation_away(layout, number)
+        move_generation_to_trash(layout, number)
     }
 }
 
@@ -141,14 +125,14 @@ fn may_change_below(directory: &Path, path: &Path) -> Result<bool> {
     may_change(&Surroundings::of(directory)?, path)
 }
 
-/// What became of a generation that nobody keeps.
+/// The result of removing a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Removal {
     Removed,
     /// A reader holds it.
     Pinned,
-    /// Out of sight, and another user's: for that user, or root, to remove.
-    Left,
+    /// No longer visible, but owned by another user: only that user, or root, can remove it.
+    NotPermitted,
 }
 
 fn is_other_than_a_file(path: &Path) -> Result<bool> {
@@ -157,33 +141,14 @@ fn is_other_than_a_file(path: &Path) -> Result<bool> {
         .is_some_and(|stat| stat.kind != Kind::File))
 }
 
-fn throw_generation_away(layout: &Layout, number: u64) -> Result<Fate> {
-    let trash = layout.trash(&format!("{}-{}", name_of(number), identity::monotonic_micros()));
-    let is_gone = throw_away(&layout.generation(number), &trash)?;
-    Ok(if is_gone { Fate::Removed } else { Fate::Left })
-}
-
-/// Renames a directory into the trash. Where it cannot be renamed, because it is in a lower layer of overlayfs (EXDEV)
-/// or another user's, it is removed in place; `false` if that may not be either.
-pub(super) fn throw_away(directory: &Path, trash: &Path) -> Result<bool> {
-    match fs::rename(directory, trash).optional() {
-        Err(error) if error.kind() == Some(ErrorKind::CrossesDevices) || is_anothers(&error) => {
-            remove_ours(directory)
-        }
-        renamed => renamed.map(|_| true),
-    }
-}
-
-/// Removes a tree, or leaves what is another user's: litter must not stop those who work on.
-pub(super) fn remove_ours(directory: &Path) -> Result<bool> {
-    match fs::remove_tree(directory) {
-        Err(error) if is_anothers(&error) && !fault::mutant("anothers-litter-stops") => Ok(false),
-        removed => removed.map(|()| true),
-    }
-}
-
-fn is_anothers(error: &Error) -> bool {
-    error.kind() == Some(ErrorKind::PermissionDenied)
+fn move_generation_to_trash(layout: &Layout, number: u64) -> Result<Removal> {
+    let trash = layout.trash(&format!("{}-{}", name_of(number), clock::monotonic_micros()));
+    let is_gone = move_to_trash(&layout.generation(number), &trash)?;
+    Ok(if is_gone {
+        Removal::Removed
+    } else {
+        Removal::NotPermitted
+    })
 }
 
 /// Stages whose owner's lock can be had, and stages without an owner.
@@ -199,61 +164,22 @@ fn sweep_stages(layout: &Layout) -> Result<u64> {
         }
         if is_other_than_a_file(&path)? {
             // Nobody can hold it.
-            throw_away(
+            move_to_trash(
                 &path,
-                &layout.trash(&format!("owner-{}", identity::monotonic_micros())),
+                &layout.trash(&format!("owner-{}", clock::monotonic_micros())),
             )?;
             continue;
         }
-        let Some(file) = open_existing(&path)? else {
-            continue;
-        };
-        if flock::try_exclusive(&file, &path)? {
-            swept += u64::from(throw_stage_away(layout, &owner.name)?);
+        if let Attempt::Locked(_lock) = LockOptions::at(&path).check(Check::None).try_lock()? {
+            swept += u64::from(move_stage_to_trash(layout, &owner.name)?);
             fs::remove_file(&path).optional()?;
         }
     }
     for stage in stages {
         let has_owner = fs::stat(&owners_in.join(&stage.name)).optional()?.is_some();
         if !has_owner && may_change(&of_stages, &stages_in.join(&stage.name))? {
-            swept += u64::from(throw_stage_away(layout, &stage.name)?);
+            swept += u64::from(move_stage_to_trash(layout, &stage.name)?);
         }
     }
     Ok(swept)
-}
-
-/// Whether there was one that could be thrown away.
-pub(super) fn throw_stage_away(layout: &Layout, id: &OsStr) -> Result<bool> {
-    let stage = layout.file("stage").join(id);
-    if fs::stat(&stage).optional()?.is_none() {
-        return Ok(false);
-    }
-    throw_away(&stage, &layout.trash(&format!("stage-{}", id.to_string_lossy())))
-}
-
-impl Store {
-    /// Removes what collections took out of sight. Needs no lock: nothing here has a name that is used again.
-    pub fn sweep_trash(&self) -> Result<()> {
-        self.empty_trash(Trash::Generations)
-    }
-
-    pub(super) fn empty_trash(&self, which: Trash) -> Result<()> {
-        let directory = self.layout.file("trash");
-        let surroundings = Surroundings::of(&directory)?;
-        for entry in fs::read_directory(&directory)? {
-            if which == Trash::Generations && entry.name.to_string_lossy().starts_with(ADOPTED) {
-                continue;
-            }
-            let path = directory.join(&entry.name);
-            if !may_change(&surroundings, &path)? {
-                continue;
-            }
-            match remove_ours(&path) {
-                // Two processes empty it at once, and one of them finds a directory not empty yet.
-                Err(error) if error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {}
-                removed => drop(removed?),
-            }
-        }
-        Ok(())
-    }
 }

@@ -1,4 +1,4 @@
-//! Copies of trees. Never by hard link: whoever rewrites a file in place would rewrite all its names.
+//! Copies of trees. They never use hard links: a tool that rewrites a file in place would change all its names.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Kind};
 
-use super::manifest::walk;
+use super::tree::walk;
 
-/// How a tree becomes another one.
+/// The way in which a tree is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum CopyMethod {
     /// Shared blocks where the filesystem has them, bytes elsewhere.
     Clone,
     /// Bytes.
@@ -22,8 +22,14 @@ pub enum How {
 
 /// Copies the contents of `from` into the directory `to`, links as text, files writable by their owner. `made` gets the
 /// path of each entry that was not there before.
-pub(super) fn tree(from: &Path, to: &Path, how: How, made: &mut Vec<PathBuf>, cancel: &Cancel) -> Result<()> {
-    let mut clone = how == How::Clone;
+pub(super) fn copy_tree(
+    from: &Path,
+    to: &Path,
+    method: CopyMethod,
+    made: &mut Vec<PathBuf>,
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut clone = method == CopyMethod::Clone;
     walk(from, &mut |relative, path, stat| {
         cancel.check()?;
         let target = to.join(relative);

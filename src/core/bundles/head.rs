@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::error::{Optional, Result};
 use crate::core::sys::fs;
 
+use super::errors::{corrupt, gone};
 use super::layout::{Layout, MAX_NUMBER};
-use super::store::Durability;
+use super::options::Durability;
 
 /// Upper bound of a head: `meta` is for facts, not for payloads.
 pub(super) const MAX_HEAD_BYTES: u64 = 1 << 20;
@@ -61,27 +62,4 @@ impl Head {
     fn is_plausible(&self) -> bool {
         self.fence.is_none_or(|fence| fence <= MAX_NUMBER) && self.published_at <= MAX_TIME
     }
-}
-
-pub(super) fn nothing_published(layout: &Layout) -> Error {
-    Error::new(
-        Code::NoGeneration,
-        format!("nothing has been published in '{}' yet", layout.root().display()),
-    )
-}
-
-pub(super) fn gone(number: u64) -> Error {
-    Error::new(
-        Code::GenerationGone,
-        format!(
-            "generation {number} is not there: it was collected, or never published; pin() the current one"
-        ),
-    )
-}
-
-pub(super) fn corrupt(number: u64, why: &str) -> Error {
-    Error::new(
-        Code::GenerationCorrupt,
-        format!("generation {number} is damaged: {why}; open the store again to repair it, or publish anew"),
-    )
 }

@@ -3,6 +3,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::core::error::{Optional, Result};
+use crate::core::sys::fs;
+
 /// Content of `FORMAT`: the name and the major version of the layout.
 pub(super) const FORMAT: &str = "warmswap bundles 1\n";
 
@@ -133,6 +136,16 @@ pub(super) fn number_of(name: &OsStr) -> Option<u64> {
     name.parse()
         .ok()
         .filter(|number| (1..=MAX_NUMBER).contains(number))
+}
+/// The generations that a directory of the store names, in order.
+pub(super) fn numbers_in(directory: &Path) -> Result<Vec<u64>> {
+    let entries = fs::read_directory(directory).optional()?.unwrap_or_default();
+    let mut numbers: Vec<u64> = entries
+        .iter()
+        .filter_map(|entry| number_of(&entry.name))
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 #[cfg(test)]

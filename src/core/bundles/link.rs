@@ -4,34 +4,31 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
+use crate::core::sys::errno;
 use crate::core::sys::fs::{self, Kind};
 
-use super::copy::{self, How};
-use super::opening::is_full;
 use super::replaced;
-use super::stage::{From, Stage};
 use super::store::Store;
 use super::view::{self, View};
-use super::writer::{PublishOptions, Writer};
 
-/// What is at the link's path.
+/// The state of the link's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Our link, to the view.
-    Ours,
-    /// Our link as versions before views made it: to the pointer, and so to the generation itself.
+pub(super) enum LinkState {
+    /// A link of this store, to the view.
+    ToView,
+    /// A link of this store as versions before views made it: to the pointer, and so to the generation itself.
     ToPointer,
     Nothing,
     EmptyDirectory,
-    /// A directory that [`give_directory`] made for a tool.
-    Made,
+    /// A directory that [`Writer::give_directory`](super::Writer::give_directory) made for a tool.
+    MadeDirectory,
     /// A directory with files that this package did not make.
-    Directory,
+    UserDirectory,
 }
 
-fn look(store: &Store, link: &Path) -> Result<Place> {
+pub(super) fn inspect(store: &Store, link: &Path) -> Result<LinkState> {
     let Some(stat) = fs::stat(link).optional()? else {
-        return Ok(Place::Nothing);
+        return Ok(LinkState::Nothing);
     };
     let foreign = || {
         Error::argument(
@@ -45,16 +42,16 @@ fn look(store: &Store, link: &Path) -> Result<Place> {
         .at(link)
     };
     match stat.kind {
-        Kind::Symlink => place_of(store, link)?.ok_or_else(foreign),
-        Kind::Directory if fs::read_directory(link)?.is_empty() => Ok(Place::EmptyDirectory),
-        Kind::Directory if replaced::is_made(store, link)? => Ok(Place::Made),
-        Kind::Directory => Ok(Place::Directory),
+        Kind::Symlink => symlink_state(store, link)?.ok_or_else(foreign),
+        Kind::Directory if fs::read_directory(link)?.is_empty() => Ok(LinkState::EmptyDirectory),
+        Kind::Directory if replaced::was_made_here(store, link)? => Ok(LinkState::MadeDirectory),
+        Kind::Directory => Ok(LinkState::UserDirectory),
         _ => Err(foreign()),
     }
 }
 
-/// What a symlink is; `None` for one that does not lead to this store.
-fn place_of(store: &Store, link: &Path) -> Result<Option<Place>> {
+/// The state of a path that is a symlink; `None` if it does not lead to this store.
+fn symlink_state(store: &Store, link: &Path) -> Result<Option<LinkState>> {
     let target = fs::read_link(link)?;
     let parent = link.parent().unwrap_or(Path::new("/"));
     // Only the last part may be a link of its own: it is the view or the pointer.
@@ -65,15 +62,15 @@ fn place_of(store: &Store, link: &Path) -> Result<Option<Place>> {
         return Ok(None);
     }
     Ok(match name.to_str() {
-        Some("view") => Some(Place::Ours),
-        Some("current") => Some(Place::ToPointer),
+        Some("view") => Some(LinkState::ToView),
+        Some("current") => Some(LinkState::ToPointer),
         _ => None,
     })
 }
 
 /// Refuses a link that lies in the store, where it would be swept, or holds the store, which would be adopted into
 /// itself and moved away.
-pub(super) fn refuse_overlap(store: &Store) -> Result<()> {
+pub(super) fn check_overlap(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
     };
@@ -101,14 +98,16 @@ pub(super) fn refuse_overlap(store: &Store) -> Result<()> {
 }
 
 /// Refuses a directory with files, unless the caller agreed to its replacement: a path with a typo may name sources.
-pub(super) fn refuse_directory(store: &Store) -> Result<()> {
+pub(super) fn check_directory(store: &Store) -> Result<()> {
     match &store.link {
-        Some(link) if !store.adopt && look(store, link)? == Place::Directory => Err(not_adopted(link)),
+        Some(link) if !store.adopt && inspect(store, link)? == LinkState::UserDirectory => {
+            Err(not_adopted(link))
+        }
         _ => Ok(()),
     }
 }
 
-fn not_adopted(link: &Path) -> Error {
+pub(super) fn not_adopted(link: &Path) -> Error {
     Error::argument(
         "link",
         format!(
@@ -126,24 +125,24 @@ pub(super) fn needs_adoption(store: &Store) -> Result<bool> {
     let Some(link) = &store.link else {
         return Ok(false);
     };
-    Ok(match look(store, link)? {
+    Ok(match inspect(store, link)? {
         // The next publish replaces a directory of ours; until then it shows what its tool built.
-        Place::Ours | Place::Made => false,
-        Place::Directory | Place::ToPointer => true,
-        Place::Nothing | Place::EmptyDirectory => store.current()?.is_some(),
+        LinkState::ToView | LinkState::MadeDirectory => false,
+        LinkState::UserDirectory | LinkState::ToPointer => true,
+        LinkState::Nothing | LinkState::EmptyDirectory => store.current()?.is_some(),
     })
 }
 
-/// Refuses a publish that could not put the link in place, before anything is visible.
-pub(super) fn check(store: &Store) -> Result<()> {
+/// Fails if the link could not be put in place, before a publish is visible.
+pub(super) fn check_replaceable(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
     };
-    match look(store, link)? {
-        Place::Directory if !store.adopt => Err(not_adopted(link)),
-        Place::Ours => Ok(()),
+    match inspect(store, link)? {
+        LinkState::UserDirectory if !store.adopt => Err(not_adopted(link)),
+        LinkState::ToView => Ok(()),
         // What follows the pointer is not undone, so that it can be made is tried before.
-        _ => fs::remove_file(&make_beside(store, link)?),
+        _ => fs::remove_file(&make_temporary(store, link)?),
     }
 }
 
@@ -152,156 +151,75 @@ pub(super) fn ensure(store: &Store) -> Result<()> {
     let Some(link) = &store.link else {
         return Ok(());
     };
-    match look(store, link)? {
-        Place::Ours => Ok(()),
-        Place::Nothing => {
-            let temporary = make_beside(store, link)?;
+    match inspect(store, link)? {
+        LinkState::ToView => Ok(()),
+        LinkState::Nothing => {
+            let temporary = make_temporary(store, link)?;
             match fs::rename_new(&temporary, link) {
                 // ZFS before 2.2 knows no flags of rename.
-                Err(error) if is_refused_exchange(&error) => fs::rename(&temporary, link),
+                Err(error) if is_exchange_refused(&error) => fs::rename(&temporary, link),
                 // Another process made something there in the meantime.
                 moved => moved.inspect_err(|_| drop(fs::remove_file(&temporary))),
             }
         }
-        Place::ToPointer => {
-            let temporary = make_beside(store, link)?;
+        LinkState::ToPointer => {
+            let temporary = make_temporary(store, link)?;
             fs::rename(&temporary, link)
         }
-        Place::Directory if !store.adopt => Err(not_adopted(link)),
-        Place::EmptyDirectory | Place::Made | Place::Directory => exchange(store, link),
+        LinkState::UserDirectory if !store.adopt => Err(not_adopted(link)),
+        LinkState::EmptyDirectory | LinkState::MadeDirectory | LinkState::UserDirectory => {
+            exchange(store, link)
+        }
     }
 }
 
-/// What a publish or rollback does after the pointer moved: links show the view, and the view is the new one.
-pub(super) fn follow(store: &Store, view: Option<View>) -> Result<()> {
+/// Updates the view and the link after a publish or rollback has moved the pointer.
+pub(super) fn update(store: &Store, view: Option<View>) -> Result<()> {
     if let Some(view) = view {
-        view::show(&store.layout, view)?;
+        view::link_to(&store.layout, view)?;
     }
     ensure(store)
 }
 
-/// As [`follow`], where the current generation stays.
-pub(super) fn follow_unchanged(store: &Store, number: u64) -> Result<()> {
+/// As [`update`], where the current generation stays.
+pub(super) fn refresh(store: &Store, number: u64) -> Result<()> {
     view::refresh(store, number)?;
     ensure(store)
 }
 
-/// When a store is opened: a directory with files becomes a generation, and then the link takes its place without a
-/// moment in which the path is missing. The directory itself is set aside, with what other programs write into it
-/// in the meantime. `true` if a directory was taken away from the link's path.
-pub(super) fn adopt(writer: &mut Writer<'_>, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
-    let store = writer.store;
-    let Some(link) = &store.link else {
-        return repair(store, after_reboot, cancel).map(|_| false);
-    };
-    let swept = sweep_beside(store, link)?;
-    let place = look(store, link)?;
-    if place == Place::Directory {
-        if !store.adopt {
-            return Err(not_adopted(link));
-        }
-        publish_directory(writer, link, cancel)?;
-    }
-    if repair(store, after_reboot, cancel)? && writer.current.is_some() && place != Place::Made {
-        ensure(store)?;
-    }
-    Ok(swept || place == Place::Directory)
-}
-
 /// `false` on a full disk: links show the view from before until a later open or publish finds space.
-fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
+pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Result<bool> {
     match view::repair(store, after_reboot, cancel) {
-        Err(error) if is_full(&error) => Ok(false),
+        Err(error) if error.is_full() => Ok(false),
         repaired => repaired.map(|()| true),
     }
 }
 
-fn publish_directory(writer: &mut Writer<'_>, link: &Path, cancel: &Cancel) -> Result<()> {
-    let store = writer.store;
-    let stage = Stage::begin(store, From::Empty, None, cancel)?;
-    let published = stage.adopt(link, How::Clone, cancel).and_then(|()| {
-        let sealed = stage.seal(store, &[], cancel)?;
-        // A second try after a refused exchange finds the generation of the first.
-        let options = PublishOptions {
-            if_changed: true,
-            ..PublishOptions::default()
-        };
-        writer.publish_adopted(&stage, &sealed, &options)
-    });
-    if let Err(error) = published {
-        drop(stage.discard());
-        return Err(error);
-    }
-    Ok(())
+pub(super) fn is_exchange_refused(error: &Error) -> bool {
+    error.crosses_devices() || errno::is_unsupported(error)
 }
 
-impl Writer<'_> {
-    /// Makes `link` a real directory with the files that it shows, for a tool that has to find one. A later publish with
-    /// this link replaces it. `false` where there is a directory already, or something of somebody else.
-    pub fn give_directory(&self, link: &Path, cancel: &Cancel) -> Result<bool> {
-        let store = self.store;
-        sweep_beside(store, link)?;
-        match look(store, link) {
-            Ok(Place::Ours | Place::ToPointer) => replace_by_directory(store, link, cancel).map(|()| true),
-            Ok(Place::Nothing) => {
-                fs::create_directories(link.parent().unwrap_or(Path::new("/")))?;
-                fs::create_directory(link, 0o777)?;
-                replaced::record_made(store, link).map(|()| true)
-            }
-            _ => Ok(false),
-        }
-    }
-}
-
-fn replace_by_directory(store: &Store, link: &Path, cancel: &Cancel) -> Result<()> {
-    let directory = beside(link);
-    fs::create_directory(&directory, 0o777)?;
-    // Recorded while it is empty: what a kill leaves here is no directory of the user.
-    replaced::record_made(store, &directory)?;
-    // A tool may have removed what the link leads to.
-    if let Some(shown) = fs::canonicalize(link).optional()? {
-        copy::tree(&shown, &directory, How::Clone, &mut Vec::new(), cancel)?;
-    }
-    match fs::exchange(&directory, link) {
-        // Not in one step, then: the tool that asks for the directory is about to empty it.
-        Err(error) if is_refused_exchange(&error) => {
-            fs::remove_file(link)?;
-            return fs::rename(&directory, link);
-        }
-        exchanged => exchanged?,
-    }
-    // Judged again: another process may have put something else in the place of the link.
-    sweep_beside(store, link).map(drop)
-}
-
-fn is_refused_exchange(error: &Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::XDEV, Errno::INVAL, Errno::NOSYS]
-        .iter()
-        .any(|errno| error.errno() == Some(errno.raw_os_error()))
-}
-
-/// The temporary neighbour of the link; only under the writer lock, so the name is ours.
-fn beside(link: &Path) -> PathBuf {
+/// The temporary path next to the link. It is used only under the writer lock, so no other process uses it.
+pub(super) fn temporary_path(link: &Path) -> PathBuf {
     let name = link.file_name().unwrap_or_default().to_string_lossy();
     link.with_file_name(format!(".{name}.warmswap"))
 }
 
-fn make_beside(store: &Store, link: &Path) -> Result<PathBuf> {
-    let temporary = beside(link);
+fn make_temporary(store: &Store, link: &Path) -> Result<PathBuf> {
+    let temporary = temporary_path(link);
     let parent = link.parent().unwrap_or(Path::new("/"));
     fs::create_directories(parent)?;
     let parent = fs::canonicalize(parent)?;
-    sweep_beside(store, link)?;
+    sweep_temporary(store, link)?;
     fs::symlink(&relative_to(&parent, &store.layout.view()), &temporary)?;
     Ok(temporary)
 }
 
 fn exchange(store: &Store, link: &Path) -> Result<()> {
-    let temporary = make_beside(store, link)?;
+    let temporary = make_temporary(store, link)?;
     if let Err(error) = fs::exchange(&temporary, link) {
         drop(fs::remove_file(&temporary));
-        if !is_refused_exchange(&error) {
+        if !is_exchange_refused(&error) {
             return Err(error);
         }
         return Err(Error {
@@ -318,18 +236,18 @@ fn exchange(store: &Store, link: &Path) -> Result<()> {
             .at(link)
         });
     }
-    sweep_beside(store, link).map(drop)
+    sweep_temporary(store, link).map(drop)
 }
 
-/// Removes the neighbour: an unused link, or the directory that was exchanged. `true` for a directory.
-fn sweep_beside(store: &Store, link: &Path) -> Result<bool> {
-    let temporary = beside(link);
+/// Removes what is at the temporary path: an unused link, or the directory that was exchanged. `true` for a directory.
+pub(super) fn sweep_temporary(store: &Store, link: &Path) -> Result<bool> {
+    let temporary = temporary_path(link);
     let Some(stat) = fs::stat(&temporary).optional()? else {
         return Ok(false);
     };
     match stat.kind {
-        Kind::Directory => replaced::put_away(store, &temporary, link).map(|()| true),
-        Kind::Symlink if place_of(store, &temporary)?.is_some() => {
+        Kind::Directory => replaced::remove_or_set_aside(store, &temporary, link).map(|()| true),
+        Kind::Symlink if symlink_state(store, &temporary)?.is_some() => {
             fs::remove_file(&temporary).map(|()| false)
         }
         _ => Err(Error::new(

@@ -2,10 +2,8 @@
 //! alone would miss a changed mode, link or deleted file.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
@@ -13,7 +11,9 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
 
+use super::errors::corrupt;
 use super::layout::Layout;
+use super::tree::{walk, walk_any};
 
 /// Bits of a mode that a generation keeps: nobody may write, and no program in it runs as somebody else.
 const KEPT_MODE: u32 = 0o555;
@@ -133,7 +133,7 @@ impl Manifest {
     /// Reads the manifest of a generation and checks it against itself.
     pub(super) fn read(layout: &Layout, number: u64) -> Result<Self> {
         let path = layout.manifest(number);
-        let damaged = || super::head::corrupt(number, "its manifest is not readable").at(&path);
+        let damaged = || corrupt(number, "its manifest is not readable").at(&path);
         let bytes = fs::read(&path).map_err(|error| if error.is_not_found() { damaged() } else { error })?;
         let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
         let are_paths_safe = manifest.entries.iter().all(|entry| is_safe(&entry.path));
@@ -191,7 +191,7 @@ impl Manifest {
             );
             return Ok(problems);
         }
-        walk_all(tree, Names::Any, &mut |relative, path, stat| {
+        walk_any(tree, &mut |relative, path, stat| {
             cancel.check()?;
             match missing.remove(relative) {
                 None => problems.push((relative.to_owned(), Problem::Extra)),
@@ -218,13 +218,9 @@ impl Manifest {
     }
 }
 
-fn is_denied(error: &Error) -> bool {
-    error.kind() == Some(std::io::ErrorKind::PermissionDenied)
-}
-
 /// Whether an entry is a directory that this user may not read.
 fn is_closed(path: &Path, stat: &Stat) -> bool {
-    stat.kind == Kind::Directory && fs::read_directory(path).is_err_and(|error| is_denied(&error))
+    stat.kind == Kind::Directory && fs::read_directory(path).is_err_and(|error| error.is_denied())
 }
 
 /// Whether a path that was read from a manifest stays below the tree.
@@ -243,7 +239,7 @@ fn difference(expected: &Entry, path: &Path, stat: &Stat, depth: Depth) -> Resul
         Content::File { size, .. } if stat.size != *size => Some(Problem::Size),
         Content::File { hash, .. } if reads => match hash_file(path) {
             // A mode that keeps this user from reading says nothing about the bytes.
-            Err(error) if is_other_mode && is_denied(&error) => Some(Problem::Mode),
+            Err(error) if is_other_mode && error.is_denied() => Some(Problem::Mode),
             Err(error) => return Err(error),
             Ok((_, found)) if found != *hash => Some(Problem::Hash),
             Ok(_) => is_other_mode.then_some(Problem::Mode),
@@ -253,90 +249,6 @@ fn difference(expected: &Entry, path: &Path, stat: &Stat, depth: Depth) -> Resul
         }
         _ => is_other_mode.then_some(Problem::Mode),
     })
-}
-
-/// Which names a walk accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
-    /// Those that a generation can have; others are an error.
-    Ours,
-    /// All: what cannot be written down is told with replacement characters, which no manifest has.
-    Any,
-}
-
-/// Calls `visit` for each entry below `directory`, directories before what is in them, links as links.
-pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>) -> Result<()> {
-    walk_all(directory, Names::Ours, visit)
-}
-
-/// As [`walk`], for a tree whose names may be any, and without the directories that this user may not read.
-pub(super) fn walk_any(
-    directory: &Path,
-    visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
-) -> Result<()> {
-    walk_all(directory, Names::Any, visit)
-}
-
-fn walk_all(
-    directory: &Path,
-    names: Names,
-    visit: &mut dyn FnMut(&str, &Path, &Stat) -> Result<()>,
-) -> Result<()> {
-    // No recursion: a tree of some thousand levels would take more stack than a thread has.
-    let mut pending = vec![(directory.to_path_buf(), String::new())];
-    while let Some((directory, prefix)) = pending.pop() {
-        let entries = match fs::read_directory(&directory) {
-            Err(error) if names == Names::Any && is_denied(&error) => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let path = directory.join(&entry.name);
-            let relative = relative_name(&prefix, &entry.name, &path, names)?;
-            let stat = fs::stat(&path)?;
-            visit(&relative, &path, &stat)?;
-            // A path that is longer is an entry of no generation, and what is in it cannot be opened by its path.
-            if stat.kind == Kind::Directory && path.as_os_str().len() < MAX_PATH_BYTES - NAME_BYTES {
-                pending.push((path, relative));
-            } else if stat.kind == Kind::Directory && names == Names::Ours {
-                return Err(too_long(path.as_os_str().len(), &path));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The longest name of an entry, and the slash before it.
-const NAME_BYTES: usize = 256;
-
-fn relative_name(prefix: &str, name: &OsStr, path: &Path, names: Names) -> Result<String> {
-    if names == Names::Ours && name.to_str().is_none() {
-        return Err(Error::argument(
-            "the stage",
-            format!("holding '{}'", path.display()),
-            "a tree whose names are UTF-8",
-        )
-        .at(path));
-    }
-    let name = name.to_string_lossy();
-    let relative = if prefix.is_empty() {
-        name.into_owned()
-    } else {
-        format!("{prefix}/{name}")
-    };
-    if names == Names::Ours && relative.len() >= MAX_PATH_BYTES {
-        return Err(too_long(relative.len(), path));
-    }
-    Ok(relative)
-}
-
-fn too_long(bytes: usize, path: &Path) -> Error {
-    let shown: String = path.to_string_lossy().chars().take(200).collect();
-    Error::argument(
-        "the stage",
-        format!("holding a path of {bytes} bytes, '{shown}…'"),
-        "a tree with paths of fewer than 4096 bytes",
-    )
-    .at(path)
 }
 
 /// Two names that differ only by case are one file on macOS and Windows.
@@ -406,7 +318,7 @@ fn link_text(path: &Path) -> Result<String> {
 const CHUNK_BYTES: usize = 128 * 1024;
 
 fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let file = fs::open(path, OFlags::RDONLY)?;
+    let file = fs::open_any(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut size = 0;

@@ -16,7 +16,7 @@
 //!   `view` and never to a generation: whatever a tool deletes or writes there, pinned bytes stay.
 //! * `set-aside` has the directories that a link replaced and that this package did not make. Nothing removes them.
 //! * `owners/<id>` is locked by whoever writes `stage/<id>`, before the stage is made.
-//! * `id` distinguishes a store from another one at the same path ([`presence`]).
+//! * `id` distinguishes a store from another one at the same path ([`store_identity`]).
 //! * `writer.lock` is held by publish, rollback, collect and the repair of an open, for milliseconds, never while
 //!   somebody builds. `build.lock` is held while somebody builds.
 //!
@@ -41,35 +41,52 @@
 //! # Other users
 //! Reading needs no trust, writing does: see [`ownership`].
 
-mod adopting;
+mod adoption;
 mod advice;
+mod background;
 mod collect;
 mod copy;
+mod errors;
+mod file_lock;
+mod format;
 mod head;
+mod hold;
 mod layout;
 mod link;
-mod lock;
+mod link_directory;
 mod manifest;
 mod opening;
+mod options;
 mod ownership;
+mod patience;
 mod pin;
 mod pointer;
-mod presence;
+mod publish;
+mod recent;
 mod recover;
 mod replaced;
+mod service;
 mod stage;
+mod stage_handle;
 mod store;
+mod store_identity;
+mod trash;
+mod tree;
+mod verify;
 mod view;
 mod writer;
 
 pub use collect::Collected;
-pub use copy::How;
+pub use copy::CopyMethod;
+pub use file_lock::FileLock;
 pub use head::Head;
 pub use layout::Layout;
-pub use lock::{FileLock, Patience};
 pub use manifest::Problem;
-pub use opening::Opening;
-pub use pin::{Owner, owner_ends, owner_starts, pin_current, pin_number, release};
-pub use stage::{From, Sealed, Stage};
-pub use store::{Durability, Options, Store};
-pub use writer::{PublishOptions, Published, Writer};
+pub use options::{Durability, Options};
+pub use patience::Patience;
+pub use pin::{PinOwner, owner_ends, owner_starts, pin_current, pin_number, release};
+pub use publish::{PublishOptions, Published};
+pub use stage::{Sealed, Stage, StageBase};
+pub use stage_handle::StageHandle;
+pub use store::Store;
+pub use writer::Writer;

@@ -1,51 +1,78 @@
-//! Opening a store in two steps, with the wait for the writer lock between them: who opens must not sit on a thread
+//! Opening a store in two steps, with the wait for the writer lock between them: an opener must not occupy a thread
 //! that the holder of the lock needs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::path::Root;
-use crate::core::sys::{filesystem, fs};
+use crate::core::sys::sync::Mutex;
+use crate::core::sys::{filesystem, fs, workers};
 
-use super::advice::advised;
-use super::collect::Trash;
+use super::advice::with_advice;
+use super::background::Background;
+use super::file_lock::FileLock;
+use super::format::{boot, check_format, configure, create, make_directories};
 use super::layout::Layout;
-use super::lock::FileLock;
+use super::options::Options;
 use super::ownership::{Ownership, check_directories};
-use super::pin::Recent;
-use super::presence::Identity;
-use super::store::{Options, Store, boot, check_format, configure, create, make_directories};
+use super::patience::Patience;
+use super::recent::Recent;
+use super::store::Store;
+use super::store_identity::StoreIdentity;
+use super::trash::TrashScope;
 use super::writer::Writer;
-use super::{link, recover};
+use super::{link, link_directory, recover};
+
+impl Store {
+    /// Opens a store, making it where there is none, and repairs what killed processes left.
+    pub async fn open(root: String, options: Options, patience: &Patience) -> Result<Arc<Self>> {
+        let path = PathBuf::from(&root);
+        let places: Vec<PathBuf> = options.link.iter().chain([&path]).cloned().collect();
+        let (deadline, cancel) = (patience.deadline(), &patience.cancel);
+        let begun = workers::step(places.clone(), move || Opening::begin(&root, &options));
+        let opening = workers::within(deadline, cancel, &path, begun).await?;
+        let lock = match opening.waits_for() {
+            Some(path) => Some(FileLock::acquire(&path, deadline, cancel).await?),
+            None => None,
+        };
+        // A repair that outlives this call stops soon.
+        let given_up = Cancel::new();
+        let stop = given_up.clone();
+        let finished = workers::step(places, move || opening.finish(lock, &stop));
+        let finished = workers::within(deadline, cancel, &path, finished).await;
+        given_up.cancel();
+        finished.map(Arc::new)
+    }
+}
 
 /// A store that is being opened.
 #[derive(Debug)]
-pub struct Opening {
+struct Opening {
     store: Store,
     options: Options,
     /// For a new store, how many directories were made down to its root.
     made: Option<usize>,
-    lock: Lock,
+    lock: LockState,
 }
 
 #[derive(Debug)]
-enum Lock {
+enum LockState {
     Held(FileLock),
-    /// Somebody else has it, and there is something to write.
+    /// Another process holds it, and this opener has to write.
     Wanted,
-    /// Somebody else has it, and nothing has to be written: a writer that was stopped must not keep readers from
+    /// Another process holds it, and this opener does not have to write: a stopped writer must not keep readers from
     /// opening (I21).
     NotNeeded,
-    /// Another user's store, or one on a read-only mount: good for reading.
+    /// A store of another user, or on a read-only mount: it can only be read.
     Refused,
 }
 
 impl Opening {
-    /// Looks at what is there, and takes the writer lock if it is free.
-    pub fn begin(root: &str, options: &Options) -> Result<Self> {
-        advised(Self::begin_at(root, options))
+    /// Checks what is there, and acquires the writer lock if it is free.
+    fn begin(root: &str, options: &Options) -> Result<Self> {
+        with_advice(Self::begin_at(root, options))
     }
 
     fn begin_at(root: &str, options: &Options) -> Result<Self> {
@@ -67,13 +94,14 @@ impl Opening {
         check_directories(&layout)?;
         let store = Store {
             key: (stat.device, stat.inode),
-            identity: Identity::read(&layout, (stat.device, stat.inode)),
+            identity: StoreIdentity::read(&layout, (stat.device, stat.inode)),
             ownership: Ownership::of(layout.root(), stat)?,
             recent: Recent::default(),
             durability: options.durability,
             link: options.link.clone(),
             adopt: options.adopt,
             newly_set_aside: Mutex::default(),
+            background: Background::default(),
             boot: boot(),
             filesystem,
             clone: fs::can_clone(layout.root()),
@@ -81,7 +109,7 @@ impl Opening {
         };
         let below = root.strip_prefix(above);
         let made = below.map_or(0, |made| made.components().count());
-        if let Err(refused) = link::refuse_overlap(&store).and_then(|()| link::refuse_directory(&store)) {
+        if let Err(refused) = link::check_overlap(&store).and_then(|()| link::check_directory(&store)) {
             if !existing && made > 0 {
                 // Best effort: a refused call leaves no empty directory.
                 drop(fs::remove_directory(store.layout.root()));
@@ -97,13 +125,13 @@ impl Opening {
     }
 
     /// The lock to wait for before [`finish`](Self::finish), if any.
-    pub fn waits_for(&self) -> Option<PathBuf> {
-        matches!(self.lock, Lock::Wanted).then(|| self.store.layout.writer_lock())
+    fn waits_for(&self) -> Option<PathBuf> {
+        matches!(self.lock, LockState::Wanted).then(|| self.store.layout.writer_lock())
     }
 
     /// Makes, configures and repairs the store. `lock` is what [`waits_for`](Self::waits_for) asked for.
-    pub fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
-        advised(self.finish_with(lock, cancel))
+    fn finish(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
+        with_advice(self.finish_with(lock, cancel))
     }
 
     fn finish_with(self, lock: Option<FileLock>, cancel: &Cancel) -> Result<Store> {
@@ -114,9 +142,9 @@ impl Opening {
             lock: found,
         } = self;
         let lock = match (found, lock) {
-            (Lock::Held(lock), _) | (_, Some(lock)) => lock,
-            (Lock::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
-            (Lock::Wanted | Lock::NotNeeded, None) => return Ok(store),
+            (LockState::Held(lock), _) | (_, Some(lock)) => lock,
+            (LockState::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
+            (LockState::Wanted | LockState::NotNeeded, None) => return Ok(store),
         };
         store.ownership.check_names(&store.layout)?;
         match made {
@@ -127,46 +155,49 @@ impl Opening {
         let after_reboot = !recover::is_of_this_boot(&store)?;
         match store.identity.ensure(&store.layout) {
             // A store of an older version on a full disk is good for reading.
-            Err(error) if made.is_none() && is_full(&error) => {}
+            Err(error) if made.is_none() && error.is_full() => {}
             made => made?,
         }
         let writer = recover::recover(&store, cancel).and_then(|()| Writer::new(&store, lock));
         let mut writer = match writer {
             // What verifies is served, also where nothing can be noted down.
-            Err(error) if made.is_none() && is_full(&error) => {
+            Err(error) if made.is_none() && error.is_full() => {
                 return recover::check_unwritable(&store, cancel).map(|()| store);
             }
             writer => writer?,
         };
         writer.continue_numbers(cancel)?;
-        let adopted = link::adopt(&mut writer, after_reboot, cancel)?;
+        let adopted = link_directory::adopt_directory(&mut writer, after_reboot, cancel)?;
         writer.collect()?;
         drop(writer);
-        store.empty_trash(if adopted { Trash::Generations } else { Trash::All })?;
+        store.empty_trash(if adopted {
+            TrashScope::Generations
+        } else {
+            TrashScope::All
+        })?;
         Ok(store)
     }
 }
 
-pub(super) fn is_full(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-    )
-}
-
-fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<Lock> {
+fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockState> {
     if let Err(stranger) = store.ownership.check(&store.layout) {
         // Reading needs no trust.
         let reads = existing && asks_for_nothing(options);
-        return if reads { Ok(Lock::Refused) } else { Err(stranger) };
+        return if reads {
+            Ok(LockState::Refused)
+        } else {
+            Err(stranger)
+        };
     }
     store.ownership.check_names(&store.layout)?;
     match FileLock::try_acquire(&store.layout.writer_lock()) {
-        Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => Ok(Lock::Refused),
-        Ok(Some(lock)) => Ok(Lock::Held(lock)),
-        Ok(None) if must_write(store, existing, options)? => Ok(Lock::Wanted),
-        Ok(None) => Ok(Lock::NotNeeded),
-        Err(error) if existing && is_read_only(&error) && asks_for_nothing(options) => Ok(Lock::Refused),
+        Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => {
+            Ok(LockState::Refused)
+        }
+        Ok(Some(lock)) => Ok(LockState::Held(lock)),
+        Ok(None) if must_write(store, existing, options)? => Ok(LockState::Wanted),
+        Ok(None) => Ok(LockState::NotNeeded),
+        Err(error) if existing && is_read_only(&error) && asks_for_nothing(options) => Ok(LockState::Refused),
         Err(error) => Err(error),
     }
 }

@@ -96,7 +96,7 @@ impl Ownership {
 pub(super) fn check_directories(layout: &Layout) -> Result<()> {
     for name in DIRECTORIES {
         let path = layout.file(name);
-        if super::presence::directory(&path)?.is_none() && fs::stat(&path).optional()?.is_some() {
+        if super::store_identity::directory_stat(&path)?.is_none() && fs::stat(&path).optional()?.is_some() {
             return Err(Error::argument(
                 "root",
                 format!("'{}', in which '{name}' is not a directory", layout.root().display()),

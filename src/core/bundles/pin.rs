@@ -1,147 +1,117 @@
 //! Pins: a reader's hold on a generation, a shared kernel lock on `pins/N` that dies with the process.
 //!
-//! One table per process keyed by the store's inode and the generation, with a count per owner (an N-API
-//! environment), so that a further pin of a held generation needs no lock call, and so that the end of one
-//! thread lets go of that thread's share only.
+//! Each process has one table, keyed by the store's inode and the generation. It counts shares per owner (an N-API
+//! environment). A further pin of a generation that is already held needs no lock call, and the end of one thread
+//! releases the shares of that thread only.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-
-use rustix::fs::OFlags;
+use std::sync::{LazyLock, MutexGuard};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::fs::{self, Kind, Stat};
-use crate::core::sys::{fault, flock};
+use crate::core::sys::fault;
+use crate::core::sys::fs::{self, Stat};
+use crate::core::sys::lock_file::LockedFile;
+use crate::core::sys::sync::Mutex;
 
-use super::head::{corrupt, gone, nothing_published};
-use super::layout::Layout;
+use super::errors::{corrupt, gone, nothing_published};
+use super::hold::{Hold, SharedLock, lock_shared};
 use super::pointer;
-use super::presence::{self, Facts};
-use super::recover::is_usable;
+use super::recent::GenerationPaths;
 use super::store::Store;
+use super::store_identity::{self, EntryVersion};
+use super::verify::is_usable;
 
-/// Who holds a share: an environment of Node, or 0 for plain Rust.
-pub type Owner = usize;
+/// The holder of a share: an environment of Node, or 0 for plain Rust.
+pub type PinOwner = usize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct PinKey {
     /// Device and inode of the store's root: two handles on one store share their pins.
     store: (u64, u64),
     number: u64,
 }
 
 #[derive(Debug)]
-struct Held {
-    /// Under the shared lock; closing it lets go.
-    file: File,
-    /// The generation's tree as it was when it was last compared.
-    tree: Facts,
-    shares: HashMap<Owner, usize>,
+struct PinnedGeneration {
+    /// The lock file under a shared lock. Closing it releases the lock.
+    lock: LockedFile,
+    /// The version of the tree that was compared last.
+    tree: EntryVersion,
+    shares: HashMap<PinOwner, usize>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    held: HashMap<Key, Held>,
-    living: HashSet<Owner>,
-    /// Owners that ended: a publish that ends after its thread must not leave a share that nobody drops.
-    ended: HashSet<Owner>,
+struct PinTable {
+    held: HashMap<PinKey, PinnedGeneration>,
+    live_owners: HashSet<PinOwner>,
+    /// Owners that ended. A publish that ends after its thread must not leave a share that nobody releases.
+    ended_owners: HashSet<PinOwner>,
 }
 
-static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
+static PINS: LazyLock<Mutex<PinTable>> = LazyLock::new(Mutex::default);
 
-fn table() -> MutexGuard<'static, Table> {
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+fn pins() -> MutexGuard<'static, PinTable> {
+    PINS.lock()
 }
 
-/// An owner starts. `true` the first time: then whoever made it has to call [`owner_ends`].
-pub fn owner_starts(owner: Owner) -> bool {
-    let mut table = table();
-    table.ended.remove(&owner);
-    table.living.insert(owner)
+/// Records that an owner started. `true` the first time: then the caller has to call [`owner_ends`] later.
+pub fn owner_starts(owner: PinOwner) -> bool {
+    let mut pins = pins();
+    pins.ended_owners.remove(&owner);
+    pins.live_owners.insert(owner)
 }
 
-/// An owner ended: all its shares go.
-pub fn owner_ends(owner: Owner) {
-    let mut table = table();
-    table.ended.insert(owner);
-    table.living.remove(&owner);
-    table.held.retain(|_, held| {
+/// Records that an owner ended, and releases all its shares.
+pub fn owner_ends(owner: PinOwner) {
+    let mut pins = pins();
+    pins.ended_owners.insert(owner);
+    pins.live_owners.remove(&owner);
+    pins.held.retain(|_, held| {
         held.shares.remove(&owner);
         !held.shares.is_empty()
     });
 }
 
-/// Where one generation is, and its tree as it was when it was last compared through this handle.
-#[derive(Debug)]
-struct Place {
-    number: u64,
-    pin: PathBuf,
-    tree: PathBuf,
-    compared: Mutex<Option<Facts>>,
-}
-
-/// The generation that a handle pinned last. Most pins are of the same one again, and need neither new paths nor, if its
-/// tree is the same directory without a change, a look at the store's id.
-#[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Option<Arc<Place>>>);
-
-impl Recent {
-    fn place(&self, layout: &Layout, number: u64) -> Arc<Place> {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*recent {
-            Some(place) if place.number == number => Arc::clone(place),
-            _ => Arc::clone(recent.insert(Arc::new(Place {
-                number,
-                pin: layout.pin(number),
-                tree: layout.tree(number),
-                compared: Mutex::default(),
-            }))),
-        }
-    }
-}
-
 /// Pins the generation that is current now. Never waits, and starts again only while the pointer changes.
-pub fn pin_current(store: &Store, owner: Owner) -> Result<u64> {
-    pin_what_is_current(store, owner).map_err(|error| store.explain(error))
+pub fn pin_current(store: &Store, owner: PinOwner) -> Result<u64> {
+    acquire_current(store, owner).map_err(|error| store.explain(error))
 }
 
-fn pin_what_is_current(store: &Store, owner: Owner) -> Result<u64> {
+fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
     let mut seen = None;
     loop {
         let Some(number) = current(store)? else {
             return Err(nothing_published(&store.layout));
         };
-        let place = store.recent.place(&store.layout, number);
-        if share(store, owner, &place)? {
+        let paths = store.recent.paths(&store.layout, number);
+        if add_share(store, owner, &paths)? {
             return Ok(number);
         }
-        match lock_shared(&place.pin)? {
-            Locked::Held(file, stat) => {
+        match lock_shared(&paths.pin)? {
+            SharedLock::Held(lock, stat) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
                 if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
-                    let Some(tree) = compared(store, &place, &stat)? else {
-                        return Err(corrupt(number, "its tree is missing").at(&place.tree));
+                    let Some(tree) = check_tree(store, &paths, &stat)? else {
+                        return Err(corrupt(number, "its tree is missing").at(&paths.tree));
                     };
-                    insert(store, owner, number, file, tree)?;
+                    insert(store, owner, number, lock, tree)?;
                     return Ok(number);
                 }
             }
-            Locked::Missing if seen == Some(number) => {
-                return Err(corrupt(number, "its lock file is missing").at(&place.pin));
+            SharedLock::Missing if seen == Some(number) => {
+                return Err(corrupt(number, "its lock file is missing").at(&paths.pin));
             }
-            Locked::Busy if seen == Some(number) => {
+            SharedLock::Busy if seen == Some(number) => {
                 return Err(corrupt(
                     number,
                     "its lock file is locked by a process that is not a reader",
                 )
-                .at(&place.pin));
+                .at(&paths.pin));
             }
-            Locked::Missing | Locked::Busy => {}
+            SharedLock::Missing | SharedLock::Busy => {}
         }
         seen = Some(number);
     }
@@ -150,7 +120,7 @@ fn pin_what_is_current(store: &Store, owner: Owner) -> Result<u64> {
 /// What the pointer says, and not what this process holds already: that may have been overtaken.
 fn current(store: &Store) -> Result<Option<u64>> {
     if fault::mutant("held-before-pointer")
-        && let Some(key) = table().held.keys().find(|key| key.store == store.key)
+        && let Some(key) = pins().held.keys().find(|key| key.store == store.key)
     {
         return Ok(Some(key.number));
     }
@@ -158,57 +128,57 @@ fn current(store: &Store) -> Result<Option<u64>> {
 }
 
 /// Pins a generation by its number; `ERR_GENERATION_GONE` once it was collected.
-pub fn pin_number(store: &Store, owner: Owner, number: u64) -> Result<()> {
-    pin_what_is(store, owner, number).map_err(|error| store.explain(error))
+pub fn pin_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
+    acquire_number(store, owner, number).map_err(|error| store.explain(error))
 }
 
-fn pin_what_is(store: &Store, owner: Owner, number: u64) -> Result<()> {
-    let place = store.recent.place(&store.layout, number);
-    if share(store, owner, &place)? {
+fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
+    let paths = store.recent.paths(&store.layout, number);
+    if add_share(store, owner, &paths)? {
         return Ok(());
     }
-    let Locked::Held(file, stat) = lock_shared(&place.pin)? else {
+    let SharedLock::Held(lock, stat) = lock_shared(&paths.pin)? else {
         return Err(gone(number));
     };
-    match compared(store, &place, &stat)? {
-        Some(tree) => insert(store, owner, number, file, tree),
+    match check_tree(store, &paths, &stat)? {
+        Some(tree) => insert(store, owner, number, lock, tree),
         // A lock file without its generation is a publish in progress.
         None => Err(gone(number)),
     }
 }
 
-/// The tree of a generation; `None` where it is missing. What one stat shows decides: the lock file has the tree's time
-/// of change as its own. Where they differ, something was added to, removed from or renamed in the tree's top directory,
-/// and a look at all entries decides whether content is missing or altered. `pin` is the lock file.
-fn compared(store: &Store, place: &Place, pin: &Stat) -> Result<Option<Facts>> {
-    let Some(tree) = presence::directory(&place.tree)? else {
-        return Ok(fault::mutant("no-recheck").then(|| Facts::of(pin)));
+/// Checks the tree of a generation; `None` where it is missing. One stat decides: the lock file has the tree's time of
+/// change as its own. If they differ, an entry of the tree's top directory was added, removed or renamed. Then all
+/// entries are checked for missing or altered content. `pin` is the lock file.
+fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Option<EntryVersion>> {
+    let Some(tree) = store_identity::directory_stat(&paths.tree)? else {
+        return Ok(fault::mutant("no-recheck").then(|| EntryVersion::of(pin)));
     };
-    let facts = Facts::of(&tree);
-    let mut compared = place.compared.lock().unwrap_or_else(PoisonError::into_inner);
-    if *compared == Some(facts) {
-        return Ok(Some(facts));
+    let version = EntryVersion::of(&tree);
+    let mut compared = paths.compared.lock();
+    if *compared == Some(version) {
+        return Ok(Some(version));
     }
     store.check_present()?;
-    let number = place.number;
+    let number = paths.number;
     if tree.changed_ns != pin.modified_ns && !is_usable(store, number, &Cancel::new())? {
         return Err(
-            corrupt(number, "files in it were removed or altered; verify() lists them").at(&place.tree),
+            corrupt(number, "files in it were removed or altered; verify() lists them").at(&paths.tree),
         );
     }
-    let facts = Facts::to_remember(&tree);
-    *compared = Some(facts);
-    Ok(Some(facts))
+    let version = EntryVersion::to_remember(&tree);
+    *compared = Some(version);
+    Ok(Some(version))
 }
 
-/// Gives one share back.
-pub fn release(store: &Store, owner: Owner, number: u64) {
-    let key = Key {
+/// Releases one share.
+pub fn release(store: &Store, owner: PinOwner, number: u64) {
+    let key = PinKey {
         store: store.key,
         number,
     };
-    let mut table = table();
-    let Some(held) = table.held.get_mut(&key) else {
+    let mut pins = pins();
+    let Some(held) = pins.held.get_mut(&key) else {
         return;
     };
     if let Some(count) = held.shares.get_mut(&owner) {
@@ -218,56 +188,27 @@ pub fn release(store: &Store, owner: Owner, number: u64) {
         }
     }
     if held.shares.is_empty() {
-        table.held.remove(&key);
+        pins.held.remove(&key);
     }
 }
 
-/// A hold for the length of a Rust scope.
-#[derive(Debug)]
-pub(super) struct Hold {
-    file: File,
-}
-
-impl Hold {
-    /// Becomes a pin of this owner.
-    pub(super) fn keep(self, store: &Store, owner: Owner, number: u64) -> Result<()> {
-        let tree = fs::stat(&store.layout.tree(number))?;
-        insert(store, owner, number, self.file, Facts::to_remember(&tree))
-    }
-
-    /// Holds whatever is current; `None` where nothing is. Starts again only while the pointer changes.
-    pub(super) fn current(store: &Store) -> Result<Option<(u64, Self)>> {
-        let mut failed_before = None;
-        while let Some(number) = pointer::read(&store.layout)? {
-            match Self::take(store, number) {
-                Ok(hold) => return Ok(Some((number, hold))),
-                Err(error) if failed_before == Some(number) => return Err(error),
-                Err(_) => failed_before = Some(number),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Holds a generation that may or may not be current.
-    pub(super) fn take(store: &Store, number: u64) -> Result<Self> {
-        match lock_shared(&store.layout.pin(number))? {
-            Locked::Held(file, _) => Ok(Self { file }),
-            Locked::Missing | Locked::Busy => Err(gone(number)),
-        }
-    }
+/// Turns a hold into a pin of this owner.
+pub(super) fn keep(hold: Hold, store: &Store, owner: PinOwner, number: u64) -> Result<()> {
+    let tree = fs::stat(&store.layout.tree(number))?;
+    insert(store, owner, number, hold.lock, EntryVersion::to_remember(&tree))
 }
 
 /// Adds a share to a generation that this process holds already. `false` if it does not.
-fn share(store: &Store, owner: Owner, place: &Place) -> Result<bool> {
-    let mut table = table();
-    if table.ended.contains(&owner) {
-        return Err(ended());
+fn add_share(store: &Store, owner: PinOwner, paths: &GenerationPaths) -> Result<bool> {
+    let mut pins = pins();
+    if pins.ended_owners.contains(&owner) {
+        return Err(owner_has_ended());
     }
-    match table.held.get_mut(&Key {
+    match pins.held.get_mut(&PinKey {
         store: store.key,
-        number: place.number,
+        number: paths.number,
     }) {
-        Some(held) if protects(held, place)? => {
+        Some(held) if protects(held, paths)? => {
             *held.shares.entry(owner).or_default() += 1;
             Ok(true)
         }
@@ -278,89 +219,51 @@ fn share(store: &Store, owner: Owner, place: &Place) -> Result<bool> {
 /// Whether the file that is held still keeps what is at the path. Not after somebody removed it, alone or with the whole
 /// store, and a new one has its name; not after the store was moved and another one took its place. The new store's
 /// root can even have the same inode.
-fn protects(held: &Held, place: &Place) -> Result<bool> {
+fn protects(held: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
     if fault::mutant("trust-removed-lock") {
         return Ok(true);
     }
-    if fs::stat_file(&held.file, &place.pin)?.links == 0 {
+    if fs::stat_file(held.lock.file(), &paths.pin)?.links == 0 {
         return Ok(false);
     }
     if fault::mutant("trust-replaced-root") {
         return Ok(true);
     }
-    let tree = fs::stat(&place.tree).optional()?;
-    Ok(tree.is_some_and(|tree| Facts::of(&tree) == held.tree))
+    let tree = fs::stat(&paths.tree).optional()?;
+    Ok(tree.is_some_and(|tree| EntryVersion::of(&tree) == held.tree))
 }
 
-fn insert(store: &Store, owner: Owner, number: u64, file: File, tree: Facts) -> Result<()> {
-    let mut table = table();
-    if table.ended.contains(&owner) {
-        return Err(ended());
+fn insert(store: &Store, owner: PinOwner, number: u64, lock: LockedFile, tree: EntryVersion) -> Result<()> {
+    let mut pins = pins();
+    if pins.ended_owners.contains(&owner) {
+        return Err(owner_has_ended());
     }
-    let key = Key {
+    let key = PinKey {
         store: store.key,
         number,
     };
-    let held = match table.held.entry(key) {
-        Entry::Vacant(vacant) => vacant.insert(Held {
-            file,
+    let held = match pins.held.entry(key) {
+        Entry::Vacant(vacant) => vacant.insert(PinnedGeneration {
+            lock,
             tree,
             shares: HashMap::new(),
         }),
         Entry::Occupied(occupied) => {
             let held = occupied.into_mut();
             // Another thread came first: its descriptor stays and this one closes.
-            if !protects(held, &store.recent.place(&store.layout, number))? {
-                held.file = file;
+            if !protects(held, &store.recent.paths(&store.layout, number))? {
+                held.lock = lock;
                 held.tree = tree;
             }
             held
         }
     };
     *held.shares.entry(owner).or_default() += 1;
-    drop(table);
+    drop(pins);
     store.identity.note(number);
     Ok(())
 }
 
-fn ended() -> Error {
+fn owner_has_ended() -> Error {
     Error::new(Code::Closed, "this thread has ended")
-}
-
-enum Locked {
-    /// With what the file is.
-    Held(File, Stat),
-    /// The collector has it.
-    Busy,
-    /// Collected, or never there.
-    Missing,
-}
-
-fn lock_shared(path: &Path) -> Result<Locked> {
-    // One fstat after the lock says what it is, so `open_regular`, which makes one of its own, would be one too many.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match fs::open(path, flags).optional() {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(Locked::Missing),
-        Err(_) => return not_a_lock_file(path),
-    };
-    if !fault::mutant("no-reader-lock") && !flock::try_shared(&file, path)? {
-        return Ok(Locked::Busy);
-    }
-    let stat = fs::stat_file(&file, path)?;
-    if stat.kind != Kind::File {
-        return not_a_lock_file(path);
-    }
-    // The collector unlinks under its lock: a lock on an unlinked file holds nothing.
-    if stat.links == 0 && !fault::mutant("no-recheck") {
-        return Ok(Locked::Missing);
-    }
-    Ok(Locked::Held(file, stat))
-}
-
-/// The error that names what is in the place of a lock file.
-fn not_a_lock_file(path: &Path) -> Result<Locked> {
-    fs::open_regular(path, OFlags::RDONLY)?;
-    // It was replaced by a regular file in between.
-    Ok(Locked::Missing)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::{clock, fault, identity};
+use crate::core::sys::{clock, fault};
 
 use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
 
@@ -75,18 +75,18 @@ pub(super) fn flip(layout: &Layout, number: u64) -> Result<()> {
 
 /// A generation that was current once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Former {
+pub(super) struct FormerGeneration {
     pub(super) number: u64,
     /// When it stopped being current, milliseconds since the epoch.
     pub(super) until: u64,
     /// The same moment on the clock of a boot, which never steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) since: Option<Since>,
+    pub(super) since: Option<BootTime>,
 }
 
 /// A moment on the monotonic clock of one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Since {
+pub(super) struct BootTime {
     boot: String,
     ms: i64,
 }
@@ -95,16 +95,16 @@ pub(super) struct Since {
 #[derive(Debug, Clone)]
 pub(super) struct Now {
     pub(super) wall: u64,
-    pub(super) since: Option<Since>,
+    pub(super) since: Option<BootTime>,
 }
 
 impl Now {
     /// Reads the clocks; `boot` is this boot's id.
     pub(super) fn of(boot: Option<&str>) -> Self {
-        let ms = i64::try_from(identity::monotonic_micros() / 1000).unwrap_or(i64::MAX);
+        let ms = i64::try_from(clock::monotonic_micros() / 1000).unwrap_or(i64::MAX);
         Self {
             wall: clock::wall_millis(),
-            since: boot.map(|boot| Since {
+            since: boot.map(|boot| BootTime {
                 boot: boot.to_owned(),
                 ms,
             }),
@@ -112,7 +112,7 @@ impl Now {
     }
 }
 
-impl Former {
+impl FormerGeneration {
     pub(super) fn at(number: u64, now: &Now) -> Self {
         Self {
             number,
@@ -145,7 +145,7 @@ impl Former {
         let age = i64::try_from(self.age(now)).unwrap_or(i64::MAX);
         let is_ahead = self.until > now.wall;
         self.until = self.until.min(now.wall);
-        self.since = now.since.clone().map(|here| Since {
+        self.since = now.since.clone().map(|here| BootTime {
             ms: here.ms.saturating_sub(age),
             ..here
         });
@@ -162,7 +162,7 @@ pub(super) struct Mirror {
     /// When it became current, milliseconds since the epoch.
     pub(super) at: u64,
     /// What was current before and still exists, the latest last.
-    pub(super) history: Vec<Former>,
+    pub(super) history: Vec<FormerGeneration>,
     /// The highest number ever given out: numbers are never used twice.
     pub(super) highest: u64,
     /// The highest fence ever published.
@@ -200,7 +200,7 @@ impl Mirror {
     /// Records that `number` became current at `now`.
     pub(super) fn advance(&mut self, number: Option<u64>, digest: String, now: &Now) {
         if let Some(former) = self.number.filter(|former| Some(*former) != number) {
-            self.history.push(Former::at(former, now));
+            self.history.push(FormerGeneration::at(former, now));
         }
         self.history.retain(|former| Some(former.number) != number);
         self.number = number;
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn both(wall: u64, boot: &str, ms: i64) -> Now {
-        let since = Some(Since {
+        let since = Some(BootTime {
             boot: boot.to_owned(),
             ms,
         });
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_age_of_a_former_generation_survives_steps_of_the_wall_clock() {
-        let former = Former::at(1, &both(1000, "this", 50));
+        let former = FormerGeneration::at(1, &both(1000, "this", 50));
         assert_eq!(former.age(&both(9_000_000, "this", 60)), 10, "a step forward");
         assert_eq!(former.age(&both(10, "this", 60)), 10, "a step back");
         assert_eq!(former.age(&both(1500, "another", 7)), 500, "another boot");
@@ -270,7 +270,10 @@ mod tests {
     #[test]
     fn an_end_in_the_future_becomes_an_end_now() {
         let mut mirror = Mirror {
-            history: vec![Former::at(1, &wall(5000)), Former::at(2, &wall(900))],
+            history: vec![
+                FormerGeneration::at(1, &wall(5000)),
+                FormerGeneration::at(2, &wall(900)),
+            ],
             ..Mirror::default()
         };
         assert!(mirror.rebase(&both(1000, "this", 40)));
@@ -313,7 +316,7 @@ mod tests {
                 ..Mirror::default()
             },
             Mirror {
-                history: vec![Former::at(u64::MAX, &wall(1))],
+                history: vec![FormerGeneration::at(u64::MAX, &wall(1))],
                 ..Mirror::default()
             },
         ] {

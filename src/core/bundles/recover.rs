@@ -10,19 +10,25 @@
 //! when it was changed: what power loss tore goes, and the store is empty; what was changed after the publish stays for
 //! its user, without a lock file, so that `pin()` refuses it and the next publish replaces it.
 
+use std::path::Path;
+
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{fault, flock};
 
-use super::collect::remove_ours;
-use super::head::{Head, corrupt};
-use super::lock::open_existing;
-use super::manifest::{Depth, Manifest, Problem};
+use super::errors::corrupt;
+use super::head::Head;
+use super::layout::numbers_in;
+use super::manifest::{Depth, Manifest};
+use super::options::Durability;
 use super::ownership::may_change;
 use super::pointer::{self, Mirror};
-use super::store::{Durability, Store, numbers_in};
+use super::store::Store;
+use super::trash::remove_permitted;
+use super::tree::walk_any;
+use super::verify::{is_complete, is_intact, is_usable};
 
 /// Names under which a killed writer can have left a file.
 const TEMPORARY: [&str; 8] = [
@@ -42,10 +48,10 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
         fs::remove_file(&store.layout.file(name)).optional()?;
     }
     if let Some(number) = pointer::read(&store.layout)? {
-        heal_head(store, number, cancel)?;
+        restore_head(store, number, cancel)?;
     }
     if is_sound(store, cancel)? {
-        return note_what_was_checked(store);
+        return record_tree_time(store);
     }
     let damaged = damaged(store, cancel)?;
     if let Some(current) = pointer::read(&store.layout)?
@@ -53,15 +59,15 @@ pub(super) fn recover(store: &Store, cancel: &Cancel) -> Result<()> {
         && !fall_back(store, &damaged, cancel)?
     {
         if was_changed_after_publish(store, current)? {
-            return refuse_pins(store, current);
+            return withdraw_lock_file(store, current);
         }
         fs::remove_file(store.layout.pointer()).optional()?;
     }
     for number in damaged {
         remove_damaged(store, number)?;
     }
-    remember_boot(store)?;
-    note_what_was_checked(store)
+    record_boot(store)?;
+    record_tree_time(store)
 }
 
 /// Whether nothing has to be repaired: this boot has verified the store, and the current generation is there with the
@@ -90,7 +96,7 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
     };
-    if is_sound(store, cancel)? || verifies(store, number, cancel)? {
+    if is_sound(store, cancel)? || is_intact(store, number, cancel)? {
         return Ok(());
     }
     Err(corrupt(
@@ -99,60 +105,9 @@ pub(super) fn check_unwritable(store: &Store, cancel: &Cancel) -> Result<()> {
     ))
 }
 
-/// How a generation differs from its manifest, by the times of change: nothing that costs more than a look at each
-/// entry, unless something was changed after the publish.
-pub(super) fn look_for_changes(
-    store: &Store,
-    number: u64,
-    cancel: &Cancel,
-) -> Result<Vec<(String, Problem)>> {
-    let published_ns = fs::stat(&store.layout.pin(number))?.changed_ns;
-    Manifest::read(&store.layout, number)?.compare(
-        &store.layout.tree(number),
-        Depth::ChangedSince(published_ns),
-        cancel,
-    )
-}
-
-/// Whether a generation has a readable head and all its content, by the times of change.
-pub(super) fn is_usable(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    if fault::mutant("trust-changed-tree") {
-        return Ok(fs::stat(&store.layout.tree(number)).is_ok());
-    }
-    found_whole(Head::read(&store.layout, number).and_then(|_| look_for_changes(store, number, cancel)))
-}
-
-fn verifies(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    found_whole(store.compare(number, cancel))
-}
-
-fn found_whole(found: Result<Vec<(String, Problem)>>) -> Result<bool> {
-    match found {
-        Ok(problems) if fault::mutant("extra-is-damage") => Ok(problems.is_empty()),
-        Ok(problems) => Ok(!problems.iter().any(|(_, problem)| problem.is_of_content())),
-        Err(error)
-            if matches!(error.code, Code::GenerationCorrupt | Code::GenerationGone)
-                || error.is_not_found() =>
-        {
-            Ok(false)
-        }
-        // A disk that answers with an error says nothing about the generation.
-        Err(error) => Err(error),
-    }
-}
-
-/// The highest fence among these generations.
-pub(super) fn highest_fence(store: &Store, numbers: &[u64]) -> u64 {
-    numbers
-        .iter()
-        .filter_map(|number| store.head(*number).ok()?.fence)
-        .max()
-        .unwrap_or(0)
-}
-
 /// Somebody removed or emptied `pins/<current>`, or an open took it from a generation that was changed: its head is
 /// made again from the manifest if the content is the published one.
-fn heal_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
+fn restore_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
     if !needs_head(store, number)? {
         return Ok(());
     }
@@ -160,7 +115,7 @@ fn heal_head(store: &Store, number: u64, cancel: &Cancel) -> Result<()> {
         return Ok(());
     };
     let problems = manifest.compare(&store.layout.tree(number), Depth::Bytes, cancel);
-    if !found_whole(problems)? {
+    if !is_complete(problems)? {
         return Ok(());
     }
     let (files, bytes) = manifest.totals();
@@ -193,10 +148,9 @@ fn needs_head(store: &Store, number: u64) -> Result<bool> {
     match Head::read(&store.layout, number) {
         Err(error) if error.code == Code::GenerationGone => Ok(true),
         // A reader holds the file that is there, not the one that would replace it.
-        Err(error) if error.code == Code::GenerationCorrupt => match open_existing(&pin)? {
-            Some(file) => flock::try_exclusive(&file, &pin),
-            None => Ok(true),
-        },
+        Err(error) if error.code == Code::GenerationCorrupt => {
+            Ok(!matches!(unless_pinned(&pin)?, Attempt::Busy(_)))
+        }
         _ => Ok(false),
     }
 }
@@ -212,7 +166,7 @@ fn damaged(store: &Store, cancel: &Cancel) -> Result<Vec<u64>> {
     let mut numbers = numbers_in(&store.layout.file("gens"))?;
     numbers.extend(current.filter(|number| !numbers.contains(number)));
     for number in numbers {
-        if !verifies(store, number, cancel)? {
+        if !is_intact(store, number, cancel)? {
             damaged.push(number);
         }
     }
@@ -252,7 +206,7 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
         return Ok(Manifest::read(&store.layout, number).is_ok());
     };
     let mut latest = stat.changed_ns;
-    super::manifest::walk_any(&tree, &mut |_, _, stat| {
+    walk_any(&tree, &mut |_, _, stat| {
         latest = latest.max(stat.changed_ns);
         Ok(())
     })?;
@@ -260,11 +214,9 @@ fn was_changed_after_publish(store: &Store, number: u64) -> Result<bool> {
 }
 
 /// Takes the lock file from a generation that must not be served, unless a reader holds it.
-fn refuse_pins(store: &Store, number: u64) -> Result<()> {
+fn withdraw_lock_file(store: &Store, number: u64) -> Result<()> {
     let pin = store.layout.pin(number);
-    if let Some(file) = open_existing(&pin)?
-        && flock::try_exclusive(&file, &pin)?
-    {
+    if let Attempt::Locked(_lock) = unless_pinned(&pin)? {
         fs::remove_file(&pin).optional()?;
     }
     Ok(())
@@ -280,17 +232,15 @@ fn remove_damaged(store: &Store, number: u64) -> Result<()> {
             return Ok(());
         }
     }
-    let held = open_existing(&pin)?;
-    if let Some(file) = &held
-        && !flock::try_exclusive(file, &pin)?
-    {
+    let lock = unless_pinned(&pin)?;
+    if matches!(lock, Attempt::Busy(_)) {
         return Ok(());
     }
     fs::remove_file(&pin).optional()?;
-    remove_ours(&generation).map(drop)
+    remove_permitted(&generation).map(drop)
 }
 
-fn remember_boot(store: &Store) -> Result<()> {
+fn record_boot(store: &Store) -> Result<()> {
     let path = store.layout.file("boot");
     let Some(boot) = &store.boot else {
         return Ok(());
@@ -303,7 +253,7 @@ fn remember_boot(store: &Store) -> Result<()> {
 
 /// `pin()` compares the time of the tree with that of its lock file, and looks closer where they differ: made equal
 /// where an older version, a copy of the store or an added file made them differ and the content is the published one.
-fn note_what_was_checked(store: &Store) -> Result<()> {
+fn record_tree_time(store: &Store) -> Result<()> {
     let Some(number) = pointer::read(&store.layout)? else {
         return Ok(());
     };
@@ -316,4 +266,9 @@ fn note_what_was_checked(store: &Store) -> Result<()> {
         drop(fs::set_modified(&pin, tree.changed_ns));
     }
     Ok(())
+}
+
+/// Locks the lock file of a generation, unless a reader holds it. The caller removes the file.
+fn unless_pinned(pin: &Path) -> Result<Attempt> {
+    LockOptions::at(pin).check(Check::None).try_lock()
 }

@@ -1,24 +1,23 @@
 //! Directories that a link replaced: which of them this package made for a tool, and where the others are kept.
 
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::trust::Surroundings;
-use crate::core::sys::{clock, fault, identity};
+use crate::core::sys::{clock, fault};
 
-use super::collect::ADOPTED;
 use super::store::Store;
+use super::trash::ADOPTED;
 
 /// More than the links of one store; the oldest entry goes first.
 const MAX_MADE: usize = 16;
 
 /// Identifies a directory for its whole life. An inode number alone is used again, on ext4 by the next `mkdir`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
+struct DirectoryIdentity {
     device: u64,
     inode: u64,
     /// When it was made, nanoseconds since the epoch.
@@ -26,29 +25,29 @@ struct Identity {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Made {
-    directories: Vec<Identity>,
+struct MadeDirectories {
+    directories: Vec<DirectoryIdentity>,
 }
 
 /// `None` on filesystems that do not keep the time of making: a directory there counts as the user's.
-fn identity_of(directory: &Path) -> Result<Option<Identity>> {
+fn identity_of(directory: &Path) -> Result<Option<DirectoryIdentity>> {
     let stat = fs::stat(directory)?;
     let born = fs::born_ns(directory)?;
-    Ok(born.map(|born| Identity {
+    Ok(born.map(|born| DirectoryIdentity {
         device: stat.device,
         inode: stat.inode,
         born,
     }))
 }
 
-fn read(store: &Store) -> Result<Made> {
+fn read_made(store: &Store) -> Result<MadeDirectories> {
     let path = store.layout.file("made.json");
     let Some(stat) = fs::stat(&path).optional()? else {
-        return Ok(Made::default());
+        return Ok(MadeDirectories::default());
     };
     // Another user must not decide which directories are removed.
     if !Surroundings::of(store.layout.root())?.trusts(&stat) {
-        return Ok(Made::default());
+        return Ok(MadeDirectories::default());
     }
     let bytes = fs::read_capped(&path, 65_536).optional()?;
     Ok(bytes
@@ -61,7 +60,7 @@ pub(super) fn record_made(store: &Store, directory: &Path) -> Result<()> {
     let Some(identity) = identity_of(directory)? else {
         return Ok(());
     };
-    let mut made = read(store)?;
+    let mut made = read_made(store)?;
     made.directories.push(identity);
     let surplus = made.directories.len().saturating_sub(MAX_MADE);
     made.directories.drain(..surplus);
@@ -72,8 +71,8 @@ pub(super) fn record_made(store: &Store, directory: &Path) -> Result<()> {
 }
 
 /// Whether this package made the directory.
-pub(super) fn is_made(store: &Store, directory: &Path) -> Result<bool> {
-    let made = read(store)?;
+pub(super) fn was_made_here(store: &Store, directory: &Path) -> Result<bool> {
+    let made = read_made(store)?;
     if made.directories.is_empty() {
         return Ok(false);
     }
@@ -83,13 +82,13 @@ pub(super) fn is_made(store: &Store, directory: &Path) -> Result<bool> {
 
 /// Takes a directory away from the neighbourhood of a link: one that this package made is removed by a later open,
 /// because processes may still work in it, an empty one now, and any other one is set aside.
-pub(super) fn put_away(store: &Store, directory: &Path, link: &Path) -> Result<()> {
-    if is_made(store, directory)? || fault::mutant("trash-adopted") {
+pub(super) fn remove_or_set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
+    if was_made_here(store, directory)? || fault::mutant("trash-adopted") {
         let trash = store
             .layout
-            .trash(&format!("{ADOPTED}{}", identity::monotonic_micros()));
+            .trash(&format!("{ADOPTED}{}", clock::monotonic_micros()));
         return match fs::rename(directory, &trash) {
-            Err(error) if crosses_devices(&error) => fs::remove_tree(directory),
+            Err(error) if error.crosses_devices() => fs::remove_tree(directory),
             moved => moved,
         };
     }
@@ -111,7 +110,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
     let kept = free_name(&folder, &name)?;
     let kept = match fs::rename(directory, &kept) {
         // A link on another filesystem than the store: its directory stays there, and the store names it.
-        Err(error) if crosses_devices(&error) => {
+        Err(error) if error.crosses_devices() => {
             let parent = link.parent().unwrap_or(Path::new("/"));
             let neighbour = free_name(parent, &name)?;
             fs::symlink(&neighbour, &kept)?;
@@ -119,10 +118,7 @@ fn set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
         }
         renamed => renamed.map(|()| kept)?,
     };
-    let mut newly = store
-        .newly_set_aside
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut newly = store.newly_set_aside.lock();
     newly.push(kept);
     Ok(())
 }
@@ -157,8 +153,4 @@ fn free_name(folder: &Path, name: &str) -> Result<PathBuf> {
         }
     }
     Ok(folder.join(name))
-}
-
-fn crosses_devices(error: &Error) -> bool {
-    error.kind() == Some(std::io::ErrorKind::CrossesDevices)
 }

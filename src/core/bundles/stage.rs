@@ -1,26 +1,26 @@
 //! Stages: trees that are being built, on the same filesystem and as deep as a generation.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::path::Rel;
-use crate::core::sys::{durability, fault, flock, identity};
+use crate::core::sys::{clock, durability, fault};
 
-use super::adopting;
-use super::advice::advised;
-use super::copy::{self, How};
+use super::adoption;
+use super::advice::with_advice;
+use super::copy::{self, CopyMethod};
+use super::hold::Hold;
 use super::layout::Layout;
 use super::manifest::Manifest;
-use super::pin::Hold;
 use super::store::Store;
 use super::view;
 
 /// What a new stage begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum StageBase {
     /// Nothing.
     Empty,
     /// The files of the current generation, copied or cloned, never linked.
@@ -37,8 +37,8 @@ pub struct Stage {
     pub started_at: u64,
     /// Its fence, if it was drawn with one.
     pub fence: Option<u64>,
-    /// The exclusive lock on `owners/<id>`: who holds it lives.
-    _owner: File,
+    /// The exclusive lock on `owners/<id>`: the process that holds it is alive.
+    _owner: LockedFile,
 }
 
 /// A stage whose content is hashed and frozen, ready to become a generation.
@@ -49,10 +49,10 @@ pub struct Sealed {
 
 impl Stage {
     /// Makes a stage. `fence` is what [`Writer::issue_fence`](super::Writer::issue_fence) gave, if anything.
-    pub fn begin(store: &Store, from: From, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
-        let started_at = identity::monotonic_micros();
+    pub fn begin(store: &Store, from: StageBase, fence: Option<u64>, cancel: &Cancel) -> Result<Self> {
+        let started_at = clock::monotonic_micros();
         store.check_writable()?;
-        let (id, owner) = advised(own(&store.layout))?;
+        let (id, owner) = with_advice(create_owner_lock(&store.layout))?;
         let stage = Self {
             id,
             layout: store.layout.clone(),
@@ -60,7 +60,7 @@ impl Stage {
             fence,
             _owner: owner,
         };
-        match advised(stage.fill(store, from, cancel)) {
+        match with_advice(stage.fill(store, from, cancel)) {
             Ok(()) => Ok(stage),
             Err(error) => {
                 drop(stage.discard());
@@ -69,17 +69,17 @@ impl Stage {
         }
     }
 
-    fn fill(&self, store: &Store, from: From, cancel: &Cancel) -> Result<()> {
+    fn fill(&self, store: &Store, from: StageBase, cancel: &Cancel) -> Result<()> {
         fs::create_directory(&self.layout.stage(&self.id), 0o755)?;
         fs::create_directory(&self.tree(), 0o755)?;
-        if from == From::Empty {
+        if from == StageBase::Empty {
             return Ok(());
         }
-        let Some((number, _hold)) = Hold::current(store)? else {
+        let Some((number, _hold)) = Hold::acquire_current(store)? else {
             return Ok(());
         };
         let (from, mut made) = (store.layout.tree(number), Vec::new());
-        copy::tree(&from, &self.tree(), How::Clone, &mut made, cancel)
+        copy::copy_tree(&from, &self.tree(), CopyMethod::Clone, &mut made, cancel)
     }
 
     /// Where to write.
@@ -89,7 +89,7 @@ impl Stage {
 
     /// Writes one file, replacing one of that name, and makes the directories above it. Never through a link.
     pub fn write(&self, relative: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        advised(self.put(relative, |path| fs::write_new(path, bytes, mode)))
+        with_advice(self.create_entry(relative, |path| fs::write_new(path, bytes, mode)))
     }
 
     /// Makes a link of any text.
@@ -101,11 +101,11 @@ impl Stage {
                 "a link target: not empty, without NUL",
             ));
         }
-        advised(self.put(relative, |path| fs::symlink(Path::new(target), path)))
+        with_advice(self.create_entry(relative, |path| fs::symlink(Path::new(target), path)))
     }
 
     /// Takes over what is in a directory: all of it, as it was at one moment, or nothing.
-    pub fn adopt(&self, directory: &Path, how: How, cancel: &Cancel) -> Result<()> {
+    pub fn adopt(&self, directory: &Path, method: CopyMethod, cancel: &Cancel) -> Result<()> {
         if fs::stat(directory)?.kind != Kind::Directory {
             return Err(Error::argument(
                 "directory",
@@ -122,7 +122,7 @@ impl Stage {
             )
             .at(directory));
         }
-        advised(adopting::adopt(directory, &self.tree(), how, cancel))
+        with_advice(adoption::adopt(directory, &self.tree(), method, cancel))
     }
 
     /// Hashes and freezes everything. May be called again after more was written.
@@ -138,24 +138,24 @@ impl Stage {
             )
             .at(&tree));
         }
-        let manifest = advised(Manifest::seal(
+        let manifest = with_advice(Manifest::seal(
             &tree,
             &self.layout.stage(&self.id).join("copy"),
             cancel,
         ))?;
-        refuse_incomplete(&manifest, require)?;
+        check_complete(&manifest, require)?;
         let sealed = Sealed { manifest };
         if !fault::mutant("pointer-before-manifest") {
-            advised(self.write_manifest(&sealed))?;
+            with_advice(self.write_manifest(&sealed))?;
         }
-        advised(view::prepare(
+        with_advice(view::prepare(
             store,
             &self.layout.stage(&self.id),
-            &sealed,
+            &sealed.manifest.digest,
             cancel,
         ))?;
         if store.flushes() {
-            advised(durability::sync_tree(&self.layout.stage(&self.id)))?;
+            with_advice(durability::sync_tree(&self.layout.stage(&self.id)))?;
         }
         Ok(sealed)
     }
@@ -175,9 +175,9 @@ impl Stage {
     }
 
     /// Makes a new entry, also while others of this process make one of that name: one of them stays.
-    fn put(&self, relative: &str, make: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    fn create_entry(&self, relative: &str, make: impl Fn(&Path) -> Result<()>) -> Result<()> {
         loop {
-            match make(&self.clear(relative)?) {
+            match make(&self.prepare_path(relative)?) {
                 Err(error) if error.is_exists() => {}
                 made => return made,
             }
@@ -185,7 +185,7 @@ impl Stage {
     }
 
     /// The path of a new entry: its parents made and none of them a link, and nothing in its place.
-    fn clear(&self, relative: &str) -> Result<PathBuf> {
+    fn prepare_path(&self, relative: &str) -> Result<PathBuf> {
         let relative = Rel::parse("relative", relative)?;
         let mut path = self.tree();
         let mut names = relative.as_str().split('/').peekable();
@@ -208,7 +208,7 @@ impl Stage {
     }
 }
 
-fn refuse_incomplete(manifest: &Manifest, require: &[String]) -> Result<()> {
+fn check_complete(manifest: &Manifest, require: &[String]) -> Result<()> {
     if manifest.totals().0 == 0 {
         return Err(Error::new(
             Code::EmptyStage,
@@ -239,15 +239,15 @@ fn make_real_directory(path: &Path, relative: &Rel) -> Result<()> {
     }
 }
 
-/// A lock file of our own under a fresh name: locked first, and still there after it was locked, because a
-/// collector may take a file that is not locked yet.
-fn own(layout: &Layout) -> Result<(String, File)> {
+/// A lock file under a new name. It is locked first and must still be there then, because a collector may remove a file
+/// that is not locked yet.
+fn create_owner_lock(layout: &Layout) -> Result<(String, LockedFile)> {
     loop {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let path = layout.owner(&id);
-        let file = fs::create_new(&path, 0o644)?;
-        if flock::try_exclusive(&file, &path)? && fs::stat_file(&file, &path)?.links > 0 {
-            return Ok((id, file));
+        let options = LockOptions::at(&path).create_new(0o644).check(Check::Links);
+        if let Attempt::Locked(owner) = options.try_lock()? {
+            return Ok((id, owner));
         }
     }
 }

@@ -14,15 +14,15 @@ use std::path::{Component, Path, PathBuf};
 use crate::core::error::{Optional, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::{durability, fault, identity};
+use crate::core::sys::{clock, durability, fault};
 
-use super::collect::throw_away;
-use super::copy::{self, How};
+use super::copy::{self, CopyMethod};
 use super::layout::{Layout, name_of, number_of};
-use super::manifest::{Depth, Manifest, Problem, walk_any};
+use super::manifest::{Depth, Manifest, Problem};
 use super::replaced;
-use super::stage::Sealed;
 use super::store::Store;
+use super::trash::move_to_trash;
+use super::tree::walk_any;
 
 /// The name of a view that is being made under the writer lock.
 const NEW: &str = "new";
@@ -57,12 +57,12 @@ impl View {
 }
 
 /// Whether there is a link that needs views, of this process or of another one.
-fn is_wanted(store: &Store) -> Result<bool> {
+fn is_needed_by_link(store: &Store) -> Result<bool> {
     Ok(store.link.is_some() || fs::stat(&store.layout.view()).optional()?.is_some())
 }
 
 /// The view that links lead to.
-fn linked(layout: &Layout) -> Result<Option<View>> {
+fn linked_view(layout: &Layout) -> Result<Option<View>> {
     let target = fs::read_link(&layout.view()).optional()?;
     Ok(target.as_deref().and_then(parse))
 }
@@ -79,14 +79,10 @@ fn parse(target: &Path) -> Option<View> {
     }
 }
 
-/// Copies a sealed stage, without the writer lock, for the publish that follows.
-pub(super) fn prepare(store: &Store, stage: &Path, sealed: &Sealed, cancel: &Cancel) -> Result<()> {
-    let is_current = |number| {
-        store
-            .head(number)
-            .is_ok_and(|head| head.digest == sealed.manifest.digest)
-    };
-    if !is_wanted(store)? || store.current()?.is_some_and(is_current) {
+/// Copies a sealed stage with this digest, without the writer lock, for the publish that follows.
+pub(super) fn prepare(store: &Store, stage: &Path, digest: &str, cancel: &Cancel) -> Result<()> {
+    let is_current = |number| store.head(number).is_ok_and(|head| head.digest == digest);
+    if !is_needed_by_link(store)? || store.current()?.is_some_and(is_current) {
         return Ok(());
     }
     fill(&stage.join("view"), &stage.join("tree"), cancel)
@@ -96,12 +92,18 @@ fn fill(view: &Path, from: &Path, cancel: &Cancel) -> Result<()> {
     fs::remove_tree(view)?;
     fs::create_directory(view, 0o755)?;
     fs::create_directory(&view.join("tree"), 0o755)?;
-    copy::tree(from, &view.join("tree"), How::Clone, &mut Vec::new(), cancel)
+    copy::copy_tree(
+        from,
+        &view.join("tree"),
+        CopyMethod::Clone,
+        &mut Vec::new(),
+        cancel,
+    )
 }
 
 /// Puts the view of a stage that becomes generation `number` among the others.
 pub(super) fn place_prepared(store: &Store, stage: &Path, number: u64) -> Result<Option<View>> {
-    if !is_wanted(store)? {
+    if !is_needed_by_link(store)? {
         return Ok(None);
     }
     let prepared = stage.join("view");
@@ -114,7 +116,7 @@ pub(super) fn place_prepared(store: &Store, stage: &Path, number: u64) -> Result
 
 /// Makes a view of a generation, if there is a link.
 pub(super) fn place_copy(store: &Store, number: u64) -> Result<Option<View>> {
-    if !is_wanted(store)? {
+    if !is_needed_by_link(store)? {
         return Ok(None);
     }
     make(store, &store.layout.tree(number), number).map(Some)
@@ -133,11 +135,11 @@ fn make(store: &Store, from: &Path, number: u64) -> Result<View> {
 fn place(store: &Store, from: &Path, number: u64) -> Result<View> {
     let layout = &store.layout;
     replaced::make_folder(store, &layout.views())?;
-    let linked = linked(layout)?;
-    for view in all(layout)? {
+    let linked = linked_view(layout)?;
+    for view in all_views(layout)? {
         // Left by a publish that was killed or failed: links never led to it.
         if linked.is_none_or(|linked| view.sequence > linked.sequence) {
-            throw_view_away(layout, view)?;
+            move_view_to_trash(layout, view)?;
         }
     }
     let sequence = linked.map_or(0, |linked| linked.sequence) + 1;
@@ -150,7 +152,7 @@ fn place(store: &Store, from: &Path, number: u64) -> Result<View> {
 }
 
 /// Makes links lead to this view, in one step.
-pub(super) fn show(layout: &Layout, view: View) -> Result<()> {
+pub(super) fn link_to(layout: &Layout, view: View) -> Result<()> {
     let temporary = layout.file("view.tmp");
     fs::remove_file(&temporary).optional()?;
     let target = if fault::mutant("link-to-generation") {
@@ -169,13 +171,13 @@ pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Resu
     for name in ["view.tmp", "made.json.tmp"] {
         fs::remove_file(&layout.file(name)).optional()?;
     }
-    if !is_wanted(store)? {
+    if !is_needed_by_link(store)? {
         return Ok(());
     }
     let Some(number) = store.current()? else {
         return fs::remove_file(&layout.view()).optional().map(drop);
     };
-    if let Some(view) = linked(layout)?
+    if let Some(view) = linked_view(layout)?
         && view.number == number
         && exists(layout, view)?
         && !(after_reboot && is_torn(store, view, cancel)?)
@@ -183,15 +185,15 @@ pub(super) fn repair(store: &Store, after_reboot: bool, cancel: &Cancel) -> Resu
         return Ok(());
     }
     let view = make(store, &layout.tree(number), number)?;
-    show(layout, view)
+    link_to(layout, view)
 }
 
 /// At a publish that changes nothing: shows the current generation again if a tool has changed the view.
 pub(super) fn refresh(store: &Store, number: u64) -> Result<()> {
-    if !is_wanted(store)? {
+    if !is_needed_by_link(store)? {
         return Ok(());
     }
-    if let Some(view) = linked(&store.layout)?
+    if let Some(view) = linked_view(&store.layout)?
         && view.number == number
         && exists(&store.layout, view)?
         && !is_changed(&store.layout, view)?
@@ -199,7 +201,7 @@ pub(super) fn refresh(store: &Store, number: u64) -> Result<()> {
         return Ok(());
     }
     let view = make(store, &store.layout.tree(number), number)?;
-    show(&store.layout, view)
+    link_to(&store.layout, view)
 }
 
 fn exists(layout: &Layout, view: View) -> Result<bool> {
@@ -230,25 +232,26 @@ fn is_changed(layout: &Layout, view: View) -> Result<bool> {
 
 /// Removes views: not the one that links lead to, not the one before it, and not the newest of each generation that
 /// is kept.
-pub(super) fn sweep(layout: &Layout, staying: &[u64]) -> Result<()> {
-    let linked = linked(layout)?;
-    let mut views = all(layout)?;
+pub(super) fn sweep(layout: &Layout, kept_numbers: &[u64]) -> Result<()> {
+    let linked = linked_view(layout)?;
+    let mut views = all_views(layout)?;
     views.sort_unstable_by_key(|view| std::cmp::Reverse(view.sequence));
     let mut kept = Vec::new();
     for view in views {
         let was_shown = linked.is_some_and(|linked| view.sequence <= linked.sequence);
-        let is_needed = kept.len() < 2 || (staying.contains(&view.number) && !kept.contains(&view.number));
+        let is_needed =
+            kept.len() < 2 || (kept_numbers.contains(&view.number) && !kept.contains(&view.number));
         if was_shown && is_needed {
             kept.push(view.number);
         } else {
-            throw_view_away(layout, view)?;
+            move_view_to_trash(layout, view)?;
         }
     }
     // Left by a writer that was killed: this one has the writer lock.
     fs::remove_tree(&layout.views().join(NEW))
 }
 
-fn all(layout: &Layout) -> Result<Vec<View>> {
+fn all_views(layout: &Layout) -> Result<Vec<View>> {
     let entries = fs::read_directory(&layout.views())
         .optional()?
         .unwrap_or_default();
@@ -258,9 +261,9 @@ fn all(layout: &Layout) -> Result<Vec<View>> {
         .collect())
 }
 
-fn throw_view_away(layout: &Layout, view: View) -> Result<()> {
-    let trash = layout.trash(&format!("view-{}-{}", view.name(), identity::monotonic_micros()));
-    throw_away(&view.directory(layout), &trash).map(drop)
+fn move_view_to_trash(layout: &Layout, view: View) -> Result<()> {
+    let trash = layout.trash(&format!("view-{}-{}", view.name(), clock::monotonic_micros()));
+    move_to_trash(&view.directory(layout), &trash).map(drop)
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::key::Key;
-use super::outcome::{RestoreOutcome, Stage};
-use super::pointer::{MAX_POINTER_BYTES, Pointer, Refusal};
-use super::store::{self, Answer, Failure, Kind, Listed, Location, Meter, Store};
+use super::pointer::{MAX_POINTER_BYTES, Pointer};
+use super::store::{self, Answer, Listed, Location, Meter, Store};
 use crate::core::error::Result;
+use crate::core::failure::{Cause, Failure, Stage};
 
 /// An opened cache; clones share everything.
 #[derive(Clone)]
@@ -28,37 +28,6 @@ pub(super) enum Found {
     Single(Listed),
 }
 
-/// Why a key could not be looked up.
-pub(super) struct NotFound {
-    pub(super) outcome: RestoreOutcome,
-    pub(super) reason: String,
-    /// The version of a pointer that is there but not usable, so that a snapshot can replace it.
-    pub(super) etag: Option<String>,
-    /// Where it failed.
-    pub(super) stage: Stage,
-}
-
-impl From<Failure> for NotFound {
-    fn from(failure: Failure) -> Self {
-        let reason = match failure.kind {
-            Kind::Denied => format!(
-                "{}; a missing object is answered like this too where s3:ListBucket is not granted",
-                failure.message
-            ),
-            _ => failure.message.clone(),
-        };
-        Self {
-            outcome: RestoreOutcome::from(&failure),
-            reason,
-            etag: None,
-            stage: match failure.kind {
-                Kind::CredentialsMissing | Kind::CredentialsTimeout => Stage::Credentials,
-                _ => Stage::Lookup,
-            },
-        }
-    }
-}
-
 impl Cache {
     /// Opens a cache; `None` gives one whose calls all end as disabled. Does no I/O.
     pub fn open(location: Option<&Location>, secret: Option<Vec<u8>>, read_only: bool) -> Result<Self> {
@@ -71,45 +40,33 @@ impl Cache {
     }
 
     /// What a key means now, its pointer checked.
-    pub(super) async fn look_up(
+    pub(super) async fn look_up(&self, store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<Found> {
+        self.find(store, key, meter).await.map_err(|(failure, _)| failure)
+    }
+
+    /// As [`look_up`](Self::look_up), but the failure also has the version of a pointer that exists and is not usable, so
+    /// that a snapshot can replace it.
+    pub(super) async fn find(
         &self,
         store: &dyn Store,
         key: &Key,
         meter: &Arc<Meter>,
-    ) -> std::result::Result<Found, NotFound> {
+    ) -> std::result::Result<Found, (Failure, Option<String>)> {
         if key.single_object().is_some() {
             if self.secret.is_some() {
-                return Err(NotFound {
-                    outcome: RestoreOutcome::Refused,
-                    reason: "a key that is one object carries no signature; with hmacKey use a key without such an ending".to_owned(),
-                    etag: None,
-                    stage: Stage::Lookup,
-                });
+                let failure = Failure::refused(
+                    "a key that is one object carries no signature; with hmacKey use a key without such an ending",
+                );
+                return Err((failure.during(Stage::Lookup), None));
             }
-            return Ok(Found::Single(store.stat(key.as_str(), meter).await?));
+            let object = store.stat(key.as_str(), meter).await;
+            return object.map(Found::Single).map_err(explain);
         }
-        let (bytes, etag) = store::read_small(store, &key.pointer(), MAX_POINTER_BYTES, meter).await?;
+        let read = store::read_small(store, &key.pointer(), MAX_POINTER_BYTES, meter).await;
+        let (bytes, etag) = read.map_err(explain)?;
         match Pointer::read(&bytes, key, self.secret.as_deref()) {
             Ok(pointer) => Ok(Found::Pointer(Box::new(pointer), etag)),
-            Err(refusal) => {
-                let (outcome, reason) = match refusal {
-                    Refusal::Malformed(reason) => (RestoreOutcome::Corrupt, reason),
-                    Refusal::Version(version) => (
-                        RestoreOutcome::Incompatible,
-                        format!(
-                            "the pointer has layout {version}, this version reads {}",
-                            super::pointer::VERSION
-                        ),
-                    ),
-                    Refusal::Signature(reason) => (RestoreOutcome::Refused, reason.to_owned()),
-                };
-                Err(NotFound {
-                    outcome,
-                    reason,
-                    etag: Some(etag),
-                    stage: Stage::Lookup,
-                })
-            }
+            Err(failure) => Err((failure.during(Stage::Lookup), Some(etag))),
         }
     }
 
@@ -125,8 +82,17 @@ impl Cache {
         }
         let found = self
             .honours_conditions
-            .get_or_try_init(|| super::maintain::honours_conditions(store, key, meter))
+            .get_or_try_init(|| super::conditions::honours_conditions(store, key, meter))
             .await?;
         Ok(*found)
     }
+}
+
+/// The failure of a look-up in the store.
+fn explain(mut failure: Failure) -> (Failure, Option<String>) {
+    if failure.cause == Cause::Denied {
+        let hint = "; a missing object is answered like this too where s3:ListBucket is not granted";
+        failure.error.message.push_str(hint);
+    }
+    (store::during(failure, Stage::Lookup), None)
 }

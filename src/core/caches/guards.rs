@@ -1,7 +1,7 @@
 //! What may become a generation: not nothing, and not a fraction of what is there. A half-warm tree that
 //! replaces a full one costs every later wake-up (the seed snapshotted right after the clone).
 
-use super::outcome::SnapshotOutcome;
+use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::fault;
 
 /// The limits of one snapshot.
@@ -38,27 +38,29 @@ pub struct Amount {
 }
 
 impl Guard {
-    /// Why a tree may not become a generation, if so.
-    pub fn refuse(&self, tree: Amount, current: Option<Amount>) -> Option<(SnapshotOutcome, String)> {
+    /// Fails if a tree may not become a generation.
+    pub fn check(&self, tree: Amount, current: Option<Amount>) -> Result<()> {
         if fault::mutant("guard-by-existence") {
-            return None;
+            return Ok(());
         }
         if tree.files < self.min_files || tree.bytes < self.min_bytes {
             let reason = format!(
                 "{} files with {} bytes; guard.minFiles is {}, guard.minBytes {}",
                 tree.files, tree.bytes, self.min_files, self.min_bytes
             );
-            return Some((SnapshotOutcome::Empty, reason));
+            return Err(Failure::new(Cause::Empty, reason));
         }
-        let current = current.filter(|_| !self.allow_shrink)?;
-        let has_shrunk = self.is_less(tree.files, current.files) || self.is_less(tree.bytes, current.bytes);
-        has_shrunk.then(|| {
-            let reason = format!(
-                "{} files with {} bytes, the current generation has {} with {}; guard.maxShrink is {}, guard.allowShrink lets it through",
-                tree.files, tree.bytes, current.files, current.bytes, self.max_shrink
-            );
-            (SnapshotOutcome::Shrunk, reason)
-        })
+        let Some(current) = current.filter(|_| !self.allow_shrink) else {
+            return Ok(());
+        };
+        if !self.is_less(tree.files, current.files) && !self.is_less(tree.bytes, current.bytes) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} files with {} bytes, the current generation has {} with {}; guard.maxShrink is {}, guard.allowShrink lets it through",
+            tree.files, tree.bytes, current.files, current.bytes, self.max_shrink
+        );
+        Err(Failure::new(Cause::Shrunk, reason))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
@@ -78,23 +80,23 @@ mod tests {
     #[test]
     fn nothing_and_a_fraction_are_refused() {
         let guard = Guard::default();
-        let outcome = |tree, current| guard.refuse(tree, current).map(|(outcome, _)| outcome);
-        assert_eq!(outcome(amount(0, 0), None), Some(SnapshotOutcome::Empty));
-        assert_eq!(outcome(amount(1, 0), None), Some(SnapshotOutcome::Empty));
+        let outcome = |tree, current| guard.check(tree, current).err().map(|failure| failure.cause);
+        assert_eq!(outcome(amount(0, 0), None), Some(Cause::Empty));
+        assert_eq!(outcome(amount(1, 0), None), Some(Cause::Empty));
         assert_eq!(outcome(amount(1, 1), None), None);
         assert_eq!(
             outcome(amount(49, 1000), Some(amount(100, 1000))),
-            Some(SnapshotOutcome::Shrunk)
+            Some(Cause::Shrunk)
         );
         assert_eq!(
             outcome(amount(100, 499), Some(amount(100, 1000))),
-            Some(SnapshotOutcome::Shrunk)
+            Some(Cause::Shrunk)
         );
         assert_eq!(outcome(amount(50, 500), Some(amount(100, 1000))), None);
         let open = Guard {
             allow_shrink: true,
             ..guard
         };
-        assert!(open.refuse(amount(1, 1), Some(amount(100, 1000))).is_none());
+        assert!(open.check(amount(1, 1), Some(amount(100, 1000))).is_ok());
     }
 }

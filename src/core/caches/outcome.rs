@@ -1,6 +1,6 @@
 //! How a call ended: closed sets of words, and what is told beside them. Nothing the world does is an error.
 
-use super::store::{Failure, Kind};
+use crate::core::failure::Cause;
 
 macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
@@ -19,12 +19,13 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// How a restore, inspect, prune or remove ended.
+    /// How a restore, inspect, prune, remove or probe ended.
     RestoreOutcome {
         Restored = "restored", Unchanged = "unchanged", Miss = "miss", Disabled = "disabled", Timeout = "timeout",
         Aborted = "aborted", Corrupt = "corrupt", Refused = "refused", Incompatible = "incompatible",
         TargetNotEmpty = "target-not-empty", Busy = "busy", NoSpace = "no-space", Denied = "denied",
         Unavailable = "unavailable", Superseded = "superseded", Error = "error", Pruned = "pruned", Removed = "removed",
+        Probed = "probed",
     }
 }
 
@@ -38,43 +39,50 @@ outcomes! {
     }
 }
 
-outcomes! {
-    /// What a call is doing; also the names of its timings.
-    Stage {
-        Credentials = "credentials", Lookup = "lookup", Download = "download", Decode = "decode", Write = "write",
-        Quiet = "quiet", Pack = "pack", Upload = "upload", Verify = "verify", Commit = "commit",
-    }
-}
-
-impl From<&Failure> for RestoreOutcome {
-    fn from(failure: &Failure) -> Self {
-        match failure.kind {
-            Kind::NotFound => Self::Miss,
-            Kind::Denied | Kind::CredentialsMissing => Self::Denied,
-            Kind::Changed | Kind::Conflict => Self::Superseded,
-            Kind::Stalled | Kind::CredentialsTimeout => Self::Timeout,
-            Kind::Unavailable | Kind::Broken | Kind::RangeIgnored | Kind::Misconfigured => Self::Unavailable,
-            Kind::Malformed => Self::Corrupt,
-            Kind::NoSpace => Self::NoSpace,
-            Kind::Cancelled => Self::Aborted,
-            Kind::Local => Self::Error,
+impl From<Cause> for RestoreOutcome {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::NotFound => Self::Miss,
+            Cause::Denied | Cause::CredentialsMissing => Self::Denied,
+            Cause::Changed | Cause::Conflict | Cause::Superseded => Self::Superseded,
+            Cause::Timeout | Cause::Stalled | Cause::CredentialsTimeout => Self::Timeout,
+            Cause::Unavailable | Cause::Broken | Cause::RangeIgnored | Cause::Misconfigured => {
+                Self::Unavailable
+            }
+            Cause::Corrupt | Cause::Malformed => Self::Corrupt,
+            Cause::Refused | Cause::TooLarge => Self::Refused,
+            Cause::Incompatible => Self::Incompatible,
+            Cause::TargetNotEmpty => Self::TargetNotEmpty,
+            Cause::Busy => Self::Busy,
+            Cause::NoSpace => Self::NoSpace,
+            Cause::Aborted => Self::Aborted,
+            Cause::Unstable | Cause::Empty | Cause::Shrunk | Cause::Other => Self::Error,
         }
     }
 }
 
-impl From<&Failure> for SnapshotOutcome {
-    fn from(failure: &Failure) -> Self {
-        match failure.kind {
-            Kind::Denied | Kind::CredentialsMissing => Self::Denied,
-            Kind::Changed | Kind::Conflict => Self::Superseded,
-            Kind::Stalled | Kind::CredentialsTimeout => Self::Timeout,
-            Kind::NotFound | Kind::Unavailable | Kind::Broken | Kind::RangeIgnored | Kind::Misconfigured => {
-                Self::Unavailable
-            }
-            Kind::Malformed => Self::Corrupt,
-            Kind::NoSpace => Self::NoSpace,
-            Kind::Cancelled => Self::Aborted,
-            Kind::Local => Self::Error,
+impl From<Cause> for SnapshotOutcome {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            // What another one signed is theirs.
+            Cause::Denied | Cause::CredentialsMissing | Cause::Refused => Self::Denied,
+            Cause::Changed | Cause::Conflict | Cause::Superseded => Self::Superseded,
+            Cause::Timeout | Cause::Stalled | Cause::CredentialsTimeout => Self::Timeout,
+            Cause::NotFound
+            | Cause::Unavailable
+            | Cause::Broken
+            | Cause::RangeIgnored
+            | Cause::Misconfigured => Self::Unavailable,
+            Cause::Corrupt | Cause::Malformed => Self::Corrupt,
+            Cause::Incompatible => Self::Incompatible,
+            Cause::Unstable => Self::Unstable,
+            Cause::TooLarge => Self::TooLarge,
+            Cause::Empty => Self::Empty,
+            Cause::Shrunk => Self::Shrunk,
+            Cause::Busy => Self::Busy,
+            Cause::NoSpace => Self::NoSpace,
+            Cause::Aborted => Self::Aborted,
+            Cause::TargetNotEmpty | Cause::Other => Self::Error,
         }
     }
 }

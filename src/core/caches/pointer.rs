@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::key::Key;
+use crate::core::failure::{Cause, Failure, Result};
 
 /// Largest pointer that is read, in bytes; a real one has about 700.
-pub const MAX_POINTER_BYTES: usize = 4096;
+pub(super) const MAX_POINTER_BYTES: usize = 4096;
 /// Version of the layout that is written and read.
-pub const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Who made a blob. Restores can demand that it fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,42 +110,33 @@ pub struct Pointer {
     pub hmac: Option<String>,
 }
 
-/// Why the bytes of a pointer are not used.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Not a pointer.
-    Malformed(String),
-    /// A layout of another version.
-    Version(u32),
-    /// The signature is absent or another one.
-    Signature(&'static str),
-}
-
 impl Pointer {
     /// Reads and checks a pointer; with a signing key the signature must be there and right.
-    pub fn read(bytes: &[u8], key: &Key, secret: Option<&[u8]>) -> Result<Self, Refusal> {
+    pub fn read(bytes: &[u8], key: &Key, secret: Option<&[u8]>) -> Result<Self> {
         #[derive(Deserialize)]
         struct Versioned {
             v: u32,
         }
         // The error of serde_json names line and column only, never the content.
-        let malformed = |error: serde_json::Error| {
-            Refusal::Malformed(format!("the pointer is not JSON of ours: {error}"))
-        };
+        let malformed =
+            |error: serde_json::Error| Failure::corrupt(format!("the pointer is not JSON of ours: {error}"));
         if bytes.len() > MAX_POINTER_BYTES {
-            return Err(Refusal::Malformed(format!(
+            return Err(Failure::corrupt(format!(
                 "the pointer has more than {MAX_POINTER_BYTES} bytes"
             )));
         }
         let version = serde_json::from_slice::<Versioned>(bytes).map_err(malformed)?.v;
         if version != VERSION {
-            return Err(Refusal::Version(version));
+            return Err(Failure::new(
+                Cause::Incompatible,
+                format!("the pointer has layout {version}, this version reads {VERSION}"),
+            ));
         }
         let pointer: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let is_hash = pointer.sha256.len() == 64 && pointer.sha256.bytes().all(is_digit);
         if !is_hash || pointer.blob != format!("{}.tar.zst", pointer.sha256) {
-            return Err(Refusal::Malformed("the pointer names no blob of ours".to_owned()));
+            return Err(Failure::corrupt("the pointer names no blob of ours"));
         }
         if let Some(secret) = secret {
             pointer.verify(key, secret)?;
@@ -159,14 +151,14 @@ impl Pointer {
         serde_json::to_vec(&pointer).unwrap_or_default()
     }
 
-    fn verify(&self, key: &Key, secret: &[u8]) -> Result<(), Refusal> {
+    fn verify(&self, key: &Key, secret: &[u8]) -> Result<()> {
         let Some(told) = &self.hmac else {
-            return Err(Refusal::Signature("the pointer is not signed"));
+            return Err(Failure::refused("the pointer is not signed"));
         };
-        let told = unhex(told).ok_or(Refusal::Signature("the signature is not hex"))?;
+        let told = unhex(told).ok_or_else(|| Failure::refused("the signature is not hex"))?;
         self.signature(key, secret)
             .verify_slice(&told)
-            .map_err(|_| Refusal::Signature("the signature is not of this key and this secret"))
+            .map_err(|_| Failure::refused("the signature is not of this key and this secret"))
     }
 
     /// HMAC-SHA256 over the key, a line feed and the pointer without its `hmac` as compact JSON.
@@ -182,7 +174,7 @@ impl Pointer {
 }
 
 /// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()
@@ -204,6 +196,10 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn cause(read: Result<Pointer>) -> Option<Cause> {
+        read.err().map(|failure| failure.cause)
+    }
 
     fn pointer() -> Pointer {
         Pointer {
@@ -231,14 +227,14 @@ mod tests {
         let other = Key::parse("key", "site/b").expect("a key");
         let bytes = pointer().to_bytes(&key, Some(b"secret"));
         assert!(Pointer::read(&bytes, &key, Some(b"secret")).is_ok());
-        assert!(matches!(
-            Pointer::read(&bytes, &other, Some(b"secret")),
-            Err(Refusal::Signature(_))
-        ));
-        assert!(matches!(
-            Pointer::read(&bytes, &key, Some(b"another")),
-            Err(Refusal::Signature(_))
-        ));
+        assert_eq!(
+            cause(Pointer::read(&bytes, &other, Some(b"secret"))),
+            Some(Cause::Refused)
+        );
+        assert_eq!(
+            cause(Pointer::read(&bytes, &key, Some(b"another"))),
+            Some(Cause::Refused)
+        );
         let text = String::from_utf8(bytes).expect("JSON");
         for (from, to) in [
             ("\"g1\"", "\"g2\""),
@@ -249,37 +245,32 @@ mod tests {
         ] {
             let forged = text.replace(from, to);
             assert_ne!(forged, text);
-            assert!(
-                matches!(
-                    Pointer::read(forged.as_bytes(), &key, Some(b"secret")),
-                    Err(Refusal::Signature(_))
-                ),
+            assert_eq!(
+                cause(Pointer::read(forged.as_bytes(), &key, Some(b"secret"))),
+                Some(Cause::Refused),
                 "{from} was changed to {to} and the signature held"
             );
         }
         let unsigned = pointer().to_bytes(&key, None);
-        assert!(matches!(
-            Pointer::read(&unsigned, &key, Some(b"secret")),
-            Err(Refusal::Signature(_))
-        ));
+        assert_eq!(
+            cause(Pointer::read(&unsigned, &key, Some(b"secret"))),
+            Some(Cause::Refused)
+        );
     }
 
     #[test]
     fn what_is_not_a_pointer_is_refused() {
         let key = Key::parse("key", "a").expect("a key");
         for bytes in [&b""[..], b"{}", b"[]", b"{\"v\":1}", b"\x00"] {
-            assert!(matches!(
-                Pointer::read(bytes, &key, None),
-                Err(Refusal::Malformed(_))
-            ));
+            assert_eq!(cause(Pointer::read(bytes, &key, None)), Some(Cause::Corrupt));
         }
-        assert_eq!(Pointer::read(b"{\"v\":9}", &key, None), Err(Refusal::Version(9)));
+        assert_eq!(
+            cause(Pointer::read(b"{\"v\":9}", &key, None)),
+            Some(Cause::Incompatible)
+        );
         let mut escaping = pointer();
         escaping.blob = "../../other/blobs/x".to_owned();
         let bytes = escaping.to_bytes(&key, None);
-        assert!(matches!(
-            Pointer::read(&bytes, &key, None),
-            Err(Refusal::Malformed(_))
-        ));
+        assert_eq!(cause(Pointer::read(&bytes, &key, None)), Some(Cause::Corrupt));
     }
 }

@@ -1,28 +1,27 @@
-//! The deadline machine: one absolute moment over everything a call does, and one [`Gate`] that decides between
-//! its end and its commit.
-//!
-//! ```text
-//! Running ──gate.pass()──▶ Committing      the work may change the target; the end waits for it
-//!    └─────gate.close()──▶ Dead            the caller has its answer; the work may only clean up
-//! ```
-//!
-//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop: it settles
-//! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
+//! One call on a cache: its end ([`Call`]), its traffic, its stages and its progress.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::outcome::Stage;
 use super::store::Meter;
-use crate::core::archives::commit::{COMMIT_GRACE, Gate};
+use crate::core::archives::Progress as ArchiveProgress;
+use crate::core::archives::call::Call;
+use crate::core::error::Result;
+use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
+use crate::core::sys::sync::Mutex;
 
 /// How often throughput is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often a caller gets the progress of its call.
+const REPORT: Duration = Duration::from_millis(100);
+/// How often a call's progress takes over the archive's.
+const PROGRESS: Duration = Duration::from_millis(50);
 
 /// How much time and patience a call has.
 #[derive(Debug, Clone, Copy)]
@@ -35,17 +34,6 @@ pub struct Budget {
     pub min_bytes_per_second: u64,
     /// How often one request may be tried.
     pub attempts: u32,
-}
-
-/// What ended a call from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The deadline, or too little throughput.
-    TimedOut(String),
-    /// The caller.
-    Aborted,
-    /// A bug of ours.
-    Panicked(String),
 }
 
 /// What a call has done so far.
@@ -66,9 +54,7 @@ pub struct Run {
     /// Its traffic and its cancellation.
     pub meter: Arc<Meter>,
     /// Its end.
-    pub deadline: Deadline,
-    /// Decides between its end and its commit.
-    pub gate: Gate,
+    pub call: Call,
     budget: Budget,
     clock: Mutex<Clock>,
     files: AtomicU64,
@@ -88,10 +74,9 @@ impl Run {
     pub fn start(budget: Budget, cancel: Cancel, stage: Stage) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
+            call: Call::new(Deadline::after(budget.deadline), cancel.clone()),
             meter: Arc::new(Meter::new(cancel, budget.idle, budget.attempts)),
-            deadline: Deadline::after(budget.deadline),
             budget,
-            gate: Gate::new(),
             clock: Mutex::new(Clock {
                 started: now,
                 stage,
@@ -106,12 +91,12 @@ impl Run {
 
     /// Whether the work may change what others see. From then on the call waits for the work.
     pub fn may_commit(&self) -> bool {
-        self.gate.pass() || fault::mutant("commit-after-deadline")
+        self.call.gate.pass() || fault::mutant("commit-after-deadline")
     }
 
     /// Ends the time of one stage and starts that of the next.
     pub fn enter(&self, stage: Stage) {
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = self.clock.lock();
         let now = Instant::now();
         let spent = now - clock.since;
         let before = clock.stage;
@@ -128,12 +113,12 @@ impl Run {
         if self.meter.is_fetching_credentials() {
             return Stage::Credentials;
         }
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).stage
+        self.clock.lock().stage
     }
 
     /// Milliseconds of each stage so far, and `total`.
     pub fn timings(&self) -> Vec<(&'static str, f64)> {
-        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = self.clock.lock();
         let now = Instant::now();
         let mut timings: Vec<(&'static str, f64)> = clock
             .spent
@@ -171,58 +156,81 @@ impl Run {
         }
     }
 
+    /// Waits for work on another thread and passes its progress on to the call.
+    pub async fn follow<T>(
+        &self,
+        work: impl Future<Output = Result<std::result::Result<T, Failure>>>,
+        progress: &ArchiveProgress,
+    ) -> std::result::Result<T, Failure> {
+        tokio::pin!(work);
+        loop {
+            let done = tokio::time::timeout(PROGRESS, &mut work).await;
+            let (files, bytes) = progress.so_far();
+            match done {
+                Ok(Ok(done)) => {
+                    self.count(files, bytes);
+                    return done;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => self.count(files, bytes),
+            }
+        }
+    }
+
     /// Runs the work until it, the deadline, the caller or the throughput ends it. `settle` makes the answer
     /// of a call that was ended; its work goes on by itself until it notices.
     pub async fn race<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = T> + Send + 'static,
-        settle: impl FnOnce(Ended) -> T,
+        settle: impl FnOnce(Failure) -> T,
     ) -> T {
-        let mut task = tokio::spawn(work);
-        let ended = tokio::select! {
-            biased;
-            done = &mut task => match done {
-                Ok(answer) => return answer,
-                Err(failure) => Ended::Panicked(failure.to_string()),
-            },
-            ended = self.end() => ended,
+        let task = tokio::spawn(work);
+        let work = async {
+            task.await.map_err(|panic| {
+                // What the work has started elsewhere must not commit after the answer.
+                if self.call.gate.close() {
+                    self.call.stop.cancel();
+                }
+                Failure::new(Cause::Other, panic.to_string())
+            })
         };
-        if self.gate.close() {
-            self.meter.cancel.cancel();
-            return settle(ended);
-        }
-        // The commit has begun: an abort comes too late for it, a deadline waits for its last system calls.
-        let left = self.deadline.remaining().unwrap_or(Duration::MAX) + COMMIT_GRACE;
-        match tokio::time::timeout(left, task).await {
+        match self.call.settle(work, self.end()).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) => settle(Ended::Panicked(failure.to_string())),
-            Err(_) => {
-                // A request that is under way is given up and not repeated; its last one may have been heard.
-                self.meter.cancel.cancel();
-                settle(Ended::TimedOut(
-                    "the commit began in time and did not end: it will be seen in full or not at all"
-                        .to_owned(),
-                ))
+            Ok(Err(failure)) | Err(failure) => settle(failure),
+        }
+    }
+
+    /// Waits for a call, reports its progress, and cancels it when `ending` is raised.
+    pub async fn attend<T>(
+        &self,
+        call: impl Future<Output = T>,
+        ending: &Cancel,
+        report: impl Fn(Progress),
+    ) -> T {
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = ending.cancelled() => {
+                    self.meter.cancel.cancel();
+                    return call.await;
+                }
+                () = tokio::time::sleep(REPORT) => report(self.progress()),
             }
         }
     }
 
-    async fn end(&self) -> Ended {
+    async fn end(&self) -> Failure {
         tokio::select! {
             biased;
-            () = self.meter.cancel.cancelled() => Ended::Aborted,
-            () = self.sleep_until_deadline() => {
+            () = self.meter.cancel.cancelled() => Cancel::error().into(),
+            () = self.call.deadline_passed() => {
                 let whole = self.budget.deadline.as_millis();
-                Ended::TimedOut(format!("not done within {whole} ms (in stage {})", self.stage().as_str()))
+                let stage = self.stage().as_str();
+                Failure::new(Cause::Timeout, format!("not done within {whole} ms (in stage {stage})"))
             }
-            reason = self.too_slow() => Ended::TimedOut(reason),
-        }
-    }
-
-    async fn sleep_until_deadline(&self) {
-        match self.deadline.instant() {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
+            reason = self.too_slow() => Failure::new(Cause::Timeout, reason),
         }
     }
 
@@ -322,8 +330,9 @@ mod tests {
         block_on(async {
             let call = run(Duration::from_mins(1));
             call.meter.cancel.cancel();
-            let ended = call.race(async { std::future::pending().await }, Some).await;
-            assert_eq!(ended, Some(Ended::Aborted));
+            let work = async { std::future::pending().await };
+            let ended = call.race(work, |failure| Some(failure.cause)).await;
+            assert_eq!(ended, Some(Cause::Aborted));
         });
     }
 }

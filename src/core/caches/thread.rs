@@ -6,9 +6,8 @@
 
 use std::path::Path;
 
+use crate::core::error::Result;
 use crate::core::sys::workers::{self, Class};
-
-use super::store::Answer;
 
 /// Runs `work` without anybody waiting for it: what a call does when it is done already. Where there is no thread to be
 /// had it is dropped, and what it owns goes at once.
@@ -20,6 +19,14 @@ pub(super) fn detach(path: &Path, work: impl FnOnce() + Send + 'static) {
 pub(super) async fn run<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Answer<T> {
-    Ok(workers::run(Class::Long, path, work).await?)
+) -> Result<T> {
+    workers::run(Class::Long, path, work).await
+}
+
+/// As [`run`], for work that waits only for the filesystem of `path`.
+pub(super) async fn on_disk<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    workers::run(Class::Short, path, work).await
 }

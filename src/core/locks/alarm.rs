@@ -2,32 +2,33 @@
 //! to the threads that look. So nothing is called here that a disk has to answer.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use crate::core::error::Result;
+use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fault, thread};
 
 type Call = Box<dyn FnOnce() + Send>;
 /// When, and a number that no other alarm has.
-type Key = (Instant, u64);
+type AlarmKey = (Instant, u64);
 
 /// A call that is made at its time, unless this value is dropped before.
-pub(super) struct Alarm(Key);
+pub(super) struct Alarm(AlarmKey);
 
 struct Set {
-    calls: BTreeMap<Key, Call>,
+    calls: BTreeMap<AlarmKey, Call>,
     next: u64,
     is_kept: bool,
-    /// When the thread looks by itself; `None` while it sleeps without an end.
-    looks_at: Option<Instant>,
+    /// When the thread wakes by itself; `None` while it sleeps without a timeout.
+    wakes_at: Option<Instant>,
 }
 
 static SET: Mutex<Set> = Mutex::new(Set {
     calls: BTreeMap::new(),
     next: 0,
     is_kept: false,
-    looks_at: None,
+    wakes_at: None,
 });
 static CHANGED: Condvar = Condvar::new();
 
@@ -55,7 +56,7 @@ impl Alarm {
         }
         set.calls.insert(key, Box::new(call));
         // The thread is not woken for what is over before its next look, as most waits and leases are.
-        if set.looks_at.is_none_or(|looks_at| at < looks_at) {
+        if set.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
             CHANGED.notify_one();
         }
         Self(key)
@@ -70,20 +71,19 @@ impl Drop for Alarm {
 }
 
 fn set() -> MutexGuard<'static, Set> {
-    SET.lock().unwrap_or_else(PoisonError::into_inner)
+    SET.lock()
 }
 
 fn keep() -> ! {
     let mut kept = set();
     loop {
         let first = kept.calls.first_key_value().map(|(key, _)| *key);
-        kept.looks_at = first.map(|(at, _)| at);
+        kept.wakes_at = first.map(|(at, _)| at);
         kept = match first {
-            None => CHANGED.wait(kept).unwrap_or_else(PoisonError::into_inner),
+            None => CHANGED.wait(kept),
             Some((at, _)) if at > Instant::now() => {
                 let left = at.saturating_duration_since(Instant::now());
-                let waited = CHANGED.wait_timeout(kept, left);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                CHANGED.wait_timeout(kept, left).0
             }
             Some(key) => {
                 let call = kept.calls.remove(&key);

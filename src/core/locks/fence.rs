@@ -4,9 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::held::Held;
-use super::numbered::Numbered;
-use super::paths::LockPath;
+use super::path::LockPath;
+use super::record_log::{RecordLog, RecordsId};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::{fault, filesystem, flock, fs};
 
@@ -14,7 +13,15 @@ use crate::core::sys::{fault, filesystem, flock, fs};
 /// for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What [`Held::publish_file`] does, for a child that knows path and generation.
+/// What only the process that acquired the lock can check.
+pub(super) struct HolderCheck<'a> {
+    /// The directory that it has written its record to.
+    pub(super) records_id: RecordsId,
+    /// `ERR_LOCK_LOST` unless it holds the lock.
+    pub(super) assert_held: &'a dyn Fn() -> Result<()>,
+}
+
+/// Renames `from` to `to` unless a later generation exists, for a child that knows path and generation.
 pub fn publish_fenced(lock: &LockPath, generation: u64, from: &Path, to: &Path) -> Result<()> {
     publish(lock, generation, None, from, to)
 }
@@ -24,25 +31,22 @@ pub fn publish_fenced(lock: &LockPath, generation: u64, from: &Path, to: &Path) 
 pub(super) fn publish(
     lock: &LockPath,
     generation: u64,
-    held: Option<&Held>,
+    holder: Option<&HolderCheck<'_>>,
     from: &Path,
     to: &Path,
 ) -> Result<()> {
-    let (numbered, _) = Numbered::look(lock, None)?;
+    let (log, _) = RecordLog::open_and_read(lock, None)?;
     let check = || {
-        if let Some(held) = held {
-            held.assert_held()?;
+        if let Some(holder) = holder {
+            (holder.assert_held)()?;
             // The records that this holder has written, not what somebody has put in their place.
-            if numbered
-                .as_ref()
-                .is_none_or(|numbered| numbered.id() != held.records_id())
-            {
+            if log.as_ref().is_none_or(|log| log.id() != holder.records_id) {
                 return Err(too_late(lock, generation, "its records were replaced"));
             }
         }
-        check_generation(lock, numbered.as_ref(), generation)
+        check_generation(lock, log.as_ref(), generation)
     };
-    let fence = numbered.as_ref().map(take_fence).transpose()?;
+    let fence = log.as_ref().map(lock_fence).transpose()?;
     if !fault::mutant("lock-publish-unfenced") {
         check()?;
     }
@@ -52,12 +56,12 @@ pub(super) fn publish(
 }
 
 /// Freed when the last descriptor of these records is closed.
-fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
-    let path = numbered.directory_path();
+fn lock_fence(log: &RecordLog) -> Result<Option<File>> {
+    let path = log.directory_path();
     if !filesystem::of(path)?.trusted {
         return Ok(None);
     }
-    let directory = numbered.directory().to_file(path)?;
+    let directory = log.directory().to_file(path)?;
     let begun = Instant::now();
     while !flock::try_exclusive(&directory, path)? {
         if begun.elapsed() > PATIENCE {
@@ -72,12 +76,12 @@ fn take_fence(numbered: &Numbered) -> Result<Option<File>> {
     Ok(Some(directory))
 }
 
-fn check_generation(lock: &LockPath, numbered: Option<&Numbered>, generation: u64) -> Result<()> {
-    let numbered = match numbered {
-        Some(numbered) if numbered.is_current()? => Some(numbered),
+fn check_generation(lock: &LockPath, log: Option<&RecordLog>, generation: u64) -> Result<()> {
+    let log = match log {
+        Some(log) if log.is_current()? => Some(log),
         _ => None,
     };
-    let top = numbered.map(Numbered::top).transpose()?.flatten();
+    let top = log.map(RecordLog::top).transpose()?.flatten();
     let standing = top.and_then(|top| top.record).map(|record| record.generation);
     if standing == Some(generation) {
         return Ok(());

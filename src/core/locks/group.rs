@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Blocker, Step};
-use super::held::Held;
-use super::paths::LockPath;
-use super::record::Mode;
+use super::attempt::{Attempt, Step};
+use super::blocker::Blocker;
+use super::handle::LockHandle;
+use super::record::LockMode;
+use super::request::{Goal, QueueKey};
 use super::waiter::{Waiter, WaiterId};
-use super::{Goal, ModeChoice, Request};
 use crate::core::error::Error;
 use crate::core::sys::events::{Interest, ProcessWatch, WatchId};
 
@@ -24,26 +24,8 @@ const RETRIES: [Duration; 5] = [
     Duration::from_millis(8),
 ];
 
-/// Which waiters stand in one queue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    lock: LockPath,
-    mode: ModeChoice,
-    goal: Goal,
-}
-
-impl Key {
-    pub(super) fn new(lock: &LockPath, request: &Request) -> Self {
-        Self {
-            lock: lock.clone(),
-            mode: request.mode,
-            goal: request.goal,
-        }
-    }
-}
-
 pub(super) struct Group {
-    key: Key,
+    key: QueueKey,
     waiters: VecDeque<Waiter>,
     /// Of the first waiter.
     attempt: Option<(WaiterId, Attempt)>,
@@ -69,13 +51,13 @@ impl Group {
         }
     }
 
-    pub(super) fn key(&self) -> &Key {
+    pub(super) fn key(&self) -> &QueueKey {
         &self.key
     }
 
     pub(super) fn push(&mut self, mut waiter: Waiter) {
         if let Some(blocker) = &self.blocker {
-            waiter.tell(blocker);
+            waiter.notify(blocker);
         }
         self.waiters.push_back(waiter);
     }
@@ -92,20 +74,20 @@ impl Group {
         self.waiters.retain(|waiter| waiter.id != id);
     }
 
-    /// Try once, without a reason.
-    pub(super) fn look_soon(&mut self) {
+    /// Makes the first waiter try once more.
+    pub(super) fn retry_soon(&mut self) {
         self.try_at = Some(Instant::now());
     }
 
-    /// Something has changed: try now, and a few times soon.
-    pub(super) fn hurry(&mut self) {
+    /// Makes the first waiter try now and a few times soon, after something has changed.
+    pub(super) fn wake_soon(&mut self) {
         self.retries = 0;
         self.try_at = Some(Instant::now());
     }
 
     pub(super) fn process_ended(&mut self) {
         self.process = None;
-        self.hurry();
+        self.wake_soon();
     }
 
     pub(super) fn process(&self) -> Option<&ProcessWatch> {
@@ -126,7 +108,7 @@ impl Group {
         if self
             .attempt
             .as_ref()
-            .is_some_and(|(_, attempt)| attempt.mode() == Mode::Kernel)
+            .is_some_and(|(_, attempt)| attempt.mode() == LockMode::Kernel)
         {
             wanted.push((lock.guard(), Interest::FileClosed));
         }
@@ -137,25 +119,25 @@ impl Group {
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.waiters.is_empty() || self.next_look(now).is_zero()
+        self.waiters.is_empty() || self.next_poll(now).is_zero()
     }
 
-    /// How long this group may be left alone.
-    pub(super) fn next_look(&self, now: Instant) -> Duration {
+    /// The time until this group has to be polled.
+    pub(super) fn next_poll(&self, now: Instant) -> Duration {
         let attempt = self.try_at.map(|at| at.saturating_duration_since(now));
-        let waiters = self.waiters.iter().map(Waiter::next_look).min();
+        let waiters = self.waiters.iter().map(Waiter::next_poll).min();
         attempt.into_iter().chain(waiters).min().unwrap_or(Duration::MAX)
     }
 
-    /// Lets the first waiter try, serves who gets the lock, drops who waits no longer, tells the others.
-    /// Returns the locks that were taken.
-    pub(super) fn look(&mut self) -> Vec<Arc<Held>> {
+    /// Lets the first waiter try. Answers the waiters that acquire the lock or time out, and notifies the others.
+    /// Returns the locks that were acquired.
+    pub(super) fn poll(&mut self) -> Vec<Arc<LockHandle>> {
         let mut taken = Vec::new();
         self.waiters.retain(|waiter| !waiter.is_gone());
         while let Some(first) = self.waiters.front() {
             let id = first.id;
             match self.step() {
-                Ok(Step::Taken(held)) => {
+                Ok(Step::Acquired(held)) => {
                     self.attempt = None;
                     self.blocker = None;
                     taken.push(Arc::clone(&held));
@@ -207,12 +189,12 @@ impl Group {
     }
 
     fn blocked(&mut self, blocker: Blocker) {
-        self.stand_in_line();
+        self.mark_waiting();
         let now = Instant::now();
         let retry = RETRIES.get(self.retries).map(|pause| now + *pause);
         self.retries = self.retries.saturating_add(1);
-        let look_again = blocker.look_again.map(|left| now + left);
-        self.try_at = retry.into_iter().chain(look_again).min();
+        let retry_after = blocker.retry_after.map(|left| now + left);
+        self.try_at = retry.into_iter().chain(retry_after).min();
         let watched = self.process.as_ref().map(|(pid, _)| *pid);
         if watched != blocker.process {
             self.process = blocker
@@ -220,19 +202,19 @@ impl Group {
                 .and_then(|pid| Some((pid, ProcessWatch::new(pid)?)));
         }
         for waiter in &mut self.waiters {
-            waiter.tell(&blocker);
+            waiter.notify(&blocker);
         }
         self.blocker = Some(blocker);
     }
 
-    /// Only who stays, and will take the lock, was there first.
-    fn stand_in_line(&mut self) {
+    /// Marks the guard file for a waiter that stays and will acquire the lock.
+    fn mark_waiting(&mut self) {
         let stays = self.waiters.front().is_some_and(|first| !first.is_single_try());
         if let Some((_, attempt)) = &mut self.attempt
             && stays
-            && self.key.goal == Goal::Take
+            && self.key.goal == Goal::Acquire
         {
-            attempt.stand_in_line();
+            attempt.mark_waiting();
         }
     }
 

@@ -2,37 +2,48 @@
 //! because a JavaScript timer stands still in synchronous work, heap dumps and breakpoints.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::sync::{Arc, LazyLock, MutexGuard};
+use std::time::{Duration, Instant};
 
-use super::held::Held;
 use crate::core::error::Result;
+use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fault, thread};
 
-struct Kept {
-    token: String,
-    held: Weak<Held>,
+type Beat = Arc<dyn Fn() + Send + Sync>;
+
+/// A call that the thread of one device repeats until this value is dropped.
+pub(super) struct Heartbeat {
+    thread: Arc<BeatThread>,
+    id: u64,
+}
+
+/// One call that is repeated.
+struct Repeated {
+    id: u64,
+    beat: Beat,
+    period: Duration,
     due: Instant,
 }
 
 #[derive(Default)]
 struct Beats {
-    kept: Vec<Kept>,
-    /// When the thread looks by itself; `None` while it sleeps without an end.
-    looks_at: Option<Instant>,
+    repeated: Vec<Repeated>,
+    next_id: u64,
+    /// When the thread wakes by itself; `None` while it sleeps without a timeout.
+    wakes_at: Option<Instant>,
 }
 
 #[derive(Default)]
-struct Heartbeat {
+struct BeatThread {
     beats: Mutex<Beats>,
     changed: Condvar,
 }
 
 /// The thread of each device: a filesystem that hangs must not stop the renewals of the others.
-static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<Heartbeat>>>> = LazyLock::new(Mutex::default);
+static BY_DEVICE: LazyLock<Mutex<HashMap<u64, Arc<BeatThread>>>> = LazyLock::new(Mutex::default);
 
-fn of_device(device: u64) -> Option<Arc<Heartbeat>> {
-    let by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+fn of_device(device: u64) -> Option<Arc<BeatThread>> {
+    let by_device = BY_DEVICE.lock();
     by_device.get(&device).cloned()
 }
 
@@ -40,89 +51,94 @@ fn of_device(device: u64) -> Option<Arc<Heartbeat>> {
 ///
 /// # Errors
 /// `ERR_IO` where the process may have no more threads: the next call tries again.
-pub(super) fn start(device: u64) -> Result<()> {
-    let mut by_device = BY_DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+pub(super) fn start_thread(device: u64) -> Result<()> {
+    let mut by_device = BY_DEVICE.lock();
     if by_device.contains_key(&device) {
         return Ok(());
     }
-    let heartbeat = Arc::<Heartbeat>::default();
-    let running = Arc::clone(&heartbeat);
+    let started = Arc::<BeatThread>::default();
+    let running = Arc::clone(&started);
     thread::spawn("warmswap-beat", move || running.run())?;
-    by_device.insert(device, heartbeat);
+    by_device.insert(device, started);
     Ok(())
 }
 
-/// Renews this lock from now on.
-pub(super) fn keep(held: &Arc<Held>) {
-    if fault::mutant("lock-no-native-heartbeat") {
-        return;
-    }
-    let Some(heartbeat) = of_device(held.device()) else {
-        unreachable!("started before anything was taken");
-    };
-    let mut beats = heartbeat.beats();
-    let due = Instant::now() + held.ttl() / 3;
-    beats.kept.push(Kept {
-        token: held.token().to_owned(),
-        held: Arc::downgrade(held),
-        due,
-    });
-    // The thread is not woken for a lock that is given back before the next look.
-    if beats.looks_at.is_none_or(|at| due < at) {
-        heartbeat.changed.notify_one();
-    }
-}
-
-/// Renews this lock at once, because its record has news.
-pub(super) fn hurry(held: &Held) {
-    let Some(heartbeat) = of_device(held.device()) else {
-        return;
-    };
-    let mut beats = heartbeat.beats();
-    for each in beats.kept.iter_mut().filter(|each| each.token == held.token()) {
-        each.due = Instant::now();
-    }
-    heartbeat.changed.notify_one();
-}
-
-/// Renews this lock no longer.
-pub(super) fn forget(held: &Held) {
-    if let Some(heartbeat) = of_device(held.device()) {
-        let mut beats = heartbeat.beats();
-        beats.kept.retain(|each| each.token != held.token());
-    }
-}
-
 impl Heartbeat {
+    /// Calls `beat` once in each `period`, on the thread of this device. The call may block for as long as its filesystem
+    /// does.
+    pub(super) fn start(device: u64, period: Duration, beat: impl Fn() + Send + Sync + 'static) -> Self {
+        let Some(thread) = of_device(device) else {
+            unreachable!("started before anything was taken");
+        };
+        let mut beats = thread.beats();
+        let id = beats.next_id;
+        beats.next_id += 1;
+        let due = Instant::now() + period;
+        if !fault::mutant("lock-no-native-heartbeat") {
+            beats.repeated.push(Repeated {
+                id,
+                beat: Arc::new(beat),
+                period,
+                due,
+            });
+        }
+        // The thread is not woken for a lock that is given back before the next look.
+        if beats.wakes_at.is_none_or(|at| due < at) {
+            thread.changed.notify_one();
+        }
+        drop(beats);
+        Self { thread, id }
+    }
+
+    /// Makes the next call now.
+    pub(super) fn beat_soon(&self) {
+        let mut beats = self.thread.beats();
+        for each in beats.repeated.iter_mut().filter(|each| each.id == self.id) {
+            each.due = Instant::now();
+        }
+        self.thread.changed.notify_one();
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        let removed = {
+            let mut beats = self.thread.beats();
+            let at = beats.repeated.iter().position(|each| each.id == self.id);
+            at.map(|at| beats.repeated.remove(at))
+        };
+        // Dropped without the lock: the call may own what has a heartbeat itself.
+        drop(removed);
+    }
+}
+
+impl BeatThread {
     fn beats(&self) -> MutexGuard<'_, Beats> {
-        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.beats.lock()
     }
 
     fn run(&self) {
         loop {
             // Not renewed under the list's lock: a disk that hangs must not stop acquire and release.
-            for held in self.wait_for_due() {
-                held.renew();
+            for beat in self.wait_for_due() {
+                beat();
             }
         }
     }
 
-    fn wait_for_due(&self) -> Vec<Arc<Held>> {
+    fn wait_for_due(&self) -> Vec<Beat> {
         let mut beats = self.beats();
         loop {
-            let due = beats.take_due(Instant::now());
+            let due = beats.due_beats(Instant::now());
             if !due.is_empty() {
                 return due;
             }
-            beats.looks_at = beats.kept.iter().map(|each| each.due).min();
-            beats = match beats.looks_at {
-                None => self.changed.wait(beats).unwrap_or_else(PoisonError::into_inner),
+            beats.wakes_at = beats.repeated.iter().map(|each| each.due).min();
+            beats = match beats.wakes_at {
+                None => self.changed.wait(beats),
                 Some(next) => {
                     let pause = next.saturating_duration_since(Instant::now());
-                    self.changed
-                        .wait_timeout(beats, pause)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.changed.wait_timeout(beats, pause).0
                 }
             };
         }
@@ -130,16 +146,12 @@ impl Heartbeat {
 }
 
 impl Beats {
-    fn take_due(&mut self, now: Instant) -> Vec<Arc<Held>> {
-        self.kept.retain(|each| each.held.strong_count() > 0);
-        self.kept
-            .iter_mut()
-            .filter(|each| each.due <= now)
-            .filter_map(|each| {
-                let held = each.held.upgrade()?;
-                each.due = now + held.ttl() / 3;
-                Some(held)
-            })
-            .collect()
+    fn due_beats(&mut self, now: Instant) -> Vec<Beat> {
+        let due = self.repeated.iter_mut().filter(|each| each.due <= now);
+        due.map(|each| {
+            each.due = now + each.period;
+            Arc::clone(&each.beat)
+        })
+        .collect()
     }
 }

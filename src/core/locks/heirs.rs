@@ -4,11 +4,11 @@
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use super::guard;
-use super::inspect::Inspection;
-use super::paths::LockPath;
-use super::record::{Holder, Mode, Record};
-use super::verdict::Liveness;
+use super::guard_file;
+use super::inspection::Inspection;
+use super::liveness::Liveness;
+use super::path::LockPath;
+use super::record::{Holder, LockMode, Record};
 use crate::core::sys::identity;
 use crate::core::sys::lockers::{self, Wanted};
 
@@ -27,7 +27,7 @@ pub(super) struct Heirs {
     asks_guard: bool,
 }
 
-enum Found {
+enum GuardKeeper {
     /// The process of the record has the lock, or nothing else is known.
     Itself,
     Child(u32),
@@ -53,10 +53,10 @@ impl Heirs {
     ) -> Inspection {
         let Some(record) = record else { return found };
         let liveness = match self.search(lock, record) {
-            Found::Itself => return found,
-            Found::Child(_) => Liveness::Alive,
-            Found::Hidden => match record.guard {
-                Some(id) if self.asks_guard && matches!(guard::is_busy(lock, id), Ok(Some(false))) => {
+            GuardKeeper::Itself => return found,
+            GuardKeeper::Child(_) => Liveness::Alive,
+            GuardKeeper::Hidden => match record.guard {
+                Some(id) if self.asks_guard && matches!(guard_file::is_busy(lock, id), Ok(Some(false))) => {
                     return found.freed(record.holder());
                 }
                 _ => Liveness::Unknown,
@@ -74,9 +74,9 @@ impl Heirs {
             ..record.holder()
         };
         match self.search(lock, record) {
-            Found::Itself => record.holder(),
-            Found::Hidden => inherited,
-            Found::Child(pid) => Holder {
+            GuardKeeper::Itself => record.holder(),
+            GuardKeeper::Hidden => inherited,
+            GuardKeeper::Child(pid) => Holder {
                 pid: Some(pid),
                 command: identity::command_of(pid),
                 ..inherited
@@ -84,13 +84,13 @@ impl Heirs {
         }
     }
 
-    fn search(&mut self, lock: &LockPath, record: &Record) -> Found {
-        let (true, Mode::Kernel, Some(id)) = (
+    fn search(&mut self, lock: &LockPath, record: &Record) -> GuardKeeper {
+        let (true, LockMode::Kernel, Some(id)) = (
             record.covers_children && record.process.is_near(),
             record.mode,
             record.guard,
         ) else {
-            return Found::Itself;
+            return GuardKeeper::Itself;
         };
         let guard = lock.guard();
         let wanted = Wanted {
@@ -100,7 +100,7 @@ impl Heirs {
         };
         let is_alive = record.process.liveness() == Liveness::Alive;
         if is_alive && lockers::has_locked(record.process.pid, wanted) {
-            return Found::Itself;
+            return GuardKeeper::Itself;
         }
         if self.token != record.token {
             self.token.clone_from(&record.token);
@@ -112,9 +112,9 @@ impl Heirs {
             self.searched = Some(Instant::now());
         }
         match self.child {
-            Some(pid) => Found::Child(pid),
-            None if is_alive => Found::Itself,
-            None => Found::Hidden,
+            Some(pid) => GuardKeeper::Child(pid),
+            None if is_alive => GuardKeeper::Itself,
+            None => GuardKeeper::Hidden,
         }
     }
 }

@@ -4,20 +4,21 @@
 //! removed or used again.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
-
-use rustix::io::Errno;
+use std::sync::LazyLock;
 
 use crate::core::error::{Error, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::trust::Surroundings;
+use crate::core::sys::{errno, identity};
 
 /// Device and inode of a directory, and the effective user that asked.
-type Key = (u64, u64, u32);
+type OwnerKey = (u64, u64, u32);
 
 /// The owner of what this process makes in a directory: finding out costs three calls.
-static THIS_USER: LazyLock<Mutex<HashMap<Key, u32>>> = LazyLock::new(Mutex::default);
+static THIS_USER: LazyLock<Mutex<HashMap<OwnerKey, u32>>> = LazyLock::new(Mutex::default);
 const MAX_KNOWN: usize = 1024;
 
 /// The directory that a lock is in.
@@ -59,12 +60,8 @@ impl Neighbours {
         if !surroundings.anyone_may_write() {
             return surroundings;
         }
-        let key = (
-            self.stat.device,
-            self.stat.inode,
-            rustix::process::geteuid().as_raw(),
-        );
-        let mut known = THIS_USER.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.stat.device, self.stat.inode, identity::effective_uid());
+        let mut known = THIS_USER.lock();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
@@ -82,17 +79,11 @@ pub(super) fn explain(
     expected: Kind,
     neighbours: Option<&Neighbours>,
 ) -> Error {
-    let is_of_the_entry = [
-        Errno::LOOP,
-        Errno::ISDIR,
-        Errno::NOTDIR,
-        Errno::NXIO,
-        Errno::NODEV,
-        Errno::ACCESS,
-        Errno::PERM,
-    ]
-    .iter()
-    .any(|each| error.errno() == Some(each.raw_os_error()));
+    let is_of_the_entry = errno::is_wrong_kind(&error)
+        || matches!(
+            error.kind(),
+            Some(ErrorKind::NotADirectory | ErrorKind::PermissionDenied)
+        );
     if !is_of_the_entry {
         return error;
     }

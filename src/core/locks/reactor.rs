@@ -8,15 +8,17 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
-use super::group::{Group, Key};
-use super::held::Held;
+use super::group::Group;
+use super::handle::LockHandle;
+use super::request::QueueKey;
 use super::waiter::{Waiter, WaiterId};
 use crate::core::error::Result;
 use crate::core::sys::events::{Events, Interest, ProcessWatch, Waker, WatchId};
+use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
 
 /// The safety tick.
@@ -28,7 +30,7 @@ const UNWATCHED: Duration = Duration::from_millis(20);
 enum Message {
     Wait(Box<Waiter>),
     Forget(WaiterId),
-    Watch(Weak<Held>),
+    Watch(Weak<LockHandle>),
 }
 
 /// For other threads: the inbox of a reactor.
@@ -45,7 +47,7 @@ struct End(Arc<Mailbox>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.has_ended.store(true, Ordering::SeqCst);
-        drop(self.0.take());
+        drop(self.0.take_messages());
     }
 }
 
@@ -65,7 +67,7 @@ impl Mailbox {
             groups: HashMap::new(),
             holds: HashMap::new(),
             watchers: HashMap::new(),
-            looked_at_all: Instant::now(),
+            polled_all_at: Instant::now(),
         };
         thread::spawn(name, move || {
             let _end = end;
@@ -89,7 +91,7 @@ impl Mailbox {
     }
 
     /// Watches a lock, unless it is given back very soon.
-    pub(super) fn watch_later(self: &Arc<Self>, held: &Arc<Held>) {
+    pub(super) fn watch_later(self: &Arc<Self>, held: &Arc<LockHandle>) {
         let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(held));
         held.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
             mailbox.send(Message::Watch(watched));
@@ -97,35 +99,32 @@ impl Mailbox {
     }
 
     fn send(&self, message: Message) {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
+        self.messages.lock().push(message);
         if self.has_ended() {
-            drop(self.take());
+            drop(self.take_messages());
         }
         self.waker.wake();
     }
 
-    fn take(&self) -> Vec<Message> {
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take_messages(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.messages.lock())
     }
 }
 
 /// Who looks when a watch sees something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Watcher {
-    Group(Key),
+    Group(QueueKey),
     Hold(String),
 }
 
 struct Hold {
-    held: Weak<Held>,
+    held: Weak<LockHandle>,
     watches: Vec<WatchId>,
 }
 
 impl Hold {
-    fn held(&self) -> Option<Arc<Held>> {
+    fn held(&self) -> Option<Arc<LockHandle>> {
         self.held.upgrade().filter(|held| held.is_held())
     }
 }
@@ -133,25 +132,25 @@ impl Hold {
 struct Reactor {
     mailbox: Arc<Mailbox>,
     events: Events,
-    groups: HashMap<Key, Group>,
+    groups: HashMap<QueueKey, Group>,
     /// Locks that this process holds and that are watched, by token.
     holds: HashMap<String, Hold>,
     watchers: HashMap<WatchId, HashSet<Watcher>>,
-    /// The last tick.
-    looked_at_all: Instant,
+    /// The time of the last tick.
+    polled_all_at: Instant,
 }
 
 impl Reactor {
     fn run(&mut self) {
         loop {
-            for message in self.mailbox.take() {
+            for message in self.mailbox.take_messages() {
                 match message {
                     Message::Wait(waiter) => self.enqueue(*waiter),
                     Message::Forget(id) => self.groups.values_mut().for_each(|group| group.forget(id)),
                     Message::Watch(held) => self.watch_hold(held),
                 }
             }
-            self.look_at_due_groups();
+            self.poll_due_groups();
             self.pause();
         }
     }
@@ -172,9 +171,9 @@ impl Reactor {
         }
     }
 
-    fn look_at_due_groups(&mut self) {
+    fn poll_due_groups(&mut self) {
         let now = Instant::now();
-        let due: Vec<Key> = self
+        let due: Vec<QueueKey> = self
             .groups
             .iter()
             .filter(|(_, group)| group.is_due(now))
@@ -196,14 +195,14 @@ impl Reactor {
     /// Lets a group look until it has nobody left or has to wait; the watches are set before the last look,
     /// so that nothing falls in between.
     fn settle(&mut self, group: &mut Group) {
-        self.look(group);
+        self.poll(group);
         while !group.is_empty() && self.watch_group(group) {
-            self.look(group);
+            self.poll(group);
         }
     }
 
-    fn look(&mut self, group: &mut Group) {
-        for held in group.look() {
+    fn poll(&mut self, group: &mut Group) {
+        for held in group.poll() {
             self.mailbox.watch_later(&held);
         }
     }
@@ -230,7 +229,7 @@ impl Reactor {
         is_new
     }
 
-    fn watch_hold(&mut self, weak: Weak<Held>) {
+    fn watch_hold(&mut self, weak: Weak<LockHandle>) {
         let Some(held) = weak.upgrade().filter(|held| held.is_held()) else {
             return;
         };
@@ -269,14 +268,14 @@ impl Reactor {
     fn pause(&mut self) {
         self.drop_ended_holds();
         let timeout = self.timeout();
-        let watched: Vec<(Key, &ProcessWatch)> = self
+        let watched: Vec<(QueueKey, &ProcessWatch)> = self
             .groups
             .iter()
             .filter_map(|(key, group)| Some((key.clone(), group.process()?)))
             .collect();
         let processes: Vec<&ProcessWatch> = watched.iter().map(|(_, process)| *process).collect();
         let woken = self.events.wait(timeout, &processes);
-        let ended: Vec<Key> = woken
+        let ended: Vec<QueueKey> = woken
             .processes
             .iter()
             .map(|index| watched[*index].0.clone())
@@ -287,8 +286,8 @@ impl Reactor {
                 group.process_ended();
             }
         }
-        if woken.overflow || self.looked_at_all.elapsed() >= TICK {
-            self.look_at_all();
+        if woken.overflow || self.polled_all_at.elapsed() >= TICK {
+            self.poll_all();
             return;
         }
         for id in woken.watches {
@@ -296,10 +295,10 @@ impl Reactor {
         }
     }
 
-    /// The look that stands behind lost events.
-    fn look_at_all(&mut self) {
-        self.looked_at_all = Instant::now();
-        self.groups.values_mut().for_each(Group::look_soon);
+    /// Polls everything, in case an event was lost.
+    fn poll_all(&mut self) {
+        self.polled_all_at = Instant::now();
+        self.groups.values_mut().for_each(Group::retry_soon);
         self.holds
             .values()
             .filter_map(Hold::held)
@@ -311,7 +310,7 @@ impl Reactor {
             match watcher {
                 Watcher::Group(key) => {
                     if let Some(group) = self.groups.get_mut(&key) {
-                        group.hurry();
+                        group.wake_soon();
                     }
                 }
                 Watcher::Hold(token) => {
@@ -342,7 +341,7 @@ impl Reactor {
             return None;
         }
         let now = Instant::now();
-        let soonest = self.groups.values().map(|group| group.next_look(now)).min();
+        let soonest = self.groups.values().map(|group| group.next_poll(now)).min();
         Some(soonest.map_or(TICK, |soonest| soonest.min(TICK)))
     }
 }

@@ -2,17 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
-use crate::core::sys::fs::Stat;
+use crate::core::sys::fs::{Access, Stat};
 use crate::core::sys::identity::Identity;
-use crate::core::sys::{clock, fs};
+use crate::core::sys::{clock, errno, fs};
 
 /// Version of the format, field `v`. Version 1 is what mkdir locks write: no `v`, no way to prove a death.
 pub(super) const VERSION: u32 = 2;
@@ -27,21 +27,11 @@ const MAX_FAILURE: usize = 2048;
 /// How a lock is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum LockMode {
     /// By flock on the guard: the kernel frees it with its process.
     Kernel,
     /// By changing the record in time.
     Lease,
-}
-
-impl Mode {
-    /// The name that JavaScript sees.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Lease => "lease",
-        }
-    }
 }
 
 /// The guard file that was locked when the record was written.
@@ -63,14 +53,14 @@ pub struct Lease {
 
 /// What the holder said it is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct HolderProgress {
     /// In its own words.
     pub phase: String,
     /// ISO 8601.
     pub at: String,
 }
 
-impl Progress {
+impl HolderProgress {
     /// Now.
     pub(super) fn new(phase: &str) -> Self {
         Self {
@@ -82,7 +72,7 @@ impl Progress {
 
 /// A run that failed under this lock, kept for those who waited through it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct FailedRun {
     /// The generation of the run.
     pub generation: u64,
     /// What it failed with.
@@ -111,7 +101,7 @@ pub struct Record {
     /// `base + n`: grows with each taking, also after the files were deleted.
     pub generation: u64,
     /// How it is kept.
-    pub mode: Mode,
+    pub mode: LockMode,
     /// In kernel mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardId>,
@@ -134,16 +124,16 @@ pub struct Record {
     pub meta: Option<Value>,
     /// What the holder said last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<HolderProgress>,
     /// Children may hold the lock on when the process is dead.
     #[serde(default, skip_serializing_if = "is_false")]
     pub covers_children: bool,
     /// The last run that failed, if those who waited for it should hear of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    pub failure: Option<FailedRun>,
 }
 
-impl Failure {
+impl FailedRun {
     /// A log of a build is too long to be shared; how it begins tells what failed.
     pub(super) fn shortened(self) -> Self {
         Self {
@@ -223,7 +213,7 @@ pub struct Holder {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<HolderProgress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -290,7 +280,7 @@ impl ForeignOwner {
 
 /// Reads a record's file: its bytes, and what they say. `None` where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
-    interpret(fs::open_regular_with_stat(path, OFlags::RDONLY), path)
+    interpret(fs::open_regular_with_stat(path, Access::Read), path)
 }
 
 /// Reads a record's file in an open directory.
@@ -299,7 +289,7 @@ pub(super) fn read_in(
     name: &OsStr,
     path: &Path,
 ) -> Result<Option<(Vec<u8>, Contents)>> {
-    interpret(directory.open_regular_with_stat(name, OFlags::RDONLY, path), path)
+    interpret(directory.open_regular_with_stat(name, Access::Read, path), path)
 }
 
 fn interpret(opened: Result<(File, Stat)>, path: &Path) -> Result<Option<(Vec<u8>, Contents)>> {
@@ -336,17 +326,10 @@ fn read_open(file: &File, stat: &Stat, path: &Path) -> Result<Vec<u8>> {
 }
 
 fn is_strange(error: &Error) -> bool {
-    let strange = [
-        rustix::io::Errno::LOOP,
-        rustix::io::Errno::ISDIR,
-        rustix::io::Errno::NXIO,
-        rustix::io::Errno::ACCESS,
-        rustix::io::Errno::AGAIN,
-    ];
     error.code == Code::TooLarge
-        || error
-            .errno()
-            .is_some_and(|errno| strange.iter().any(|each| each.raw_os_error() == errno))
+        || errno::is_wrong_kind(error)
+        || errno::is_access_denied(error)
+        || error.kind() == Some(ErrorKind::WouldBlock)
 }
 
 fn parse(bytes: &[u8]) -> Result<Contents> {

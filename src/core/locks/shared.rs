@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
-use crate::core::sys::fs;
+use crate::core::sys::{errno, fs};
 
 /// Makes a directory with the permissions of the one it is in. Fine if it is there already.
 pub(super) fn make_directory(path: &Path, temporary: &Path) -> Result<()> {
@@ -14,7 +14,7 @@ pub(super) fn make_directory(path: &Path, temporary: &Path) -> Result<()> {
         return Ok(());
     };
     drop(fs::remove_directory(temporary));
-    if lacks_noreplace(&error) {
+    if errno::is_unsupported(&error) {
         return or_exists(make_private_directory(path).map(drop));
     }
     or_exists(Err(error))
@@ -56,26 +56,16 @@ pub(super) fn make_file(path: &Path, temporary: &Path) -> Result<()> {
     or_exists(made)
 }
 
-/// Renames without replacing anything, as well as the filesystem can.
+/// Renames without replacing anything, as well as the filesystem can: NFS and some FUSE have no rename that refuses to
+/// replace.
 pub(super) fn rename_new(from: &Path, to: &Path) -> Result<()> {
     match fs::rename_new(from, to) {
-        Err(error) if lacks_noreplace(&error) => {
+        Err(error) if errno::is_unsupported(&error) => {
             if fs::stat(to).optional()?.is_some() {
-                return Err(Error::io("rename", to, rustix::io::Errno::EXIST.into()));
+                return Err(Error::io("rename", to, errno::already_exists()));
             }
             fs::rename(from, to)
         }
         result => result,
     }
-}
-
-/// Whether the filesystem has no rename that refuses to replace (NFS, some FUSE).
-pub(super) fn lacks_noreplace(error: &Error) -> bool {
-    [
-        rustix::io::Errno::INVAL,
-        rustix::io::Errno::NOSYS,
-        rustix::io::Errno::NOTSUP,
-    ]
-    .iter()
-    .any(|each| error.errno() == Some(each.raw_os_error()))
 }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Step};
-use super::directory::{self, Extra};
 use super::heirs::Heirs;
 use super::inspect::survey;
+use super::liveness::Liveness;
+use super::lock_directory::{self, Extra};
 use super::neighbours::Neighbours;
-use super::paths::{LockPath, Neighbour};
+use super::path::{LockPath, Neighbour};
 use super::record::{self, Contents};
-use super::verdict::Liveness;
-use super::{Request, observation, shared};
+use super::removal;
+use super::request::Request;
+use super::{shared, staleness};
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
@@ -67,7 +69,7 @@ pub fn sweep(root: &Path) -> Result<Swept> {
 
 /// A directory of a user's own must not be taken for a lock: only an owner with a pid makes it one.
 fn is_lock_directory(path: &Path) -> Result<bool> {
-    let found = directory::look_at(path, None)?;
+    let found = lock_directory::read_at(path, None)?;
     Ok(matches!(
         found.and_then(|found| found.contents),
         Some(Contents::Record(_) | Contents::Foreign(_))
@@ -91,7 +93,7 @@ fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Re
         swept.held.push(path);
     } else if inspection.liveness == Some(Liveness::Dead) {
         match Attempt::new(lock, Arc::new(Request::default()))?.step()? {
-            Step::Taken(held) => {
+            Step::Acquired(held) => {
                 held.release(None);
                 swept.removed.push(path);
             }
@@ -103,7 +105,7 @@ fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Re
 }
 
 fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Result<()> {
-    let Some(before) = Litter::look(path, neighbours)? else {
+    let Some(before) = Litter::examine(path, neighbours)? else {
         return Ok(());
     };
     if !before.may_go() {
@@ -114,10 +116,10 @@ fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Resu
     if fs::rename(path, &aside).optional()?.is_none() {
         return Ok(());
     }
-    let is_same = Litter::look_at(&aside, path, neighbours)?.is_some_and(|now| now == before);
+    let is_same = Litter::examine_as(&aside, path, neighbours)?.is_some_and(|now| now == before);
     let is_gone = is_same
         && if before.is_directory {
-            directory::discard(&aside)?
+            removal::discard(&aside)?
         } else {
             fs::remove_file(&aside).optional()?;
             true
@@ -142,12 +144,12 @@ struct Litter {
 }
 
 impl Litter {
-    fn look(path: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
-        Self::look_at(path, path, neighbours)
+    fn examine(path: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
+        Self::examine_as(path, path, neighbours)
     }
 
     /// `None` where it is not proven to be of this library. `named` is the path whose name says what it was made for.
-    fn look_at(path: &Path, named: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
+    fn examine_as(path: &Path, named: &Path, neighbours: &Neighbours) -> Result<Option<Self>> {
         let Some(stat) = fs::stat(path).optional()? else {
             return Ok(None);
         };
@@ -192,7 +194,7 @@ impl Litter {
 
 /// The owner in a prepared or buried lock directory of this library; one that is empty counts as blank.
 fn of_directory(path: &Path) -> Result<Option<Contents>> {
-    let Some(found) = directory::look_at(path, None)? else {
+    let Some(found) = lock_directory::read_at(path, None)? else {
         return Ok(None);
     };
     if found.extra()? != Extra::Nothing {
@@ -213,7 +215,7 @@ fn of_file(path: &Path) -> Result<Option<Contents>> {
     Ok(match contents {
         Contents::Record(_) | Contents::Blank => Some(contents),
         Contents::Foreign(_) | Contents::Unreadable => {
-            observation::is_observation(&bytes).then_some(Contents::Unreadable)
+            staleness::is_observation(&bytes).then_some(Contents::Unreadable)
         }
     })
 }

@@ -2,20 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::alarm::{self, Alarm};
-use super::attempt::Blocker;
-use super::group::Key;
-use super::held::Held;
-use super::paths::LockPath;
+use super::blocker::Blocker;
+use super::handle::LockHandle;
+use super::path::LockPath;
 use super::record::Holder;
-use super::verdict::Liveness;
-use super::{Request, WaitInfo};
+use super::request::{QueueKey, Request, WaitInfo};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::identity;
+use crate::core::sys::identity::{self, Liveness};
+use crate::core::sys::sync::Mutex;
 
 /// A wait that goes on is told again after this time.
 const REPEAT: Duration = Duration::from_secs(10);
@@ -27,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(3);
 static WAITING: LazyLock<Mutex<HashMap<LockPath, usize>>> = LazyLock::new(Mutex::default);
 
 fn waiting() -> MutexGuard<'static, HashMap<LockPath, usize>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+    WAITING.lock()
 }
 
 /// One of [`WAITING`], until it is dropped.
@@ -67,7 +66,7 @@ pub type OnWait = Box<dyn Fn(WaitInfo) + Send>;
 /// A lock that was waited for.
 pub struct Acquired {
     /// The lock.
-    pub held: Arc<Held>,
+    pub held: Arc<LockHandle>,
     /// The generation that had the lock when the wait began; `None` where there was no wait.
     pub waited_since: Option<u64>,
 }
@@ -91,11 +90,11 @@ impl Answer {
     }
 
     fn receiver(&self) -> Option<Receiver> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     fn is_given(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.0.lock().is_none()
     }
 
     /// `false` where there was one already. A lock that nobody takes any more is released by its drop.
@@ -118,7 +117,7 @@ pub(super) struct Waiter {
     answer: Answer,
     on_wait: Option<OnWait>,
     since: Instant,
-    told: Option<(Option<Holder>, Liveness, Instant)>,
+    notified: Option<(Option<Holder>, Liveness, Instant)>,
     first_generation: Option<u64>,
     alarm: Option<Alarm>,
     counted: Option<Counted>,
@@ -143,14 +142,14 @@ impl Waiter {
             answer,
             on_wait,
             since: Instant::now(),
-            told: None,
+            notified: None,
             first_generation: None,
             alarm: None,
         }
     }
 
-    pub(super) fn key(&self) -> Key {
-        Key::new(&self.lock, &self.request)
+    pub(super) fn key(&self) -> QueueKey {
+        QueueKey::new(&self.lock, &self.request)
     }
 
     /// Ends the wait also where the thread that looks hangs in a look.
@@ -187,27 +186,27 @@ impl Waiter {
         self.deadline.has_passed()
     }
 
-    /// When it has to be looked at for its own sake.
-    pub(super) fn next_look(&self) -> Duration {
+    /// The time until it has to be notified or its deadline passes.
+    pub(super) fn next_poll(&self) -> Duration {
         let repeat = self
-            .told
+            .notified
             .as_ref()
             .map_or(Duration::ZERO, |(.., at)| REPEAT.saturating_sub(at.elapsed()));
         self.deadline.remaining().map_or(repeat, |left| left.min(repeat))
     }
 
-    /// Tells who is in the way: at first, when it changes, and now and then.
-    pub(super) fn tell(&mut self, blocker: &Blocker) {
+    /// Notifies the caller of the current holder: at first, when the holder changes, and at intervals.
+    pub(super) fn notify(&mut self, blocker: &Blocker) {
         if self.first_generation.is_none() {
             self.first_generation = blocker.holder.as_ref().and_then(|holder| holder.generation);
         }
-        let is_news = self.told.as_ref().is_none_or(|(holder, liveness, at)| {
+        let is_news = self.notified.as_ref().is_none_or(|(holder, liveness, at)| {
             *holder != blocker.holder || *liveness != blocker.liveness || at.elapsed() >= REPEAT
         });
         if !is_news {
             return;
         }
-        self.told = Some((blocker.holder.clone(), blocker.liveness, Instant::now()));
+        self.notified = Some((blocker.holder.clone(), blocker.liveness, Instant::now()));
         if let Some(on_wait) = &self.on_wait {
             on_wait(WaitInfo {
                 waited: self.since.elapsed(),
@@ -218,7 +217,7 @@ impl Waiter {
     }
 
     /// Hands the lock over.
-    pub(super) fn succeed(self, held: Arc<Held>) {
+    pub(super) fn succeed(self, held: Arc<LockHandle>) {
         let acquired = Acquired {
             held,
             waited_since: self.first_generation,

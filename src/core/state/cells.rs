@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::watch;
 
@@ -10,6 +10,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::fault;
+use crate::core::sys::sync::Mutex;
 
 static CELLS: LazyLock<Mutex<HashMap<Vec<u8>, &'static Cell>>> = LazyLock::new(Mutex::default);
 
@@ -40,7 +41,7 @@ pub struct Cell {
 
 /// The cell of this key, made if there is none. Keys are opaque bytes.
 pub fn cell(key: &[u8]) -> &'static Cell {
-    let mut cells = CELLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cells = CELLS.lock();
     if let Some(known) = cells.get(key) {
         return known;
     }

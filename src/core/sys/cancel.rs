@@ -1,13 +1,14 @@
 //! Cancellation that reaches both threads that block and futures that wait.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::deadline::Deadline;
+use crate::core::sys::sync::{Condvar, Mutex};
 
 type Call = Box<dyn FnOnce() + Send>;
 
@@ -65,7 +66,7 @@ impl Cancel {
     }
 
     fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
-        self.parked.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parked.0.lock()
     }
 
     /// Whether both are clones of one flag.

@@ -1,12 +1,18 @@
-//! The wall clock, for people and other programs; what decides anything uses the monotonic clock
-//! ([`super::identity::monotonic_micros`]), which never steps.
+//! All clocks of the crate.
+//!
+//! * The *wall clock* is for people and other programs, and for comparison with the times of files. It can step. In
+//!   builds with the feature `testing`, the file that `WARMSWAP_CLOCK` names holds the seconds by which it is moved, so
+//!   that a test can step it while others run.
+//! * The *monotonic clock* never steps and stops in suspend. [`monotonic_micros`] can be compared between the processes
+//!   of one machine; inside one process [`std::time::Instant`] and [`super::deadline`] are the same clock.
+//! * The *boot clock* never steps and counts suspend.
+//!
+//! A decision is made by the monotonic or the boot clock wherever both times come from this boot.
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
-/// Now.
-///
-/// In builds with the feature `testing`, the file that `WARMSWAP_CLOCK` names holds the seconds by which this clock is
-/// moved: a test can step it while others run.
+/// The time of the wall clock.
 fn now() -> Timestamp {
     #[cfg(feature = "testing")]
     if let Some(seconds) = moved_by() {
@@ -27,24 +33,50 @@ fn moved_by() -> Option<i64> {
     text.trim().parse().ok()
 }
 
-/// Now, as ISO 8601 in UTC with milliseconds: what `new Date().toISOString()` gives.
+/// The wall clock as ISO 8601 in UTC with milliseconds, as `new Date().toISOString()` returns it.
 pub fn iso8601() -> String {
     format!("{:.3}", now())
 }
 
-/// Milliseconds since the epoch of an ISO 8601 time; `None` where the text is none.
+/// Milliseconds since the epoch of an ISO 8601 time; `None` for any other text.
 pub fn parse_iso8601(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
 }
 
-/// Milliseconds since the epoch.
+/// Milliseconds of the wall clock since the epoch.
 pub fn wall_millis() -> u64 {
     u64::try_from(now().as_millisecond()).unwrap_or(0)
 }
 
-/// Microseconds since the epoch.
+/// Microseconds of the wall clock since the epoch.
 pub fn wall_micros() -> u64 {
     u64::try_from(now().as_microsecond()).unwrap_or(0)
+}
+
+/// Nanoseconds of the wall clock since the epoch.
+pub fn wall_nanos() -> i64 {
+    i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// Microseconds of the monotonic clock.
+pub fn monotonic_micros() -> u64 {
+    micros(ClockId::Monotonic)
+}
+
+/// Microseconds of the boot clock. A holder judges its own record by it: others may have taken over while this machine
+/// was suspended.
+pub fn boot_micros() -> u64 {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    // There it counts suspend (clock_gettime(3) of macOS).
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    micros(clock)
+}
+
+fn micros(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
 }
 
 #[cfg(test)]

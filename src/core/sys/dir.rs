@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::fault;
-use crate::core::sys::fs::{self, Entry, Stat};
+use crate::core::sys::fs::{self, Access, Entry, Stat};
 
 const NANOSECONDS: i128 = 1_000_000_000;
 
@@ -67,25 +67,31 @@ impl Directory {
     }
 
     /// Opens an existing regular file in this directory. Anything else is an error that names it, and nothing blocks.
-    pub fn open_regular(&self, name: &OsStr, flags: OFlags, path: &Path) -> Result<File> {
-        self.regular(name, flags, Mode::empty(), path)
+    pub fn open_regular(&self, name: &OsStr, access: impl Into<Access>, path: &Path) -> Result<File> {
+        self.regular(name, access.into().flags(), Mode::empty(), path)
             .map(|(file, _)| file)
     }
 
     /// As [`open_regular`](Self::open_regular), with what `fstat` returned.
-    pub fn open_regular_with_stat(&self, name: &OsStr, flags: OFlags, path: &Path) -> Result<(File, Stat)> {
-        self.regular(name, flags, Mode::empty(), path)
+    pub fn open_regular_with_stat(
+        &self,
+        name: &OsStr,
+        access: impl Into<Access>,
+        path: &Path,
+    ) -> Result<(File, Stat)> {
+        self.regular(name, access.into().flags(), Mode::empty(), path)
     }
 
     /// Opens a regular file for reading and writing, and makes it if it does not exist.
     pub fn open_or_create(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
-        self.regular(
-            name,
-            OFlags::RDWR | OFlags::CREATE,
-            Mode::from_raw_mode(mode),
-            path,
-        )
-        .map(|(file, _)| file)
+        self.open_or_create_with_stat(name, mode, path)
+            .map(|(file, _)| file)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), with what `fstat` returned.
+    pub fn open_or_create_with_stat(&self, name: &OsStr, mode: u32, path: &Path) -> Result<(File, Stat)> {
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        self.regular(name, flags, Mode::from_raw_mode(mode), path)
     }
 
     fn regular(&self, name: &OsStr, flags: OFlags, mode: Mode, path: &Path) -> Result<(File, Stat)> {
@@ -329,6 +335,12 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Resu
     Ok(filled)
 }
 
+/// Reads exactly `buffer.len()` bytes at this offset; a file that ends before is an error.
+pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    fs::call("pread", path, || file.read_exact_at(buffer, offset))
+}
+
 /// Appends the first `size` bytes of a file without zeroing their room first: fewer at the end of the file, more if
 /// it has more and there is room.
 pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -> Result<usize> {
@@ -350,16 +362,19 @@ pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -
     clippy::cast_possible_truncation,
     reason = "nanoseconds below a second, and seconds of any time that a header can hold"
 )]
+pub(super) fn timespec(nanoseconds: i128) -> Timespec {
+    Timespec {
+        tv_sec: nanoseconds.div_euclid(NANOSECONDS) as i64,
+        tv_nsec: nanoseconds.rem_euclid(NANOSECONDS) as _,
+    }
+}
+
 pub(super) fn timestamps(modified_ns: i128) -> Timestamps {
-    let time = Timespec {
-        tv_sec: modified_ns.div_euclid(NANOSECONDS) as i64,
-        tv_nsec: modified_ns.rem_euclid(NANOSECONDS) as _,
-    };
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,
             tv_nsec: rustix::fs::UTIME_OMIT,
         },
-        last_modification: time,
+        last_modification: timespec(modified_ns),
     }
 }

@@ -4,14 +4,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 
 use crate::core::error::{At, Error, Optional, Result};
-use crate::core::sys::fault;
+use crate::core::sys::{clock, errno, fault};
 
 pub use super::remove::remove_tree;
 
@@ -99,6 +99,40 @@ pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
     }
 }
 
+/// How an open file is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is only read.
+    Read,
+    /// It is read and written.
+    ReadWrite,
+}
+
+impl Access {
+    pub(super) fn flags(self) -> OFlags {
+        match self {
+            Self::Read => OFlags::RDONLY,
+            Self::ReadWrite => OFlags::RDWR,
+        }
+    }
+}
+
+impl From<OFlags> for Access {
+    fn from(flags: OFlags) -> Self {
+        if flags.contains(OFlags::RDWR) {
+            Self::ReadWrite
+        } else {
+            Self::Read
+        }
+    }
+}
+
+/// Opens an existing entry of any kind for reading; a link is not followed, and nothing blocks. The caller checks what
+/// it is.
+pub fn open_any(path: &Path) -> Result<File> {
+    open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+}
+
 /// Opens an existing entry; the last part must not be a link.
 pub fn open(path: &Path, flags: OFlags) -> Result<File> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -107,13 +141,13 @@ pub fn open(path: &Path, flags: OFlags) -> Result<File> {
 
 /// Opens an existing regular file. Anything else at the path is an error that names it, and nothing blocks: a FIFO
 /// would wait for its other end, and a device can do anything.
-pub fn open_regular(path: &Path, flags: OFlags) -> Result<File> {
-    open_regular_with_stat(path, flags).map(|(file, _)| file)
+pub fn open_regular(path: &Path, access: impl Into<Access>) -> Result<File> {
+    open_regular_with_stat(path, access).map(|(file, _)| file)
 }
 
 /// As [`open_regular`], with what `fstat` returned.
-pub fn open_regular_with_stat(path: &Path, flags: OFlags) -> Result<(File, Stat)> {
-    match open(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY) {
+pub fn open_regular_with_stat(path: &Path, access: impl Into<Access>) -> Result<(File, Stat)> {
+    match open(path, access.into().flags() | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(file) => {
             let stat = stat_file(&file, path)?;
             expect_regular(stat, path)?;
@@ -125,14 +159,11 @@ pub fn open_regular_with_stat(path: &Path, flags: OFlags) -> Result<(File, Stat)
 
 /// Names what is in the place of a regular file, where `open` only returned an errno.
 pub(super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, path: &Path) -> Error {
-    const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
-    const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
-    const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
-    match error.errno() {
-        Some(ELOOP | EISDIR | ENXIO) => match stat().and_then(|stat| expect_regular(stat, path)) {
-            Err(named) if named.errno() != Some(rustix::io::Errno::NOENT.raw_os_error()) => named,
-            _ => error,
-        },
+    if !errno::is_wrong_kind(&error) {
+        return error;
+    }
+    match stat().and_then(|stat| expect_regular(stat, path)) {
+        Err(named) if !named.is_not_found() => named,
         _ => error,
     }
 }
@@ -163,6 +194,11 @@ pub fn open_followed(path: &Path) -> Result<File> {
 /// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
 /// What is there must be a regular file, as in [`open_regular`].
 pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
+    open_or_create_with_stat(path, mode).map(|(file, _)| file)
+}
+
+/// As [`open_or_create`], with what `fstat` returned.
+pub fn open_or_create_with_stat(path: &Path, mode: u32) -> Result<(File, Stat)> {
     let flags = OFlags::RDWR
         | OFlags::CREATE
         | OFlags::CLOEXEC
@@ -174,8 +210,8 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
     });
     match opened.map(File::from) {
         Ok(file) => {
-            expect_regular(stat_file(&file, path)?, path)?;
-            Ok(file)
+            let stat = stat_file(&file, path)?;
+            expect_regular(stat, path).map(|()| (file, stat))
         }
         Err(error) => Err(explain(error, || stat(path), path)),
     }
@@ -194,15 +230,17 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File> {
 pub fn anonymous(directory: &Path) -> Result<File> {
     #[cfg(target_os = "linux")]
     {
-        const EISDIR: i32 = rustix::io::Errno::ISDIR.raw_os_error();
-        const EOPNOTSUPP: i32 = rustix::io::Errno::OPNOTSUPP.raw_os_error();
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         let made = call("open", directory, || {
             rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600))
         });
         match made {
             // Filesystems without O_TMPFILE (overlayfs before 6.1, FUSE, NFS): a name that goes at once.
-            Err(error) if matches!(error.errno(), Some(EOPNOTSUPP | EISDIR)) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Some(io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory)
+                ) => {}
             made => return made.map(File::from),
         }
     }
@@ -300,6 +338,11 @@ pub fn read_into(mut file: &File, buffer: &mut [u8], path: &Path) -> Result<usiz
     call("read", path, || file.read(buffer))
 }
 
+/// The descriptor that a child process inherits.
+pub fn descriptor(file: &File) -> i32 {
+    file.as_raw_fd()
+}
+
 /// Removes everything in a directory, never through a link.
 pub fn remove_contents(directory: &Path) -> Result<()> {
     for entry in read_directory(directory)? {
@@ -317,7 +360,7 @@ pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<()> {
 
 /// Reads a whole regular file; the last part must not be a link.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut file = open_regular(path, OFlags::RDONLY)?;
+    let mut file = open_regular(path, Access::Read)?;
     let mut bytes = Vec::new();
     call("read", path, || Ok::<(), io::Error>(()))?;
     io::copy(&mut file, &mut bytes).at("read", path)?;
@@ -326,7 +369,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Reads at most `limit` bytes of a regular file: a longer one is `ERR_TOO_LARGE`, whatever its size claims.
 pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = open_regular(path, OFlags::RDONLY)?;
+    let file = open_regular(path, Access::Read)?;
     // Room for a small file, or std reads it in ever larger pieces from 32 bytes on.
     let mut bytes = Vec::with_capacity(4096);
     call("read", path, || Ok::<(), io::Error>(()))?;
@@ -484,7 +527,7 @@ pub fn set_modified(path: &Path, modified_ns: i128) -> Result<()> {
 
 /// Sets both times of an open file to now, exactly: the kernel's own stamps are as coarse as its clock tick.
 pub fn touch_exactly(file: &File, path: &Path) -> Result<()> {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let now = super::dir::timespec(clock::wall_nanos().into());
     let times = rustix::fs::Timestamps {
         last_access: now,
         last_modification: now,
@@ -594,7 +637,7 @@ mod tests {
             let calls = [
                 read(&path).map(drop),
                 read_capped(&path, 9).map(drop),
-                open_regular(&path, OFlags::RDWR).map(drop),
+                open_regular(&path, Access::ReadWrite).map(drop),
                 open_or_create(&path, 0o644).map(drop),
             ];
             for result in calls {

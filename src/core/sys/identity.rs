@@ -9,7 +9,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::core::sys::{fault, fs};
+use crate::core::sys::{clock, errno, fault, fs};
+
+pub use clock::{boot_micros, monotonic_micros};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -171,9 +173,8 @@ fn process_stat(pid: u32) -> Option<ProcessStat> {
 pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
     let ticks = process_stat(pid)?.start_ticks;
     let millis = i64::try_from(ticks * 1000 / rustix::param::clock_ticks_per_second()).ok()?;
-    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let up = up.tv_sec * 1000 + up.tv_nsec / 1_000_000;
-    let now = i64::try_from(crate::core::sys::clock::wall_millis()).ok()?;
+    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
+    let now = i64::try_from(clock::wall_millis()).ok()?;
     Some(now - up + millis)
 }
 
@@ -213,9 +214,7 @@ fn has_pid_in_some_namespace(process: &str, pid: u32) -> Option<bool> {
     let text = match fs::read_capped(&path, 1 << 16) {
         Ok(text) => text,
         Err(error) => {
-            let has_ended = [Errno::NOENT, Errno::SRCH]
-                .iter()
-                .any(|each| error.errno() == Some(each.raw_os_error()));
+            let has_ended = error.is_not_found() || errno::is_no_process(&error);
             return has_ended.then_some(false);
         }
     };
@@ -259,23 +258,14 @@ pub fn hostname() -> String {
     }
 }
 
-/// Microseconds of this boot's monotonic clock: comparable between the processes of one machine, stops in
-/// suspend, never steps.
-pub fn monotonic_micros() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
+/// Whether this machine has that name.
+pub fn is_hostname(name: &str) -> bool {
+    name.as_bytes() == rustix::system::uname().nodename().to_bytes()
 }
 
-/// Microseconds of this boot, suspend included: by it a holder judges itself, since others may have followed it while
-/// this machine slept.
-pub fn boot_micros() -> u64 {
-    #[cfg(target_os = "linux")]
-    let clock = rustix::time::ClockId::Boottime;
-    // There it counts sleep (clock_gettime(3) of macOS).
-    #[cfg(not(target_os = "linux"))]
-    let clock = rustix::time::ClockId::Monotonic;
-    let now = rustix::time::clock_gettime(clock);
-    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
+/// The user in whose name this process makes its calls.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// The command line of this process, for people who ask who holds something.

@@ -2,14 +2,14 @@
 //! meanwhile shares the answer.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, MutexGuard};
 
 use tokio::sync::oneshot;
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::{thread, workers};
+use crate::core::sys::sync::Mutex;
+use crate::core::sys::{errno, thread, workers};
 
 type Addresses = std::result::Result<Vec<SocketAddr>, String>;
 
@@ -44,12 +44,12 @@ pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
     match answer.await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(reason)) => Err(Error::new(Code::Io, format!("resolve '{host}': {reason}"))),
-        Err(_) => Err(thread::refused(&io::Error::from_raw_os_error(11))),
+        Err(_) => Err(thread::refused(&errno::no_threads())),
     }
 }
 
 fn asked() -> MutexGuard<'static, HashMap<String, Vec<oneshot::Sender<Addresses>>>> {
-    ASKED.lock().unwrap_or_else(PoisonError::into_inner)
+    ASKED.lock()
 }
 
 /// A name that is being asked for. Dropped without an answer where there was no thread.

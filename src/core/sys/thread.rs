@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::fs;
+use crate::core::sys::{errno, fs};
 
 /// Starts a thread that nobody joins.
 ///
@@ -59,7 +59,11 @@ pub fn spawn_some<'scope, W: FnOnce() + Send + 'scope>(
 pub fn refused(error: &io::Error) -> Error {
     Error {
         op: Some("clone"),
-        source: Some(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(11))),
+        source: Some(
+            error
+                .raw_os_error()
+                .map_or_else(errno::no_threads, io::Error::from_raw_os_error),
+        ),
         ..Error::new(
             Code::Io,
             format!(
@@ -75,7 +79,7 @@ pub fn refused(error: &io::Error) -> Error {
 pub fn refused_in(panic: &(dyn std::any::Any + Send)) -> Option<Error> {
     let text = panic.downcast_ref::<String>()?;
     text.contains("can't spawn worker thread")
-        .then(|| refused(&io::Error::from_raw_os_error(11)))
+        .then(|| refused(&errno::no_threads()))
 }
 
 fn describe(limits: &[String]) -> String {
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_refused_thread_names_call_and_limit() {
-        let error = refused(&io::Error::from_raw_os_error(11));
+        let error = refused(&errno::no_threads());
         assert_eq!((error.op, error.errno()), (Some("clone"), Some(11)));
         assert!(error.message.contains("threads-max"), "{}", error.message);
     }

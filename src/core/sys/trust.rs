@@ -21,6 +21,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs::{self, Stat};
+use crate::core::sys::identity;
 
 const OTHERS_MAY_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
@@ -109,7 +110,7 @@ impl Surroundings {
         *self.this_user.get_or_init(|| {
             fs::anonymous(&self.directory)
                 .and_then(|file| fs::stat_file(&file, &self.directory))
-                .map_or_else(|_| rustix::process::geteuid().as_raw(), |stat| stat.uid)
+                .map_or_else(|_| identity::effective_uid(), |stat| stat.uid)
         })
     }
 }

@@ -12,7 +12,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 use crate::core::sys::mounts::Mounts;
+use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::sys::{fault, fs, thread};
 
 /// A thread without work ends after so long.
@@ -160,6 +161,17 @@ pub async fn run_at<T: Send + 'static>(
     start(class, paths, work).wait().await
 }
 
+/// One step of asynchronous core code that waits only for the filesystems of these paths.
+///
+/// # Errors
+/// Those of the work, and as [`run`].
+pub async fn step<T: Send + 'static>(
+    paths: Vec<PathBuf>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    run_at(Class::Short, paths, work).await?
+}
+
 /// Starts `work` as [`run_at`] does, and does not wait for it.
 pub fn start<T: Send + 'static>(
     class: Class,
@@ -292,7 +304,7 @@ static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 static WORK: Condvar = Condvar::new();
 
 fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock()
 }
 
 fn submit(key: Option<Key>, class: Class, paths: Vec<PathBuf>, work: impl Work + 'static) {
@@ -446,12 +458,10 @@ fn serve() {
             continue;
         }
         present.idle += 1;
-        let (next, waited) = WORK
-            .wait_timeout(present, KEEP)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (next, has_timed_out) = WORK.wait_timeout(present, KEEP);
         present = next;
         present.idle -= 1;
-        if waited.timed_out() && present.ready.is_empty() {
+        if has_timed_out && present.ready.is_empty() {
             return;
         }
     }
@@ -556,7 +566,7 @@ mod tests {
             .map(|_| {
                 let hung = std::sync::Arc::clone(&hung);
                 start(Class::Short, vec![root.path().join("x")], move || {
-                    let _ended = hung.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let _ended = hung.lock().recv();
                 })
             })
             .collect();

@@ -1,8 +1,8 @@
 /** One generation: its place at once, its facts when somebody asks. */
 
 import { sep } from 'node:path'
-import type { NativeBundles, NativeGeneration } from '../binding.cjs'
-import { unwrap } from '../native.js'
+import type { NativeBundles, NativeGeneration } from '../native/binding.cjs'
+import { unwrap } from '../native/native.js'
 import type { Generation } from './contract.js'
 
 /** The name of a generation's directory (src/core/bundles/layout.rs). */
@@ -25,7 +25,8 @@ export class StoredGeneration implements Generation {
 
   /** Everything in the head. Not part of the contract. */
   facts(): NativeGeneration {
-    return (this.#facts ??= unwrap(this.#native.head(this.number)))
+    this.#facts ??= unwrap(this.#native.head(this.number))
+    return this.#facts
   }
 
   get digest(): string {

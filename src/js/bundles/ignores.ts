@@ -1,7 +1,7 @@
 /** What watchers must not look at. */
 
 import { sep } from 'node:path'
-import * as check from '../validate.js'
+import * as check from '../native/validate.js'
 
 /**
  * Patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`) and Vite

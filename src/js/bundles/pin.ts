@@ -2,10 +2,10 @@
 
 import { resolve as resolvePath, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { NativeBundles } from '../binding.cjs'
-import { WarmswapError, invalidArgument } from '../errors.js'
-import { unwrap } from '../native.js'
-import * as check from '../validate.js'
+import type { NativeBundles } from '../native/binding.cjs'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { unwrap } from '../native/native.js'
+import * as check from '../native/validate.js'
 import type { Generation, Pin } from './contract.js'
 
 /** A pin that was dropped without release() holds its generation until the thread ends: say so, and never act in a finalizer. */

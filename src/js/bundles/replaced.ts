@@ -2,8 +2,8 @@
 
 import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import type { NativeBundles } from '../binding.cjs'
-import { native, unwrap } from '../native.js'
+import type { NativeBundles } from '../native/binding.cjs'
+import { native, unwrap } from '../native/native.js'
 import { DEFAULT_TIMEOUT_MS } from './wait.js'
 
 /** Warns about each directory that the link replaced since the last call: only its owner removes it. */

@@ -1,11 +1,11 @@
 /** A tree that is being built. */
 
 import { relative as relativePath, resolve as resolvePath, sep } from 'node:path'
-import { abortable } from '../abort.js'
-import type { NativeBundles, NativeGeneration, NativeStage } from '../binding.cjs'
-import { invalidArgument } from '../errors.js'
-import { unwrap } from '../native.js'
-import * as check from '../validate.js'
+import { abortable } from '../native/abort.js'
+import type { NativeBundles, NativeGeneration, NativeStage } from '../native/binding.cjs'
+import { invalidArgument } from '../native/errors.js'
+import { unwrap } from '../native/native.js'
+import * as check from '../native/validate.js'
 import type { Generation, Pin, Stage } from './contract.js'
 import { StoredGeneration } from './generation.js'
 import { HeldPin } from './pin.js'

@@ -1,11 +1,11 @@
 /** An open store. */
 
 import { isAbsolute, relative as relativePath, resolve as resolvePath, sep } from 'node:path'
-import { abortable } from '../abort.js'
-import type { NativeBuildLock, NativeBundles } from '../binding.cjs'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
-import { native, unwrap } from '../native.js'
-import * as check from '../validate.js'
+import { abortable } from '../native/abort.js'
+import type { NativeBuildLock, NativeBundles } from '../native/binding.cjs'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
+import { native, unwrap } from '../native/native.js'
+import * as check from '../native/validate.js'
 import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
 import { StoredGeneration } from './generation.js'
 import { HeldPin } from './pin.js'

@@ -1,6 +1,6 @@
 /** How long a call waits, and what ends the wait. */
 
-import * as check from '../validate.js'
+import * as check from '../native/validate.js'
 import type { WriteOptions } from './contract.js'
 
 export const DEFAULT_TIMEOUT_MS = 30_000

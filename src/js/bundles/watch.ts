@@ -1,7 +1,7 @@
 /** Events for the pointer. */
 
 import { watch as watchDirectory } from 'node:fs'
-import { guarded } from '../callbacks.js'
+import { guarded } from '../native/callbacks.js'
 import type { Generation } from './contract.js'
 
 /** Events are hints and can be lost (a full queue, a removed root): a look at the pointer stands behind them. */

@@ -2,9 +2,9 @@
 
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Progress } from '../archive.js'
-import { openCache, type Cache } from '../caches.js'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
+import type { Progress } from '../archives/index.js'
+import { openCache, type Cache } from '../caches/index.js'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
 
 const HELP = `Usage:
   warmswap cache save <directory> --store <url> --key <key>      a directory becomes the next generation of a key

@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { findAddons, packageFolder, sealOf } from '../addon-file.js'
-import { messageOf } from '../callbacks.js'
-import { native, unwrap } from '../native.js'
+import { findAddons, packageFolder, sealOf } from '../native/addon-file.js'
+import { messageOf } from '../native/callbacks.js'
+import { native, unwrap } from '../native/native.js'
 import { findSetAside } from './set-aside.js'
 
 export function doctor([directory = '.']: string[]): number {

@@ -2,7 +2,7 @@
 /** `warmswap <command>`: each command is one file beside this one. */
 
 import { readFileSync } from 'node:fs'
-import { isWarmswapError } from '../errors.js'
+import { isWarmswapError } from '../native/errors.js'
 import { cache } from './cache.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'

@@ -4,10 +4,10 @@
  */
 
 import { Socket } from 'node:net'
-import { type ErrorCode, isWarmswapError } from '../errors.js'
+import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { isRunning, signalProcess } from '../keeper/processes.js'
-import { acquireLock } from '../locks.js'
-import { reportWait } from './lock-run.js'
+import { acquireLock } from '../locks/index.js'
+import { reportWait } from './lock-wait.js'
 
 /** What it reports: once that it has the lock or cannot get it, and that it was lost. */
 export type FromHolder = { held: Record<string, string> } | { failed: { code: ErrorCode; message: string } }

@@ -13,10 +13,11 @@ import { dirname, resolve } from 'node:path'
 import type { Stream } from 'node:stream'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
 import { startOf } from '../keeper/processes.js'
-import { type LockOptions, acquireLock, describeHolder } from '../locks.js'
+import { type LockOptions, acquireLock } from '../locks/index.js'
 import type { FromHolder, ToHolder } from './lock-hold.js'
+import { reportWait } from './lock-wait.js'
 
 const USAGE = 'warmswap lock run [--close] <path> -- <command>'
 
@@ -138,20 +139,6 @@ async function hold(
     if (close || !isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') throw error
     return await holdApart(path, metadata, signal)
   }
-}
-
-let reported = ''
-
-/** Prints what the caller waits for: at first, and when it changes. */
-export function reportWait({
-  path,
-  holder,
-  waitedMs,
-  liveness,
-}: Parameters<NonNullable<LockOptions['onWait']>>[0]): void {
-  const text = `waiting for ${path}, held by ${describeHolder(holder, liveness)}`
-  if (text !== reported && waitedMs > 0) console.error(`warmswap: ${text}`)
-  reported = text
 }
 
 /** Has the lock held by a process that a signal to this one, its group or its terminal does not reach. */

@@ -2,8 +2,8 @@
 
 import { basename, join, resolve } from 'node:path'
 import { readdirSync } from 'node:fs'
-import { describeHolder, inspectLock, sweepLocks } from '../locks.js'
-import { invalidArgument } from '../errors.js'
+import { describeHolder, inspectLock, sweepLocks } from '../locks/index.js'
+import { invalidArgument } from '../native/errors.js'
 import { hold } from './lock-hold.js'
 import { run } from './lock-run.js'
 

@@ -22,7 +22,7 @@ export function findSetAside(directory: string): SetAside {
   for (let depth = 0; depth <= MAX_DEPTH; depth += 1) {
     const next: string[] = []
     for (const folder of level) {
-      if ((seen += 1) > MAX_DIRECTORIES) return { trees, incomplete: true }
+      if (++seen > MAX_DIRECTORIES) return { trees, incomplete: true }
       const entries = list(folder)
       if (isStore(folder, entries))
         trees.push(...list(join(folder, 'set-aside')).map(({ name }) => join(folder, 'set-aside', name)))

@@ -56,7 +56,7 @@ function note(fact: Fact): void {
 
 function ended(mark: string): void {
   const ward = wards.get(mark)
-  if (ward?.charge.race !== undefined) return ward.ended()
+  if (ward?.charge.race !== undefined) return void ward.ended()
   if (ward !== undefined) tidy(mark, ward)
 }
 

@@ -100,7 +100,10 @@ export class Environments {
 
   of({ pid }: ProcessFacts): readonly string[] {
     let environment = this.#read.get(pid)
-    if (environment === undefined) this.#read.set(pid, (environment = environmentOf(pid)))
+    if (environment === undefined) {
+      environment = environmentOf(pid)
+      this.#read.set(pid, environment)
+    }
     return environment
   }
 }

@@ -18,10 +18,10 @@ import {
   buildFacts,
   publishAndPin,
   stamp,
-} from '../bundles.js'
-import { WarmswapError, isWarmswapError } from '../errors.js'
+} from '../bundles/index.js'
+import { WarmswapError, isWarmswapError } from '../native/errors.js'
 import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
-import { mutant } from '../mutant.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
 
 /** What a build needs. */
@@ -212,9 +212,10 @@ export class Builds {
   /** What somebody else's build came to, if it was for this flight too. */
   private elsewhere(flight: Flight): Outcome | undefined {
     if (this.isPublished(flight.needed)) return LOOK_AGAIN
-    const failure = mutant('failed-builds-unshared')
-      ? undefined
-      : failureSince(this.store, this.seenFailure, flight.needed)
+    const failure =
+      __WARMSWAP_TESTING__ && isSeeded('failed-builds-unshared')
+        ? undefined
+        : failureSince(this.store, this.seenFailure, flight.needed)
     if (!failure) return undefined
     this.seenFailure = failure.id
     return { kind: 'failed', error: failure.error }
@@ -317,5 +318,9 @@ function usable<T>(look: () => T): T | undefined {
 }
 
 function mayJoin(flight: Flight, atLeast: number): boolean {
-  return mutant('join-in-flight') || flight.startedAt === undefined || flight.startedAt >= atLeast
+  return (
+    (__WARMSWAP_TESTING__ && isSeeded('join-in-flight')) ||
+    flight.startedAt === undefined ||
+    flight.startedAt >= atLeast
+  )
 }

@@ -13,14 +13,14 @@
  * host → worker   { warmswap: 'more', id, count }
  */
 
-import { messageOf } from '../callbacks.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
-import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
-import { wholeNumber } from '../validate.js'
+import { messageOf } from '../native/callbacks.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { type CopyMethod, refuseLoss, uncopyable } from '../native/loss.js'
+import { wholeNumber } from '../native/validate.js'
 import { type SendContext, isShared, notBegun } from './handle.js'
 import { Incoming } from './incoming.js'
 import { problemOf } from './malformed.js'
-import { mutant } from '../mutant.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { type RemoteError, fromRemote } from './remote-error.js'
 import { type Deferred, deferred } from './wait.js'
 
@@ -96,7 +96,8 @@ export class Channel<Q, R> {
   receive(message: unknown): boolean {
     const problem = problemOf(message)
     if (problem === null) return false
-    if (problem === undefined || mutant('trust-worker-messages')) this.take(message as FromWorker)
+    if (problem === undefined || (__WARMSWAP_TESTING__ && isSeeded('trust-worker-messages')))
+      this.take(message as FromWorker)
     else this.refuse(problem)
     return true
   }
@@ -180,7 +181,7 @@ export class Channel<Q, R> {
     const open = this.open.get(message.id)
     const inParts = message.warmswap === 'part' || message.warmswap === 'end'
     if (open?.incarnation !== message.incarnation || inParts !== (open.incoming !== undefined)) {
-      return this.refuse(
+      return void this.refuse(
         `answered request ${message.id} of incarnation ${message.incarnation} twice or uncalled; the answer was refused`,
       )
     }

@@ -1,9 +1,17 @@
 /** The coordinator of one bundle: its builds, its workers, its requests. */
 
-import { type BundleStore, stamp } from '../bundles.js'
-import { messageOf } from '../callbacks.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
-import { callback, milliseconds, oneOf, options as checkedOptions, signal, string, wholeNumber } from '../validate.js'
+import { type BundleStore, stamp } from '../bundles/index.js'
+import { messageOf } from '../native/callbacks.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import {
+  callback,
+  milliseconds,
+  oneOf,
+  options as checkedOptions,
+  signal,
+  string,
+  wholeNumber,
+} from '../native/validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
 import { type DispatchOptions, RequestQueue } from './queue.js'
 import { type RebootResult, type Start, Workers } from './workers.js'
@@ -160,7 +168,8 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return (this.closing ??= this.close())
+    this.closing ??= this.close()
+    return this.closing
   }
 
   private async close(): Promise<void> {

@@ -7,8 +7,8 @@
 import { randomUUID } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import type { BundleStore } from '../bundles.js'
-import { WarmswapError } from '../errors.js'
+import type { BundleStore } from '../bundles/index.js'
+import { WarmswapError } from '../native/errors.js'
 import { type RemoteError, fromRemote, isRemoteError, toRemote } from './remote-error.js'
 
 interface FailedBuild {

@@ -1,7 +1,7 @@
 /** What the coordinator asks of a worker, whatever it is made of. */
 
-import { attempt } from '../callbacks.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
+import { attempt } from '../native/callbacks.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
 
 /** A running worker. */
 export interface WorkerHandle<Q = unknown, R = unknown> {

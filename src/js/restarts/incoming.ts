@@ -3,7 +3,7 @@
  * however slow the consumer is.
  */
 
-import { mutant } from '../mutant.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { type Deferred, deferred } from './wait.js'
 
 /** Parts that are on their way or wait here, at most: enough that the worker need not wait for each one to be taken. */
@@ -80,7 +80,8 @@ export class Incoming implements AsyncIterableIterator<unknown> {
   }
 
   private ask(): void {
-    const room = mutant('stream-without-bounds') ? WINDOW : WINDOW - this.asked - this.parts.length
+    const room =
+      __WARMSWAP_TESTING__ && isSeeded('stream-without-bounds') ? WINDOW : WINDOW - this.asked - this.parts.length
     // In halves: a message for each part would be as many again.
     if (room < WINDOW / 2) return
     this.asked += room

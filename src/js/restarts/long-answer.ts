@@ -15,7 +15,9 @@ export class LongAnswer {
   constructor(private readonly parts: Parts) {
     this.stream = new ReadableStream<unknown>(
       {
-        start: (controller) => void (this.controller = controller),
+        start: (controller) => {
+          this.controller = controller
+        },
         pull: () => this.pull(),
         cancel: (reason) => this.finish(() => parts.stop(reason)),
       },

@@ -3,7 +3,7 @@
  * or code that posts messages of its own on the same port.
  */
 
-import { messageOf } from '../callbacks.js'
+import { messageOf } from '../native/callbacks.js'
 import { isRemoteError } from './remote-error.js'
 
 type Fields = Record<string, unknown>

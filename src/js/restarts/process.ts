@@ -2,13 +2,13 @@
 
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { hostAddon } from '../addon-file.js'
-import { handOver } from '../bundles.js'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../errors.js'
+import { hostAddon } from '../native/addon-file.js'
+import { handOver } from '../bundles/index.js'
+import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
 import { WORKER_MARK } from '../keeper/facts.js'
-import { mutant } from '../mutant.js'
-import { boolean, milliseconds, options as checkedOptions, string, strings } from '../validate.js'
+import { isSeeded } from '../native/seeded-bugs.js'
+import { boolean, milliseconds, options as checkedOptions, string, strings } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { shieldChannel } from './process-channel.js'
@@ -77,9 +77,10 @@ export async function startProcess<Q = unknown, R = unknown>(
   signal.throwIfAborted()
 
   const mark = workerMark()
-  const kept = mutant('worker-without-keeper')
-    ? NOT_KEPT
-    : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
+  const kept =
+    __WARMSWAP_TESTING__ && isSeeded('worker-without-keeper')
+      ? NOT_KEPT
+      : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
   const child = start(
     file,
     args,

@@ -6,10 +6,10 @@
  * had begun goes there only if the caller declared it idempotent.
  */
 
-import { WarmswapError } from '../errors.js'
+import { WarmswapError } from '../native/errors.js'
 import { wasNotBegun } from './handle.js'
 import { LongAnswer } from './long-answer.js'
-import { mutant } from '../mutant.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { LONGEST_TIMER_MS } from './wait.js'
 
 /** How a request may be treated. */
@@ -117,7 +117,8 @@ export class RequestQueue<Q, R> {
     request.answerer = answerer
     answerer.inFlight.add(request)
     // Only the worker that has the request now may answer it.
-    const isTheirs = (): boolean => request.answerer === answerer || mutant('accept-late-replies')
+    const isTheirs = (): boolean =>
+      request.answerer === answerer || (__WARMSWAP_TESTING__ && isSeeded('accept-late-replies'))
     answerer.send(request.value, request.given.signal).then(
       (value) => {
         if (isTheirs()) request.settle({ value })
@@ -138,7 +139,7 @@ export class RequestQueue<Q, R> {
     const returned: Request<Q, R>[] = []
     for (const request of [...answerer.inFlight]) {
       this.release(request)
-      if (mutant('queue-on-the-worker')) continue
+      if (__WARMSWAP_TESTING__ && isSeeded('queue-on-the-worker')) continue
       if (this.mayGoOn(request)) returned.push(request)
       else
         request.settle({

@@ -1,6 +1,6 @@
 /** The ready handshake: a worker is ready when it says so, not when it answers a health check. */
 
-import { WarmswapError } from '../errors.js'
+import { WarmswapError } from '../native/errors.js'
 import type { Channel } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { within } from './wait.js'

@@ -1,7 +1,7 @@
 /** Errors that cross from one thread or process to another: structured clone drops own properties such as `code`. */
 
-import { messageOf } from '../callbacks.js'
-import { WarmswapError } from '../errors.js'
+import { messageOf } from '../native/callbacks.js'
+import { WarmswapError } from '../native/errors.js'
 
 export interface RemoteError {
   name: string

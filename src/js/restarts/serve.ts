@@ -1,10 +1,10 @@
 /** The worker's side: answers requests. */
 
 import { isMainThread, parentPort } from 'node:worker_threads'
-import type { Pin } from '../bundles.js'
-import { WarmswapError } from '../errors.js'
-import { type CopyMethod, refuseLoss, uncopyable } from '../loss.js'
-import { callback } from '../validate.js'
+import type { Pin } from '../bundles/index.js'
+import { WarmswapError } from '../native/errors.js'
+import { type CopyMethod, refuseLoss, uncopyable } from '../native/loss.js'
+import { callback } from '../native/validate.js'
 import type { FromWorker, ToWorker } from './channel.js'
 import { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
@@ -85,7 +85,7 @@ const kept: Pin[] = []
 
 /** A thread is covered by its process's pin, and so needs no addon. */
 async function keepGeneration(): Promise<void> {
-  if (isMainThread) kept.push(await (await import('../bundles.js')).takeOver())
+  if (isMainThread) kept.push(await (await import('../bundles/index.js')).takeOver())
 }
 
 async function answer<Q, R>(

@@ -1,7 +1,7 @@
 /** What startProcess() and startWorkerThread() are given, checked before anything is started. */
 
-import type { Pin } from '../bundles.js'
-import { invalidArgument } from '../errors.js'
+import type { Pin } from '../bundles/index.js'
+import { invalidArgument } from '../native/errors.js'
 
 /** The part of the {@link StartContext} that a start needs. */
 export interface GivenContext {

@@ -1,10 +1,10 @@
 /** A worker that is a thread of this process. */
 
 import { Worker } from 'node:worker_threads'
-import { messageOf } from '../callbacks.js'
-import { WarmswapError } from '../errors.js'
-import { refuseLoss, uncopyable } from '../loss.js'
-import { milliseconds, options as checkedOptions, string } from '../validate.js'
+import { messageOf } from '../native/callbacks.js'
+import { WarmswapError } from '../native/errors.js'
+import { refuseLoss, uncopyable } from '../native/loss.js'
+import { milliseconds, options as checkedOptions, string } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { READY_TIMEOUT_MS, becomeReady } from './ready.js'

@@ -1,6 +1,6 @@
 /** Bounded waits: every wait of the coordinator ends, by its event, its caller's signal or its time. */
 
-import { WarmswapError } from '../errors.js'
+import type { WarmswapError } from '../native/errors.js'
 
 /** How long somebody waits, and how to stop. */
 export interface Bounds {

@@ -7,11 +7,11 @@
  * worker that is dead but not yet reaped swallows nobody's request.
  */
 
-import type { BundleStore, Pin } from '../bundles.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
+import type { BundleStore, Pin } from '../bundles/index.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
 import { type WorkerHandle, checkedHandle, contextOfOne } from './handle.js'
 import { LongAnswer } from './long-answer.js'
-import { mutant } from '../mutant.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { partsOf } from './parts.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'
@@ -61,7 +61,7 @@ class Worker<Q, R> implements Answerer<Q, R> {
   ) {}
 
   get busy(): number {
-    return this.inFlight.size + (mutant('drain-without-streams') ? 0 : this.answers.size)
+    return this.inFlight.size + (__WARMSWAP_TESTING__ && isSeeded('drain-without-streams') ? 0 : this.answers.size)
   }
 
   async send(request: Q, signal: AbortSignal): Promise<R | LongAnswer> {
@@ -149,8 +149,8 @@ export class Workers<Q, R> {
 
   /** Gets a request to the worker that serves, or to the one that will. */
   hand(request: Request<Q, R>): void {
-    if (this.closed) return request.settle({ error: closed() })
-    if (this.serving) return this.queue.assign(request, this.serving)
+    if (this.closed) return void request.settle({ error: closed() })
+    if (this.serving) return void this.queue.assign(request, this.serving)
     this.queue.wait(request)
     this.wake()
   }
@@ -182,7 +182,7 @@ export class Workers<Q, R> {
   private launch(): Starting {
     if (this.closed) throw closed()
     const pin = this.store.pin()
-    const incarnation = (this.last += 1)
+    const incarnation = ++this.last
     const abandon = new AbortController()
     const done = this.bringUp({ incarnation, pin, signal: abandon.signal }, abandon)
     const starting: Starting = { incarnation, generation: pin.generation.number, done, abandon }
@@ -194,7 +194,7 @@ export class Workers<Q, R> {
   private async bringUp(context: StartContext, abandon: AbortController): Promise<void> {
     const { incarnation, pin } = context
     try {
-      if (mutant('stop-before-build') && this.serving) await this.retire(this.serving)
+      if (__WARMSWAP_TESTING__ && isSeeded('stop-before-build') && this.serving) await this.retire(this.serving)
       const handle = await this.startInTime(context, abandon)
       this.starting = undefined
       this.takeOver(new Worker(incarnation, pin, handle))

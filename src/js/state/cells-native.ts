@@ -1,8 +1,8 @@
 /** Cells on the addon: one value for all threads of the process. */
 
 import { deserialize, serialize } from 'node:v8'
-import type * as Binding from '../binding.cjs'
-import { isFailure, toError, unwrap } from '../failure.js'
+import type * as Binding from '../native/binding.cjs'
+import { isFailure, toError, unwrap } from '../native/failure.js'
 import type { CellStore } from './cells.js'
 
 /** Opens cells of this addon; the memory of each is mapped once per thread. */

@@ -1,15 +1,19 @@
 /** Cells without the addon: one value for the isolate, which is all the threads that a browser's page or workerd has. */
 
-import { WarmswapError } from '../errors.js'
+import { WarmswapError } from '../native/errors.js'
 import type { CellStore } from './cells.js'
 import type { PortableCell, Root } from './root.js'
 
 /** Opens cells of this root. `maxBytes` is not looked at: a clone has no size that can be asked for. */
 export function portableCells(root: Root): (key: string) => CellStore {
-  const cells = (root.cells ??= new Map())
+  const cells = root.cells ?? new Map<string, PortableCell>()
+  root.cells = cells
   return (key) => {
     let cell = cells.get(key)
-    if (cell === undefined) cells.set(key, (cell = { version: 0n, value: undefined, waiting: new Set() }))
+    if (cell === undefined) {
+      cell = { version: 0n, value: undefined, waiting: new Set() }
+      cells.set(key, cell)
+    }
     return storeOf(key, cell)
   }
 }

@@ -1,8 +1,8 @@
 /** Shared cells: the same face over the addon's cells and over the portable ones. */
 
-import { WarmswapError, invalidArgument } from '../errors.js'
-import { type CopyMethod, refuseLoss } from '../loss.js'
-import * as validate from '../validate.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { type CopyMethod, refuseLoss } from '../native/loss.js'
+import * as validate from '../native/validate.js'
 
 /** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
 export interface SharedCell<T> extends Disposable {

@@ -1,7 +1,7 @@
 /** Disposing of values: what goes wrong there is told and blocks nothing. */
 
-import { messageOf } from '../callbacks.js'
-import { warn } from '../warn.js'
+import { messageOf } from '../native/callbacks.js'
+import { warn } from '../native/warn.js'
 import type { Entry } from './root.js'
 
 /** Disposes of an entry's value, once. Resolves when it is done, however it went. */

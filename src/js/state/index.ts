@@ -3,7 +3,7 @@
  * inside vm contexts. Where the addon cannot be loaded this works as the portable build does, in one realm.
  */
 
-import { loadBinding } from '../load.js'
+import { loadBinding } from '../native/load.js'
 import { attachCells, type CellStore } from './cells.js'
 import { nativeCells } from './cells-native.js'
 import { portableCells } from './cells-portable.js'

@@ -1,8 +1,8 @@
 /** The registry: values that outlive the modules that define them. The same code in Node, browsers and workerd. */
 
-import { attempt } from '../callbacks.js'
-import { WarmswapError, invalidArgument } from '../errors.js'
-import * as validate from '../validate.js'
+import { attempt } from '../native/callbacks.js'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import * as validate from '../native/validate.js'
 import { callSite } from './call-site.js'
 import { dispose } from './dispose.js'
 import { kindOf } from './kind.js'
@@ -59,9 +59,9 @@ export function defineState<T>(key: string, init: () => T, options?: StateOption
   table.starting.set(key, start)
   try {
     void (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
-    const migrates = entry !== undefined && entry.version !== version && options?.migrate !== undefined
-    const value = migrates ? options.migrate!(entry.value as T, entry.version) : init()
-    return store(table, key, value, version, options, migrates ? 'migrate' : 'define', callSite(defineState))
+    const migrate = migrationOf(entry, version, options)
+    const value = migrate ? migrate() : init()
+    return store(table, key, value, version, options, migrate ? 'migrate' : 'define', callSite(defineState))
   } finally {
     table.starting.delete(key)
   }
@@ -103,9 +103,9 @@ function startAsync<T>(
       const disposed = entry && dispose(key, entry, options?.dispose as Entry['dispose'])
       // Without a pause where there is nothing to wait for: the initialiser begins in its caller's turn.
       if (disposed !== undefined) await disposed
-      const migrates = entry !== undefined && entry.version !== version && options?.migrate !== undefined
-      const value = migrates ? options.migrate!(entry.value as T, entry.version) : await init()
-      return store(table, key, value, version, options, migrates ? 'migrate' : 'define', site)
+      const migrate = migrationOf(entry, version, options)
+      const value = migrate ? migrate() : await init()
+      return store(table, key, value, version, options, migrate ? 'migrate' : 'define', site)
     } finally {
       table.starting.delete(key)
     }
@@ -117,6 +117,17 @@ function startAsync<T>(
 /** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
 export function peekState<T>(key: string): T | undefined {
   return find(validate.string('key', key))?.entries.get(key)?.value as T | undefined
+}
+
+/** Makes the value from that of another version; undefined where there is none, or no `migrate`. */
+function migrationOf<T>(
+  entry: Entry | undefined,
+  version: string | number,
+  options: StateOptions<T> | undefined,
+): (() => T) | undefined {
+  if (entry === undefined || entry.version === version || options?.migrate === undefined) return undefined
+  const { migrate } = options
+  return () => migrate.call(options, entry.value as T, entry.version)
 }
 
 /** Whether something is stored under `key`, `undefined` and `null` included. */
@@ -228,7 +239,7 @@ function store<T>(
 }
 
 function warnOfCode(key: string, site: string | undefined): void {
-  if ((globalThis as { process?: { env?: Record<string, string> } }).process?.env?.['NODE_ENV'] === 'production') return
+  if ((globalThis as { process?: { env?: Record<string, string> } }).process?.env?.NODE_ENV === 'production') return
   warnOnce(
     root,
     `code:${key}`,

@@ -6,7 +6,7 @@
  * version of the layout below: copies that agree on it share a root, others get one of their own and say so.
  */
 
-import { warn } from '../warn.js'
+import { warn } from '../native/warn.js'
 
 /** Version of {@link Root}'s layout. Fields may be added; a change of meaning is a new version. */
 const PROTOCOL = 1
@@ -82,13 +82,14 @@ export function makeTable(realm: Realm): Table {
 
 /** The root of this thread, made by whoever comes first. */
 export function connectRoot(realm: Realm): Root {
-  const root = (realm[ROOT] ??= {
+  const root: Root = realm[ROOT] ?? {
     isolate: makeTable(realm),
     testFile: undefined,
     listeners: new realm.Set(),
     warned: new realm.Set(),
     copies: new realm.Set(),
-  })
+  }
+  realm[ROOT] = root
   announceCopy(root)
   announceOtherProtocols(root, realm)
   return root

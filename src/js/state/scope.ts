@@ -1,6 +1,6 @@
 /** Scopes: which values a definition sees. */
 
-import { invalidArgument } from '../errors.js'
+import { invalidArgument } from '../native/errors.js'
 import { dispose } from './dispose.js'
 import { type Realm, type Root, type Table, makeTable } from './root.js'
 
@@ -20,7 +20,10 @@ const here = globalThis as typeof globalThis & Realm & { [TEST_FILE]?: unknown; 
 /** The table of a scope. */
 export function tableOf(root: Root, scope: StateScope | undefined): Table {
   if (scope === undefined || scope === 'isolate') return root.isolate
-  if (scope === 'realm') return (here[REALM_TABLE] ??= makeTable(here))
+  if (scope === 'realm') {
+    here[REALM_TABLE] ??= makeTable(here)
+    return here[REALM_TABLE]
+  }
   if (scope === 'test-file') return testFileTable(root)
   throw invalidArgument('options.scope', scope, "'isolate', 'realm' or 'test-file'")
 }

@@ -1,6 +1,6 @@
 /** Values that are being made: who waits for whom, so that a circle is an error and not a hang. */
 
-import { WarmswapError } from '../errors.js'
+import { WarmswapError } from '../native/errors.js'
 import type { Start } from './root.js'
 
 interface Context {

@@ -23,8 +23,8 @@ use crate::core::sys::path::MAX_NAME_BYTES;
 use crate::core::archives::commit::container::{Container, DONE, JOURNAL, NEW_JOURNAL, OLD, TREE};
 use crate::core::archives::commit::{is_errno, rename_new};
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::failure;
 use crate::core::archives::site::Target;
+use crate::core::failure;
 
 const FORMAT: &[u8] = b"warmswap-children ";
 const MAGIC: &[u8] = b"warmswap-children 1\n";

@@ -37,8 +37,8 @@ use crate::core::sys::filesystem;
 use crate::core::sys::fs::{self, Kind, Stat};
 
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::failure::{Failure, Outcome, Result};
 use crate::core::archives::site::Target;
+use crate::core::failure::{Cause, Failure, Result};
 use container::{Container, TREE};
 pub(in crate::core) use gate::COMMIT_GRACE;
 pub use gate::Gate;
@@ -216,23 +216,18 @@ impl Stage {
     pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
         let mut place = self.occupy(COMMIT_PATIENCE)?;
         if !gate.pass() && !crate::core::sys::fault::mutant("commit-after-deadline") {
-            return Err(Failure {
-                outcome: Outcome::Timeout,
-                error: Error::new(
-                    crate::core::error::Code::Timeout,
-                    "the call was over before its commit",
-                ),
-            });
+            return Err(Failure::new(
+                Cause::Timeout,
+                "the call was over before its commit",
+            ));
         }
         // Another process may make, fill or remove the target between the look and the rename.
         for _ in 0..3 {
             match self.attempt(&place) {
                 // Part of the new tree is in the target.
                 Err(failure) if self.remains.is_needed => return Err(failure),
-                Err(failure)
-                    if failure.outcome == Outcome::TargetNotEmpty || failure.error.is_not_found() =>
-                {
-                    if self.mode == Mode::IfEmpty && failure.outcome == Outcome::TargetNotEmpty {
+                Err(failure) if failure.cause == Cause::TargetNotEmpty || failure.error.is_not_found() => {
+                    if self.mode == Mode::IfEmpty && failure.cause == Cause::TargetNotEmpty {
                         return Err(failure);
                     }
                     drop(place.others.take());
@@ -248,16 +243,13 @@ impl Stage {
                 Err(failure) => return Err(failure),
             }
         }
-        Err(Failure {
-            outcome: Outcome::Busy,
-            error: Error::new(
-                crate::core::error::Code::Io,
-                format!(
-                    "'{}' is changed by another process. Try again",
-                    self.target.path.display()
-                ),
+        Err(Failure::new(
+            Cause::Busy,
+            format!(
+                "'{}' is changed by another process. Try again",
+                self.target.path.display()
             ),
-        })
+        ))
     }
 
     /// Keeps other commits off the target and looks at it: the one that was waited for may have filled it.
@@ -410,16 +402,13 @@ fn look(target: &Target) -> Result<Standing> {
 }
 
 fn not_empty(target: &Path) -> Failure {
-    Failure {
-        outcome: Outcome::TargetNotEmpty,
-        error: Error::new(
-            crate::core::error::Code::Io,
-            format!(
-                "'{}' is not empty; mode 'replace' or 'merge' would change it",
-                target.display()
-            ),
+    Failure::new(
+        Cause::TargetNotEmpty,
+        format!(
+            "'{}' is not empty; mode 'replace' or 'merge' would change it",
+            target.display()
         ),
-    }
+    )
 }
 
 fn cannot_be_written(error: &Error) -> bool {

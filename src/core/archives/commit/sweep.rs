@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::error::{Code, Error, Optional as _};
+use crate::core::error::Optional as _;
 use crate::core::sys::flock;
 use crate::core::sys::fs::Kind;
 
 use crate::core::archives::commit::children;
 use crate::core::archives::commit::container::Container;
-use crate::core::archives::failure::{Failure, Outcome, Result};
 use crate::core::archives::site::{Site, Target};
+use crate::core::failure::{Cause, Failure, Result};
 
 /// How often a commit that waits for another one looks.
 const COMMIT_LOOK: Duration = Duration::from_millis(5);
@@ -88,13 +88,10 @@ pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Opti
             Ok(true) => return Ok(Some(directory)),
             Err(_) => return Ok(None),
             Ok(false) if since.elapsed() >= patience => {
-                return Err(Failure {
-                    outcome: Outcome::Busy,
-                    error: Error::new(
-                        Code::Io,
-                        format!("another call is committing to '{}'", target.path.display()),
-                    ),
-                });
+                return Err(Failure::new(
+                    Cause::Busy,
+                    format!("another call is committing to '{}'", target.path.display()),
+                ));
             }
             Ok(false) => std::thread::sleep(COMMIT_LOOK),
         }

@@ -1,7 +1,7 @@
 //! One block of 512 bytes: written as POSIX ustar, read strictly.
 
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::format::{BLOCK, padding, pax};
+use crate::core::failure::{Failure, Result};
 
 const NANOSECONDS: i64 = 1_000_000_000;
 /// What eleven octal digits hold.

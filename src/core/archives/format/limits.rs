@@ -10,8 +10,8 @@ use crate::core::sys::path::MAX_PATH_BYTES;
 
 use crate::core::archives::codec::MAX_WINDOW_LOG;
 use crate::core::archives::directories::TABLE_BYTES;
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::tree::{NodeKind, Tree};
+use crate::core::failure::{Failure, Result};
 
 /// Extension headers longer than this are refused (a pax header of 256 MiB is 8 KiB compressed).
 pub(in crate::core::archives) const MAX_META_BYTES: u64 = 1 << 20;

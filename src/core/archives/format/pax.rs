@@ -1,6 +1,6 @@
 //! Records of pax extension headers: `<length> <key>=<value>\n`.
 
-use crate::core::archives::failure::{Failure, Result};
+use crate::core::failure::{Failure, Result};
 
 const NANOSECONDS: i64 = 1_000_000_000;
 

@@ -1,9 +1,9 @@
 //! Files with holes: GNU tar's own form and pax format 1.0. Their maps are bounded like other meta data.
 
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::format::limits::MAX_META_BYTES;
 use crate::core::archives::format::{BLOCK, header, pax};
 use crate::core::archives::unpack::parse::Stream;
+use crate::core::failure::{Failure, Result};
 
 /// Entries of a GNU header, and of each block that extends it.
 const IN_HEADER: usize = 4;

@@ -13,13 +13,13 @@ use crate::core::sys::thread;
 
 use crate::core::archives::codec::{self, FRAME_BYTES, Frame, FrameEncoder};
 use crate::core::archives::directories::Way;
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::format::{BLOCK, padding};
 use crate::core::archives::pack::source::{ReadFile, append_file, changed, open, small_file};
 use crate::core::archives::pack::walk::Walk;
 use crate::core::archives::pack::write::{Output, WriteOptions};
 use crate::core::archives::sizing::{LARGE_FILE, cores};
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
+use crate::core::failure::{Failure, Result};
 
 const MOST_COMPRESSORS: usize = 4;
 /// Room for headers of one small entry, its long path included.

@@ -11,12 +11,12 @@ use crate::core::sys::fs::{self, Kind, Stat};
 
 use crate::core::archives::codec::FRAME_BYTES;
 use crate::core::archives::directories::{Way, cut};
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::format::padding;
 use crate::core::archives::pack::walk;
 use crate::core::archives::pack::write::WriteOptions;
 use crate::core::archives::tree::{self, Facts, Hash, as_path};
+use crate::core::failure::{Failure, Result};
 
 /// What was learned of a file by reading it.
 pub(in crate::core::archives) struct ReadFile {

@@ -9,12 +9,12 @@ use crate::core::sys::dir::Directory;
 
 use crate::core::archives::codec::{FRAME_BYTES, FrameEncoder};
 use crate::core::archives::directories::{Way, cut};
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::pack::write::{Output, WriteOptions};
 use crate::core::archives::tree::{self, NodeKind, Tree, as_path};
 use crate::core::archives::unpack::links;
+use crate::core::failure::{Failure, Result};
 
 /// Writes further hard links, symbolic links and directories, and the end marker. Links that vanished meanwhile
 /// are marked as gone. Returns how many links leave the tree.

@@ -12,9 +12,9 @@ use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
 
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::Result;
 use crate::core::archives::format::limits::MAX_DEPTH;
 use crate::core::archives::tree::{Facts, NodeKind, Tree, as_path};
+use crate::core::failure::Result;
 
 /// An entry that is not part of the tree, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

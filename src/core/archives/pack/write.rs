@@ -16,12 +16,12 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::archives::Progress;
 use crate::core::archives::codec::{self, Envelope, Format, Frame};
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::pack::frames::{Learned, Plan};
 use crate::core::archives::pack::tail;
 use crate::core::archives::pack::walk::{self, Skipped, Walk};
 use crate::core::archives::site::follow;
 use crate::core::archives::tree::Tree;
+use crate::core::failure::{Failure, Result};
 
 /// How to pack.
 #[derive(Debug, Clone)]

@@ -18,7 +18,6 @@ use crate::core::sys::thread;
 
 use crate::core::archives::codec;
 use crate::core::archives::directories::{Made, cut, twice};
-use crate::core::archives::failure::{Failure, Outcome, Result};
 use crate::core::archives::format::sparse::Sparse;
 use crate::core::archives::sizing::LARGE_FILE;
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
@@ -28,6 +27,7 @@ pub use crate::core::archives::unpack::links::Symlinks;
 use crate::core::archives::unpack::parse::{self, Entry, EntryKind, Stream};
 use crate::core::archives::unpack::writers::{self, Batch, Writers};
 use crate::core::archives::{Limits, Progress};
+use crate::core::failure::{Cause, Failure, Result};
 
 /// Decoded bytes that travel together.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -145,7 +145,7 @@ pub fn extract_into(
 /// What makes no sense was written so, or is what a flipped bit made of it: the checksum that tells stands at the end of
 /// the frame. No further than one frame of ours is read for it.
 fn damage_or(failure: Failure, stream: &mut Stream) -> Failure {
-    if !matches!(failure.outcome, Outcome::Refused | Outcome::TooLarge) {
+    if !matches!(failure.cause, Cause::Refused | Cause::TooLarge) {
         return failure;
     }
     stream.damage_within(codec::FRAME_BYTES).unwrap_or(failure)
@@ -358,7 +358,7 @@ impl Extraction<'_, '_> {
                 "{free} bytes are free, fewer than {} (limits.minFreeBytes)",
                 self.options.limits.min_free_bytes
             ));
-            failure.outcome = Outcome::NoSpace;
+            failure.cause = Cause::NoSpace;
             return Err(failure);
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Further names of files: resolved over the archive's own entries once all are known, never by a look at the disk.
 
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::texts::{Text, Texts};
 use crate::core::archives::tree::{NodeKind, Tree};
+use crate::core::failure::{Failure, Result};
 
 /// The hard links of the archive: the number of the entry, and the path that it names.
 #[derive(Default)]

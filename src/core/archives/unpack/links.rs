@@ -2,9 +2,9 @@
 
 use crate::core::sys::cancel::Cancel;
 
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::texts::{Text, Texts};
 use crate::core::archives::tree::Tree;
+use crate::core::failure::{Failure, Result};
 
 /// Links on one way that are followed before it is a loop (Linux has 40).
 const MAX_FOLLOWED: usize = 40;

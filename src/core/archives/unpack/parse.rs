@@ -6,12 +6,12 @@ use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
-use crate::core::archives::failure::{Failure, Outcome, Result};
 use crate::core::archives::format::header::{self, Header, flag};
 use crate::core::archives::format::limits::{self, MAX_META_BYTES, MAX_TRAILING_ZEROS};
 use crate::core::archives::format::pax::{self, Records};
 use crate::core::archives::format::sparse::{self, Sparse};
 use crate::core::archives::format::{BLOCK, padding};
+use crate::core::failure::{Cause, Failure, Result};
 
 /// One entry; its data, if it has any, is the next thing in the stream.
 pub(in crate::core::archives) struct Entry {
@@ -82,7 +82,7 @@ impl Stream {
             let count = match self.available() {
                 Ok([]) => return None,
                 Ok(available) => available.len(),
-                Err(failure) => return (failure.outcome == Outcome::Corrupt).then_some(failure),
+                Err(failure) => return (failure.cause == Cause::Corrupt).then_some(failure),
             };
             self.at += count;
             left = left.saturating_sub(count);

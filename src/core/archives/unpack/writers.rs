@@ -17,9 +17,9 @@ use crate::core::sys::{dir, fs, thread};
 
 use crate::core::archives::Progress;
 use crate::core::archives::directories::{cut, twice};
-use crate::core::archives::failure::{Failure, Result};
 use crate::core::archives::sizing::cores;
 use crate::core::archives::tree::{self, Hash, as_path};
+use crate::core::failure::{Failure, Result};
 
 /// Files of one batch. utoo measured batches of 32 best: one by one loses to the scheduler.
 const BATCH_FILES: usize = 32;

@@ -15,9 +15,9 @@ use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use opendal::{Buffer, Result};
 
-use super::meter::Waiting;
-use super::transport::Exchange;
-use super::{Kind, Meter};
+use super::call_context::{Meter, Waiting};
+use super::exchange::Exchange;
+use crate::core::failure::Cause;
 
 /// Largest body of an error, of credentials, and of an answer that only confirms; S3's have less than 4 KiB.
 const ANSWER_BYTES: u64 = 64 << 10;
@@ -69,7 +69,7 @@ impl Bound {
 
 fn too_long(exchange: &Exchange, limit: u64) -> opendal::Error {
     let message = format!("the answer has more than {limit} bytes, the most that is read of such an answer");
-    exchange.refuse(Kind::Malformed, &message)
+    exchange.refuse(Cause::Malformed, &message)
 }
 
 /// Whether a request's body moved since the last check.
@@ -158,7 +158,7 @@ impl Incoming {
         let mut piece = match piece {
             Ok(piece) => piece,
             Err(_) if self.bound.is_cut() => return self.cut(),
-            Err(error) => return Poll::Ready(Some(Err(self.exchange.broken(Kind::Broken, &error)))),
+            Err(error) => return Poll::Ready(Some(Err(self.exchange.broken(Cause::Broken, &error)))),
         };
         self.exchange.meter.received(piece.len());
         let before = self.received;

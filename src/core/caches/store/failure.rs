@@ -1,91 +1,47 @@
-//! What a store can answer instead of the thing, told apart as far as a caller can act on it.
+//! Failures of stores.
 
-use std::fmt;
+use std::io::ErrorKind;
 
-use crate::core::error::{Code, Error};
+use crate::core::error::{self, Code, Error};
+use crate::core::failure::{Cause, Failure, Result, Stage};
 
-/// Why a store did not do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// There is no such object.
-    NotFound,
-    /// 401, 403, EACCES. On S3 also a missing object where `s3:ListBucket` is not granted.
-    Denied,
-    /// A condition was false: another version is there (412).
-    Changed,
-    /// Two conditional writes met (409): the same write can succeed when repeated.
-    Conflict,
-    /// Nothing moved for as long as silence is allowed.
-    Stalled,
-    /// The credential chain gave nothing in its own time.
-    CredentialsTimeout,
-    /// The credential chain gave nothing usable.
-    CredentialsMissing,
-    /// 5xx, 429, connection refused or reset, as often as the call allows: later it may work.
-    Unavailable,
-    /// The connection broke in the middle of an answer.
-    Broken,
-    /// The server answered a range with the whole object.
-    RangeIgnored,
-    /// The answer is not what was asked for: wrong range, wrong length, not our format.
-    Malformed,
-    /// The place is full.
-    NoSpace,
-    /// The configuration names something that does not exist, such as the bucket.
-    Misconfigured,
-    /// The caller gave up.
-    Cancelled,
-    /// A local system call failed.
-    Local,
+/// What a store answers.
+pub type Answer<T> = Result<T>;
+
+/// Turns the error of a system call into the failure of a store.
+pub(in crate::core::caches) trait InStore<T> {
+    /// As [`of_system`].
+    fn in_store(self) -> Answer<T>;
 }
 
-/// A store's refusal, with a message that never holds a secret.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    /// What to do about it.
-    pub kind: Kind,
-    /// What a person reads.
-    pub message: String,
-}
-
-impl Failure {
-    /// A failure of this kind.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
-    }
-
-    /// Whether the same request can succeed within the same call.
-    pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Broken | Kind::Stalled | Kind::Malformed | Kind::Conflict
-        )
+impl<T> InStore<T> for error::Result<T> {
+    fn in_store(self) -> Answer<T> {
+        self.map_err(of_system)
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
+/// The failure of a store whose system call failed. A file that does not exist is a missing object here.
+pub(in crate::core::caches) fn of_system(error: Error) -> Failure {
+    let cause = match (error.code, error.kind()) {
+        (Code::Aborted, _) => Cause::Aborted,
+        (Code::Untrusted, _) => Cause::Denied,
+        (_, Some(ErrorKind::NotFound | ErrorKind::NotADirectory)) => Cause::NotFound,
+        (_, Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)) => Cause::Denied,
+        (_, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) => Cause::NoSpace,
+        _ => Cause::Other,
+    };
+    Failure {
+        cause,
+        stage: None,
+        error,
     }
 }
 
-impl std::error::Error for Failure {}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let kind = match (error.code, error.kind()) {
-            (Code::Aborted, _) => Kind::Cancelled,
-            (Code::Untrusted, _) => Kind::Denied,
-            (_, Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)) => Kind::NotFound,
-            (_, Some(std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)) => {
-                Kind::Denied
-            }
-            (_, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) => Kind::NoSpace,
-            _ => Kind::Local,
-        };
-        Self::new(kind, error.message)
-    }
+/// Sets the stage of a store's failure. Credentials are a stage of their own, whatever they are for.
+pub(in crate::core::caches) fn during(failure: Failure, stage: Stage) -> Failure {
+    let stage = match failure.cause {
+        Cause::CredentialsMissing | Cause::CredentialsTimeout => Stage::Credentials,
+        _ => stage,
+    };
+    failure.during(stage)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Store;
 use super::file::Folder;
+use super::interface::Store;
 use super::memory::Memory;
 use super::s3::{S3, S3Options};
 use crate::core::error::{Error, Result};

@@ -4,15 +4,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::{Answer, Body, Condition, Failure, Kind, Listed, MayShow, Meter, Store, unshown};
+use super::call_context::Meter;
+use super::failure::Answer;
+use super::interface::{MayShow, Store, unshown};
+use super::object::{Body, Condition, Listed};
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::clock;
+use crate::core::sys::sync::Mutex;
 
 static NAMED: LazyLock<Mutex<HashMap<String, Memory>>> = LazyLock::new(Mutex::default);
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -36,20 +41,15 @@ impl Memory {
         if name.is_empty() {
             return Self::default();
         }
-        NAMED
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(name.to_owned())
-            .or_default()
-            .clone()
+        NAMED.lock().entry(name.to_owned()).or_default().clone()
     }
 
     fn find(&self, path: &str) -> Answer<Object> {
-        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.objects.lock();
         objects
             .get(path)
             .cloned()
-            .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no '{path}'")))
+            .ok_or_else(|| Failure::new(Cause::NotFound, format!("there is no '{path}'")))
     }
 
     fn find_version(&self, path: &str, etag: Option<&str>) -> Answer<Object> {
@@ -61,7 +61,7 @@ impl Memory {
     }
 
     fn put(&self, path: &str, bytes: Bytes, condition: &Condition) -> Answer<String> {
-        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.objects.lock();
         let holds = match (condition, objects.get(path)) {
             (Condition::Always, _) | (Condition::Absent, None) => true,
             (Condition::Version(wanted), Some(object)) => *wanted == object.etag,
@@ -76,7 +76,7 @@ impl Memory {
             Object {
                 bytes,
                 etag: etag.clone(),
-                modified_ms: now_ms(),
+                modified_ms: clock::wall_millis(),
             },
         );
         Ok(etag)
@@ -84,13 +84,7 @@ impl Memory {
 }
 
 fn changed(path: &str) -> Failure {
-    Failure::new(Kind::Changed, format!("'{path}' is another version"))
-}
-
-/// Milliseconds since the epoch.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Failure::new(Cause::Changed, format!("'{path}' is another version"))
 }
 
 impl Store for Memory {
@@ -114,7 +108,7 @@ impl Store for Memory {
             let fits = |at: u64| usize::try_from(at).ok().filter(|at| *at <= object.bytes.len());
             let (Some(start), Some(end)) = (fits(range.start), fits(range.end)) else {
                 return Err(Failure::new(
-                    Kind::Malformed,
+                    Cause::Malformed,
                     format!("'{path}' has no bytes {range:?}"),
                 ));
             };
@@ -151,9 +145,8 @@ impl Store for Memory {
             let bytes = match body {
                 Body::Bytes(bytes) => bytes,
                 Body::Spool(spool) => {
-                    let from = spool.path.clone();
-                    super::file::on_thread(&from, move || super::file::read_spool(&spool, 0..spool.size))
-                        .await?
+                    let size = spool.size;
+                    spool.read_on_thread(0..size).await?
                 }
             };
             meter.sent(bytes.len());
@@ -167,7 +160,7 @@ impl Store for Memory {
 
     fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
         async move {
-            let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            let objects = self.objects.lock();
             let below = objects.iter().filter(|(path, _)| path.starts_with(prefix));
             Ok(below.map(|(path, object)| listed(path, object)).collect())
         }
@@ -177,7 +170,7 @@ impl Store for Memory {
     fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
         async move {
             meter.cancel.check()?;
-            let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut objects = self.objects.lock();
             objects.remove(path);
             Ok(())
         }

@@ -5,211 +5,27 @@
 //! allows, and never waits without being seen waiting.
 
 mod body;
+mod call_context;
+mod exchange;
 mod failure;
 mod file;
+mod interface;
 mod location;
 mod memory;
-mod meter;
+mod object;
 mod part;
 mod ranges;
 mod redirect;
 mod s3;
+mod spool;
 mod transport;
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-
-pub use failure::{Failure, Kind};
+pub use call_context::Meter;
+pub use failure::Answer;
+pub(in crate::core::caches) use failure::{InStore, during, of_system};
+pub use interface::{MayShow, Store, read_small};
 pub use location::{Location, open};
-pub use memory::now_ms;
-pub use meter::Meter;
+pub use object::{Body, Condition, Listed, rfc3339};
 pub use ranges::{Chunks, PART_BYTES, download};
-
-/// What a store answers.
-pub type Answer<T> = std::result::Result<T, Failure>;
-
-/// What is known of one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its path below the store's prefix.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    /// Names this version of its bytes; empty where a listing does not say.
-    pub etag: String,
-    /// When it was written, milliseconds since the epoch.
-    pub modified_ms: u64,
-}
-
-/// When a write may happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// Whatever is there is replaced.
-    Always,
-    /// Only if nothing has this path.
-    Absent,
-    /// Only if the object still is this version.
-    Version(String),
-}
-
-/// What is written: small bytes, or a file that was packed before.
-#[derive(Clone)]
-pub enum Body {
-    /// Bytes in memory.
-    Bytes(Bytes),
-    /// A local file of known size, read in parts; the open file, because its name may be gone already.
-    Spool(Arc<Spool>),
-}
-
-/// An archive on the local disk, waiting to be sent.
-pub struct Spool {
-    /// The open file.
-    pub file: std::fs::File,
-    /// Its size.
-    pub size: u64,
-    /// For messages.
-    pub path: std::path::PathBuf,
-}
-
-impl Body {
-    /// How many bytes it has.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Spool(spool) => spool.size,
-        }
-    }
-}
-
-/// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
-/// then, and the call may have ended.
-pub type MayShow = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// The failure of a write that may not be shown any more.
-fn unshown() -> Failure {
-    Failure::new(Kind::Cancelled, "the call has ended")
-}
-
-/// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
-pub trait Store: Send + Sync + 'static {
-    /// Whether a [`Condition`] may be silently ignored, so that it must be probed.
-    fn conditions_are_uncertain(&self) -> bool;
-
-    /// Size and version of an object.
-    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>>;
-
-    /// Exactly these bytes of exactly this version: fewer, more or others are a failure.
-    fn read<'a>(
-        &'a self,
-        path: &'a str,
-        range: Range<u64>,
-        etag: &'a str,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<Bytes>>;
-
-    /// The whole object, of this version if one is named, with the version it turned out to be.
-    fn stream<'a>(
-        &'a self,
-        path: &'a str,
-        etag: Option<&'a str>,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>>;
-
-    /// Writes an object in one visible step, if it may be shown when that step comes, and says its version.
-    fn write_if<'a>(
-        &'a self,
-        path: &'a str,
-        body: Body,
-        condition: Condition,
-        may_show: MayShow,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>>;
-
-    /// Writes an object in one visible step and says its version.
-    fn write<'a>(
-        &'a self,
-        path: &'a str,
-        body: Body,
-        condition: Condition,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>> {
-        self.write_if(path, body, condition, Arc::new(|| true), meter)
-    }
-
-    /// Every object below a prefix that ends in `/`.
-    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>>;
-
-    /// Removes an object; one that is not there is fine.
-    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>>;
-}
-
-/// A small object and its version; of a larger one the first `limit` bytes and some.
-pub async fn read_small(
-    store: &dyn Store,
-    path: &str,
-    limit: usize,
-    meter: &Arc<Meter>,
-) -> Answer<(Bytes, String)> {
-    use futures::StreamExt as _;
-
-    let (etag, mut chunks) = store.stream(path, None, meter).await?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk?);
-        if bytes.len() > limit {
-            break;
-        }
-    }
-    Ok((Bytes::from(bytes), etag))
-}
-
-/// A moment as RFC 3339.
-pub fn rfc3339(milliseconds: u64) -> String {
-    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
-    opendal::raw::Timestamp::from_millisecond(milliseconds)
-        .map_or_else(|_| String::new(), |time| time.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::memory::Memory;
-    use super::*;
-    use crate::core::sys::cancel::Cancel;
-
-    fn meter(cancel: Cancel) -> Arc<Meter> {
-        Arc::new(Meter::new(cancel, Duration::from_secs(3), 1))
-    }
-
-    #[test]
-    fn nothing_is_removed_for_a_call_that_has_ended() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        let stores: [Box<dyn Store>; 2] = [
-            Box::new(file::Folder::new(root.path())),
-            Box::new(Memory::named("nothing is removed")),
-        ];
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            for store in stores {
-                let (running, ended) = (meter(Cancel::new()), meter(Cancel::new()));
-                let body = Body::Bytes(Bytes::from_static(b"object"));
-                store
-                    .write("a/object", body, Condition::Always, &running)
-                    .await
-                    .expect("written");
-                ended.cancel.cancel();
-                let failure = store.delete("a/object", &ended).await.expect_err("ended");
-                assert_eq!(failure.kind, Kind::Cancelled);
-                store.stat("a/object", &running).await.expect("it is there");
-                store.delete("a/object", &running).await.expect("removed");
-            }
-        });
-    }
-}
+pub use s3::S3Options;
+pub use spool::Spool;

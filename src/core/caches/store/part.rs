@@ -2,31 +2,35 @@
 //! twice a part's size stays in the arena of each thread that ever read one (glibc's dynamic trim threshold): 136 MiB
 //! over idle were seen where eight parts of 8 MiB lived.
 
-use bytes::Bytes;
-use memmap2::MmapMut;
+use std::ops::Range;
 
-use super::{Answer, Failure, Kind};
+use bytes::Bytes;
+
+use super::failure::Answer;
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::memory::Pages;
+
+/// How many bytes a range has.
+pub(super) fn length(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
+}
 
 /// Room for a part whose size is known.
 pub(super) struct PartBuffer {
-    memory: Option<MmapMut>,
+    memory: Pages,
     filled: usize,
 }
 
 impl PartBuffer {
     pub(super) fn new(size: usize) -> Answer<Self> {
-        // Nothing cannot be mapped.
-        let memory = (size > 0).then(|| MmapMut::map_anon(size)).transpose();
-        let memory = memory
-            .map_err(|error| Failure::new(Kind::Local, format!("no memory for {size} bytes: {error}")))?;
+        let memory = Pages::new(size)
+            .map_err(|error| Failure::new(Cause::Other, format!("no memory for {size} bytes: {error}")))?;
         Ok(Self { memory, filled: 0 })
     }
 
     /// What is not filled yet.
     fn rest(&mut self) -> &mut [u8] {
-        self.memory
-            .as_mut()
-            .map_or(&mut [], |memory| &mut memory[self.filled..])
+        &mut self.memory[self.filled..]
     }
 
     /// Fills all of it at once.
@@ -52,8 +56,6 @@ impl PartBuffer {
 
     /// What was filled.
     pub(super) fn into_bytes(self) -> Bytes {
-        self.memory.map_or_else(Bytes::new, |memory| {
-            Bytes::from_owner(memory).slice(..self.filled)
-        })
+        Bytes::from_owner(self.memory).slice(..self.filled)
     }
 }

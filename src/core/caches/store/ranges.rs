@@ -14,7 +14,11 @@ use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Answer, Failure, Kind, Listed, Meter, Store};
+use super::call_context::Meter;
+use super::failure::Answer;
+use super::interface::Store;
+use super::object::Listed;
+use crate::core::failure::{Cause, Failure};
 
 /// Bytes of one part.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
@@ -45,7 +49,7 @@ impl Read for Chunks {
                 Some(part) => self.current = part,
                 None => {
                     return match self.failure.get() {
-                        Some(failure) => Err(io::Error::other(failure.clone())),
+                        Some(failure) => Err(failure.clone().into()),
                         None => Ok(0),
                     };
                 }
@@ -69,7 +73,7 @@ pub fn download(store: Arc<dyn Store>, object: Listed, concurrency: usize, meter
         let cancel = meter.cancel.clone();
         let pumped = tokio::select! {
             pumped = pump(store, object, concurrency, meter, sender.clone()) => pumped,
-            () = cancel.cancelled() => Err(Failure::new(Kind::Cancelled, "the call has ended")),
+            () = cancel.cancelled() => Err(Failure::new(Cause::Aborted, "the call has ended")),
             () = sender.closed() => Ok(()),
         };
         if let Err(failure) = pumped {
@@ -109,7 +113,7 @@ async fn pump(
         let part: Part = match part {
             // A server without ranges: one stream from the start, without what was delivered already.
             Err(Failure {
-                kind: Kind::RangeIgnored,
+                cause: Cause::RangeIgnored,
                 ..
             }) => {
                 drop(parts);
@@ -144,7 +148,7 @@ async fn read_part(
         let failure = match store.read(&object.path, range.clone(), &object.etag, meter).await {
             Ok(bytes) if bytes.len() as u64 == expected => return Ok(bytes),
             Ok(bytes) => Failure::new(
-                Kind::Malformed,
+                Cause::Malformed,
                 format!(
                     "asked for {expected} bytes of '{}', got {}",
                     object.path,
@@ -153,18 +157,26 @@ async fn read_part(
             ),
             Err(failure) => failure,
         };
-        let allowed = if failure.kind == Kind::Stalled {
+        let allowed = if failure.cause == Cause::Stalled {
             meter.attempts.min(2)
         } else {
             meter.attempts
         };
-        if !failure.is_transient() || attempt >= allowed {
+        if !is_transient(failure.cause) || attempt >= allowed {
             return Err(failure);
         }
         meter.retried();
         tokio::time::sleep(pause(attempt)).await;
         attempt += 1;
     }
+}
+
+/// Whether the same request can succeed within the same call.
+fn is_transient(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Broken | Cause::Stalled | Cause::Malformed | Cause::Conflict
+    )
 }
 
 /// How long to wait before the next attempt: 100 ms, doubled each time.
@@ -202,7 +214,7 @@ async fn pump_stream(
 
 fn wrong_length(object: &Listed) -> Failure {
     Failure::new(
-        Kind::Malformed,
+        Cause::Malformed,
         format!("'{}' is not {} bytes long", object.path, object.size),
     )
 }

@@ -12,20 +12,21 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode, header};
 use opendal::raw::ServiceOperation;
-use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
+use opendal::{Buffer, HttpBody, HttpTransport, Result};
 use reqwest::Url;
 
 use super::body::{Bound, Incoming, Outgoing, Progress};
+use super::call_context::Meter;
+use super::exchange::Exchange;
 use super::ranges::pause;
 use super::redirect::{self, MAX_REDIRECTS, Next};
-use super::{Failure, Kind, Meter};
+use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::names;
 
@@ -77,100 +78,6 @@ impl HttpTransport for StsTransport {
     }
 }
 
-/// What happened to the requests of one store operation.
-pub(super) struct Exchange {
-    pub(super) meter: Arc<Meter>,
-    /// The region that the requests are signed for.
-    region: String,
-    reached_store: AtomicBool,
-    status: AtomicU16,
-    failure: Mutex<Option<Failure>>,
-    named_region: Mutex<Option<String>>,
-}
-
-impl Exchange {
-    pub(super) fn new(meter: Arc<Meter>, region: String) -> Self {
-        Self {
-            meter,
-            region,
-            reached_store: AtomicBool::new(false),
-            status: AtomicU16::new(0),
-            failure: Mutex::new(None),
-            named_region: Mutex::new(None),
-        }
-    }
-
-    /// The region of the bucket, if the store said that it is another one.
-    pub(super) fn named_region(&self) -> Option<String> {
-        self.named_region
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn note_region(&self, region: String) {
-        *self.named_region.lock().unwrap_or_else(PoisonError::into_inner) = Some(region);
-    }
-
-    /// Whether a request got as far as the store, so that there were credentials.
-    pub(super) fn has_reached_store(&self) -> bool {
-        self.reached_store.load(Ordering::Relaxed)
-    }
-
-    /// The last status of the store; 0 before the first.
-    pub(super) fn status(&self) -> u16 {
-        self.status.load(Ordering::Relaxed)
-    }
-
-    /// What the transport itself refused.
-    pub(super) fn failure(&self) -> Option<Failure> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn forget_failure(&self) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Whether the caller has given up.
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.meter.cancel.is_cancelled()
-    }
-
-    pub(super) fn fail(&self, kind: Kind, message: String) -> Error {
-        let error = Error::new(ErrorKind::Unexpected, message.clone());
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::new(kind, message));
-        error
-    }
-
-    /// Fails because of what an answer is. Before the first request to the store it was one of credentials.
-    pub(super) fn refuse(&self, kind: Kind, message: &str) -> Error {
-        if self.has_reached_store() {
-            return self.fail(kind, message.to_owned());
-        }
-        self.fail(
-            Kind::CredentialsMissing,
-            format!("no usable credentials: {message}"),
-        )
-    }
-
-    pub(super) fn stalled(&self) -> Error {
-        let idle = self.meter.idle.as_millis();
-        self.fail(Kind::Stalled, format!("the store was silent for {idle} ms"))
-    }
-
-    pub(super) fn broken(&self, kind: Kind, error: &reqwest::Error) -> Error {
-        // The URL can hold a presigned signature, so only the cause is told.
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        self.fail(kind, format!("the connection failed: {cause}"))
-    }
-}
-
 /// The transport of one store operation.
 pub(super) struct Transport(pub(super) Arc<Exchange>);
 
@@ -182,10 +89,7 @@ impl HttpTransport for Transport {
         if operation.is_none() {
             exchange.meter.fetching_credentials(true);
         } else {
-            if !exchange.reached_store.swap(true, Ordering::Relaxed) {
-                // Of a provider that another one has replaced.
-                exchange.forget_failure();
-            }
+            exchange.reaches_store();
             exchange.meter.fetching_credentials(false);
         }
         let range = requested_range(&request);
@@ -204,7 +108,7 @@ impl HttpTransport for Transport {
                 // A stall is not repeated here: who asked knows how much time there is.
                 Err(_) => exchange
                     .failure()
-                    .is_some_and(|failure| failure.kind == Kind::Unavailable),
+                    .is_some_and(|failure| failure.cause == Cause::Unavailable),
             };
             if !is_transient || attempt >= exchange.meter.attempts {
                 return answer.map(|(response, _)| response);
@@ -232,7 +136,7 @@ impl Transport {
         let status = response.status();
         // Tidying up after a failure says nothing about it.
         if operation.is_some_and(|operation| operation != "AbortMultipartUpload") {
-            exchange.status.store(status.as_u16(), Ordering::Relaxed);
+            exchange.note_status(status);
         }
         if let Some(range) = range.filter(|_| status.is_success()) {
             self.check_range(range, &response)?;
@@ -255,11 +159,11 @@ impl Transport {
         let exchange = &self.0;
         let mut url = Url::parse(&request.uri().to_string()).map_err(|error| {
             exchange.fail(
-                Kind::Misconfigured,
+                Cause::Misconfigured,
                 format!("the store's address is wrong: {error}"),
             )
         })?;
-        let region = Some(exchange.region.as_str()).filter(|_| to_store);
+        let region = Some(exchange.region()).filter(|_| to_store);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(request.clone(), url.clone(), to_store).await?;
             match redirect::next(&url, region, request.method(), &response) {
@@ -272,12 +176,12 @@ impl Transport {
                 Next::Refuse(reason) => {
                     let status = response.status().as_u16();
                     let message = format!("the redirect (status {status}) was not followed: {reason}");
-                    return Err(exchange.refuse(Kind::Misconfigured, &message));
+                    return Err(exchange.refuse(Cause::Misconfigured, &message));
                 }
             }
         }
         let message = format!("the request was redirected more than {MAX_REDIRECTS} times");
-        Err(exchange.refuse(Kind::Misconfigured, &message))
+        Err(exchange.refuse(Cause::Misconfigured, &message))
     }
 
     async fn send(&self, request: Request<Buffer>, url: Url, to_store: bool) -> Result<reqwest::Response> {
@@ -305,7 +209,7 @@ impl Transport {
         loop {
             tokio::select! {
                 answer = &mut sending => {
-                    return answer.map_err(|error| exchange.broken(Kind::Unavailable, &error));
+                    return answer.map_err(|error| exchange.broken(Cause::Unavailable, &error));
                 }
                 () = tokio::time::sleep(exchange.meter.idle) => {
                     // Silence counts only if no piece of the body has left since the last look.
@@ -324,7 +228,7 @@ impl Transport {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             let status = response.status().as_u16();
             return Err(self.0.fail(
-                Kind::RangeIgnored,
+                Cause::RangeIgnored,
                 format!("the store answered a range with status {status} instead of 206"),
             ));
         }
@@ -339,7 +243,7 @@ impl Transport {
         {
             let told = told.unwrap_or("no range");
             return Err(self.0.fail(
-                Kind::Malformed,
+                Cause::Malformed,
                 format!("asked for '{wanted}…', the store sent '{told}' with length {length:?}"),
             ));
         }

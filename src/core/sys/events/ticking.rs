@@ -2,11 +2,12 @@
 //! looks again.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Interest, WatchId, Woken};
 use crate::core::error::Result;
+use crate::core::sys::sync::{Condvar, Mutex};
 
 /// Longest wait without a look: nothing else would notice a change.
 const TICK: Duration = Duration::from_millis(25);
@@ -18,7 +19,7 @@ pub struct Waker(Mutex<bool>, Condvar);
 impl Waker {
     /// Ends the current wait, or the next one.
     pub fn wake(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.0.lock() = true;
         self.1.notify_all();
     }
 }
@@ -63,12 +64,10 @@ impl Events {
     /// Waits for another thread, at most for `timeout` or a tick. Everything has to be looked at then.
     pub fn wait(&self, timeout: Option<Duration>, _processes: &[&ProcessWatch]) -> Woken {
         let pause = timeout.map_or(TICK, |timeout| timeout.min(TICK));
-        let woken = self.waker.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut woken, _timed_out) = self
-            .waker
-            .1
-            .wait_timeout_while(woken, pause, |woken| !*woken)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut woken = self.waker.0.lock();
+        if !*woken {
+            woken = self.waker.1.wait_timeout(woken, pause).0;
+        }
         *woken = false;
         Woken {
             overflow: true,

@@ -5,7 +5,7 @@ const Label = createContext('count')
 export default function Counter() {
   const [count, set] = useState(0)
   return (
-    <button onClick={() => set(count + 1)}>
+    <button type="button" onClick={() => set(count + 1)}>
       {useContext(Label)} {count}
     </button>
   )

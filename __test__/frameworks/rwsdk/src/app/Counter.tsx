@@ -3,5 +3,9 @@ import { useState } from 'react'
 
 export function Counter() {
   const [count, set] = useState(0)
-  return <button onClick={() => set(count + 1)}>{count}</button>
+  return (
+    <button type="button" onClick={() => set(count + 1)}>
+      {count}
+    </button>
+  )
 }

@@ -1,4 +1,4 @@
-export const Document = ({ children }: any) => (
+export const Document = ({ children }: { children: React.ReactNode }) => (
   <html lang="en">
     <head>
       <title>app</title>

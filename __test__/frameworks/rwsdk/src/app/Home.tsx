@@ -1,7 +1,7 @@
 import { requestInfo } from 'rwsdk/worker'
-// @ts-ignore
+// @ts-expect-error
 import { within } from '../frames.js'
-// @ts-ignore
+// @ts-expect-error
 import { late } from '../late.js'
 import { Counter } from './Counter'
 

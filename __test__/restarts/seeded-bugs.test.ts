@@ -1,0 +1,62 @@
+// @module-tag system
+/** Each seeded bug is killed by the test that is there for it: a check that cannot fail proves nothing. */
+
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { SEEDED_BUGS, type SeededBug } from '../../src/js/native/seeded-bugs.js'
+import { start } from '../support/children.js'
+import { repository } from '../support/paths.js'
+import { seededRepository } from '../support/seeded-repository.js'
+
+const VITEST = 'node_modules/vitest/vitest.mjs'
+
+/** The file and the test that find each bug. */
+const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
+  'join-in-flight': ['restarts/builds', 'I11'],
+  'queue-on-the-worker': ['restarts/workers', 'the next incarnation answers, once'],
+  'stop-before-build': ['restarts/workers', 'build, swap, start, then drain'],
+  'accept-late-replies': ['restarts/workers', 'of an incarnation that lost the request'],
+  'stream-without-bounds': ['restarts/streams', 'back-pressure'],
+  'drain-without-streams': ['restarts/streams', 'at the drain deadline'],
+  'trust-worker-messages': ['restarts/garbage', 'malformed messages between answers'],
+  'failed-builds-unshared': ['restarts/builds', 'a failed build is shared'],
+  'worker-without-keeper': ['restarts/keeper', 'killDetached: it is killed'],
+  'fence-at-end': ['bundles/esbuild', 'I10'],
+  'rescue-replays-post': ['state/vite-inflight', 'Vite 8.*a POST that was overtaken'],
+  'rescue-after-a-body-byte': ['state/vite-inflight', 'Vite 8.*a body that has begun'],
+  'rescue-without-bounds': ['state/vite-inflight', 'Vite 8.*bounded'],
+  'rescue-in-the-old-graph': ['state/vite-inflight', 'Vite 8.*a replay waits'],
+  'rescue-before-ready': ['state/vite-inflight', 'Vite 8.*a replay waits'],
+}
+
+describe('the suite kills its mutants', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = seededRepository()
+  })
+
+  test.each(Object.keys(FOUND_BY) as SeededBug[])('%s', { timeout: 120_000 }, async (bug) => {
+    const [file, name] = FOUND_BY[bug]
+    const child = start(
+      process.execPath,
+      [VITEST, 'run', `__test__/${file}.test.ts`, '-t', name, '--reporter=json', '--testTimeout=15000'],
+      { cwd: folder, env: { WARMSWAP_MUTANT: bug, WARMSWAP_TESTING_ADDON: '1' } },
+    )
+    const report = child.line(/^\{"numTotalTestSuites"/)
+    report.catch(() => {})
+    await child.ended
+    const { numFailedTests, numPassedTests } = JSON.parse(await report)
+    expect(numFailedTests + numPassedTests, 'no test of this name was run').toBeGreaterThan(0)
+    expect(numFailedTests).toBeGreaterThan(0)
+  })
+})
+
+test('the built package contains no seeded bug', () => {
+  const built = join(repository, 'dist')
+  for (const file of readdirSync(built).filter((name) => /\.c?js$/.test(name))) {
+    const text = readFileSync(join(built, file), 'utf8')
+    for (const trace of [...SEEDED_BUGS, '__WARMSWAP_TESTING__', 'WARMSWAP_MUTANT'])
+      expect(text.includes(trace), `${file} contains ${trace}`).toBe(false)
+  }
+})

@@ -1,0 +1,555 @@
+//! I9, I13, I16: what is packed is what is extracted; what is damaged, cut or too large is not.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use warmswap::core::archives::codec::Format;
+use warmswap::core::archives::{Expected, ExtractOptions, Limits};
+use warmswap::core::failure::Cause;
+
+use super::support::{
+    Held, Random, Raw, assert_same, describe, extract, extract_error, pack, pack_as, random_tree,
+};
+
+/// `WARMSWAP_LONG=1` runs the longer forms.
+fn often(short: u64, long: u64) -> u64 {
+    if std::env::var("WARMSWAP_LONG").is_ok_and(|value| value == "1") {
+        long
+    } else {
+        short
+    }
+}
+
+#[test]
+fn i16_a_random_tree_survives_the_round_trip() {
+    for seed in 1..=often(12, 200) {
+        let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+        random_tree(source.path(), &mut Random(seed * 7919));
+        let format = [Format::TarZst, Format::TarGz, Format::Tar][usize::try_from(seed % 3).expect("small")];
+        let (bytes, summary) = pack_as(source.path(), format);
+        let (stage, result) = extract(
+            &bytes,
+            &ExtractOptions {
+                hash: true,
+                ..ExtractOptions::default()
+            },
+        );
+        let extracted = result.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        assert_same(
+            &describe(stage.path()),
+            &describe(source.path()),
+            &format!("seed {seed}"),
+        );
+        assert_eq!(extracted.tree.digest(), summary.tree.digest(), "seed {seed}");
+        assert_eq!(
+            (extracted.files, extracted.bytes),
+            (summary.files, summary.bytes),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn the_same_tree_gives_the_same_bytes() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    random_tree(source.path(), &mut Random(5));
+    assert_eq!(pack(source.path()).0, pack(source.path()).0);
+}
+
+#[test]
+fn a_frame_is_at_most_4_mib_and_the_seek_table_names_them_all() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    fs::write(source.path().join("large"), vec![3; 9 << 20]).expect("write");
+    fs::write(source.path().join("small"), b"small").expect("write");
+    let (bytes, summary) = pack(source.path());
+    let (footer_at, magic) = (bytes.len() - 9, 0x8F92_EAB1_u32.to_le_bytes());
+    assert_eq!(bytes[bytes.len() - 4..], magic);
+    let count = u32::from_le_bytes(bytes[footer_at..footer_at + 4].try_into().expect("four bytes"));
+    assert_eq!(u64::from(count), summary.frames);
+    let table = &bytes[footer_at - 8 * count as usize..footer_at];
+    let mut at = 0;
+    for entry in table.chunks_exact(8) {
+        let compressed = u32::from_le_bytes(entry[..4].try_into().expect("four bytes")) as usize;
+        let raw = u32::from_le_bytes(entry[4..].try_into().expect("four bytes")) as usize;
+        assert!(raw <= 4 << 20);
+        let decoded = zstd::decode_all(&bytes[at..at + compressed]).expect("a frame of its own");
+        assert_eq!(decoded.len(), raw);
+        at += compressed;
+    }
+    assert_eq!(at, bytes.len() - 8 - table.len() - 9);
+}
+
+/// A tree that fills several frames, packed.
+fn several_frames() -> Vec<u8> {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let mut random = Random(77);
+    for number in 0..40 {
+        let bytes: Vec<u8> = (0..300_000)
+            .map(|_| b"0123456789abcdef \n"[usize::try_from(random.below(18)).expect("small")])
+            .collect();
+        fs::write(source.path().join(format!("{number}.js")), bytes).expect("write");
+    }
+    pack(source.path()).0
+}
+
+#[test]
+fn i9_each_of_400_flipped_bits_is_found() {
+    let bytes = several_frames();
+    let mut random = Random(99);
+    // Only the seek table, which readers skip, is not covered by a checksum.
+    let covered = (bytes.len() - 9 - 8 * 8) as u64 * 8;
+    for _ in 0..often(60, 400) {
+        let bit = usize::try_from(random.below(covered)).expect("small");
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let failure = extract_error(&damaged);
+        assert_eq!(failure.cause, Cause::Corrupt, "bit {bit}: {failure}");
+    }
+}
+
+#[test]
+fn i9_each_cut_is_found() {
+    let bytes = several_frames();
+    let count = u32::from_le_bytes(
+        bytes[bytes.len() - 9..bytes.len() - 5]
+            .try_into()
+            .expect("four bytes"),
+    ) as usize;
+    let table = bytes.len() - 9 - 8 * count;
+    let mut at = 0;
+    let mut cuts = vec![0, 1, 3, bytes.len() / 3];
+    for entry in bytes[table..table + 8 * count].chunks_exact(8) {
+        at += u32::from_le_bytes(entry[..4].try_into().expect("four bytes")) as usize;
+        // Without its last frame the archive has no end marker; with it, only the seek table is missing.
+        if at < table - 8 {
+            cuts.extend([at - 1, at, at + 1]);
+        }
+    }
+    for cut in cuts {
+        assert_eq!(extract_error(&bytes[..cut]).cause, Cause::Corrupt, "cut at {cut}");
+    }
+}
+
+#[test]
+fn i9_a_tar_cut_between_entries_and_one_with_bytes_behind_its_end_are_found() {
+    let raw = Raw::default().file("a", b"1").file("b", b"2");
+    assert_eq!(extract_error(&raw.0).cause, Cause::Corrupt);
+    assert_eq!(
+        extract_error(&[raw.0.clone(), vec![0; 512]].concat()).cause,
+        Cause::Corrupt
+    );
+    assert_eq!(
+        extract_error(&[raw.clone().end(), b"x".to_vec()].concat()).cause,
+        Cause::Corrupt
+    );
+    let hidden = [raw.clone().end(), Raw::default().file("c", b"3").end()].concat();
+    assert_eq!(extract_error(&hidden).cause, Cause::Corrupt);
+    let padded = [raw.end(), vec![0; 10_240]].concat();
+    assert!(extract(&padded, &ExtractOptions::default()).1.is_ok());
+}
+
+#[test]
+fn i9_a_wrong_checksum_of_the_last_frame_is_found_though_the_tar_ended() {
+    // Padded as tapes are, so that a reader that stops at the end marker has not seen the checksum.
+    let tar = [Raw::default().file("a", b"1").end(), vec![0; 600 << 10]].concat();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("encoder");
+    encoder.include_checksum(true).expect("checksum");
+    std::io::Write::write_all(&mut encoder, &tar).expect("encoded");
+    let mut bytes = encoder.finish().expect("finished");
+    assert!(extract(&bytes, &ExtractOptions::default()).1.is_ok());
+    *bytes.last_mut().expect("bytes") ^= 1;
+    assert_eq!(extract_error(&bytes).cause, Cause::Corrupt);
+}
+
+#[test]
+fn i9_what_is_not_what_was_promised_is_corrupt() {
+    let bytes = Raw::default().file("a", b"12345").end();
+    let promise = |files, size, digest: Option<&str>| {
+        let expected = Some(Expected {
+            files,
+            bytes: size,
+            digest: digest.map(str::to_owned),
+        });
+        extract(
+            &bytes,
+            &ExtractOptions {
+                hash: true,
+                expected,
+                ..ExtractOptions::default()
+            },
+        )
+        .1
+    };
+    let digest = promise(1, 5, None).expect("as promised").tree.digest();
+    assert!(promise(1, 5, Some(&digest)).is_ok());
+    for wrong in [
+        promise(2, 5, None),
+        promise(1, 4, None),
+        promise(1, 5, Some("00")),
+    ] {
+        assert_eq!(wrong.expect_err("not as promised").cause, Cause::Corrupt);
+    }
+}
+
+fn limited(bytes: &[u8], limits: Limits) -> Cause {
+    let options = ExtractOptions {
+        limits,
+        ..ExtractOptions::default()
+    };
+    extract(bytes, &options).1.expect_err("over a limit").cause
+}
+
+#[test]
+fn i13_each_limit_is_kept() {
+    let standard = Limits::default();
+    let bytes = Raw::default()
+        .file("a", &[1; 5000])
+        .file("b", &[2; 5000])
+        .directory("c")
+        .end();
+    assert_eq!(
+        limited(
+            &bytes,
+            Limits {
+                max_bytes: 9999,
+                ..standard
+            }
+        ),
+        Cause::Refused
+    );
+    assert_eq!(
+        limited(
+            &bytes,
+            Limits {
+                max_file_bytes: 4999,
+                ..standard
+            }
+        ),
+        Cause::Refused
+    );
+    assert_eq!(
+        limited(
+            &bytes,
+            Limits {
+                max_files: 1,
+                ..standard
+            }
+        ),
+        Cause::Refused
+    );
+    assert_eq!(
+        limited(
+            &bytes,
+            Limits {
+                min_free_bytes: u64::MAX,
+                ..standard
+            }
+        ),
+        Cause::NoSpace
+    );
+}
+
+#[test]
+fn i13_bombs_end_early() {
+    // 10 GiB of zeros, of which no more is decoded than the ratio allows.
+    let header = Raw::default().with(b'0', b"zeros", b"", b"", |block| {
+        block[124..136].copy_from_slice(b"120000000000")
+    });
+    let frame = zstd::bulk::compress(&vec![0; 64 << 20], 3).expect("compressed");
+    let mut bomb = zstd::bulk::compress(&header.0, 3).expect("compressed");
+    for _ in 0..160 {
+        bomb.extend_from_slice(&frame);
+    }
+    assert_eq!(extract_error(&bomb).cause, Cause::Refused);
+    // A pax header that claims 256 MiB.
+    let pax = Raw::default().with(b'x', b"PaxHeader", b"", b"", |block| {
+        block[124..136].copy_from_slice(b"02000000000\0")
+    });
+    assert_eq!(extract_error(&pax.end()).cause, Cause::Refused);
+    // More zeros behind the end than any tape has.
+    assert_eq!(
+        extract_error(&[Raw::default().file("a", b"1").end(), vec![0; 2 << 20]].concat()).cause,
+        Cause::Refused
+    );
+}
+
+#[test]
+fn i13_a_size_that_no_file_has_is_refused() {
+    let sized = |field: [u8; 12]| {
+        Raw::default()
+            .with(b'0', b"a", b"", b"", |block| {
+                block[124..136].copy_from_slice(&field)
+            })
+            .end()
+    };
+    // Negative in base 256 (Go's neg-size.tar), and 8 EiB.
+    assert_eq!(extract_error(&sized([0xff; 12])).cause, Cause::Refused);
+    let mut huge = [0; 12];
+    huge[0] = 0x80;
+    huge[4] = 0x7f;
+    assert_eq!(extract_error(&sized(huge)).cause, Cause::Refused);
+    // A size that is allowed, but whose bytes are not there.
+    assert_eq!(extract_error(&sized(*b"00000100000\0")).cause, Cause::Corrupt);
+    // A sparse file of 8 EiB without data.
+    let sparse = Raw::default().with(b'S', b"s", b"", b"", |block| {
+        block[257..265].copy_from_slice(b"ustar  \0");
+        block[483] = 0x80;
+        block[487] = 0x7f;
+    });
+    assert_eq!(extract_error(&sparse.end()).cause, Cause::Refused);
+}
+
+#[test]
+fn i13_a_window_beyond_the_memory_is_refused() {
+    let tar = Raw::default().file("a", &vec![7; 1 << 20]).end();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
+    encoder.window_log(27).expect("window");
+    encoder.long_distance_matching(true).expect("long");
+    std::io::Write::write_all(&mut encoder, &tar).expect("encoded");
+    let bytes = encoder.finish().expect("finished");
+    assert!(
+        extract(&bytes, &ExtractOptions::default()).1.is_ok(),
+        "zstd --long=27 is read"
+    );
+    let limits = Limits {
+        max_memory_bytes: 40 << 20,
+        ..Limits::default()
+    };
+    assert_eq!(limited(&bytes, limits), Cause::Corrupt);
+}
+
+#[test]
+fn i20_a_file_that_changes_while_it_is_packed_fails_the_pack() {
+    /// Changes the file as soon as the first bytes of the archive arrive: more of it is to be read then than can
+    /// be on its way.
+    struct Meddler(std::path::PathBuf);
+    impl std::io::Write for Meddler {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut file = fs::OpenOptions::new().append(true).open(&self.0)?;
+            std::io::Write::write_all(&mut file, b"more")?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let path = source.path().join("log");
+    fs::write(&path, vec![1; 96 << 20]).expect("write");
+    let options = warmswap::core::archives::WriteOptions::default();
+    let result = warmswap::core::archives::write(source.path(), &mut Meddler(path), &options);
+    assert_eq!(
+        result.map(|summary| summary.files).expect_err("torn").cause,
+        Cause::Unstable
+    );
+}
+
+/// Where a packer of small files is held: before it opens 'victim', before it reads it, and before it looks whether it
+/// is what it was.
+const MOMENTS: [&str; 3] = [
+    "1:HOLD:openat:victim",
+    "1:HOLD:pread:victim",
+    "2:HOLD:fstat:victim",
+];
+
+fn open(path: &Path) -> fs::File {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).open(path).expect("open")
+}
+
+/// A directory `tree` with three small files of 3000 bytes. They are old, so that their times tell of each change,
+/// however coarse the clock is.
+fn small_files() -> tempfile::TempDir {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let tree = root.path().join("tree");
+    fs::create_dir(&tree).expect("mkdir");
+    for name in ["before", "victim", "zombie"] {
+        let path = tree.join(name);
+        fs::write(&path, name.repeat(500)).expect("write");
+        let old = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        open(&path).set_modified(old).expect("utimes");
+    }
+    root
+}
+
+/// Further names of 'victim', of which that is the first.
+fn small_files_with_links() -> tempfile::TempDir {
+    let root = small_files();
+    let tree = root.path().join("tree");
+    for name in ["w", "x"] {
+        fs::hard_link(tree.join("victim"), tree.join(name)).expect("link");
+    }
+    root
+}
+
+fn grow(path: &Path) {
+    open(path).write_all_at(b"more", 3000).expect("write");
+}
+
+fn shrink(path: &Path) {
+    open(path).set_len(7).expect("truncate");
+}
+
+fn overwrite(path: &Path) {
+    open(path).write_all_at(b"OTHER", 1000).expect("write");
+}
+
+fn replace(path: &Path) {
+    let new = path.with_extension("new");
+    fs::write(&new, "another inode").expect("write");
+    fs::rename(&new, path).expect("rename");
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).expect("unlink");
+}
+
+fn describe_tree(root: &tempfile::TempDir) -> String {
+    describe(&root.path().join("tree"))
+}
+
+/// Packs in a child that is held at `moment` while `change` happens to 'victim'. What it says, and how many such points
+/// it came by.
+fn pack_while(root: &tempfile::TempDir, moment: &str, change: fn(&Path)) -> (String, usize) {
+    let (tree, archive) = (root.path().join("tree"), root.path().join("archive"));
+    let held = Held::start(&[Path::new("pack"), &tree, &archive], moment);
+    change(&tree.join("victim"));
+    held.release()
+}
+
+/// The archive holds this tree, and what the packer said of it is true.
+fn assert_packed(root: &tempfile::TempDir, wanted: &str, said: &str, skipped: &str, what: &str) {
+    assert!(said.starts_with("packed "), "{what}: {said}");
+    let bytes = fs::read(root.path().join("archive")).expect("an archive");
+    let options = ExtractOptions {
+        hash: true,
+        ..ExtractOptions::default()
+    };
+    let (stage, result) = extract(&bytes, &options);
+    let extracted = result.unwrap_or_else(|failure| panic!("{what}: {failure}"));
+    assert_same(&describe(stage.path()), wanted, what);
+    let (files, digest) = (extracted.files, extracted.tree.digest());
+    assert_eq!(said, format!("packed {files} {digest}\n{skipped}"), "{what}");
+}
+
+#[test]
+fn i20_a_small_file_that_changes_while_it_is_packed_is_read_once_more() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("it grows", grow),
+        ("it shrinks", shrink),
+        ("it gets other bytes", overwrite),
+        ("it becomes another inode", replace),
+    ];
+    for (what, change) in changes {
+        for moment in MOMENTS {
+            let root = small_files();
+            let (said, _) = pack_while(&root, moment, change);
+            let wanted = describe_tree(&root);
+            assert_packed(&root, &wanted, &said, "", &format!("{what} at {moment}"));
+        }
+    }
+}
+
+#[test]
+fn i20_a_small_file_that_changes_in_both_reads_fails_the_pack() {
+    let root = small_files();
+    // Larger than a small file can be: the second read is torn too, and nobody need change it meanwhile.
+    let (said, looks) = pack_while(&root, "2:HOLD:fstat:victim", |path| {
+        open(path).set_len(5 << 20).expect("truncate");
+    });
+    assert_eq!(said, "unstable\n");
+    assert_eq!(
+        looks, 3,
+        "two looks for the first read, and one for the only other"
+    );
+}
+
+#[test]
+fn i20_a_small_file_that_vanishes_while_it_is_packed_is_left_out_and_told() {
+    for moment in MOMENTS {
+        let root = small_files();
+        let (said, _) = pack_while(&root, moment, remove);
+        assert_packed(&root, &describe_tree(&root), &said, "victim: vanished\n", moment);
+    }
+}
+
+#[test]
+fn i20_a_hard_link_whose_first_name_vanishes_before_it_is_read_fails_the_pack() {
+    for moment in MOMENTS {
+        let (said, _) = pack_while(&small_files_with_links(), moment, remove);
+        assert!(said.starts_with("unstable"), "{moment}: {said}");
+    }
+    // Once its file is read the name is in the archive: it was there when that began.
+    let root = small_files_with_links();
+    let wanted = describe_tree(&root);
+    let (said, _) = pack_while(&root, "1:HOLD:openat:zombie", remove);
+    assert_packed(&root, &wanted, &said, "", "after it was read");
+}
+
+#[test]
+fn a_live_sqlite_database_is_left_out_with_its_log() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    for (name, text) in [
+        ("live.db", "x"),
+        ("live.db-wal", "x"),
+        ("live.db-shm", "x"),
+        ("calm.db", "x"),
+        ("calm.db-wal", ""),
+    ] {
+        fs::write(source.path().join(name), text).expect("write");
+    }
+    let (_, summary) = pack(source.path());
+    let mut skipped: Vec<_> = summary.skipped.iter().map(|each| each.path.as_str()).collect();
+    skipped.sort_unstable();
+    assert_eq!(skipped, ["live.db", "live.db-shm", "live.db-wal"]);
+    assert_eq!(summary.files, 2);
+}
+
+#[test]
+fn i17_zeros_behind_gzip_data_are_padding_and_other_bytes_are_not() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    random_tree(source.path(), &mut Random(11));
+    let (bytes, summary) = pack_as(source.path(), Format::TarGz);
+    let options = ExtractOptions::default();
+    let padded = [bytes.as_slice(), &[0; 10_000]].concat();
+    let extracted = extract(&padded, &options).1.expect("padded");
+    assert_eq!(extracted.files, summary.files);
+    for behind in [&b"x"[..], b"\0\0x", b"\x1f\x8b\x08 cut"] {
+        let bytes = [bytes.as_slice(), behind].concat();
+        assert_eq!(
+            extract_error(&bytes).cause,
+            Cause::Corrupt,
+            "{}",
+            behind.escape_ascii()
+        );
+    }
+    let in_two = pack_as(source.path(), Format::TarGz).0;
+    let cut = &in_two[..in_two.len() - 4];
+    assert_eq!(extract_error(cut).cause, Cause::Corrupt, "a cut trailer");
+}
+
+#[test]
+fn i16_names_of_255_bytes_survive_and_what_is_too_deep_is_left_out_and_told() {
+    let source = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let longest = source.path().join("n".repeat(255)).join("é".repeat(127));
+    fs::create_dir_all(longest.parent().expect("a parent")).expect("mkdir");
+    fs::write(&longest, "long").expect("write");
+    let (bytes, summary) = pack(source.path());
+    assert_eq!(summary.skipped, []);
+    let (stage, result) = extract(&bytes, &ExtractOptions::default());
+    result.expect("extracted");
+    assert_same(&describe(stage.path()), &describe(source.path()), "long names");
+    fs::create_dir_all(source.path().join("d/".repeat(260))).expect("mkdir");
+    let (bytes, summary) = pack(source.path());
+    assert_eq!(summary.skipped.len(), 1, "{:?}", summary.skipped);
+    assert!(
+        summary.skipped[0].why.contains("too deep"),
+        "{:?}",
+        summary.skipped
+    );
+    // What is left can be restored: no archive of ours is refused by ourselves.
+    extract(&bytes, &ExtractOptions::default()).1.expect("extracted");
+}

@@ -1,0 +1,102 @@
+//! A collection removes only what nobody needs, at any moment at which it can be killed.
+
+use std::io::{BufRead as _, BufReader};
+
+use crate::fixture::{Fixture, names};
+use crate::support::{kill, kills, position, read, stopped_at, write};
+
+/// I7: a collector that was killed half-way leaves nothing that a rollback could point to.
+fn a_killed_collection_leaves_nothing_to_roll_back_to(mutant: &str) -> Result<(), String> {
+    for point in 1.. {
+        let fixture = Fixture::with_two_generations();
+        let mut other = fixture.spawn(&["rollback-when-told", "1"], &[]);
+        let mut lines = BufReader::new(other.stdout.take().expect("piped")).lines();
+        assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+        let Some(mut child) = stopped_at(&fixture, &["publish-and-collect"], point, mutant) else {
+            kill(&mut other);
+            return Ok(());
+        };
+        kill(&mut child);
+        drop(other.stdin.take());
+        let seen: String = lines.map_while(Result::ok).map(|line| line + "\n").collect();
+        other.wait().expect("ended");
+        if !seen.contains("problems 0\n") {
+            return Err(format!("at call {point}: {seen}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn i7_a_killed_collection_leaves_nothing_to_roll_back_to() {
+    kills(
+        a_killed_collection_leaves_nothing_to_roll_back_to,
+        "rename-before-unlink",
+    );
+}
+
+/// I8: with durability 'power' nothing is collected before the pointer is durable.
+fn collected_only_after_the_pointer_is_durable(mutant: &str) -> Result<(), String> {
+    let fixture = Fixture::with_two_generations();
+    let log = fixture.path("points");
+    let environment = [
+        ("DURABILITY", "power"),
+        ("WARMSWAP_MUTANT", mutant),
+        ("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8")),
+    ];
+    assert!(fixture.child(&["publish-and-collect"], &environment).succeeded);
+    let text = read(&log);
+    let durable = position(&text, "fsync", fixture.root()).expect("the root is flushed");
+    let removed = fixture.root().join("pins/000001");
+    let collected = position(&text, "unlink", &removed).expect("generation 1 goes");
+    if durable < collected {
+        Ok(())
+    } else {
+        Err(format!("collected at call {collected}, durable at {durable}"))
+    }
+}
+
+#[test]
+fn i8_nothing_is_collected_before_the_pointer_is_durable() {
+    kills(
+        collected_only_after_the_pointer_is_durable,
+        "collect-before-durable",
+    );
+}
+
+/// `graceMs` is a minute, and the wall clock steps by an hour, forward or back.
+fn grace_survives_steps(mutant: &str) -> Result<(), String> {
+    for (at_publish, at_collect) in [("0", "3600"), ("3600", "0")] {
+        let fixture = Fixture::with_two_generations();
+        let clock = fixture.path("clock");
+        let step = |seconds: &str, command: &str| {
+            write(&clock, seconds);
+            let environment = [
+                ("WARMSWAP_CLOCK", clock.to_str().expect("UTF-8")),
+                ("WARMSWAP_MUTANT", mutant),
+            ];
+            assert!(fixture.child(&[command], &environment).succeeded, "{command}");
+        };
+        let config = fixture.root().join("config.json");
+        write(&config, r#"{"keep":0,"graceMs":60000}"#);
+        step(at_publish, "publish-and-collect");
+        step(at_collect, "collect");
+        if !names(&fixture.root().join("gens")).contains("000002") {
+            return Err(format!("collected in its grace: {at_publish}, {at_collect}"));
+        }
+        write(&config, r#"{"keep":0,"graceMs":1}"#);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        step(at_collect, "collect");
+        if names(&fixture.root().join("gens")).contains("000002") {
+            return Err(format!(
+                "not collected after its grace: {at_publish}, {at_collect}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_grace_of_a_generation_survives_steps_of_the_wall_clock() {
+    kills(grace_survives_steps, "grace-by-wall-clock");
+}

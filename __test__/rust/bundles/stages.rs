@@ -1,0 +1,70 @@
+//! A stage takes a directory over as a whole or not at all, and shares no inode with a generation.
+
+use crate::fixture::{Fixture, names};
+use crate::support::{go_on, kills, read, stopped, write};
+
+/// I2: a stage that began as a copy of the current generation shares no inode with it.
+fn a_copy_shares_no_inode(mutant: &str) -> Result<(), String> {
+    let fixture = Fixture::with_two_generations();
+    let outcome = fixture.child(&["rewrite-a-copy"], &[("WARMSWAP_MUTANT", mutant)]);
+    if outcome.succeeded {
+        Ok(())
+    } else {
+        Err(outcome.output)
+    }
+}
+
+#[test]
+fn i2_a_copy_shares_no_inode() {
+    kills(a_copy_shares_no_inode, "hard-link-stage");
+}
+
+/// A tool rewrites a folder while it is adopted: the adopter is stopped after its first look.
+fn a_torn_folder_is_not_adopted(mutant: &str) -> Result<(), String> {
+    // In a copy the first file is made, in a move the first entry is renamed.
+    for (how, fault) in [
+        ("copy", "1:STOP:copy_file_range"),
+        ("clone", "1:STOP:copy_file_range"),
+        ("move", "1:STOP:renameat2"),
+    ] {
+        let fixture = Fixture::with_two_generations();
+        let source = fixture.path("source");
+        fixture.make_folder(&source);
+        let environment = [("WARMSWAP_FAULT", fault), ("WARMSWAP_MUTANT", mutant)];
+        let arguments = ["adopt", how, source.to_str().expect("UTF-8")];
+        let child = stopped(&fixture, &arguments, &environment).expect("stopped at its fault point");
+        for name in ["a.txt", "assets/b.txt"] {
+            write(&source.join(name), "of the next build");
+        }
+        let seen = go_on(child);
+        if !seen.starts_with("error ERR_UNSTABLE") {
+            return Err(format!("{how}: {seen}"));
+        }
+        for name in ["a.txt", "assets/b.txt", "z.txt"] {
+            assert!(!read(&source.join(name)).is_empty(), "{how}: '{name}' is lost");
+        }
+        assert_eq!(fixture.assert_current_is_complete(how), 2);
+        fixture.assert_no_leftovers(how);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_a_tool_rewrites_is_not_adopted() {
+    kills(a_torn_folder_is_not_adopted, "adopt-torn");
+}
+
+#[test]
+fn a_folder_that_rests_is_adopted_in_each_way() {
+    for how in ["copy", "clone", "move"] {
+        let fixture = Fixture::with_two_generations();
+        let source = fixture.path("source");
+        fixture.make_folder(&source);
+        let outcome = fixture.child(&["adopt", how, source.to_str().expect("UTF-8")], &[]);
+        assert!(outcome.succeeded, "{how}: {}", outcome.output);
+        assert_eq!(fixture.assert_current_is_complete(how), 3);
+        let tree = fixture.root().join("gens/000003/tree");
+        assert_eq!(read(&tree.join("assets/b.txt")), "of a stranger", "{how}");
+        assert_eq!(names(&source).is_empty(), how == "move", "{how}");
+    }
+}

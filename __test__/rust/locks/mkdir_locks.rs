@@ -1,0 +1,194 @@
+//! Locks of other programs, which are directories.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use warmswap::core::error;
+use warmswap::core::locks::{self, Acquired, LockPath, LockScope, Request};
+use warmswap::core::sys::cancel::Cancel;
+use warmswap::core::sys::deadline::Deadline;
+use warmswap::core::sys::flock;
+
+use crate::arena::{
+    A_WHILE, Arena, MODES, NOBODY, Process, SOON, assert_kills, can_run_as_others, ensure, eventually,
+    is_stopped, program, request, start, write_legacy_lock,
+};
+
+/// I19: a dead mkdir lock is moved away, but not the living one that has followed it meanwhile.
+fn reclaim_spares_a_successor(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = Arena::new();
+    let mut dead = std::process::Command::new("true").spawn().expect("true");
+    dead.wait().expect("reaped");
+    write_legacy_lock(&arena.lock(), dead.id());
+    // The call that acts on the path after the look at its owner; the first rename prepares our own directory.
+    let call = if environment.is_empty() {
+        "2:STOP:rename"
+    } else {
+        "1:STOP:openat:/key.lock"
+    };
+    let mut waiter = start(
+        &["once", &arena.lock(), "auto"],
+        environment,
+        &[("WARMSWAP_FAULT", call)],
+    );
+    eventually("the stop at the reclaim", || is_stopped(waiter.pid()));
+    std::fs::remove_dir_all(arena.lock()).expect("removed by a mkdir lock");
+    write_legacy_lock(&arena.lock(), std::process::id());
+    waiter.signal(Signal::CONT);
+    let robbed = waiter.line_within(A_WHILE).is_some();
+    let owner = std::fs::read_to_string(format!("{}/owner.json", arena.lock())).unwrap_or_default();
+    ensure(
+        !robbed && owner.contains(&std::process::id().to_string()),
+        &format!("a living mkdir lock was removed (robbed {robbed}, owner {owner})"),
+    )?;
+    std::fs::remove_dir_all(arena.lock()).expect("given back");
+    ensure(
+        waiter.line_within(SOON).is_some(),
+        "a mkdir lock that was given back kept the waiter out",
+    )
+}
+
+#[test]
+fn i19_kills_check_then_remove() {
+    assert_kills(reclaim_spares_a_successor, "lock-check-then-remove");
+}
+
+/// Waiters for a record and for a directory write their sights to one file.
+#[test]
+fn i19_another_waiter_does_not_keep_an_ownerless_directory_alive() {
+    let arena = Arena::new();
+    std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+    let acquire = |stale: u64| {
+        let request = Request {
+            foreign_stale: Duration::from_millis(stale),
+            lease_ttl: Duration::from_millis(300),
+            ..request("lease")
+        };
+        let (sender, taken) = mpsc::channel();
+        let lock = LockPath::parse(&arena.lock()).expect("a path");
+        let answered = move |taken: error::Result<Acquired>| {
+            let _nobody_left = sender.send(taken.is_ok());
+        };
+        LockScope::new().acquire(lock, request, Deadline::NEVER, &Cancel::new(), None, answered);
+        taken
+    };
+    let first = acquire(1500);
+    eventually("its first sight", || {
+        arena.locks().join(".key.lock.observed").exists()
+    });
+    // Another process with another patience.
+    let mut other = Process::start(&["once", &arena.lock(), "lease", "300"], &[]);
+    assert_eq!(first.recv_timeout(SOON), Ok(true), "the window never ended");
+    assert!(other.line_within(SOON).is_some());
+}
+
+/// Callers that give up before an orphan's window is over heal it together.
+#[test]
+fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
+    for (mode, within) in [("auto", 200), ("lease", 200), ("auto", 0), ("lease", 0)] {
+        let arena = Arena::new();
+        std::fs::create_dir_all(arena.lock()).expect("an ownerless directory");
+        let lock = LockPath::parse(&arena.lock()).expect("a path");
+        let request = Request {
+            foreign_stale: Duration::from_secs(1),
+            ..request(mode)
+        };
+        let attempt = || {
+            let deadline = Deadline::after(Duration::from_millis(within));
+            let cancel = Cancel::new();
+            let taken = locks::acquire(lock.clone(), request.clone(), deadline, cancel, None);
+            futures::executor::block_on(taken).map(|acquired| acquired.held.release(None))
+        };
+        let begun = Instant::now();
+        eventually("the end of its window", || attempt().is_ok());
+        let took = begun.elapsed();
+        assert!(
+            (900..6000).contains(&took.as_millis()),
+            "{mode}, waits of {within} ms: {took:?}"
+        );
+    }
+}
+
+#[test]
+fn i19_a_hidden_holder_of_a_mkdir_lock_is_not_dead() {
+    let hides = Command::new("unshare")
+        .args(["-m", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc"])
+        .status();
+    if !hides.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: only root can mount a /proc that hides processes");
+        return;
+    }
+    if !can_run_as_others() {
+        return;
+    }
+    for hidepid in ["hidepid=1", "hidepid=2"] {
+        let arena = Arena::new();
+        std::os::unix::fs::chown(arena.path(), Some(NOBODY), Some(NOBODY)).expect("its folder");
+        let holder = Process::spawn(Command::new("sleep").arg("60").uid(1).gid(1));
+        write_legacy_lock(&arena.lock(), holder.pid());
+        for directory in [arena.lock(), arena.locks().to_string_lossy().into_owned()] {
+            std::os::unix::fs::chown(directory, Some(NOBODY), Some(NOBODY)).expect("its folder");
+        }
+        let script = format!(
+            "mount -t proc -o {hidepid} proc /proc && exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$0\" \"$@\""
+        );
+        let mut waiter = Process::spawn(
+            Command::new("unshare")
+                .args(["-m", "sh", "-c", &script, program(), "once"])
+                .args([&*arena.lock(), "auto"])
+                .env("TIMEOUT_MS", "500"),
+        );
+        let answer = waiter.line().expect("an answer");
+        assert!(answer.starts_with("ERR_LOCK_TIMEOUT"), "{hidepid}: {answer}");
+    }
+}
+
+/// In the middle of a look a waiter has the guard, as whoever is stopped in a taking: that one does keep others out.
+fn stop_between_looks(waiter: &Process, arena: &Arena) {
+    let guard = Path::new(&arena.lock()).with_file_name(".key.lock.guard");
+    loop {
+        waiter.signal(rustix::process::Signal::STOP);
+        eventually("the stop of the waiter", || is_stopped(waiter.pid()));
+        let is_free = std::fs::File::open(&guard)
+            .map_or(true, |file| flock::try_exclusive(&file, &guard).expect("flock"));
+        if is_free {
+            return;
+        }
+        waiter.signal(rustix::process::Signal::CONT);
+    }
+}
+
+/// Who waits for another program's directory has no record, so that it neither is taken for the holder nor keeps
+/// anybody out, also when it is stopped.
+#[test]
+fn i23_who_waits_for_a_mkdir_lock_is_not_its_holder() {
+    for mode in MODES {
+        let arena = Arena::new();
+        write_legacy_lock(&arena.lock(), std::process::id());
+        let mut waiter = Process::start(&["once", &arena.lock(), mode], &[("TELL", "1")]);
+        assert_eq!(waiter.line().as_deref(), Some("waiting"), "{mode}");
+        let found = locks::inspect(&LockPath::parse(&arena.lock()).expect("a path")).expect("a look");
+        let holder = found.holder.expect("a holder");
+        assert_eq!(
+            (holder.pid, holder.format),
+            (Some(std::process::id()), locks::OwnerFormat::OwnerJson)
+        );
+        stop_between_looks(&waiter, &arena);
+        std::fs::remove_dir_all(arena.lock()).expect("given back");
+        let next = arena
+            .acquire(mode, SOON)
+            .expect("the lock beside a stopped waiter");
+        next.held.release(None);
+        waiter.signal(rustix::process::Signal::CONT);
+        assert!(
+            waiter
+                .line_within(SOON)
+                .is_some_and(|line| line.starts_with("held"))
+        );
+    }
+}

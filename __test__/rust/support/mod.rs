@@ -1,0 +1,14 @@
+//! What the suites of archives and of caches share.
+
+pub(crate) mod held;
+pub(crate) mod kills;
+pub(crate) mod machine;
+mod packing;
+mod raw;
+pub(crate) mod seeded_bugs;
+mod trees;
+
+pub(crate) use held::Held;
+pub(crate) use packing::{extract, extract_error, pack, pack_as, replace};
+pub(crate) use raw::{Raw, record};
+pub(crate) use trees::{Random, assert_same, describe, random_tree};

@@ -1,0 +1,76 @@
+// Rebuilds what is older than its sources, so that a test run after a small change waits for as little as possible.
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { root, run } from './process.js'
+
+const RUST_SOURCES = ['src/core', 'src/addon', 'src/lib.rs', 'Cargo.toml', 'Cargo.lock', 'build.rs']
+const SCRIPT_SOURCES = ['src/js', 'tsdown.config.ts', 'scripts/build.js']
+
+/** Time of the last change below these paths. */
+function newest(paths, accepts = () => true) {
+  return Math.max(
+    0,
+    ...paths
+      .map((path) => join(root, path))
+      .filter((path) => existsSync(path))
+      .flatMap((path) =>
+        statSync(path).isDirectory()
+          ? readdirSync(path, { recursive: true, withFileTypes: true })
+              .filter((entry) => entry.isFile() && accepts(entry.name))
+              .map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs)
+          : [statSync(path).mtimeMs],
+      ),
+  )
+}
+
+const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0)
+
+const addonIn = (folder) => {
+  const path = join(root, folder)
+  const name = existsSync(path) && readdirSync(path).find((file) => file.endsWith('.node'))
+  return name ? join(path, name) : join(path, 'missing')
+}
+
+/** Whether a test of this folder of __test__ uses something whose name matches. */
+function uses(suite, pattern) {
+  const folder = join(root, '__test__', suite)
+  return readdirSync(folder, { recursive: true })
+    .filter((file) => /\.(ts|m?js)$/.test(file))
+    .some((file) => pattern.test(readFileSync(join(folder, file), 'utf8')))
+}
+
+/** Brings what the TypeScript tests of `suite` run up to date: the addon, the addon with fault points, child programs, dist. */
+export function rebuild(suite) {
+  rebuildAddon()
+  if (uses(suite, /testing: true|testingAddon|TESTING_ADDON|build\/testing/)) rebuildTestingAddon()
+  if (uses(suite, /rustChild\(/)) buildChildren()
+  rebuildScripts()
+}
+
+/** Brings everything that tests run up to date. */
+export function rebuildAll() {
+  rebuildAddon()
+  rebuildTestingAddon()
+  buildChildren()
+  rebuildScripts()
+}
+
+function rebuildAddon() {
+  if (newest(RUST_SOURCES) > changed(addonIn('dist')))
+    run(process.execPath, ['scripts/build.js', '--dev', '--addon-only'])
+}
+
+function rebuildTestingAddon() {
+  if (newest(RUST_SOURCES) > changed(addonIn('build/testing'))) run(process.execPath, ['scripts/build.js', '--testing'])
+}
+
+/** The Rust programs that tests start. Cargo finds out by itself whether there is anything to do. */
+function buildChildren() {
+  run('cargo', ['build', '--quiet', '--no-default-features', '--features', 'testing', '--bins'])
+}
+
+function rebuildScripts() {
+  // What the build of the addon writes there is not a source.
+  const sources = newest(SCRIPT_SOURCES, (name) => !name.startsWith('binding.'))
+  if (sources > changed(join(root, 'dist/index.js'))) run(process.execPath, ['scripts/build.js', '--js-only'])
+}

@@ -1,0 +1,20 @@
+// node scripts/setup.js <what> …   installs what the tests need; what is there already is kept
+import { join } from 'node:path'
+import { root } from './lib/process.js'
+import { ensureCrate, ensureInstalled, ensureNpm, ensurePython, installPrograms } from './lib/setup.js'
+
+const steps = {
+  npm: () => ensureInstalled(),
+  programs: (...programs) => installPrograms(programs),
+  'install-tools': () => ensureNpm('install-tools', join(root, '__test__/install/tools')),
+  // The S3 servers of the caches' tests: here, so that no test waits for a compiler.
+  's3s-fs': () => ensureCrate('s3s-fs', '0.14.1', 'binary'),
+  moto: () => ensurePython('moto', ['moto[s3,server]==5.2.*']),
+}
+
+const [what, ...args] = process.argv.slice(2)
+if (!(what in steps)) {
+  console.error(`node scripts/setup.js <what>. Expected one of: ${Object.keys(steps).join(', ')}`)
+  process.exit(2)
+}
+steps[what](...args)

@@ -1,0 +1,247 @@
+//! Stores.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use napi::Env;
+use napi_derive::napi;
+
+use crate::addon::cancel::CancelToken;
+use crate::addon::environment::{self, EnvironmentId};
+use crate::addon::error::Reply;
+use crate::addon::number::{count, number};
+use crate::addon::runtime::{self, Promise};
+use crate::core::bundles::{self, Store};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::clock;
+
+use super::build_lock::NativeBuildLock;
+use super::options::{NativeBundleOptions, patience, stage_from};
+use super::reports::{NativeCollected, NativeGeneration, NativeProblem, collected, describe, problem};
+use super::stage::NativeStage;
+
+/// An open store.
+#[napi]
+pub struct NativeBundles {
+    store: Arc<Store>,
+    owner: EnvironmentId,
+}
+
+/// Microseconds of this boot's monotonic clock.
+#[napi]
+pub fn monotonic_micros() -> f64 {
+    number(clock::monotonic_micros())
+}
+
+/// Opens a store.
+#[napi(ts_return_type = "Promise<Reply<NativeBundles>>")]
+pub fn open_bundles<'env>(
+    env: &'env Env,
+    root: String,
+    options: NativeBundleOptions,
+    timeout_ms: f64,
+    token: Option<&CancelToken>,
+) -> Promise<'env, NativeBundles> {
+    let owner = environment::id(env);
+    if bundles::owner_starts(owner) {
+        environment::on_exit(env, bundles::owner_ends)?;
+    }
+    let patience = patience(timeout_ms, token);
+    runtime::promised(env, async move {
+        let store = Store::open(root, options.into_core()?, &patience?).await?;
+        Ok(NativeBundles { store, owner })
+    })
+}
+
+#[napi]
+impl NativeBundles {
+    /// The canonical root.
+    #[napi(getter)]
+    pub fn root(&self) -> String {
+        self.store.layout().root().to_string_lossy().into_owned()
+    }
+
+    /// The store's own name.
+    #[napi(getter)]
+    pub fn id(&self) -> Option<String> {
+        self.store.id().map(str::to_owned)
+    }
+
+    /// The id that the URLs of this store need, because this process has had another store at the same path.
+    #[napi(getter)]
+    pub fn distinguishing_id(&self) -> Option<String> {
+        self.store.distinguishing_id().map(str::to_owned)
+    }
+
+    /// The filesystem's name.
+    #[napi(getter)]
+    pub fn filesystem(&self) -> String {
+        self.store.filesystem.to_owned()
+    }
+
+    /// Whether copies share blocks.
+    #[napi(getter)]
+    pub fn clone_offered(&self) -> bool {
+        self.store.clone
+    }
+
+    /// The number of the current generation; 0 is none.
+    #[napi(ts_return_type = "Reply<number>")]
+    pub fn current(&self) -> napi::Result<Reply<f64>> {
+        runtime::guarded(|| Ok(number(self.store.current()?.unwrap_or(0))))
+    }
+
+    /// Whether a generation of this store is current.
+    #[napi(ts_return_type = "Reply<boolean>")]
+    pub fn is_current(&self, generation: f64) -> napi::Result<Reply<bool>> {
+        runtime::guarded(|| self.store.is_current(count("generation", generation)?))
+    }
+
+    /// The facts of a generation.
+    #[napi(ts_return_type = "Reply<NativeGeneration>")]
+    pub fn head(&self, generation: f64) -> napi::Result<Reply<NativeGeneration>> {
+        runtime::guarded(|| {
+            let head = self.store.head(count("generation", generation)?)?;
+            Ok(describe(&self.store, head, None))
+        })
+    }
+
+    /// Pins the current generation, or the one of this number; returns its number.
+    #[napi(ts_return_type = "Reply<number>")]
+    pub fn pin(&self, generation: Option<f64>) -> napi::Result<Reply<f64>> {
+        runtime::guarded(|| {
+            let Some(generation) = generation else {
+                return bundles::pin_current(&self.store, self.owner).map(number);
+            };
+            bundles::pin_number(&self.store, self.owner, count("generation", generation)?)?;
+            Ok(generation)
+        })
+    }
+
+    /// Releases a pin.
+    #[napi]
+    pub fn release(&self, generation: f64) {
+        if let Ok(generation) = count("generation", generation) {
+            bundles::release(&self.store, self.owner, generation);
+        }
+    }
+
+    /// Makes a stage.
+    #[napi(ts_return_type = "Promise<Reply<NativeStage>>")]
+    pub fn stage<'env>(
+        &self,
+        env: &'env Env,
+        from_current: bool,
+        fenced: bool,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeStage> {
+        let (store, owner, patience) = (Arc::clone(&self.store), self.owner, patience(timeout_ms, token));
+        runtime::promised(env, async move {
+            let stage = store.stage(stage_from(from_current), fenced, &patience?).await?;
+            Ok(NativeStage::new(store, owner, stage))
+        })
+    }
+
+    /// Makes an older generation current again.
+    #[napi(ts_return_type = "Promise<Reply<NativeGeneration>>")]
+    pub fn rollback<'env>(
+        &self,
+        env: &'env Env,
+        generation: f64,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeGeneration> {
+        let (store, patience) = (Arc::clone(&self.store), patience(timeout_ms, token));
+        runtime::promised(env, async move {
+            let head = store
+                .rollback(count("generation", generation)?, &patience?)
+                .await?;
+            Ok(describe(&store, head, None))
+        })
+    }
+
+    /// Makes the link a real directory with the files that it shows; `false` if there was no link.
+    #[napi(ts_return_type = "Promise<Reply<boolean>>")]
+    pub fn give_directory<'env>(
+        &self,
+        env: &'env Env,
+        link: String,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, bool> {
+        let (store, patience) = (Arc::clone(&self.store), patience(timeout_ms, token));
+        runtime::promised(env, async move {
+            store.give_directory(PathBuf::from(link), &patience?).await
+        })
+    }
+
+    /// The directories that a link replaced since the last call, where they are kept.
+    #[napi]
+    pub fn set_aside(&self) -> Vec<String> {
+        let trees = self.store.set_aside();
+        trees
+            .iter()
+            .map(|tree| tree.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Removes generations and stages that are not needed.
+    #[napi(ts_return_type = "Promise<Reply<NativeCollected>>")]
+    pub fn collect<'env>(
+        &self,
+        env: &'env Env,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeCollected> {
+        let (store, patience) = (Arc::clone(&self.store), patience(timeout_ms, token));
+        runtime::promised(env, async move { store.collect(&patience?).await.map(collected) })
+    }
+
+    /// The generations that are or were current.
+    #[napi(ts_return_type = "Promise<Reply<Array<NativeGeneration>>>")]
+    pub fn list<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeGeneration>> {
+        let store = Arc::clone(&self.store);
+        runtime::blocking(env, self.store.layout().root(), move || {
+            let heads = store.list()?.into_iter();
+            Ok(heads.map(|head| describe(&store, head, None)).collect())
+        })
+    }
+
+    /// Compares a generation with its manifest.
+    #[napi(ts_return_type = "Promise<Reply<Array<NativeProblem>>>")]
+    pub fn verify<'env>(&self, env: &'env Env, generation: Option<f64>) -> Promise<'env, Vec<NativeProblem>> {
+        let store = Arc::clone(&self.store);
+        runtime::blocking(env, self.store.layout().root(), move || {
+            let generation = generation
+                .map(|generation| count("generation", generation))
+                .transpose()?;
+            let problems = store.verify(generation, &Cancel::new())?;
+            Ok(problems.into_iter().map(problem).collect())
+        })
+    }
+
+    /// Ends the collections of this handle that wait for the lock, and waits until none is at work.
+    #[napi(ts_return_type = "Promise<Reply<void>>")]
+    pub fn settled<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
+        let store = Arc::clone(&self.store);
+        runtime::promised(env, async move {
+            store.settled().await;
+            Ok(())
+        })
+    }
+
+    /// Waits for the build lock.
+    #[napi(ts_return_type = "Promise<Reply<NativeBuildLock>>")]
+    pub fn build_lock<'env>(
+        &self,
+        env: &'env Env,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeBuildLock> {
+        let (store, patience) = (Arc::clone(&self.store), patience(timeout_ms, token));
+        runtime::promised(env, async move {
+            store.build_lock(&patience?).await.map(NativeBuildLock::new)
+        })
+    }
+}

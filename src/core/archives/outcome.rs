@@ -1,0 +1,73 @@
+//! How an unpack ends, in the words of `RestoreOutcome`.
+
+use crate::core::failure::Cause;
+
+/// How an unpack ended, if not well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the README's outcome table says what each means")]
+pub enum UnpackOutcome {
+    Corrupt,
+    Refused,
+    Unstable,
+    TargetNotEmpty,
+    Busy,
+    NoSpace,
+    Denied,
+    Timeout,
+    Aborted,
+    TooLarge,
+    Error,
+}
+
+impl UnpackOutcome {
+    /// The word that JavaScript sees.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Refused => "refused",
+            Self::Unstable => "unstable",
+            Self::TargetNotEmpty => "target-not-empty",
+            Self::Busy => "busy",
+            Self::NoSpace => "no-space",
+            Self::Denied => "denied",
+            Self::Timeout => "timeout",
+            Self::Aborted => "aborted",
+            Self::TooLarge => "too-large",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl From<Cause> for UnpackOutcome {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Corrupt => Self::Corrupt,
+            Cause::Refused => Self::Refused,
+            Cause::Unstable => Self::Unstable,
+            Cause::TargetNotEmpty => Self::TargetNotEmpty,
+            Cause::Busy => Self::Busy,
+            Cause::NoSpace => Self::NoSpace,
+            Cause::Denied => Self::Denied,
+            Cause::Timeout => Self::Timeout,
+            Cause::Aborted => Self::Aborted,
+            Cause::TooLarge => Self::TooLarge,
+            // An unpack has no store.
+            Cause::Incompatible
+            | Cause::Empty
+            | Cause::Shrunk
+            | Cause::Superseded
+            | Cause::NotFound
+            | Cause::Changed
+            | Cause::Conflict
+            | Cause::Stalled
+            | Cause::CredentialsTimeout
+            | Cause::CredentialsMissing
+            | Cause::Unavailable
+            | Cause::Broken
+            | Cause::RangeIgnored
+            | Cause::Malformed
+            | Cause::Misconfigured
+            | Cause::Other => Self::Error,
+        }
+    }
+}

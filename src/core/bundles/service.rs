@@ -1,0 +1,133 @@
+//! The calls on a store that wait: for its writer lock without a thread of their own, and for its filesystem on the
+//! threads of [`workers`]. They need a runtime of tokio with a clock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::core::error::Result;
+use crate::core::sys::workers;
+
+use super::collect::Collected;
+use super::file_lock::FileLock;
+use super::head::Head;
+use super::patience::Patience;
+use super::store::Store;
+use super::writer::Writer;
+
+/// Time that a background collection waits for the writer lock before it leaves the work to the next one.
+const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
+
+impl Store {
+    /// The paths that the threads which work on this store depend on.
+    pub(super) fn places(&self) -> Vec<PathBuf> {
+        vec![self.layout.root().to_path_buf()]
+    }
+
+    /// Waits for the writer lock.
+    pub(super) async fn writer_lock(&self, patience: &Patience) -> Result<FileLock> {
+        self.lock(&self.layout.writer_lock(), patience).await
+    }
+
+    /// Waits for the lock that one builder holds over all processes.
+    pub async fn build_lock(&self, patience: &Patience) -> Result<FileLock> {
+        self.lock(&self.layout.build_lock(), patience).await
+    }
+
+    async fn lock(&self, path: &Path, patience: &Patience) -> Result<FileLock> {
+        self.check_writable()?;
+        let lock = FileLock::acquire(path, patience.deadline(), &patience.cancel).await;
+        lock.map_err(|error| self.explain(error))
+    }
+
+    /// Runs `work` under the writer lock.
+    pub async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        patience: &Patience,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_at(self.places(), patience, work).await
+    }
+
+    async fn write_at<T: Send + 'static>(
+        self: &Arc<Self>,
+        places: Vec<PathBuf>,
+        patience: &Patience,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let lock = self.writer_lock(patience).await?;
+        let store = Arc::clone(self);
+        workers::step(places, move || work(&mut Writer::new(&store, lock)?)).await
+    }
+
+    /// Makes an older generation current again, and collects in the background.
+    pub async fn rollback(self: &Arc<Self>, number: u64, patience: &Patience) -> Result<Head> {
+        let head = self
+            .write(patience, move |writer| writer.rollback(number))
+            .await?;
+        self.collect_in_background();
+        Ok(head)
+    }
+
+    /// Makes the link a real directory with the files that it shows; see [`Writer::give_directory`].
+    pub async fn give_directory(self: &Arc<Self>, link: PathBuf, patience: &Patience) -> Result<bool> {
+        let places = [self.places(), vec![link.clone()]].concat();
+        let cancel = patience.cancel.clone();
+        self.write_at(places, patience, move |writer| {
+            writer.give_directory(&link, &cancel)
+        })
+        .await
+    }
+
+    /// Removes generations and stages that nobody needs.
+    pub async fn collect(self: &Arc<Self>, patience: &Patience) -> Result<Collected> {
+        let lock = self.writer_lock(patience).await?;
+        self.collect_with(lock).await
+    }
+
+    async fn collect_with(self: &Arc<Self>, lock: FileLock) -> Result<Collected> {
+        let store = Arc::clone(self);
+        workers::step(self.places(), move || {
+            let collected = Writer::new(&store, lock)?.collect()?;
+            store.sweep_trash()?;
+            Ok(collected)
+        })
+        .await
+    }
+
+    /// Starts a collection. Its failure is left to the next collection, or to the caller of [`collect`](Self::collect).
+    pub(super) fn collect_in_background(self: &Arc<Self>) {
+        if self.background.is_waiting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let store = Arc::clone(self);
+        store.background.running.send_modify(|running| *running += 1);
+        drop(tokio::spawn(async move {
+            drop(store.collect_when_free().await);
+            store.background.running.send_modify(|running| *running -= 1);
+        }));
+    }
+
+    async fn collect_when_free(self: &Arc<Self>) -> Result<()> {
+        let patience = Patience {
+            timeout: Some(BACKGROUND_WAIT),
+            cancel: self.background.closing.clone(),
+        };
+        let lock = self.writer_lock(&patience).await;
+        // Before the work: a publish from now on needs a collection of its own.
+        self.background.is_waiting.store(false, Ordering::Release);
+        self.collect_with(lock?).await.map(drop)
+    }
+
+    /// Ends the background collections that wait for the lock, and waits until none is at work.
+    pub async fn settled(&self) {
+        let mut running = self.background.running.subscribe();
+        if *running.borrow_and_update() == 0 {
+            return;
+        }
+        self.background.closing.cancel();
+        // The sender lives as long as the store, so the wait can only end by the count.
+        drop(running.wait_for(|running| *running == 0).await);
+    }
+}

@@ -1,0 +1,161 @@
+//! A stage that several calls work on. They take effect in the order in which they were made: those that fill it run
+//! concurrently, and a publish or a discard runs alone, because a write next to it would change what is hashed already.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use futures::future::{MaybeDone, maybe_done};
+use tokio::sync::RwLock;
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::workers;
+
+use super::patience::Patience;
+use super::publish::{PublishOptions, Published};
+use super::stage::{Sealed, Stage, StageBase};
+use super::store::Store;
+use super::writer::Writer;
+
+/// A stage until it is published or discarded.
+#[derive(Debug)]
+pub struct StageHandle {
+    store: Arc<Store>,
+    path: PathBuf,
+    /// `None` once it was published or discarded.
+    stage: Arc<RwLock<Option<Stage>>>,
+}
+
+impl Store {
+    /// Makes a stage, with a fence if it is `fenced`.
+    pub async fn stage(
+        self: &Arc<Self>,
+        from: StageBase,
+        fenced: bool,
+        patience: &Patience,
+    ) -> Result<StageHandle> {
+        let lock = if fenced {
+            Some(self.writer_lock(patience).await?)
+        } else {
+            None
+        };
+        let (store, cancel) = (Arc::clone(self), patience.cancel.clone());
+        workers::step(self.places(), move || {
+            let fence = lock
+                .map(|lock| Writer::new(&store, lock)?.issue_fence())
+                .transpose()?;
+            let stage = Stage::begin(&store, from, fence, &cancel)?;
+            Ok(StageHandle {
+                path: stage.tree(),
+                stage: Arc::new(RwLock::new(Some(stage))),
+                store,
+            })
+        })
+        .await
+    }
+}
+
+impl StageHandle {
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs work that fills the stage, concurrently with other such work. `from` is a directory that it reads.
+    pub fn fill<W>(&self, from: Option<PathBuf>, work: W) -> impl Future<Output = Result<()>> + Send + use<W>
+    where
+        W: FnOnce(&Stage) -> Result<()> + Send + 'static,
+    {
+        let shared = queued(Arc::clone(&self.stage).read_owned());
+        let places = from.into_iter().chain(self.store.places()).collect();
+        async move {
+            let stage = turn(shared).await;
+            workers::step(places, move || work(open(stage.as_ref())?)).await
+        }
+    }
+
+    /// Makes it the current generation, and collects in the background. It must have the files `require`.
+    pub fn publish(
+        &self,
+        require: Vec<String>,
+        options: PublishOptions,
+        patience: Patience,
+    ) -> impl Future<Output = Result<Published>> + Send + use<> {
+        let store = Arc::clone(&self.store);
+        let published = self.publish_with(require, patience, move |writer, stage, sealed| {
+            writer.publish(stage, sealed, &options)
+        });
+        async move {
+            let published = published.await?;
+            store.collect_in_background();
+            Ok(published)
+        }
+    }
+
+    /// Hashes and freezes it, and runs `work`, which publishes it, under the writer lock.
+    pub fn publish_with<T, W>(
+        &self,
+        require: Vec<String>,
+        patience: Patience,
+        work: W,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Writer<'_>, &Stage, &Sealed) -> Result<T> + Send + 'static,
+    {
+        let (store, alone) = (
+            Arc::clone(&self.store),
+            queued(Arc::clone(&self.stage).write_owned()),
+        );
+        async move {
+            let stage = turn(alone).await;
+            let (sealing, cancel) = (Arc::clone(&store), patience.cancel.clone());
+            let (mut stage, sealed) = workers::step(store.places(), move || {
+                let sealed = open(stage.as_ref())?.seal(&sealing, &require, &cancel)?;
+                Ok((stage, sealed))
+            })
+            .await?;
+            store
+                .write(&patience, move |writer| {
+                    let published = work(writer, open(stage.as_ref())?, &sealed)?;
+                    *stage = None;
+                    Ok(published)
+                })
+                .await
+        }
+    }
+
+    /// Removes it.
+    pub fn discard(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (places, alone) = (self.store.places(), queued(Arc::clone(&self.stage).write_owned()));
+        async move {
+            let unpublished = turn(alone).await.take();
+            workers::step(places, move || {
+                unpublished.map_or(Ok(()), |stage| stage.discard())
+            })
+            .await
+        }
+    }
+}
+
+/// A future that has its place in the queue now, on the caller's thread, and not when it is first polled.
+fn queued<F: Future>(place: F) -> Pin<Box<MaybeDone<F>>> {
+    let mut place = Box::pin(maybe_done(place));
+    let _is_ready = place.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    place
+}
+
+async fn turn<F: Future>(mut place: Pin<Box<MaybeDone<F>>>) -> F::Output {
+    place.as_mut().await;
+    place.as_mut().take_output().expect("it is done, and taken once")
+}
+
+fn open(stage: Option<&Stage>) -> Result<&Stage> {
+    stage.ok_or_else(|| {
+        Error::new(
+            Code::StageClosed,
+            "the stage was published or discarded; make a new one with stage()",
+        )
+    })
+}

@@ -1,0 +1,78 @@
+//! The trash: directories that have no name any more, until they are removed.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::core::error::{Optional, Result};
+use crate::core::sys::trust::Surroundings;
+use crate::core::sys::{fault, fs};
+
+use super::layout::Layout;
+use super::ownership::may_change;
+use super::store::Store;
+
+/// The entries of the trash that are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrashScope {
+    /// All: only when a store is opened, and not by the open that replaced a directory.
+    All,
+    /// Not the directories that a link replaced: processes may still work in them.
+    Generations,
+}
+
+/// Begins the names of directories in the trash that this package made for tools and a link replaced.
+pub(super) const ADOPTED: &str = "adopted-";
+
+/// Renames a directory into the trash. Where it cannot be renamed, because it is in a lower layer of overlayfs (EXDEV)
+/// or another user's, it is removed in place; `false` if that may not be either.
+pub(super) fn move_to_trash(directory: &Path, trash: &Path) -> Result<bool> {
+    match fs::rename(directory, trash).optional() {
+        Err(error) if error.crosses_devices() || error.is_denied() => remove_permitted(directory),
+        renamed => renamed.map(|_| true),
+    }
+}
+
+/// Removes a tree. `false` if it is owned by another user: such a tree must not make a collection fail.
+pub(super) fn remove_permitted(directory: &Path) -> Result<bool> {
+    match fs::remove_tree(directory) {
+        Err(error) if error.is_denied() && !fault::mutant("anothers-litter-stops") => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
+
+/// Moves a stage to the trash; `false` if there was none or it could not be moved.
+pub(super) fn move_stage_to_trash(layout: &Layout, id: &OsStr) -> Result<bool> {
+    let stage = layout.file("stage").join(id);
+    if fs::stat(&stage).optional()?.is_none() {
+        return Ok(false);
+    }
+    move_to_trash(&stage, &layout.trash(&format!("stage-{}", id.to_string_lossy())))
+}
+
+impl Store {
+    /// Removes what collections took out of sight. Needs no lock: nothing here has a name that is used again.
+    pub fn sweep_trash(&self) -> Result<()> {
+        self.empty_trash(TrashScope::Generations)
+    }
+
+    pub(super) fn empty_trash(&self, scope: TrashScope) -> Result<()> {
+        let directory = self.layout.file("trash");
+        let surroundings = Surroundings::of(&directory)?;
+        for entry in fs::read_directory(&directory)? {
+            if scope == TrashScope::Generations && entry.name.to_string_lossy().starts_with(ADOPTED) {
+                continue;
+            }
+            let path = directory.join(&entry.name);
+            if !may_change(&surroundings, &path)? {
+                continue;
+            }
+            match remove_permitted(&path) {
+                // Two processes empty it at once, and one of them finds a directory not empty yet.
+                Err(error) if error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {}
+                removed => drop(removed?),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether a store honours conditions: some ignore them silently, so it is found out by trying.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::key::Key;
+use super::store::{Answer, Body, Condition, Meter, PART_BYTES, Spool, Store, of_system};
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::cancel::Cancel;
+
+/// Where the objects of probes lie in this folder of the store.
+pub(super) fn probes_in(folder: &str) -> String {
+    if folder.is_empty() {
+        ".warmswap-probe/".to_owned()
+    } else {
+        format!("{folder}/.warmswap-probe/")
+    }
+}
+
+/// A path for an object of a probe in this folder of the store.
+pub(super) fn probe_path(folder: &str) -> String {
+    probes_in(folder) + &uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// Where the policy of a writer of this key lets it write: below the key, or beside the one object.
+fn folder_of(key: &Key) -> &str {
+    match key.single_object() {
+        None => key.as_str(),
+        Some(_) => key.as_str().rsplit_once('/').map_or("", |(folder, _)| folder),
+    }
+}
+
+/// A version that no object has.
+pub(super) fn stale() -> Condition {
+    Condition::Version("\"00000000000000000000000000000000\"".to_owned())
+}
+
+/// Whether the store honours the conditions of a writer of this key.
+pub(super) async fn honours_conditions(store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<bool> {
+    match probe_conditions(store, folder_of(key), meter).await {
+        // A policy so fine is of a store that has conditions: they are sent.
+        Err(failure) if failure.cause == Cause::Denied => Ok(true),
+        found => found,
+    }
+}
+
+/// The same for an object in several parts: the condition is on their completion.
+pub(super) async fn honours_in_parts(
+    store: &dyn Store,
+    key: &Key,
+    condition: &Condition,
+    meter: &Arc<Meter>,
+) -> Answer<bool> {
+    let path = probe_path(folder_of(key));
+    let body = Body::Bytes(Bytes::from_static(b"warmswap probe"));
+    match store.write(&path, body, Condition::Always, meter).await {
+        Err(failure) if failure.cause == Cause::Denied => return Ok(true),
+        written => written?,
+    };
+    let mistaken = match condition {
+        Condition::Version(_) => stale(),
+        Condition::Absent | Condition::Always => Condition::Absent,
+    };
+    let honoured = probe_multipart(store, &path, mistaken, meter).await;
+    tidy_up(store, &path, meter).await;
+    honoured
+}
+
+/// A writer may lack the right to delete: what stays is a few bytes. Also after the call has ended.
+pub(super) async fn tidy_up(store: &dyn Store, path: &str, meter: &Arc<Meter>) {
+    let once = Arc::new(Meter::new(Cancel::new(), meter.idle, 1));
+    drop(store.delete(path, &once).await);
+}
+
+/// Whether a write that must not happen is refused.
+pub(super) async fn probe_conditions(store: &dyn Store, folder: &str, meter: &Arc<Meter>) -> Answer<bool> {
+    let path = probe_path(folder);
+    let body = || Body::Bytes(Bytes::from_static(b"warmswap probe"));
+    store.write(&path, body(), Condition::Absent, meter).await?;
+    let honours = async {
+        let absent = was_refused(store.write(&path, body(), Condition::Absent, meter).await)?;
+        let version = was_refused(store.write(&path, body(), stale(), meter).await)?;
+        Ok(absent && version)
+    };
+    let honours = honours.await;
+    tidy_up(store, &path, meter).await;
+    honours
+}
+
+fn was_refused(written: Answer<String>) -> Answer<bool> {
+    match written {
+        Ok(_) => Ok(false),
+        Err(failure) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => Ok(true),
+        // A server that does not know the header may say so instead of ignoring it.
+        Err(failure) if failure.cause == Cause::Misconfigured => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Two parts on top of an object that is there, under a condition that does not hold: must be refused at the end.
+pub(super) async fn probe_multipart(
+    store: &dyn Store,
+    path: &str,
+    mistaken: Condition,
+    meter: &Arc<Meter>,
+) -> Answer<bool> {
+    let size = PART_BYTES + 1;
+    let file = crate::core::sys::fs::anonymous(&std::env::temp_dir()).map_err(of_system)?;
+    file.set_len(size)
+        .map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
+    let spool = Spool {
+        file,
+        size,
+        path: std::env::temp_dir(),
+    };
+    was_refused(
+        store
+            .write(path, Body::Spool(Arc::new(spool)), mistaken, meter)
+            .await,
+    )
+}

@@ -1,0 +1,60 @@
+//! What a key holds.
+
+use super::cache::{Cache, Found};
+use super::key::Key;
+use super::outcome::RestoreOutcome;
+use super::pointer::Producer;
+use super::report::Report;
+use super::run::Budget;
+use crate::core::sys::cancel::Cancel;
+
+/// What a key holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Name of the generation; the object's version where the key is one object.
+    pub generation: String,
+    /// Files; 0 where the key is one object.
+    pub files: u64,
+    /// Bytes of the files; 0 where the key is one object.
+    pub bytes: u64,
+    /// Bytes in the store.
+    pub compressed_bytes: u64,
+    /// When, as RFC 3339.
+    pub created: String,
+    /// Who.
+    pub producer: Producer,
+}
+
+impl Cache {
+    /// What a key holds.
+    pub async fn inspect(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Option<Info>> {
+        self.call(budget, cancel, None, move |cache, store, meter| async move {
+            match cache.look_up(&*store, &key, &meter).await {
+                Ok(Found::Pointer(pointer, _)) => Report::new(
+                    RestoreOutcome::Restored,
+                    Some(Info {
+                        generation: pointer.generation,
+                        files: pointer.files,
+                        bytes: pointer.bytes,
+                        compressed_bytes: pointer.size,
+                        created: pointer.created,
+                        producer: pointer.producer,
+                    }),
+                ),
+                Ok(Found::Single(object)) => Report::new(
+                    RestoreOutcome::Restored,
+                    Some(Info {
+                        generation: object.etag.trim_matches('"').to_owned(),
+                        files: 0,
+                        bytes: 0,
+                        compressed_bytes: object.size,
+                        created: super::store::rfc3339(object.modified_ms),
+                        producer: Producer::default(),
+                    }),
+                ),
+                Err(failure) => Report::failed(failure, None),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,78 @@
+//! What a store can do, found out by trying.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cache::Cache;
+use super::conditions::{probe_conditions, probe_multipart, probe_path, stale, tidy_up};
+use super::outcome::RestoreOutcome;
+use super::report::Report;
+use super::run::Budget;
+use super::store::{Answer, Body, Condition, Meter, Store};
+use crate::core::failure::Cause;
+use crate::core::sys::cancel::Cancel;
+
+/// What a store can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
+pub struct Abilities {
+    /// If-Match and If-None-Match on PUT are honoured.
+    pub conditional_put: bool,
+    /// If-None-Match on completing a multipart upload is honoured.
+    pub conditional_multipart: bool,
+    /// Ranges are answered exactly.
+    pub ranged: bool,
+    /// We may write.
+    pub writable: bool,
+}
+
+impl Cache {
+    /// What the store can do.
+    pub async fn probe(&self, budget: Budget, cancel: Cancel) -> Report<Option<Abilities>> {
+        let read_only = self.read_only;
+        self.call(budget, cancel, None, move |_, store, meter| async move {
+            if read_only {
+                return Report::new(RestoreOutcome::Disabled, None)
+                    .because("this cache is read-only, and a probe writes");
+            }
+            match probe(&*store, &meter).await {
+                Ok(abilities) => Report::new(RestoreOutcome::Probed, Some(abilities)),
+                Err(failure) => Report::failed(failure, None),
+            }
+        })
+        .await
+    }
+}
+
+async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
+    let path = probe_path("");
+    let body = Body::Bytes(Bytes::from_static(b"0123456789"));
+    let etag = match store.write(&path, body, Condition::Always, meter).await {
+        Ok(etag) => etag,
+        Err(failure) if failure.cause == Cause::Denied => {
+            return Ok(Abilities {
+                conditional_put: false,
+                conditional_multipart: false,
+                ranged: false,
+                writable: false,
+            });
+        }
+        Err(failure) => return Err(failure),
+    };
+    let ranged = match store.read(&path, 2..5, &etag, meter).await {
+        Ok(bytes) => *bytes == *b"234",
+        Err(failure) if matches!(failure.cause, Cause::RangeIgnored | Cause::Malformed) => false,
+        Err(failure) => return Err(failure),
+    };
+    let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, "", meter).await?;
+    let conditional_multipart = probe_multipart(store, &path, Condition::Absent, meter).await?
+        && probe_multipart(store, &path, stale(), meter).await?;
+    tidy_up(store, &path, meter).await;
+    Ok(Abilities {
+        conditional_put,
+        conditional_multipart,
+        ranged,
+        writable: true,
+    })
+}

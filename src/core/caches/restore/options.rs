@@ -1,0 +1,27 @@
+//! What to restore and where.
+
+use std::path::PathBuf;
+
+use crate::core::archives::commit::Mode;
+use crate::core::archives::{Limits, Symlinks};
+use crate::core::caches::key::Key;
+use crate::core::caches::pointer::Producer;
+
+/// What to restore and where.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// Tried in turn.
+    pub keys: Vec<Key>,
+    /// The target.
+    pub into: PathBuf,
+    /// What may be there.
+    pub mode: Mode,
+    /// Which links are made.
+    pub symlinks: Symlinks,
+    /// What the producer must have been; empty fields accept everything.
+    pub expect: Producer,
+    /// What is accepted at most.
+    pub limits: Limits,
+    /// Connections at once.
+    pub concurrency: usize,
+}

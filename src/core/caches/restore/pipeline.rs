@@ -1,0 +1,108 @@
+//! Between a restore and the archive: is the tree there already; if not, extract beside the target, prove,
+//! commit, and take a stamp. Runs on threads that may block.
+
+use std::sync::Arc;
+
+use super::options::RestoreOptions;
+use super::source::Source;
+use crate::core::archives::commit::Mode;
+use crate::core::archives::exclude::Excludes;
+use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
+use crate::core::archives::{Expected, ExtractOptions, Progress};
+use crate::core::caches::pointer::Pointer;
+use crate::core::caches::run::Run;
+use crate::core::caches::stamp;
+use crate::core::failure::{Result, Stage};
+
+/// One tree on its way to one target.
+#[derive(Clone)]
+pub(super) struct Placing {
+    options: RestoreOptions,
+    generation: String,
+    expected: Option<Expected>,
+    run: Arc<Run>,
+}
+
+impl Placing {
+    pub(super) fn new(
+        options: &RestoreOptions,
+        generation: String,
+        pointer: Option<&Pointer>,
+        run: &Arc<Run>,
+    ) -> Self {
+        Self {
+            options: options.clone(),
+            generation,
+            expected: pointer.map(|pointer| Expected {
+                files: pointer.files,
+                bytes: pointer.bytes,
+                digest: Some(pointer.tree.clone()),
+            }),
+            run: Arc::clone(run),
+        }
+    }
+
+    /// Files and bytes of the target if it holds this tree already: by stat alone where it was restored or
+    /// packed here, by reading what changed since where only the generation's name differs.
+    pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
+        let target = &self.options.into;
+        let cancel = &self.run.meter.cancel;
+        // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
+        let stamp = stamp::read(target).ok().flatten()?;
+        let everything = Excludes::default();
+        if stamp.generation == self.generation {
+            return stamp.find_unchanged(target, &everything, cancel).ok().flatten();
+        }
+        let promised = self.expected.as_ref()?.digest.as_ref()?;
+        let scan = stamp.scan(target, &everything, cancel).ok()?;
+        if scan.tree.digest() != *promised {
+            return None;
+        }
+        // The next look is then a stat walk; without it only slower.
+        drop(stamp::write(target, &self.generation, &scan.tree));
+        Some(scan.tree.totals())
+    }
+
+    /// Extracts, proves and commits.
+    pub(super) fn place(self, source: Source, progress: Arc<Progress>) -> Result<Unpacked> {
+        let (cancel, mode) = (self.run.meter.cancel.clone(), self.options.mode);
+        let extracting = ExtractOptions {
+            limits: self.options.limits,
+            symlinks: self.options.symlinks,
+            hash: true,
+            expected: self.expected,
+            compressed_bytes: Some(source.size()),
+            cancel: cancel.clone(),
+            progress,
+        };
+        let replacement = Replacement {
+            target: &self.options.into,
+            mode,
+            options: &extracting,
+            gate: &self.run.call.gate,
+        };
+        let prove = |source: Source| {
+            source.verify()?;
+            cancel.check()?;
+            self.run.enter(Stage::Commit);
+            Ok(())
+        };
+        let (generation, stopped) = (self.generation, cancel.clone());
+        replacement.run(source, prove, move |placed| {
+            if mode != Mode::Merge {
+                let Placed {
+                    target,
+                    tree,
+                    committed_ns,
+                } = placed;
+                drop(stamp::write_restored(
+                    &target,
+                    &generation,
+                    &tree,
+                    committed_ns,
+                    &stopped,
+                ));
+            }
+        })
+    }
+}

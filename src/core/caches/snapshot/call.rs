@@ -1,0 +1,301 @@
+//! One call of a snapshot: what is there, whether the tree may replace it, and the upload.
+
+use std::sync::Arc;
+
+use super::options::SnapshotOptions;
+use super::pack_job::{self, Packed};
+use super::quiet;
+use super::report::SnapshotReport;
+use super::upload::Upload;
+use crate::core::archives::{Limits, Needs};
+use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::conditions;
+use crate::core::caches::guards::Amount;
+use crate::core::caches::outcome::SnapshotOutcome;
+use crate::core::caches::pointer::Pointer;
+use crate::core::caches::run::Run;
+use crate::core::caches::store::{Condition, Listed, PART_BYTES, Store, rfc3339};
+use crate::core::caches::ticket::Seen;
+use crate::core::failure::{Cause, Failure, Result, Stage};
+use crate::core::sys::clock;
+
+/// What was there at the start.
+struct Current {
+    pointer: Option<Pointer>,
+    object: Option<Listed>,
+    condition: Condition,
+    /// Whether a restore found that the pointer's promise does not hold.
+    is_damaged: bool,
+}
+
+impl Cache {
+    /// Makes the tree the next generation of its key. `run` has the time and is where progress is told.
+    pub async fn snapshot(&self, options: SnapshotOptions, run: Arc<Run>) -> SnapshotReport {
+        let store = match &self.store {
+            Some(store) if !self.read_only => Arc::clone(store),
+            Some(_) => {
+                let mut report = SnapshotReport::new(SnapshotOutcome::Disabled);
+                report.reason = Some("this cache is read-only".to_owned());
+                return report;
+            }
+            None => return SnapshotReport::new(SnapshotOutcome::Disabled),
+        };
+        let call = Snapshot {
+            cache: self.clone(),
+            store,
+            options,
+            run: Arc::clone(&run),
+            report: SnapshotReport::new(SnapshotOutcome::Error),
+        };
+        let stage = Arc::clone(&run);
+        let mut report = run
+            .race(call.work(), move |failure| settle(failure, stage.stage()))
+            .await;
+        report.timings = run.timings();
+        report.uploaded_bytes = run.meter.sent_bytes();
+        report
+    }
+}
+
+fn settle(failure: Failure, stage: Stage) -> SnapshotReport {
+    let failure = match failure.cause {
+        Cause::Timeout if stage == Stage::Quiet => {
+            Failure::unstable("the tree kept changing until the deadline")
+        }
+        _ => failure,
+    };
+    let mut report = SnapshotReport::new(failure.cause.into());
+    report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
+    report
+}
+
+struct Snapshot {
+    cache: Cache,
+    store: Arc<dyn Store>,
+    options: SnapshotOptions,
+    run: Arc<Run>,
+    report: SnapshotReport,
+}
+
+impl Snapshot {
+    async fn work(mut self) -> SnapshotReport {
+        match self.attempt().await {
+            Ok(outcome) => self.report.outcome = outcome,
+            Err(failure) => {
+                self.report.outcome = failure.cause.into();
+                self.report.reason = Some(failure.error.message);
+            }
+        }
+        self.report
+    }
+
+    async fn attempt(&mut self) -> Result<SnapshotOutcome> {
+        if !self.options.quiet.is_zero() {
+            self.run.enter(Stage::Quiet);
+            quiet::wait(&self.options.from, self.options.quiet, &self.run).await?;
+        }
+        self.run.enter(Stage::Lookup);
+        let current = self.current().await?;
+        self.run.enter(Stage::Pack);
+        if let Some(pointer) = &current.pointer
+            && let Some((files, bytes)) = pack_job::find_unchanged(&self.options, pointer, &self.run).await
+            && self.is_restorable(pointer, &current).await?
+        {
+            self.tell(files, bytes, Some(pointer));
+            self.report.reason = note(0, &Needs::declared(files, bytes));
+            return self.keep(pointer, &current.condition).await;
+        }
+        let packed = pack_job::pack(&self.options, &self.run).await?;
+        self.report.skipped.clone_from(&packed.skipped);
+        self.report.reason = note(packed.leaving_links, &packed.needs);
+        self.report.compressed_bytes = packed.spool.size;
+        self.tell(packed.files, packed.bytes, current.pointer.as_ref());
+        if let Some(pointer) = &current.pointer
+            && pointer.tree == packed.digest
+            && self.is_restorable(pointer, &current).await?
+        {
+            self.report.compressed_bytes = pointer.size;
+            pack_job::remember(&self.options, &pointer.generation, packed.tree);
+            return self.keep(pointer, &current.condition).await;
+        }
+        self.check_guards(&packed, &current)?;
+        self.run.enter(Stage::Upload);
+        self.report.guarded = self.is_guarded(&packed, &current.condition).await?;
+        if self.options.key.single_object().is_some() {
+            let putting = self.upload();
+            let (outcome, etag) = putting
+                .put_object(&packed, current.object, current.condition)
+                .await?;
+            self.report.generation = Some(etag.trim_matches('"').to_owned());
+            return Ok(outcome);
+        }
+        let putting = self.upload();
+        let pointer = putting
+            .put_generation(&packed, current.pointer.as_ref(), &current.condition)
+            .await?;
+        pack_job::remember(&self.options, &pointer.generation, packed.tree);
+        self.report.generation = Some(pointer.generation);
+        Ok(SnapshotOutcome::Uploaded)
+    }
+
+    fn upload(&self) -> Upload<'_> {
+        Upload {
+            cache: &self.cache,
+            store: Arc::clone(&self.store),
+            options: &self.options,
+            run: Arc::clone(&self.run),
+            is_guarded: self.report.guarded,
+        }
+    }
+
+    fn tell(&mut self, files: u64, bytes: u64, current: Option<&Pointer>) {
+        self.report.files = files;
+        self.report.bytes = bytes;
+        self.report.generation = current.map(|pointer| pointer.generation.clone());
+    }
+
+    /// What is there now, and the condition under which it may be replaced.
+    async fn current(&self) -> Result<Current> {
+        let found = self
+            .cache
+            .find(&*self.store, &self.options.key, &self.run.meter)
+            .await;
+        let (pointer, object, etag) = match found {
+            Ok(Found::Pointer(pointer, etag)) => (Some(*pointer), None, Some(etag)),
+            Ok(Found::Single(object)) => (None, Some(object.clone()), Some(object.etag)),
+            Err((failure, etag)) => match (failure.cause, etag) {
+                (Cause::NotFound, _) => (None, None, None),
+                // Damaged: no use to anybody, so it is replaced. What somebody else signed is theirs.
+                (Cause::Corrupt, Some(etag)) => (None, None, Some(etag)),
+                _ => return Err(failure),
+            },
+        };
+        if let Some(ticket) = &self.options.ticket
+            && !ticket.matches(&self.options.key, etag.as_deref())
+        {
+            return Err(Failure::new(
+                Cause::Superseded,
+                "another generation was published since the restore of this ticket",
+            ));
+        }
+        let condition = match &self.options.ticket {
+            Some(ticket) => match &ticket.seen {
+                Seen::Nothing => Condition::Absent,
+                Seen::Version(etag) | Seen::Damaged(etag) => Condition::Version(etag.clone()),
+            },
+            None => etag.map_or(Condition::Absent, Condition::Version),
+        };
+        let is_damaged =
+            matches!(&self.options.ticket, Some(ticket) if matches!(ticket.seen, Seen::Damaged(_)));
+        Ok(Current {
+            pointer,
+            object,
+            condition,
+            is_damaged,
+        })
+    }
+
+    /// Whether the current generation is worth keeping: no restore found it damaged, and its blob is there, which
+    /// a lifecycle rule may have removed. Else 'unchanged' would leave the key broken for ever.
+    async fn is_restorable(&self, pointer: &Pointer, current: &Current) -> Result<bool> {
+        if current.is_damaged {
+            return Ok(false);
+        }
+        let path = self.options.key.blob(&pointer.sha256);
+        match self.store.stat(&path, &self.run.meter).await {
+            Ok(blob) => Ok(blob.size == pointer.size && blob.etag == pointer.etag),
+            // Without s3:ListBucket an object that is not there is 'denied'.
+            Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The tree is what the current generation holds: nothing is sent. Made by another machine or for another lock
+    /// file it gets a pointer of its own to the same blob, else `expect` would never find it.
+    async fn keep(&mut self, current: &Pointer, condition: &Condition) -> Result<SnapshotOutcome> {
+        let producer = &self.options.producer;
+        let says_nothing = producer.fingerprint.is_empty();
+        if producer.is_like(&current.producer)
+            && (says_nothing || producer.fingerprint == current.producer.fingerprint)
+        {
+            return Ok(SnapshotOutcome::Unchanged);
+        }
+        let pointer = Pointer {
+            generation: uuid::Uuid::new_v4().simple().to_string(),
+            parent: Some(current.generation.clone()),
+            created: rfc3339(clock::wall_millis()),
+            producer: producer.clone(),
+            hmac: None,
+            ..current.clone()
+        };
+        self.report.guarded = self
+            .cache
+            .honours_conditions(&*self.store, &self.options.key, &self.run.meter)
+            .await?;
+        if !self.run.may_commit() {
+            return Err(Failure::new(Cause::Aborted, "the call has ended"));
+        }
+        self.run.enter(Stage::Commit);
+        self.upload().put_pointer(&pointer, condition).await?;
+        self.report.generation = Some(pointer.generation);
+        Ok(SnapshotOutcome::Uploaded)
+    }
+
+    /// Whether the store tells two writers of this key apart. An object in several parts is guarded by the condition
+    /// on their completion, which some stores ignore that honour it otherwise.
+    async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Result<bool> {
+        let (key, meter) = (&self.options.key, &self.run.meter);
+        if !self.cache.honours_conditions(&*self.store, key, meter).await? {
+            return Ok(false);
+        }
+        let is_in_parts = key.single_object().is_some() && packed.spool.size > PART_BYTES;
+        if !is_in_parts || !self.store.conditions_are_uncertain() {
+            return Ok(true);
+        }
+        conditions::honours_in_parts(&*self.store, key, condition, meter).await
+    }
+
+    fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
+        let tree = Amount {
+            files: packed.files,
+            bytes: packed.bytes,
+        };
+        let before = current.pointer.as_ref().map(|pointer| Amount {
+            files: pointer.files,
+            bytes: pointer.bytes,
+        });
+        self.options.guard.check(tree, before)?;
+        // One object says nothing of its files; its size is the only measure.
+        let object = current.object.as_ref().map(|object| Amount {
+            files: packed.files,
+            bytes: object.size,
+        });
+        let archive = Amount {
+            files: packed.files.max(self.options.guard.min_files),
+            bytes: packed.spool.size.max(self.options.guard.min_bytes),
+        };
+        let checked = self.options.guard.check(archive, object);
+        checked.map_err(|mut failure| {
+            failure.error.message.push_str(" (compressed bytes)");
+            failure
+        })
+    }
+}
+
+/// What a restore must be given, because its defaults refuse this tree.
+fn note(leaving_links: u64, needs: &Needs) -> Option<String> {
+    let links = (leaving_links > 0).then(|| {
+        format!(
+            "{leaving_links} symbolic links lead out of the tree: a restore refuses it unless its symlinks are 'relative' or 'verbatim'"
+        )
+    });
+    let objections = Limits::default().objections(needs);
+    let limits = (!objections.is_empty()).then(|| {
+        format!(
+            "a restore refuses this tree by default: it needs {}",
+            objections.join(" and ")
+        )
+    });
+    let notes: Vec<String> = links.into_iter().chain(limits).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
+}

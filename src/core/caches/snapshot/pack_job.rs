@@ -1,0 +1,168 @@
+//! Between a snapshot and the archive: a tree packed into a nameless local file, and its hash.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::options::SnapshotOptions;
+use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
+use crate::core::archives::tree::Tree;
+use crate::core::archives::{self, Needs, Progress};
+use crate::core::caches::pointer::{Pointer, hex};
+use crate::core::caches::run::Run;
+use crate::core::caches::stamp;
+use crate::core::caches::store::{Spool, of_system};
+use crate::core::caches::thread;
+use crate::core::error::Error;
+use crate::core::failure::{Cause, Failure, Result};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::fs;
+
+/// A packed tree, not yet sent.
+pub(super) struct Packed {
+    pub(super) spool: Arc<Spool>,
+    pub(super) sha256: String,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) frames: u64,
+    pub(super) window_log: u32,
+    pub(super) digest: String,
+    pub(super) tree: Tree,
+    pub(super) skipped: Vec<(String, String)>,
+    /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
+    pub(super) leaving_links: u64,
+    /// What a restore needs.
+    pub(super) needs: Needs,
+}
+
+/// Files and bytes of the tree if it is the pointer's: only files that changed since the stamp are read. Without
+/// a stamp packing is as fast as looking.
+pub(super) async fn find_unchanged(
+    options: &SnapshotOptions,
+    pointer: &Pointer,
+    run: &Arc<Run>,
+) -> Option<(u64, u64)> {
+    let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
+    let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
+    let looking = thread::run(&options.from, move || {
+        let mut known = stamp::read(&from).ok().flatten()?;
+        if known.generation == pointer.generation {
+            if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
+                return Some(totals);
+            }
+            known = stamp::read(&from).ok().flatten()?;
+        }
+        let scan = known.scan(&from, &excludes, &cancel).ok()?;
+        if scan.tree.digest() != pointer.tree {
+            return None;
+        }
+        if !scan.is_unchanged {
+            // The next look is then a stat walk; without it only slower.
+            drop(stamp::write(&from, &pointer.generation, &scan.tree));
+        }
+        Some(scan.tree.totals())
+    });
+    looking.await.ok().flatten()
+}
+
+/// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
+pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
+    let (from, generation) = (options.from.clone(), generation.to_owned());
+    thread::detach(&options.from, move || {
+        drop(stamp::write(&from, &generation, &tree));
+    });
+}
+
+/// Packs the tree of a snapshot on a thread of its own.
+pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed> {
+    let (from, options, cancel) = (options.from.clone(), options.clone(), run.meter.cancel.clone());
+    let progress = Arc::new(Progress::default());
+    let counted = Arc::clone(&progress);
+    let packing = thread::run(&from, move || pack_here(&options, cancel, counted));
+    run.follow(packing, &progress).await
+}
+
+fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>) -> Result<Packed> {
+    let format = options.key.single_object().unwrap_or(Format::TarZst);
+    let writing = archives::WriteOptions {
+        format,
+        level: options.packing.level.unwrap_or(DEFAULT_LEVEL),
+        excludes: options.packing.excludes.clone(),
+        max_files: options.packing.max_files,
+        max_bytes: options.packing.max_bytes,
+        hash: true,
+        cancel,
+        progress,
+    };
+    let directory = std::env::temp_dir();
+    let mut sink = Sink {
+        file: fs::anonymous(&directory).map_err(of_system)?,
+        hasher: Sha256::new(),
+        path: &directory,
+    };
+    let summary = archives::write(&options.from, &mut sink, &writing).map_err(of_tree)?;
+    // A pointer declares the bytes, so that the ratio does not count.
+    let ratio = options
+        .key
+        .single_object()
+        .map(|_| (summary.decoded_bytes, summary.compressed_bytes));
+    Ok(Packed {
+        sha256: hex(&sink.hasher.finalize()),
+        spool: Arc::new(Spool {
+            file: sink.file,
+            size: summary.compressed_bytes,
+            path: directory,
+        }),
+        files: summary.files,
+        bytes: summary.bytes,
+        frames: summary.frames,
+        // A frame never needs a larger window than its own content.
+        window_log: FRAME_BYTES.ilog2(),
+        digest: summary.tree.digest(),
+        needs: Needs::of(&summary.tree, ratio),
+        tree: summary.tree,
+        leaving_links: summary.leaving_links,
+        skipped: summary
+            .skipped
+            .into_iter()
+            .map(|skipped| (skipped.path, skipped.why.to_owned()))
+            .collect(),
+    })
+}
+
+/// Nothing to pack is an empty tree, distinguished from a tree that cannot be read.
+fn of_tree(failure: Failure) -> Failure {
+    match failure.cause {
+        Cause::Other if failure.error.is_not_found() => Failure {
+            cause: Cause::Empty,
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
+/// A nameless file that hashes what is written to it.
+struct Sink<'a> {
+    file: File,
+    hasher: Sha256,
+    path: &'a Path,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        fs::write_all(&mut self.file, bytes, self.path).map_err(into_io)?;
+        self.hasher.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn into_io(error: Error) -> io::Error {
+    error.source.unwrap_or_else(|| io::Error::other(error.message))
+}

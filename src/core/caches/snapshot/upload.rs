@@ -1,0 +1,259 @@
+//! What a snapshot sends: the blob, which is read back, and the pointer; or one object.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::options::SnapshotOptions;
+use super::pack_job::Packed;
+use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::outcome::SnapshotOutcome;
+use crate::core::caches::pointer::{Pointer, VERSION, hex};
+use crate::core::caches::run::Run;
+use crate::core::caches::store::{Body, Chunks, Condition, Listed, Meter, Spool, Store, download, rfc3339};
+use crate::core::caches::thread;
+use crate::core::failure::{Cause, Failure, Result, Stage};
+use crate::core::sys::{clock, fault};
+
+/// Connections that read a blob back.
+const READ_BACK_CONCURRENCY: usize = 4;
+
+/// What one snapshot sends.
+pub(super) struct Upload<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) options: &'a SnapshotOptions,
+    pub(super) run: Arc<Run>,
+    /// Whether the store honours conditions for this key.
+    pub(super) is_guarded: bool,
+}
+
+impl Upload<'_> {
+    /// The blob, then the pointer to it, which is returned.
+    pub(super) async fn put_generation(
+        &self,
+        packed: &Packed,
+        parent: Option<&Pointer>,
+        condition: &Condition,
+    ) -> Result<Pointer> {
+        let pointer_first = fault::mutant("pointer-before-blob");
+        let mut pointer = self.pointer(packed, parent);
+        if pointer_first {
+            self.put_pointer(&pointer, condition).await?;
+        }
+        pointer.etag = self.put_blob(&pointer, &packed.spool).await?;
+        if !pointer_first {
+            if !self.run.may_commit() {
+                return Err(Failure::new(Cause::Aborted, "the call has ended"));
+            }
+            self.run.enter(Stage::Commit);
+            self.put_pointer(&pointer, condition).await?;
+        }
+        Ok(pointer)
+    }
+
+    fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
+        Pointer {
+            v: VERSION,
+            generation: uuid::Uuid::new_v4().simple().to_string(),
+            parent: parent.map(|pointer| pointer.generation.clone()),
+            blob: format!("{}.tar.zst", packed.sha256),
+            size: packed.spool.size,
+            etag: String::new(),
+            sha256: packed.sha256.clone(),
+            tree: packed.digest.clone(),
+            files: packed.files,
+            bytes: packed.bytes,
+            window_log: packed.window_log,
+            frames: packed.frames,
+            created: rfc3339(clock::wall_millis()),
+            producer: self.options.producer.clone(),
+            hmac: None,
+        }
+    }
+
+    /// The blob, if it is not there already, and proof that its bytes can be read back.
+    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
+        let path = self.options.key.blob(&pointer.sha256);
+        let meter = &self.run.meter;
+        let body = Body::Spool(Arc::clone(spool));
+        let etag = self.send(&path, &body).await?;
+        self.run.enter(Stage::Verify);
+        if self.is_as_promised(pointer, &path, &etag).await? {
+            return Ok(etag);
+        }
+        // A damaged blob under its final name would break the key for ever (decocms/studio#5399).
+        self.run.enter(Stage::Upload);
+        let etag = self.store.write(&path, body, Condition::Always, meter).await?;
+        self.run.enter(Stage::Verify);
+        if self.is_as_promised(pointer, &path, &etag).await? {
+            return Ok(etag);
+        }
+        Err(Failure::new(
+            Cause::Malformed,
+            "what the store gives back is not what was sent",
+        ))
+    }
+
+    /// Sends the blob unless it is there: of the same bytes written before, or left of a killed upload. The name says
+    /// what they must be, reading them back says what they are.
+    async fn send(&self, path: &str, body: &Body) -> Result<String> {
+        let meter = &self.run.meter;
+        let (condition, known) = match self.store.stat(path, meter).await {
+            Ok(blob) if blob.is_young() => return Ok(blob.etag),
+            // An old one is written again, so that it is young: a prune may have its eye on it.
+            Ok(blob) => (Condition::Version(blob.etag.clone()), Some(blob.etag)),
+            // Without s3:ListBucket an object that is not there is 'denied'.
+            Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => {
+                (Condition::Absent, None)
+            }
+            Err(failure) => return Err(failure),
+        };
+        match (
+            self.store.write(path, body.clone(), condition, meter).await,
+            known,
+        ) {
+            // Another snapshot of this tree was faster, and may point to what it wrote.
+            (Err(failure), _) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
+                Ok(self.store.stat(path, meter).await?.etag)
+            }
+            // A policy under which nothing is overwritten.
+            (Err(failure), Some(etag)) if failure.cause == Cause::Denied => Ok(etag),
+            (written, _) => written,
+        }
+    }
+
+    async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Result<bool> {
+        let object = Listed {
+            path: path.to_owned(),
+            size: pointer.size,
+            etag: etag.to_owned(),
+            modified_ms: 0,
+        };
+        if self.store.stat(path, &self.run.meter).await?.size != pointer.size {
+            return Ok(false);
+        }
+        hash_object(&self.store, object, &self.run.meter)
+            .await
+            .map(|sha256| sha256 == pointer.sha256)
+    }
+
+    pub(super) async fn put_pointer(&self, pointer: &Pointer, condition: &Condition) -> Result<()> {
+        let key = &self.options.key;
+        let bytes = Bytes::from(pointer.to_bytes(key, self.cache.secret.as_deref()));
+        let condition = if self.is_guarded {
+            condition.clone()
+        } else {
+            Condition::Always
+        };
+        let path = key.pointer();
+        let written = self
+            .store
+            .write(&path, Body::Bytes(bytes), condition, &self.run.meter)
+            .await;
+        let Err(failure) = written else { return Ok(()) };
+        // The answer to a write that did happen can be lost, and its repetition then fails.
+        let is_uncertain = matches!(
+            failure.cause,
+            Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
+        );
+        if is_uncertain && self.is_current(pointer).await {
+            return Ok(());
+        }
+        Err(failure)
+    }
+
+    async fn is_current(&self, pointer: &Pointer) -> bool {
+        let found = self
+            .cache
+            .look_up(&*self.store, &self.options.key, &self.run.meter)
+            .await;
+        matches!(found, Ok(Found::Pointer(current, _)) if current.generation == pointer.generation)
+    }
+
+    /// A key that is one object: its own version is what is compared, and is returned.
+    pub(super) async fn put_object(
+        &self,
+        packed: &Packed,
+        current: Option<Listed>,
+        condition: Condition,
+    ) -> Result<(SnapshotOutcome, String)> {
+        if let Some(object) = current.filter(|object| object.size == packed.spool.size) {
+            let etag = object.etag.clone();
+            if hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
+                return Ok((SnapshotOutcome::Unchanged, etag));
+            }
+        }
+        let condition = if self.is_guarded {
+            condition
+        } else {
+            Condition::Always
+        };
+        let run = Arc::clone(&self.run);
+        let may_show = Arc::new(move || {
+            let may = run.may_commit();
+            if may {
+                run.enter(Stage::Commit);
+            }
+            may
+        });
+        let (path, body) = (self.options.key.as_str(), Body::Spool(Arc::clone(&packed.spool)));
+        let written = self
+            .store
+            .write_if(path, body, condition, may_show, &self.run.meter)
+            .await;
+        let etag = match written {
+            Ok(etag) => etag,
+            // The answer to a write that did happen can be lost, and its repetition then fails.
+            Err(failure) => self.find_written(packed, &failure).await.ok_or(failure)?,
+        };
+        Ok((SnapshotOutcome::Uploaded, etag))
+    }
+
+    /// The version of the one object, if it is what was written although the write failed.
+    async fn find_written(&self, packed: &Packed, failure: &Failure) -> Option<String> {
+        if !matches!(
+            failure.cause,
+            Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
+        ) {
+            return None;
+        }
+        let meter = &self.run.meter;
+        let object = self.store.stat(self.options.key.as_str(), meter).await.ok()?;
+        let (size, etag) = (object.size, object.etag.clone());
+        let sha256 = hash_object(&self.store, object, meter).await.ok()?;
+        (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
+    }
+}
+
+/// The sha256 of what a store gives for an object.
+async fn hash_object(store: &Arc<dyn Store>, object: Listed, meter: &Arc<Meter>) -> Result<String> {
+    let chunks = download(
+        Arc::clone(store),
+        object,
+        READ_BACK_CONCURRENCY,
+        Arc::clone(meter),
+    );
+    let failure = chunks.failure();
+    // It reads no file, and counts where this process's temporary files are.
+    let hashed = thread::run(&std::env::temp_dir(), move || hash(chunks)).await?;
+    hashed.map_err(|error| {
+        failure
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Failure::new(Cause::Other, error.to_string()))
+    })
+}
+
+fn hash(mut chunks: Chunks) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match chunks.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}

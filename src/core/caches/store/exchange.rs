@@ -1,0 +1,115 @@
+//! What happened to the requests of one store operation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use http::StatusCode;
+use opendal::{Error, ErrorKind};
+
+use super::call_context::Meter;
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::sync::Mutex;
+
+/// What happened to the requests of one store operation.
+pub(super) struct Exchange {
+    pub(super) meter: Arc<Meter>,
+    region: String,
+    reached_store: AtomicBool,
+    status: AtomicU16,
+    failure: Mutex<Option<Failure>>,
+    named_region: Mutex<Option<String>>,
+}
+
+impl Exchange {
+    pub(super) fn new(meter: Arc<Meter>, region: String) -> Self {
+        Self {
+            meter,
+            region,
+            reached_store: AtomicBool::new(false),
+            status: AtomicU16::new(0),
+            failure: Mutex::new(None),
+            named_region: Mutex::new(None),
+        }
+    }
+
+    /// The region of the bucket, if the store said that it is another one.
+    pub(super) fn named_region(&self) -> Option<String> {
+        self.named_region.lock().clone()
+    }
+
+    pub(super) fn note_region(&self, region: String) {
+        *self.named_region.lock() = Some(region);
+    }
+
+    /// The region that the requests are signed for.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// A request goes to the store.
+    pub(super) fn reaches_store(&self) {
+        if !self.reached_store.swap(true, Ordering::Relaxed) {
+            // Of a provider that another one has replaced.
+            self.forget_failure();
+        }
+    }
+
+    pub(super) fn note_status(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Ordering::Relaxed);
+    }
+
+    /// Whether a request got as far as the store, so that there were credentials.
+    pub(super) fn has_reached_store(&self) -> bool {
+        self.reached_store.load(Ordering::Relaxed)
+    }
+
+    /// The last status of the store; 0 before the first.
+    pub(super) fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+
+    /// What the transport itself refused.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure.lock().clone()
+    }
+
+    pub(super) fn forget_failure(&self) {
+        *self.failure.lock() = None;
+    }
+
+    /// Whether the caller has given up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.meter.cancel.is_cancelled()
+    }
+
+    pub(super) fn fail(&self, cause: Cause, message: String) -> Error {
+        let error = Error::new(ErrorKind::Unexpected, message.clone());
+        *self.failure.lock() = Some(Failure::new(cause, message));
+        error
+    }
+
+    /// Fails because of what an answer is. Before the first request to the store it was one of credentials.
+    pub(super) fn refuse(&self, cause: Cause, message: &str) -> Error {
+        if self.has_reached_store() {
+            return self.fail(cause, message.to_owned());
+        }
+        self.fail(
+            Cause::CredentialsMissing,
+            format!("no usable credentials: {message}"),
+        )
+    }
+
+    pub(super) fn stalled(&self) -> Error {
+        let idle = self.meter.idle.as_millis();
+        self.fail(Cause::Stalled, format!("the store was silent for {idle} ms"))
+    }
+
+    pub(super) fn broken(&self, cause: Cause, error: &reqwest::Error) -> Error {
+        // The URL can hold a presigned signature, so only the cause is told.
+        let mut source: &dyn std::error::Error = error;
+        while let Some(deeper) = source.source() {
+            source = deeper;
+        }
+        self.fail(cause, format!("the connection failed: {source}"))
+    }
+}

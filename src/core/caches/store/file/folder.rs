@@ -1,0 +1,261 @@
+//! Objects in a folder.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+
+use super::entries::{CHUNK_BYTES, Purpose, explain, listed, open_below};
+use super::write::{self, Object, Write};
+use crate::core::archives::site::{Site, follow};
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::failure::{Answer, InStore as _};
+use crate::core::caches::store::interface::{MayShow, Store};
+use crate::core::caches::store::object::{Body, Condition, Listed};
+use crate::core::caches::store::part::{PartBuffer, length};
+use crate::core::caches::store::spool::Spool;
+use crate::core::caches::thread;
+use crate::core::error::{Code, Error, Optional, Result};
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::{dir, fs};
+
+const OWN_PREFIX: &str = ".warmswap-";
+/// Longer than every path of an object: a key has 512 bytes at most.
+const MAX_OBJECT_PATH: usize = 1024;
+
+/// Objects in a folder.
+#[derive(Clone)]
+pub(in crate::core::caches::store) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(in crate::core::caches::store) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
+    /// Runs work that waits only for this folder.
+    fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Answer<T> + Send + 'static,
+    ) -> BoxFuture<'static, Answer<T>> {
+        let root = self.root.clone();
+        async move { thread::on_disk(&root, work).await.in_store()? }.boxed()
+    }
+
+    fn root(&self, purpose: Purpose) -> Result<Site> {
+        let root = follow(&self.root)?;
+        if purpose == Purpose::Make {
+            fs::create_directories(&root)?;
+        }
+        Site::open_followed(&root)
+    }
+
+    /// Opens a directory of the store, given by its path from the root.
+    fn directory(&self, path: &str, purpose: Purpose) -> Result<Site> {
+        let mut site = self.root(purpose)?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            if matches!(name, "." | "..") {
+                return Err(Error::new(Code::Io, format!("'{path}' is no path of an object")));
+            }
+            let name = OsStr::new(name);
+            site = open_below(&site, name, purpose).map_err(|error| explain(&site, name, error))?;
+        }
+        Ok(site)
+    }
+
+    /// The directory of an object, and the name of the object in it.
+    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(Site, &'a OsStr)> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.directory(parent, purpose)?, OsStr::new(name)))
+    }
+
+    fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
+        let (site, name) = self.locate(path, Purpose::Read).in_store()?;
+        let full = site.path.join(name);
+        let file = match site.directory.open_regular(name, fs::Access::Read, &full) {
+            // The directory of other keys.
+            Err(error) if error.kind() == Some(ErrorKind::IsADirectory) => {
+                return Err(Failure::new(Cause::NotFound, format!("'{path}' is not a file")));
+            }
+            opened => opened.in_store()?,
+        };
+        let listed = listed(path, &fs::stat_file(&file, &full).in_store()?);
+        if etag.is_some_and(|etag| etag != listed.etag) {
+            return Err(Failure::new(
+                Cause::Changed,
+                format!("'{path}' is another version"),
+            ));
+        }
+        Ok((file, listed, full))
+    }
+
+    fn put(&self, path: &str, write: &Write, meter: &Meter) -> Answer<String> {
+        let root = self.root(Purpose::Make).in_store()?;
+        let (site, name) = self.locate(path, Purpose::Make).in_store()?;
+        let object = Object {
+            path,
+            name,
+            site: Arc::new(site),
+        };
+        let mut temporary = write::temporary(&root, &object.site, &meter.cancel).in_store()?;
+        temporary.fill(&write.body, meter).in_store()?;
+        write::commit(&root, &temporary, &object, write, &meter.cancel)
+    }
+
+    fn delete(&self, path: &str) -> Result<()> {
+        let (site, name) = match self.locate(path, Purpose::Change) {
+            Err(error) if is_absent(&error) => return Ok(()),
+            located => located?,
+        };
+        if site.check(name)?.is_some() {
+            site.directory
+                .remove_file(name, &site.path.join(name))
+                .optional()?;
+        }
+        Ok(())
+    }
+
+    fn walk(&self, prefix: &str) -> Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        let mut pending = vec![prefix.to_owned()];
+        while let Some(prefix) = pending.pop() {
+            let site = match self.directory(&prefix, Purpose::Read) {
+                Err(error) if is_absent(&error) => continue,
+                opened => opened?,
+            };
+            for entry in site.directory.entries(&site.path)? {
+                let Some(name) = entry.name.to_str() else { continue };
+                let path = format!("{prefix}{name}");
+                if name.starts_with(OWN_PREFIX) || path.len() > MAX_OBJECT_PATH {
+                    continue;
+                }
+                let Some(stat) = site.stat(&entry.name)? else {
+                    continue;
+                };
+                match stat.kind {
+                    fs::Kind::Directory => pending.push(path + "/"),
+                    fs::Kind::File => found.push(listed(&path, &stat)),
+                    fs::Kind::Symlink | fs::Kind::Other => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a directory on the way, or what is looked for, does not exist.
+fn is_absent(error: &Error) -> bool {
+    matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
+impl Store for Folder {
+    fn conditions_are_uncertain(&self) -> bool {
+        false
+    }
+
+    fn stat<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+        let (store, path) = (self.clone(), path.to_owned());
+        self.on_thread(move || store.open(&path, None).map(|(_, listed, _)| listed))
+    }
+
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>> {
+        let (store, path, etag, meter) = (self.clone(), path.to_owned(), etag.to_owned(), Arc::clone(meter));
+        self.on_thread(move || {
+            let (file, listed, full) = store.open(&path, Some(&etag))?;
+            if range.end > listed.size {
+                return Err(Failure::new(
+                    Cause::Malformed,
+                    format!("'{path}' has no bytes {range:?}"),
+                ));
+            }
+            let part = PartBuffer::new(length(&range))?;
+            let read = part.fill(|room| dir::read_exact_at(&file, room, range.start, &full));
+            let bytes = read.in_store()?;
+            meter.received(bytes.len());
+            Ok(bytes)
+        })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        let (store, name, version) = (self.clone(), path.to_owned(), etag.map(str::to_owned));
+        async move {
+            let (file, listed, full) = self
+                .on_thread(move || store.open(&name, version.as_deref()))
+                .await?;
+            let spool = Arc::new(Spool {
+                file,
+                size: listed.size,
+                path: full,
+            });
+            let meter = Arc::clone(meter);
+            let chunks = futures::stream::try_unfold(0, move |offset| {
+                let (spool, meter) = (Arc::clone(&spool), Arc::clone(&meter));
+                async move {
+                    if offset >= spool.size {
+                        return Ok(None);
+                    }
+                    let end = (offset + CHUNK_BYTES).min(spool.size);
+                    let bytes = spool.read_on_thread(offset..end).await?;
+                    meter.received(bytes.len());
+                    Ok(Some((bytes, end)))
+                }
+            });
+            Ok((listed.etag, chunks.boxed()))
+        }
+        .boxed()
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        may_show: MayShow,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>> {
+        let (store, path, meter) = (self.clone(), path.to_owned(), Arc::clone(meter));
+        let write = Write {
+            body,
+            condition,
+            may_show,
+        };
+        // It waits for other writers.
+        let root = self.root.clone();
+        async move {
+            let putting = thread::run(&root, move || store.put(&path, &write, &meter));
+            putting.await.in_store()?
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+        let (store, prefix) = (self.clone(), prefix.to_owned());
+        self.on_thread(move || store.walk(&prefix).in_store())
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+        let (store, path, cancel) = (self.clone(), path.to_owned(), meter.cancel.clone());
+        self.on_thread(move || cancel.check().and_then(|()| store.delete(&path)).in_store())
+    }
+}

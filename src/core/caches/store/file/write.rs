@@ -1,0 +1,197 @@
+//! How an object gets into a folder: a temporary file, the lock of all writers, the condition, a rename.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entries::{CHUNK_BYTES, Purpose, listed, open_below};
+use crate::core::archives::site::Site;
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::failure::{Answer, InStore as _};
+use crate::core::caches::store::interface::{MayShow, unshown};
+use crate::core::caches::store::object::{Body, Condition};
+use crate::core::error::{Code, Error, Result};
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
+use crate::core::sys::fs;
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile, Wait};
+
+const LOCK_NAME: &str = ".warmswap-writers";
+const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
+/// Begins the names of temporary files next to an object, where that directory cannot be used.
+const TEMPORARY_PREFIX: &str = ".warmswap-tmp-";
+
+/// A new temporary file, locked. Those of killed writers are removed first: they are as large as objects.
+pub(super) fn temporary(root: &Site, object: &Arc<Site>, cancel: &Cancel) -> Result<Temporary> {
+    let name = OsStr::new(TEMPORARY_DIRECTORY);
+    let _writers = exclude_writers(root, cancel)?;
+    // Where it belongs to another user, or is no directory, the directory of the object serves.
+    if let Ok(site) = open_below(root, name, Purpose::Make)
+        && let Ok(temporary) = Temporary::create(Arc::new(site), "")
+    {
+        return Ok(temporary);
+    }
+    Temporary::create(Arc::clone(object), TEMPORARY_PREFIX)
+}
+
+pub(super) fn commit(
+    root: &Site,
+    temporary: &Temporary,
+    object: &Object<'_>,
+    write: &Write,
+    cancel: &Cancel,
+) -> Answer<String> {
+    let _writers = exclude_writers(root, cancel).in_store()?;
+    let (site, name, full) = (&object.site, object.name, object.site.path.join(object.name));
+    let current = match site.check(name).in_store()? {
+        Some(stat) if stat.kind != fs::Kind::File => {
+            let message = format!(
+                "'{}' is not a regular file. Remove it, or use another key",
+                full.display()
+            );
+            return Err(Failure::new(Cause::Other, message));
+        }
+        current => current.map(|stat| listed(object.path, &stat).etag),
+    };
+    let holds = match &write.condition {
+        Condition::Always => true,
+        Condition::Absent => current.is_none(),
+        Condition::Version(wanted) => current.as_ref() == Some(wanted),
+    };
+    if !holds {
+        return Err(Failure::new(
+            Cause::Changed,
+            format!("'{}' is another version", object.path),
+        ));
+    }
+    cancel.check().in_store()?;
+    // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
+    // that follow each other within a tick would be one version.
+    fs::touch_exactly(temporary.file.file(), &temporary.path).in_store()?;
+    if !(write.may_show)() {
+        return Err(unshown());
+    }
+    let from = &temporary.site.directory;
+    let renamed = from.rename(temporary.name.as_ref(), &site.directory, name, &full);
+    let stat = renamed
+        .and_then(|()| site.directory.stat(name, &full))
+        .in_store()?;
+    Ok(listed(object.path, &stat).etag)
+}
+
+/// The kernel lock of all writers on this machine; released when it is dropped. Another user's is waited for like one's
+/// own.
+fn exclude_writers(root: &Site, cancel: &Cancel) -> Result<LockedFile> {
+    let (name, path) = (OsStr::new(LOCK_NAME), root.path.join(LOCK_NAME));
+    // Held for two system calls: a short pause costs less than a wake-up protocol.
+    let wait = Wait {
+        deadline: Deadline::NEVER,
+        cancel,
+        pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(1),
+    };
+    let options = LockOptions::inside(&root.directory, name, &path).or_create(0o666);
+    loop {
+        match options.lock(wait) {
+            Ok(Attempt::Locked(locked)) => return Ok(locked),
+            Ok(Attempt::Busy(_) | Attempt::Gone) => {}
+            Err(error) if error.kind() == Some(ErrorKind::PermissionDenied) => {
+                root.check(name)?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An object that is to be written.
+pub(super) struct Object<'a> {
+    pub(super) path: &'a str,
+    pub(super) name: &'a OsStr,
+    pub(super) site: Arc<Site>,
+}
+
+/// What is to be written.
+pub(super) struct Write {
+    pub(super) body: Body,
+    pub(super) condition: Condition,
+    pub(super) may_show: MayShow,
+}
+
+/// A file that becomes an object or is removed.
+pub(super) struct Temporary {
+    /// Locked until it is closed.
+    file: LockedFile,
+    site: Arc<Site>,
+    name: String,
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn create(site: Arc<Site>, prefix: &str) -> Result<Self> {
+        sweep(&site, prefix)?;
+        let name = format!("{prefix}{}", uuid::Uuid::new_v4().simple());
+        let path = site.path.join(&name);
+        let options = LockOptions::inside(&site.directory, name.as_ref(), &path).create_new(0o644);
+        let Attempt::Locked(file) = options.check(Check::None).try_lock()? else {
+            let message = format!("'{}' was locked by another process. Try again", path.display());
+            return Err(Error::new(Code::Io, message).at(&path));
+        };
+        Ok(Self {
+            file: file.until_closed(),
+            site,
+            name,
+            path,
+        })
+    }
+
+    pub(super) fn fill(&mut self, body: &Body, meter: &Meter) -> Result<()> {
+        match body {
+            Body::Bytes(bytes) => {
+                fs::write_all(self.file.file_mut(), bytes, &self.path)?;
+                meter.sent(bytes.len());
+            }
+            Body::Spool(spool) => {
+                let mut offset = 0;
+                while offset < spool.size {
+                    meter.cancel.check()?;
+                    let end = (offset + CHUNK_BYTES).min(spool.size);
+                    let bytes = spool.read(offset..end)?;
+                    fs::write_all(self.file.file_mut(), &bytes, &self.path)?;
+                    meter.sent(bytes.len());
+                    offset = end;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Not there any more once it is an object; what cannot be removed is swept by the next writer.
+        drop(self.site.directory.remove_file(self.name.as_ref(), &self.path));
+    }
+}
+
+/// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
+fn sweep(site: &Site, prefix: &str) -> Result<()> {
+    for entry in site.directory.entries(&site.path)? {
+        if !entry.name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            continue;
+        }
+        let path = site.path.join(&entry.name);
+        let options = LockOptions::inside(&site.directory, &entry.name, &path).check(Check::None);
+        let Ok(Some(file)) = options.open() else { continue };
+        // What is another user's may stay: it hinders nobody.
+        if file.stat(&path).is_ok_and(|stat| site.trusts(&stat))
+            && let Ok(Attempt::Locked(_dead)) = options.attempt(file)
+        {
+            drop(site.directory.remove_file(&entry.name, &path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What a store must be able to do.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use super::call_context::Meter;
+use super::failure::Answer;
+use super::object::{Body, Condition, Listed};
+use crate::core::failure::{Cause, Failure};
+
+/// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
+/// then, and the call may have ended.
+pub type MayShow = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// The failure of a write that may not be shown any more.
+pub(super) fn unshown() -> Failure {
+    Failure::new(Cause::Aborted, "the call has ended")
+}
+
+/// What a store must be able to do. Paths are relative, `/` between the parts, checked by their makers.
+pub trait Store: Send + Sync + 'static {
+    /// Whether a [`Condition`] may be silently ignored, so that it must be probed.
+    fn conditions_are_uncertain(&self) -> bool;
+
+    /// Size and version of an object.
+    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>>;
+
+    /// Exactly these bytes of exactly this version: fewer, more or others are a failure.
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>>;
+
+    /// The whole object, of this version if one is named, with the version it turned out to be.
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>>;
+
+    /// Writes an object in one visible step, if it may be shown when that step comes, and says its version.
+    fn write_if<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        may_show: MayShow,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>>;
+
+    /// Writes an object in one visible step and says its version.
+    fn write<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>> {
+        self.write_if(path, body, condition, Arc::new(|| true), meter)
+    }
+
+    /// Every object below a prefix that ends in `/`.
+    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>>;
+
+    /// Removes an object; one that is not there is fine.
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>>;
+}
+
+/// A small object and its version; of a larger one the first `limit` bytes and some.
+pub async fn read_small(
+    store: &dyn Store,
+    path: &str,
+    limit: usize,
+    meter: &Arc<Meter>,
+) -> Answer<(Bytes, String)> {
+    use futures::StreamExt as _;
+
+    let (etag, mut chunks) = store.stream(path, None, meter).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if bytes.len() > limit {
+            break;
+        }
+    }
+    Ok((Bytes::from(bytes), etag))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::caches::store::file::Folder;
+    use crate::core::caches::store::memory::Memory;
+    use crate::core::sys::cancel::Cancel;
+
+    fn meter(cancel: Cancel) -> Arc<Meter> {
+        Arc::new(Meter::new(cancel, Duration::from_secs(3), 1))
+    }
+
+    #[test]
+    fn nothing_is_removed_for_a_call_that_has_ended() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let stores: [Box<dyn Store>; 2] = [
+            Box::new(Folder::new(root.path())),
+            Box::new(Memory::named("nothing is removed")),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            for store in stores {
+                let (running, ended) = (meter(Cancel::new()), meter(Cancel::new()));
+                let body = Body::Bytes(Bytes::from_static(b"object"));
+                store
+                    .write("a/object", body, Condition::Always, &running)
+                    .await
+                    .expect("written");
+                ended.cancel.cancel();
+                let failure = store.delete("a/object", &ended).await.expect_err("ended");
+                assert_eq!(failure.cause, Cause::Aborted);
+                store.stat("a/object", &running).await.expect("it is there");
+                store.delete("a/object", &running).await.expect("removed");
+            }
+        });
+    }
+}

@@ -1,0 +1,399 @@
+//! A bucket.
+
+use std::future::Future;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
+use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
+
+use super::explain::explain;
+use super::options::S3Options;
+use super::upload::upload;
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::exchange::Exchange;
+use crate::core::caches::store::failure::Answer;
+use crate::core::caches::store::interface::{MayShow, Store, unshown};
+use crate::core::caches::store::object::{Body, Condition, Listed};
+use crate::core::caches::store::part::{PartBuffer, length};
+use crate::core::caches::store::ranges::PART_BYTES;
+use crate::core::caches::store::redirect;
+use crate::core::caches::store::transport::{StsTransport, Transport};
+use crate::core::error::{Error, Result};
+use crate::core::failure::{Cause, Failure};
+use crate::core::sys::sync::Mutex;
+use crate::core::sys::thread;
+
+/// How long the credential chain may take: off AWS it ends in an address that never answers
+/// (denoland/celld#163).
+const CREDENTIALS: Duration = Duration::from_secs(2);
+/// Most that a listing keeps in memory: about 400 000 objects.
+const MAX_LISTED_BYTES: usize = 64 << 20;
+
+/// A bucket.
+pub(in crate::core::caches::store) struct S3 {
+    options: S3Options,
+    /// Replaced when the store names another region.
+    place: Mutex<Place>,
+}
+
+/// Where the bucket is, and what signs for that region.
+#[derive(Clone)]
+struct Place {
+    operator: Operator,
+    region: String,
+}
+
+impl S3 {
+    pub(in crate::core::caches::store) fn new(options: &S3Options) -> Result<Self> {
+        // A name with dots is not in the certificate of a virtual host.
+        let is_in_path = options.endpoint.is_some() || options.bucket.iter().any(|name| name.contains('.'));
+        let region = options.region()?;
+        let options = S3Options {
+            region: Some(region.clone()),
+            endpoint: options.endpoint.clone().or_else(endpoint_of_environment),
+            path_style: options
+                .path_style
+                .clone()
+                .or_else(|| Some(is_in_path.to_string())),
+            ..options.clone()
+        };
+        if options.role_arn.is_some() {
+            // The chain asks STS past the operation's context, by what is installed for the process.
+            HttpTransporter::install_default(StsTransport(CREDENTIALS));
+        }
+        let place = place(&options, region)?;
+        Ok(Self {
+            options,
+            place: Mutex::new(place),
+        })
+    }
+
+    fn place(&self) -> Place {
+        self.place.lock().clone()
+    }
+
+    /// The same bucket in the region that the store named.
+    fn in_region(&self, to: String) -> Result<Place> {
+        let from = self.options.region.as_deref().unwrap_or_default();
+        let endpoint = self.options.endpoint.as_ref();
+        let options = S3Options {
+            endpoint: endpoint.map(|endpoint| redirect::in_region(endpoint, from, &to)),
+            ..self.options.clone()
+        };
+        place(&options, to)
+    }
+
+    /// Runs one operation with a transport of its own, and reads its failure from both sides. Where the store names
+    /// another region the operation runs once more, signed for that one, which is used from then on.
+    async fn run<T, F>(&self, meter: &Arc<Meter>, path: &str, operation: impl Fn(Operator) -> F) -> Answer<T>
+    where
+        F: Future<Output = opendal::Result<T>>,
+    {
+        let here = self.place();
+        let exchange = Arc::new(Exchange::new(Arc::clone(meter), here.region.clone()));
+        let result = run_at(&here, &exchange, &operation).await?;
+        let (Err(_), Some(named)) = (&result, exchange.named_region()) else {
+            return result.map_err(|error| explain(&error, &exchange, path));
+        };
+        let there = self.in_region(named)?;
+        let exchange = Arc::new(Exchange::new(Arc::clone(meter), there.region.clone()));
+        meter.retried();
+        let result = run_at(&there, &exchange, &operation).await?;
+        if exchange.named_region().is_none() && exchange.failure().is_none() {
+            *self.place.lock() = there;
+        }
+        result.map_err(|error| explain(&error, &exchange, path))
+    }
+
+    /// The version that a write made.
+    async fn version_written(
+        &self,
+        path: &str,
+        written: Answer<opendal::Metadata>,
+        condition: &Condition,
+        meter: &Arc<Meter>,
+    ) -> Answer<String> {
+        let metadata = written.map_err(|failure| match (failure.cause, condition) {
+            // S3 answers 404, not 412, to If-Match where nothing is.
+            (Cause::NotFound, Condition::Version(_)) => Failure::new(Cause::Changed, failure.error.message),
+            _ => failure,
+        })?;
+        match metadata.etag() {
+            Some(etag) => Ok(etag.to_owned()),
+            // Servers that leave it out of the answer tell it when asked.
+            None => Ok(self.stat(path, meter).await?.etag),
+        }
+    }
+
+    fn write_options(condition: &Condition) -> WriteOptions {
+        let mut options = WriteOptions::default();
+        match condition {
+            Condition::Always => {}
+            Condition::Absent => options.if_not_exists = true,
+            Condition::Version(etag) => options.if_match = Some(etag.clone()),
+        }
+        options
+    }
+}
+
+/// Builds what signs for a region and addresses the bucket. Does no I/O.
+fn place(options: &S3Options, region: String) -> Result<Place> {
+    let text = |option: &Option<String>| option.clone().unwrap_or_default();
+    let mut builder = opendal::services::S3::default()
+        .bucket(&text(&options.bucket))
+        .root(&text(&options.prefix))
+        .region(&region)
+        .endpoint(&text(&options.endpoint))
+        .profile(&text(&options.profile))
+        .access_key_id(&text(&options.access_key_id))
+        .secret_access_key(&text(&options.secret_access_key))
+        .session_token(&text(&options.session_token))
+        .role_arn(&text(&options.role_arn));
+    if options.path_style.as_deref() != Some("true") {
+        builder = builder.enable_virtual_host_style();
+    }
+    if options.anonymous.as_deref() == Some("true") {
+        builder = builder.skip_signature();
+    }
+    if let Some(algorithm) = &options.server_side_encryption {
+        builder = builder.server_side_encryption(algorithm);
+    }
+    if let Some(key) = &options.kms_key_id {
+        builder = builder.server_side_encryption_aws_kms_key_id(key);
+    }
+    let operator = Operator::new(builder)
+        .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
+    Ok(Place { operator, region })
+}
+
+fn endpoint_of_environment() -> Option<String> {
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+}
+
+/// Runs an operation in one region. The outer result fails if the call may not run or has no credentials in time.
+async fn run_at<T, F>(
+    place: &Place,
+    exchange: &Arc<Exchange>,
+    operation: &impl Fn(Operator) -> F,
+) -> Answer<opendal::Result<T>>
+where
+    F: Future<Output = opendal::Result<T>>,
+{
+    exchange.meter.cancel.check()?;
+    let transport = HttpTransporter::new(Transport(Arc::clone(exchange)));
+    let context = OperationContext::new().with_http_transport(transport);
+    let running = operation(place.operator.clone().with_context(context));
+    let running = AssertUnwindSafe(running).catch_unwind().map(|result| {
+        result.unwrap_or_else(|panic| match thread::refused_in(panic.as_ref()) {
+            // The process gets no thread to read credentials on.
+            Some(refused) => Err(exchange.refuse(Cause::Other, &refused.message)),
+            None => std::panic::resume_unwind(panic),
+        })
+    });
+    tokio::pin!(running);
+    Ok(tokio::select! {
+        result = &mut running => result,
+        () = tokio::time::sleep(CREDENTIALS) => {
+            if !exchange.has_reached_store() {
+                exchange.meter.fetching_credentials(true);
+                return Err(Failure::new(
+                    Cause::CredentialsTimeout,
+                    format!("no credentials within {} ms", CREDENTIALS.as_millis()),
+                ));
+            }
+            running.await
+        }
+    })
+}
+
+impl Store for S3 {
+    fn conditions_are_uncertain(&self) -> bool {
+        true
+    }
+
+    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+        async move {
+            let metadata = self
+                .run(meter, path, |operator| async move { operator.stat(path).await })
+                .await?;
+            Ok(listed(path, &metadata))
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+        etag: &'a str,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<Bytes>> {
+        let if_match = (!crate::core::sys::fault::mutant("no-if-match-on-ranges")).then(|| etag.to_owned());
+        let options = ReaderOptions {
+            if_match,
+            ..ReaderOptions::default()
+        };
+        let size = length(&range);
+        async move {
+            let read = self.run(meter, path, |operator| {
+                let (options, range) = (options.clone(), range.clone());
+                async move {
+                    let mut part = match PartBuffer::new(size) {
+                        Ok(part) => part,
+                        Err(failure) => return Ok(Err(failure)),
+                    };
+                    let reader = operator.reader_options(path, options).await?;
+                    let mut chunks = reader.into_stream(range).await?;
+                    // As it comes: what a store sends beyond the range is neither kept nor waited for.
+                    while let Some(mut chunk) = chunks.try_next().await? {
+                        if !Iterator::all(&mut chunk, |piece| part.push(&piece)) {
+                            let message = format!("more than {size} bytes of '{path}'");
+                            return Ok(Err(Failure::new(Cause::Malformed, message)));
+                        }
+                    }
+                    Ok(Ok(part.into_bytes()))
+                }
+            });
+            read.await?
+        }
+        .boxed()
+    }
+
+    fn stream<'a>(
+        &'a self,
+        path: &'a str,
+        etag: Option<&'a str>,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        let options = ReaderOptions {
+            if_match: etag.map(str::to_owned),
+            ..ReaderOptions::default()
+        };
+        async move {
+            // The version is in the answer's own headers: no other request can tell it.
+            let read = |operator: Operator| {
+                let options = options.clone();
+                async move {
+                    let reader = operator.reader_options(path, options).await?;
+                    let mut stream = reader.into_stream(..).await?;
+                    let first = stream.try_next().await?;
+                    let etag = stream.metadata().await?.etag().unwrap_or_default().to_owned();
+                    let rest = futures::stream::iter(first.map(Ok)).chain(stream);
+                    Ok((etag, rest))
+                }
+            };
+            let (etag, stream) = self.run(meter, path, read).await?;
+            let name = path.to_owned();
+            let chunks = stream.map(move |chunk| {
+                chunk
+                    .map(|chunk: Buffer| chunk.to_bytes())
+                    .map_err(|error: opendal::Error| {
+                        Failure::new(Cause::Unavailable, format!("'{name}': {}", error.message()))
+                    })
+            });
+            Ok((etag, chunks.boxed()))
+        }
+        .boxed()
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        path: &'a str,
+        body: Body,
+        condition: Condition,
+        may_show: MayShow,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Answer<String>> {
+        let options = Self::write_options(&condition);
+        async move {
+            let bytes = match body {
+                Body::Bytes(bytes) => bytes,
+                Body::Spool(spool) if spool.size <= PART_BYTES => {
+                    let size = spool.size;
+                    spool.read_on_thread(0..size).await?
+                }
+                Body::Spool(spool) => {
+                    let sending = |operator| {
+                        let (spool, may_show) = (Arc::clone(&spool), Arc::clone(&may_show));
+                        upload(operator, path, spool, options.clone(), may_show, meter)
+                    };
+                    let written = self.run(meter, path, sending).await;
+                    return self.version_written(path, written, &condition, meter).await;
+                }
+            };
+            if !may_show() {
+                return Err(unshown());
+            }
+            let written = self
+                .run(meter, path, |operator| {
+                    let (bytes, options) = (bytes.clone(), options.clone());
+                    async move { operator.write_options(path, bytes, options).await }
+                })
+                .await;
+            self.version_written(path, written, &condition, meter).await
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+        let listing = move |operator: Operator| async move {
+            let options = ListOptions {
+                recursive: true,
+                ..ListOptions::default()
+            };
+            let mut entries = operator.lister_options(prefix, options).await?;
+            let (mut objects, mut bytes) = (Vec::new(), 0);
+            // Page by page, with a limit: a store can name further pages without end.
+            while let Some(entry) = entries.try_next().await? {
+                if entry.metadata().is_file() {
+                    let object = listed(entry.path(), entry.metadata());
+                    bytes += size_of::<Listed>() + object.path.len() + object.etag.len();
+                    objects.push(object);
+                }
+                if bytes > MAX_LISTED_BYTES {
+                    return Ok(Err(objects.len()));
+                }
+            }
+            Ok(Ok(objects))
+        };
+        async move {
+            let too_many = |count| {
+                Failure::new(
+                    Cause::Malformed,
+                    format!("the store lists more than {count} objects under '{prefix}': expire them by a lifecycle rule"),
+                )
+            };
+            self.run(meter, prefix, listing).await?.map_err(too_many)
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+        async move {
+            self.run(meter, path, |operator| async move { operator.delete(path).await })
+                .await
+        }
+        .boxed()
+    }
+}
+
+fn listed(path: &str, metadata: &opendal::Metadata) -> Listed {
+    Listed {
+        path: path.to_owned(),
+        size: metadata.content_length(),
+        etag: metadata.etag().unwrap_or_default().to_owned(),
+        modified_ms: metadata
+            .last_modified()
+            .and_then(|time| u64::try_from(time.into_inner().as_millisecond()).ok())
+            .unwrap_or(0),
+    }
+}

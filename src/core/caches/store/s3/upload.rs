@@ -1,0 +1,68 @@
+//! An object that is sent in several parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opendal::options::WriteOptions;
+use opendal::{ErrorKind, Operator};
+
+use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::interface::MayShow;
+use crate::core::caches::store::ranges::PART_BYTES;
+use crate::core::caches::store::spool::Spool;
+use crate::core::failure::Failure;
+
+/// How long an upload that will not be finished is tidied up.
+const ABORT: Duration = Duration::from_secs(2);
+
+/// Parts in flight of one upload.
+const UPLOAD_CONCURRENCY: usize = 4;
+
+/// A multipart upload whose parts are aborted if it is given up, so that they do not cost for ever.
+pub(super) async fn upload(
+    operator: Operator,
+    path: &str,
+    spool: Arc<Spool>,
+    mut options: WriteOptions,
+    may_show: MayShow,
+    meter: &Arc<Meter>,
+) -> opendal::Result<opendal::Metadata> {
+    options.concurrent = UPLOAD_CONCURRENCY;
+    options.chunk = usize::try_from(PART_BYTES).ok();
+    let mut writer = operator.writer_options(path, options).await?;
+    let sending = async {
+        let mut offset = 0;
+        while offset < spool.size {
+            let end = (offset + PART_BYTES).min(spool.size);
+            let bytes = Arc::clone(&spool)
+                .read_on_thread(offset..end)
+                .await
+                .map_err(|failure| unexpected(&failure))?;
+            writer.write(bytes).await?;
+            offset = end;
+        }
+        // The parts are no object yet: closing the writer makes them one.
+        if may_show() {
+            writer.close().await
+        } else {
+            Err(ended())
+        }
+    };
+    let sent = tokio::select! {
+        sent = sending => sent,
+        () = meter.cancel.cancelled() => Err(ended()),
+    };
+    if sent.is_err() {
+        // What cannot be aborted now is left to the bucket's lifecycle rule.
+        drop(tokio::time::timeout(ABORT, writer.abort()).await);
+    }
+    sent
+}
+
+fn unexpected(failure: &Failure) -> opendal::Error {
+    opendal::Error::new(ErrorKind::Unexpected, failure.error.message.clone())
+}
+
+fn ended() -> opendal::Error {
+    opendal::Error::new(ErrorKind::Unexpected, "the call has ended")
+}

@@ -1,0 +1,38 @@
+//! An archive on the local disk, waiting to be sent.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::failure::{Answer, InStore as _};
+use super::part::length;
+use crate::core::caches::thread;
+use crate::core::error::Result;
+use crate::core::sys::dir;
+
+/// An archive on the local disk, waiting to be sent.
+pub struct Spool {
+    /// The open file.
+    pub file: std::fs::File,
+    /// Its size.
+    pub size: u64,
+    /// For messages.
+    pub path: std::path::PathBuf,
+}
+
+impl Spool {
+    /// Reads these bytes, on a thread that may block.
+    pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let mut bytes = vec![0; length(&range)];
+        dir::read_exact_at(&self.file, &mut bytes, range.start, &self.path)?;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Reads these bytes on a thread of the spool's filesystem.
+    pub(super) async fn read_on_thread(self: Arc<Self>, range: Range<u64>) -> Answer<Bytes> {
+        let path = self.path.clone();
+        let read = thread::on_disk(&path, move || self.read(range)).await;
+        read.and_then(|bytes| bytes).in_store()
+    }
+}

@@ -1,0 +1,82 @@
+//! Acquires locks for callers of this process.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::attempt::Attempt;
+use super::guard_file;
+use super::path::LockPath;
+use super::queue::Queue;
+use super::request::{ModeChoice, Request};
+use super::wait::{Wait, WaitHandle};
+use super::waiter::{self, Acquired, OnWait};
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
+
+/// Takes a lock, waiting for it until the deadline. A deadline that has passed is one try.
+///
+/// The future that is dropped gives its place back, and the lock too if it had just got it.
+///
+/// # Errors
+/// `ERR_LOCK_TIMEOUT` with the holder, `ERR_ABORTED`, `ERR_UNSUPPORTED` where the filesystem cannot give what
+/// was asked for, `ERR_FORMAT` where a newer version of this library holds it, `ERR_IO`.
+pub async fn acquire(
+    lock: LockPath,
+    request: Request,
+    deadline: Deadline,
+    cancel: Cancel,
+    on_wait: Option<OnWait>,
+) -> Result<Acquired> {
+    cancel.check()?;
+    if let Some(acquired) = try_acquire_inline(&lock, &request)? {
+        return Ok(acquired);
+    }
+    let (sender, answer) = oneshot::channel();
+    let wait = Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
+        drop(sender.send(acquired));
+    });
+    let _place = GiveUpOnDrop(wait.handle());
+    Queue::find(&wait.waiter.lock, wait.waiter.request.mode)?.enter(wait);
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Cancel::error()),
+        answer = answer => answer.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the thread that waits for locks has ended")))
+    }
+}
+
+/// Acquires a free lock on the caller's own thread, if its directory is known to be in memory, so that no call waits for a
+/// disk. `None` if the lock has to be waited for, or if a caller waits for it already.
+///
+/// # Errors
+/// As [`acquire`].
+pub fn try_acquire_inline(lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
+    if !Queue::is_in_memory(lock) || request.mode == ModeChoice::Lease {
+        return Ok(None);
+    }
+    // Those of this process are served in the order of their calls.
+    if waiter::is_any_for(lock) || guard_file::has_waiters(lock).unwrap_or(true) {
+        return Ok(None);
+    }
+    let Some(queue) = Queue::known(lock, request.mode)? else {
+        return Ok(None);
+    };
+    let taken = Attempt::new(lock, Arc::new(request.clone()))?.try_acquire_inline()?;
+    Ok(taken.map(|held| {
+        queue.watch_later(&held);
+        Acquired {
+            held,
+            waited_since: None,
+        }
+    }))
+}
+
+/// Gives up the wait when its future is dropped.
+struct GiveUpOnDrop(WaitHandle);
+
+impl Drop for GiveUpOnDrop {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}

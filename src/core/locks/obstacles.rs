@@ -1,0 +1,202 @@
+//! Whether something at the path of a lock keeps an attempt out, and what one attempt remembers of it.
+
+use std::time::Duration;
+
+use super::attempt_context::AttemptContext;
+use super::blocker::Blocker;
+use super::guard_file;
+use super::heirs::Heirs;
+use super::inspect::survey;
+use super::inspection::Inspection;
+use super::liveness::{self, HolderStatus};
+use super::lock_directory::{self, Extra, LockDirectory};
+use super::record::{GuardId, Holder, LockMode, Record};
+use super::record_log::TopRecord;
+use super::staleness::{StalenessTracker, Subject};
+use crate::core::error::Result;
+use crate::core::sys::identity::Liveness;
+
+/// What one attempt has observed at the path of its lock.
+#[derive(Default)]
+pub(super) struct Obstacles {
+    tracker: StalenessTracker,
+    heirs: Heirs,
+}
+
+impl Obstacles {
+    /// The holder of the lock, and what is at its path.
+    pub(super) fn survey(&mut self, context: &AttemptContext) -> Result<(Inspection, Option<LockDirectory>)> {
+        survey(&context.lock, &mut self.heirs)
+    }
+
+    /// Who has the guard. Its record may not be there yet, or be given back already.
+    pub(super) fn describe_holder(&mut self, context: &AttemptContext) -> Result<Blocker> {
+        let (found, _) = self.survey(context)?;
+        let liveness = found.liveness.unwrap_or(Liveness::Unknown);
+        Ok(Blocker {
+            // Its end is seen by the guard too, but not where the user's inotify instances are used up.
+            process: found
+                .holder
+                .as_ref()
+                .filter(|_| liveness == Liveness::Alive)
+                .and_then(|holder| holder.pid),
+            holder: found.holder,
+            liveness,
+            retry_after: None,
+            is_foreign: false,
+        })
+    }
+
+    /// Whether the highest record keeps us out.
+    pub(super) fn judge_record(
+        &mut self,
+        context: &AttemptContext,
+        top: &TopRecord,
+        guard: Option<GuardId>,
+    ) -> Result<Option<Blocker>> {
+        if top.is_free {
+            return Ok(None);
+        }
+        if let Some(record) = &top.record
+            && let Some(is_kept) = is_kept_by_children(context, record)?
+        {
+            if !is_kept {
+                return Ok(None);
+            }
+            let holder = self.heirs.holder(&context.lock, record);
+            return Ok(Some(Blocker {
+                process: holder.pid,
+                holder: Some(holder),
+                liveness: Liveness::Alive,
+                retry_after: None,
+                is_foreign: false,
+            }));
+        }
+        let status = liveness::of_record(top.record.as_deref(), guard);
+        let HolderStatus::Held { liveness, window } = status else {
+            return Ok(None);
+        };
+        let Some(retry_after) = self.window_left(context, window, Subject::Record, &top.bytes) else {
+            return Ok(None);
+        };
+        let near = top.record.as_ref().filter(|record| record.process.is_near());
+        Ok(Some(Blocker {
+            holder: top.record.as_ref().map(|record| record.holder()),
+            liveness,
+            process: near.map(|record| record.process.pid),
+            retry_after,
+            is_foreign: false,
+        }))
+    }
+
+    /// Whether a directory keeps us out, asked before there is a record of ours: one that stood while we wait would keep
+    /// everybody out, be what others take for the holder, and stay if our process were stopped.
+    pub(super) fn judge_standing_directory(
+        &mut self,
+        context: &AttemptContext,
+        top: Option<&TopRecord>,
+        guard: Option<GuardId>,
+    ) -> Result<Option<Blocker>> {
+        let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
+            return Ok(None);
+        };
+        let follows = |record: &Record| top.is_some_and(|top| top.reaches(record));
+        let is_orphan = top.is_some_and(|top| !top.is_free);
+        let (blocker, _) = self.judge_directory(context, &found, follows, is_orphan, guard)?;
+        if blocker.is_none() && !found.is_ours() {
+            // Another user's directory, which nobody waits for any more, cannot be removed.
+            found.check(&context.neighbours)?;
+        }
+        Ok(blocker)
+    }
+
+    /// Whether a lock directory keeps us out, and its holder. `follows` says which records are of holders that the taker
+    /// follows.
+    pub(super) fn judge_directory(
+        &mut self,
+        context: &AttemptContext,
+        found: &LockDirectory,
+        follows: impl Fn(&Record) -> bool,
+        is_orphan: bool,
+        guard: Option<GuardId>,
+    ) -> Result<(Option<Blocker>, Holder)> {
+        let is_local = context.filesystem.trusted;
+        let window = context.request.foreign_stale;
+        let (status, holder) = liveness::of_directory(found, follows, is_orphan, guard, is_local, window);
+        let blocker = self.blocker(context, status, holder.clone(), found)?;
+        Ok((blocker, holder))
+    }
+
+    /// Who stands in the way, if what was found still keeps others out. What is no lock directory of this or another
+    /// program's kind is never taken over: an error where it is an ordinary folder.
+    fn blocker(
+        &mut self,
+        context: &AttemptContext,
+        status: HolderStatus,
+        mut holder: Holder,
+        found: &LockDirectory,
+    ) -> Result<Option<Blocker>> {
+        let (liveness, retry_after) = match status {
+            HolderStatus::Held { liveness, window } => {
+                let left = self.window_left(context, window, Subject::Directory, &found.evidence);
+                (liveness, left)
+            }
+            HolderStatus::Dead => (Liveness::Dead, None),
+        };
+        let (note, retry_after) = if found.is_ours() && retry_after.is_some() {
+            (None, retry_after)
+        } else {
+            match found.extra()? {
+                Extra::Folder(names) => return Err(found.is_a_folder(&names)),
+                // Never over.
+                Extra::Files(names) => (Some(found.note(&names)), retry_after.or(Some(None))),
+                Extra::Nothing if retry_after == Some(None) && found.is_unreadable() => {
+                    (Some(found.note(&[])), retry_after)
+                }
+                Extra::Nothing => (None, retry_after),
+            }
+        };
+        holder.note = note;
+        Ok(retry_after.map(|retry_after| Blocker {
+            process: holder.pid,
+            holder: Some(holder),
+            liveness,
+            retry_after,
+            is_foreign: true,
+        }))
+    }
+
+    /// `None` where the window is over; else what is left of it, if it has an end.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is 'over', the inner one 'has an end'"
+    )]
+    fn window_left(
+        &mut self,
+        context: &AttemptContext,
+        window: Option<Duration>,
+        subject: Subject,
+        evidence: &[u8],
+    ) -> Option<Option<Duration>> {
+        let Some(window) = window else {
+            return Some(None);
+        };
+        let unchanged = self
+            .tracker
+            .unchanged_for(&context.lock, &context.neighbours, subject, evidence);
+        (unchanged < window).then(|| Some(window.saturating_sub(unchanged)))
+    }
+}
+
+/// Children that have the descriptor beat for nobody, and outlive their process, or only the thread of it that had
+/// the lock: also who takes by lease asks the guard. `None` where it says nothing.
+fn is_kept_by_children(context: &AttemptContext, record: &Record) -> Result<Option<bool>> {
+    let is_asked = context.mode == LockMode::Lease
+        && record.covers_children
+        && context.filesystem.trusted
+        && record.process.is_near();
+    match record.guard {
+        Some(id) if is_asked => guard_file::is_busy(&context.lock, id),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,165 @@
+//! Which thread waits for a lock.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use super::handle::LockHandle;
+use super::path::LockPath;
+use super::reactor::Mailbox;
+use super::request::ModeChoice;
+use super::wait::Wait;
+use crate::core::error::Result;
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::sync::Mutex;
+use crate::core::sys::{fs, thread};
+
+/// The thread that waits for the locks of local filesystems, or of one other device: a network that hangs must not stop
+/// those who wait for another lock.
+#[derive(Clone)]
+pub(super) struct Queue(Arc<Mailbox>);
+
+/// What the directory of a lock is on.
+#[derive(Clone, Copy)]
+struct Device {
+    number: u64,
+    trusted: bool,
+    is_in_memory: bool,
+}
+
+/// Parent directories that were looked at, so that their next caller need not ask on a thread of its own. What it decides
+/// is only which thread looks: the mode is decided anew with each taking.
+static PARENTS: LazyLock<Mutex<HashMap<PathBuf, Device>>> = LazyLock::new(Mutex::default);
+/// More than any program has; one that makes them up begins anew.
+const MAX_PARENTS: usize = 1024;
+/// How much later than its deadline a call ends whose filesystem has not said what it is: a passed deadline is for one try.
+const UNANSWERED: Duration = Duration::from_millis(500);
+/// Who waits until a filesystem has said what it is, by parent directory: for each one thread asks.
+static ASKING: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
+
+impl Queue {
+    /// Whether the directory of this lock is known to be in memory, where no call waits for a disk.
+    pub(super) fn is_in_memory(lock: &LockPath) -> bool {
+        PARENTS
+            .lock()
+            .get(lock.parent())
+            .is_some_and(|device| device.is_in_memory && device.trusted)
+    }
+
+    /// Where it is known without a system call.
+    ///
+    /// # Errors
+    /// `ERR_IO` where the process has no threads or descriptors left.
+    pub(super) fn known(lock: &LockPath, mode: ModeChoice) -> Result<Option<Self>> {
+        let known = PARENTS.lock().get(lock.parent()).copied();
+        known.map(|device| Self::of(device, mode)).transpose()
+    }
+
+    /// Lets a call wait until it is answered, or until `cancel` is raised.
+    pub(super) fn start(wait: Wait, cancel: &Cancel) {
+        let handle = wait.handle();
+        cancel.on_raise(move || handle.give_up());
+        match Self::known(&wait.waiter.lock, wait.waiter.request.mode) {
+            Ok(Some(queue)) => queue.enter(wait),
+            Ok(None) => Self::find_apart(wait),
+            Err(error) => wait.fail(error),
+        }
+    }
+
+    /// Asks the filesystem.
+    ///
+    /// # Errors
+    /// Those of its calls.
+    pub(super) fn find(lock: &LockPath, mode: ModeChoice) -> Result<Self> {
+        if let Some(queue) = Self::known(lock, mode)? {
+            return Ok(queue);
+        }
+        let filesystem = lock.filesystem()?;
+        let device = Device {
+            trusted: filesystem.trusted,
+            is_in_memory: filesystem.is_in_memory(),
+            number: fs::stat_followed(lock.parent())?.device,
+        };
+        let mut parents = PARENTS.lock();
+        if parents.len() >= MAX_PARENTS {
+            parents.clear();
+        }
+        parents.insert(lock.parent().to_path_buf(), device);
+        drop(parents);
+        Self::of(device, mode)
+    }
+
+    fn of(device: Device, mode: ModeChoice) -> Result<Self> {
+        if device.trusted && mode != ModeChoice::Lease {
+            return Self::started(None, "warmswap-locks");
+        }
+        Self::started(Some(device.number), "warmswap-leases")
+    }
+
+    /// A process that had no thread or descriptor left may have some later.
+    fn started(device: Option<u64>, name: &str) -> Result<Self> {
+        static RUNNING: LazyLock<Mutex<HashMap<Option<u64>, Arc<Mailbox>>>> = LazyLock::new(Mutex::default);
+        let mut running = RUNNING.lock();
+        if let Some(mailbox) = running.get(&device).filter(|mailbox| !mailbox.has_ended()) {
+            return Ok(Self(Arc::clone(mailbox)));
+        }
+        let mailbox = Mailbox::start(name)?;
+        running.insert(device, Arc::clone(&mailbox));
+        Ok(Self(mailbox))
+    }
+
+    /// Lets a call wait.
+    pub(super) fn enter(self, mut wait: Wait) {
+        if let Err(error) = wait.waiter.set_alarm() {
+            return wait.fail(error);
+        }
+        wait.set_mailbox(&self.0);
+        self.0.wait(wait.waiter);
+    }
+
+    /// Watches a lock, unless it is given back very soon.
+    pub(super) fn watch_later(&self, held: &Arc<LockHandle>) {
+        self.0.watch_later(held);
+    }
+
+    /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller
+    /// nor anybody who works elsewhere, and costs one thread for each directory, however many ask.
+    fn find_apart(mut wait: Wait) {
+        if let Err(error) = wait.waiter.set_alarm_after(UNANSWERED) {
+            return wait.fail(error);
+        }
+        let lock = wait.waiter.lock.clone();
+        let parent = lock.parent().to_path_buf();
+        let mut asking = ASKING.lock();
+        let waits = asking.entry(parent).or_default();
+        waits.push(wait);
+        let is_first = waits.len() == 1;
+        drop(asking);
+        if !is_first {
+            return;
+        }
+        let apart = lock.clone();
+        let started = thread::spawn("warmswap-find", move || {
+            drop(Self::find(&apart, ModeChoice::Auto));
+            Self::enter_found(&apart);
+        });
+        if let Err(refused) = started {
+            let waits = ASKING.lock().remove(lock.parent());
+            for wait in waits.into_iter().flatten() {
+                wait.fail(refused.again());
+            }
+        }
+    }
+
+    /// Whoever has waited for the answer of this lock's filesystem.
+    fn enter_found(lock: &LockPath) {
+        let waits = ASKING.lock().remove(lock.parent());
+        for wait in waits.into_iter().flatten() {
+            match Self::find(lock, wait.waiter.request.mode) {
+                Ok(queue) => queue.enter(wait),
+                Err(error) => wait.fail(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The locks and waits of one environment of JavaScript, such as a worker thread: they end with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard};
+
+use super::acquire;
+use super::handle::{LockHandle, Release};
+use super::path::LockPath;
+use super::queue::Queue;
+use super::record::FailedRun;
+use super::request::Request;
+use super::wait::Wait;
+use super::waiter::{Acquired, OnWait};
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::cancel::Cancel;
+use crate::core::sys::deadline::Deadline;
+use crate::core::sys::sync::Mutex;
+
+/// What one scope holds and waits for.
+pub struct LockScope(Mutex<Option<Holdings>>);
+
+/// `None` in its scope once that has ended.
+#[derive(Default)]
+struct Holdings {
+    held: HashMap<String, Arc<LockHandle>>,
+    waits: Vec<Cancel>,
+}
+
+impl LockScope {
+    /// A scope that holds nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(Holdings::default()))))
+    }
+
+    /// Ends the scope: cancels its waits and gives its locks back, unless children have them.
+    pub fn close(&self) {
+        let holdings = self.holdings().take();
+        let Some(Holdings { held, waits }) = holdings else {
+            return;
+        };
+        waits.iter().for_each(Cancel::cancel);
+        for held in held.values() {
+            held.leave();
+        }
+    }
+
+    /// Acquires a free lock on the calling thread, as [`acquire::try_acquire_inline`] does.
+    ///
+    /// # Errors
+    /// As [`acquire::acquire`], and `ERR_CLOSED` once the scope has ended.
+    pub fn try_acquire_inline(&self, lock: &LockPath, request: &Request) -> Result<Option<Acquired>> {
+        let acquired = acquire::try_acquire_inline(lock, request)?;
+        acquired.map(|acquired| self.keep(acquired)).transpose()
+    }
+
+    /// Acquires a lock, waiting for it until the deadline, until `cancel` is raised or until the scope ends. `answer` is
+    /// called once, on any thread.
+    pub fn acquire(
+        self: &Arc<Self>,
+        lock: LockPath,
+        request: Request,
+        deadline: Deadline,
+        cancel: &Cancel,
+        on_wait: Option<OnWait>,
+        answer: impl FnOnce(Result<Acquired>) + Send + 'static,
+    ) {
+        let (scope, wait) = (Arc::clone(self), cancel.clone());
+        self.start(
+            cancel,
+            Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
+                scope.forget_wait(&wait);
+                answer(acquired.and_then(|acquired| scope.keep(acquired)));
+            }),
+        );
+    }
+
+    /// Waits until nobody holds the lock, with the same ends as [`Self::acquire`]. The answer is `true` if a dead holder
+    /// had left it.
+    pub fn wait_until_vacant(
+        self: &Arc<Self>,
+        lock: LockPath,
+        request: Request,
+        deadline: Deadline,
+        cancel: &Cancel,
+        on_wait: Option<OnWait>,
+        answer: impl FnOnce(Result<bool>) + Send + 'static,
+    ) {
+        let (scope, wait) = (Arc::clone(self), cancel.clone());
+        self.start(
+            cancel,
+            Wait::for_vacancy(lock, request, deadline, on_wait, move |orphaned| {
+                scope.forget_wait(&wait);
+                answer(orphaned);
+            }),
+        );
+    }
+
+    /// Releases a lock of this scope, with the message of a failed run for those who waited.
+    pub fn release(&self, held: &LockHandle, failure: Option<String>) -> Release {
+        let failure = failure.map(|message| FailedRun {
+            generation: held.generation(),
+            message,
+        });
+        let release = held.release(failure);
+        if let Some(holdings) = self.holdings().as_mut() {
+            holdings.held.remove(held.token());
+        }
+        release
+    }
+
+    fn holdings(&self) -> MutexGuard<'_, Option<Holdings>> {
+        self.0.lock()
+    }
+
+    fn start(&self, cancel: &Cancel, wait: Wait) {
+        if let Some(holdings) = self.holdings().as_mut() {
+            holdings.waits.push(cancel.clone());
+        }
+        Queue::start(wait, cancel);
+    }
+
+    fn forget_wait(&self, cancel: &Cancel) {
+        if let Some(holdings) = self.holdings().as_mut() {
+            holdings.waits.retain(|each| !each.is_same(cancel));
+        }
+    }
+
+    /// Keeps the lock until it is released or the scope ends: a garbage collector must not decide.
+    fn keep(&self, acquired: Acquired) -> Result<Acquired> {
+        match self.holdings().as_mut() {
+            Some(holdings) => {
+                let held = &acquired.held;
+                holdings.held.insert(held.token().to_owned(), Arc::clone(held));
+                Ok(acquired)
+            }
+            None => Err(Error::new(
+                Code::Closed,
+                "the thread that asked for the lock has ended",
+            )),
+        }
+    }
+}

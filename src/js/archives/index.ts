@@ -1,0 +1,13 @@
+/** pack and unpack: directories as streams, for people with their own transport. */
+
+export type {
+  Limits,
+  PackOptions,
+  Preset,
+  Progress,
+  RestoreOutcome,
+  RestoreResult,
+  UnpackOptions,
+} from './contract.js'
+export { pack } from './pack.js'
+export { unpack } from './unpack.js'

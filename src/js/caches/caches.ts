@@ -1,0 +1,151 @@
+/** Caches: a tree streamed to a store and back. Two verbs that are advisory: they resolve with an outcome. */
+
+import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
+import type { NativeCache, NativePruneReport, NativeSnapshotReport } from '../native/binding.cjs'
+import { WarmswapError } from '../native/errors.js'
+import { native, unwrap, type Failure } from '../native/native.js'
+import * as validate from '../native/validate.js'
+import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
+import { type CacheEvent, CacheEvents } from './events.js'
+import { type StoreLocation, parseStoreLocation } from './location.js'
+import { BUDGET, checkBudget, checkRestoreOptions, checkSnapshotOptions, secretBytes } from './options.js'
+import { outcomeError, restoreResult, snapshotResult } from './results.js'
+
+/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
+export function openCache(
+  store: StoreLocation | undefined,
+  options?: { hmacKey?: string | Uint8Array; readOnly?: boolean; onEvent?(event: CacheEvent): void },
+): Cache {
+  const given = validate.options('options', options, ['hmacKey', 'readOnly', 'onEvent'])
+  if (given.onEvent !== undefined) validate.callback('options.onEvent', given.onEvent)
+  const readOnly = given.readOnly === undefined ? false : validate.boolean('options.readOnly', given.readOnly)
+  const hmacKey = given.hmacKey === undefined ? undefined : secretBytes(given.hmacKey)
+  const location = parseStoreLocation(store)
+  const handle = unwrap(native().openCache(location?.scheme, location?.options ?? {}, hmacKey, readOnly))
+  return new OpenCache(handle, new CacheEvents(given.onEvent))
+}
+
+class OpenCache implements Cache {
+  readonly #handle: NativeCache
+  readonly #events: CacheEvents
+  readonly #running = new Set<Promise<unknown>>()
+  #closed = false
+
+  constructor(handle: NativeCache, events: CacheEvents) {
+    this.#handle = handle
+    this.#events = events
+  }
+
+  async restore(options: RestoreOptions): Promise<RestoreResult> {
+    const { native, signal, strict, progress } = checkRestoreOptions(options)
+    const report = await this.#call(signal, (token) => this.#handle.restore(native, token, progress))
+    const result = restoreResult(report)
+    this.#emit('restore', result.key ?? (native.keys[0] as string), result)
+    if (strict && !result.ok) throw outcomeError('restore', result, signal)
+    return result
+  }
+
+  async snapshot(options: SnapshotOptions): Promise<SnapshotResult> {
+    const { native, signal, strict, progress, keepProcessAlive } = checkSnapshotOptions(options)
+    const report = await this.#call(signal, (token) =>
+      keepProcessAlive
+        ? this.#handle.snapshot(native, token, progress)
+        : new Promise<NativeSnapshotReport | Failure>((settle) =>
+            this.#handle.snapshotDetached(native, token, settle, progress),
+          ),
+    )
+    const result = snapshotResult(report)
+    this.#emit('snapshot', native.key, result)
+    if (strict && !result.ok) throw outcomeError('snapshot', result, signal)
+    return result
+  }
+
+  #emit(verb: 'restore' | 'snapshot', key: string, result: RestoreResult | SnapshotResult): void {
+    const { outcome, reason, timings, bytes, files } = result
+    this.#events.emit({ verb, key, outcome, reason, ms: timings.total ?? 0, bytes, files })
+  }
+
+  async inspect(key: string, options?: Budget): Promise<CacheInfo | null> {
+    const given = validate.options('budget', options, BUDGET)
+    const name = validate.string('key', key)
+    const time = checkBudget('budget', given, 30_000)
+    const report = await this.#call(given.signal, (token) => this.#handle.inspect(name, time, token))
+    if (report.outcome === 'miss' || report.outcome === 'disabled') return null
+    if (report.info === undefined) throw outcomeError('inspect', report, given.signal)
+    const { producer, ...info } = report.info
+    return { ...info, producer: Object.fromEntries(Object.entries(producer).filter(([, value]) => value !== '')) }
+  }
+
+  async prune(
+    options: Budget & { key: string; keep?: number; olderThanMs?: number },
+  ): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }> {
+    const given = validate.options('options', options, [...BUDGET, 'key', 'keep', 'olderThanMs'])
+    const key = validate.string('options.key', given.key)
+    const keep = validate.wholeNumber('options.keep', given.keep ?? 2, 1)
+    const olderThanMs = validate.milliseconds('options.olderThanMs', given.olderThanMs ?? 3_600_000)
+    const time = checkBudget('options', given, 30_000)
+    const report = await this.#call(given.signal, (token) => this.#handle.prune(key, keep, olderThanMs, time, token))
+    return { removed: report.removed, ...this.#tell('prune', key, report) }
+  }
+
+  async remove(key: string, options?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }> {
+    const given = validate.options('budget', options, BUDGET)
+    const name = validate.string('key', key)
+    const time = checkBudget('budget', given, 30_000)
+    const report = await this.#call(given.signal, (token) => this.#handle.remove(name, time, token))
+    return this.#tell('remove', name, report)
+  }
+
+  /** One event of a call that removes; its result. */
+  #tell<Outcome extends CacheEvent['outcome']>(
+    verb: 'prune' | 'remove',
+    key: string,
+    report: NativePruneReport,
+  ): { outcome: Outcome; reason?: string } {
+    const { reason, ms, bytes, removed } = report
+    const outcome = report.outcome as Outcome
+    this.#events.emit({ verb, key, outcome, reason, ms, bytes, files: removed.length })
+    return reason === undefined ? { outcome } : { outcome, reason }
+  }
+
+  async probe(
+    options?: Budget,
+  ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }> {
+    const given = validate.options('budget', options, BUDGET)
+    const time = checkBudget('budget', given, 30_000)
+    const { outcome, reason, ...abilities } = await this.#call(given.signal, (token) => this.#handle.probe(time, token))
+    if (outcome !== 'probed' && outcome !== 'disabled')
+      throw outcomeError('probe', reason === undefined ? { outcome } : { outcome, reason }, given.signal)
+    return abilities
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.allSettled(this.#running)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Runs a native call whose token the signal raises; counted, so that close() can wait for it. */
+  async #call<T>(
+    signal: AbortSignal | undefined,
+    start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | Failure>,
+  ): Promise<T> {
+    validate.signal('signal', signal)
+    if (this.#closed) throw new WarmswapError('ERR_CLOSED', 'this cache was closed')
+    const token = new (native().CancelToken)()
+    if (signal?.aborted) token.cancel()
+    const stop = (): void => token.cancel()
+    signal?.addEventListener('abort', stop, { once: true })
+    const running = start(token)
+    this.#running.add(running)
+    try {
+      return unwrap(await running)
+    } finally {
+      this.#running.delete(running)
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+}

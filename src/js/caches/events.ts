@@ -1,0 +1,33 @@
+/** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
+
+import type { RestoreOutcome } from '../archives/contract.js'
+import { guarded } from '../native/callbacks.js'
+import type { SnapshotOutcome } from './contract.js'
+
+/** How one call ended. */
+export interface CacheEvent {
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove'
+  key: string
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed'
+  reason?: string
+  ms: number
+  bytes: number
+  files: number
+}
+
+/** Tells the program's listener and, with WARMSWAP_LOG=1, standard error. */
+export class CacheEvents {
+  readonly #listener: ((event: CacheEvent) => void) | undefined
+
+  constructor(listener: ((event: CacheEvent) => void) | undefined) {
+    this.#listener = listener && guarded('options.onEvent of a cache', listener)
+  }
+
+  emit(event: Omit<CacheEvent, 'reason'> & { reason: string | undefined }): void {
+    const { reason, ...rest } = event
+    const told: CacheEvent = reason === undefined ? rest : { ...rest, reason }
+    if (process.env.WARMSWAP_LOG === '1')
+      process.stderr.write(`${JSON.stringify({ warmswap: 'cache', at: new Date().toISOString(), ...told })}\n`)
+    this.#listener?.(told)
+  }
+}

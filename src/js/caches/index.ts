@@ -1,0 +1,14 @@
+/** Caches: the module's interface. */
+
+export { openCache } from './caches.js'
+export type {
+  Budget,
+  Cache,
+  CacheInfo,
+  RestoreOptions,
+  SnapshotOptions,
+  SnapshotOutcome,
+  SnapshotResult,
+} from './contract.js'
+export type { CacheEvent } from './events.js'
+export { cacheLocationFromEnv, type StoreLocation } from './location.js'

@@ -1,0 +1,123 @@
+/** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
+
+import { fileURLToPath } from 'node:url'
+import { WarmswapError, invalidArgument } from '../native/errors.js'
+import * as validate from '../native/validate.js'
+
+/** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
+export type StoreLocation = string | { scheme: string; [option: string]: unknown }
+
+/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
+export function cacheLocationFromEnv(
+  env: Record<string, string | undefined>,
+  prefix: string,
+  defaults: { region?: string } = {},
+): { store: StoreLocation | undefined; key?: string } {
+  if (typeof env !== 'object' || env === null)
+    throw invalidArgument('env', env, 'a record of strings, such as process.env')
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(validate.string('prefix', prefix)))
+    throw invalidArgument('prefix', prefix, 'the start of a variable name')
+  const { region: defaultRegion } = validate.options('defaults', defaults, ['region'])
+  const read = (name: string): string | undefined => {
+    const value = env[`${prefix}_S3_${name}`]
+    if (value !== undefined && typeof value !== 'string')
+      throw new WarmswapError('ERR_INVALID_ARGUMENT', `env.${prefix}_S3_${name} is not a string`)
+    return value?.trim() || undefined
+  }
+  const bucket = read('BUCKET')
+  const key = read('KEY')
+  const found = key === undefined ? {} : { key }
+  if (bucket === undefined) return { store: undefined, ...found }
+  const options = {
+    bucket,
+    prefix: read('PREFIX'),
+    region:
+      read('REGION') ?? (defaultRegion === undefined ? undefined : validate.string('defaults.region', defaultRegion)),
+    endpoint: read('ENDPOINT'),
+    profile: read('PROFILE'),
+    accessKeyId: read('ACCESS_KEY_ID'),
+    secretAccessKey: read('SECRET_ACCESS_KEY'),
+    sessionToken: read('SESSION_TOKEN'),
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return { store: { scheme: 's3', ...given }, ...found }
+}
+
+/** The scheme and options that the addon takes. */
+export function parseStoreLocation(store: unknown): { scheme: string; options: Record<string, string> } | undefined {
+  if (store === undefined) return undefined
+  if (typeof store === 'string') return parseUrl(store)
+  if (typeof store !== 'object' || store === null)
+    throw invalidArgument('store', store, "a URL such as 's3://bucket/prefix', an object with a scheme, or undefined")
+  const { scheme, ...options } = store as Record<string, unknown>
+  const given: Record<string, string> = {}
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue
+    if (typeof value !== 'string' && typeof value !== 'boolean')
+      throw new WarmswapError(
+        'ERR_INVALID_ARGUMENT',
+        `store.${name} is not accepted; accepted is a string, true or false`,
+      )
+    given[name] = String(value)
+  }
+  return { scheme: validate.string('store.scheme', scheme), options: given }
+}
+
+const SECRETS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
+
+function parseUrl(text: string): { scheme: string; options: Record<string, string> } {
+  const refuse = (why: string): WarmswapError =>
+    new WarmswapError(
+      'ERR_INVALID_ARGUMENT',
+      `store is not a location that is known (${why}); accepted are 'file:///absolute/folder', 's3://bucket/prefix?region=…&endpoint=…' and 'memory:name'`,
+    )
+  let url: URL
+  try {
+    url = new URL(text)
+  } catch {
+    throw refuse('it is not a URL')
+  }
+  // They would end up in process lists and logs; objects and the environment keep them apart.
+  const holdsCredentials =
+    url.username !== '' || url.password !== '' || SECRETS.some((name) => url.searchParams.has(name))
+  if (holdsCredentials)
+    throw refuse(
+      'it holds credentials; set them in the environment, or pass an object with accessKeyId and secretAccessKey',
+    )
+  const query: Record<string, string> = {}
+  for (const [name, value] of url.searchParams) {
+    if (Object.hasOwn(query, name)) throw refuse(`it names ${name} twice`)
+    query[name] = value
+  }
+  const decoded = (part: string): string => {
+    try {
+      return decodeURIComponent(part)
+    } catch {
+      throw refuse("a '%' in it is not followed by two hexadecimal digits of UTF-8")
+    }
+  }
+  switch (url.protocol) {
+    case 'file:':
+      if (url.host !== '') throw refuse('it names a host')
+      url.search = ''
+      return { scheme: 'file', options: { ...query, path: filePath(url, refuse) } }
+    case 'memory:':
+      return { scheme: 'memory', options: { ...query, name: decoded(url.pathname.replace(/^\/+/, '') || url.host) } }
+    case 's3:':
+      if (url.hostname === '') throw refuse('it names no bucket')
+      return {
+        scheme: 's3',
+        options: { ...query, bucket: url.hostname, prefix: decoded(url.pathname).replace(/^\/+|\/+$/g, '') },
+      }
+    default:
+      throw refuse(`its scheme is '${url.protocol.slice(0, -1)}'`)
+  }
+}
+
+function filePath(url: URL, refuse: (why: string) => WarmswapError): string {
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    throw refuse((error as Error).message)
+  }
+}

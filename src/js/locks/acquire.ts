@@ -1,0 +1,82 @@
+/** Acquires a lock with checked options. */
+
+import type { NativeLock } from '../native/binding.cjs'
+import { native, unwrap } from '../native/native.js'
+import * as validate from '../native/validate.js'
+import { Call, listener } from './call.js'
+import type { Lock } from './contract.js'
+import type { Holder } from './holder.js'
+import type { CheckedLockOptions } from './options.js'
+
+/** A lock and what only this library's own callers see of it. */
+export interface AcquiredLock {
+  lock: Lock
+  native: NativeLock
+}
+
+/** Takes the lock with options that were checked. */
+export async function acquireChecked(checked: CheckedLockOptions): Promise<AcquiredLock> {
+  const call = new Call(checked)
+  try {
+    const taken = await call.run((options, token) => native().acquireLock(checked.path, options, listener(), token))
+    return { lock: new HeldLock(checked.path, taken, call), native: taken }
+  } catch (error) {
+    call.end()
+    throw error
+  }
+}
+
+class HeldLock implements Lock {
+  readonly path: string
+  readonly token: string
+  readonly generation: number
+  readonly mode: 'kernel' | 'lease'
+  readonly tookOverFrom: Holder | null
+  readonly #native: NativeLock
+  readonly #call: Call
+
+  constructor(path: string, taken: NativeLock, call: Call) {
+    this.path = path
+    this.token = taken.token
+    this.generation = taken.generation
+    this.mode = taken.mode
+    this.tookOverFrom = taken.tookOverFrom == null ? null : (JSON.parse(taken.tookOverFrom) as Holder)
+    this.#native = taken
+    this.#call = call
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal
+  }
+
+  assertHeld(): void {
+    unwrap(this.#native.assertHeld())
+  }
+
+  progress(phase: string): void {
+    this.#native.progress(validate.string('phase', phase))
+  }
+
+  async publish(from: string, to: string): Promise<void> {
+    unwrap(await this.#native.publish(validate.absolutePath('from', from), validate.absolutePath('to', to)))
+  }
+
+  childEnv(): Record<string, string> {
+    return { WARMSWAP_LOCK: this.path, WARMSWAP_LOCK_GENERATION: String(this.generation) }
+  }
+
+  childFd(): number {
+    return unwrap(this.#native.childFd())
+  }
+
+  release(): { released: boolean; reason?: 'lost' } {
+    const isReleased = unwrap(this.#native.release())
+    // Of one that was lost the signal is still to hear.
+    if (isReleased) this.#call.end()
+    return isReleased ? { released: true } : { released: false, reason: 'lost' }
+  }
+
+  [Symbol.dispose](): void {
+    this.release()
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * Seeded bugs, so that the tests can prove that they would find them. The build replaces `__WARMSWAP_TESTING__` by false,
+ * which removes them from the published package (tsdown.config.ts).
+ */
+
+declare global {
+  /** Whether this is a build for tests. A constant that the build inserts. */
+  const __WARMSWAP_TESTING__: boolean
+}
+
+export const SEEDED_BUGS = [
+  'join-in-flight',
+  'fence-at-end',
+  'queue-on-the-worker',
+  'stop-before-build',
+  'accept-late-replies',
+  'failed-builds-unshared',
+  'stream-without-bounds',
+  'drain-without-streams',
+  'worker-without-keeper',
+  'trust-worker-messages',
+  'rescue-replays-post',
+  'rescue-after-a-body-byte',
+  'rescue-without-bounds',
+  'rescue-in-the-old-graph',
+  'rescue-before-ready',
+] as const
+
+export type SeededBug = (typeof SEEDED_BUGS)[number]
+
+/** Whether WARMSWAP_MUTANT turns this seeded bug on. Called only behind `__WARMSWAP_TESTING__`. */
+export function isSeeded(name: SeededBug): boolean {
+  return process.env.WARMSWAP_MUTANT === name
+}

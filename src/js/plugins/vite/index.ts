@@ -1,0 +1,50 @@
+/** Vite plugins for Vite 6, 7 and 8: state that survives, recovery from stale pre-bundles, atomic output. */
+
+import type { Plugin } from 'vite'
+import * as validate from '../../native/validate.js'
+import { atomicOutDir } from './atomic-out-dir.js'
+import type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
+import { type EnvironmentLink, linkEnvironments } from './link-environments.js'
+import type { StaleDepRecoveryOptions } from './recovery-options.js'
+import { type StableStateOptions, stableState } from './stable-state.js'
+import { staleDepRecovery } from './stale-dep-recovery.js'
+
+export { atomicOutDir } from './atomic-out-dir.js'
+export type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
+export type { RecoveryEvent } from './attempts.js'
+export { importWithRecovery } from './import-with-recovery.js'
+export { type EnvironmentLink, linkEnvironments } from './link-environments.js'
+export { onReoptimize } from './on-reoptimize.js'
+export type { StaleDepRecoveryOptions } from './recovery-options.js'
+export type { InFlightRescueOptions } from './rescue-options.js'
+export { resolveOptimizedId } from './resolve-optimized-id.js'
+export { type StableStateOptions, stableState } from './stable-state.js'
+export { staleDepRecovery } from './stale-dep-recovery.js'
+export { type StaleKind, staleDepError } from './stale-error.js'
+
+/** Which plugins, and how. */
+export interface WarmswapOptions {
+  state?: StableStateOptions
+  /** `false` leaves the recovery out. */
+  recovery?: StaleDepRecoveryOptions | false
+  /** Environments that take modules from one another. */
+  link?: EnvironmentLink[]
+  /** Where it is given, what is built is published atomically. */
+  outDir?: AtomicOutDirOptions
+}
+
+/** stableState and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
+export default function warmswap(options?: WarmswapOptions): Plugin[] {
+  const { state, recovery, link, outDir } = validate.options('options', options, [
+    'state',
+    'recovery',
+    'link',
+    'outDir',
+  ])
+  return [
+    stableState(state),
+    ...(recovery === false ? [] : [staleDepRecovery(recovery)]),
+    ...(link === undefined ? [] : [linkEnvironments(link)]),
+    ...(outDir === undefined ? [] : [atomicOutDir(outDir)]),
+  ]
+}

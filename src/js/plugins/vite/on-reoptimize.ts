@@ -1,0 +1,41 @@
+/** Hearing of re-optimizations. */
+
+import type { ViteDevServer } from 'vite'
+import { guarded } from '../../native/callbacks.js'
+import { invalidArgument } from '../../native/errors.js'
+import * as validate from '../../native/validate.js'
+import { watchOptimizer } from './optimizer.js'
+
+/** The environment's optimizer has committed; `reload` where its module graph is thrown away because of it. */
+export interface ReoptimizeEvent {
+  environment: string
+  browserHash: string
+  reload: boolean
+}
+
+/**
+ * Calls the listener after each re-optimization of any environment of this server, and after Vite has sent its reload.
+ * The cold start is none. A server that was restarted has new environments: subscribe in `configureServer`, which
+ * Vite calls again.
+ */
+export function onReoptimize(server: ViteDevServer, listener: (event: ReoptimizeEvent) => void): Disposable {
+  if (typeof server?.environments !== 'object')
+    throw invalidArgument('server', server, 'a ViteDevServer of Vite 6 or later')
+  validate.callback('listener', listener)
+  let open = true
+  const tell = guarded('a listener of onReoptimize()', listener)
+  const stops = Object.values(server.environments).map((environment) =>
+    watchOptimizer(environment, ({ current, reload }) => {
+      // Vite sends the reload in the same turn as the commit.
+      setImmediate(() => {
+        if (open) tell({ environment: environment.name, browserHash: current.browserHash, reload })
+      })
+    }),
+  )
+  return {
+    [Symbol.dispose]() {
+      open = false
+      for (const stop of stops.splice(0)) stop()
+    },
+  }
+}

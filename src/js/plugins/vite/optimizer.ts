@@ -1,0 +1,149 @@
+/**
+ * What the plugins know of an environment's dependency optimizer, and how they learn of a commit.
+ *
+ * Vite has no hook for "the optimizer has committed": it puts a new object into `depsOptimizer.metadata` (exported and
+ * typed, the same in 6, 7 and 8). That assignment is observed here through an accessor. The alternatives see less: the
+ * `full-reload` message can be observed only on in-process channels and is not sent for a commit without a reload, and
+ * reading `metadata` from a `transform` hook misses a commit after which nothing is transformed.
+ */
+
+import { posix } from 'node:path'
+import type { DevEnvironment } from 'vite'
+import { attempt } from '../../native/callbacks.js'
+
+/** Not exported by Vite under its own name. */
+export type DepsOptimizer = NonNullable<DevEnvironment['depsOptimizer']>
+export type OptimizerMetadata = DepsOptimizer['metadata']
+type OptimizedDep = OptimizerMetadata['optimized'][string]
+
+/**
+ * A commit of the optimizer over something that was optimized before; the cold start, with or without a cache on
+ * disk, follows on nothing. `reload` where Vite reloads the environment because of it.
+ */
+export interface OptimizerCommit {
+  environment: DevEnvironment
+  previous: OptimizerMetadata
+  current: OptimizerMetadata
+  reload: boolean
+  /**
+   * Vite does not reload, though a chunk was deleted that modules may import dynamically: Vite 8 looks at the static
+   * imports of a dependency only (measured on 8.3.8). What was evaluated before asks for the deleted file for ever.
+   */
+  reloadMissed: boolean
+}
+
+type Listener = (commit: OptimizerCommit) => void
+const listeners = new WeakMap<DepsOptimizer, Set<Listener>>()
+const deleted = new WeakMap<DepsOptimizer, Set<string>>()
+
+/** Calls the listener at each commit, before Vite sends the reload. The returned function ends that and, after the last listener, restores Vite's property. */
+export function watchOptimizer(environment: DevEnvironment, listener: Listener): () => void {
+  const optimizer = environment.depsOptimizer
+  // Experimental bundled development (Vite 8) has no optimizer.
+  if (optimizer === undefined) return () => {}
+  const known = listeners.get(optimizer) ?? observe(environment, optimizer)
+  known.add(listener)
+  return () => {
+    known.delete(listener)
+    if (known.size === 0) restore(optimizer)
+  }
+}
+
+function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Listener> {
+  const own = new Set<Listener>()
+  listeners.set(optimizer, own)
+  let metadata = optimizer.metadata
+  Object.defineProperty(optimizer, 'metadata', {
+    configurable: true,
+    enumerable: true,
+    get: () => metadata,
+    set(next: OptimizerMetadata) {
+      const previous = metadata
+      metadata = next
+      if (Object.keys(previous.optimized).length === 0) return
+      const hasDeleted = noteDeleted(optimizer, previous, next)
+      const reload = previous.browserHash !== next.browserHash
+      const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
+      // This is in the middle of Vite's commit, which a listener must not break.
+      for (const listener of [...own])
+        attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit), listener)
+    },
+  })
+  return own
+}
+
+function filesOf({ optimized, discovered, chunks }: OptimizerMetadata): Set<string> {
+  return new Set([optimized, discovered, chunks].flatMap((table) => Object.values(table).map(({ file }) => file)))
+}
+
+/** Takes note of the chunks that this commit deleted; whether there are any. */
+function noteDeleted(optimizer: DepsOptimizer, previous: OptimizerMetadata, current: OptimizerMetadata): boolean {
+  const files = filesOf(current)
+  const gone = Object.values(previous.chunks).filter(({ file }) => !files.has(file))
+  const known = deleted.get(optimizer) ?? new Set()
+  deleted.set(optimizer, known)
+  for (const { file } of gone) known.add(file)
+  for (const file of files) known.delete(file)
+  return gone.length > 0
+}
+
+/** Whether a commit has deleted this file, which existed before. */
+export function wasDeleted(environment: DevEnvironment, id: string): boolean {
+  const { depsOptimizer } = environment
+  return depsOptimizer !== undefined && (deleted.get(depsOptimizer)?.has(fileOf(id)) ?? false)
+}
+
+/**
+ * Settles when the dependencies that wait for the optimizer are committed. Undefined if none waits, and before the first
+ * commit: that one reloads nothing, and can itself wait for requests.
+ */
+export function pendingDiscovery({ depsOptimizer }: DevEnvironment): Promise<unknown> | undefined {
+  const { optimized = {}, discovered = {} } = depsOptimizer?.metadata ?? {}
+  if (Object.keys(optimized).length === 0) return undefined
+  const waiting = Object.values(discovered).flatMap(({ processing }) => processing ?? [])
+  return waiting.length > 0 ? Promise.all(waiting) : undefined
+}
+
+/** What Vite does after a commit that changed a dependency which was in use. */
+export function reloadEnvironment(environment: DevEnvironment): void {
+  environment.moduleGraph.invalidateAll()
+  environment.hot.send({ type: 'full-reload', path: '*' })
+}
+
+function restore(optimizer: DepsOptimizer): void {
+  listeners.delete(optimizer)
+  Object.defineProperty(optimizer, 'metadata', {
+    configurable: true,
+    enumerable: true,
+    writable: true,
+    value: optimizer.metadata,
+  })
+}
+
+/** The optimized dependency or chunk in this file, whatever hash the id carries. */
+export function optimizedDepOf(optimizer: DepsOptimizer, id: string): OptimizedDep | undefined {
+  const file = fileOf(id)
+  const { optimized, discovered, chunks } = optimizer.metadata
+  for (const table of [optimized, discovered, chunks]) {
+    for (const dep of Object.values(table)) if (dep.file === file) return dep
+  }
+  return undefined
+}
+
+/**
+ * Whether the id is a file of this environment's optimizer. Not `isOptimizedDepFile`: in Vite 6 and 7 the folder
+ * `deps_ssr` also begins like the client's `deps`.
+ */
+export function isOptimizedFile(environment: DevEnvironment, id: string): boolean {
+  const metadata = environment.depsOptimizer?.metadata
+  if (metadata === undefined) return false
+  // All of its files are in one folder; where there are none, none can be stale.
+  for (const table of [metadata.optimized, metadata.discovered]) {
+    for (const dep of Object.values(table)) return posix.dirname(dep.file) === posix.dirname(fileOf(id))
+  }
+  return false
+}
+
+export function fileOf(id: string): string {
+  return id.replace(/[?#].*$/, '')
+}

@@ -1,0 +1,79 @@
+/** The options of staleDepRecovery, and where importWithRecovery finds those of its environment. */
+
+import type { DevEnvironment } from 'vite'
+import { guarded } from '../../native/callbacks.js'
+import { invalidArgument } from '../../native/errors.js'
+import * as validate from '../../native/validate.js'
+import { DEFAULT_ATTEMPTS, type RecoveryEvent } from './attempts.js'
+import { checkRescueOptions, type InFlightRescueOptions, type RescueLimits } from './rescue-options.js'
+
+/** Bounds and manners of the recovery. */
+export interface StaleDepRecoveryOptions {
+  /** Attempts of one request or import, the first included. @default 3 */
+  maxAttempts?: number
+  /** Methods whose requests are answered again in process. A request whose body was read is never replayed. @default ['GET', 'HEAD'] */
+  replay?: readonly string[]
+  /** For requests that must not be replayed: 503 with Retry-After, or a 307 to the same URL where the body is still unread. @default 'error-503' */
+  onUnsafe?: 'error-503' | 'redirect-307'
+  /** Vite reloads the browser's page itself; 'if-client-reoptimized' repeats that once after a recovered request. @default 'never' */
+  reloadClient?: 'never' | 'if-client-reoptimized'
+  /** Told of each retry, recovery and failure. */
+  onEvent?(event: RecoveryEvent): void
+  /**
+   * In-flight rescue: a GET or HEAD that a re-optimization overtakes is run again before anything of its answer is sent.
+   * `false` turns it off. Default: on
+   */
+  rescue?: InFlightRescueOptions | false
+}
+
+export type Recovery = Required<Omit<StaleDepRecoveryOptions, 'rescue'>> & { rescue: RescueLimits | false }
+
+export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefined): Recovery {
+  const given = validate.options('options', options, [
+    'maxAttempts',
+    'replay',
+    'onUnsafe',
+    'reloadClient',
+    'onEvent',
+    'rescue',
+  ])
+  const {
+    maxAttempts = DEFAULT_ATTEMPTS,
+    replay = ['GET', 'HEAD'],
+    onUnsafe = 'error-503',
+    reloadClient = 'never',
+    onEvent = () => {},
+  } = given
+  validate.wholeNumber('options.maxAttempts', maxAttempts, 1)
+  if (!Array.isArray(replay))
+    throw invalidArgument('options.replay', replay, "an array of methods such as ['GET', 'HEAD']")
+  replay.forEach((method, index) => validate.string(`options.replay[${index}]`, method))
+  validate.oneOf('options.onUnsafe', onUnsafe, ['error-503', 'redirect-307'])
+  validate.oneOf('options.reloadClient', reloadClient, ['never', 'if-client-reoptimized'])
+  validate.callback('options.onEvent', onEvent)
+  return {
+    maxAttempts,
+    replay: replay.map((method: string) => method.toUpperCase()),
+    onUnsafe,
+    reloadClient,
+    onEvent: guarded('options.onEvent of staleDepRecovery()', onEvent),
+    rescue: given.rescue === false ? false : checkRescueOptions(given.rescue),
+  }
+}
+
+/** An environment in the care of the plugin. */
+interface Care {
+  recovery: Recovery
+  /** Raised when the environment is closed: a runner of it would wait 60 s for an answer. */
+  closed: AbortController
+}
+
+const cared = new WeakMap<DevEnvironment, Care>()
+
+export function takeCare(environment: DevEnvironment, recovery: Recovery): void {
+  cared.set(environment, { recovery, closed: new AbortController() })
+}
+
+export function careOf(environment: DevEnvironment): Care | undefined {
+  return cared.get(environment)
+}

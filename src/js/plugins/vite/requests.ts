@@ -1,0 +1,145 @@
+/** The requests of one server: which attempt each is at, and what becomes of it when that fails. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Connect, DevEnvironment, ViteDevServer } from 'vite'
+import { attempt } from '../../native/callbacks.js'
+import { WarmswapError } from '../../native/errors.js'
+import { Attempts, hopeless, type StaleIn, staleIn } from './attempts.js'
+import type { OptimizerMetadata } from './optimizer.js'
+import type { Recovery } from './recovery-options.js'
+import { isWhole, redirect, refuse, remember, reset, type Untouched } from './replay.js'
+import { Rescue } from './rescue.js'
+
+interface Served {
+  untouched: Untouched
+  attempts: Attempts
+  /** Another error than a stale dependency has passed. */
+  failed: boolean
+}
+
+export class Requests {
+  readonly #server: ViteDevServer
+  readonly #recovery: Recovery
+  readonly #served = new WeakMap<IncomingMessage, Served>()
+  /** How often a client was sent back for a stale dependency, since the commit that it is stale by. */
+  readonly #redirects = new WeakMap<OptimizerMetadata, Map<string | undefined, number>>()
+  #clientIsBehind = false
+  /** Undefined if it is turned off. */
+  readonly rescue: Rescue | undefined
+
+  constructor(server: ViteDevServer, recovery: Recovery) {
+    this.#server = server
+    this.#recovery = recovery
+    this.rescue = recovery.rescue === false ? undefined : new Rescue(server, recovery.rescue, recovery.replay)
+  }
+
+  /** The middleware at the top. */
+  readonly begin: Connect.NextHandleFunction = (request, response, next) => {
+    const start = (): void => {
+      this.#recall(request, response).attempts.begin(this.#environments())
+      next()
+    }
+    if (this.rescue === undefined) start()
+    else this.rescue.admit(request, response, start)
+  }
+
+  /** The middleware for errors, after the handlers. */
+  readonly fail: Connect.ErrorHandleFunction = (error, request, response, next) => {
+    const served = this.#recall(request, response)
+    const { attempts, untouched } = served
+    const failure = staleIn(this.#environments(), error)
+    if (failure === undefined) {
+      if (this.rescue?.claim(request)) return
+      served.failed = true
+      return next(error)
+    }
+    // Half of an answer was sent: only a broken connection tells the client so.
+    if (!this.#isUnsent(request, response)) return void response.destroy()
+    if (!this.#mayReplay(request)) {
+      attempts.last = failure
+      return this.#refuse(request, response, attempts)
+    }
+    const replay = async (): Promise<void> => {
+      const isFirst = attempts.last === undefined
+      if (!(await attempts.another(failure))) throw this.#giveUp(attempts, request, error)
+      this.#recovery.onEvent(attempts.event('retry'))
+      if (isFirst) response.once('finish', () => this.#finished(served, response))
+      await this.rescue?.ready()
+      this.rescue?.forget(request)
+      reset(request, response, untouched)
+      this.#server.middlewares(request, response, next)
+    }
+    replay().catch(next)
+  }
+
+  /** Takes note of a re-optimization of the client that reloaded it. */
+  clientWasReoptimized(): void {
+    this.#clientIsBehind = true
+  }
+
+  #mayReplay(request: IncomingMessage): boolean {
+    if (this.rescue !== undefined) return this.rescue.mayReplay(request)
+    return this.#recovery.replay.includes(request.method ?? '') && isWhole(request)
+  }
+
+  #isUnsent(request: IncomingMessage, response: ServerResponse): boolean {
+    return this.rescue?.isUnsent(request, response) ?? !response.headersSent
+  }
+
+  #environments(): DevEnvironment[] {
+    return Object.values(this.#server.environments)
+  }
+
+  #recall(request: IncomingMessage, response: ServerResponse): Served {
+    let served = this.#served.get(request)
+    if (served === undefined) {
+      served = {
+        untouched: remember(request, response),
+        attempts: new Attempts(this.#recovery.maxAttempts),
+        failed: false,
+      }
+      this.#served.set(request, served)
+    }
+    return served
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, attempts: Attempts): void {
+    this.#recovery.onEvent(attempts.event('gave-up'))
+    if (
+      this.#recovery.onUnsafe === 'redirect-307' &&
+      isWhole(request) &&
+      this.#mayRedirect(attempts.last as StaleIn) &&
+      redirect(request, response)
+    )
+      return
+    refuse(
+      response,
+      `A dependency was optimized anew while this ${request.method} was served. It was not repeated, because it may have had effects: send it again if it bears that.\n`,
+    )
+  }
+
+  /** A redirect is a new request, which knows nothing of attempts: what stays stale would go round for ever. */
+  #mayRedirect({ environment, stale }: StaleIn): boolean {
+    const metadata = environment.depsOptimizer?.metadata as OptimizerMetadata
+    const counts = this.#redirects.get(metadata) ?? new Map<string | undefined, number>()
+    this.#redirects.set(metadata, counts)
+    const count = counts.get(stale.id) ?? 0
+    counts.set(stale.id, count + 1)
+    return count + 1 < this.#recovery.maxAttempts
+  }
+
+  #giveUp(attempts: Attempts, request: IncomingMessage, cause: unknown): WarmswapError {
+    this.#recovery.onEvent(attempts.event('gave-up'))
+    return new WarmswapError('ERR_NOT_READY', hopeless(attempts, `${request.method} ${request.url}`), { cause })
+  }
+
+  #finished({ attempts, failed }: Served, { statusCode }: ServerResponse): void {
+    if (attempts.exhausted || failed || statusCode >= 500) return
+    this.#recovery.onEvent(attempts.event('recovered'))
+    if (this.#recovery.reloadClient === 'never' || !this.#clientIsBehind) return
+    this.#clientIsBehind = false
+    attempt('the reload of the browser', () =>
+      this.#server.environments.client?.hot.send({ type: 'full-reload', path: '*' }),
+    )
+  }
+}

@@ -1,0 +1,34 @@
+/** The way around a ghost: an id that Vite remembers with the hash of an optimizer run that is gone. */
+
+import type { DevEnvironment } from 'vite'
+import { invalidArgument } from '../../native/errors.js'
+import * as validate from '../../native/validate.js'
+import { optimizedDepOf } from './optimizer.js'
+
+/**
+ * The id under which an optimized dependency can be imported now, `<file>?v=<current hash>`; undefined where the
+ * environment has not optimized it (or has no optimizer).
+ *
+ * `id` is a bare specifier as in `optimizeDeps.include`, or any id of the dependency's file, with whatever hash.
+ * Vite keeps the first id it resolved for a specifier; no invalidation removes that memory (`invalidateAll()`,
+ * `clearCache()`, waiting: measured on 7.3.8 and 8.3.8), so `runner.import('dep')` can fail for ever, while the id
+ * returned here works.
+ */
+export function resolveOptimizedId(environment: DevEnvironment, id: string): string | undefined {
+  if (typeof environment !== 'object' || environment === null)
+    throw invalidArgument('environment', environment, 'a DevEnvironment')
+  validate.string('id', id)
+  const optimizer = environment.depsOptimizer
+  if (optimizer === undefined) return undefined
+  const { optimized, discovered, chunks } = optimizer.metadata
+  const named = [optimized, discovered, chunks].find((table) => Object.hasOwn(table, id))?.[id]
+  const dep = named ?? optimizedDepOf(optimizer, absolute(environment, id))
+  return dep === undefined ? undefined : optimizer.getOptimizedDepId(dep)
+}
+
+/** A URL below the root, as the browser and import analysis write it, is a path below the root's folder. */
+function absolute(environment: DevEnvironment, id: string): string {
+  const path = id.replace(/^file:\/\//, '').replace(/^\/@fs(?=\/)/, '')
+  const root = environment.config.root
+  return path.startsWith('/') && !path.startsWith(root) && path.startsWith('/node_modules/') ? root + path : path
+}

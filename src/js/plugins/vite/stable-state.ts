@@ -1,0 +1,74 @@
+/**
+ * One copy of warmswap/state in every server environment, outside of what Vite evaluates.
+ *
+ * Both settings are needed (measured on 6.4.6, 7.3.8 and 8.3.8): `resolve.external` alone leaves a second, bundled copy
+ * inside a pre-bundled dependency that imports it; `optimizeDeps.exclude` alone leaves one copy whose id carries `?v=`,
+ * so that it is evaluated anew after each re-optimization. workerd has neither `external` nor addons: there the portable
+ * build is evaluated by Vite, and keeps its root on `globalThis`.
+ */
+
+import { fileURLToPath } from 'node:url'
+import type { EnvironmentOptions, Plugin } from 'vite'
+import { invalidArgument } from '../../native/errors.js'
+import * as validate from '../../native/validate.js'
+
+/** Where state lives and for whom. */
+export interface StableStateOptions {
+  /** Which environments get it. @default all whose consumer is the server */
+  environments?: (name: string) => boolean
+  /** Further packages to keep external and in one copy. */
+  singletons?: string[]
+  /** 'native' or 'js' for all of them; 'auto' takes 'js' where addons cannot be loaded (workerd). @default 'auto' */
+  backend?: 'auto' | 'native' | 'js'
+}
+
+const STATE = 'warmswap/state'
+
+/** Keeps state over re-optimizations, reloads and restarts of the server: see the README's section State. */
+export function stableState(options?: StableStateOptions): Plugin {
+  const {
+    environments,
+    singletons = [],
+    backend = 'auto',
+  } = validate.options('options', options, ['environments', 'singletons', 'backend'])
+  if (environments !== undefined) validate.callback('options.environments', environments)
+  if (!Array.isArray(singletons)) throw invalidArgument('options.singletons', singletons, 'an array of package names')
+  singletons.forEach((name, index) => validate.string(`options.singletons[${index}]`, name))
+  validate.oneOf('options.backend', backend, ['auto', 'native', 'js'])
+
+  const packages = ['warmswap', ...singletons]
+  const portable = new Set<string>()
+  return {
+    name: 'warmswap:stable-state',
+    apply: 'serve',
+    enforce: 'pre',
+    configEnvironment: {
+      // After the plugins that make an environment what it is.
+      order: 'post',
+      handler(name, config) {
+        if (!(environments?.(name) ?? isServer(name, config))) return
+        const optimizeDeps = { exclude: packages }
+        if (backend === 'js' || (backend === 'auto' && isIsolate(config))) {
+          portable.add(name)
+          return { optimizeDeps }
+        }
+        return config.resolve?.external === true ? { optimizeDeps } : { optimizeDeps, resolve: { external: packages } }
+      },
+    },
+    resolveId(id) {
+      if (id === STATE && portable.has(this.environment.name))
+        return fileURLToPath(new URL('./state-portable.js', import.meta.url))
+    },
+  }
+}
+
+function isServer(name: string, config: EnvironmentOptions): boolean {
+  return (config.consumer ?? (name === 'client' ? 'client' : 'server')) === 'server'
+}
+
+/** workerd and its like, told by their export conditions: no addons, and @cloudflare/vite-plugin refuses `resolve.external`. */
+function isIsolate(config: EnvironmentOptions): boolean {
+  return (
+    config.resolve?.conditions?.some((condition) => ['workerd', 'worker', 'edge-light'].includes(condition)) ?? false
+  )
+}
