@@ -117,12 +117,11 @@ export class Rescue {
   }
 
   /** The request leaves Vite's middlewares. A handler outside them cannot be called again. */
-  readonly leave: Connect.NextHandleFunction = (request, response, next) => {
+  readonly leave: Connect.NextHandleFunction = (request, _response, next) => {
     const flight = this.#flightOf.get(request)
     if (flight !== undefined && !flight.answer.isDiscarded) {
       this.#flights.delete(flight)
       flight.answer.release()
-      this.#watch(request, response)
     }
     next()
   }
