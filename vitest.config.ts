@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { testingAddon } from './__test__/support/paths.js'
 
 /**
@@ -22,6 +23,15 @@ for (const entry of readdirSync('__test__', { recursive: true })) {
   files[tag as Tier].push(file)
 }
 
+/** Starts with the long files, so that no worker is left with one at the end. */
+class LongFilesFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(specifications)
+    const isLong = ({ project }: TestSpecification): boolean => project.name === 'system'
+    return [...sorted.filter(isLong), ...sorted.filter((each) => !isLong(each))]
+  }
+}
+
 export default defineConfig({
   // Tests import some modules of src/js directly.
   define: { __WARMSWAP_TESTING__: 'false' },
@@ -33,6 +43,7 @@ export default defineConfig({
     env: process.env.WARMSWAP_TESTING_ADDON === '1' ? { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon } : {},
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    sequence: { sequencer: LongFilesFirst },
     tags: Object.entries(tiers).map(([name, description]) => ({ name, description })),
     projects: Object.entries(files).map(([name, include]) => ({
       extends: true as const,

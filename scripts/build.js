@@ -2,19 +2,23 @@
 //   node scripts/build.js              the release addon into dist/, then dist/*.js and index.d.ts
 //   node scripts/build.js --dev        the addon in the dev profile, which compiles faster, instead of the release addon
 //   node scripts/build.js --addon-only only the addon
+//   node scripts/build.js --out FOLDER puts the addon there instead of into dist/
 //   node scripts/build.js --js-only    only dist/*.js and index.d.ts
-//   node scripts/build.js --testing    the addon with fault points and mutants, in the dev profile, into build/testing/
+//   node scripts/build.js --testing    the addon with fault points and mutants, in the dev profile, into build/testing/,
+//                                      and the child programs of the tests
 //   node scripts/build.js -- FLAGS     passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { root, run } from './lib/process.js'
+import { attempt, root, run, useHostTarget } from './lib/process.js'
 
 process.chdir(root)
 const { values, positionals: napiFlags } = parseArgs({
   allowPositionals: true,
-  options: Object.fromEntries(
-    ['testing', 'dev', 'addon-only', 'js-only'].map((name) => [name, { type: 'boolean', default: false }]),
-  ),
+  options: {
+    out: { type: 'string', default: 'dist' },
+    ...Object.fromEntries(['testing', 'dev', 'addon-only', 'js-only'].map((name) => [name, { type: 'boolean' }])),
+  },
 })
 
 /** Builds the addon; what napi generates beside it is committed in src/js/native and shipped in dist. */
@@ -47,6 +51,24 @@ function buildAddon(outputDirectory, flags) {
 }
 
 /**
+ * Builds the addon with fault points, and the child programs of the tests. Cargo alone, because napi sets variables that
+ * make Cargo compile the crate again: the Rust tests use the same library.
+ */
+function buildTesting() {
+  useHostTarget()
+  run('cargo', ['build', '--features', 'testing', '--lib', '--bins'])
+  const built = join(process.env.CARGO_TARGET_DIR ?? 'target', process.env.CARGO_BUILD_TARGET, 'debug/libwarmswap.so')
+  mkdirSync('build/testing', { recursive: true })
+  cpSync(built, 'build/testing/warmswap.linux-x64-gnu.node')
+}
+
+/** Removes the symbols of an addon in the dev profile: tests copy and pack it often. */
+function strip(folder) {
+  for (const file of readdirSync(folder).filter((name) => name.endsWith('.node')))
+    attempt('strip', ['--strip-unneeded', `${folder}/${file}`])
+}
+
+/**
  * The entry for require(): it gives out the ES module itself (every Node of `engines` can require one), so that there is
  * one copy of everything, state included. The types of packages that are ES modules only are asked for as such.
  */
@@ -68,11 +90,14 @@ async function writeCommonJs(name) {
 
 // Declared once here because src/addon/error.rs makes it by hand.
 const header = `/** The value of a native call, or a failure that src/js/native/native.ts throws. */
-export type Reply<T> = T | import('./native.js').Failure
+export type Reply<T> = T | import('./native.js').NativeFailure
 `
 
-if (values.testing) buildAddon('build/testing', ['--features', 'testing'])
-else if (!values['js-only']) buildAddon('dist', values.dev ? [] : ['--release'])
+if (values.testing) buildTesting()
+else if (!values['js-only']) {
+  buildAddon(values.out, values.dev ? [] : ['--release'])
+  if (values.dev) strip(values.out)
+}
 
 if (!values.testing && !values['addon-only']) {
   // Chunks of an earlier build would stay beside the new ones.

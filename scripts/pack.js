@@ -1,10 +1,11 @@
 // node scripts/pack.js [FOLDER]   packs what users install: the root package and a package for each addon that was built
 //
-// The addons are taken from dist/ and from npm/<platform>/ (where the release workflow puts them). The packed root
+// The addons are taken from dist/ and from npm/<platform>/ (where the release workflow puts them); or, in `npm test`, whose
+// dist/ has an addon of the dev profile, from the folder that WARMSWAP_RELEASE_ADDON names. The packed root
 // manifest names exactly these platform packages, with exact versions, as optionalDependencies: Yarn 4 fails on a
 // platform package that does not exist. The committed manifest has none, because npm would look for them in the registry.
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { attempt, root } from './lib/process.js'
@@ -36,9 +37,11 @@ function stagePlatforms(staging) {
   const staged = []
   for (const name of readdirSync(join(root, 'npm'))) {
     const manifest = JSON.parse(readFileSync(join(root, 'npm', name, 'package.json'), 'utf8'))
-    const addon = [join(root, 'npm', name, manifest.main), join(root, 'dist', manifest.main)].find((path) =>
-      existsSync(path),
-    )
+    const folders = [process.env.WARMSWAP_RELEASE_ADDON, join(root, 'npm', name), join(root, 'dist')]
+    const addon = folders
+      .filter((each) => each !== undefined)
+      .map((each) => join(each, manifest.main))
+      .find((path) => existsSync(path))
     if (addon === undefined) continue
     const folder = join(staging, name)
     cpSync(join(root, 'npm', name), folder, { recursive: true })

@@ -19,14 +19,18 @@ function step(name, work) {
   timings.push(`${name.padEnd(18)} ${((performance.now() - began) / 1000).toFixed(0).padStart(5)} s`)
 }
 
+function runAll(commands) {
+  for (const [command, args] of commands) run(command, args)
+}
+
 process.chdir(root)
 useHostTarget()
 ensureInstalled()
-step('lints', () => lints({ fix: true }).forEach(([command, args]) => run(command, args)))
+step('lints', () => runAll(lints({ fix: true })))
 step('build', rebuildAll)
-step('types', () => types().forEach(([command, args]) => run(command, args)))
+step('types', () => runAll(types()))
 step('core', () =>
-  run('cargo', [...ensureNextest(), 'run', '--no-default-features', '--features', 'testing', '--profile', 'fast']),
+  run('cargo', [...ensureNextest(), 'run', '--features', 'testing', '--lib', '--tests', '--profile', 'fast']),
 )
 step('suites', () => run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--project', 'fast']))
 console.log(`\n${timings.join('\n')}`)

@@ -7,11 +7,11 @@
 //   node scripts/release.js promote            moves the tag `latest` to this version
 // Options: --registry URL, --provenance (for publish), --userconfig FILE.
 import { createHash } from 'node:crypto'
-import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import { attempt, root } from './lib/process.js'
 
 const { values: options, positionals } = parseArgs({

@@ -1,5 +1,5 @@
-import { parseCapability } from './lib/cli.js'
 import { rustSuites } from './lib/capabilities.js'
+import { parseCapability } from './lib/cli.js'
 import { attempt, useHostTarget } from './lib/process.js'
 import { ensureNextest } from './lib/setup.js'
 

@@ -25,9 +25,11 @@ const typescript = typescriptSuites().filter((name) => wanted.includes(name))
 if (values.long) process.env.WARMSWAP_LONG = '1'
 
 const results = new Results()
-const core = ['--no-default-features', '--features', 'testing', '--lib']
+const core = ['--features', 'testing', '--lib']
 for (const name of rust.filter((each) => each !== 'unit')) core.push('--test', name)
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
+
+const releaseBuild = script('build', '--addon-only', '--out', 'build/release')
 
 async function runAll(run, commands) {
   for (const [program, args] of commands) await run(program, args)
@@ -45,14 +47,13 @@ async function installTools({ run }, missing) {
 /** Cargo's commands wait for each other, so that they are run one after the other, next to what Node does. */
 async function buildAll() {
   const installed = phase('install', ({ run }) => run(...script('setup', 'npm')))
-  const coreBuilt = phase('build core', async ({ run }) => {
+  // The Rust tests and the addon with fault points share one library.
+  const testingBuilt = phase('build testing', async ({ run }) => {
+    await run(...script('build', '--testing'))
     await run('cargo', [...nextest, 'run', '--no-run', ...core])
-    await run('cargo', ['build', '--no-default-features', '--features', 'testing', '--bins'])
   })
-  await Promise.all([installed, coreBuilt])
-  await phase('build', ({ run }) =>
-    runAll(run, [script('build', '--dev', '--addon-only'), script('build', '--testing')]),
-  )
+  await Promise.all([installed, testingBuilt])
+  await phase('build', ({ run }) => run(...script('build', '--dev', '--addon-only')))
   await Promise.all([
     phase('types', ({ run }) => runAll(run, [script('build', '--js-only'), ...types()])),
     phase('lints', ({ run }) => runAll(run, lints({ fix: false }))),
@@ -85,15 +86,21 @@ useHostTarget()
 const nextest = ensureNextest()
 try {
   await Promise.all([phase('tools', (context) => installTools(context, missing)), buildAll()])
-  await phase('core', testCore)
+  // The tests of the packed packages use what ships. It compiles while the tests of the core wait; release.yml tests it too.
+  const isReleaseTested = Boolean(process.env.CI) && typescript.includes('install')
+  if (isReleaseTested) process.env.WARMSWAP_RELEASE_ADDON = join(root, 'build/release')
+  await Promise.all([
+    phase('core', testCore),
+    isReleaseTested && phase('build release', ({ run }) => run(...releaseBuild, { nice: 19 })),
+  ])
   if (typescript.length > 0) {
     const seconds = await phase('suites', testTypescript)
     // Files that ran at the same time count in full.
     for (const [name, each] of Object.entries(seconds)) addTiming(`  ${name}`, each)
   }
+  printTimings()
+  results.print()
+  process.exitCode = results.failed > 0 || results.passed === 0 ? 1 : 0
 } catch (error) {
   giveUp(error)
 }
-printTimings()
-results.print()
-process.exitCode = results.failed > 0 || results.passed === 0 ? 1 : 0

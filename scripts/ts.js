@@ -1,5 +1,5 @@
-import { parseCapability } from './lib/cli.js'
 import { typescriptSuites } from './lib/capabilities.js'
+import { parseCapability } from './lib/cli.js'
 import { attempt, useHostTarget } from './lib/process.js'
 import { rebuild } from './lib/rebuild.js'
 import { ensureInstalled } from './lib/setup.js'

@@ -5,8 +5,8 @@ import { expect } from 'vitest'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
+import { isRoot } from '../support/users.js'
 
-const isRoot = process.getuid?.() === 0
 const program = join(repository, '__test__/programs/bundles-planted.mjs')
 
 for (const kind of ['pipe', 'directory', 'link', 'device']) {

@@ -1,7 +1,7 @@
 /** A store that is moved, removed or made again while it is open: its id and its numbers keep generations apart. */
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { openBundles } from 'warmswap'
@@ -219,4 +219,24 @@ describe('what was changed inside the store', () => {
     expect(builds).toBe(2)
     expect(readdirSync(join(root, 'gens/000003/tree'))).toEqual(['a'])
   })
+})
+
+test('verify names what was changed behind our back', async ({ memory }) => {
+  await using store = await openBundles(join(memory, 'store'))
+  await publish(store, { size: '1', hash: '1', missing: '1', mode: '1' })
+  const { path } = store.current() as { path: string }
+  for (const [name, text] of [
+    ['size', '12'],
+    ['hash', '2'],
+  ] as const) {
+    chmodSync(join(path, name), 0o644)
+    writeFileSync(join(path, name), text)
+    chmodSync(join(path, name), 0o444)
+  }
+  rmSync(join(path, 'missing'))
+  chmodSync(join(path, 'mode'), 0o755)
+  writeFileSync(join(path, 'extra'), '')
+  expect((await store.verify()).problems).toEqual(
+    ['extra', 'hash', 'missing', 'mode', 'size'].map((name) => ({ path: name, problem: name })),
+  )
 })

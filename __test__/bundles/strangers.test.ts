@@ -15,9 +15,11 @@ import {
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBundles } from 'warmswap'
+import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { publish } from '../support/stores.js'
 import { makeTemp, removeTemp } from '../support/temp.js'
+import { isRoot } from '../support/users.js'
 
 const STRANGER = 65_534
 const canRun = process.getuid?.() === 0 && spawnSync('setpriv', ['--version']).status === 0
@@ -181,3 +183,40 @@ describe.skipIf(!canRun)(`two users in a sticky directory${canRun ? '' : ' (NOT 
     rmSync(folder, { recursive: true })
   })
 })
+
+test.skipIf(!isRoot)(
+  `as user nobody: everything, and reading what root published${isRoot ? '' : ' (NOT RUN: needs root to become nobody)'}`,
+  async () => {
+    const folder = makeTemp('/dev/shm')
+    chmodSync(folder, 0o777)
+    try {
+      await using store = await openBundles(join(folder, 'of-root'))
+      await publish(store, { a: '1' })
+      // The checkout can be in a folder that only root reads.
+      for (const part of ['dist', 'package.json'])
+        cpSync(join(repository, part), join(folder, 'node_modules/warmswap', part), { recursive: true })
+      const text = `
+      import { openBundles } from 'warmswap'
+      import { readFileSync } from 'node:fs'
+      const own = await openBundles(${JSON.stringify(join(folder, 'own'))}, { keep: 0 })
+      for (const text of ['1', '2', '3']) {
+        const stage = await own.stage({ from: 'current' })
+        await stage.write('deep/a', text)
+        await stage.publish()
+      }
+      console.log(JSON.stringify(await own.collect()), own.current().number, JSON.stringify(await own.verify()))
+      const roots = await openBundles(${JSON.stringify(store.root)})
+      console.log(readFileSync(roots.pin().resolve('a'), 'utf8'))
+      const stage = await roots.stage().catch((error) => console.log(error.code))
+    `
+      const child = start(process.execPath, ['--input-type=module', '-e', text], { cwd: folder, uid: 65_534 })
+      const ended = await child.ended
+      expect(child.stderr()).toBe('')
+      expect(ended.code).toBe(0)
+      expect(child.lines[0]).toMatch(/"kept":\[3\].* 3 \{"ok":true/)
+      expect(child.lines.slice(1)).toEqual(['1', 'ERR_IO'])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)

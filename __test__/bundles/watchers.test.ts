@@ -3,12 +3,13 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, watch as watchFs } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import parcel from '@parcel/watcher'
 import type * as chokidar5 from 'chokidar'
-import { type BundleStore, bundleIgnores, openBundles } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { type BundleStore, bundleIgnores, openBundles } from 'warmswap'
 import { test as base } from '../support/temp.js'
 
 const run = promisify(execFile)
@@ -134,4 +135,27 @@ describe('pin.url()', () => {
     expect(urls[0]).toMatch(/^file:.*\/gens\/000001\/tree\/main\.mjs$/)
     expect(urls.slice(1)).toEqual(['ERR_UNSUPPORTED', 'ERR_UNSUPPORTED'])
   })
+})
+
+test('bundleIgnores of a root with glob characters match what they name', () => {
+  const picomatch = createRequire(import.meta.url)('picomatch') as (patterns: string[]) => (path: string) => boolean
+  for (const root of ['/app/.warmswap', '/home/me/[id]/app (copy)/a+b@c!{x,y}/.warmswap']) {
+    const isIgnored = picomatch(bundleIgnores(root))
+    for (const name of [
+      'stage',
+      'stage/1/tree/a.js',
+      'gens/000001/tree/a.js',
+      'pins/000001',
+      'writer.lock',
+      'current.json.tmp',
+    ])
+      expect(isIgnored(`${root}/${name}`), name).toBe(true)
+    expect(isIgnored(`${root}/current.json`)).toBe(false)
+  }
+})
+
+test('bundleIgnores leaves current.json to watch', () => {
+  const patterns = bundleIgnores('/app/.warmswap')
+  expect(patterns).toContain('/app/.warmswap/stage/**')
+  expect(patterns.join()).not.toContain('current.json')
 })

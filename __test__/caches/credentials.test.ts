@@ -1,21 +1,21 @@
 // @module-tag system
 /** The credential chain: each provider against a real endpoint of its own, proven by a store that verifies signatures. */
 
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
-import { type AddressInfo, createServer, connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { openCache, type RestoreResult, type SnapshotResult } from 'warmswap'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
+import { type RestoreResult, type SnapshotResult, openCache } from 'warmswap'
+import { makeCertificate } from '../support/certificates.js'
 import { start } from '../support/children.js'
-import { blackHole, httpEndpoint, silentEndpoint, type Endpoint } from '../support/endpoints.js'
+import { type Endpoint, blackHole, httpEndpoint, silentEndpoint } from '../support/endpoints.js'
 import { restoreAwsEnvironment, setAwsEnvironment } from '../support/environment.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { repository } from '../support/paths.js'
-import { ACCESS_KEY_ID, type S3Server, SECRET_ACCESS_KEY, s3sProgram, startS3s } from '../support/s3.js'
+import { type S3Server, ACCESS_KEY_ID, SECRET_ACCESS_KEY, s3sProgram, startS3s } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { makeTree } from '../support/trees.js'
 
@@ -246,46 +246,18 @@ describe.skipIf(!isThere && process.env.CI === undefined)(
 async function startSts(
   folder: string,
 ): Promise<{ proxy: string; certificate: string; connected: string[]; asked: string[]; stop(): Promise<void> }> {
-  const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]
-  execFileSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-keyout',
-      key,
-      '-out',
-      certificate,
-      '-days',
-      '2',
-      '-subj',
-      '/CN=sts.us-east-1.amazonaws.com',
-      '-addext',
-      'subjectAltName=DNS:sts.us-east-1.amazonaws.com',
-      '-addext',
-      'basicConstraints=critical,CA:FALSE',
-    ],
-    { stdio: 'ignore' },
-  )
+  const { key, cert, file: certificate } = makeCertificate(folder, 'DNS:sts.us-east-1.amazonaws.com')
   const [connected, asked]: [string[], string[]] = [[], []]
-  const sts = createTlsServer(
-    { key: readFileSync(key), cert: readFileSync(certificate) },
-    async (request, response) => {
-      let body = ''
-      for await (const piece of request.setEncoding('utf8')) body += piece as string
-      const ask = `${request.url}${body}`
-      asked.push(ask)
-      const action = /Action=(\w+)/.exec(ask)?.[1]
-      response.end(
-        `<${action}Response><${action}Result><Credentials><AccessKeyId>${ACCESS_KEY_ID}</AccessKeyId><SecretAccessKey>${SECRET_ACCESS_KEY}</SecretAccessKey><SessionToken>${TOKEN}</SessionToken><Expiration>${inAnHour()}</Expiration></Credentials></${action}Result></${action}Response>`,
-      )
-    },
-  ).listen(0, '127.0.0.1')
+  const sts = createTlsServer({ key, cert }, async (request, response) => {
+    let body = ''
+    for await (const piece of request.setEncoding('utf8')) body += piece as string
+    const ask = `${request.url}${body}`
+    asked.push(ask)
+    const action = /Action=(\w+)/.exec(ask)?.[1]
+    response.end(
+      `<${action}Response><${action}Result><Credentials><AccessKeyId>${ACCESS_KEY_ID}</AccessKeyId><SecretAccessKey>${SECRET_ACCESS_KEY}</SecretAccessKey><SessionToken>${TOKEN}</SessionToken><Expiration>${inAnHour()}</Expiration></Credentials></${action}Result></${action}Response>`,
+    )
+  }).listen(0, '127.0.0.1')
   const proxy = createServer((client) => {
     client
       .on('error', () => {})

@@ -1,21 +1,23 @@
 /** E4: a redirect leads to the same host or to the region that the store names; credentials go nowhere else. */
 
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { type IncomingMessage, createServer, type Server } from 'node:http'
+import { writeFileSync } from 'node:fs'
+import { type IncomingMessage, type Server, createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { type Cache, openCache } from 'warmswap'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
+import { type Cache, openCache } from 'warmswap'
+import { makeCertificate } from '../support/certificates.js'
 import { start } from '../support/children.js'
 import { httpEndpoint } from '../support/endpoints.js'
 import { restoreAwsEnvironment, setAwsEnvironment } from '../support/environment.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
+import { startWithHosts } from '../support/mounts.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
+import { isRoot } from '../support/users.js'
 
 const STATUSES = [301, 302, 303, 307, 308]
 const TOKEN = 'session token of the redirect test'
@@ -184,35 +186,10 @@ describe('E4: redirects', () => {
   })
 
   test('https never becomes http', { timeout: 60_000 }, async ({ memory }) => {
-    const [key, certificate] = [join(memory, 'key.pem'), join(memory, 'certificate.pem')]
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-keyout',
-        key,
-        '-out',
-        certificate,
-        '-days',
-        '2',
-        '-subj',
-        '/CN=127.0.0.1',
-        '-addext',
-        'subjectAltName=IP:127.0.0.1',
-        '-addext',
-        'basicConstraints=critical,CA:FALSE',
-      ],
-      { stdio: 'ignore' },
-    )
+    const { key, cert, file: certificate } = makeCertificate(memory, 'IP:127.0.0.1')
     const plain = strangers[1]!.url
     let requests = 0
-    const tls = createTlsServer({ key: readFileSync(key), cert: readFileSync(certificate) }, (request, response) => {
+    const tls = createTlsServer({ key, cert }, (request, response) => {
       requests += 1
       response.writeHead(307, { location: plain + request.url }).end()
     }).listen(0, '127.0.0.1')
@@ -301,7 +278,6 @@ describe('E4: the region that the store names', () => {
     expect(count).toBe(2)
   })
 
-  const isRoot = process.getuid?.() === 0
   test.skipIf(!isRoot)('the host of the region is the one of the endpoint', { timeout: 60_000 }, async ({ memory }) => {
     const hosts = join(memory, 'hosts')
     writeFileSync(
@@ -316,20 +292,8 @@ describe('E4: the region that the store names', () => {
         response.writeHead(307, { location }).end()
         return true
       }
-      const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
-      const child = start('unshare', [
-        '--mount',
-        'sh',
-        '-c',
-        script,
-        'sh',
-        hosts,
-        process.execPath,
-        join(repository, '__test__/programs/caches-calls.js'),
-        'told',
-        JSON.stringify(store),
-        join(memory, 'into'),
-      ])
+      const program = join(repository, '__test__/programs/caches-calls.js')
+      const child = startWithHosts(hosts, program, 'told', JSON.stringify(store), join(memory, 'into'))
       await child.ended
       return child.lines.join('\n') + child.stderr()
     }

@@ -13,13 +13,14 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cacheLocationFromEnv, isWarmswapError, openCache, type Cache, type CacheEvent } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { type Cache, type CacheEvent, cacheLocationFromEnv, isWarmswapError, openCache } from 'warmswap'
 import { damage, flipSeekTable, rewrite } from '../support/blobs.js'
 import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
+import { isRoot } from '../support/users.js'
 
 const stores: [string, (folder: string) => string][] = [
   ['memory', () => 'memory:'],
@@ -507,7 +508,6 @@ describe('the face', () => {
     }
   })
 
-  const isRoot = process.getuid?.() === 0
   test.skipIf(!isRoot)(
     `I1: a user without a home restores too${isRoot ? '' : ' (NOT RUN: needs root to become such a user)'}`,
     async ({ memory }) => {

@@ -3,11 +3,11 @@
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { openCache } from 'warmswap'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { openCache } from 'warmswap'
 import { reservePort } from '../../src/js/race-kit/ports.js'
-import { start } from '../support/children.js'
 import { heldLine } from '../support/endpoints.js'
+import { startWithHosts } from '../support/mounts.js'
 import { repository } from '../support/paths.js'
 import {
   type S3Server,
@@ -20,6 +20,7 @@ import {
 } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
+import { isRoot } from '../support/users.js'
 
 const CI = process.env.CI !== undefined
 const notInstalled = (name: string, isThere: boolean, needs: string): string =>
@@ -198,7 +199,6 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
   })
 }
 
-const isRoot = process.getuid?.() === 0
 const canName = s3sProgram() !== undefined && isRoot
 describe.skipIf(!canName && !CI)(
   notInstalled('virtual-host style', canName, 's3s-fs and root, for a hosts file of its own'),
@@ -211,18 +211,7 @@ describe.skipIf(!canName && !CI)(
       const hosts = join(memory, 'hosts')
       writeFileSync(hosts, `127.0.0.1 ${location.bucket}.s3.test\n`)
       const call = async (program: string, ...args: string[]): Promise<string> => {
-        const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
-        const child = start('unshare', [
-          '--mount',
-          'sh',
-          '-c',
-          script,
-          'sh',
-          hosts,
-          process.execPath,
-          join(repository, '__test__/programs', program),
-          ...args,
-        ])
+        const child = startWithHosts(hosts, join(repository, '__test__/programs', program), ...args)
         await child.ended
         return child.lines.join('\n') + child.stderr()
       }

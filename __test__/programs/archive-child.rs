@@ -11,17 +11,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use warmswap::core::archives::commit::{Gate, Mode};
+use warmswap::core::archives::commit::TargetMode;
 use warmswap::core::archives::exclude::Excludes;
-use warmswap::core::archives::pipeline::Replacement;
-use warmswap::core::archives::{
-    self, ExtractOptions, Limits, Skipped, Symlinks, UnpackOutcome, WriteOptions,
-};
+use warmswap::core::archives::{self, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions};
 use warmswap::core::caches::{
-    Budget, Cache, Guard, Key, Location, Packing, Producer, RestoreOptions, Run, SnapshotOptions, stamp,
+    Budget, Cache, Guard, Key, Location, PackOptions, Producer, RestoreOptions, Run, SnapshotOptions,
+    tree_manifest,
 };
 use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
+use warmswap::core::sys::deadline::Deadline;
 use warmswap::core::sys::{fault, fs};
 
 fn main() {
@@ -41,30 +40,29 @@ fn main() {
 }
 
 fn unpack(archive: &str, target: &str, mode: &str) {
-    let mode = match mode {
-        "replace" => Mode::Replace,
-        "merge" => Mode::Merge,
-        _ => Mode::IfEmpty,
-    };
-    let source = fs::open_followed(Path::new(archive)).expect("the archive");
-    let options = ExtractOptions {
+    let options = UnpackOptions {
+        mode: match mode {
+            "replace" => TargetMode::Replace,
+            "merge" => TargetMode::Merge,
+            _ => TargetMode::IfEmpty,
+        },
         // Tests that trace hostile archives make every link that is asked for.
         symlinks: if std::env::var_os("VERBATIM").is_some() {
             Symlinks::Verbatim
         } else {
             Symlinks::Contained
         },
-        ..ExtractOptions::default()
+        limits: Limits::default(),
+        deadline: Deadline::NEVER,
     };
+    // Without a driver for sockets: it needs no file descriptor.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     fault::arm();
-    let gate = Gate::new();
-    let replacement = Replacement {
-        target: Path::new(target),
-        mode,
-        options: &options,
-        gate: &gate,
-    };
-    match replacement.run(source, |_| Ok(()), drop) {
+    let (_job, ended) = archives::unpack(Some(PathBuf::from(archive)), PathBuf::from(target), options);
+    match runtime.block_on(ended) {
         Ok(unpacked) => println!("{}", unpacked.way.as_str()),
         Err(failure) => println!("{}: {failure}", UnpackOutcome::from(failure.cause).as_str()),
     }
@@ -90,7 +88,7 @@ fn snapshot(store: &str, tree: &str) {
         key: Key::parse("key", "site").expect("a key"),
         from: PathBuf::from(tree),
         ticket: None,
-        packing: Packing {
+        packing: PackOptions {
             excludes: Excludes::default(),
             level: None,
             max_files: u64::MAX,
@@ -111,7 +109,7 @@ fn restore(store: &str, target: &str) {
     let options = RestoreOptions {
         keys: vec![Key::parse("key", "site").expect("a key")],
         into: PathBuf::from(target),
-        mode: Mode::Replace,
+        mode: TargetMode::Replace,
         symlinks: Symlinks::Contained,
         expect: Producer::default(),
         limits: Limits::default(),
@@ -121,7 +119,7 @@ fn restore(store: &str, target: &str) {
     let report = restored.expect("a target that is no file");
     let generation = report.generation.unwrap_or_default();
     let is_stamped = || {
-        stamp::read(Path::new(target))
+        tree_manifest::read(Path::new(target))
             .is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.generation == generation))
     };
     for _ in 0..200 {

@@ -20,6 +20,7 @@ mod archives {
     mod mutants;
     mod mutation;
     mod strangers;
+    mod streams;
     #[path = "../support/mod.rs"]
     #[expect(dead_code, reason = "the suite of caches uses the rest")]
     mod support;

@@ -11,8 +11,8 @@ mod caches {
     mod folder_store;
     mod kills;
     mod other_users;
-    mod stamps;
     #[path = "../support/mod.rs"]
     #[expect(dead_code, unused_imports, reason = "the suite of archives uses the rest")]
     mod support;
+    mod tree_manifests;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use warmswap::core::error::Code;
-use warmswap::core::state::cells::{Cell, Snapshot, Swap, cell};
+use warmswap::core::state::{Cell, Snapshot, Swap, cell};
 use warmswap::core::sys::cancel::Cancel;
 use warmswap::core::sys::deadline::Deadline;
 

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { ACCESS_KEY_ID, SECRET_ACCESS_KEY } from './s3.js'
+import { ACCESS_KEY_ID, type S3Location, SECRET_ACCESS_KEY } from './s3.js'
 
 /** What goes wrong with the requests that `when` matches. */
 export interface Fault {
@@ -67,15 +67,7 @@ export interface FaultServer {
   /** Milliseconds before each answer, and bytes a second of each connection: a far store. */
   latencyMs: number
   bytesPerSecond: number
-  store(prefix?: string): {
-    scheme: 's3'
-    bucket: string
-    prefix: string
-    endpoint: string
-    region: string
-    accessKeyId: string
-    secretAccessKey: string
-  }
+  store(prefix?: string): S3Location
   stop(): Promise<void>
 }
 

@@ -14,6 +14,6 @@ export function rustChild(name: string): string {
   const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target')
   const path = join(target, process.env.CARGO_BUILD_TARGET ?? '', 'debug', name)
   if (!existsSync(path))
-    throw new Error(`${path} is missing: run 'cargo build --no-default-features --features testing --bins'`)
+    throw new Error(`${path} is missing: run 'npm run build:testing'`)
   return path
 }

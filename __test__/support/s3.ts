@@ -13,18 +13,21 @@ import { ensureCrate, ensurePython } from '../../scripts/lib/setup.js'
 import { reservePort } from '../../src/js/race-kit/ports.js'
 import { makeTemp, removeTemp } from './temp.js'
 
+// An interface would have no index signature, which StoreLocation needs.
+export type S3Location = {
+  scheme: 's3'
+  bucket: string
+  prefix: string
+  endpoint: string
+  region: string
+  accessKeyId: string
+  secretAccessKey: string
+}
+
 export interface S3Server {
   readonly endpoint: string
   /** A store location in a bucket of its own. */
-  store(prefix?: string): {
-    scheme: 's3'
-    bucket: string
-    prefix: string
-    endpoint: string
-    region: string
-    accessKeyId: string
-    secretAccessKey: string
-  }
+  store(prefix?: string): S3Location
   stop(): Promise<void>
 }
 

@@ -1,6 +1,8 @@
 /** Stores of bundles for tests, and what is published in them. */
 
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import { type BundleStore, type Generation, openBundles } from 'warmswap'
 import { test as base } from './temp.js'
 
@@ -19,3 +21,11 @@ export const test = base.extend<{ store: BundleStore }>({
     await store.close()
   },
 })
+
+/** The current generation as it was, and nothing beside it. */
+export async function expectUntouched(store: BundleStore, number: number): Promise<void> {
+  expect(store.current()?.number).toBe(number)
+  expect(await store.verify()).toEqual({ ok: true, problems: [] })
+  await store.collect()
+  for (const folder of ['owners', 'stage', 'trash']) expect(readdirSync(join(store.root, folder)), folder).toEqual([])
+}

@@ -5,8 +5,8 @@ import { root } from './process.js'
 const running = new Set()
 
 /**
- * Starts a command in a process group of its own and hands its output to `onOutput`. Resolves with its exit code, and
- * with what it wrote to standard output. Every command that still runs when this script ends is killed.
+ * Starts a command in a process group of its own and hands its output to `onOutput`. Resolves with its exit code and
+ * its output. Every command that still runs when this script ends is killed.
  */
 export function start(command, args, { onOutput = (text) => process.stdout.write(text), env = {}, nice = 0 } = {}) {
   const [program, ...rest] = nice > 0 ? ['nice', '-n', String(nice), command, ...args] : [command, ...args]
@@ -17,17 +17,22 @@ export function start(command, args, { onOutput = (text) => process.stdout.write
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   running.add(child)
-  let stdout = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text
-    onOutput(text)
-  })
-  child.stderr.setEncoding('utf8').on('data', onOutput)
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text
+      onOutput(text)
+    })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
+    // A process that outlives the command may have inherited its output; nobody waits for that.
+    child.on('exit', () => {
+      const close = () => [child.stdout, child.stderr].forEach((stream) => stream.destroy())
+      setTimeout(close, 5000).unref()
+    })
     child.on('close', (status, signal) => {
       running.delete(child)
-      resolve({ status, signal, stdout })
+      resolve({ status, signal, output })
     })
   })
 }

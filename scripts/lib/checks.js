@@ -6,10 +6,13 @@ const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings'
 export function lints({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
+    [process.execPath, ['scripts/check-structure.js']],
     // Without its assists, which would sort the imports of every file.
     ['npx', ['biome', 'check', '--assist-enabled=false', '--error-on-warnings', ...(fix ? ['--write'] : [])]],
     clippy('--all-targets', '--no-default-features', '--features', 'testing'),
-    clippy(),
+    // With the same features as the build of the addon, Cargo would run the build script again, without napi's variables,
+    // and each `npm run ready` would compile the crate again.
+    clippy(...(fix ? ['--features', 'testing'] : [])),
   ]
 }
 

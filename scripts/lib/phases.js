@@ -43,9 +43,9 @@ export function printTimings() {
   )
 }
 
-/** Ends everything that still runs, and this script. */
+/** Ends everything that still runs. This script ends by itself once its output is written. */
 export function giveUp(error) {
-  killAll('SIGTERM')
+  killAll()
   console.error(`warmswap: ${error instanceof PhaseError ? error.message : error.stack}`)
-  process.exit(1)
+  process.exitCode = 1
 }

@@ -32,4 +32,6 @@ export function hostTarget() {
 /** Makes every Cargo command build for the target that the napi CLI names: otherwise Cargo keeps two copies of all dependencies. */
 export function useHostTarget() {
   process.env.CARGO_BUILD_TARGET ??= hostTarget()
+  // What is compiled once needs no notes for the next time.
+  if (process.env.CI) process.env.CARGO_INCREMENTAL ??= '0'
 }

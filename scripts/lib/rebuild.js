@@ -1,5 +1,5 @@
 // Rebuilds what is older than its sources, so that a test run after a small change waits for as little as possible.
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './process.js'
 
@@ -42,16 +42,14 @@ function uses(suite, pattern) {
 /** Brings what the TypeScript tests of `suite` run up to date: the addon, the addon with fault points, child programs, dist. */
 export function rebuild(suite) {
   rebuildAddon()
-  if (uses(suite, /testing: true|testingAddon|TESTING_ADDON|build\/testing/)) rebuildTestingAddon()
-  if (uses(suite, /rustChild\(/)) buildChildren()
+  if (uses(suite, /testing: true|testingAddon|TESTING_ADDON|build\/testing|rustChild\(/)) rebuildTesting()
   rebuildScripts()
 }
 
 /** Brings everything that tests run up to date. */
 export function rebuildAll() {
   rebuildAddon()
-  rebuildTestingAddon()
-  buildChildren()
+  rebuildTesting()
   rebuildScripts()
 }
 
@@ -60,13 +58,10 @@ function rebuildAddon() {
     run(process.execPath, ['scripts/build.js', '--dev', '--addon-only'])
 }
 
-function rebuildTestingAddon() {
-  if (newest(RUST_SOURCES) > changed(addonIn('build/testing'))) run(process.execPath, ['scripts/build.js', '--testing'])
-}
-
-/** The Rust programs that tests start. Cargo finds out by itself whether there is anything to do. */
-function buildChildren() {
-  run('cargo', ['build', '--quiet', '--no-default-features', '--features', 'testing', '--bins'])
+/** The addon with fault points and the Rust programs that tests start. */
+function rebuildTesting() {
+  const sources = newest([...RUST_SOURCES, '__test__/programs'], (name) => name.endsWith('.rs'))
+  if (sources > changed(addonIn('build/testing'))) run(process.execPath, ['scripts/build.js', '--testing'])
 }
 
 function rebuildScripts() {

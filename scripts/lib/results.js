@@ -11,7 +11,7 @@ export class Results {
   failures = []
 
   /** nextest's JUnit report, and what it printed. */
-  addNextest(report, { status, stdout }) {
+  addNextest(report, { status, output }) {
     if (!existsSync(report)) return this.#fail('core: cargo nextest wrote no report')
     const xml = readFileSync(report, 'utf8')
     for (const [, attributes, body = ''] of xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)) {
@@ -19,7 +19,7 @@ export class Results {
       if (failure === null) this.passed += 1
       else this.#fail(`core: ${attribute(attributes, 'name')}${excerpt(decode(failure[2]))}`)
     }
-    this.skipped += Number(/Summary \[.*?(\d+) skipped/.exec(stdout)?.[1] ?? 0)
+    this.skipped += Number(/Summary \[.*?(\d+) skipped/.exec(output)?.[1] ?? 0)
     if (status !== 0 && this.failed === 0) this.#fail('core: cargo nextest did not end well')
   }
 

@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 
 use napi::Env;
 
-use crate::core::sys::cancel::Cancel;
 use crate::core::sys::sync::Mutex;
 
 /// A name for an environment while it lives.
@@ -35,25 +34,6 @@ pub(crate) fn on_exit(env: &Env, hook: impl FnOnce(EnvironmentId) + Send + 'stat
     // (cleanup_queue-inl.h).
     env.add_env_cleanup_hook(id, run)?;
     Ok(())
-}
-
-/// Raised when this environment ends: for work that goes on without it.
-pub(crate) fn ended(env: Env) -> napi::Result<Cancel> {
-    static ENDED: LazyLock<Mutex<HashMap<EnvironmentId, Cancel>>> = LazyLock::new(Mutex::default);
-    let mut tokens = ENDED.lock();
-    if let Some(token) = tokens.get(&id(&env)) {
-        return Ok(token.clone());
-    }
-    let token = Cancel::new();
-    tokens.insert(id(&env), token.clone());
-    drop(tokens);
-    on_exit(&env, |id| {
-        let token = ENDED.lock().remove(&id);
-        if let Some(token) = token {
-            token.cancel();
-        }
-    })?;
-    Ok(token)
 }
 
 fn run(id: EnvironmentId) {

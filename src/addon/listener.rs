@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use napi::bindgen_prelude::{FromNapiValue, JsValuesTupleIntoVec};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -18,7 +18,7 @@ use napi::{Env, Status, sys};
 use crate::core::sys::fault;
 use crate::core::sys::sync::Mutex;
 
-use super::environment::{self, EnvironmentId};
+use super::per_environment::PerEnvironment;
 
 // Weak: no listener keeps the process alive.
 type Callable<T> = ThreadsafeFunction<T, (), T, Status, false, true>;
@@ -26,7 +26,7 @@ type Callable<T> = ThreadsafeFunction<T, (), T, Status, false, true>;
 /// A JavaScript function of one argument that any thread may call and drop. It does not keep the process alive,
 /// and calling it does nothing once its environment has ended.
 pub struct Listener<T: 'static + JsValuesTupleIntoVec> {
-    owner: Arc<Owner>,
+    listeners: Arc<Listeners>,
     key: u64,
     argument: PhantomData<fn(T)>,
 }
@@ -34,7 +34,7 @@ pub struct Listener<T: 'static + JsValuesTupleIntoVec> {
 impl<T: 'static + JsValuesTupleIntoVec> Listener<T> {
     /// Queues a call; returns at once.
     pub(crate) fn call(&self, argument: T) {
-        if let Some(callable) = self.owner.callables().owned.get(&self.key)
+        if let Some(callable) = self.listeners.callables().owned.get(&self.key)
             && let Some(callable) = callable.downcast_ref::<Callable<T>>()
         {
             callable.call(argument, ThreadsafeFunctionCallMode::NonBlocking);
@@ -44,7 +44,7 @@ impl<T: 'static + JsValuesTupleIntoVec> Listener<T> {
 
 impl<T: 'static + JsValuesTupleIntoVec> Drop for Listener<T> {
     fn drop(&mut self) {
-        let mut callables = self.owner.callables();
+        let mut callables = self.listeners.callables();
         let released = callables.owned.remove(&self.key);
         if fault::mutant("listener-released-outside-the-lock") {
             drop(callables);
@@ -55,12 +55,12 @@ impl<T: 'static + JsValuesTupleIntoVec> Drop for Listener<T> {
 
 impl<T: 'static + JsValuesTupleIntoVec> FromNapiValue for Listener<T> {
     unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
-        let owner = owner(&Env::from_raw(env))?;
+        let listeners = LISTENERS.of(&Env::from_raw(env))?;
         // SAFETY: environment and value are the caller's, who vouches for them.
         let callable = unsafe { Callable::<T>::from_napi_value(env, value) }?;
-        let key = owner.callables().own(Box::new(callable));
+        let key = listeners.callables().own(Box::new(callable));
         Ok(Self {
-            owner,
+            listeners,
             key,
             argument: PhantomData,
         })
@@ -69,9 +69,16 @@ impl<T: 'static + JsValuesTupleIntoVec> FromNapiValue for Listener<T> {
 
 /// What one environment owns.
 #[derive(Default)]
-struct Owner(Mutex<Callables>);
+struct Listeners(Mutex<Callables>);
 
-impl Owner {
+impl Listeners {
+    /// Releases everything under the lock and on the environment's own thread: no other thread is inside Node for it.
+    fn release_all(&self) {
+        if !fault::mutant("listener-released-outside-the-lock") {
+            self.callables().owned.clear();
+        }
+    }
+
     fn callables(&self) -> MutexGuard<'_, Callables> {
         self.0.lock()
     }
@@ -92,27 +99,5 @@ impl Callables {
     }
 }
 
-static OWNERS: LazyLock<Mutex<HashMap<EnvironmentId, Arc<Owner>>>> = LazyLock::new(Mutex::default);
-
-fn owner(env: &Env) -> napi::Result<Arc<Owner>> {
-    let id = environment::id(env);
-    let mut owners = OWNERS.lock();
-    if let Some(owner) = owners.get(&id) {
-        return Ok(Arc::clone(owner));
-    }
-    let owner = Arc::new(Owner::default());
-    owners.insert(id, Arc::clone(&owner));
-    drop(owners);
-    environment::on_exit(env, end_owner)?;
-    Ok(owner)
-}
-
-fn end_owner(id: EnvironmentId) {
-    let owner = OWNERS.lock().remove(&id);
-    if let Some(owner) = owner
-        && !fault::mutant("listener-released-outside-the-lock")
-    {
-        // Released under the lock and on the environment's own thread: nobody is inside Node for it any more.
-        owner.callables().owned.clear();
-    }
-}
+static LISTENERS: PerEnvironment<Arc<Listeners>> =
+    PerEnvironment::new(Arc::default, |listeners| listeners.release_all());

@@ -38,6 +38,7 @@ mod error;
 mod listener;
 mod locks;
 mod number;
+mod per_environment;
 mod promise;
 mod runtime;
 mod state;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use warmswap::core::archives::commit::{self, CommitWay, Gate, Mode, Stage};
+use warmswap::core::archives::commit::{self, CommitWay, Gate, StagedTree, TargetMode};
 use warmswap::core::archives::pipeline::Unpacked;
 use warmswap::core::archives::{ExtractOptions, Limits};
 use warmswap::core::failure::{Cause, Result};
@@ -22,7 +22,7 @@ fn archive() -> Vec<u8> {
         .end()
 }
 
-fn unpack(target: &Path, mode: Mode) -> Result<Unpacked> {
+fn unpack(target: &Path, mode: TargetMode) -> Result<Unpacked> {
     replace(&archive(), target, mode, &ExtractOptions::default())
 }
 
@@ -124,7 +124,7 @@ fn i8_absent_empty_and_full_targets() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("below/target");
     assert_eq!(
-        unpack(&target, Mode::IfEmpty).expect("restored").way,
+        unpack(&target, TargetMode::IfEmpty).expect("restored").way,
         CommitWay::Rename
     );
     assert!(is_new(&target));
@@ -133,7 +133,7 @@ fn i8_absent_empty_and_full_targets() {
     fs::create_dir(&target).expect("mkdir");
     fs::set_permissions(&target, fs::Permissions::from_mode(0o710)).expect("chmod");
     assert_eq!(
-        unpack(&target, Mode::IfEmpty).expect("restored").way,
+        unpack(&target, TargetMode::IfEmpty).expect("restored").way,
         CommitWay::Rename
     );
     assert_eq!(
@@ -146,12 +146,12 @@ fn i8_absent_empty_and_full_targets() {
     fill(&target);
     let before = describe(&target);
     assert_eq!(
-        unpack(&target, Mode::IfEmpty).expect_err("full").cause,
+        unpack(&target, TargetMode::IfEmpty).expect_err("full").cause,
         Cause::TargetNotEmpty
     );
     assert_eq!(describe(&target), before);
     assert_eq!(
-        unpack(&target, Mode::Replace).expect("restored").way,
+        unpack(&target, TargetMode::Replace).expect("restored").way,
         CommitWay::Exchange
     );
     assert!(is_new(&target));
@@ -164,7 +164,7 @@ fn i8_merge_never_overwrites() {
     let target = root.path().join("target");
     fill(&target);
     std::os::unix::fs::symlink("nowhere", target.join("l")).expect("symlink");
-    let merged = unpack(&target, Mode::Merge).expect("merged");
+    let merged = unpack(&target, TargetMode::Merge).expect("merged");
     assert_eq!((merged.way, merged.kept), (CommitWay::Merge, 2));
     assert_eq!(fs::read(target.join("kept")).ok().as_deref(), Some(&b"old"[..]));
     assert_eq!(fs::read(target.join("d/new")).ok().as_deref(), Some(&b"new"[..]));
@@ -185,7 +185,7 @@ fn i8_a_file_as_target_is_refused() {
     let real = root.path().join("real");
     fill(&real);
     let before = describe(root.path());
-    let failure = unpack(&real.join("kept"), Mode::Replace).expect_err("a file");
+    let failure = unpack(&real.join("kept"), TargetMode::Replace).expect_err("a file");
     assert_eq!(failure.error.code, warmswap::core::error::Code::InvalidArgument);
     assert_eq!(describe(root.path()), before);
 }
@@ -210,7 +210,7 @@ fn i8_the_target_can_be_a_link() {
         ("new", "disk/absent", CommitWay::Rename),
     ] {
         assert_eq!(
-            unpack(&path(name), Mode::Replace).expect("restored").way,
+            unpack(&path(name), TargetMode::Replace).expect("restored").way,
             way,
             "{name}"
         );
@@ -230,13 +230,13 @@ fn i8_a_mount_point_is_filled_child_by_child() {
         fs::create_dir(&target).expect("mkdir");
         run("mount", &["-t", "tmpfs", "tmpfs", text(&target)]);
         assert_eq!(
-            unpack(&target, Mode::IfEmpty).expect("restored").way,
+            unpack(&target, TargetMode::IfEmpty).expect("restored").way,
             CommitWay::Children
         );
         assert!(is_new(&target));
         fs::write(target.join("old"), "old").expect("write");
         assert_eq!(
-            unpack(&target, Mode::Replace).expect("restored").way,
+            unpack(&target, TargetMode::Replace).expect("restored").way,
             CommitWay::Children
         );
         assert!(is_new(&target));
@@ -253,7 +253,7 @@ fn i8_a_bind_mount_of_the_same_filesystem_is_a_mount_point_too() {
         fill(&real);
         run("mount", &["--bind", text(&real), text(&target)]);
         assert_eq!(
-            unpack(&target, Mode::Replace).expect("restored").way,
+            unpack(&target, TargetMode::Replace).expect("restored").way,
             CommitWay::Children
         );
         assert!(is_new(&target));
@@ -273,7 +273,7 @@ fn i8_a_parent_that_cannot_be_written_is_no_obstacle() {
         run("mount", &["--bind", text(&writable), text(&target)]);
         run("mount", &["-o", "remount,ro", text(&lower)]);
         assert_eq!(
-            unpack(&target, Mode::Replace).expect("restored").way,
+            unpack(&target, TargetMode::Replace).expect("restored").way,
             CommitWay::Children
         );
         assert!(is_new(&target));
@@ -308,25 +308,25 @@ fn i8_overlay_layers() {
     with_own_mounts(|root| {
         let merged = overlay(root);
         assert_eq!(
-            unpack(&merged.join("empty"), Mode::IfEmpty)
+            unpack(&merged.join("empty"), TargetMode::IfEmpty)
                 .expect("restored")
                 .way,
             CommitWay::Rename
         );
         assert_eq!(
-            unpack(&merged.join("fresh"), Mode::IfEmpty)
+            unpack(&merged.join("fresh"), TargetMode::IfEmpty)
                 .expect("restored")
                 .way,
             CommitWay::Rename
         );
         assert_eq!(
-            unpack(&merged.join("fresh"), Mode::Replace)
+            unpack(&merged.join("fresh"), TargetMode::Replace)
                 .expect("restored")
                 .way,
             CommitWay::Exchange
         );
         assert_eq!(
-            unpack(&merged.join("target"), Mode::Replace)
+            unpack(&merged.join("target"), TargetMode::Replace)
                 .expect("restored")
                 .way,
             CommitWay::Children
@@ -342,7 +342,7 @@ fn i4_nothing_is_committed_after_the_gate_was_closed() {
     let target = root.path().join("target");
     fill(&target);
     let before = describe(&target);
-    let stage = Stage::beside(&target, Mode::Replace).expect("a stage");
+    let stage = StagedTree::beside(&target, TargetMode::Replace).expect("a stage");
     fs::write(stage.path().join("late"), "late").expect("write");
     let gate = Gate::new();
     assert!(gate.close());
@@ -358,10 +358,10 @@ fn i4_nothing_is_committed_after_the_gate_was_closed() {
 fn what_a_living_owner_stages_is_not_swept() -> Result<()> {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("target");
-    let stage = Stage::beside(&target, Mode::IfEmpty)?;
+    let stage = StagedTree::beside(&target, TargetMode::IfEmpty)?;
     assert_eq!(commit::sweep(&target)?, 0);
     let other = root.path().join("target2");
-    drop(Stage::beside(&other, Mode::IfEmpty)?);
+    drop(StagedTree::beside(&other, TargetMode::IfEmpty)?);
     assert!(stage.path().exists());
     drop(stage);
     assert!(litter(root.path()).is_empty());
@@ -510,7 +510,7 @@ fn i7_a_full_disk_leaves_the_target_as_it_was() {
             },
             ..ExtractOptions::default()
         };
-        let failure = replace(&bytes, &target, Mode::Replace, &options).expect_err("full");
+        let failure = replace(&bytes, &target, TargetMode::Replace, &options).expect_err("full");
         assert_eq!(failure.cause, Cause::NoSpace, "{failure}");
         assert_eq!(describe(&target), before);
         assert!(litter(&disk).is_empty());
@@ -592,7 +592,7 @@ fn i7_two_commits_child_by_child_on_one_target_never_mix() {
                 for archive in &archives {
                     scope.spawn(|| {
                         let options = ExtractOptions::default();
-                        replace(archive, &target, Mode::Replace, &options).expect("restored");
+                        replace(archive, &target, TargetMode::Replace, &options).expect("restored");
                     });
                 }
             });
@@ -713,7 +713,7 @@ fn i7_an_old_entry_whose_name_is_taken_meanwhile_is_never_deleted() {
             }
             assert_theirs(&target, &[name], &what);
             assert_nothing_old_is_lost(&target, &OLD_FILES, &what);
-            let again = unpack(&target, Mode::Replace).expect("restored");
+            let again = unpack(&target, TargetMode::Replace).expect("restored");
             assert_eq!(again.way, CommitWay::Children, "{what}");
             assert!(is_new(&target), "{what}");
         }
@@ -738,7 +738,7 @@ fn i7_nothing_old_is_deleted_when_who_takes_a_commit_back_is_killed_too() {
         commit::sweep(&target).expect("swept");
         assert_theirs(&target, &["kept"], "killed twice");
         assert_nothing_old_is_lost(&target, &OLD_FILES, "killed twice");
-        unpack(&target, Mode::Replace).expect("restored");
+        unpack(&target, TargetMode::Replace).expect("restored");
         assert!(is_new(&target));
     });
 }
@@ -750,7 +750,7 @@ fn i7_who_commits_after_a_killed_commit_takes_that_one_back_first() {
         let (file, target) = (archive_in(root, &archive()), mounted(root.join("mounted")));
         fill(&target);
         let held = Held::start(&[file.as_path(), &target, Path::new("replace")], BETWEEN);
-        let stage = Stage::beside(&target, Mode::Replace).expect("a stage");
+        let stage = StagedTree::beside(&target, TargetMode::Replace).expect("a stage");
         fs::write(stage.path().join("mine"), "mine").expect("write");
         held.kill();
         drop(stage.commit(&Gate::new()).expect("committed"));
@@ -766,8 +766,8 @@ fn i8_lost_and_found_of_an_archive_is_not_moved_into_a_mount_point() {
     with_own_mounts(|root| {
         let target = mounted(root.join("mounted"));
         fs::create_dir(target.join("lost+found")).expect("mkdir");
-        for mode in [Mode::IfEmpty, Mode::Replace, Mode::Replace] {
-            let stage = Stage::beside(&target, mode).expect("a stage");
+        for mode in [TargetMode::IfEmpty, TargetMode::Replace, TargetMode::Replace] {
+            let stage = StagedTree::beside(&target, mode).expect("a stage");
             fs::create_dir(stage.path().join("lost+found")).expect("mkdir");
             fs::write(stage.path().join("mine"), "mine").expect("write");
             drop(stage.commit(&Gate::new()).expect("committed"));
@@ -854,7 +854,7 @@ fn i8_a_restore_into_an_empty_mount_point_loses_nothing_that_somebody_makes_in_i
 fn i4_a_commit_that_waits_for_another_one_can_still_be_called_off() {
     with_own_mounts(|root| {
         let target = mounted(root.join("mounted"));
-        let stage = Stage::beside(&target, Mode::Replace).expect("a stage");
+        let stage = StagedTree::beside(&target, TargetMode::Replace).expect("a stage");
         let other = fs::File::open(&target).expect("open");
         other.lock().expect("locked");
         let gate = Gate::new();

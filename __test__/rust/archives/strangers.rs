@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use warmswap::core::archives::ExtractOptions;
-use warmswap::core::archives::commit::{CommitWay, Mode};
+use warmswap::core::archives::commit::{CommitWay, TargetMode};
 use warmswap::core::failure::Cause;
 
 use super::support::machine::{
@@ -16,7 +16,7 @@ use super::support::machine::{
 };
 use super::support::{describe, replace};
 
-fn unpack(target: &Path, mode: Mode) -> Result<CommitWay, String> {
+fn unpack(target: &Path, mode: TargetMode) -> Result<CommitWay, String> {
     let target = target.to_path_buf();
     unblocked("unpack", move || {
         replace(&archive(), &target, mode, &ExtractOptions::default())
@@ -91,12 +91,12 @@ fn b1_names_of_a_journal_are_single_components() {
         let stage = plant(&target, names);
         own_all(&parent, STRANGER);
         let (before, planted) = (describe(&target), describe(&stage));
-        let refused = unpack(&target, Mode::IfEmpty).expect_err("full");
+        let refused = unpack(&target, TargetMode::IfEmpty).expect_err("full");
         assert!(refused.contains("is not empty"), "{names:?}: {refused}");
         assert_eq!(describe(&target), before, "{names:?}");
         assert_eq!(describe(&stage), planted, "{names:?}");
         assert_eq!(
-            unpack(&target, Mode::Replace),
+            unpack(&target, TargetMode::Replace),
             Ok(CommitWay::Exchange),
             "{names:?}"
         );
@@ -114,7 +114,7 @@ fn b1_a_trusted_stage_is_taken_back() {
         fs::write(target.join("mine.txt"), "new").expect("write");
         let stage = plant(&target, "mine.txt\0");
         own_all(&stage, owner);
-        let refused = unpack(&target, Mode::IfEmpty).expect_err("full");
+        let refused = unpack(&target, TargetMode::IfEmpty).expect_err("full");
         assert!(refused.contains("is not empty"), "{parent_mode:o}: {refused}");
         assert!(
             target.join("evil.js").exists() && !target.join("mine.txt").exists(),
@@ -141,7 +141,7 @@ fn b1_a_stage_opens_and_fills_no_directory_of_another_user() {
     own_all(&parent, STRANGER);
     own(&target.join("private"), 0);
     set_mode(&target.join("private"), 0o700);
-    let refused = unpack(&target, Mode::IfEmpty).expect_err("full");
+    let refused = unpack(&target, TargetMode::IfEmpty).expect_err("full");
     assert!(refused.contains("is not empty"), "{refused}");
     assert!(
         target.join("open/evil.js").exists(),
@@ -178,7 +178,7 @@ fn b1_a_stage_of_20_000_levels_neither_crashes_nor_blocks() {
         replace(
             &archive(),
             &target_path,
-            Mode::IfEmpty,
+            TargetMode::IfEmpty,
             &ExtractOptions::default(),
         )
         .map_err(|failure| failure.cause)
@@ -202,7 +202,11 @@ fn b4_a_stage_with_a_link_in_place_of_one_of_its_directories_is_left_alone() {
         let stage = plant(&target, "mine.txt\0");
         fs::remove_dir_all(stage.join(name)).expect("rm");
         std::os::unix::fs::symlink(&outside, stage.join(name)).expect("symlink");
-        assert_eq!(unpack(&target, Mode::Replace), Ok(CommitWay::Exchange), "{name}");
+        assert_eq!(
+            unpack(&target, TargetMode::Replace),
+            Ok(CommitWay::Exchange),
+            "{name}"
+        );
         assert_eq!(fs::read_dir(&outside).expect("readdir").count(), 1, "{name}");
         assert!(
             outside.join("kept").exists() && stage.join(name).is_symlink(),
@@ -233,7 +237,7 @@ fn b4_nothing_in_place_of_a_stage_or_a_part_of_it_blocks_a_restore() {
             stage.join(place)
         };
         impersonate(&path, how, &outside);
-        let way = unpack(&target, Mode::Replace);
+        let way = unpack(&target, TargetMode::Replace);
         assert!(way.is_ok(), "a {how} in place of '{place}': {way:?}");
         assert_eq!(
             fs::read(target.join("new.txt")).ok().as_deref(),
@@ -260,14 +264,14 @@ fn b1_a_link_of_a_strangers_is_no_target() {
     let link = parent.join("target");
     std::os::unix::fs::symlink(&real, &link).expect("symlink");
     own(&link, STRANGER);
-    let refused = unpack(&link, Mode::Replace).expect_err("a stranger's link");
+    let refused = unpack(&link, TargetMode::Replace).expect_err("a stranger's link");
     assert!(
         refused.starts_with("Untrusted") && refused.contains("uid 12345"),
         "{refused}"
     );
     assert!(real.join("kept").exists());
     own(&link, 0);
-    assert_eq!(unpack(&link, Mode::Replace), Ok(CommitWay::Exchange));
+    assert_eq!(unpack(&link, TargetMode::Replace), Ok(CommitWay::Exchange));
     assert!(link.is_symlink() && real.join("new.txt").exists());
 }
 
@@ -281,7 +285,7 @@ fn b1_a_strangers_directory_does_not_open_the_tree_to_others() {
         fs::create_dir(&target).expect("mkdir");
         own(&target, STRANGER);
         set_mode(&target, 0o777);
-        unpack(&target, Mode::Replace).expect("restored");
+        unpack(&target, TargetMode::Replace).expect("restored");
         let stat = fs::metadata(&target).expect("stat");
         assert_eq!((stat.mode() & 0o7777, stat.uid()), (kept, 0), "{parent_mode:o}");
     }

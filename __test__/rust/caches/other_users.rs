@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use warmswap::core::caches::stamp;
+use warmswap::core::caches::tree_manifest;
 
 use super::support::machine::{IMPOSTORS, Machine, NOBODY, STRANGER, impersonate, own, set_mode, stage_of};
 
@@ -17,7 +17,7 @@ fn b3_nothing_of_a_strangers_keeps_a_restore_from_its_target() {
     for (round, how) in IMPOSTORS.into_iter().chain(["file", "locked"]).enumerate() {
         let parent = machine.directory(&format!("b3-{round}"), 0, 0o1777);
         let target = parent.join("target");
-        let stamp = stamp::path_of(&target).expect("a path");
+        let stamp = tree_manifest::path_of(&target).expect("a path");
         let mut new_stamp = stamp.clone().into_os_string();
         new_stamp.push(".new");
         for path in [stage_of(&target), stamp, PathBuf::from(new_stamp)] {

@@ -178,6 +178,17 @@ fn a1_kills_removing_any_directory() {
     assert_kills(a_folder_keeps_its_files, "lock-remove-any-directory");
 }
 
+/// A holder that was killed. Its record is copied to `directory`.
+fn killed_holder(arena: &Arena, directory: &Path) -> Process {
+    let mut holder = Process::start(&["hold", &arena.lock(), "auto"], &[]);
+    holder.line().expect("held");
+    let record = Path::new(&*arena.lock()).join("owner.json");
+    std::fs::copy(record, directory.join("owner.json")).expect("a record");
+    holder.kill();
+    holder.reap();
+    holder
+}
+
 /// A5: names that look like ours are not enough.
 #[test]
 fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
@@ -200,15 +211,7 @@ fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
     ] {
         std::fs::write(file, "precious").expect("a file");
     }
-    let mut dead = Process::start(&["hold", &arena.lock(), "auto"], &[]);
-    dead.line().expect("held");
-    std::fs::copy(
-        Path::new(&*arena.lock()).join("owner.json"),
-        whole.join("owner.json"),
-    )
-    .expect("a record");
-    dead.kill();
-    dead.reap();
+    let dead = killed_holder(&arena, &whole);
     // Directories that have the names of a lock's files, and a folder with the owner of somebody who has ended.
     for name in [".app.guard", ".app.lease", ".app.spare", "app", "folder"] {
         std::fs::create_dir(locks.join(name)).expect("mkdir");

@@ -42,7 +42,7 @@ fn deleted_guard_strands_nobody(environment: &[(&str, &str)]) -> Result<(), Stri
 
 #[test]
 fn i8_kills_no_inode_check() {
-    assert_kills(deleted_guard_strands_nobody, "lock-no-inode-check");
+    assert_kills(deleted_guard_strands_nobody, "lock-file-unchecked");
 }
 
 /// A filesystem that does not answer to a renewal: the holder is told by the clock alone.

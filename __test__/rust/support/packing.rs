@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use warmswap::core::archives::codec::Format;
-use warmswap::core::archives::commit::{Gate, Mode};
+use warmswap::core::archives::commit::{Gate, TargetMode};
 use warmswap::core::archives::pipeline::{Replacement, Unpacked};
 use warmswap::core::archives::{self, ExtractOptions, ExtractSummary, WriteOptions, WriteSummary};
 use warmswap::core::failure::{Failure, Result};
@@ -43,7 +43,12 @@ pub(crate) fn extract_error(bytes: &[u8]) -> Failure {
 }
 
 /// Unpacks as a call does that has not ended.
-pub(crate) fn replace(bytes: &[u8], target: &Path, mode: Mode, options: &ExtractOptions) -> Result<Unpacked> {
+pub(crate) fn replace(
+    bytes: &[u8],
+    target: &Path,
+    mode: TargetMode,
+    options: &ExtractOptions,
+) -> Result<Unpacked> {
     let gate = Gate::new();
     let replacement = Replacement {
         target,

@@ -11,7 +11,7 @@ use napi::Env;
 use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi_derive::napi;
 
-use crate::core::caches::{Cache, Key, Location, Progress, Run};
+use crate::core::caches::{Cache, CallProgress, Key, Location, Run};
 use crate::core::error::Result;
 use crate::core::failure::Stage;
 use crate::core::sys::cancel::Cancel;
@@ -82,7 +82,7 @@ async fn snapshot(
     Ok(run.attend(work, &ending, reported_to(progress)).await.into())
 }
 
-fn reported_to(listener: Option<Listener<NativeProgress>>) -> impl Fn(Progress) {
+fn reported_to(listener: Option<Listener<NativeProgress>>) -> impl Fn(CallProgress) {
     move |progress| {
         if let Some(listener) = &listener {
             listener.call(progress.into());
@@ -137,10 +137,10 @@ impl NativeCache {
     ) {
         let (cache, cancel, ending) = (self.inner.clone(), cancel::of(Some(token)), self.ending.clone());
         let done = Arc::new(done);
-        let told = Arc::clone(&done);
+        let settled = Arc::clone(&done);
         let started = runtime::spawn(async move {
             let report = snapshot(cache, options, cancel, progress, ending).await;
-            told.call(Reply(report));
+            settled.call(Reply(report));
         });
         if let Err(error) = started {
             done.call(Reply(Err(error)));

@@ -6,10 +6,12 @@ use napi_derive::napi;
 
 use crate::core::archives::codec;
 use crate::core::archives::exclude::Excludes;
-use crate::core::caches::{Budget, Guard, Key, Packing, Producer, RestoreOptions, SnapshotOptions, Ticket};
+use crate::core::caches::{
+    Budget, Guard, Key, PackOptions, Producer, RestoreOptions, SnapshotOptions, Ticket,
+};
 use crate::core::error::Result;
 
-use super::super::archives::{self, NativeLimits};
+use super::super::archives::{NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};
 use super::super::number;
 
 /// Time and patience of a call.
@@ -56,10 +58,12 @@ pub struct NativeRestoreOptions {
     pub keys: Vec<String>,
     /// Absolute.
     pub into: String,
-    /// `if-empty`, `replace` or `merge`.
-    pub mode: String,
-    /// `contained`, `relative`, `verbatim` or `reject`.
-    pub symlinks: String,
+    /// What may happen to a target that is not empty.
+    #[napi(ts_type = "'if-empty' | 'replace' | 'merge'")]
+    pub mode: NativeTargetMode,
+    /// Which symbolic links are made.
+    #[napi(ts_type = "'contained' | 'relative' | 'verbatim' | 'reject'")]
+    pub symlinks: NativeSymlinks,
     /// What the producer must have been.
     pub expect: NativeExpect,
     /// What is accepted at most.
@@ -84,8 +88,8 @@ impl NativeRestoreOptions {
         let options = RestoreOptions {
             keys: keys.collect::<Result<_>>()?,
             into: PathBuf::from(self.into),
-            mode: archives::mode(&self.mode),
-            symlinks: archives::symlinks(&self.symlinks),
+            mode: self.mode.into(),
+            symlinks: self.symlinks.into(),
             expect: Producer {
                 platform: text(self.expect.platform),
                 arch: text(self.expect.arch),
@@ -93,7 +97,7 @@ impl NativeRestoreOptions {
                 fingerprint: text(self.expect.fingerprint),
                 ..Producer::default()
             },
-            limits: archives::limits(&self.limits)?,
+            limits: self.limits.read()?,
             concurrency: usize::try_from(number::count("options.concurrency", self.concurrency)?)
                 .unwrap_or(1),
         };
@@ -125,8 +129,9 @@ pub struct NativeSnapshotOptions {
     pub ticket: Option<String>,
     /// Globs.
     pub exclude: Vec<String>,
-    /// `deno`, `node_modules`, `vite` or `none`.
-    pub preset: String,
+    /// A known kind of tree.
+    #[napi(ts_type = "'deno' | 'node_modules' | 'vite' | 'none'")]
+    pub preset: NativePreset,
     /// Recorded.
     pub fingerprint: String,
     /// What may become a generation.
@@ -144,8 +149,7 @@ pub struct NativeSnapshotOptions {
 impl NativeSnapshotOptions {
     pub(super) fn read(self) -> Result<(SnapshotOptions, Budget)> {
         let key = Key::parse("options.key", &self.key)?;
-        let preset = archives::preset(&self.preset);
-        let limits = archives::limits(&self.limits)?;
+        let limits = self.limits.read()?;
         let ticket = self.ticket.map(|text| Ticket::parse(&text, &key)).transpose()?;
         #[expect(
             clippy::cast_possible_truncation,
@@ -159,8 +163,8 @@ impl NativeSnapshotOptions {
             key,
             from: PathBuf::from(self.from),
             ticket,
-            packing: Packing {
-                excludes: Excludes::new(preset, &self.exclude)?,
+            packing: PackOptions {
+                excludes: Excludes::new(self.preset.into(), &self.exclude)?,
                 level,
                 max_files: limits.max_files,
                 max_bytes: limits.max_bytes,

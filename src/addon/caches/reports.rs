@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use napi_derive::napi;
 
 use crate::core::caches::{
-    Abilities, Info, Listed, Producer, Progress, Report, RestoreReport, SnapshotReport,
+    Abilities, CallProgress, Info, ObjectMeta, Producer, Report, RestoreReport, SnapshotReport,
 };
 
 use super::super::number;
@@ -191,8 +191,8 @@ fn named(timings: Vec<(&'static str, f64)>) -> Vec<(String, f64)> {
         .collect()
 }
 
-impl From<Progress> for NativeProgress {
-    fn from(so_far: Progress) -> Self {
+impl From<CallProgress> for NativeProgress {
+    fn from(so_far: CallProgress) -> Self {
         Self {
             stage: so_far.stage.as_str().to_owned(),
             files: number::number(so_far.files),
@@ -219,8 +219,8 @@ impl From<Report<Option<Info>>> for NativeInspectReport {
     }
 }
 
-impl From<Report<Vec<Listed>>> for NativePruneReport {
-    fn from(report: Report<Vec<Listed>>) -> Self {
+impl From<Report<Vec<ObjectMeta>>> for NativePruneReport {
+    fn from(report: Report<Vec<ObjectMeta>>) -> Self {
         Self {
             outcome: report.outcome.as_str().to_owned(),
             reason: report.reason,

@@ -11,10 +11,13 @@
 
 use std::time::Duration;
 
-use crate::core::archives::commit::{COMMIT_GRACE, Gate};
+use crate::core::archives::commit::Gate;
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
+
+/// How long a commit that began in time may run over the deadline before the call settles without it.
+const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
 /// The end of one call.
 #[derive(Debug)]

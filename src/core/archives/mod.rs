@@ -5,36 +5,36 @@
 //! * [`codec`]: zstd, gzip or neither, told apart by magic bytes.
 //! * [`tree`]: what a tree holds, whatever its inodes and times; its digest.
 //! * [`commit`]: stage next to the target, then one step that fits its mount; sweep of what dead processes left.
-//! * `site`: open directories that other users may write to as well, and whose entries count there.
+//! * `shared_directory`: open directories that other users may write to as well, and whose entries count there.
 //! * [`pipeline`]: the whole way from a stream to a committed target.
 //! * [`call`]: its deadline, and the gate between its end and its commit.
 //!
-//! The layout is in docs/protocol.md under 'Caches'. Whatever the world does wrong is a [`failure::Failure`] with an
-//! outcome; the target is then as it was.
+//! The layout is in docs/protocol.md under 'Caches'. A failure of the disk, the archive or another process is a
+//! [`crate::core::failure::Failure`] with a cause; the target is then as it was.
 
 pub mod call;
 pub mod codec;
 pub mod commit;
-mod directories;
+mod directory_cache;
+mod entry_hasher;
 pub mod exclude;
-pub mod failure;
-pub mod feed;
 mod format;
-mod hash;
 mod outcome;
 mod pack;
 pub mod pipeline;
 mod progress;
-pub(super) mod site;
+pub(super) mod shared_directory;
 mod sizing;
-mod texts;
 pub mod tree;
 mod unpack;
 
+pub use entry_hasher::EntryHasher;
 pub use format::{Limits, Needs};
-pub use hash::Reader;
 pub use outcome::UnpackOutcome;
-pub use pack::{Skipped, Walk, WriteOptions, WriteSummary, walk, write};
-pub(super) use pack::{Visit, facts_of, mode_of, now_ns, visit};
+pub use pack::{PackStream, Skipped, Walk, WriteOptions, WriteSummary, pack, walk, write};
+pub(super) use pack::{Visit, facts_of, mode_of, visit};
 pub use progress::Progress;
-pub use unpack::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract, extract_into};
+pub use unpack::{
+    Expected, ExtractOptions, ExtractSummary, Feed, Next, Symlinks, UnpackJob, UnpackOptions, extract,
+    extract_into, unpack,
+};

@@ -2,16 +2,13 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::archives::call::Call;
-use crate::core::archives::commit::{self, CommitWay, Gate, Mode};
+use crate::core::archives::commit::{self, CommitWay, Gate, TargetMode};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, ExtractOptions};
-use crate::core::failure::{Cause, Failure, Result, Stage};
-use crate::core::sys::cancel::Cancel;
-use crate::core::sys::deadline::Deadline;
+use crate::core::failure::{Failure, Result, Stage};
+use crate::core::sys::clock;
 use crate::core::sys::workers::{self, Class};
 
 /// What an unpack did.
@@ -50,7 +47,7 @@ pub struct Replacement<'a> {
     /// The target.
     pub target: &'a Path,
     /// What may happen to a target that is not empty.
-    pub mode: Mode,
+    pub mode: TargetMode,
     /// How to extract.
     pub options: &'a ExtractOptions,
     /// Decides whether the commit still happens.
@@ -67,7 +64,7 @@ impl Replacement<'_> {
         afterwards: impl FnOnce(Placed) + Send + 'static,
     ) -> Result<Unpacked> {
         let started = Instant::now();
-        let stage = commit::Stage::beside(self.target, self.mode).map_err(during(Stage::Write))?;
+        let stage = commit::StagedTree::beside(self.target, self.mode).map_err(during(Stage::Write))?;
         let tree = stage.open().map_err(during(Stage::Write))?;
         let extracted =
             archives::extract_into(&mut source, tree, stage.path(), self.options).map_err(|failure| {
@@ -80,7 +77,7 @@ impl Replacement<'_> {
         let placed = Placed {
             target: stage.target().to_path_buf(),
             tree: extracted.tree,
-            committed_ns: archives::now_ns(),
+            committed_ns: clock::wall_nanos(),
         };
         let committed = stage.commit(self.gate).map_err(during(Stage::Commit))?;
         let commit_ms = milliseconds(committing);
@@ -115,46 +112,4 @@ fn stage_of(failure: &Failure) -> Stage {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
-}
-
-/// Runs a [`Replacement`] on a thread that may block, with the source that `open` gives and its size, if that is known,
-/// and settles when the deadline passes or `options.cancel` is raised, whatever that thread is doing.
-/// `places` are the files that `open` reads.
-pub async fn unpack_within<S: Read + Send + 'static>(
-    places: Vec<PathBuf>,
-    open: impl FnOnce() -> Result<(S, Option<u64>)> + Send + 'static,
-    target: PathBuf,
-    mode: Mode,
-    options: ExtractOptions,
-    deadline: Deadline,
-) -> Result<Unpacked> {
-    let call = Arc::new(Call::new(deadline, Cancel::new()));
-    let cancel = options.cancel.clone();
-    let of_work = Arc::clone(&call);
-    let places = places.into_iter().chain([target.clone()]).collect();
-    let work = workers::start(Class::Long, places, move || {
-        let (source, compressed_bytes) = open().map_err(during(Stage::Decode))?;
-        let options = ExtractOptions {
-            compressed_bytes,
-            cancel: of_work.stop.clone(),
-            ..options
-        };
-        let replacement = Replacement {
-            target: &target,
-            mode,
-            options: &options,
-            gate: &of_work.gate,
-        };
-        replacement.run(source, |_| Ok(()), drop)
-    });
-    let end = async {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Cancel::error().into(),
-            () = call.deadline_passed() => Failure::new(Cause::Timeout, "the deadline passed"),
-        }
-    };
-    let settled = call.settle(work.wait(), end).await;
-    let done = settled.and_then(|ran| ran.unwrap_or_else(|error| Err(error.into())));
-    done.map_err(during(Stage::Write))
 }

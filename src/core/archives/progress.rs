@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far a call has come; shared with whoever shows it.
+/// How far a call has come; shared with the caller that shows it.
 #[derive(Debug, Default)]
 pub struct Progress {
     files: AtomicU64,

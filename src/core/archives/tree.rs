@@ -2,11 +2,10 @@
 //! for each entry, 24 more where the filesystem was asked, so that a million of them fits the memory budget.
 
 use std::cmp::Ordering;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::core::error::{Code, Error, Result};
+use crate::core::sys::name;
 
 /// The first 128 bits of BLAKE3 over a file's bytes or a link's text.
 pub type Hash = [u8; 16];
@@ -260,7 +259,7 @@ pub(in crate::core) fn shorten(hash: &blake3::Hash) -> Hash {
 
 /// A relative path of a tree as the operating system takes it.
 pub(in crate::core) fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
+    Path::new(name::from_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@
 //! want of space comes before that; what comes after it is repeated by the next writer
 //! ([`Writer::new`]) if this one is killed.
 //!
+//! # Calls that wait
+//! [`service`] and [`stage_handle`] have the calls that wait for a lock or a filesystem. The binding and the Rust tests
+//! use the same ones. Everything below them runs on the thread that calls it.
+//!
 //! # What is not promised
 //! * What a link inside a bundle leads to: nothing here follows it, and nothing versions it.
 //! * Filesystems that are not on the list of [`crate::core::sys::filesystem`].

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::key::Key;
 use super::pointer::{MAX_POINTER_BYTES, Pointer};
-use super::store::{self, Answer, Listed, Location, Meter, Store};
+use super::store::{self, CallContext, Location, ObjectMeta, Store, StoreResult};
 use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure, Stage};
 
@@ -21,11 +21,11 @@ pub struct Cache {
 }
 
 /// What a key means now.
-pub(super) enum Found {
+pub(super) enum KeyTarget {
     /// A pointer and the version of its object.
     Pointer(Box<Pointer>, String),
     /// One object.
-    Single(Listed),
+    Object(ObjectMeta),
 }
 
 impl Cache {
@@ -40,8 +40,15 @@ impl Cache {
     }
 
     /// What a key means now, its pointer checked.
-    pub(super) async fn look_up(&self, store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<Found> {
-        self.find(store, key, meter).await.map_err(|(failure, _)| failure)
+    pub(super) async fn look_up(
+        &self,
+        store: &dyn Store,
+        key: &Key,
+        context: &Arc<CallContext>,
+    ) -> StoreResult<KeyTarget> {
+        self.find(store, key, context)
+            .await
+            .map_err(|(failure, _)| failure)
     }
 
     /// As [`look_up`](Self::look_up), but the failure also has the version of a pointer that exists and is not usable, so
@@ -50,8 +57,8 @@ impl Cache {
         &self,
         store: &dyn Store,
         key: &Key,
-        meter: &Arc<Meter>,
-    ) -> std::result::Result<Found, (Failure, Option<String>)> {
+        context: &Arc<CallContext>,
+    ) -> std::result::Result<KeyTarget, (Failure, Option<String>)> {
         if key.single_object().is_some() {
             if self.secret.is_some() {
                 let failure = Failure::refused(
@@ -59,13 +66,13 @@ impl Cache {
                 );
                 return Err((failure.during(Stage::Lookup), None));
             }
-            let object = store.stat(key.as_str(), meter).await;
-            return object.map(Found::Single).map_err(explain);
+            let object = store.stat(key.as_str(), context).await;
+            return object.map(KeyTarget::Object).map_err(explain);
         }
-        let read = store::read_small(store, &key.pointer(), MAX_POINTER_BYTES, meter).await;
+        let read = store::read_small(store, &key.pointer(), MAX_POINTER_BYTES, context).await;
         let (bytes, etag) = read.map_err(explain)?;
         match Pointer::read(&bytes, key, self.secret.as_deref()) {
-            Ok(pointer) => Ok(Found::Pointer(Box::new(pointer), etag)),
+            Ok(pointer) => Ok(KeyTarget::Pointer(Box::new(pointer), etag)),
             Err(failure) => Err((failure.during(Stage::Lookup), Some(etag))),
         }
     }
@@ -75,14 +82,14 @@ impl Cache {
         &self,
         store: &dyn Store,
         key: &Key,
-        meter: &Arc<Meter>,
-    ) -> Answer<bool> {
+        context: &Arc<CallContext>,
+    ) -> StoreResult<bool> {
         if !store.conditions_are_uncertain() {
             return Ok(true);
         }
         let found = self
             .honours_conditions
-            .get_or_try_init(|| super::conditions::honours_conditions(store, key, meter))
+            .get_or_try_init(|| super::conditions::honours_conditions(store, key, context))
             .await?;
         Ok(*found)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::key::Key;
-use super::store::{Answer, Body, Condition, Meter, PART_BYTES, Spool, Store, of_system};
+use super::store::{Body, CallContext, Condition, PART_BYTES, Spool, Store, StoreResult, of_system};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::cancel::Cancel;
 
@@ -37,8 +37,12 @@ pub(super) fn stale() -> Condition {
 }
 
 /// Whether the store honours the conditions of a writer of this key.
-pub(super) async fn honours_conditions(store: &dyn Store, key: &Key, meter: &Arc<Meter>) -> Answer<bool> {
-    match probe_conditions(store, folder_of(key), meter).await {
+pub(super) async fn honours_conditions(
+    store: &dyn Store,
+    key: &Key,
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
+    match probe_conditions(store, folder_of(key), context).await {
         // A policy so fine is of a store that has conditions: they are sent.
         Err(failure) if failure.cause == Cause::Denied => Ok(true),
         found => found,
@@ -50,11 +54,11 @@ pub(super) async fn honours_in_parts(
     store: &dyn Store,
     key: &Key,
     condition: &Condition,
-    meter: &Arc<Meter>,
-) -> Answer<bool> {
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
     let path = probe_path(folder_of(key));
     let body = Body::Bytes(Bytes::from_static(b"warmswap probe"));
-    match store.write(&path, body, Condition::Always, meter).await {
+    match store.write(&path, body, Condition::Always, context).await {
         Err(failure) if failure.cause == Cause::Denied => return Ok(true),
         written => written?,
     };
@@ -62,33 +66,37 @@ pub(super) async fn honours_in_parts(
         Condition::Version(_) => stale(),
         Condition::Absent | Condition::Always => Condition::Absent,
     };
-    let honoured = probe_multipart(store, &path, mistaken, meter).await;
-    tidy_up(store, &path, meter).await;
+    let honoured = probe_multipart(store, &path, mistaken, context).await;
+    tidy_up(store, &path, context).await;
     honoured
 }
 
 /// A writer may lack the right to delete: what stays is a few bytes. Also after the call has ended.
-pub(super) async fn tidy_up(store: &dyn Store, path: &str, meter: &Arc<Meter>) {
-    let once = Arc::new(Meter::new(Cancel::new(), meter.idle, 1));
+pub(super) async fn tidy_up(store: &dyn Store, path: &str, context: &Arc<CallContext>) {
+    let once = Arc::new(CallContext::new(Cancel::new(), context.idle, 1));
     drop(store.delete(path, &once).await);
 }
 
 /// Whether a write that must not happen is refused.
-pub(super) async fn probe_conditions(store: &dyn Store, folder: &str, meter: &Arc<Meter>) -> Answer<bool> {
+pub(super) async fn probe_conditions(
+    store: &dyn Store,
+    folder: &str,
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
     let path = probe_path(folder);
     let body = || Body::Bytes(Bytes::from_static(b"warmswap probe"));
-    store.write(&path, body(), Condition::Absent, meter).await?;
+    store.write(&path, body(), Condition::Absent, context).await?;
     let honours = async {
-        let absent = was_refused(store.write(&path, body(), Condition::Absent, meter).await)?;
-        let version = was_refused(store.write(&path, body(), stale(), meter).await)?;
+        let absent = was_refused(store.write(&path, body(), Condition::Absent, context).await)?;
+        let version = was_refused(store.write(&path, body(), stale(), context).await)?;
         Ok(absent && version)
     };
     let honours = honours.await;
-    tidy_up(store, &path, meter).await;
+    tidy_up(store, &path, context).await;
     honours
 }
 
-fn was_refused(written: Answer<String>) -> Answer<bool> {
+fn was_refused(written: StoreResult<String>) -> StoreResult<bool> {
     match written {
         Ok(_) => Ok(false),
         Err(failure) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => Ok(true),
@@ -103,8 +111,8 @@ pub(super) async fn probe_multipart(
     store: &dyn Store,
     path: &str,
     mistaken: Condition,
-    meter: &Arc<Meter>,
-) -> Answer<bool> {
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
     let size = PART_BYTES + 1;
     let file = crate::core::sys::fs::anonymous(&std::env::temp_dir()).map_err(of_system)?;
     file.set_len(size)
@@ -116,7 +124,7 @@ pub(super) async fn probe_multipart(
     };
     was_refused(
         store
-            .write(path, Body::Spool(Arc::new(spool)), mistaken, meter)
+            .write(path, Body::Spool(Arc::new(spool)), mistaken, context)
             .await,
     )
 }

@@ -1,6 +1,6 @@
 //! What a key holds.
 
-use super::cache::{Cache, Found};
+use super::cache::{Cache, KeyTarget};
 use super::key::Key;
 use super::outcome::RestoreOutcome;
 use super::pointer::Producer;
@@ -28,9 +28,9 @@ pub struct Info {
 impl Cache {
     /// What a key holds.
     pub async fn inspect(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Option<Info>> {
-        self.call(budget, cancel, None, move |cache, store, meter| async move {
-            match cache.look_up(&*store, &key, &meter).await {
-                Ok(Found::Pointer(pointer, _)) => Report::new(
+        self.call(budget, cancel, None, move |cache, store, context| async move {
+            match cache.look_up(&*store, &key, &context).await {
+                Ok(KeyTarget::Pointer(pointer, _)) => Report::new(
                     RestoreOutcome::Restored,
                     Some(Info {
                         generation: pointer.generation,
@@ -41,7 +41,7 @@ impl Cache {
                         producer: pointer.producer,
                     }),
                 ),
-                Ok(Found::Single(object)) => Report::new(
+                Ok(KeyTarget::Object(object)) => Report::new(
                     RestoreOutcome::Restored,
                     Some(Info {
                         generation: object.etag.trim_matches('"').to_owned(),

@@ -1,12 +1,14 @@
-//! Caches: stream a tree to a tar.zst and back, staged, verified and committed at once.
+//! Caches: a tree is streamed to a tar.zst in a store and back, staged, verified and committed atomically.
 //!
-//! * [`stamp`]: what was restored, so that an unchanged tree is left alone.
-//! * [`store`]: S3, a folder or memory behind one trait; ranges, retries, silence.
-//! * [`cache`]: an opened store with [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`] on it; [`key`] and [`pointer`] are
-//!   its layout, [`run`] is the deadline machine, [`guards`] say what may become a generation, [`ticket`] links a
-//!   snapshot to its restore.
+//! * [`Cache`]: an opened store, with [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`] on it.
+//! * [`key`], [`pointer`]: the layout of a cache in its store. [`ticket`]: links a snapshot to its restore.
+//! * [`run`]: the time, the stages and the progress of one call. [`outcome`]: the table from the cause of a failure to
+//!   the outcome, one for each verb.
+//! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
+//! * [`store`]: S3, a folder or memory behind one trait.
+//! * [`tree_manifest`]: what was restored, so that an unchanged tree is left alone.
 //!
-//! Whatever the world does wrong is a failure with an outcome; the target is then as it was.
+//! A failed call returns a report with its outcome, and the target is as it was before.
 
 mod cache;
 mod conditions;
@@ -21,10 +23,10 @@ mod report;
 mod restore;
 mod run;
 mod snapshot;
-pub mod stamp;
 pub mod store;
 mod thread;
 mod ticket;
+pub mod tree_manifest;
 
 pub use cache::Cache;
 pub use guards::Guard;
@@ -35,7 +37,7 @@ pub use pointer::{Pointer, Producer};
 pub use probe::Abilities;
 pub use report::Report;
 pub use restore::{RestoreOptions, RestoreReport};
-pub use run::{Budget, Progress, Run};
-pub use snapshot::{Packing, SnapshotOptions, SnapshotReport};
-pub use store::{Listed, Location};
+pub use run::{Budget, CallProgress, Run};
+pub use snapshot::{PackOptions, SnapshotOptions, SnapshotReport};
+pub use store::{Location, ObjectMeta};
 pub use ticket::Ticket;

@@ -152,12 +152,12 @@ impl Pointer {
     }
 
     fn verify(&self, key: &Key, secret: &[u8]) -> Result<()> {
-        let Some(told) = &self.hmac else {
+        let Some(signature) = &self.hmac else {
             return Err(Failure::refused("the pointer is not signed"));
         };
-        let told = unhex(told).ok_or_else(|| Failure::refused("the signature is not hex"))?;
+        let signature = unhex(signature).ok_or_else(|| Failure::refused("the signature is not hex"))?;
         self.signature(key, secret)
-            .verify_slice(&told)
+            .verify_slice(&signature)
             .map_err(|_| Failure::refused("the signature is not of this key and this secret"))
     }
 

@@ -9,7 +9,7 @@ use super::conditions::{probe_conditions, probe_multipart, probe_path, stale, ti
 use super::outcome::RestoreOutcome;
 use super::report::Report;
 use super::run::Budget;
-use super::store::{Answer, Body, Condition, Meter, Store};
+use super::store::{Body, CallContext, Condition, Store, StoreResult};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 
@@ -31,12 +31,12 @@ impl Cache {
     /// What the store can do.
     pub async fn probe(&self, budget: Budget, cancel: Cancel) -> Report<Option<Abilities>> {
         let read_only = self.read_only;
-        self.call(budget, cancel, None, move |_, store, meter| async move {
+        self.call(budget, cancel, None, move |_, store, context| async move {
             if read_only {
                 return Report::new(RestoreOutcome::Disabled, None)
                     .because("this cache is read-only, and a probe writes");
             }
-            match probe(&*store, &meter).await {
+            match probe(&*store, &context).await {
                 Ok(abilities) => Report::new(RestoreOutcome::Probed, Some(abilities)),
                 Err(failure) => Report::failed(failure, None),
             }
@@ -45,10 +45,10 @@ impl Cache {
     }
 }
 
-async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
+async fn probe(store: &dyn Store, context: &Arc<CallContext>) -> StoreResult<Abilities> {
     let path = probe_path("");
     let body = Body::Bytes(Bytes::from_static(b"0123456789"));
-    let etag = match store.write(&path, body, Condition::Always, meter).await {
+    let etag = match store.write(&path, body, Condition::Always, context).await {
         Ok(etag) => etag,
         Err(failure) if failure.cause == Cause::Denied => {
             return Ok(Abilities {
@@ -60,15 +60,15 @@ async fn probe(store: &dyn Store, meter: &Arc<Meter>) -> Answer<Abilities> {
         }
         Err(failure) => return Err(failure),
     };
-    let ranged = match store.read(&path, 2..5, &etag, meter).await {
+    let ranged = match store.read(&path, 2..5, &etag, context).await {
         Ok(bytes) => *bytes == *b"234",
         Err(failure) if matches!(failure.cause, Cause::RangeIgnored | Cause::Malformed) => false,
         Err(failure) => return Err(failure),
     };
-    let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, "", meter).await?;
-    let conditional_multipart = probe_multipart(store, &path, Condition::Absent, meter).await?
-        && probe_multipart(store, &path, stale(), meter).await?;
-    tidy_up(store, &path, meter).await;
+    let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, "", context).await?;
+    let conditional_multipart = probe_multipart(store, &path, Condition::Absent, context).await?
+        && probe_multipart(store, &path, stale(), context).await?;
+    tidy_up(store, &path, context).await;
     Ok(Abilities {
         conditional_put,
         conditional_multipart,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::{Cache, Found};
+use super::cache::{Cache, KeyTarget};
 use super::conditions::probes_in;
 use super::key::Key;
 use super::outcome::RestoreOutcome;
 use super::report::Report;
 use super::run::Budget;
-use super::store::{Answer, Listed, Meter, Store};
+use super::store::{CallContext, ObjectMeta, Store, StoreResult};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
 
@@ -23,7 +23,7 @@ impl Cache {
         older_than: Duration,
         budget: Budget,
         cancel: Cancel,
-    ) -> Report<Vec<Listed>> {
+    ) -> Report<Vec<ObjectMeta>> {
         if self.read_only {
             return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
         }
@@ -31,16 +31,16 @@ impl Cache {
             budget,
             cancel,
             Vec::new(),
-            move |cache, store, meter| async move {
-                let current = match cache.look_up(&*store, &key, &meter).await {
-                    Ok(Found::Pointer(pointer, _)) => key.blob(&pointer.sha256),
-                    Ok(Found::Single(_)) => return Report::new(RestoreOutcome::Pruned, Vec::new()),
+            move |cache, store, context| async move {
+                let current = match cache.look_up(&*store, &key, &context).await {
+                    Ok(KeyTarget::Pointer(pointer, _)) => key.blob(&pointer.sha256),
+                    Ok(KeyTarget::Object(_)) => return Report::new(RestoreOutcome::Pruned, Vec::new()),
                     // Without a pointer nothing is current, and what is old enough is nobody's.
                     Err(failure) if failure.cause == Cause::NotFound => String::new(),
                     Err(failure) => return Report::failed(failure, Vec::new()),
                 };
                 let mut removed = Vec::new();
-                match prune_blobs(&*store, &key, &current, keep, older_than, &meter, &mut removed).await {
+                match prune_blobs(&*store, &key, &current, keep, older_than, &context, &mut removed).await {
                     Ok(()) => Report::new(RestoreOutcome::Pruned, removed),
                     Err(failure) => Report::failed(failure, removed),
                 }
@@ -50,13 +50,13 @@ impl Cache {
     }
 
     /// Removes a key: the pointer first, so that nobody is sent to a blob that is going.
-    pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Vec<Listed>> {
+    pub async fn remove(&self, key: Key, budget: Budget, cancel: Cancel) -> Report<Vec<ObjectMeta>> {
         if self.read_only {
             return Report::new(RestoreOutcome::Disabled, Vec::new()).because("this cache is read-only");
         }
-        self.call(budget, cancel, Vec::new(), move |_, store, meter| async move {
+        self.call(budget, cancel, Vec::new(), move |_, store, context| async move {
             let mut removed = Vec::new();
-            match remove_all(&*store, &key, &meter, &mut removed).await {
+            match remove_all(&*store, &key, &context, &mut removed).await {
                 Ok(()) => Report::new(RestoreOutcome::Removed, removed),
                 Err(failure) => Report::failed(failure, removed),
             }
@@ -71,10 +71,10 @@ async fn prune_blobs(
     current: &str,
     keep: u64,
     older_than: Duration,
-    meter: &Arc<Meter>,
-    removed: &mut Vec<Listed>,
-) -> Answer<()> {
-    let mut others = store.list(&key.blobs(), meter).await?;
+    context: &Arc<CallContext>,
+    removed: &mut Vec<ObjectMeta>,
+) -> StoreResult<()> {
+    let mut others = store.list(&key.blobs(), context).await?;
     others.retain(|blob| blob.path != current);
     others.sort_by_key(|blob| std::cmp::Reverse(blob.modified_ms));
     let kept = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -83,8 +83,8 @@ async fn prune_blobs(
         .skip(kept)
         .filter(|blob| blob.is_older(older_than));
     for blob in old {
-        if is_still_older(store, &blob, older_than, meter).await? {
-            store.delete(&blob.path, meter).await?;
+        if is_still_older(store, &blob, older_than, context).await? {
+            store.delete(&blob.path, context).await?;
             removed.push(blob);
         }
     }
@@ -94,11 +94,11 @@ async fn prune_blobs(
 /// A snapshot that found the blob since it was listed has written it again, and is about to point to it.
 async fn is_still_older(
     store: &dyn Store,
-    blob: &Listed,
+    blob: &ObjectMeta,
     older_than: Duration,
-    meter: &Arc<Meter>,
-) -> Answer<bool> {
-    match store.stat(&blob.path, meter).await {
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
+    match store.stat(&blob.path, context).await {
         Ok(blob) => Ok(blob.is_older(older_than)),
         Err(failure) if failure.cause == Cause::NotFound => Ok(false),
         Err(failure) => Err(failure),
@@ -108,22 +108,22 @@ async fn is_still_older(
 async fn remove_all(
     store: &dyn Store,
     key: &Key,
-    meter: &Arc<Meter>,
-    removed: &mut Vec<Listed>,
-) -> Answer<()> {
+    context: &Arc<CallContext>,
+    removed: &mut Vec<ObjectMeta>,
+) -> StoreResult<()> {
     if key.single_object().is_some() {
-        return store.delete(key.as_str(), meter).await;
+        return store.delete(key.as_str(), context).await;
     }
-    store.delete(&key.pointer(), meter).await?;
-    for blob in store.list(&key.blobs(), meter).await? {
-        store.delete(&blob.path, meter).await?;
+    store.delete(&key.pointer(), context).await?;
+    for blob in store.list(&key.blobs(), context).await? {
+        store.delete(&blob.path, context).await?;
         removed.push(blob);
     }
     // What writers that may not delete have left. A young one may be of a probe that goes on: without its object it
     // would find that conditions are ignored.
-    let probes = store.list(&probes_in(key.as_str()), meter).await?;
+    let probes = store.list(&probes_in(key.as_str()), context).await?;
     for probe in probes.iter().filter(|probe| !probe.is_young()) {
-        store.delete(&probe.path, meter).await?;
+        store.delete(&probe.path, context).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cache::Cache;
 use super::outcome::RestoreOutcome;
 use super::run::{Budget, Run};
-use super::store::{Meter, Store};
+use super::store::{CallContext, Store};
 use crate::core::failure::{Cause, Failure, Stage};
 use crate::core::sys::cancel::Cancel;
 
@@ -48,7 +48,7 @@ impl Cache {
         budget: Budget,
         cancel: Cancel,
         nothing: T,
-        work: impl FnOnce(Self, Arc<dyn Store>, Arc<Meter>) -> F,
+        work: impl FnOnce(Self, Arc<dyn Store>, Arc<CallContext>) -> F,
     ) -> Report<T>
     where
         T: Send + 'static,
@@ -58,7 +58,7 @@ impl Cache {
             return Report::new(RestoreOutcome::Disabled, nothing);
         };
         let run = Run::start(budget, cancel, Stage::Lookup);
-        let working = work(self.clone(), store, Arc::clone(&run.meter));
+        let working = work(self.clone(), store, Arc::clone(&run.context));
         let mut report = run
             .race(working, |failure| match failure.cause {
                 Cause::Aborted => Report::new(RestoreOutcome::Aborted, nothing),

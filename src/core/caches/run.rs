@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::store::Meter;
-use crate::core::archives::Progress as ArchiveProgress;
+use super::store::CallContext;
+use crate::core::archives::Progress;
 use crate::core::archives::call::Call;
 use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure, Stage};
@@ -38,7 +38,7 @@ pub struct Budget {
 
 /// What a call has done so far.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress {
+pub struct CallProgress {
     /// What it is doing.
     pub stage: Stage,
     /// Files so far.
@@ -52,7 +52,7 @@ pub struct Progress {
 /// One call.
 pub struct Run {
     /// Its traffic and its cancellation.
-    pub meter: Arc<Meter>,
+    pub context: Arc<CallContext>,
     /// Its end.
     pub call: Call,
     budget: Budget,
@@ -75,7 +75,7 @@ impl Run {
         let now = Instant::now();
         Arc::new(Self {
             call: Call::new(Deadline::after(budget.deadline), cancel.clone()),
-            meter: Arc::new(Meter::new(cancel, budget.idle, budget.attempts)),
+            context: Arc::new(CallContext::new(cancel, budget.idle, budget.attempts)),
             budget,
             clock: Mutex::new(Clock {
                 started: now,
@@ -110,7 +110,7 @@ impl Run {
 
     /// What the call is doing now. Waiting for credentials is told as such, whatever they are for.
     pub fn stage(&self) -> Stage {
-        if self.meter.is_fetching_credentials() {
+        if self.context.is_fetching_credentials() {
             return Stage::Credentials;
         }
         self.clock.lock().stage
@@ -146,9 +146,9 @@ impl Run {
     }
 
     /// How far the call is.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> CallProgress {
         let total = self.total_bytes.load(Ordering::Relaxed);
-        Progress {
+        CallProgress {
             stage: self.stage(),
             files: self.files.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
@@ -160,7 +160,7 @@ impl Run {
     pub async fn follow<T>(
         &self,
         work: impl Future<Output = Result<std::result::Result<T, Failure>>>,
-        progress: &ArchiveProgress,
+        progress: &Progress,
     ) -> std::result::Result<T, Failure> {
         tokio::pin!(work);
         loop {
@@ -194,7 +194,7 @@ impl Run {
                 Failure::new(Cause::Other, panic.to_string())
             })
         };
-        match self.call.settle(work, self.end()).await {
+        match self.call.settle(work, self.call_over()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(failure)) | Err(failure) => settle(failure),
         }
@@ -205,7 +205,7 @@ impl Run {
         &self,
         call: impl Future<Output = T>,
         ending: &Cancel,
-        report: impl Fn(Progress),
+        report: impl Fn(CallProgress),
     ) -> T {
         tokio::pin!(call);
         loop {
@@ -213,7 +213,7 @@ impl Run {
                 biased;
                 done = &mut call => return done,
                 () = ending.cancelled() => {
-                    self.meter.cancel.cancel();
+                    self.context.cancel.cancel();
                     return call.await;
                 }
                 () = tokio::time::sleep(REPORT) => report(self.progress()),
@@ -221,10 +221,10 @@ impl Run {
         }
     }
 
-    async fn end(&self) -> Failure {
+    async fn call_over(&self) -> Failure {
         tokio::select! {
             biased;
-            () = self.meter.cancel.cancelled() => Cancel::error().into(),
+            () = self.context.cancel.cancelled() => Cancel::error().into(),
             () = self.call.deadline_passed() => {
                 let whole = self.budget.deadline.as_millis();
                 let stage = self.stage().as_str();
@@ -241,19 +241,19 @@ impl Run {
             return std::future::pending().await;
         }
         let mut since = Instant::now();
-        let mut moved = self.meter.moved_bytes();
+        let mut moved = self.context.moved_bytes();
         loop {
             tokio::time::sleep(TICK).await;
-            if !self.meter.is_waiting() {
+            if !self.context.is_waiting() {
                 since = Instant::now();
-                moved = self.meter.moved_bytes();
+                moved = self.context.moved_bytes();
                 continue;
             }
             let window = since.elapsed();
             if window < self.budget.idle {
                 continue;
             }
-            let now = self.meter.moved_bytes();
+            let now = self.context.moved_bytes();
             let rate = u128::from(now - moved) * 1000 / window.as_millis().max(1);
             if rate < u128::from(least) {
                 return format!("{rate} bytes a second, minBytesPerSecond is {least}");
@@ -296,16 +296,16 @@ mod tests {
         block_on(async {
             let call = run(Duration::from_millis(20));
             let late = Arc::clone(&call);
-            let (told, tells) = tokio::sync::oneshot::channel();
+            let (sender, receiver) = tokio::sync::oneshot::channel();
             let work = async move {
-                late.meter.cancel.cancelled().await;
+                late.context.cancel.cancelled().await;
                 let may = late.may_commit();
-                told.send(may).expect("the test waits");
+                sender.send(may).expect("the test waits");
                 "work"
             };
             assert_eq!(call.race(work, |_| "deadline").await, "deadline");
             assert!(
-                !tells.await.expect("the work goes on"),
+                !receiver.await.expect("the work goes on"),
                 "a dead call may not commit"
             );
         });
@@ -329,7 +329,7 @@ mod tests {
     fn an_abort_before_the_commit_ends_the_call_at_once() {
         block_on(async {
             let call = run(Duration::from_mins(1));
-            call.meter.cancel.cancel();
+            call.context.cancel.cancel();
             let work = async { std::future::pending().await };
             let ended = call.race(work, |failure| Some(failure.cause)).await;
             assert_eq!(ended, Some(Cause::Aborted));

@@ -37,7 +37,7 @@ pub async fn acquire(
     let wait = Wait::for_lock(lock, request, deadline, on_wait, move |acquired| {
         drop(sender.send(acquired));
     });
-    let _place = GiveUpOnDrop(wait.handle());
+    let _given_up = GiveUpOnDrop(wait.handle());
     Queue::find(&wait.waiter.lock, wait.waiter.request.mode)?.enter(wait);
     tokio::select! {
         biased;

@@ -1,22 +1,23 @@
 //! The guard: a file that is made once and never unlinked or replaced by us, under flock in kernel mode. It
 //! orders the takers of one kernel and makes the death of a holder visible at once.
 
-use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::neighbours::{self, Neighbours};
 use super::path::LockPath;
 use super::record::GuardId;
 use super::shared;
-use crate::core::error::{Optional as _, Result};
-use crate::core::sys::fs::{Access, Kind, Stat};
-use crate::core::sys::{fault, flock, fs, mark};
+use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::lock_file::{Attempt, Check, LockFile, LockOptions, LockedFile};
+use crate::core::sys::{fault, fs, mark};
 
-/// The guard file, open and not necessarily locked. Its descriptor is writable, because its last close tells
+/// The guard file, open and not locked. Its descriptor is writable, because its last close tells
 /// all waiters (IN_CLOSE_WRITE); so a waiter keeps it open, or it would wake the others by giving up.
 #[derive(Debug)]
 pub(super) struct GuardFile {
-    file: File,
+    file: LockFile,
     path: PathBuf,
     id: GuardId,
     is_marked: bool,
@@ -24,7 +25,11 @@ pub(super) struct GuardFile {
 
 /// The guard file, locked by this process.
 #[derive(Debug)]
-pub(super) struct LockedGuard(GuardFile);
+pub(super) struct LockedGuard {
+    file: LockedFile,
+    path: PathBuf,
+    id: GuardId,
+}
 
 /// How an attempt at the lock ended.
 pub(super) enum Attempted {
@@ -38,13 +43,14 @@ pub(super) enum Attempted {
 /// where there is another one, or none.
 pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
     let path = &*lock.guard();
-    let Some((file, stat)) = fs::open_regular_with_stat(path, Access::Read).optional()? else {
+    let options = LockOptions::at(path).shared().check(Check::None);
+    let Some(file) = options.open()? else {
         return Ok(None);
     };
-    if (stat.device, stat.inode) != (id.device, id.inode) {
+    if id_of(&file.stat(path)?) != id {
         return Ok(None);
     }
-    flock::try_shared(&file, path).map(|is_free| Some(!is_free))
+    Ok(Some(matches!(options.attempt(file)?, Attempt::Busy(_))))
 }
 
 /// Whether a waiter has marked the guard file. Like [`is_busy`], this wakes no waiter.
@@ -61,14 +67,7 @@ impl GuardFile {
     /// Marks the guard file as waited for, until this waiter has the lock or closes the file. The mark is for fairness:
     /// where it cannot be set, the kernel decides which waiter is next.
     pub(super) fn mark_waiting(&mut self) {
-        self.is_marked = self.is_marked || mark::mark(&self.file, &self.path).is_ok();
-    }
-
-    fn unmark_waiting(&mut self) {
-        if self.is_marked {
-            drop(mark::unmark(&self.file, &self.path));
-            self.is_marked = false;
-        }
+        self.is_marked = self.is_marked || mark::mark(self.file.file(), &self.path).is_ok();
     }
 
     /// Opens the guard, and makes it where it is missing. Some filesystems do not exclude through the descriptor
@@ -77,74 +76,90 @@ impl GuardFile {
     /// Another user's guard serves as well as this user's: it is locked and never read. Anything but a file is refused.
     pub(super) fn open(lock: &LockPath, neighbours: &Neighbours) -> Result<Self> {
         let path = &*lock.guard();
-        let open = || -> Result<Option<(File, Stat)>> {
-            let opened = fs::open_regular_with_stat(path, Access::ReadWrite).optional();
-            opened.map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))
-        };
-        let (file, stat) = if let Some(opened) = open()? {
-            opened
+        let options = LockOptions::at(path).writable();
+        let opened = options.open();
+        let opened = opened
+            .map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))?;
+        let file = if let Some(file) = opened {
+            file
         } else {
             // Nothing is made next to a folder that is no lock.
             if let Some(found) = super::lock_directory::read(lock, Some(neighbours))? {
                 found.refuse_folder()?;
             }
             shared::make_file(path, &lock.next())?;
-            fs::open_regular_with_stat(path, Access::ReadWrite)?
+            let gone = || Error::io("open", path, ErrorKind::NotFound.into());
+            options.open()?.ok_or_else(gone)?
         };
         Ok(Self {
+            id: id_of(&file.stat(path)?),
             file,
             path: path.to_path_buf(),
-            id: GuardId {
-                device: stat.device,
-                inode: stat.inode,
-            },
             is_marked: false,
         })
     }
 
-    /// Takes the lock if it is free now.
-    pub(super) fn attempt(mut self) -> Result<Attempted> {
-        let locked = flock::try_exclusive(&self.file, &self.path)?;
-        if !fault::mutant("lock-no-inode-check") && !self.is_current()? {
-            return Ok(Attempted::Replaced);
+    /// Locks the guard file if it is free now.
+    pub(super) fn attempt(self) -> Result<Attempted> {
+        let Self {
+            file,
+            path,
+            id,
+            is_marked,
+        } = self;
+        let options = LockOptions::at(&path);
+        match options.attempt(file)? {
+            Attempt::Locked(file) => {
+                if is_marked {
+                    drop(mark::unmark(file.file(), &path));
+                }
+                Ok(Attempted::Locked(LockedGuard { file, path, id }))
+            }
+            Attempt::Busy(file)
+                if fault::mutant("lock-file-unchecked") || options.current(&file)?.is_some() =>
+            {
+                Ok(Attempted::Busy(Self {
+                    file,
+                    path,
+                    id,
+                    is_marked,
+                }))
+            }
+            Attempt::Busy(_) | Attempt::Gone => Ok(Attempted::Replaced),
         }
-        if !locked {
-            return Ok(Attempted::Busy(self));
-        }
-        self.unmark_waiting();
-        Ok(Attempted::Locked(LockedGuard(self)))
-    }
-
-    fn is_current(&self) -> Result<bool> {
-        let stat = fs::stat(&self.path).optional()?;
-        Ok(stat.is_some_and(|stat| (stat.device, stat.inode) == (self.id.device, self.id.inode)))
     }
 }
 
 impl LockedGuard {
     pub(super) fn id(&self) -> GuardId {
-        self.0.id
+        self.id
     }
 
     /// Whether the locked file is still the one at its path.
     pub(super) fn is_current(&self) -> Result<bool> {
-        self.0.is_current()
+        let current = LockOptions::at(&self.path).current(&self.file)?;
+        Ok(current.is_some())
     }
 
     pub(super) fn descriptor(&self) -> i32 {
-        fs::descriptor(&self.0.file)
+        fs::descriptor(self.file.file())
     }
 
-    /// Gives the lock back and keeps the file open, so that nobody is woken.
+    /// Unlocks the file and keeps it open, so that no waiter is woken.
     pub(super) fn unlock(self) -> Result<GuardFile> {
-        flock::unlock(&self.0.file, &self.0.path)?;
-        Ok(self.0)
+        let file = self.file.unlock(&self.path)?;
+        Ok(GuardFile {
+            file,
+            path: self.path,
+            id: self.id,
+            is_marked: false,
+        })
     }
 
-    /// Gives the lock back and wakes who waits.
+    /// Unlocks and closes the file, which wakes the waiters.
     pub(super) fn release(self) -> Result<()> {
         if fault::mutant("lock-unlink-guard") {
-            fs::remove_file(&self.0.path).optional()?;
+            fs::remove_file(&self.path).optional()?;
         }
         // A child that inherited the descriptor must not keep what was given back.
         self.unlock().map(drop)
@@ -152,6 +167,13 @@ impl LockedGuard {
 
     /// Closes our descriptor and leaves the lock to the children that have it.
     pub(super) fn leave_to_children(self) {
-        drop(self);
+        drop(self.file.until_closed());
+    }
+}
+
+fn id_of(stat: &Stat) -> GuardId {
+    GuardId {
+        device: stat.device,
+        inode: stat.inode,
     }
 }

@@ -10,7 +10,8 @@
 //! A decision is made by the monotonic or the boot clock wherever both times come from this boot.
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::core::sys::platform::clock as system;
 
 /// The time of the wall clock.
 fn now() -> Timestamp {
@@ -60,23 +61,13 @@ pub fn wall_nanos() -> i64 {
 
 /// Microseconds of the monotonic clock.
 pub fn monotonic_micros() -> u64 {
-    micros(ClockId::Monotonic)
+    system::monotonic_micros()
 }
 
 /// Microseconds of the boot clock. A holder judges its own record by it: others may have taken over while this machine
 /// was suspended.
 pub fn boot_micros() -> u64 {
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    // There it counts suspend (clock_gettime(3) of macOS).
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    micros(clock)
-}
-
-fn micros(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
-    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
+    system::boot_micros()
 }
 
 #[cfg(test)]

@@ -5,81 +5,62 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
-
 use crate::core::error::{Code, Error, Optional as _, Result};
+use crate::core::sys::call::call;
 use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Access, Entry, Stat};
+use crate::core::sys::name;
+use crate::core::sys::platform::files::{self, Base, CURRENT, Handle};
+use crate::core::sys::platform::{Create, How, Times, volume};
 
-const NANOSECONDS: i128 = 1_000_000_000;
-
-const NOW: Timestamps = {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: rustix::fs::UTIME_NOW,
-    };
-    Timestamps {
-        last_access: now,
-        last_modification: now,
-    }
-};
+pub use crate::core::sys::fs::{append_from, read_at, read_exact_at, set_file_modified, set_size, write_at};
 
 /// An open directory.
 #[derive(Debug)]
-pub struct Directory(OwnedFd);
+pub struct Directory(Handle);
 
 impl Directory {
     /// Opens a directory by its path; the last part must not be a link.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self(fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?.into()))
+        Ok(Self(fs::open(path, How::DIRECTORY)?.into()))
     }
 
     /// Opens a directory by a path that the caller named, through links.
     pub fn open_followed(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        fs::call("open", path, || rustix::fs::open(path, flags, Mode::empty())).map(Self)
+        let how = How {
+            follow: true,
+            ..How::DIRECTORY
+        };
+        Ok(Self(fs::open(path, how)?.into()))
     }
 
     /// Opens a directory in this one.
     pub fn open_directory(&self, name: &OsStr, path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | no_follow() | OFlags::CLOEXEC;
-        fs::call("openat", path, || {
-            rustix::fs::openat(&self.0, name, flags, Mode::empty())
-        })
-        .map(Self)
+        self.open_entry(name, How::DIRECTORY, path).map(Self)
     }
 
     /// Opens a file in this directory for reading. A pipe that took its place does not block.
     pub fn open_file(&self, name: &OsStr, path: &Path) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | no_follow() | OFlags::CLOEXEC;
-        fs::call("openat", path, || {
-            rustix::fs::openat(&self.0, name, flags, Mode::empty())
-        })
-        .map(File::from)
+        self.open_entry(name, How::unknown(Access::Read), path)
+            .map(File::from)
     }
 
     /// A descriptor of this directory, for the calls that lock it.
     pub fn to_file(&self, path: &Path) -> Result<File> {
-        fs::call("fcntl", path, || self.0.try_clone()).map(File::from)
+        call("fcntl", path, || self.0.try_clone()).map(File::from)
     }
 
     /// Opens an existing regular file in this directory. Anything else is an error that names it, and nothing blocks.
-    pub fn open_regular(&self, name: &OsStr, access: impl Into<Access>, path: &Path) -> Result<File> {
-        self.regular(name, access.into().flags(), Mode::empty(), path)
+    pub fn open_regular(&self, name: &OsStr, access: Access, path: &Path) -> Result<File> {
+        self.open_regular_how(name, How::unknown(access), path)
             .map(|(file, _)| file)
     }
 
     /// As [`open_regular`](Self::open_regular), with what `fstat` returned.
-    pub fn open_regular_with_stat(
-        &self,
-        name: &OsStr,
-        access: impl Into<Access>,
-        path: &Path,
-    ) -> Result<(File, Stat)> {
-        self.regular(name, access.into().flags(), Mode::empty(), path)
+    pub fn open_regular_with_stat(&self, name: &OsStr, access: Access, path: &Path) -> Result<(File, Stat)> {
+        self.open_regular_how(name, How::unknown(access), path)
     }
 
     /// Opens a regular file for reading and writing, and makes it if it does not exist.
@@ -90,14 +71,15 @@ impl Directory {
 
     /// As [`open_or_create`](Self::open_or_create), with what `fstat` returned.
     pub fn open_or_create_with_stat(&self, name: &OsStr, mode: u32, path: &Path) -> Result<(File, Stat)> {
-        let flags = OFlags::RDWR | OFlags::CREATE;
-        self.regular(name, flags, Mode::from_raw_mode(mode), path)
+        let how = How {
+            create: Create::IfMissing(mode),
+            ..How::unknown(Access::ReadWrite)
+        };
+        self.open_regular_how(name, how, path)
     }
 
-    fn regular(&self, name: &OsStr, flags: OFlags, mode: Mode, path: &Path) -> Result<(File, Stat)> {
-        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow() | OFlags::CLOEXEC;
-        let opened = fs::call("openat", path, || rustix::fs::openat(&self.0, name, flags, mode));
-        match opened.map(File::from) {
+    fn open_regular_how(&self, name: &OsStr, how: How, path: &Path) -> Result<(File, Stat)> {
+        match self.open_entry(name, how, path).map(File::from) {
             Ok(file) => {
                 let stat = fs::stat_file(&file, path)?;
                 fs::expect_regular(stat, path).map(|()| (file, stat))
@@ -106,40 +88,50 @@ impl Directory {
         }
     }
 
+    fn open_entry(&self, name: &OsStr, how: How, path: &Path) -> Result<Handle> {
+        let how = How {
+            follow: follows_links(),
+            ..how
+        };
+        call("openat", path, || files::open(self.base(), Path::new(name), how))
+    }
+
+    fn base(&self) -> Base<'_> {
+        files::base(&self.0)
+    }
+
     /// Makes a new file; `AlreadyExists` if there is an entry of that name. The umask applies to the mode.
     pub fn create_new(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | no_follow() | OFlags::CLOEXEC;
-        fs::call("openat", path, || {
-            rustix::fs::openat(&self.0, name, flags, Mode::from_raw_mode(mode))
-        })
-        .map(File::from)
+        self.open_entry(name, How::new(Access::Write, mode), path)
+            .map(File::from)
     }
 
     /// Makes a directory in this one. The umask applies to the mode.
     pub fn make_directory(&self, name: &OsStr, mode: u32, path: &Path) -> Result<()> {
-        fs::call("mkdirat", path, || {
-            rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(mode))
+        call("mkdirat", path, || {
+            files::make_directory(self.base(), Path::new(name), mode)
         })
     }
 
     /// Makes a symbolic link whose text is `target`.
     pub fn symlink(&self, target: &OsStr, name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("symlinkat", path, || rustix::fs::symlinkat(target, &self.0, name))
+        call("symlinkat", path, || {
+            files::symlink(Path::new(target), self.base(), Path::new(name))
+        })
     }
 
     /// Gives the file `existing` of the directory `from` a further name in this one.
     pub fn link(&self, from: &Self, existing: &OsStr, name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("linkat", path, || {
-            rustix::fs::linkat(&from.0, existing, &self.0, name, AtFlags::empty())
+        call("linkat", path, || {
+            files::link(from.base(), Path::new(existing), self.base(), Path::new(name))
         })
     }
 
     /// What an entry of this directory is; a link is told as a link.
     pub fn stat(&self, name: &OsStr, path: &Path) -> Result<Stat> {
-        fs::call("newfstatat", path, || {
-            rustix::fs::statat(&self.0, name, stat_flags())
+        call("newfstatat", path, || {
+            files::stat(self.base(), Path::new(name), follows_links())
         })
-        .map(|stat| fs::convert(&stat))
     }
 
     /// What this directory itself is.
@@ -149,83 +141,83 @@ impl Directory {
 
     /// The text of a link in this directory.
     pub fn read_link(&self, name: &OsStr, path: &Path) -> Result<Vec<u8>> {
-        fs::call("readlinkat", path, || {
-            rustix::fs::readlinkat(&self.0, name, Vec::new())
+        call("readlinkat", path, || {
+            files::read_link(self.base(), Path::new(name))
         })
-        .map(std::ffi::CString::into_bytes)
+        .map(|text| name::as_bytes(text.as_os_str()).to_owned())
     }
 
     /// The entries of this directory, in the filesystem's order.
     pub fn entries(&self, path: &Path) -> Result<Vec<Entry>> {
-        fs::read_open_directory(self.0.as_fd(), path)
+        fs::read_open_directory(self.base(), path)
     }
 
     /// At most `limit` entries of this directory: it can have millions.
     pub fn some_entries(&self, limit: usize, path: &Path) -> Result<Vec<Entry>> {
-        fs::read_some_entries(self.0.as_fd(), limit, path)
+        fs::read_some_entries(self.base(), limit, path)
     }
 
     /// The entries of this directory, once, right after it was opened.
     pub fn fresh_entries(&self, path: &Path) -> Result<Vec<Entry>> {
-        fs::read_fresh_directory(self.0.as_fd(), path)
+        fs::read_fresh_directory(self.base(), path)
     }
 
     /// Sets this directory's own permission bits.
     pub fn set_own_mode(&self, mode: u32, path: &Path) -> Result<()> {
-        fs::call("fchmod", path, || {
-            rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))
-        })
+        call("fchmod", path, || files::set_mode(&self.0, mode))
     }
 
     /// Sets this directory's own time of change.
     pub fn set_own_modified(&self, modified_ns: i128, path: &Path) -> Result<()> {
-        fs::call("futimens", path, || {
-            rustix::fs::futimens(&self.0, &timestamps(modified_ns))
+        call("futimens", path, || {
+            files::set_times(&self.0, Times::Modified(modified_ns))
         })
     }
 
     /// Sets the time of change of an entry, a link's own if it is one.
     pub fn set_modified(&self, name: &OsStr, modified_ns: i128, path: &Path) -> Result<()> {
-        fs::call("utimensat", path, || {
-            rustix::fs::utimensat(&self.0, name, &timestamps(modified_ns), AtFlags::SYMLINK_NOFOLLOW)
+        call("utimensat", path, || {
+            files::set_times_at(self.base(), Path::new(name), Times::Modified(modified_ns))
         })
     }
 
     /// Moves an entry of this directory to the directory `to`, unless there is an entry of that name.
     pub fn rename_new(&self, name: &OsStr, to: &Self, new_name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("renameat2", path, || {
-            rustix::fs::renameat_with(&self.0, name, &to.0, new_name, RenameFlags::NOREPLACE)
+        call("renameat2", path, || {
+            files::rename_new(self.base(), Path::new(name), to.base(), Path::new(new_name))
         })
     }
 
     /// Moves what is at the path `from` into this directory; a file of that name is replaced.
     pub fn rename_into(&self, from: &Path, name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("rename", path, || rustix::fs::renameat(CWD, from, &self.0, name))
+        call("rename", path, || {
+            files::rename(CURRENT, from, self.base(), Path::new(name))
+        })
     }
 
     /// Sets both times of an entry to now, a link's own if it is one.
     pub fn touch(&self, name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("utimensat", path, || {
-            rustix::fs::utimensat(&self.0, name, &NOW, AtFlags::SYMLINK_NOFOLLOW)
+        call("utimensat", path, || {
+            files::set_times_at(self.base(), Path::new(name), Times::Now)
         })
     }
 
     /// Sets both times of this directory to now.
     pub fn touch_own(&self, path: &Path) -> Result<()> {
-        fs::call("futimens", path, || rustix::fs::futimens(&self.0, &NOW))
+        call("futimens", path, || files::set_times(&self.0, Times::Now))
     }
 
     /// Moves an entry of this directory to the directory `to`; a file or an empty directory of that name is replaced.
     pub fn rename(&self, name: &OsStr, to: &Self, new_name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("rename", path, || {
-            rustix::fs::renameat(&self.0, name, &to.0, new_name)
+        call("rename", path, || {
+            files::rename(self.base(), Path::new(name), to.base(), Path::new(new_name))
         })
     }
 
     /// Exchanges an entry of this directory with one of the directory `with`, in one step.
     pub fn exchange(&self, name: &OsStr, with: &Self, other: &OsStr, path: &Path) -> Result<()> {
-        fs::call("renameat2", path, || {
-            rustix::fs::renameat_with(&self.0, name, &with.0, other, RenameFlags::EXCHANGE)
+        call("renameat2", path, || {
+            files::exchange(self.base(), Path::new(name), with.base(), Path::new(other))
         })
     }
 
@@ -247,39 +239,27 @@ impl Directory {
 
     /// Removes a file or a link of this directory.
     pub fn remove_file(&self, name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("unlinkat", path, || {
-            rustix::fs::unlinkat(&self.0, name, AtFlags::empty())
+        call("unlinkat", path, || {
+            files::remove_file(self.base(), Path::new(name))
         })
     }
 
     /// Removes an empty directory of this one.
     pub fn remove_directory(&self, name: &OsStr, path: &Path) -> Result<()> {
-        fs::call("unlinkat", path, || {
-            rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)
+        call("unlinkat", path, || {
+            files::remove_directory(self.base(), Path::new(name))
         })
     }
 
-    /// Whether something is mounted at exactly this entry, a bind mount of its own filesystem included.
-    #[cfg(target_os = "linux")]
+    /// Whether something is mounted at exactly this entry. Where the system does not say, it is recognised by its device,
+    /// which a bind mount of the same filesystem shares.
     pub fn is_mount_root(&self, name: &OsStr, path: &Path) -> Result<bool> {
-        use rustix::fs::{StatxAttributes, StatxFlags};
-        let stat = fs::call("statx", path, || {
-            rustix::fs::statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
-        })?;
-        if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
-            return Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        match call("statx", path, || {
+            volume::is_mount_root(self.base(), Path::new(name))
+        })? {
+            Some(is_root) => Ok(is_root),
+            None => Ok(self.stat(name, path)?.device != self.own_stat(path)?.device),
         }
-        self.is_on_another_device(name, path)
-    }
-
-    /// Whether something is mounted at exactly this entry.
-    #[cfg(not(target_os = "linux"))]
-    pub fn is_mount_root(&self, name: &OsStr, path: &Path) -> Result<bool> {
-        self.is_on_another_device(name, path)
-    }
-
-    fn is_on_another_device(&self, name: &OsStr, path: &Path) -> Result<bool> {
-        Ok(self.stat(name, path)?.device != self.own_stat(path)?.device)
     }
 
     /// The descriptor as a file, for its kernel lock.
@@ -288,93 +268,6 @@ impl Directory {
     }
 }
 
-fn no_follow() -> OFlags {
-    if fault::mutant("follow-links") {
-        return OFlags::empty();
-    }
-    OFlags::NOFOLLOW
-}
-
-fn stat_flags() -> AtFlags {
-    if fault::mutant("follow-links") {
-        return AtFlags::empty();
-    }
-    AtFlags::SYMLINK_NOFOLLOW
-}
-
-/// Sets the time of change of an open file.
-pub fn set_file_modified(file: &File, modified_ns: i128, path: &Path) -> Result<()> {
-    fs::call("futimens", path, || {
-        rustix::fs::futimens(file, &timestamps(modified_ns))
-    })
-}
-
-/// Gives an open file its size; what was not written is a hole.
-pub fn set_size(file: &File, size: u64, path: &Path) -> Result<()> {
-    fs::call("ftruncate", path, || rustix::fs::ftruncate(file, size))
-}
-
-/// Writes all bytes at this offset.
-pub fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<()> {
-    use std::os::unix::fs::FileExt as _;
-    fs::call("pwrite", path, || file.write_all_at(bytes, offset))
-}
-
-/// Reads up to the end of `buffer`; fewer bytes only at the end of the file.
-pub fn read_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<usize> {
-    use std::os::unix::fs::FileExt as _;
-    let mut filled = 0;
-    while filled < buffer.len() {
-        let at = offset + filled as u64;
-        let count = fs::call("pread", path, || file.read_at(&mut buffer[filled..], at))?;
-        if count == 0 {
-            break;
-        }
-        filled += count;
-    }
-    Ok(filled)
-}
-
-/// Reads exactly `buffer.len()` bytes at this offset; a file that ends before is an error.
-pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<()> {
-    use std::os::unix::fs::FileExt as _;
-    fs::call("pread", path, || file.read_exact_at(buffer, offset))
-}
-
-/// Appends the first `size` bytes of a file without zeroing their room first: fewer at the end of the file, more if
-/// it has more and there is room.
-pub fn append_from(file: &File, bytes: &mut Vec<u8>, size: usize, path: &Path) -> Result<usize> {
-    let start = bytes.len();
-    bytes.reserve(size);
-    while bytes.len() - start < size {
-        let at = (bytes.len() - start) as u64;
-        let count = fs::call("pread", path, || {
-            rustix::io::pread(file, rustix::buffer::spare_capacity(bytes), at)
-        })?;
-        if count == 0 {
-            break;
-        }
-    }
-    Ok(bytes.len() - start)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "nanoseconds below a second, and seconds of any time that a header can hold"
-)]
-pub(super) fn timespec(nanoseconds: i128) -> Timespec {
-    Timespec {
-        tv_sec: nanoseconds.div_euclid(NANOSECONDS) as i64,
-        tv_nsec: nanoseconds.rem_euclid(NANOSECONDS) as _,
-    }
-}
-
-pub(super) fn timestamps(modified_ns: i128) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
-        last_modification: timespec(modified_ns),
-    }
+fn follows_links() -> bool {
+    fault::mutant("follow-links")
 }

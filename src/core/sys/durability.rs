@@ -2,29 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::core::error::Result;
+use crate::core::sys::call::call;
 use crate::core::sys::filesystem;
 use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::platform::{How, files, volume};
 
 /// Flushes one file's or directory's data and metadata; on btrfs the whole filesystem's. What fsync leaves there after a
 /// directory was renamed is a log that Linux up to 6.18 cannot always replay: the tree checker refuses the directory's two
 /// names, and nothing can be mounted ("Failed to recover log tree", seen in 8 of 12 power losses with 40 stores).
 pub fn sync(path: &Path) -> Result<()> {
-    let file = fs::open(path, OFlags::RDONLY)?;
-    #[cfg(target_os = "linux")]
-    if filesystem::of(path)?.name == "btrfs" {
-        return fs::call("syncfs", path, || rustix::fs::syncfs(&file));
+    let file = fs::open(path, How::READ)?;
+    if volume::HAS_SYNC_FILESYSTEM && filesystem::of(path)?.name == "btrfs" {
+        return call("syncfs", path, || volume::sync_filesystem(&file));
     }
-    fs::call("fsync", path, || rustix::fs::fsync(&file))
+    call("fsync", path, || files::sync(&file))
 }
 
-/// Flushes the whole filesystem of `path`, including what strangers wrote to it.
-#[cfg(target_os = "linux")]
-pub fn sync_filesystem(path: &Path) -> Result<()> {
-    let file = fs::open(path, OFlags::RDONLY)?;
-    fs::call("syncfs", path, || rustix::fs::syncfs(&file))
+/// Flushes the whole filesystem of `path`, including what other programs wrote to it.
+fn sync_filesystem(path: &Path) -> Result<()> {
+    let file = fs::open(path, How::READ)?;
+    call("syncfs", path, || volume::sync_filesystem(&file))
 }
 
 /// Entries from which on one flush of the whole filesystem is cheaper than one per file: measured on ext4, 30
@@ -34,8 +32,7 @@ const WHOLESALE_FROM: usize = 16;
 /// Flushes a tree: files before the directories that name them.
 pub fn sync_tree(directory: &Path) -> Result<()> {
     let (files, directories) = list(directory)?;
-    #[cfg(target_os = "linux")]
-    if files.len() + directories.len() >= WHOLESALE_FROM {
+    if volume::HAS_SYNC_FILESYSTEM && files.len() + directories.len() >= WHOLESALE_FROM {
         return sync_filesystem(directory);
     }
     files

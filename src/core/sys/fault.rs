@@ -37,7 +37,7 @@ mod active {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    use rustix::process::{Signal, getpid, kill_process};
+    use crate::core::sys::platform::{errno, host};
 
     static ARMED: AtomicBool = AtomicBool::new(false);
     static REACHED: AtomicU64 = AtomicU64::new(0);
@@ -107,13 +107,6 @@ mod active {
         writeln!(file, "{number} {operation} {}", path.display())
     }
 
-    fn signal_self(signal: Signal) -> io::Result<()> {
-        kill_process(getpid(), signal)?;
-        // Another thread may take the signal: this one must not go on meanwhile.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        Ok(())
-    }
-
     fn hold() -> io::Result<()> {
         let fifo = std::env::var("WARMSWAP_FAULT_FIFO").unwrap_or_default();
         let writer = std::fs::OpenOptions::new().read(true).open(fifo)?;
@@ -122,18 +115,10 @@ mod active {
 
     fn strike(what: &str) -> io::Result<()> {
         match what {
-            "KILL" => signal_self(Signal::KILL),
-            "STOP" => signal_self(Signal::STOP),
+            "KILL" => host::kill_self(),
+            "STOP" => host::stop_self(),
             "HOLD" => hold(),
-            "ENOSPC" => Err(rustix::io::Errno::NOSPC.into()),
-            "EINTR" => Err(rustix::io::Errno::INTR.into()),
-            "EACCES" => Err(rustix::io::Errno::ACCESS.into()),
-            "EROFS" => Err(rustix::io::Errno::ROFS.into()),
-            "EINVAL" => Err(rustix::io::Errno::INVAL.into()),
-            "ENOLCK" => Err(rustix::io::Errno::NOLCK.into()),
-            "ENOTSUP" => Err(rustix::io::Errno::NOTSUP.into()),
-            "EPERM" => Err(rustix::io::Errno::PERM.into()),
-            _ => Err(rustix::io::Errno::IO.into()),
+            error => Err(errno::named(error)),
         }
     }
 }

@@ -4,20 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::core::sys::platform::process::{self, Opened, Process};
+use crate::core::sys::platform::{host, name};
 use crate::core::sys::{clock, errno, fault, fs};
-
-pub use clock::{boot_micros, monotonic_micros};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
-
-/// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
-const PID_FS_MAGIC: u64 = 0x5049_4446;
 
 /// A process, as a record on disk names it. What a platform does not tell is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,14 +59,16 @@ impl Liveness {
 pub fn this_process() -> &'static Identity {
     static THIS: LazyLock<Identity> = LazyLock::new(|| {
         let pid = std::process::id();
-        let pidfd =
-            Pid::from_raw(pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let handle = match Process::open(pid) {
+            Opened::Process(handle) => Some(handle),
+            Opened::None | Opened::Unsupported => None,
+        };
         Identity {
             pid,
             boot_id: boot_id(),
-            pid_ns: pid_namespace(),
-            pidfd_ino: pidfd.as_ref().and_then(pidfd_inode),
-            start_ticks: process_stat(pid).map(|stat| stat.start_ticks),
+            pid_ns: process::pid_namespace(),
+            pidfd_ino: handle.as_ref().and_then(Process::unique_id),
+            start_ticks: process::started(pid).map(|started| started.ticks),
         }
     });
     &THIS
@@ -101,33 +97,34 @@ impl Identity {
         if !self.is_near() {
             return Liveness::Unknown;
         }
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
+        if !process::is_pid(self.pid) {
             return Liveness::Unknown;
-        };
-        if fault::mutant("lock-pid-only-liveness") {
-            return test_kill_process(pid).map_or(Liveness::Dead, |()| Liveness::Alive);
         }
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Err(Errno::SRCH) => Liveness::Dead,
-            Ok(pidfd) if has_ended(&pidfd) => Liveness::Dead,
-            Ok(pidfd) => match (self.pidfd_ino, pidfd_inode(&pidfd)) {
+        if fault::mutant("lock-pid-only-liveness") {
+            let can_signal = process::can_signal(self.pid);
+            return if can_signal {
+                Liveness::Alive
+            } else {
+                Liveness::Dead
+            };
+        }
+        match Process::open(self.pid) {
+            Opened::Process(found) if !found.has_ended() => match (self.pidfd_ino, found.unique_id()) {
                 (Some(recorded), Some(found)) if recorded == found => Liveness::Alive,
                 (Some(_), Some(_)) => Liveness::Dead,
                 _ => self.liveness_by_start(),
             },
-            // No pidfds here (before Linux 5.3, gVisor).
-            Err(_) => match test_kill_process(pid) {
-                Err(Errno::SRCH) => Liveness::Dead,
-                _ => self.liveness_by_start(),
-            },
+            Opened::Unsupported if process::has_pid(self.pid) => self.liveness_by_start(),
+            // No process has this pid, or the one that has it has ended.
+            _ => Liveness::Dead,
         }
     }
 
     /// The start time tells a reused pid, but only to 10 ms.
     fn liveness_by_start(&self) -> Liveness {
-        match (self.start_ticks, process_stat(self.pid)) {
-            (_, Some(stat)) if matches!(stat.state, 'Z' | 'X') => Liveness::Dead,
-            (Some(recorded), Some(stat)) if recorded == stat.start_ticks => Liveness::Alive,
+        match (self.start_ticks, process::started(self.pid)) {
+            (_, Some(found)) if found.is_zombie => Liveness::Dead,
+            (Some(recorded), Some(found)) if recorded == found.ticks => Liveness::Alive,
             (Some(_), Some(_)) => Liveness::Dead,
             // Hidden /proc: the pid is taken, by whom is not told.
             _ => Liveness::Unknown,
@@ -135,44 +132,11 @@ impl Identity {
     }
 }
 
-/// Readable once all threads are gone, also while nobody has reaped it.
-fn has_ended(pidfd: &impl std::os::fd::AsFd) -> bool {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
-}
-
-fn pidfd_inode(pidfd: &std::os::fd::OwnedFd) -> Option<u64> {
-    #[expect(clippy::cast_sign_loss, reason = "magic numbers are 32-bit patterns")]
-    let magic = rustix::fs::fstatfs(pidfd).ok()?.f_type as u64;
-    let inode = rustix::fs::fstat(pidfd).ok()?.st_ino;
-    (magic == PID_FS_MAGIC).then_some(inode)
-}
-
-struct ProcessStat {
-    state: char,
-    start_ticks: u64,
-}
-
-/// Fields 3 and 22 of /proc/<pid>/stat. The second one, the name, may hold spaces and parentheses.
-fn process_stat(pid: u32) -> Option<ProcessStat> {
-    let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/stat")), 4096).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
-    Some(ProcessStat {
-        state: fields.next()?.chars().next()?,
-        start_ticks: fields.nth(18)?.parse().ok()?,
-    })
-}
-
 /// When a process of this pid namespace started, in milliseconds since the epoch. It is made of two clocks of
 /// which one can be stepped: good for doubt, not for proof.
 pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
-    let ticks = process_stat(pid)?.start_ticks;
-    let millis = i64::try_from(ticks * 1000 / rustix::param::clock_ticks_per_second()).ok()?;
+    let ticks = process::started(pid)?.ticks;
+    let millis = i64::try_from(process::ticks_to_millis(ticks)).ok()?;
     let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
     let now = i64::try_from(clock::wall_millis()).ok()?;
     Some(now - up + millis)
@@ -181,11 +145,7 @@ pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
 /// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
 /// proven: only the first namespace sees them all, and only where /proc hides nothing (hidepid) and can be read.
 pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
-    let is_gone = |pid| test_kill_process(pid) == Err(Errno::SRCH);
-    let is_gone_here = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .is_some_and(is_gone);
+    let is_gone_here = process::is_pid(pid) && !process::has_pid(pid);
     if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
         return false;
     }
@@ -205,7 +165,7 @@ pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
 }
 
 fn is_zombie(pid: u32) -> bool {
-    process_stat(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X'))
+    process::started(pid).is_some_and(|found| found.is_zombie)
 }
 
 /// `None` where nobody tells.
@@ -233,39 +193,27 @@ pub fn boot_id() -> Option<String> {
     if let Ok(pretended) = std::env::var("WARMSWAP_BOOT_ID") {
         return Some(pretended);
     }
-    let text = fs::read_capped(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;
-    Some(String::from_utf8_lossy(&text).trim().to_owned())
-}
-
-/// The inode of this process's pid namespace.
-fn pid_namespace() -> Option<u64> {
-    let text = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
-    text.to_str()?
-        .strip_prefix("pid:[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
+    process::boot_id()
 }
 
 /// The name of this machine, with the pid namespace added outside of the first one: other programs compare
 /// hostname and pid alone, and would take a process of another namespace for a dead one.
 pub fn hostname() -> String {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy();
+    let name = host::hostname().to_string_lossy().into_owned();
     match this_process().pid_ns {
         Some(inode) if inode != FIRST_PID_NAMESPACE => format!("{name}+pidns-{inode}"),
-        _ => name.into_owned(),
+        _ => name,
     }
 }
 
 /// Whether this machine has that name.
-pub fn is_hostname(name: &str) -> bool {
-    name.as_bytes() == rustix::system::uname().nodename().to_bytes()
+pub fn is_hostname(text: &str) -> bool {
+    text.as_bytes() == name::as_bytes(&host::hostname())
 }
 
 /// The user in whose name this process makes its calls.
 pub fn effective_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
+    host::effective_uid()
 }
 
 /// The command line of this process, for people who ask who holds something.
@@ -275,10 +223,8 @@ pub fn command() -> String {
 
 /// The command line of another process of this machine; `None` where it cannot be read.
 pub fn command_of(pid: u32) -> Option<String> {
-    let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/cmdline")), 1 << 16).ok()?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let arguments = text.trim_end_matches('\0').split('\0').map(str::to_owned);
-    Some(without_options(arguments)).filter(|command| !command.is_empty())
+    let arguments = process::arguments(pid)?;
+    Some(without_options(arguments.into_iter())).filter(|command| !command.is_empty())
 }
 
 /// Up to the first option behind the program's own words, as `node --inspect server.js dev`: records are for

@@ -1,6 +1,7 @@
-//! The floor: the only code that talks to the operating system. Each call names its operation and its path
-//! in the error, and is a fault point in test builds.
+//! The system layer: the only code that calls the operating system. Each call names its operation and its path in the
+//! error, and is a fault injection point in test builds. What differs between systems is in `platform`.
 
+mod call;
 pub mod cancel;
 pub mod clock;
 pub mod deadline;
@@ -12,6 +13,7 @@ pub mod fault;
 pub mod filesystem;
 pub mod flock;
 pub mod fs;
+pub mod host_name;
 pub mod identity;
 pub mod lock_file;
 pub mod lockers;
@@ -19,9 +21,8 @@ pub mod mark;
 pub mod memory;
 pub mod mounts;
 pub mod name;
-pub mod names;
 pub mod path;
-mod remove;
+mod platform;
 pub mod sync;
 pub mod thread;
 pub mod trust;

@@ -1,11 +1,9 @@
 //! The mounts that a server or another process answers for, by the text of their paths alone: asking one that hangs would
 //! hang.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::core::sys::fs;
+use crate::core::sys::{fs, name};
 
 /// How the types of such filesystems begin.
 const REMOTE: [&str; 10] = [
@@ -61,7 +59,7 @@ fn unescape(text: &[u8]) -> PathBuf {
             }
         }
     }
-    PathBuf::from(OsString::from_vec(bytes))
+    PathBuf::from(name::from_bytes(&bytes))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Names of files as the bytes that archives and manifests keep.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+
+use crate::core::sys::platform;
 
 /// The bytes of a name or path.
 pub fn as_bytes(name: &OsStr) -> &[u8] {
-    name.as_bytes()
+    platform::name::as_bytes(name)
 }
 
 /// The name or path of these bytes.
 pub fn from_bytes(bytes: &[u8]) -> &OsStr {
-    OsStr::from_bytes(bytes)
+    platform::name::from_bytes(bytes)
 }

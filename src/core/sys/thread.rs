@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::core::error::{Code, Error, Result};
+use crate::core::sys::platform::host;
 use crate::core::sys::{errno, fs};
 
 /// Starts a thread that nobody joins.
@@ -92,8 +93,7 @@ fn describe(limits: &[String]) -> String {
 /// The limits that can refuse a thread, the tightest control group first.
 fn limits() -> Vec<String> {
     let mut limits: Vec<String> = control_group().into_iter().collect();
-    #[cfg(unix)]
-    if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nproc).current {
+    if let Some(most) = host::thread_limit() {
         limits.push(format!("RLIMIT_NPROC (ulimit -u) is {most} threads of this user"));
     }
     if let Some(most) = number(Path::new("/proc/sys/kernel/threads-max")) {

@@ -89,10 +89,10 @@ function settle(
 /** Asks now and then how far it is; keeps nothing alive. Returns what stops it. */
 function showProgress(unpacker: Unpacker, onProgress: UnpackOptions['onProgress']): () => void {
   if (onProgress === undefined) return () => {}
-  const tell = guarded('options.onProgress of unpack()', onProgress)
+  const notify = guarded('options.onProgress of unpack()', onProgress)
   const show = (): void => {
     const [files, bytes] = unpacker.progress() as [number, number]
-    tell({ phase: 'unpack', files, bytes })
+    notify({ phase: 'unpack', files, bytes })
   }
   const timer = setInterval(show, PROGRESS_EVERY_MS)
   timer.unref()

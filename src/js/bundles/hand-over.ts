@@ -9,7 +9,7 @@ import { type MessagePort, type Worker, isMainThread, parentPort } from 'node:wo
 import { WarmswapError, invalidArgument } from '../native/errors.js'
 import * as check from '../native/validate.js'
 import type { Pin } from './contract.js'
-import { HeldPin } from './pin.js'
+import { PinHandle } from './pin.js'
 import { idOf, openBundles } from './store.js'
 import { timerMs } from './wait.js'
 
@@ -73,7 +73,7 @@ export async function handOver(
   pin: Pin,
   options?: { timeoutMs?: number },
 ): Promise<void> {
-  if (!(pin instanceof HeldPin)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
+  if (!(pin instanceof PinHandle)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
   check.milliseconds('options.timeoutMs', timeoutMs)
   const channel = channelTo(child)

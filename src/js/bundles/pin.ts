@@ -17,7 +17,7 @@ const dropped = new FinalizationRegistry<string>((path) => {
 })
 
 /** A pin for a share that the native side has counted. */
-export class HeldPin implements Pin {
+export class PinHandle implements Pin {
   readonly generation: Generation
   readonly path: string
   /** Of the store. Not part of the contract. */

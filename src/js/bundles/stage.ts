@@ -8,7 +8,7 @@ import { unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { Generation, Pin, Stage } from './contract.js'
 import { StoredGeneration } from './generation.js'
-import { HeldPin } from './pin.js'
+import { PinHandle } from './pin.js'
 import { reportSetAside } from './replaced.js'
 import { waiting } from './wait.js'
 
@@ -75,7 +75,11 @@ export class OpenStage implements Stage {
   async publishAndPin(options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> {
     const facts = await this.#commit(options, { pin: true })
     return {
-      pin: new HeldPin(this.#bundles, this.#root, new StoredGeneration(this.#bundles, this.#root, facts.number, facts)),
+      pin: new PinHandle(
+        this.#bundles,
+        this.#root,
+        new StoredGeneration(this.#bundles, this.#root, facts.number, facts),
+      ),
       changed: facts.changed === true,
     }
   }

@@ -8,7 +8,7 @@ import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
 import { StoredGeneration } from './generation.js'
-import { HeldPin } from './pin.js'
+import { PinHandle } from './pin.js'
 import { reportSetAside } from './replaced.js'
 import { OpenStage } from './stage.js'
 import { DEFAULT_TIMEOUT_MS, type WaitOptions, waiting } from './wait.js'
@@ -229,7 +229,7 @@ export class Store implements BundleStore {
   #held(number: number): Pin {
     // Most pins are of the same generation again.
     if (this.#pinned?.number !== number) this.#pinned = new StoredGeneration(this.#native, this.root, number)
-    return new HeldPin(this.#native, this.root, this.#pinned)
+    return new PinHandle(this.#native, this.root, this.#pinned)
   }
 }
 

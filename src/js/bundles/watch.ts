@@ -26,14 +26,14 @@ export class PointerWatch implements Disposable {
     this.#listener = guarded('a listener of watch()', listener)
     this.#stopped = stopped
     this.#seen = current()?.number ?? 0
-    this.#timer = setInterval(() => this.#look(), SAFETY_TICK_MS).unref()
+    this.#timer = setInterval(() => this.#poll(), SAFETY_TICK_MS).unref()
     this.#watcher = this.#subscribe(root)
   }
 
   #subscribe(root: string): ReturnType<typeof watchDirectory> | undefined {
     try {
       const watcher = watchDirectory(root, { persistent: false }, (_event, name) => {
-        if (name === null || name === 'current.json') this.#look()
+        if (name === null || name === 'current.json') this.#poll()
       })
       return watcher.on('error', () => {})
     } catch {
@@ -42,7 +42,7 @@ export class PointerWatch implements Disposable {
     }
   }
 
-  #look(): void {
+  #poll(): void {
     let generation: Generation | null
     try {
       generation = this.#current()

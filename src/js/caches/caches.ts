@@ -3,7 +3,7 @@
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
 import type { NativeCache, NativePruneReport, NativeSnapshotReport } from '../native/binding.cjs'
 import { WarmswapError } from '../native/errors.js'
-import { native, unwrap, type Failure } from '../native/native.js'
+import { native, unwrap, type NativeFailure } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
 import { type CacheEvent, CacheEvents } from './events.js'
@@ -50,7 +50,7 @@ class OpenCache implements Cache {
     const report = await this.#call(signal, (token) =>
       keepProcessAlive
         ? this.#handle.snapshot(native, token, progress)
-        : new Promise<NativeSnapshotReport | Failure>((settle) =>
+        : new Promise<NativeSnapshotReport | NativeFailure>((settle) =>
             this.#handle.snapshotDetached(native, token, settle, progress),
           ),
     )
@@ -85,7 +85,7 @@ class OpenCache implements Cache {
     const olderThanMs = validate.milliseconds('options.olderThanMs', given.olderThanMs ?? 3_600_000)
     const time = checkBudget('options', given, 30_000)
     const report = await this.#call(given.signal, (token) => this.#handle.prune(key, keep, olderThanMs, time, token))
-    return { removed: report.removed, ...this.#tell('prune', key, report) }
+    return { removed: report.removed, ...this.#emitRemoval('prune', key, report) }
   }
 
   async remove(key: string, options?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }> {
@@ -93,11 +93,11 @@ class OpenCache implements Cache {
     const name = validate.string('key', key)
     const time = checkBudget('budget', given, 30_000)
     const report = await this.#call(given.signal, (token) => this.#handle.remove(name, time, token))
-    return this.#tell('remove', name, report)
+    return this.#emitRemoval('remove', name, report)
   }
 
   /** One event of a call that removes; its result. */
-  #tell<Outcome extends CacheEvent['outcome']>(
+  #emitRemoval<Outcome extends CacheEvent['outcome']>(
     verb: 'prune' | 'remove',
     key: string,
     report: NativePruneReport,
@@ -131,7 +131,7 @@ class OpenCache implements Cache {
   /** Runs a native call whose token the signal raises; counted, so that close() can wait for it. */
   async #call<T>(
     signal: AbortSignal | undefined,
-    start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | Failure>,
+    start: (token: InstanceType<ReturnType<typeof native>['CancelToken']>) => Promise<T | NativeFailure>,
   ): Promise<T> {
     validate.signal('signal', signal)
     if (this.#closed) throw new WarmswapError('ERR_CLOSED', 'this cache was closed')

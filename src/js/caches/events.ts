@@ -25,9 +25,9 @@ export class CacheEvents {
 
   emit(event: Omit<CacheEvent, 'reason'> & { reason: string | undefined }): void {
     const { reason, ...rest } = event
-    const told: CacheEvent = reason === undefined ? rest : { ...rest, reason }
+    const complete: CacheEvent = reason === undefined ? rest : { ...rest, reason }
     if (process.env.WARMSWAP_LOG === '1')
-      process.stderr.write(`${JSON.stringify({ warmswap: 'cache', at: new Date().toISOString(), ...told })}\n`)
-    this.#listener?.(told)
+      process.stderr.write(`${JSON.stringify({ warmswap: 'cache', at: new Date().toISOString(), ...complete })}\n`)
+    this.#listener?.(complete)
   }
 }

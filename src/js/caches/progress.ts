@@ -10,8 +10,8 @@ export function progressListener(
 ): ((progress: NativeProgress) => void) | undefined {
   if (listener === undefined) return undefined
   validate.callback('options.onProgress', listener)
-  const tell = guarded('options.onProgress of a cache', listener)
-  return ({ stage, ...rest }) => tell({ ...rest, phase: PHASES[stage] ?? 'lookup' })
+  const notify = guarded('options.onProgress of a cache', listener)
+  return ({ stage, ...rest }) => notify({ ...rest, phase: PHASES[stage] ?? 'lookup' })
 }
 
 /** The core's stages as the contract names them. */

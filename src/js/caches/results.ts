@@ -7,9 +7,9 @@ import type { SnapshotOutcome, SnapshotResult } from './contract.js'
 
 export function restoreResult(report: NativeRestoreReport): RestoreResult {
   const outcome = report.outcome as RestoreOutcome
-  const told = report as Omit<NativeRestoreReport, 'commit' | 'stage'> & Pick<RestoreResult, 'commit' | 'stage'>
+  const typed = report as Omit<NativeRestoreReport, 'commit' | 'stage'> & Pick<RestoreResult, 'commit' | 'stage'>
   return {
-    ...told,
+    ...typed,
     outcome,
     ok: outcome === 'restored' || outcome === 'unchanged',
     timings: Object.fromEntries(report.timings),

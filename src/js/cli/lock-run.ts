@@ -28,7 +28,7 @@ const CANNOT_START: Record<string, number> = { ENOENT: 127, EACCES: 126 }
 const INHERITED_FD = 62
 
 /** A lock that is held for a command. */
-interface Held {
+interface CommandLock {
   readonly env: Record<string, string>
   /** What the command inherits; none with --close. */
   readonly inherited?: number | Stream
@@ -43,7 +43,7 @@ export async function run(args: string[]): Promise<number> {
   // From here on no signal ends this process without a word to the command.
   const signals = new Signals()
   const metadata = { command: withoutOptions(command, rest), directory: dirname(path) }
-  let held: Held
+  let held: CommandLock
   try {
     held = await hold(path, metadata, close, signals.early)
   } catch (error) {
@@ -86,7 +86,7 @@ class Signals {
   #isNew = false
 
   constructor() {
-    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.on(signal, () => this.#take(signal))
+    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.on(signal, () => this.#receive(signal))
   }
 
   /** Raised by a signal that comes before the command is started. */
@@ -106,7 +106,7 @@ class Signals {
     setImmediate(() => setImmediate(() => (this.#isNew = false)))
   }
 
-  #take(signal: NodeJS.Signals): void {
+  #receive(signal: NodeJS.Signals): void {
     if (this.#command === undefined) {
       this.#received ??= signal
       this.#early.abort()
@@ -123,7 +123,7 @@ async function hold(
   metadata: Record<string, unknown>,
   close: boolean,
   signal: AbortSignal,
-): Promise<Held> {
+): Promise<CommandLock> {
   const options: LockOptions = { metadata, signal, onWait: reportWait }
   try {
     const lock = await acquireLock(path, { ...options, coverChildren: !close })
@@ -142,7 +142,7 @@ async function hold(
 }
 
 /** Has the lock held by a process that a signal to this one, its group or its terminal does not reach. */
-async function holdApart(path: string, metadata: Record<string, unknown>, signal: AbortSignal): Promise<Held> {
+async function holdApart(path: string, metadata: Record<string, unknown>, signal: AbortSignal): Promise<CommandLock> {
   const program = fileURLToPath(new URL('./cli.js', import.meta.url))
   const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(metadata)], {
     detached: true,
@@ -187,7 +187,7 @@ function send(holder: ChildProcess, message: ToHolder): void {
   if (holder.connected) holder.send(message, () => {})
 }
 
-async function execute(command: string, args: string[], held: Held, signals: Signals): Promise<number> {
+async function execute(command: string, args: string[], held: CommandLock, signals: Signals): Promise<number> {
   const between: IOType[] = Array.from({ length: INHERITED_FD - 3 }, () => 'ignore')
   const stdio = [
     'inherit' as const,

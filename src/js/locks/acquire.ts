@@ -18,15 +18,15 @@ export interface AcquiredLock {
 export async function acquireChecked(checked: CheckedLockOptions): Promise<AcquiredLock> {
   const call = new Call(checked)
   try {
-    const taken = await call.run((options, token) => native().acquireLock(checked.path, options, listener(), token))
-    return { lock: new HeldLock(checked.path, taken, call), native: taken }
+    const acquired = await call.run((options, token) => native().acquireLock(checked.path, options, listener(), token))
+    return { lock: new LockHandle(checked.path, acquired, call), native: acquired }
   } catch (error) {
-    call.end()
+    call.close()
     throw error
   }
 }
 
-class HeldLock implements Lock {
+class LockHandle implements Lock {
   readonly path: string
   readonly token: string
   readonly generation: number
@@ -35,13 +35,13 @@ class HeldLock implements Lock {
   readonly #native: NativeLock
   readonly #call: Call
 
-  constructor(path: string, taken: NativeLock, call: Call) {
+  constructor(path: string, native: NativeLock, call: Call) {
     this.path = path
-    this.token = taken.token
-    this.generation = taken.generation
-    this.mode = taken.mode
-    this.tookOverFrom = taken.tookOverFrom == null ? null : (JSON.parse(taken.tookOverFrom) as Holder)
-    this.#native = taken
+    this.token = native.token
+    this.generation = native.generation
+    this.mode = native.mode
+    this.tookOverFrom = native.tookOverFrom == null ? null : (JSON.parse(native.tookOverFrom) as Holder)
+    this.#native = native
     this.#call = call
   }
 
@@ -72,7 +72,7 @@ class HeldLock implements Lock {
   release(): { released: boolean; reason?: 'lost' } {
     const isReleased = unwrap(this.#native.release())
     // Of one that was lost the signal is still to hear.
-    if (isReleased) this.#call.end()
+    if (isReleased) this.#call.close()
     return isReleased ? { released: true } : { released: false, reason: 'lost' }
   }
 

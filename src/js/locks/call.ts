@@ -4,7 +4,7 @@ import { abortable } from '../native/abort.js'
 import type { CancelToken, LockListener, NativeLockEvent, NativeLockOptions } from '../native/binding.cjs'
 import { attempt } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
-import { type Failure, native, unwrap } from '../native/native.js'
+import { type NativeFailure, native, unwrap } from '../native/native.js'
 import { type Holder, describeHolder } from './holder.js'
 import type { CheckedLockOptions, WaitFacts } from './options.js'
 
@@ -21,7 +21,7 @@ let theListener: LockListener | undefined
 
 /** Hears of all calls: a native function for each of them would cost more than an uncontended lock. */
 export function listener(): LockListener {
-  theListener ??= new (native().LockListener)((event) => calls.get(event.call)?.hear(event))
+  theListener ??= new (native().LockListener)((event) => calls.get(event.call)?.receive(event))
   return theListener
 }
 
@@ -41,7 +41,7 @@ export class Call {
 
   /** Runs the native call, with a token where there is a signal that can raise it. */
   async run<T>(
-    start: (options: NativeLockOptions, token?: CancelToken) => T | Failure | Promise<T | Failure>,
+    start: (options: NativeLockOptions, token?: CancelToken) => T | NativeFailure | Promise<T | NativeFailure>,
   ): Promise<T> {
     const options = { ...this.#checked.native, call: this.#number, atOnce: this.#number % CALLS_A_TURN !== 0 }
     const { signal } = this.#checked
@@ -50,9 +50,9 @@ export class Call {
       : await abortable(signal, (token) => start(options, token))
   }
 
-  hear(event: NativeLockEvent): void {
-    if (event.kind === 'wait') this.#tell(event)
-    else this.#lose(event)
+  receive(event: NativeLockEvent): void {
+    if (event.kind === 'wait') this.#reportWait(event)
+    else this.#reportLoss(event)
   }
 
   get signal(): AbortSignal {
@@ -64,11 +64,11 @@ export class Call {
   }
 
   /** Nothing will be heard any more. */
-  end(): void {
+  close(): void {
     calls.delete(this.#number)
   }
 
-  #tell({ waitedMs, holder, liveness }: NativeLockEvent): void {
+  #reportWait({ waitedMs, holder, liveness }: NativeLockEvent): void {
     const { path, onWait } = this.#checked
     const facts: WaitFacts = {
       path,
@@ -87,10 +87,10 @@ export class Call {
     }
   }
 
-  #lose({ reason }: NativeLockEvent): void {
+  #reportLoss({ reason }: NativeLockEvent): void {
     const { path } = this.#checked
     this.#loss = new WarmswapError('ERR_LOCK_LOST', `the lock '${path}' is not held any more: ${reason}`, { path })
     this.#lost?.abort(this.#loss)
-    this.end()
+    this.close()
   }
 }

@@ -98,7 +98,7 @@ export async function waitForLock(
     const orphaned = await call.run((options, token) => native().waitForLock(checked.path, options, listener(), token))
     return { waitedMs: performance.now() - started, orphaned }
   } finally {
-    call.end()
+    call.close()
   }
 }
 

@@ -2,12 +2,12 @@
 
 import type { CancelToken } from './binding.cjs'
 import { isWarmswapError } from './errors.js'
-import { native, unwrap, type Failure } from './native.js'
+import { native, unwrap, type NativeFailure } from './native.js'
 
 /** Runs a native call that can be cancelled. An abort rejects with the signal's own reason if the caller gave one. */
 export async function abortable<T>(
   signal: AbortSignal | undefined,
-  start: (token: CancelToken) => T | Failure | Promise<T | Failure>,
+  start: (token: CancelToken) => T | NativeFailure | Promise<T | NativeFailure>,
 ): Promise<T> {
   signal?.throwIfAborted()
   const token = new (native().CancelToken)()

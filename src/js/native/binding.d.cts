@@ -1,5 +1,5 @@
 /** The value of a native call, or a failure that src/js/native/native.ts throws. */
-export type Reply<T> = T | import('./native.js').Failure
+export type Reply<T> = T | import('./native.js').NativeFailure
 
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
@@ -23,9 +23,9 @@ export declare class LockListener {
   constructor(listener: (event: NativeLockEvent) => void)
 }
 
-/** The lock that one builder holds over all processes. */
+/** The build lock. */
 export declare class NativeBuildLock {
-  /** Lets go. */
+  /** Releases the lock. */
   release(): void
 }
 
@@ -35,7 +35,7 @@ export declare class NativeBundles {
   get root(): string
   /** The store's own name. */
   get id(): string | null
-  /** What the URLs of this store have to carry, because this process has had another store at the same path. */
+  /** The id that the URLs of this store need, because this process has had another store at the same path. */
   get distinguishingId(): string | null
   /** The filesystem's name. */
   get filesystem(): string
@@ -49,17 +49,17 @@ export declare class NativeBundles {
   head(generation: number): Reply<NativeGeneration>
   /** Pins the current generation, or the one of this number; returns its number. */
   pin(generation?: number | undefined | null): Reply<number>
-  /** Gives a pin back. */
+  /** Releases a pin. */
   release(generation: number): void
   /** Makes a stage. */
   stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
   /** Makes an older generation current again. */
   rollback(generation: number, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
-  /** Makes the link a real directory with the files that it shows; whether it was done. */
+  /** Makes the link a real directory with the files that it shows; `false` if there was no link. */
   giveDirectory(link: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
   /** The directories that a link replaced since the last call, where they are kept. */
   setAside(): Array<string>
-  /** Removes what has to go. */
+  /** Removes generations and stages that are not needed. */
   collect(timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeCollected>>
   /** The generations that are or were current. */
   list(): Promise<Reply<Array<NativeGeneration>>>
@@ -149,8 +149,8 @@ export declare class NativeStage {
   write(files: Array<NativeFile>): Promise<Reply<void>>
   /** Makes a link. */
   symlink(relative: string, target: string): Promise<Reply<void>>
-  /** Takes over the contents of a directory. */
-  adopt(directory: string, how: string): Promise<Reply<void>>
+  /** Copies or moves the contents of a directory into the stage. */
+  adopt(directory: string, how: NativeCopyMethod): Promise<Reply<void>>
   /** Makes it the current generation. */
   publish(options: NativePublishOptions, token?: CancelToken | undefined | null): Promise<Reply<NativeGeneration>>
   /** Removes it. */
@@ -237,8 +237,8 @@ export interface NativeBudget {
 
 /** Options of `openBundles`. */
 export interface NativeBundleOptions {
-  /** `process` or `power`. */
-  durability: string
+  /** What a publish survives. */
+  durability: NativeDurability
   /** Generations beside the current one. */
   keep?: number
   /** Milliseconds. */
@@ -265,17 +265,23 @@ export interface NativeCacheInfo {
   producer: Record<string, string>
 }
 
-/** What a collection did. */
+/** The result of a collection. */
 export interface NativeCollected {
-  /** Numbers that went. */
+  /** Generations that were removed. */
   removed: Array<number>
-  /** Numbers that stay. */
+  /** Generations that were kept. */
   kept: Array<number>
-  /** Numbers that a reader holds. */
+  /** Generations that a reader has pinned. */
   pinned: Array<number>
   /** Stages of dead writers. */
   sweptStages: number
 }
+
+/** How the contents of a directory become those of a stage. */
+export type NativeCopyMethod = 'clone' | 'copy' | 'move'
+
+/** What a publish survives. */
+export type NativeDurability = 'process' | 'power'
 
 /** What the producer must have been. */
 export interface NativeExpect {
@@ -307,7 +313,7 @@ export interface NativeFilesystem {
   trusted: boolean
 }
 
-/** What is known of a generation. */
+/** Facts of a generation. */
 export interface NativeGeneration {
   /** Its number. */
   number: number
@@ -425,21 +431,24 @@ export interface NativeLockOptions {
 export interface NativePackOptions {
   /** Patterns of what is left out. */
   exclude: Array<string>
-  /** 'deno', 'node_modules', 'vite' or 'none'. */
-  preset: string
+  /** A known kind of tree. */
+  preset: 'deno' | 'node_modules' | 'vite' | 'none'
   /** The codec's level. */
   level?: number
-  /** 'tar.zst', 'tar.gz' or 'tar'. */
-  format: string
+  /** How it is compressed. */
+  format: 'tar.zst' | 'tar.gz' | 'tar'
 }
 
 /** How an entry differs from the manifest. */
 export interface NativeProblem {
   /** Where. */
   path: string
-  /** `missing`, `size`, `hash`, `mode` or `extra`. */
-  problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra'
+  /** The kind of difference. */
+  problem: NativeProblemKind
 }
+
+/** How an entry differs. */
+export type NativeProblemKind = 'missing' | 'size' | 'hash' | 'mode' | 'extra'
 
 /** How far a call is. */
 export interface NativeProgress {
@@ -491,10 +500,10 @@ export interface NativeRestoreOptions {
   keys: Array<string>
   /** Absolute. */
   into: string
-  /** `if-empty`, `replace` or `merge`. */
-  mode: string
-  /** `contained`, `relative`, `verbatim` or `reject`. */
-  symlinks: string
+  /** What may happen to a target that is not empty. */
+  mode: 'if-empty' | 'replace' | 'merge'
+  /** Which symbolic links are made. */
+  symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
   /** What the producer must have been. */
   expect: NativeExpect
   /** What is accepted at most. */
@@ -553,8 +562,8 @@ export interface NativeSnapshotOptions {
   ticket?: string
   /** Globs. */
   exclude: Array<string>
-  /** `deno`, `node_modules`, `vite` or `none`. */
-  preset: string
+  /** A known kind of tree. */
+  preset: 'deno' | 'node_modules' | 'vite' | 'none'
   /** Recorded. */
   fingerprint: string
   /** What may become a generation. */
@@ -611,10 +620,10 @@ export interface NativeSwept {
 
 /** How to unpack. */
 export interface NativeUnpackOptions {
-  /** 'if-empty', 'replace' or 'merge'. */
-  mode: string
-  /** 'contained', 'relative', 'verbatim' or 'reject'. */
-  symlinks: string
+  /** What may happen to a target that is not empty. */
+  mode: 'if-empty' | 'replace' | 'merge'
+  /** Which symbolic links are made. */
+  symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
   /** What is accepted at most. */
   limits: NativeLimits
   /** Milliseconds from now; `Infinity` is never. */

@@ -3,7 +3,7 @@
 import { type ErrorCode, WarmswapError } from './errors.js'
 
 /** A failure as the addon hands it over (src/addon/error.rs). */
-export interface Failure {
+export interface NativeFailure {
   warmswapFailure: true
   code: ErrorCode
   message: string
@@ -15,18 +15,18 @@ export interface Failure {
 }
 
 /** Whether a reply of the addon is a failure. */
-export function isFailure(value: unknown): value is Failure {
+export function isFailure(value: unknown): value is NativeFailure {
   return typeof value === 'object' && value !== null && 'warmswapFailure' in value
 }
 
 /** The value of a native call; its failure is thrown here, so that the stack is the caller's. */
-export function unwrap<T>(reply: T | Failure): T {
+export function unwrap<T>(reply: T | NativeFailure): T {
   if (isFailure(reply)) throw toError(reply)
   return reply
 }
 
 /** An error with everything the addon knows of it. */
-export function toError(failure: Failure): WarmswapError {
+export function toError(failure: NativeFailure): WarmswapError {
   const detail = failure.detail === undefined ? {} : JSON.parse(failure.detail)
   return new WarmswapError(failure.code, failure.message, {
     path: failure.path,
@@ -36,7 +36,7 @@ export function toError(failure: Failure): WarmswapError {
   })
 }
 
-function systemError(failure: Failure): Error {
+function systemError(failure: NativeFailure): Error {
   const { syscall, path, errno } = failure
   return Object.assign(new Error(failure.cause), { syscall, path, errno })
 }

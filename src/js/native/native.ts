@@ -3,7 +3,7 @@
 import type * as Binding from './binding.cjs'
 import { loadBinding } from './load.js'
 
-export { type Failure, toError, unwrap } from './failure.js'
+export { type NativeFailure, toError, unwrap } from './failure.js'
 
 let loaded: typeof Binding | undefined
 

@@ -92,13 +92,17 @@ async function polled(
   }
 }
 
-interface Answer {
+interface HealthResponse {
   status: number
   nonce: string | undefined
   body: string
 }
 
-function problemOf(answer: Answer, nonce: string | undefined, from: 'header' | 'json' = 'header'): string | undefined {
+function problemOf(
+  answer: HealthResponse,
+  nonce: string | undefined,
+  from: 'header' | 'json' = 'header',
+): string | undefined {
   if (answer.status < 200 || answer.status > 299) return `status ${answer.status}`
   if (nonce === undefined) return undefined
   const echoed = from === 'header' ? answer.nonce : nonceOf(answer.body)
@@ -119,7 +123,7 @@ function nonceOf(body: string): string | undefined {
 function ask(
   url: string,
   { signal, needsBody }: { signal: AbortSignal; needsBody: boolean },
-): Promise<Answer | string> {
+): Promise<HealthResponse | string> {
   return new Promise((resolve) => {
     const request = (url.startsWith('https:') ? https : http).get(
       url,

@@ -103,7 +103,7 @@ export class HttpRendezvous implements Rendezvous {
 
 function pidOf({ url = '', socket }: IncomingMessage): number | undefined {
   // The target of a request may be anything, also what no URL can be.
-  const told = Number(/[?&]pid=(\d+)/.exec(url)?.[1])
-  if (Number.isInteger(told) && told > 0) return told
+  const given = Number(/[?&]pid=(\d+)/.exec(url)?.[1])
+  if (Number.isInteger(given) && given > 0) return given
   return peerOf(socket.remotePort ?? 0, socket.localPort ?? 0)
 }

@@ -86,7 +86,7 @@ class Sweep<T> {
     const repeated = Array.from({ length: this.#repeats }, () => delays).flat()
     const turns = repeated.flatMap((delayMs) => this.#groups.map((probes) => ({ delayMs, probes })))
     const complete =
-      (await this.#take(order === 'shuffled' ? shuffled(turns, this.surroundings.random) : turns)) &&
+      (await this.#run(order === 'shuffled' ? shuffled(turns, this.surroundings.random) : turns)) &&
       (await this.#findEdges())
     return new Report({
       probes: this.options.probes.map(({ name }) => name),
@@ -111,7 +111,7 @@ class Sweep<T> {
     for (;;) {
       const turns = this.#groups.flatMap((probes) => this.#nextTurns(probes, confirmed))
       if (turns.length === 0) return true
-      if (!(await this.#take(turns))) return false
+      if (!(await this.#run(turns))) return false
     }
   }
 
@@ -130,7 +130,7 @@ class Sweep<T> {
   }
 
   /** False if the time was up before all were taken. */
-  async #take(turns: Turn<T>[]): Promise<boolean> {
+  async #run(turns: Turn<T>[]): Promise<boolean> {
     this.#planned += turns.length
     for (const turn of turns) {
       const elapsed = now() - this.#started
@@ -138,7 +138,7 @@ class Sweep<T> {
       if (elapsed + each > this.surroundings.budgetMs) return false
       await this.#turn(turn)
       this.#turns += 1
-      await this.#tellProgress()
+      await this.#reportProgress()
     }
     return true
   }
@@ -209,7 +209,7 @@ class Sweep<T> {
     }
   }
 
-  async #tellProgress(): Promise<void> {
+  async #reportProgress(): Promise<void> {
     await this.options.onProgress?.(this.#turns, this.#planned)
     if (this.options.onProgress !== undefined || now() - this.#lastSaid < QUIET_MS) return
     this.#lastSaid = now()

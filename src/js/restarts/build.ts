@@ -64,7 +64,7 @@ type Outcome =
   /** Somebody else published what was needed, or this flight was given up: look again. */
   | { kind: 'look-again' }
 
-const LOOK_AGAIN: Outcome = { kind: 'look-again' }
+const CHECK_AGAIN: Outcome = { kind: 'look-again' }
 
 /** One build that is due or running. */
 interface Flight {
@@ -176,15 +176,15 @@ export class Builds {
   private async waitForTurn(flight: Flight): Promise<{ release(): void } | Outcome> {
     const enough = new AbortController()
     const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
-    const looking = this.look(flight, enough)
+    const looking = this.pollElsewhere(flight, enough)
     looking.catch(() => {})
     try {
       const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
       return await this.unlessElsewhere(lock, async () =>
-        signal.aborted ? ((await looking) ?? LOOK_AGAIN) : this.elsewhere(flight),
+        signal.aborted ? ((await looking) ?? CHECK_AGAIN) : this.elsewhere(flight),
       )
     } catch (error) {
-      if (signal.aborted) return (await looking) ?? LOOK_AGAIN
+      if (signal.aborted) return (await looking) ?? CHECK_AGAIN
       throw error
     } finally {
       enough.abort()
@@ -211,7 +211,7 @@ export class Builds {
 
   /** What somebody else's build came to, if it was for this flight too. */
   private elsewhere(flight: Flight): Outcome | undefined {
-    if (this.isPublished(flight.needed)) return LOOK_AGAIN
+    if (this.isPublished(flight.needed)) return CHECK_AGAIN
     const failure =
       __WARMSWAP_TESTING__ && isSeeded('failed-builds-unshared')
         ? undefined
@@ -222,7 +222,7 @@ export class Builds {
   }
 
   /** Raises `enough` with the first outcome elsewhere, or when nobody can tell. */
-  private async look(flight: Flight, enough: AbortController): Promise<Outcome | undefined> {
+  private async pollElsewhere(flight: Flight, enough: AbortController): Promise<Outcome | undefined> {
     try {
       for (; !enough.signal.aborted; await pause(LOOK_MS, enough.signal)) {
         const outcome = this.elsewhere(flight)
@@ -256,8 +256,8 @@ export class Builds {
       setImmediate(() => setImmediate(() => pin.release()))
       return { kind: 'published', generation: pin.generation.number }
     } catch (error) {
-      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return LOOK_AGAIN
-      this.tellOthers(startedAt, error)
+      if (signal.aborted || (isWarmswapError(error) && error.code === 'ERR_FENCED')) return CHECK_AGAIN
+      this.shareFailure(startedAt, error)
       return { kind: 'failed', error }
     } finally {
       // An error of the clean-up must not replace the first one.
@@ -274,7 +274,7 @@ export class Builds {
   }
 
   /** Where it cannot be written, each of them tries for itself. */
-  private tellOthers(startedAt: number, error: unknown): void {
+  private shareFailure(startedAt: number, error: unknown): void {
     try {
       this.seenFailure = recordFailure(this.store, startedAt, error)
     } catch (problem) {

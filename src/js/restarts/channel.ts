@@ -97,7 +97,7 @@ export class Channel<Q, R> {
     const problem = problemOf(message)
     if (problem === null) return false
     if (problem === undefined || (__WARMSWAP_TESTING__ && isSeeded('trust-worker-messages')))
-      this.take(message as FromWorker)
+      this.handle(message as FromWorker)
     else this.refuse(problem)
     return true
   }
@@ -151,7 +151,7 @@ export class Channel<Q, R> {
     return reply.promise as Promise<R>
   }
 
-  private take(message: FromWorker): void {
+  private handle(message: FromWorker): void {
     if (message.warmswap === 'ready') this.ready.resolve()
     else if (message.warmswap === 'begun') this.begun(message.id)
     else this.answer(message)
@@ -195,7 +195,7 @@ export class Channel<Q, R> {
   private settle(message: Saying, open: Open): void {
     const failure =
       'error' in message && message.error ? { error: fromRemote(message.error, 'in the worker') } : undefined
-    if (message.warmswap === 'part') this.takePart(message, open)
+    if (message.warmswap === 'part') this.receivePart(message, open)
     else if (message.warmswap === 'end') open.incoming?.end(failure)
     else if (failure) open.reply.reject(failure.error)
     else
@@ -205,7 +205,7 @@ export class Channel<Q, R> {
   }
 
   /** A part that was not asked for would wait here without bounds. */
-  private takePart({ id, value }: Saying & { warmswap: 'part' }, { incoming }: Open): void {
+  private receivePart({ id, value }: Saying & { warmswap: 'part' }, { incoming }: Open): void {
     if (incoming?.push(value) !== false) return
     this.refuse(`sent more parts of its answer to request ${id} than it was asked for; the answer was ended`)
     incoming.end({

@@ -14,12 +14,12 @@ import {
 } from '../native/validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
 import { type DispatchOptions, RequestQueue } from './queue.js'
-import { type RebootResult, type Start, Workers } from './workers.js'
+import { type RebootResult, type StartWorker, Workers } from './workers.js'
 
 /** Options of {@link openCoordinator}. */
 export interface CoordinatorOptions<Q, R> {
   /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>
+  start: StartWorker<Q, R>
   /** How many requests may wait for a worker. @default 1_000 */
   queueLimit?: number
   /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
@@ -91,14 +91,14 @@ export function openCoordinator<Q = unknown, R = unknown>(
   wholeNumber('options.queueLimit', queueLimit, 1)
   milliseconds('options.drainMs', drainMs)
   milliseconds('options.startTimeoutMs', startTimeoutMs)
-  return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
+  return new StoreCoordinator(store, start as StartWorker<Q, R>, { queueLimit, drainMs, startTimeoutMs })
 }
 
-type Failure = 'build' | 'start' | 'clean-up'
+type FailedStep = 'build' | 'start' | 'clean-up'
 
 class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   /** The last failure of each kind, oldest first. */
-  private readonly failures = new Map<Failure, Error>()
+  private readonly failures = new Map<FailedStep, Error>()
   private readonly queue: RequestQueue<Q, R>
   private readonly builds: Builds
   private readonly workers: Workers<Q, R>
@@ -106,7 +106,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
 
   constructor(
     store: BundleStore,
-    start: Start<Q, R>,
+    start: StartWorker<Q, R>,
     { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number },
   ) {
     this.queue = new RequestQueue(queueLimit)
@@ -158,7 +158,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     if (checked.timeoutMs !== undefined) milliseconds('options.timeoutMs', checked.timeoutMs, { infinity: true })
     signal('options.signal', checked.signal)
     this.assertOpen()
-    return this.queue.take(request, checked, (taken) => this.workers.hand(taken))
+    return this.queue.accept(request, checked, (taken) => this.workers.hand(taken))
   }
 
   status(): CoordinatorStatus {
@@ -192,7 +192,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     return this.failures.size > 0 ? 'failed' : 'idle'
   }
 
-  private failed(kind: Failure, error: unknown): void {
+  private failed(kind: FailedStep, error: unknown): void {
     this.failures.delete(kind)
     this.failures.set(kind, error instanceof Error ? error : new Error(messageOf(error)))
   }

@@ -57,7 +57,7 @@ export class RequestQueue<Q, R> {
   }
 
   /** Takes a request; `hand` gets it to a worker. */
-  take(
+  accept(
     value: Q,
     { replay = 'never', timeoutMs = 30_000, signal }: DispatchOptions,
     hand: (request: Request<Q, R>) => void,
@@ -135,7 +135,7 @@ export class RequestQueue<Q, R> {
   }
 
   /** What a worker that is gone had: back into the queue what may be sent again, an error for the rest. */
-  takeBack(answerer: Answerer<Q, R>): Request<Q, R>[] {
+  reclaim(answerer: Answerer<Q, R>): Request<Q, R>[] {
     const returned: Request<Q, R>[] = []
     for (const request of [...answerer.inFlight]) {
       this.release(request)

@@ -29,7 +29,7 @@ interface Host {
   readonly how: CopyMethod
   listen(receive: (message: ToWorker) => void): void
   /** Resolves once the message cannot be lost by the end of this worker any more. */
-  say(message: FromWorker): Promise<void>
+  send(message: FromWorker): Promise<void>
 }
 
 let serving = false
@@ -77,7 +77,7 @@ export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<
     if (Object.hasOwn(receive, kind)) receive[kind](message as never)
   })
   // Ready means that the generation stays even if the host dies now.
-  void keepGeneration().then(() => host.say({ warmswap: 'ready' }))
+  void keepGeneration().then(() => host.send({ warmswap: 'ready' }))
 }
 
 /** For the life of this process. */
@@ -95,14 +95,14 @@ async function answer<Q, R>(
   call: Call,
 ): Promise<void> {
   // Said before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
-  await host.say({ warmswap: 'begun', id })
+  await host.send({ warmswap: 'begun', id })
   try {
     const value = await handler(request as Q, { incarnation, signal: call.signal })
     const parts = partsOf(value)
     if (parts) await answerInParts(host, { id, incarnation }, call, parts)
-    else await host.say({ warmswap: 'reply', id, incarnation, value: whole(host, value) })
+    else await host.send({ warmswap: 'reply', id, incarnation, value: whole(host, value) })
   } catch (error) {
-    await host.say({ warmswap: 'reply', id, incarnation, error: toRemote(error) })
+    await host.send({ warmswap: 'reply', id, incarnation, error: toRemote(error) })
   }
 }
 
@@ -112,14 +112,14 @@ async function answerInParts(
   call: Call,
   parts: Parts,
 ): Promise<void> {
-  await host.say({ warmswap: 'stream', ...request })
+  await host.send({ warmswap: 'stream', ...request })
   const end = await call
-    .pour(parts, async (value) => host.say({ warmswap: 'part', ...request, value: whole(host, value) }))
+    .pour(parts, async (value) => host.send({ warmswap: 'part', ...request, value: whole(host, value) }))
     .then(
       () => ({}),
       (error: unknown) => ({ error: toRemote(error) }),
     )
-  await host.say({ warmswap: 'end', ...request, ...end })
+  await host.send({ warmswap: 'end', ...request, ...end })
 }
 
 /** The value, if the host gets it as it is. Throws ERR_INVALID_ARGUMENT otherwise. */
@@ -144,7 +144,7 @@ function overThread(): Host {
     how: 'clone',
     listen: (receive) => void port.on('message', receive),
     // A posted message is in the host's queue, which is emptied also when this thread is terminated.
-    say: async (message) => copied(() => port.postMessage(message)),
+    send: async (message) => copied(() => port.postMessage(message)),
   }
 }
 
@@ -153,7 +153,7 @@ function overProcess(): Host {
   return {
     how: 'bytes',
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
-    say: (message) =>
+    send: (message) =>
       new Promise((resolve, reject) => {
         // The callback comes once the message is in the kernel's pipe. Without a host nobody misses it.
         try {

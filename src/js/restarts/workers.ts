@@ -26,7 +26,7 @@ export interface StartContext {
 }
 
 /** Starts a worker on a pinned generation. */
-export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
+export type StartWorker<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
 
 /** How a reboot came out. */
 export interface RebootResult {
@@ -71,19 +71,19 @@ class Worker<Q, R> implements Answerer<Q, R> {
   }
 
   released(): void {
-    this.tellIfEmpty()
+    this.resolveIfEmpty()
   }
 
   private keep(answer: LongAnswer): LongAnswer {
     this.answers.add(answer)
     void answer.ended.then(() => {
       this.answers.delete(answer)
-      this.tellIfEmpty()
+      this.resolveIfEmpty()
     })
     return answer
   }
 
-  private tellIfEmpty(): void {
+  private resolveIfEmpty(): void {
     if (this.draining && this.busy === 0) this.emptied.resolve()
   }
 }
@@ -98,7 +98,7 @@ export class Workers<Q, R> {
 
   constructor(
     private readonly store: BundleStore,
-    private readonly start: Start<Q, R>,
+    private readonly start: StartWorker<Q, R>,
     private readonly queue: RequestQueue<Q, R>,
     private readonly limits: { drainMs: number; startTimeoutMs: number },
     private readonly report: {
@@ -197,7 +197,7 @@ export class Workers<Q, R> {
       if (__WARMSWAP_TESTING__ && isSeeded('stop-before-build') && this.serving) await this.retire(this.serving)
       const handle = await this.startInTime(context, abandon)
       this.starting = undefined
-      this.takeOver(new Worker(incarnation, pin, handle))
+      this.serveWith(new Worker(incarnation, pin, handle))
       this.report.started()
     } catch (error) {
       this.starting = undefined
@@ -231,7 +231,7 @@ export class Workers<Q, R> {
     }
   }
 
-  private takeOver(worker: Worker<Q, R>): void {
+  private serveWith(worker: Worker<Q, R>): void {
     const old = this.serving
     this.serving = worker
     void this.follow(worker)
@@ -242,7 +242,7 @@ export class Workers<Q, R> {
 
   /** Waits for the worker's end, however it comes, and takes back what it had. */
   private async follow(worker: Worker<Q, R>): Promise<void> {
-    await ended(worker.handle).catch(this.report.cleanUpFailed)
+    await exited(worker.handle).catch(this.report.cleanUpFailed)
     // What it answered or did not begin is known to the queue one turn after its end.
     await new Promise(setImmediate)
     this.letGo(worker)
@@ -253,7 +253,7 @@ export class Workers<Q, R> {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
     worker.pin.release()
-    for (const request of this.queue.takeBack(worker)) this.hand(request)
+    for (const request of this.queue.reclaim(worker)) this.hand(request)
     this.wake()
   }
 
@@ -298,7 +298,7 @@ export class Workers<Q, R> {
 }
 
 /** Resolves once the worker is gone, also where the handle's promise is another library's. */
-async function ended(handle: WorkerHandle<never, unknown>): Promise<void> {
+async function exited(handle: WorkerHandle<never, unknown>): Promise<void> {
   await handle.exited
 }
 

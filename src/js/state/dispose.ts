@@ -14,15 +14,15 @@ export function dispose(key: string, entry: Entry, otherwise?: Entry['dispose'])
 
 /** Runs a clean-up; a failure becomes a warning. */
 function report(key: string, cleanUp: () => unknown): Promise<void> | undefined {
-  const tell = (error: unknown): void =>
+  const report = (error: unknown): void =>
     warn(
       `dispose of state '${key}' failed: ${error instanceof Error ? (error.stack ?? messageOf(error)) : messageOf(error)}`,
     )
   try {
     const done = cleanUp()
-    if (done instanceof Object && 'then' in done) return Promise.resolve(done).then(() => undefined, tell)
+    if (done instanceof Object && 'then' in done) return Promise.resolve(done).then(() => undefined, report)
   } catch (error) {
-    tell(error)
+    report(error)
   }
   return undefined
 }

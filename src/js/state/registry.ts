@@ -10,7 +10,7 @@ import {
   type Entry,
   type Realm,
   type Root,
-  type Start,
+  type Initialisation,
   type StateChange,
   type Table,
   connectRoot,
@@ -55,7 +55,7 @@ export function defineState<T>(key: string, init: () => T, options?: StateOption
   checkDefinition(key, init, options)
   const version = options?.version ?? DEFAULT_VERSION
   refuseIfStarting(table, key)
-  const start: Start = { version, promise: undefined, waitsFor: new Set() }
+  const start: Initialisation = { version, promise: undefined, waitsFor: new Set() }
   table.starting.set(key, start)
   try {
     void (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
@@ -95,7 +95,7 @@ function startAsync<T>(
   options: StateOptions<T> | undefined,
   site: string | undefined,
 ): Promise<T> {
-  const start: Start = { version, promise: undefined, waitsFor: new Set() }
+  const start: Initialisation = { version, promise: undefined, waitsFor: new Set() }
   table.starting.set(key, start)
   const made = runInitialiser(start, async () => {
     try {
@@ -163,7 +163,7 @@ export async function dropState(key: string): Promise<boolean> {
   const entry = table.entries.get(key)
   if (entry === undefined) return false
   table.entries.delete(key)
-  tell({ key, type: 'drop' })
+  notify({ key, type: 'drop' })
   await dispose(key, entry)
   return true
 }
@@ -234,7 +234,7 @@ function store<T>(
     disposed: false,
   })
   if (kind === 'code') warnOfCode(key, site)
-  tell({ key, type })
+  notify({ key, type })
   return value
 }
 
@@ -248,7 +248,7 @@ function warnOfCode(key: string, site: string | undefined): void {
   )
 }
 
-function tell(event: StateChange): void {
+function notify(event: StateChange): void {
   for (const listener of root.listeners) {
     attempt('a listener of onStateChange()', () => listener(event), listener)
   }

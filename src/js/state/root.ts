@@ -28,18 +28,18 @@ export interface Entry {
 }
 
 /** A value that is being made. */
-export interface Start {
+export interface Initialisation {
   readonly version: string | number
   /** Set as soon as the initialiser has returned a promise. */
   promise: Promise<unknown> | undefined
   /** The starts that its initialiser waits for. */
-  readonly waitsFor: Set<Start>
+  readonly waitsFor: Set<Initialisation>
 }
 
 /** The values of one scope. */
 export interface Table {
   readonly entries: Map<string, Entry>
-  readonly starting: Map<string, Start>
+  readonly starting: Map<string, Initialisation>
 }
 
 /** What happened to a key. */

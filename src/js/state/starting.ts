@@ -1,11 +1,11 @@
 /** Values that are being made: who waits for whom, so that a circle is an error and not a hang. */
 
 import { WarmswapError } from '../native/errors.js'
-import type { Start } from './root.js'
+import type { Initialisation } from './root.js'
 
 interface Context {
-  run<R>(start: Start, task: () => R): R
-  getStore(): Start | undefined
+  run<R>(start: Initialisation, task: () => R): R
+  getStore(): Initialisation | undefined
   disable(): void
 }
 
@@ -13,7 +13,7 @@ let context: Context | undefined
 let running = 0
 
 /** Runs an initialiser so that a definition from inside it can be told from one that only comes at the same time. */
-export async function runInitialiser<T>(start: Start, task: () => Promise<T>): Promise<T> {
+export async function runInitialiser<T>(start: Initialisation, task: () => Promise<T>): Promise<T> {
   context ??= makeContext()
   running += 1
   try {
@@ -26,7 +26,7 @@ export async function runInitialiser<T>(start: Start, task: () => Promise<T>): P
 }
 
 /** The value that is being made. Throws ERR_REENTRANT where waiting for it could never end. */
-export function awaitedBy(key: string, start: Start): Promise<unknown> {
+export function awaitedBy(key: string, start: Initialisation): Promise<unknown> {
   const waiter = context?.getStore()
   if (start.promise === undefined || (waiter !== undefined && reaches(start, waiter))) {
     return Promise.reject(
@@ -41,7 +41,7 @@ export function awaitedBy(key: string, start: Start): Promise<unknown> {
   return start.promise.finally(() => waiter.waitsFor.delete(start))
 }
 
-function reaches(from: Start, to: Start): boolean {
+function reaches(from: Initialisation, to: Initialisation): boolean {
   return from === to || [...from.waitsFor].some((next) => reaches(next, to))
 }
 

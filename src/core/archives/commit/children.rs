@@ -8,31 +8,25 @@
 //! <stage>/done      the commit is finished: what is in old/ is rubbish
 //! ```
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Read as _;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
+use std::path::PathBuf;
 
 use crate::core::error::{At as _, Code, Error, Optional as _, Result};
-use crate::core::sys::dir::Directory;
-use crate::core::sys::fs::{self, Kind};
+use crate::core::sys::fs::{self, Access, Kind};
+use crate::core::sys::name;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
 use crate::core::archives::commit::container::{Container, DONE, JOURNAL, NEW_JOURNAL, OLD, TREE};
-use crate::core::archives::commit::{is_errno, rename_new};
+use crate::core::archives::commit::moves::{Taken, move_entry};
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::site::Target;
+use crate::core::archives::shared_directory::Target;
 use crate::core::failure;
 
 const FORMAT: &[u8] = b"warmswap-children ";
 const MAGIC: &[u8] = b"warmswap-children 1\n";
 /// More than a directory of a million children needs.
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
-
-/// How deep directories are merged or moved child by child, two descriptors a level. Archives are not deeper.
-const MAX_LEVELS: usize = 256;
 
 /// The old children that could not be put back, because another process has made entries of their names. They are
 /// never swept.
@@ -49,7 +43,7 @@ pub(super) fn commit(container: &Container, target: &Target, replaces: bool) -> 
         .entries(&container.path(TREE))?
     {
         // An archive of a volume's root can hold its lost+found: no content here either.
-        if !is_no_content(entry.name.as_bytes()) {
+        if !is_no_content(name::as_bytes(&entry.name)) {
             names.push(entry.name);
         }
     }
@@ -88,7 +82,7 @@ fn begin(container: &Container, names: &[OsString]) -> Result<()> {
     directory.make_directory(OLD.as_ref(), 0o700, &container.path(OLD))?;
     let mut journal = MAGIC.to_vec();
     for name in names {
-        journal.extend_from_slice(name.as_bytes());
+        journal.extend_from_slice(name::as_bytes(name));
         journal.push(0);
     }
     let (path, new_path) = (container.path(JOURNAL), container.path(NEW_JOURNAL));
@@ -109,7 +103,7 @@ fn move_children(container: &Container, target: &Target, names: &[OsString], rep
         Vec::new()
     };
     for entry in leaving {
-        if !is_no_content(entry.name.as_bytes()) {
+        if !is_no_content(name::as_bytes(&entry.name)) {
             move_entry(
                 &here.directory,
                 &old.directory,
@@ -154,7 +148,7 @@ fn read_journal(container: &Container) -> Result<Option<Vec<OsString>>> {
     let file = container
         .site
         .directory
-        .open_regular(JOURNAL.as_ref(), OFlags::RDONLY, &path)?;
+        .open_regular(JOURNAL.as_ref(), Access::Read, &path)?;
     if !container.site.trusts(&fs::stat_file(&file, &path)?) {
         return Ok(None);
     }
@@ -182,7 +176,7 @@ fn read_journal(container: &Container) -> Result<Option<Vec<OsString>>> {
     Ok(names.iter().all(|name| is_child(name)).then(|| {
         names
             .into_iter()
-            .map(|name| OsString::from_vec(name.to_vec()))
+            .map(|name| name::from_bytes(name).to_owned())
             .collect()
     }))
 }
@@ -201,7 +195,7 @@ fn roll_back(container: &Container, target: &Target, names: &[OsString]) -> Resu
     }
     let here = target.site()?;
     let tree = container.site.open_trusted(TREE.as_ref())?;
-    for name in names.iter().filter(|name| !is_no_content(name.as_bytes())) {
+    for name in names.iter().filter(|name| !is_no_content(name::as_bytes(name))) {
         // A new child came in by one rename: it is here exactly when it is not in the tree.
         let came_in = tree.stat(name)?.is_none() && here.stat(name)?.is_some_and(|stat| here.trusts(&stat));
         if came_in {
@@ -244,64 +238,4 @@ fn keep_old(container: &Container) -> Result<Option<PathBuf>> {
     let kept = home.path.join(&name);
     directory.rename(OLD.as_ref(), &home.directory, name.as_ref(), &kept)?;
     Ok(Some(kept))
-}
-
-/// What a directory is moved to whose name is taken by another one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    /// Nothing: another process has made that one.
-    Refused,
-    /// Into it: its own move may have been cut off between two of its children. Then it belongs to the owner of the
-    /// one that is moved, or to the user whose commit it was.
-    Filled { committer: u32 },
-}
-
-/// Moves an entry. A directory of an overlay's lower layer cannot be renamed (EXDEV): its children are moved
-/// one by one. Names that are taken are told at the end.
-fn move_entry(from: &Directory, to: &Directory, name: &OsStr, path: &Path, taken: Taken) -> Result<()> {
-    move_at(from, to, name, path, taken, 0)
-}
-
-fn move_at(
-    from: &Directory,
-    to: &Directory,
-    name: &OsStr,
-    path: &Path,
-    taken: Taken,
-    level: usize,
-) -> Result<()> {
-    use rustix::io::Errno;
-    let path = path.join(name);
-    let error = match rename_new(from, to, name, &path) {
-        Ok(()) => return Ok(()),
-        Err(error) => error,
-    };
-    let stat = from.stat(name, &path)?;
-    let is_taken = error.is_exists() || is_errno(&error, &[Errno::NOTEMPTY]);
-    let is_movable = match taken {
-        Taken::Filled { committer } if is_taken => {
-            let there = to.stat(name, &path)?;
-            there.kind == Kind::Directory && [stat.uid, committer].contains(&there.uid)
-        }
-        _ => is_errno(&error, &[Errno::XDEV]),
-    };
-    if stat.kind != Kind::Directory || !is_movable || level == MAX_LEVELS {
-        return Err(error);
-    }
-    match to.make_directory(name, 0o700, &path) {
-        Err(error) if is_taken && error.is_exists() => {}
-        made => made?,
-    }
-    let (source, sink) = (from.open_directory(name, &path)?, to.open_directory(name, &path)?);
-    let mut refused = Ok(());
-    for entry in source.entries(&path)? {
-        match move_at(&source, &sink, &entry.name, &path, taken, level + 1) {
-            Err(error) if error.is_exists() => refused = Err(error),
-            moved => moved?,
-        }
-    }
-    refused?;
-    sink.set_own_mode(stat.mode, &path)?;
-    sink.set_own_modified(stat.modified_ns, &path)?;
-    from.remove_directory(name, &path)
 }

@@ -6,20 +6,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::flock;
-use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::fs::{Access, Kind, Stat};
+use crate::core::sys::{clock, errno};
 
-use crate::core::archives::commit::is_errno;
-use crate::core::archives::site::Site;
+use crate::core::archives::shared_directory::SharedDirectory;
 
 const PREFIX: &str = ".warmswap-stage-";
 const RANDOM_DIGITS: usize = 12;
@@ -43,9 +42,9 @@ const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
 /// An open stage directory under its lock.
 #[derive(Debug)]
 pub(super) struct Container {
-    home: Arc<Site>,
+    home: Arc<SharedDirectory>,
     name: OsString,
-    pub(super) site: Site,
+    pub(super) site: SharedDirectory,
     #[expect(dead_code, reason = "held for its lock")]
     owner: File,
 }
@@ -53,7 +52,7 @@ pub(super) struct Container {
 impl Container {
     /// Makes one in `home` and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's
     /// and removes it; then another is made.
-    pub(super) fn create(home: &Arc<Site>, target: &OsStr) -> Result<Self> {
+    pub(super) fn create(home: &Arc<SharedDirectory>, target: &OsStr) -> Result<Self> {
         for _ in 0..10 {
             let id = Uuid::new_v4().simple().to_string();
             let name = OsString::from(format!("{}{}", prefix(target), &id[..RANDOM_DIGITS]));
@@ -90,7 +89,7 @@ impl Container {
     }
 
     /// The names of a target's stages in `home`.
-    pub(super) fn names(home: &Site, target: &OsStr) -> Result<Vec<OsString>> {
+    pub(super) fn names(home: &SharedDirectory, target: &OsStr) -> Result<Vec<OsString>> {
         let prefix = prefix(target);
         let entries = home.directory.entries(&home.path)?;
         let names = entries.into_iter().map(|entry| entry.name);
@@ -101,7 +100,7 @@ impl Container {
 
     /// Opens a stage whose process is dead, under its lock. `None` for what lives, is a stranger's, or is nothing
     /// that this module made.
-    pub(super) fn open_dead(home: &Arc<Site>, name: OsString) -> Result<Option<Self>> {
+    pub(super) fn open_dead(home: &Arc<SharedDirectory>, name: OsString) -> Result<Option<Self>> {
         let Some(site) = ours(home.open(&name))? else {
             return Ok(None);
         };
@@ -110,9 +109,10 @@ impl Container {
         }
         let lock = site.path.join(OWNER);
         let owner = match site.stat(OWNER.as_ref())? {
-            Some(owner) if owner.kind == Kind::File && site.trusts(&owner) => {
-                ours(site.directory.open_regular(OWNER.as_ref(), OFlags::RDWR, &lock))?
-            }
+            Some(owner) if owner.kind == Kind::File && site.trusts(&owner) => ours(
+                site.directory
+                    .open_regular(OWNER.as_ref(), Access::ReadWrite, &lock),
+            )?,
             Some(_) => None,
             None => {
                 // That file is the first to be made and the last to be removed: an empty directory is nobody's.
@@ -153,7 +153,7 @@ impl Container {
     }
 
     /// Where it is: the directory of the target, or the target itself.
-    pub(super) fn home(&self) -> &Site {
+    pub(super) fn home(&self) -> &SharedDirectory {
         &self.home
     }
 
@@ -192,25 +192,27 @@ impl Container {
 
 /// `None` for what this module did not make, or made for another user.
 fn ours<T>(opened: Result<T>) -> Result<Option<T>> {
-    const NOT_OURS: [Errno; 8] = [
-        Errno::NOENT,
-        Errno::NOTDIR,
-        Errno::ISDIR,
-        Errno::LOOP,
-        Errno::NXIO,
-        Errno::ACCESS,
-        Errno::PERM,
-        Errno::ROFS,
-    ];
     match opened {
-        Err(error) if is_errno(&error, &NOT_OURS) => Ok(None),
+        Err(error)
+            if error.is_not_found()
+                || errno::is_wrong_kind(&error)
+                || matches!(
+                    error.kind(),
+                    Some(
+                        ErrorKind::NotADirectory
+                            | ErrorKind::PermissionDenied
+                            | ErrorKind::ReadOnlyFilesystem
+                    )
+                ) =>
+        {
+            Ok(None)
+        }
         opened => opened.map(Some),
     }
 }
 
 fn is_older(stat: &Stat, age: Duration) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(now.saturating_sub(age).as_nanos()).is_ok_and(|then| stat.changed_ns < then)
+    i128::try_from(age.as_nanos()).is_ok_and(|age| stat.changed_ns < i128::from(clock::wall_nanos()) - age)
 }
 
 /// The beginning of the names of this target's stages, whatever the length of its own name.

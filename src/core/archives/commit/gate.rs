@@ -1,10 +1,6 @@
 //! The point after which a commit is no longer stopped.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
-
-/// How long a commit that began in time may run over the deadline before the call settles without it.
-pub(in crate::core) const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
 /// Whether a call may still commit. A deadline closes it, a commit passes it, and only one of them can: nothing
 /// is committed after the caller was told that nothing was.

@@ -7,7 +7,7 @@ use crate::core::error::Result;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
 
-use crate::core::archives::commit::rename_new;
+use crate::core::archives::commit::moves::rename_new;
 use crate::core::failure;
 
 /// Moves what the target does not have. Returns how many entries it had already. On an error what was moved is

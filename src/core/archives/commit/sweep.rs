@@ -11,11 +11,11 @@ use crate::core::sys::fs::Kind;
 
 use crate::core::archives::commit::children;
 use crate::core::archives::commit::container::Container;
-use crate::core::archives::site::{Site, Target};
+use crate::core::archives::shared_directory::{SharedDirectory, Target};
 use crate::core::failure::{Cause, Failure, Result};
 
-/// How often a commit that waits for another one looks.
-const COMMIT_LOOK: Duration = Duration::from_millis(5);
+/// How often a commit that waits for another one tries again.
+const COMMIT_POLL: Duration = Duration::from_millis(5);
 
 /// The holder of the target's lock while an unfinished commit is taken back.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ pub(super) fn sweep_while(target: &Target, lock: TargetLock) -> Result<usize> {
     Ok(swept)
 }
 
-fn sweep_in(home: &Arc<Site>, target: &Target, lock: TargetLock) -> Result<usize> {
+fn sweep_in(home: &Arc<SharedDirectory>, target: &Target, lock: TargetLock) -> Result<usize> {
     let mut swept = 0;
     for name in Container::names(home, &target.name)? {
         if let Some(dead) = Container::open_dead(home, name)? {
@@ -93,7 +93,7 @@ pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Opti
                     format!("another call is committing to '{}'", target.path.display()),
                 ));
             }
-            Ok(false) => std::thread::sleep(COMMIT_LOOK),
+            Ok(false) => std::thread::sleep(COMMIT_POLL),
         }
     }
 }

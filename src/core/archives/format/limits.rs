@@ -9,7 +9,6 @@
 use crate::core::sys::path::MAX_PATH_BYTES;
 
 use crate::core::archives::codec::MAX_WINDOW_LOG;
-use crate::core::archives::directories::TABLE_BYTES;
 use crate::core::archives::tree::{NodeKind, Tree};
 use crate::core::failure::{Failure, Result};
 
@@ -19,6 +18,8 @@ pub(in crate::core::archives) const MAX_META_BYTES: u64 = 1 << 20;
 pub(in crate::core::archives) const MAX_DEPTH: usize = 256;
 /// Zero blocks after the end that are read over: GNU tar pads to 10 KiB, tapes to 63.
 pub(in crate::core::archives) const MAX_TRAILING_ZEROS: u64 = 1 << 20;
+/// What an extraction keeps of a directory besides its path: its place in the table and the allocation.
+pub(in crate::core::archives) const DIRECTORY_BYTES: usize = 96;
 /// Below this the ratio says nothing.
 const RATIO_MATTERS_FROM: u64 = 64 << 20;
 /// node-tar's bound (CVE-2026-59873).
@@ -193,7 +194,7 @@ impl Needs {
                     needs.bytes += node.size;
                     needs.largest = needs.largest.max(node.size);
                 }
-                NodeKind::Directory => needs.memory += TABLE_BYTES as u64,
+                NodeKind::Directory => needs.memory += DIRECTORY_BYTES as u64,
                 NodeKind::Symlink => {}
             }
         }

@@ -1,10 +1,9 @@
-//! The tar format: blocks, headers, pax records, sparse maps, and what a reader accepts at most.
+//! The tar format: blocks, headers, pax records, and what a reader accepts at most.
 
 mod block;
 pub(in crate::core::archives) mod header;
 pub(in crate::core::archives) mod limits;
 pub(in crate::core::archives) mod pax;
-pub(in crate::core::archives) mod sparse;
 
 pub(in crate::core::archives) use block::{BLOCK, padding};
 pub use limits::{Limits, Needs};

@@ -35,7 +35,7 @@ pub(in crate::core::archives) fn append(out: &mut Vec<u8>, key: &[u8], value: &[
 /// Reads the records of an entry's own extension header.
 pub(in crate::core::archives) fn parse(bytes: &[u8]) -> Result<Records> {
     let mut records = Records::default();
-    for_each(bytes, |key, value| records.take(key, value))?;
+    for_each(bytes, |key, value| records.add(key, value))?;
     Ok(records)
 }
 
@@ -78,7 +78,7 @@ fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl Records {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let malformed = || Failure::refused(format!("the pax record '{}' is malformed", key.escape_ascii()));
         match key {
             b"path" => set(&mut self.path, key, name(value).ok_or_else(malformed)?),

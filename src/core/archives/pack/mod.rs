@@ -1,11 +1,18 @@
 //! From a directory to a stream.
 
-pub(in crate::core::archives) mod frames;
-pub(in crate::core::archives) mod source;
-pub(in crate::core::archives) mod tail;
-pub(in crate::core::archives) mod walk;
-pub(in crate::core::archives) mod write;
+mod frames;
+mod options;
+mod output;
+mod plan;
+mod scan_result;
+mod source;
+mod stream;
+mod tail;
+mod walk;
+mod write;
 
+pub use options::WriteOptions;
+pub use stream::{PackStream, pack};
 pub use walk::{Skipped, Walk, walk};
-pub(in crate::core) use walk::{Visit, facts_of, mode_of, now_ns, visit};
-pub use write::{WriteOptions, WriteSummary, write};
+pub(in crate::core) use walk::{Visit, facts_of, mode_of, visit};
+pub use write::{WriteSummary, write};

@@ -1,33 +1,30 @@
 //! Files on their way into an archive: whole or not at all. A file that changes while it is read is torn.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt as _;
 
 use crate::core::error::Optional as _;
-use crate::core::sys::dir;
-use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Kind, Stat};
+use crate::core::sys::{dir, fault, name};
 
 use crate::core::archives::codec::FRAME_BYTES;
-use crate::core::archives::directories::{Way, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::format::padding;
+use crate::core::archives::pack::options::WriteOptions;
 use crate::core::archives::pack::walk;
-use crate::core::archives::pack::write::WriteOptions;
 use crate::core::archives::tree::{self, Facts, Hash, as_path};
 use crate::core::failure::{Failure, Result};
 
 /// What was learned of a file by reading it.
-pub(in crate::core::archives) struct ReadFile {
-    pub(in crate::core::archives) size: u64,
-    pub(in crate::core::archives) mode: u16,
-    pub(in crate::core::archives) hash: Hash,
-    pub(in crate::core::archives) facts: Facts,
+pub(super) struct ReadFile {
+    pub(super) size: u64,
+    pub(super) mode: u16,
+    pub(super) hash: Hash,
+    pub(super) facts: Facts,
 }
 
 impl ReadFile {
-    pub(in crate::core::archives) fn of(stat: &Stat, hash: Hash) -> Self {
+    pub(super) fn of(stat: &Stat, hash: Hash) -> Self {
         Self {
             size: stat.size,
             mode: (stat.mode & 0o777) as u16,
@@ -37,16 +34,16 @@ impl ReadFile {
     }
 }
 
-pub(in crate::core::archives) fn changed(path: &[u8]) -> Failure {
+pub(super) fn changed(path: &[u8]) -> Failure {
     Failure::unstable(format!("'{}' changed while it was read", path.escape_ascii()))
 }
 
 /// A file and what it is now; `None` where there is no such file any more.
-pub(in crate::core::archives) fn open(way: &mut Way, path: &[u8]) -> Result<Option<(File, Stat)>> {
+pub(super) fn open(directories: &mut DirectoryCache, path: &[u8]) -> Result<Option<(File, Stat)>> {
     let (parent, name) = cut(path);
-    let opened = way
+    let opened = directories
         .existing(parent)
-        .and_then(|directory| directory.open_file(OsStr::from_bytes(name), as_path(path)))
+        .and_then(|directory| directory.open_file(name::from_bytes(name), as_path(path)))
         .optional()?;
     let Some(file) = opened else {
         return Ok(None);
@@ -58,7 +55,7 @@ pub(in crate::core::archives) fn open(way: &mut Way, path: &[u8]) -> Result<Opti
     Ok(Some((file, stat)))
 }
 
-pub(in crate::core::archives) fn append_file(out: &mut Vec<u8>, path: &[u8], stat: &Stat) {
+pub(super) fn append_file(out: &mut Vec<u8>, path: &[u8], stat: &Stat) {
     let fields = Fields {
         flag: flag::FILE,
         path,
@@ -72,16 +69,16 @@ pub(in crate::core::archives) fn append_file(out: &mut Vec<u8>, path: &[u8], sta
 
 /// Appends a file. One that changes while it is read is read once more. `None` where there is no such file any
 /// more.
-pub(in crate::core::archives) fn small_file(
+pub(super) fn small_file(
     path: &[u8],
-    way: &mut Way,
+    directories: &mut DirectoryCache,
     options: &WriteOptions,
     raw: &mut Vec<u8>,
 ) -> Result<Option<ReadFile>> {
     let start = raw.len();
     for _ in 0..2 {
         raw.truncate(start);
-        let Some((file, stat)) = open(way, path)? else {
+        let Some((file, stat)) = open(directories, path)? else {
             return Ok(None);
         };
         append_file(raw, path, &stat);

@@ -1,24 +1,24 @@
 //! The end of an archive: what needs no file to be read. Compressed as it grows, as a tree can have a million links.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::core::error::Optional as _;
 use crate::core::sys::dir::Directory;
+use crate::core::sys::name;
 
 use crate::core::archives::codec::{FRAME_BYTES, FrameEncoder};
-use crate::core::archives::directories::{Way, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Fields, flag};
-use crate::core::archives::pack::write::{Output, WriteOptions};
+use crate::core::archives::pack::options::WriteOptions;
+use crate::core::archives::pack::output::Output;
 use crate::core::archives::tree::{self, NodeKind, Tree, as_path};
-use crate::core::archives::unpack::links;
+use crate::core::archives::unpack::leaves_by_text;
 use crate::core::failure::{Failure, Result};
 
 /// Writes further hard links, symbolic links and directories, and the end marker. Links that vanished meanwhile
 /// are marked as gone. Returns how many links leave the tree.
-pub(in crate::core::archives) fn write(
+pub(super) fn write(
     directory: &Path,
     tree: &mut Tree,
     hard_links: &[(u32, u32)],
@@ -40,24 +40,24 @@ pub(in crate::core::archives) fn write(
         }
         tail.hard_link(tree, *index as usize, *first as usize)?;
     }
-    let mut way = Way::new(Directory::open(directory)?);
+    let mut directories = DirectoryCache::new(Directory::open(directory)?);
     let mut leaving_links = 0;
     for (index, gone) in gone.iter_mut().enumerate() {
         if tree.nodes()[index].kind() == NodeKind::Symlink {
             options.cancel.check()?;
-            match tail.link(tree, index, &mut way)? {
+            match tail.link(tree, index, &mut directories)? {
                 Some(leaves) => leaving_links += u64::from(leaves),
                 None => *gone = true,
             }
         }
     }
-    // A directory stands before what it holds, so the other way round the deepest come first.
+    // A directory stands before what it holds, so in reverse order the deepest come first.
     for index in (0..tree.len()).rev() {
         if tree.nodes()[index].kind() == NodeKind::Directory {
             tail.directory(tree, index)?;
         }
     }
-    tail.end()?;
+    tail.finish()?;
     Ok(leaving_links)
 }
 
@@ -99,12 +99,17 @@ impl Tail<'_, '_> {
     }
 
     /// Whether the link leaves the tree; `None` where it is no link any more.
-    fn link(&mut self, tree: &mut Tree, index: usize, way: &mut Way) -> Result<Option<bool>> {
+    fn link(
+        &mut self,
+        tree: &mut Tree,
+        index: usize,
+        directories: &mut DirectoryCache,
+    ) -> Result<Option<bool>> {
         let path = tree.path(&tree.nodes()[index]).to_vec();
         let (parent, name) = cut(&path);
-        let Some(target) = way
+        let Some(target) = directories
             .existing(parent)
-            .and_then(|directory| directory.read_link(OsStr::from_bytes(name), as_path(&path)))
+            .and_then(|directory| directory.read_link(name::from_bytes(name), as_path(&path)))
             .optional()?
         else {
             return Ok(None);
@@ -119,7 +124,7 @@ impl Tail<'_, '_> {
             size: 0,
             modified_ns: tree.facts(index).modified_ns,
         })?;
-        Ok(Some(links::leaves_by_text(&path, &target)))
+        Ok(Some(leaves_by_text(&path, &target)))
     }
 
     fn directory(&mut self, tree: &Tree, index: usize) -> Result<()> {
@@ -135,7 +140,7 @@ impl Tail<'_, '_> {
         })
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         self.raw.resize(self.raw.len() + 2 * BLOCK, 0);
         while self.raw.len() > FRAME_BYTES {
             let rest = self.raw.split_off(FRAME_BYTES);

@@ -1,15 +1,14 @@
 //! The entries of a directory, in one order for all machines: sorted by name, each directory before what it holds.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::core::error::{Code, Error, Optional as _};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::path::MAX_PATH_BYTES;
+use crate::core::sys::{clock, name};
 
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::format::limits::MAX_DEPTH;
@@ -26,7 +25,7 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    pub(in crate::core::archives) fn new(path: &[u8], why: &'static str) -> Self {
+    pub(super) fn new(path: &[u8], why: &'static str) -> Self {
         Self {
             path: String::from_utf8_lossy(path).into_owned(),
             why,
@@ -45,7 +44,7 @@ pub struct Walk {
     pub skipped: Vec<Skipped>,
 }
 
-/// Who is told what a walk comes by.
+/// What a walk reports its entries to.
 pub(in crate::core) trait Visit {
     /// A file, directory or link. A link's permission bits say nothing.
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()>;
@@ -55,8 +54,8 @@ pub(in crate::core) trait Visit {
 
 /// Reads a directory's names and stats, and no file. Never follows a link.
 pub fn walk(directory: &Path, excludes: &Excludes, cancel: &Cancel) -> Result<Walk> {
-    let mut found = Found::default();
-    found.walk.tree.taken_ns = now_ns();
+    let mut found = WalkBuilder::default();
+    found.walk.tree.taken_ns = clock::wall_nanos();
     visit(directory, excludes, cancel, &mut found)?;
     Ok(found.finish())
 }
@@ -89,12 +88,6 @@ fn explain(directory: &Path, error: Error) -> Error {
     error
 }
 
-/// Nanoseconds since the epoch.
-pub(in crate::core) fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
 struct Walker<'a> {
     excludes: &'a Excludes,
     cancel: &'a Cancel,
@@ -112,8 +105,8 @@ impl Walker<'_> {
             if length > 0 {
                 path.push(b'/');
             }
-            path.extend_from_slice(entry.name.as_bytes());
-            if live.iter().any(|name| name == entry.name.as_bytes()) {
+            path.extend_from_slice(name::as_bytes(&entry.name));
+            if live.iter().any(|name| name == name::as_bytes(&entry.name)) {
                 self.visitor.skip(
                     path,
                     "a SQLite database that is being written (its -wal is not empty)",
@@ -157,7 +150,7 @@ impl Walker<'_> {
 
 /// A [`Walk`] that grows.
 #[derive(Default)]
-struct Found {
+struct WalkBuilder {
     walk: Walk,
     /// The files that have several names: place of the device in `devices`, number of the entry. Compact, as
     /// pnpm links every file of a tree.
@@ -165,7 +158,7 @@ struct Found {
     devices: Vec<u64>,
 }
 
-impl Visit for Found {
+impl Visit for WalkBuilder {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -188,7 +181,7 @@ impl Visit for Found {
     }
 }
 
-impl Found {
+impl WalkBuilder {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a tree has a few mounts in it at most"
@@ -244,7 +237,7 @@ fn live_databases(
 ) -> Vec<Vec<u8>> {
     let mut live = Vec::new();
     for entry in entries {
-        let Some(base) = entry.name.as_bytes().strip_suffix(b"-wal") else {
+        let Some(base) = name::as_bytes(&entry.name).strip_suffix(b"-wal") else {
             continue;
         };
         if directory

@@ -8,56 +8,20 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::core::error::{Code, Error};
-use crate::core::sys::cancel::Cancel;
 
-use crate::core::archives::Progress;
-use crate::core::archives::codec::{self, Envelope, Format, Frame};
-use crate::core::archives::exclude::Excludes;
-use crate::core::archives::pack::frames::{Learned, Plan};
+use crate::core::archives::codec::Envelope;
+use crate::core::archives::pack::frames::write_frames;
+use crate::core::archives::pack::options::WriteOptions;
+use crate::core::archives::pack::output::Output;
+use crate::core::archives::pack::plan::Plan;
+use crate::core::archives::pack::scan_result::ScanResult;
 use crate::core::archives::pack::tail;
 use crate::core::archives::pack::walk::{self, Skipped, Walk};
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::Tree;
 use crate::core::failure::{Failure, Result};
-
-/// How to pack.
-#[derive(Debug, Clone)]
-pub struct WriteOptions {
-    /// How the archive is compressed.
-    pub format: Format,
-    /// The codec's level; see [`codec::check_level`].
-    pub level: i32,
-    /// What is left out.
-    pub excludes: Excludes,
-    /// Most files of the tree; one with more is not begun.
-    pub max_files: u64,
-    /// Most bytes of its files.
-    pub max_bytes: u64,
-    /// Whether files are hashed, for the digest of [`WriteSummary::tree`].
-    pub hash: bool,
-    /// Raised to stop.
-    pub cancel: Cancel,
-    /// Counted while it happens.
-    pub progress: Arc<Progress>,
-}
-
-impl Default for WriteOptions {
-    fn default() -> Self {
-        Self {
-            format: Format::TarZst,
-            level: codec::DEFAULT_LEVEL,
-            excludes: Excludes::default(),
-            max_files: u64::MAX,
-            max_bytes: u64::MAX,
-            hash: true,
-            cancel: Cancel::new(),
-            progress: Arc::default(),
-        }
-    }
-}
 
 /// What was packed.
 #[derive(Debug)]
@@ -93,9 +57,10 @@ pub fn write(directory: &Path, sink: &mut dyn Write, options: &WriteOptions) -> 
     };
     let head = output.envelope.head();
     output.send(head)?;
-    let mut learned = Learned::new(walk.tree.take_hashes());
-    Plan::new(directory, &walk, options)?.run(&mut output, &mut learned)?;
-    let gone = learned.apply(&mut walk.tree);
+    let mut scan = ScanResult::new(walk.tree.take_hashes());
+    let plan = Plan::new(directory, &walk, options)?;
+    write_frames(&plan, &mut output, &mut scan)?;
+    let gone = scan.apply(&mut walk.tree);
     finish(directory, walk, gone, options, output)
 }
 
@@ -146,24 +111,4 @@ fn finish(
         skipped,
         leaving_links,
     })
-}
-
-/// The sink and what was sent to it.
-pub(in crate::core::archives) struct Output<'a> {
-    sink: &'a mut dyn Write,
-    envelope: Envelope,
-    bytes: u64,
-}
-
-impl Output<'_> {
-    fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.sink.write_all(bytes).map_err(Failure::of_read)?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    pub(in crate::core::archives) fn frame(&mut self, frame: &Frame) -> Result<()> {
-        self.envelope.add(frame)?;
-        self.send(&frame.bytes)
-    }
 }

@@ -1,28 +1,25 @@
 //! Further names of files: resolved over the archive's own entries once all are known, never by a look at the disk.
 
-use crate::core::archives::texts::{Text, Texts};
 use crate::core::archives::tree::{NodeKind, Tree};
+use crate::core::archives::unpack::texts::{Text, Texts};
 use crate::core::failure::{Failure, Result};
 
 /// The hard links of the archive: the number of the entry, and the path that it names.
 #[derive(Default)]
-pub(in crate::core::archives) struct HardLinks {
+pub(super) struct HardLinks {
     all: Vec<(u32, Text)>,
     targets: Texts,
 }
 
 impl HardLinks {
-    pub(in crate::core::archives) fn add(&mut self, index: u32, target: &[u8]) -> Result<()> {
+    pub(super) fn add(&mut self, index: u32, target: &[u8]) -> Result<()> {
         self.all.push((index, self.targets.add(target)?));
         Ok(())
     }
 
     /// The entry of each link and of the file that it names, in the archive's order. Only a file that stands
     /// before the link can be named.
-    pub(in crate::core::archives) fn resolve(
-        self,
-        tree: &Tree,
-    ) -> Result<impl Iterator<Item = (u32, u32)> + use<>> {
+    pub(super) fn resolve(self, tree: &Tree) -> Result<impl Iterator<Item = (u32, u32)> + use<>> {
         let by_path = if self.all.is_empty() {
             Vec::new()
         } else {

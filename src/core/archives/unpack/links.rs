@@ -2,8 +2,10 @@
 
 use crate::core::sys::cancel::Cancel;
 
-use crate::core::archives::texts::{Text, Texts};
+use crate::core::archives::directory_cache::cut;
 use crate::core::archives::tree::Tree;
+use crate::core::archives::unpack::options::Symlinks;
+use crate::core::archives::unpack::texts::{Text, Texts};
 use crate::core::failure::{Failure, Result};
 
 /// Links on one way that are followed before it is a loop (Linux has 40).
@@ -13,25 +15,11 @@ const MAX_FOLLOWED: usize = 40;
 const PARTS: u64 = 1_000_000;
 const PARTS_OF_A_LINK: u64 = 64;
 
-/// Which symbolic links are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Symlinks {
-    /// Those that stay inside the tree, through whatever other links; else the archive is refused.
-    #[default]
-    Contained,
-    /// All that are relative, also out of the tree: npm's workspaces link `node_modules/name` to `../packages/name`.
-    Relative,
-    /// All, whatever they say.
-    Verbatim,
-    /// None: an archive that has one is refused.
-    Reject,
-}
-
 /// One symbolic link of the archive.
-pub(in crate::core::archives) struct Link<'a> {
-    pub(in crate::core::archives) path: &'a [u8],
-    pub(in crate::core::archives) target: &'a [u8],
-    pub(in crate::core::archives) modified_ns: i64,
+pub(super) struct Link<'a> {
+    pub(super) path: &'a [u8],
+    pub(super) target: &'a [u8],
+    pub(super) modified_ns: i64,
 }
 
 /// A link as it is kept: its path is that of the entry of this number.
@@ -43,13 +31,13 @@ struct Kept {
 
 /// The links of the archive; they are made after everything else, so that nothing is ever written through one.
 #[derive(Default)]
-pub(in crate::core::archives) struct Links {
+pub(super) struct Links {
     all: Vec<Kept>,
     targets: Texts,
 }
 
 impl Links {
-    pub(in crate::core::archives) fn add(
+    pub(super) fn add(
         &mut self,
         index: u32,
         path: &[u8],
@@ -80,7 +68,7 @@ impl Links {
     }
 
     /// In the archive's order.
-    pub(in crate::core::archives) fn all<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Link<'a>> {
+    pub(super) fn all<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Link<'a>> {
         self.all.iter().map(|kept| self.link(kept, tree))
     }
 
@@ -93,7 +81,7 @@ impl Links {
     }
 
     /// Refuses the archive if a link leaves the tree.
-    pub(in crate::core::archives) fn check_contained(&self, tree: &Tree, cancel: &Cancel) -> Result<()> {
+    pub(super) fn check_contained(&self, tree: &Tree, cancel: &Cancel) -> Result<()> {
         let path_of = |kept: &Kept| tree.path_at(kept.index);
         let mut by_path: Vec<&Kept> = self.all.iter().collect();
         by_path.sort_unstable_by(|one, other| path_of(one).cmp(path_of(other)));
@@ -143,7 +131,7 @@ fn leaves<'a>(
     target_of: impl Fn(&[u8]) -> Option<&'a [u8]>,
     parts_left: &mut u64,
 ) -> Option<bool> {
-    let (parent, _) = crate::core::archives::directories::cut(path);
+    let (parent, _) = cut(path);
     let mut at: Vec<u8> = parent.to_vec();
     let mut rest: Vec<&[u8]> = parts(target);
     let mut followed = 0;
@@ -152,7 +140,7 @@ fn leaves<'a>(
         match part {
             b"" | b"." => {}
             b".." if at.is_empty() => return Some(true),
-            b".." => at.truncate(crate::core::archives::directories::cut(&at).0.len()),
+            b".." => at.truncate(cut(&at).0.len()),
             name => {
                 let parent = at.len();
                 if parent > 0 {

@@ -1,9 +1,23 @@
 //! From a stream to a directory.
 
-pub(in crate::core::archives) mod extract;
-pub(in crate::core::archives) mod hard_links;
-pub(in crate::core::archives) mod links;
-pub(in crate::core::archives) mod parse;
-pub(in crate::core::archives) mod writers;
+mod decode;
+mod directory_tracker;
+mod extract;
+mod extraction;
+mod feed;
+mod files;
+mod hard_links;
+mod job;
+mod links;
+mod options;
+mod parse;
+mod sparse;
+mod stream;
+mod texts;
+mod writers;
 
-pub use extract::{Expected, ExtractOptions, ExtractSummary, Symlinks, extract, extract_into};
+pub use extract::{ExtractSummary, extract, extract_into};
+pub use feed::{Feed, Next};
+pub use job::{UnpackJob, UnpackOptions, unpack};
+pub(in crate::core::archives) use links::leaves_by_text;
+pub use options::{Expected, ExtractOptions, Symlinks};

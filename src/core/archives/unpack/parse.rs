@@ -1,29 +1,27 @@
 //! The entries of a tar stream, with one meaning each: what two readers would understand differently is refused.
 
-use std::sync::mpsc::{Receiver, Sender};
-
-use crate::core::sys::cancel::Cancel;
 use crate::core::sys::fault;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
+use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Header, flag};
-use crate::core::archives::format::limits::{self, MAX_META_BYTES, MAX_TRAILING_ZEROS};
+use crate::core::archives::format::limits;
 use crate::core::archives::format::pax::{self, Records};
-use crate::core::archives::format::sparse::{self, Sparse};
-use crate::core::archives::format::{BLOCK, padding};
-use crate::core::failure::{Cause, Failure, Result};
+use crate::core::archives::unpack::sparse::{self, Sparse};
+use crate::core::archives::unpack::stream::Stream;
+use crate::core::failure::{Failure, Result};
 
 /// One entry; its data, if it has any, is the next thing in the stream.
-pub(in crate::core::archives) struct Entry {
+pub(super) struct Entry {
     /// Relative, without `.`, `..` and empty parts; empty for the root itself.
-    pub(in crate::core::archives) path: Vec<u8>,
-    pub(in crate::core::archives) kind: EntryKind,
-    pub(in crate::core::archives) mode: u32,
-    pub(in crate::core::archives) modified_ns: i64,
+    pub(super) path: Vec<u8>,
+    pub(super) kind: EntryKind,
+    pub(super) mode: u32,
+    pub(super) modified_ns: i64,
 }
 
 /// What an entry is.
-pub(in crate::core::archives) enum EntryKind {
+pub(super) enum EntryKind {
     /// That many bytes of data follow.
     File(u64),
     /// A file with holes; the bytes of its pieces follow.
@@ -32,141 +30,6 @@ pub(in crate::core::archives) enum EntryKind {
     Symlink(Vec<u8>),
     /// To the path of an earlier entry, in the form of [`Entry::path`].
     HardLink(Vec<u8>),
-}
-
-/// Decoded bytes as they come from the thread that decodes them.
-pub(in crate::core::archives) struct Stream {
-    chunks: Receiver<std::io::Result<Vec<u8>>>,
-    spent: Sender<Vec<u8>>,
-    cancel: Cancel,
-    current: Vec<u8>,
-    at: usize,
-}
-
-impl Stream {
-    /// `spent` takes buffers back. Reading ends with an error once `cancel` is raised, whatever is read over.
-    pub(in crate::core::archives) fn new(
-        chunks: Receiver<std::io::Result<Vec<u8>>>,
-        spent: Sender<Vec<u8>>,
-        cancel: Cancel,
-    ) -> Self {
-        Self {
-            chunks,
-            spent,
-            cancel,
-            current: Vec::new(),
-            at: 0,
-        }
-    }
-
-    /// At least one byte, or none at the end.
-    fn available(&mut self) -> Result<&[u8]> {
-        if self.at == self.current.len() {
-            self.cancel.check()?;
-            let next = match self.chunks.recv() {
-                Ok(chunk) => chunk.map_err(Failure::of_read)?,
-                Err(_) => Vec::new(),
-            };
-            let old = std::mem::replace(&mut self.current, next);
-            // The decoder may have ended.
-            drop(self.spent.send(old));
-            self.at = 0;
-        }
-        Ok(&self.current[self.at..])
-    }
-
-    /// The damage that the decoder finds in the next `size` bytes.
-    pub(in crate::core::archives) fn damage_within(&mut self, size: usize) -> Option<Failure> {
-        let mut left = size;
-        while left > 0 {
-            let count = match self.available() {
-                Ok([]) => return None,
-                Ok(available) => available.len(),
-                Err(failure) => return (failure.cause == Cause::Corrupt).then_some(failure),
-            };
-            self.at += count;
-            left = left.saturating_sub(count);
-        }
-        None
-    }
-
-    /// Hands out the next `size` bytes, piece by piece.
-    pub(in crate::core::archives) fn take(
-        &mut self,
-        size: u64,
-        mut each: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut left = size;
-        while left > 0 {
-            let available = self.available()?;
-            if available.is_empty() {
-                return Err(Failure::corrupt("the archive is cut off"));
-            }
-            let count = available.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            each(&available[..count])?;
-            self.at += count;
-            left -= count as u64;
-        }
-        Ok(())
-    }
-
-    /// Reads over what fills the last block of an entry.
-    pub(in crate::core::archives) fn skip_padding(&mut self, size: u64) -> Result<()> {
-        self.take(padding(size) as u64, |_| Ok(()))
-    }
-
-    /// The next block; `None` at the end of the stream.
-    pub(in crate::core::archives) fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
-        if self.available()?.is_empty() {
-            return Ok(None);
-        }
-        let mut block = [0; BLOCK];
-        let mut filled = 0;
-        self.take(BLOCK as u64, |bytes| {
-            block[filled..filled + bytes.len()].copy_from_slice(bytes);
-            filled += bytes.len();
-            Ok(())
-        })?;
-        Ok(Some(block))
-    }
-
-    fn meta(&mut self, size: u64) -> Result<Vec<u8>> {
-        if size > MAX_META_BYTES {
-            return Err(Failure::over_limit(format!(
-                "an extension header of {size} bytes is larger than {MAX_META_BYTES}"
-            )));
-        }
-        let mut bytes = Vec::new();
-        self.take(size, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })?;
-        self.skip_padding(size)?;
-        Ok(bytes)
-    }
-
-    /// Reads to the end: nothing but zeros, so that checksums behind the last entry are checked and nothing
-    /// hides there.
-    fn drain(&mut self) -> Result<()> {
-        let mut zeros = 0;
-        loop {
-            let available = self.available()?;
-            if available.is_empty() {
-                return Ok(());
-            }
-            if available.iter().any(|byte| *byte != 0) {
-                return Err(Failure::corrupt("there are bytes behind the end of the archive"));
-            }
-            let count = available.len();
-            zeros += count as u64;
-            if zeros > MAX_TRAILING_ZEROS {
-                return Err(Failure::over_limit(
-                    "more than 1 MiB of zeros behind the end of the archive",
-                ));
-            }
-            self.at += count;
-        }
-    }
 }
 
 /// What extension headers said of the next entry.
@@ -178,7 +41,7 @@ struct Extensions {
 }
 
 /// The next entry; `None` once the end marker and everything behind it is read.
-pub(in crate::core::archives) fn next(stream: &mut Stream) -> Result<Option<Entry>> {
+pub(super) fn next(stream: &mut Stream) -> Result<Option<Entry>> {
     let mut extensions = Extensions::default();
     loop {
         let Some(block) = stream.block()? else {
@@ -190,7 +53,7 @@ pub(in crate::core::archives) fn next(stream: &mut Stream) -> Result<Option<Entr
                     "an extension header stands before the end of the archive",
                 ));
             }
-            end(stream)?;
+            expect_end(stream)?;
             return Ok(None);
         }
         let header = header::parse(&block)?;
@@ -204,7 +67,7 @@ pub(in crate::core::archives) fn next(stream: &mut Stream) -> Result<Option<Entr
     }
 }
 
-fn end(stream: &mut Stream) -> Result<()> {
+fn expect_end(stream: &mut Stream) -> Result<()> {
     match stream.block()? {
         Some(block) if block == [0; BLOCK] => {}
         Some(_) => return Err(Failure::corrupt("there are bytes behind the end of the archive")),

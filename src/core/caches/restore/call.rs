@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use super::options::RestoreOptions;
-use super::pipeline::Placing;
+use super::pipeline::RestorePipeline;
 use super::report::RestoreReport;
 use super::source::Source;
 use crate::core::archives::Progress;
 use crate::core::archives::pipeline::Unpacked;
-use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::cache::{Cache, KeyTarget};
 use crate::core::caches::key::Key;
 use crate::core::caches::outcome::RestoreOutcome;
 use crate::core::caches::pointer::{Pointer, Producer};
 use crate::core::caches::run::Run;
-use crate::core::caches::store::{Listed, PART_BYTES, Store, download, during};
+use crate::core::caches::store::{ObjectMeta, PART_BYTES, Store, download, during};
 use crate::core::caches::thread;
 use crate::core::caches::ticket::{Seen, Ticket};
 use crate::core::error::{self, Error};
@@ -46,7 +46,7 @@ impl Cache {
             .await;
         report.ticket = seen.to_text();
         report.timings = run.timings();
-        report.retries = run.meter.retries();
+        report.retries = run.context.retries();
         Ok(report)
     }
 }
@@ -131,7 +131,8 @@ impl Restore {
             }
             let report = std::mem::replace(&mut self.report, RestoreReport::new(RestoreOutcome::Error));
             match &first {
-                Some((told, _)) if told.cause != Cause::NotFound || outcome == RestoreOutcome::Miss => {}
+                Some((reported, _))
+                    if reported.cause != Cause::NotFound || outcome == RestoreOutcome::Miss => {}
                 _ => first = Some((failure, report)),
             }
         }
@@ -145,7 +146,7 @@ impl Restore {
         loop {
             let found = self.look_up(key, is_first).await?;
             self.report.key = Some(key.as_str().to_owned());
-            match self.take(key, found, is_second).await {
+            match self.restore_found(key, found, is_second).await {
                 // The object was replaced or pruned while it was read: once more from the pointer.
                 Err(failure) if is_gone(failure.cause) && !is_second => is_second = true,
                 Err(failure) if failure.cause == Cause::NotFound => return Err(without_object(failure)),
@@ -155,12 +156,12 @@ impl Restore {
     }
 
     /// What the key means now. The ticket is always of the first key: a snapshot goes to that one.
-    async fn look_up(&mut self, key: &Key, is_first: bool) -> Result<Found> {
+    async fn look_up(&mut self, key: &Key, is_first: bool) -> Result<KeyTarget> {
         self.run.enter(Stage::Lookup);
-        let found = self.cache.look_up(&*self.store, key, &self.run.meter).await;
+        let found = self.cache.look_up(&*self.store, key, &self.run.context).await;
         let seen = match &found {
-            Ok(Found::Pointer(_, etag)) => Some(Seen::Version(etag.clone())),
-            Ok(Found::Single(object)) => Some(Seen::Version(object.etag.clone())),
+            Ok(KeyTarget::Pointer(_, etag)) => Some(Seen::Version(etag.clone())),
+            Ok(KeyTarget::Object(object)) => Some(Seen::Version(object.etag.clone())),
             Err(failure) => (failure.cause == Cause::NotFound).then_some(Seen::Nothing),
         };
         if let Some(seen) = seen.filter(|_| is_first) {
@@ -170,22 +171,27 @@ impl Restore {
     }
 
     /// The second time in whatever version the blob has: its sha256 proves the bytes, and a store may name them anew.
-    async fn take(&mut self, key: &Key, found: Found, is_second: bool) -> Result<RestoreOutcome> {
+    async fn restore_found(
+        &mut self,
+        key: &Key,
+        found: KeyTarget,
+        is_second: bool,
+    ) -> Result<RestoreOutcome> {
         let (pointer, object) = match found {
-            Found::Single(object) => {
+            KeyTarget::Object(object) => {
                 self.check_unknown_producer()?;
                 (None, object)
             }
-            Found::Pointer(pointer, _) => {
+            KeyTarget::Pointer(pointer, _) => {
                 self.check_producer(&pointer.producer)?;
-                let mut object = Listed {
+                let mut object = ObjectMeta {
                     path: key.blob(&pointer.sha256),
                     size: pointer.size,
                     etag: pointer.etag.clone(),
                     modified_ms: 0,
                 };
                 if is_second {
-                    let known = self.store.stat(&object.path, &self.run.meter).await;
+                    let known = self.store.stat(&object.path, &self.run.context).await;
                     object.etag = known.map_err(of_transfer)?.etag;
                 }
                 (Some(*pointer), object)
@@ -197,9 +203,9 @@ impl Restore {
         ));
         self.report.compressed_bytes = object.size;
         let generation = self.report.generation.clone().unwrap_or_default();
-        let placing = Placing::new(&self.options, generation, pointer.as_ref(), &self.run);
-        let looking = placing.clone();
-        let unchanged = thread::run(&self.options.into, move || looking.find_unchanged()).await;
+        let pipeline = RestorePipeline::new(&self.options, generation, pointer.as_ref(), &self.run);
+        let checking = pipeline.clone();
+        let unchanged = thread::run(&self.options.into, move || checking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
             (self.report.files, self.report.bytes) = (files, bytes);
             return Ok(RestoreOutcome::Unchanged);
@@ -215,7 +221,7 @@ impl Restore {
         }
         self.run
             .expect_bytes(pointer.as_ref().map_or(0, |pointer| pointer.bytes));
-        let placed = self.transfer(placing, pointer, object).await?;
+        let placed = self.transfer(pipeline, pointer, object).await?;
         self.report.files = placed.files;
         self.report.bytes = placed.bytes;
         self.report.skipped_files = placed.kept;
@@ -223,7 +229,12 @@ impl Restore {
         Ok(RestoreOutcome::Restored)
     }
 
-    async fn transfer(&self, placing: Placing, pointer: Option<Pointer>, object: Listed) -> Result<Unpacked> {
+    async fn transfer(
+        &self,
+        pipeline: RestorePipeline,
+        pointer: Option<Pointer>,
+        object: ObjectMeta,
+    ) -> Result<Unpacked> {
         self.run.enter(Stage::Download);
         let size = object.size;
         let chunks = download(
@@ -232,18 +243,18 @@ impl Restore {
             self.options
                 .limits
                 .connections(self.options.concurrency, PART_BYTES),
-            Arc::clone(&self.run.meter),
+            Arc::clone(&self.run.context),
         );
         let failure = chunks.failure();
         let source = Source::new(chunks, size, pointer.map(|pointer| pointer.sha256), &self.run);
         let progress = Arc::new(Progress::default());
         let counted = Arc::clone(&progress);
         let run = Arc::clone(&self.run);
-        let placing = thread::run(&self.options.into, move || {
-            let placed = placing.place(source, counted);
+        let pipeline = thread::run(&self.options.into, move || {
+            let placed = pipeline.place(source, counted);
             placed.map_err(|failure| of_archive(failure, run.stage()))
         });
-        let placed = self.run.follow(placing, &progress).await;
+        let placed = self.run.follow(pipeline, &progress).await;
         // What ended the stream is the cause; what the decoder made of it is not.
         placed.map_err(|placed| of_transfer(failure.get().cloned().unwrap_or(placed)))
     }

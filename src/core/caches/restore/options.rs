@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::core::archives::commit::Mode;
+use crate::core::archives::commit::TargetMode;
 use crate::core::archives::{Limits, Symlinks};
 use crate::core::caches::key::Key;
 use crate::core::caches::pointer::Producer;
@@ -15,7 +15,7 @@ pub struct RestoreOptions {
     /// The target.
     pub into: PathBuf,
     /// What may be there.
-    pub mode: Mode,
+    pub mode: TargetMode,
     /// Which links are made.
     pub symlinks: Symlinks,
     /// What the producer must have been; empty fields accept everything.

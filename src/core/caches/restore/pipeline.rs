@@ -1,29 +1,29 @@
-//! Between a restore and the archive: is the tree there already; if not, extract beside the target, prove,
-//! commit, and take a stamp. Runs on threads that may block.
+//! The way of a restore to its target: leave it alone if the tree is there already, else extract next to the target,
+//! prove, commit, and write the tree manifest. Runs on threads that may block.
 
 use std::sync::Arc;
 
 use super::options::RestoreOptions;
 use super::source::Source;
-use crate::core::archives::commit::Mode;
+use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
 use crate::core::archives::{Expected, ExtractOptions, Progress};
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
-use crate::core::caches::stamp;
+use crate::core::caches::tree_manifest;
 use crate::core::failure::{Result, Stage};
 
 /// One tree on its way to one target.
 #[derive(Clone)]
-pub(super) struct Placing {
+pub(super) struct RestorePipeline {
     options: RestoreOptions,
     generation: String,
     expected: Option<Expected>,
     run: Arc<Run>,
 }
 
-impl Placing {
+impl RestorePipeline {
     pub(super) fn new(
         options: &RestoreOptions,
         generation: String,
@@ -46,26 +46,29 @@ impl Placing {
     /// packed here, by reading what changed since where only the generation's name differs.
     pub(super) fn find_unchanged(&self) -> Option<(u64, u64)> {
         let target = &self.options.into;
-        let cancel = &self.run.meter.cancel;
-        // A stamp that cannot be read, or a target that cannot be walked, only costs the restore.
-        let stamp = stamp::read(target).ok().flatten()?;
+        let cancel = &self.run.context.cancel;
+        // A tree manifest that cannot be read, or a target that cannot be walked, only costs the restore.
+        let manifest = tree_manifest::read(target).ok().flatten()?;
         let everything = Excludes::default();
-        if stamp.generation == self.generation {
-            return stamp.find_unchanged(target, &everything, cancel).ok().flatten();
+        if manifest.generation == self.generation {
+            return manifest
+                .find_unchanged(target, &everything, cancel)
+                .ok()
+                .flatten();
         }
         let promised = self.expected.as_ref()?.digest.as_ref()?;
-        let scan = stamp.scan(target, &everything, cancel).ok()?;
+        let scan = manifest.scan(target, &everything, cancel).ok()?;
         if scan.tree.digest() != *promised {
             return None;
         }
         // The next look is then a stat walk; without it only slower.
-        drop(stamp::write(target, &self.generation, &scan.tree));
+        drop(tree_manifest::write(target, &self.generation, &scan.tree));
         Some(scan.tree.totals())
     }
 
     /// Extracts, proves and commits.
     pub(super) fn place(self, source: Source, progress: Arc<Progress>) -> Result<Unpacked> {
-        let (cancel, mode) = (self.run.meter.cancel.clone(), self.options.mode);
+        let (cancel, mode) = (self.run.context.cancel.clone(), self.options.mode);
         let extracting = ExtractOptions {
             limits: self.options.limits,
             symlinks: self.options.symlinks,
@@ -89,13 +92,13 @@ impl Placing {
         };
         let (generation, stopped) = (self.generation, cancel.clone());
         replacement.run(source, prove, move |placed| {
-            if mode != Mode::Merge {
+            if mode != TargetMode::Merge {
                 let Placed {
                     target,
                     tree,
                     committed_ns,
                 } = placed;
-                drop(stamp::write_restored(
+                drop(tree_manifest::write_restored(
                     &target,
                     &generation,
                     &tree,

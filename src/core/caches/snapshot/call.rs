@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::options::SnapshotOptions;
-use super::pack_job::{self, Packed};
+use super::pack_job::{PackJob, Packed};
 use super::quiet;
 use super::report::SnapshotReport;
 use super::upload::Upload;
 use crate::core::archives::{Limits, Needs};
-use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::cache::{Cache, KeyTarget};
 use crate::core::caches::conditions;
 use crate::core::caches::guards::Amount;
 use crate::core::caches::outcome::SnapshotOutcome;
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
-use crate::core::caches::store::{Condition, Listed, PART_BYTES, Store, rfc3339};
+use crate::core::caches::store::{Condition, ObjectMeta, PART_BYTES, Store, rfc3339};
 use crate::core::caches::ticket::Seen;
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::clock;
@@ -22,7 +22,7 @@ use crate::core::sys::clock;
 /// What was there at the start.
 struct Current {
     pointer: Option<Pointer>,
-    object: Option<Listed>,
+    object: Option<ObjectMeta>,
     condition: Condition,
     /// Whether a restore found that the pointer's promise does not hold.
     is_damaged: bool,
@@ -52,7 +52,7 @@ impl Cache {
             .race(call.work(), move |failure| settle(failure, stage.stage()))
             .await;
         report.timings = run.timings();
-        report.uploaded_bytes = run.meter.sent_bytes();
+        report.uploaded_bytes = run.context.sent_bytes();
         report
     }
 }
@@ -98,24 +98,24 @@ impl Snapshot {
         let current = self.current().await?;
         self.run.enter(Stage::Pack);
         if let Some(pointer) = &current.pointer
-            && let Some((files, bytes)) = pack_job::find_unchanged(&self.options, pointer, &self.run).await
+            && let Some((files, bytes)) = self.pack_job().find_unchanged(pointer).await
             && self.is_restorable(pointer, &current).await?
         {
-            self.tell(files, bytes, Some(pointer));
+            self.report_tree(files, bytes, Some(pointer));
             self.report.reason = note(0, &Needs::declared(files, bytes));
             return self.keep(pointer, &current.condition).await;
         }
-        let packed = pack_job::pack(&self.options, &self.run).await?;
+        let packed = self.pack_job().pack().await?;
         self.report.skipped.clone_from(&packed.skipped);
         self.report.reason = note(packed.leaving_links, &packed.needs);
         self.report.compressed_bytes = packed.spool.size;
-        self.tell(packed.files, packed.bytes, current.pointer.as_ref());
+        self.report_tree(packed.files, packed.bytes, current.pointer.as_ref());
         if let Some(pointer) = &current.pointer
             && pointer.tree == packed.digest
             && self.is_restorable(pointer, &current).await?
         {
             self.report.compressed_bytes = pointer.size;
-            pack_job::remember(&self.options, &pointer.generation, packed.tree);
+            self.pack_job().remember(&pointer.generation, packed.tree);
             return self.keep(pointer, &current.condition).await;
         }
         self.check_guards(&packed, &current)?;
@@ -133,9 +133,16 @@ impl Snapshot {
         let pointer = putting
             .put_generation(&packed, current.pointer.as_ref(), &current.condition)
             .await?;
-        pack_job::remember(&self.options, &pointer.generation, packed.tree);
+        self.pack_job().remember(&pointer.generation, packed.tree);
         self.report.generation = Some(pointer.generation);
         Ok(SnapshotOutcome::Uploaded)
+    }
+
+    fn pack_job(&self) -> PackJob<'_> {
+        PackJob {
+            options: &self.options,
+            run: Arc::clone(&self.run),
+        }
     }
 
     fn upload(&self) -> Upload<'_> {
@@ -148,7 +155,7 @@ impl Snapshot {
         }
     }
 
-    fn tell(&mut self, files: u64, bytes: u64, current: Option<&Pointer>) {
+    fn report_tree(&mut self, files: u64, bytes: u64, current: Option<&Pointer>) {
         self.report.files = files;
         self.report.bytes = bytes;
         self.report.generation = current.map(|pointer| pointer.generation.clone());
@@ -158,11 +165,11 @@ impl Snapshot {
     async fn current(&self) -> Result<Current> {
         let found = self
             .cache
-            .find(&*self.store, &self.options.key, &self.run.meter)
+            .find(&*self.store, &self.options.key, &self.run.context)
             .await;
         let (pointer, object, etag) = match found {
-            Ok(Found::Pointer(pointer, etag)) => (Some(*pointer), None, Some(etag)),
-            Ok(Found::Single(object)) => (None, Some(object.clone()), Some(object.etag)),
+            Ok(KeyTarget::Pointer(pointer, etag)) => (Some(*pointer), None, Some(etag)),
+            Ok(KeyTarget::Object(object)) => (None, Some(object.clone()), Some(object.etag)),
             Err((failure, etag)) => match (failure.cause, etag) {
                 (Cause::NotFound, _) => (None, None, None),
                 // Damaged: no use to anybody, so it is replaced. What somebody else signed is theirs.
@@ -202,7 +209,7 @@ impl Snapshot {
             return Ok(false);
         }
         let path = self.options.key.blob(&pointer.sha256);
-        match self.store.stat(&path, &self.run.meter).await {
+        match self.store.stat(&path, &self.run.context).await {
             Ok(blob) => Ok(blob.size == pointer.size && blob.etag == pointer.etag),
             // Without s3:ListBucket an object that is not there is 'denied'.
             Err(failure) if matches!(failure.cause, Cause::NotFound | Cause::Denied) => Ok(false),
@@ -230,7 +237,7 @@ impl Snapshot {
         };
         self.report.guarded = self
             .cache
-            .honours_conditions(&*self.store, &self.options.key, &self.run.meter)
+            .honours_conditions(&*self.store, &self.options.key, &self.run.context)
             .await?;
         if !self.run.may_commit() {
             return Err(Failure::new(Cause::Aborted, "the call has ended"));
@@ -244,15 +251,15 @@ impl Snapshot {
     /// Whether the store tells two writers of this key apart. An object in several parts is guarded by the condition
     /// on their completion, which some stores ignore that honour it otherwise.
     async fn is_guarded(&self, packed: &Packed, condition: &Condition) -> Result<bool> {
-        let (key, meter) = (&self.options.key, &self.run.meter);
-        if !self.cache.honours_conditions(&*self.store, key, meter).await? {
+        let (key, context) = (&self.options.key, &self.run.context);
+        if !self.cache.honours_conditions(&*self.store, key, context).await? {
             return Ok(false);
         }
         let is_in_parts = key.single_object().is_some() && packed.spool.size > PART_BYTES;
         if !is_in_parts || !self.store.conditions_are_uncertain() {
             return Ok(true);
         }
-        conditions::honours_in_parts(&*self.store, key, condition, meter).await
+        conditions::honours_in_parts(&*self.store, key, condition, context).await
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {

@@ -12,5 +12,5 @@ mod quiet;
 mod report;
 mod upload;
 
-pub use options::{Packing, SnapshotOptions};
+pub use options::{PackOptions, SnapshotOptions};
 pub use report::SnapshotReport;

@@ -19,7 +19,7 @@ pub struct SnapshotOptions {
     /// Of the restore that this snapshot builds on.
     pub ticket: Option<Ticket>,
     /// What goes into the archive and how.
-    pub packing: Packing,
+    pub packing: PackOptions,
     /// What may become a generation.
     pub guard: Guard,
     /// How long the tree must have been unchanged; zero is off.
@@ -30,7 +30,7 @@ pub struct SnapshotOptions {
 
 /// What goes into an archive and how.
 #[derive(Debug, Clone)]
-pub struct Packing {
+pub struct PackOptions {
     /// What stays out.
     pub excludes: Excludes,
     /// Of the compression; the format's own default if absent.

@@ -1,4 +1,4 @@
-//! Between a snapshot and the archive: a tree packed into a nameless local file, and its hash.
+//! Packs the tree of a snapshot into a local file without a name, and computes its hash.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
 use crate::core::caches::pointer::{Pointer, hex};
 use crate::core::caches::run::Run;
-use crate::core::caches::stamp;
 use crate::core::caches::store::{Spool, of_system};
 use crate::core::caches::thread;
+use crate::core::caches::tree_manifest;
 use crate::core::error::Error;
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
@@ -38,51 +38,59 @@ pub(super) struct Packed {
     pub(super) needs: Needs,
 }
 
-/// Files and bytes of the tree if it is the pointer's: only files that changed since the stamp are read. Without
-/// a stamp packing is as fast as looking.
-pub(super) async fn find_unchanged(
-    options: &SnapshotOptions,
-    pointer: &Pointer,
-    run: &Arc<Run>,
-) -> Option<(u64, u64)> {
-    let (from, excludes) = (options.from.clone(), options.packing.excludes.clone());
-    let (pointer, cancel) = (pointer.clone(), run.meter.cancel.clone());
-    let looking = thread::run(&options.from, move || {
-        let mut known = stamp::read(&from).ok().flatten()?;
-        if known.generation == pointer.generation {
-            if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
-                return Some(totals);
+/// The tree of one snapshot, compared, packed and remembered.
+pub(super) struct PackJob<'a> {
+    pub(super) options: &'a SnapshotOptions,
+    pub(super) run: Arc<Run>,
+}
+
+impl PackJob<'_> {
+    /// Files and bytes of the tree if it is the pointer's. Only files that changed since the tree manifest are read;
+    /// without one packing is as fast as comparing.
+    pub(super) async fn find_unchanged(&self, pointer: &Pointer) -> Option<(u64, u64)> {
+        let (from, excludes) = (self.options.from.clone(), self.options.packing.excludes.clone());
+        let (pointer, cancel) = (pointer.clone(), self.run.context.cancel.clone());
+        let looking = thread::run(&self.options.from, move || {
+            let mut known = tree_manifest::read(&from).ok().flatten()?;
+            if known.generation == pointer.generation {
+                if let Some(totals) = known.find_unchanged(&from, &excludes, &cancel).ok()? {
+                    return Some(totals);
+                }
+                known = tree_manifest::read(&from).ok().flatten()?;
             }
-            known = stamp::read(&from).ok().flatten()?;
-        }
-        let scan = known.scan(&from, &excludes, &cancel).ok()?;
-        if scan.tree.digest() != pointer.tree {
-            return None;
-        }
-        if !scan.is_unchanged {
-            // The next look is then a stat walk; without it only slower.
-            drop(stamp::write(&from, &pointer.generation, &scan.tree));
-        }
-        Some(scan.tree.totals())
-    });
-    looking.await.ok().flatten()
-}
+            let scan = known.scan(&from, &excludes, &cancel).ok()?;
+            if scan.tree.digest() != pointer.tree {
+                return None;
+            }
+            if !scan.is_unchanged {
+                // The next look is then a stat walk; without it only slower.
+                drop(tree_manifest::write(&from, &pointer.generation, &scan.tree));
+            }
+            Some(scan.tree.totals())
+        });
+        looking.await.ok().flatten()
+    }
 
-/// Takes a stamp of a tree that is a generation now. Not waited for: it only makes the next call faster.
-pub(super) fn remember(options: &SnapshotOptions, generation: &str, tree: Tree) {
-    let (from, generation) = (options.from.clone(), generation.to_owned());
-    thread::detach(&options.from, move || {
-        drop(stamp::write(&from, &generation, &tree));
-    });
-}
+    /// Packs the tree of a snapshot on a thread of its own.
+    pub(super) async fn pack(&self) -> Result<Packed> {
+        let (from, options, cancel) = (
+            self.options.from.clone(),
+            self.options.clone(),
+            self.run.context.cancel.clone(),
+        );
+        let progress = Arc::new(Progress::default());
+        let counted = Arc::clone(&progress);
+        let packing = thread::run(&from, move || pack_here(&options, cancel, counted));
+        self.run.follow(packing, &progress).await
+    }
 
-/// Packs the tree of a snapshot on a thread of its own.
-pub(super) async fn pack(options: &SnapshotOptions, run: &Arc<Run>) -> Result<Packed> {
-    let (from, options, cancel) = (options.from.clone(), options.clone(), run.meter.cancel.clone());
-    let progress = Arc::new(Progress::default());
-    let counted = Arc::clone(&progress);
-    let packing = thread::run(&from, move || pack_here(&options, cancel, counted));
-    run.follow(packing, &progress).await
+    /// Writes the tree manifest of a tree that is a generation now. Not waited for: it only makes the next call faster.
+    pub(super) fn remember(&self, generation: &str, tree: Tree) {
+        let (from, generation) = (self.options.from.clone(), generation.to_owned());
+        thread::detach(&self.options.from, move || {
+            drop(tree_manifest::write(&from, &generation, &tree));
+        });
+    }
 }
 
 fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>) -> Result<Packed> {

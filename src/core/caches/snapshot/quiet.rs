@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::archives::exclude::is_no_content;
-use crate::core::archives::site::follow;
+use crate::core::archives::shared_directory::follow;
 use crate::core::caches::run::Run;
 use crate::core::caches::store::InStore as _;
 use crate::core::caches::thread;
@@ -22,7 +22,7 @@ const NAP: Duration = Duration::from_millis(100);
 
 /// Waits until `tree` has been unchanged for `pause`, or the call ends.
 pub(super) async fn wait(tree: &Path, pause: Duration, run: &Arc<Run>) -> failure::Result<()> {
-    let (path, cancel) = (tree.to_path_buf(), run.meter.cancel.clone());
+    let (path, cancel) = (tree.to_path_buf(), run.context.cancel.clone());
     thread::run(tree, move || wait_here(&path, pause, &cancel))
         .await?
         .in_store()
@@ -33,8 +33,8 @@ fn wait_here(tree: &Path, pause: Duration, cancel: &Cancel) -> Result<()> {
     let tree = &*follow(tree)?;
     let watch = Watch::new(tree, true).ok();
     loop {
-        let before = look(tree, cancel)?;
-        if is_silent(watch.as_ref(), pause, cancel)? && look(tree, cancel)? == before {
+        let before = tree_state(tree, cancel)?;
+        if is_silent(watch.as_ref(), pause, cancel)? && tree_state(tree, cancel)? == before {
             return Ok(());
         }
     }
@@ -56,14 +56,14 @@ fn is_silent(watch: Option<&Watch>, pause: Duration, cancel: &Cancel) -> Result<
 
 /// What a change would change.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Look {
+struct TreeState {
     entries: u64,
     bytes: u64,
     newest_ns: i128,
 }
 
-fn look(tree: &Path, cancel: &Cancel) -> Result<Look> {
-    let mut found = Look::default();
+fn tree_state(tree: &Path, cancel: &Cancel) -> Result<TreeState> {
+    let mut found = TreeState::default();
     let mut pending = vec![tree.to_path_buf()];
     while let Some(directory) = pending.pop() {
         cancel.check()?;

@@ -8,11 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::options::SnapshotOptions;
 use super::pack_job::Packed;
-use crate::core::caches::cache::{Cache, Found};
+use crate::core::caches::cache::{Cache, KeyTarget};
 use crate::core::caches::outcome::SnapshotOutcome;
 use crate::core::caches::pointer::{Pointer, VERSION, hex};
 use crate::core::caches::run::Run;
-use crate::core::caches::store::{Body, Chunks, Condition, Listed, Meter, Spool, Store, download, rfc3339};
+use crate::core::caches::store::{
+    Body, CallContext, Chunks, Condition, ObjectMeta, Spool, Store, download, rfc3339,
+};
 use crate::core::caches::thread;
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::{clock, fault};
@@ -77,7 +79,7 @@ impl Upload<'_> {
     /// The blob, if it is not there already, and proof that its bytes can be read back.
     async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
         let path = self.options.key.blob(&pointer.sha256);
-        let meter = &self.run.meter;
+        let context = &self.run.context;
         let body = Body::Spool(Arc::clone(spool));
         let etag = self.send(&path, &body).await?;
         self.run.enter(Stage::Verify);
@@ -86,7 +88,7 @@ impl Upload<'_> {
         }
         // A damaged blob under its final name would break the key for ever (decocms/studio#5399).
         self.run.enter(Stage::Upload);
-        let etag = self.store.write(&path, body, Condition::Always, meter).await?;
+        let etag = self.store.write(&path, body, Condition::Always, context).await?;
         self.run.enter(Stage::Verify);
         if self.is_as_promised(pointer, &path, &etag).await? {
             return Ok(etag);
@@ -100,8 +102,8 @@ impl Upload<'_> {
     /// Sends the blob unless it is there: of the same bytes written before, or left of a killed upload. The name says
     /// what they must be, reading them back says what they are.
     async fn send(&self, path: &str, body: &Body) -> Result<String> {
-        let meter = &self.run.meter;
-        let (condition, known) = match self.store.stat(path, meter).await {
+        let context = &self.run.context;
+        let (condition, known) = match self.store.stat(path, context).await {
             Ok(blob) if blob.is_young() => return Ok(blob.etag),
             // An old one is written again, so that it is young: a prune may have its eye on it.
             Ok(blob) => (Condition::Version(blob.etag.clone()), Some(blob.etag)),
@@ -112,12 +114,12 @@ impl Upload<'_> {
             Err(failure) => return Err(failure),
         };
         match (
-            self.store.write(path, body.clone(), condition, meter).await,
+            self.store.write(path, body.clone(), condition, context).await,
             known,
         ) {
             // Another snapshot of this tree was faster, and may point to what it wrote.
             (Err(failure), _) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
-                Ok(self.store.stat(path, meter).await?.etag)
+                Ok(self.store.stat(path, context).await?.etag)
             }
             // A policy under which nothing is overwritten.
             (Err(failure), Some(etag)) if failure.cause == Cause::Denied => Ok(etag),
@@ -126,16 +128,16 @@ impl Upload<'_> {
     }
 
     async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Result<bool> {
-        let object = Listed {
+        let object = ObjectMeta {
             path: path.to_owned(),
             size: pointer.size,
             etag: etag.to_owned(),
             modified_ms: 0,
         };
-        if self.store.stat(path, &self.run.meter).await?.size != pointer.size {
+        if self.store.stat(path, &self.run.context).await?.size != pointer.size {
             return Ok(false);
         }
-        hash_object(&self.store, object, &self.run.meter)
+        hash_object(&self.store, object, &self.run.context)
             .await
             .map(|sha256| sha256 == pointer.sha256)
     }
@@ -151,7 +153,7 @@ impl Upload<'_> {
         let path = key.pointer();
         let written = self
             .store
-            .write(&path, Body::Bytes(bytes), condition, &self.run.meter)
+            .write(&path, Body::Bytes(bytes), condition, &self.run.context)
             .await;
         let Err(failure) = written else { return Ok(()) };
         // The answer to a write that did happen can be lost, and its repetition then fails.
@@ -168,21 +170,21 @@ impl Upload<'_> {
     async fn is_current(&self, pointer: &Pointer) -> bool {
         let found = self
             .cache
-            .look_up(&*self.store, &self.options.key, &self.run.meter)
+            .look_up(&*self.store, &self.options.key, &self.run.context)
             .await;
-        matches!(found, Ok(Found::Pointer(current, _)) if current.generation == pointer.generation)
+        matches!(found, Ok(KeyTarget::Pointer(current, _)) if current.generation == pointer.generation)
     }
 
     /// A key that is one object: its own version is what is compared, and is returned.
     pub(super) async fn put_object(
         &self,
         packed: &Packed,
-        current: Option<Listed>,
+        current: Option<ObjectMeta>,
         condition: Condition,
     ) -> Result<(SnapshotOutcome, String)> {
         if let Some(object) = current.filter(|object| object.size == packed.spool.size) {
             let etag = object.etag.clone();
-            if hash_object(&self.store, object, &self.run.meter).await? == packed.sha256 {
+            if hash_object(&self.store, object, &self.run.context).await? == packed.sha256 {
                 return Ok((SnapshotOutcome::Unchanged, etag));
             }
         }
@@ -202,7 +204,7 @@ impl Upload<'_> {
         let (path, body) = (self.options.key.as_str(), Body::Spool(Arc::clone(&packed.spool)));
         let written = self
             .store
-            .write_if(path, body, condition, may_show, &self.run.meter)
+            .write_if(path, body, condition, may_show, &self.run.context)
             .await;
         let etag = match written {
             Ok(etag) => etag,
@@ -220,21 +222,25 @@ impl Upload<'_> {
         ) {
             return None;
         }
-        let meter = &self.run.meter;
-        let object = self.store.stat(self.options.key.as_str(), meter).await.ok()?;
+        let context = &self.run.context;
+        let object = self.store.stat(self.options.key.as_str(), context).await.ok()?;
         let (size, etag) = (object.size, object.etag.clone());
-        let sha256 = hash_object(&self.store, object, meter).await.ok()?;
+        let sha256 = hash_object(&self.store, object, context).await.ok()?;
         (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
     }
 }
 
 /// The sha256 of what a store gives for an object.
-async fn hash_object(store: &Arc<dyn Store>, object: Listed, meter: &Arc<Meter>) -> Result<String> {
+async fn hash_object(
+    store: &Arc<dyn Store>,
+    object: ObjectMeta,
+    context: &Arc<CallContext>,
+) -> Result<String> {
     let chunks = download(
         Arc::clone(store),
         object,
         READ_BACK_CONCURRENCY,
-        Arc::clone(meter),
+        Arc::clone(context),
     );
     let failure = chunks.failure();
     // It reads no file, and counts where this process's temporary files are.

@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use opendal::{Buffer, Result};
 
-use super::call_context::{Meter, Waiting};
+use super::call_context::{CallContext, Waiting};
 use super::exchange::Exchange;
 use crate::core::failure::Cause;
 
@@ -74,11 +74,11 @@ fn too_long(exchange: &Exchange, limit: u64) -> opendal::Error {
 
 /// Whether a request's body moved since the last check.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct BodyProgress {
     moved: AtomicBool,
 }
 
-impl Progress {
+impl BodyProgress {
     pub(super) fn has_moved(&self) -> bool {
         self.moved.swap(false, Ordering::Relaxed)
     }
@@ -87,15 +87,15 @@ impl Progress {
 /// A request body that reports each piece that leaves.
 pub(super) struct Outgoing {
     body: Buffer,
-    meter: Option<Arc<Meter>>,
-    progress: Arc<Progress>,
+    context: Option<Arc<CallContext>>,
+    progress: Arc<BodyProgress>,
 }
 
 impl Outgoing {
-    pub(super) fn new(body: Buffer, meter: Option<Arc<Meter>>, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(body: Buffer, context: Option<Arc<CallContext>>, progress: Arc<BodyProgress>) -> Self {
         Self {
             body,
-            meter,
+            context,
             progress,
         }
     }
@@ -104,7 +104,7 @@ impl Outgoing {
 impl Stream for Outgoing {
     type Item = std::result::Result<Bytes, std::convert::Infallible>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Pieces small enough that a slow line shows progress within the idle time.
         const PIECE_BYTES: usize = 64 * 1024;
         if self.body.is_empty() {
@@ -112,8 +112,8 @@ impl Stream for Outgoing {
         }
         let size = self.body.len().min(PIECE_BYTES);
         let piece = self.body.split_to(size).to_bytes();
-        if let Some(meter) = &self.meter {
-            meter.sent(size);
+        if let Some(context) = &self.context {
+            context.sent(size);
         }
         self.progress.moved.store(true, Ordering::Relaxed);
         Poll::Ready(Some(Ok(piece)))
@@ -160,7 +160,7 @@ impl Incoming {
             Err(_) if self.bound.is_cut() => return self.cut(),
             Err(error) => return Poll::Ready(Some(Err(self.exchange.broken(Cause::Broken, &error)))),
         };
-        self.exchange.meter.received(piece.len());
+        self.exchange.context.received(piece.len());
         let before = self.received;
         self.received += piece.len() as u64;
         match self.bound {
@@ -182,18 +182,18 @@ impl Incoming {
 impl Stream for Incoming {
     type Item = Result<Buffer>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.pieces.poll_next_unpin(context);
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.pieces.poll_next_unpin(task);
         // Bytes that trickle in do not prolong an answer whose body does not count.
         if !self.bound.is_cut() && next.is_ready() {
             self.silence = None;
         }
         match next {
-            Poll::Ready(Some(piece)) if !self.bound.is_cut() || !self.is_late(context) => self.receive(piece),
+            Poll::Ready(Some(piece)) if !self.bound.is_cut() || !self.is_late(task) => self.receive(piece),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(_)) => self.cut(),
             Poll::Pending => {
-                if !self.is_late(context) {
+                if !self.is_late(task) {
                     return Poll::Pending;
                 }
                 if self.bound.is_cut() {
@@ -208,12 +208,12 @@ impl Stream for Incoming {
 
 impl Incoming {
     /// Whether the idle time has passed since the first call with this silence.
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        let meter = Arc::clone(&self.exchange.meter);
-        let idle = meter.idle;
+    fn is_late(&mut self, task: &mut Context<'_>) -> bool {
+        let context = Arc::clone(&self.exchange.context);
+        let idle = context.idle;
         let (sleep, _) = self
             .silence
-            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(idle)), meter.wait()));
-        sleep.as_mut().poll(context).is_ready()
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(idle)), context.wait()));
+        sleep.as_mut().poll(task).is_ready()
     }
 }

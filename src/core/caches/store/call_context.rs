@@ -9,7 +9,7 @@ use crate::core::sys::cancel::Cancel;
 
 /// The traffic of one restore or snapshot.
 #[derive(Debug)]
-pub struct Meter {
+pub struct CallContext {
     /// Ends the call's work.
     pub cancel: Cancel,
     /// How long nothing may move on a connection that is waited for.
@@ -23,8 +23,8 @@ pub struct Meter {
     credentials: AtomicBool,
 }
 
-impl Meter {
-    /// A meter of a call that has moved nothing.
+impl CallContext {
+    /// The context of a call that has moved nothing.
     pub fn new(cancel: Cancel, idle: Duration, attempts: u32) -> Self {
         Self {
             cancel,
@@ -92,7 +92,7 @@ impl Meter {
 }
 
 /// Somebody who waits for the network.
-pub struct Waiting(Arc<Meter>);
+pub struct Waiting(Arc<CallContext>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {

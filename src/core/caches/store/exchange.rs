@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use http::StatusCode;
 use opendal::{Error, ErrorKind};
 
-use super::call_context::Meter;
+use super::call_context::CallContext;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 
 /// What happened to the requests of one store operation.
 pub(super) struct Exchange {
-    pub(super) meter: Arc<Meter>,
+    pub(super) context: Arc<CallContext>,
     region: String,
     reached_store: AtomicBool,
     status: AtomicU16,
@@ -21,9 +21,9 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(meter: Arc<Meter>, region: String) -> Self {
+    pub(super) fn new(context: Arc<CallContext>, region: String) -> Self {
         Self {
-            meter,
+            context,
             region,
             reached_store: AtomicBool::new(false),
             status: AtomicU16::new(0),
@@ -79,7 +79,7 @@ impl Exchange {
 
     /// Whether the caller has given up.
     pub(super) fn is_cancelled(&self) -> bool {
-        self.meter.cancel.is_cancelled()
+        self.context.cancel.is_cancelled()
     }
 
     pub(super) fn fail(&self, cause: Cause, message: String) -> Error {
@@ -100,7 +100,7 @@ impl Exchange {
     }
 
     pub(super) fn stalled(&self) -> Error {
-        let idle = self.meter.idle.as_millis();
+        let idle = self.context.idle.as_millis();
         self.fail(Cause::Stalled, format!("the store was silent for {idle} ms"))
     }
 

@@ -6,16 +6,16 @@ use crate::core::error::{self, Code, Error};
 use crate::core::failure::{Cause, Failure, Result, Stage};
 
 /// What a store answers.
-pub type Answer<T> = Result<T>;
+pub type StoreResult<T> = Result<T>;
 
 /// Turns the error of a system call into the failure of a store.
 pub(in crate::core::caches) trait InStore<T> {
     /// As [`of_system`].
-    fn in_store(self) -> Answer<T>;
+    fn in_store(self) -> StoreResult<T>;
 }
 
 impl<T> InStore<T> for error::Result<T> {
-    fn in_store(self) -> Answer<T> {
+    fn in_store(self) -> StoreResult<T> {
         self.map_err(of_system)
     }
 }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use super::call_context::Meter;
-use super::failure::Answer;
-use super::object::{Body, Condition, Listed};
+use super::call_context::CallContext;
+use super::failure::StoreResult;
+use super::object::{Body, Condition, ObjectMeta};
 use crate::core::failure::{Cause, Failure};
 
 /// Asked once, when only the step that makes an object visible is left: a large body has taken its time until
@@ -27,7 +27,11 @@ pub trait Store: Send + Sync + 'static {
     fn conditions_are_uncertain(&self) -> bool;
 
     /// Size and version of an object.
-    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>>;
+    fn stat<'a>(
+        &'a self,
+        path: &'a str,
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<ObjectMeta>>;
 
     /// Exactly these bytes of exactly this version: fewer, more or others are a failure.
     fn read<'a>(
@@ -35,16 +39,16 @@ pub trait Store: Send + Sync + 'static {
         path: &'a str,
         range: Range<u64>,
         etag: &'a str,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<Bytes>>;
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Bytes>>;
 
     /// The whole object, of this version if one is named, with the version it turned out to be.
     fn stream<'a>(
         &'a self,
         path: &'a str,
         etag: Option<&'a str>,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>>;
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<(String, BoxStream<'static, StoreResult<Bytes>>)>>;
 
     /// Writes an object in one visible step, if it may be shown when that step comes, and says its version.
     fn write_if<'a>(
@@ -53,8 +57,8 @@ pub trait Store: Send + Sync + 'static {
         body: Body,
         condition: Condition,
         may_show: MayShow,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>>;
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<String>>;
 
     /// Writes an object in one visible step and says its version.
     fn write<'a>(
@@ -62,16 +66,20 @@ pub trait Store: Send + Sync + 'static {
         path: &'a str,
         body: Body,
         condition: Condition,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>> {
-        self.write_if(path, body, condition, Arc::new(|| true), meter)
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<String>> {
+        self.write_if(path, body, condition, Arc::new(|| true), context)
     }
 
     /// Every object below a prefix that ends in `/`.
-    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>>;
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Vec<ObjectMeta>>>;
 
     /// Removes an object; one that is not there is fine.
-    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>>;
+    fn delete<'a>(&'a self, path: &'a str, context: &'a Arc<CallContext>) -> BoxFuture<'a, StoreResult<()>>;
 }
 
 /// A small object and its version; of a larger one the first `limit` bytes and some.
@@ -79,11 +87,11 @@ pub async fn read_small(
     store: &dyn Store,
     path: &str,
     limit: usize,
-    meter: &Arc<Meter>,
-) -> Answer<(Bytes, String)> {
+    context: &Arc<CallContext>,
+) -> StoreResult<(Bytes, String)> {
     use futures::StreamExt as _;
 
-    let (etag, mut chunks) = store.stream(path, None, meter).await?;
+    let (etag, mut chunks) = store.stream(path, None, context).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
         bytes.extend_from_slice(&chunk?);
@@ -103,8 +111,8 @@ mod tests {
     use crate::core::caches::store::memory::Memory;
     use crate::core::sys::cancel::Cancel;
 
-    fn meter(cancel: Cancel) -> Arc<Meter> {
-        Arc::new(Meter::new(cancel, Duration::from_secs(3), 1))
+    fn context(cancel: Cancel) -> Arc<CallContext> {
+        Arc::new(CallContext::new(cancel, Duration::from_secs(3), 1))
     }
 
     #[test]
@@ -119,7 +127,7 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             for store in stores {
-                let (running, ended) = (meter(Cancel::new()), meter(Cancel::new()));
+                let (running, ended) = (context(Cancel::new()), context(Cancel::new()));
                 let body = Body::Bytes(Bytes::from_static(b"object"));
                 store
                     .write("a/object", body, Condition::Always, &running)

@@ -31,7 +31,7 @@ impl Location {
                 Self::File(Root::parse("store.path", &path)?.as_path().to_path_buf())
             }
             "memory" => Self::Memory(options.remove("name").unwrap_or_default()),
-            "s3" => Self::S3(Box::new(S3Options::take(&mut options)?)),
+            "s3" => Self::S3(Box::new(S3Options::extract(&mut options)?)),
             _ => {
                 return Err(Error::argument(
                     "store.scheme",

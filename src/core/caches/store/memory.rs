@@ -11,10 +11,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::call_context::Meter;
-use super::failure::Answer;
+use super::call_context::CallContext;
+use super::failure::StoreResult;
 use super::interface::{MayShow, Store, unshown};
-use super::object::{Body, Condition, Listed};
+use super::object::{Body, Condition, ObjectMeta};
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::clock;
 use crate::core::sys::sync::Mutex;
@@ -44,7 +44,7 @@ impl Memory {
         NAMED.lock().entry(name.to_owned()).or_default().clone()
     }
 
-    fn find(&self, path: &str) -> Answer<Object> {
+    fn find(&self, path: &str) -> StoreResult<Object> {
         let objects = self.objects.lock();
         objects
             .get(path)
@@ -52,7 +52,7 @@ impl Memory {
             .ok_or_else(|| Failure::new(Cause::NotFound, format!("there is no '{path}'")))
     }
 
-    fn find_version(&self, path: &str, etag: Option<&str>) -> Answer<Object> {
+    fn find_version(&self, path: &str, etag: Option<&str>) -> StoreResult<Object> {
         let object = self.find(path)?;
         if etag.is_some_and(|etag| etag != object.etag) {
             return Err(changed(path));
@@ -60,7 +60,7 @@ impl Memory {
         Ok(object)
     }
 
-    fn put(&self, path: &str, bytes: Bytes, condition: &Condition) -> Answer<String> {
+    fn put(&self, path: &str, bytes: Bytes, condition: &Condition) -> StoreResult<String> {
         let mut objects = self.objects.lock();
         let holds = match (condition, objects.get(path)) {
             (Condition::Always, _) | (Condition::Absent, None) => true,
@@ -92,8 +92,12 @@ impl Store for Memory {
         false
     }
 
-    fn stat<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
-        async move { Ok(listed(path, &self.find(path)?)) }.boxed()
+    fn stat<'a>(
+        &'a self,
+        path: &'a str,
+        _meter: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<ObjectMeta>> {
+        async move { Ok(object_meta(path, &self.find(path)?)) }.boxed()
     }
 
     fn read<'a>(
@@ -101,8 +105,8 @@ impl Store for Memory {
         path: &'a str,
         range: Range<u64>,
         etag: &'a str,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<Bytes>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Bytes>> {
         async move {
             let object = self.find_version(path, Some(etag))?;
             let fits = |at: u64| usize::try_from(at).ok().filter(|at| *at <= object.bytes.len());
@@ -112,7 +116,7 @@ impl Store for Memory {
                     format!("'{path}' has no bytes {range:?}"),
                 ));
             };
-            meter.received(end - start);
+            context.received(end - start);
             Ok(object.bytes.slice(start..end))
         }
         .boxed()
@@ -122,11 +126,11 @@ impl Store for Memory {
         &'a self,
         path: &'a str,
         etag: Option<&'a str>,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<(String, BoxStream<'static, StoreResult<Bytes>>)>> {
         async move {
             let object = self.find_version(path, etag)?;
-            meter.received(object.bytes.len());
+            context.received(object.bytes.len());
             let chunks = futures::stream::iter([Ok(object.bytes)]).boxed();
             Ok((object.etag, chunks))
         }
@@ -139,8 +143,8 @@ impl Store for Memory {
         body: Body,
         condition: Condition,
         may_show: MayShow,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<String>> {
         async move {
             let bytes = match body {
                 Body::Bytes(bytes) => bytes,
@@ -149,7 +153,7 @@ impl Store for Memory {
                     spool.read_on_thread(0..size).await?
                 }
             };
-            meter.sent(bytes.len());
+            context.sent(bytes.len());
             if !may_show() {
                 return Err(unshown());
             }
@@ -158,18 +162,22 @@ impl Store for Memory {
         .boxed()
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        _meter: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Vec<ObjectMeta>>> {
         async move {
             let objects = self.objects.lock();
             let below = objects.iter().filter(|(path, _)| path.starts_with(prefix));
-            Ok(below.map(|(path, object)| listed(path, object)).collect())
+            Ok(below.map(|(path, object)| object_meta(path, object)).collect())
         }
         .boxed()
     }
 
-    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+    fn delete<'a>(&'a self, path: &'a str, context: &'a Arc<CallContext>) -> BoxFuture<'a, StoreResult<()>> {
         async move {
-            meter.cancel.check()?;
+            context.cancel.check()?;
             let mut objects = self.objects.lock();
             objects.remove(path);
             Ok(())
@@ -178,8 +186,8 @@ impl Store for Memory {
     }
 }
 
-fn listed(path: &str, object: &Object) -> Listed {
-    Listed {
+fn object_meta(path: &str, object: &Object) -> ObjectMeta {
+    ObjectMeta {
         path: path.to_owned(),
         size: object.bytes.len() as u64,
         etag: object.etag.clone(),

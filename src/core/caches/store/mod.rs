@@ -1,7 +1,7 @@
 //! Places for cache objects, behind one small trait: S3 and what speaks like it, a folder, memory.
 //!
-//! Every call takes the [`Meter`] of the call it serves: it counts what moves, says how long silence may
-//! last, and is what the deadline machine reads. A store never retries by itself beyond what the meter
+//! Every call takes the [`CallContext`] of the call it serves: it counts what moves, says how long silence may
+//! last, and is what the deadline machine reads. A store never retries by itself beyond what the call
 //! allows, and never waits without being seen waiting.
 
 mod body;
@@ -20,12 +20,12 @@ mod s3;
 mod spool;
 mod transport;
 
-pub use call_context::Meter;
-pub use failure::Answer;
+pub use call_context::CallContext;
+pub use failure::StoreResult;
 pub(in crate::core::caches) use failure::{InStore, during, of_system};
 pub use interface::{MayShow, Store, read_small};
 pub use location::{Location, open};
-pub use object::{Body, Condition, Listed, rfc3339};
+pub use object::{Body, Condition, ObjectMeta, rfc3339};
 pub use ranges::{Chunks, PART_BYTES, download};
 pub use s3::S3Options;
 pub use spool::Spool;

@@ -14,7 +14,7 @@ const YOUNG: Duration = Duration::from_mins(1);
 
 /// What is known of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ObjectMeta {
     /// Its path below the store's prefix.
     pub path: String,
     /// Bytes.
@@ -25,7 +25,7 @@ pub struct Listed {
     pub modified_ms: u64,
 }
 
-impl Listed {
+impl ObjectMeta {
     /// Whether it was written so long ago.
     pub fn is_older(&self, than: Duration) -> bool {
         let age = clock::wall_millis().saturating_sub(self.modified_ms);

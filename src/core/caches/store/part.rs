@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::failure::Answer;
+use super::failure::StoreResult;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::memory::Pages;
 
@@ -22,7 +22,7 @@ pub(super) struct PartBuffer {
 }
 
 impl PartBuffer {
-    pub(super) fn new(size: usize) -> Answer<Self> {
+    pub(super) fn new(size: usize) -> StoreResult<Self> {
         let memory = Pages::new(size)
             .map_err(|error| Failure::new(Cause::Other, format!("no memory for {size} bytes: {error}")))?;
         Ok(Self { memory, filled: 0 })

@@ -14,10 +14,10 @@ use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::call_context::Meter;
-use super::failure::Answer;
+use super::call_context::CallContext;
+use super::failure::StoreResult;
 use super::interface::Store;
-use super::object::Listed;
+use super::object::ObjectMeta;
 use crate::core::failure::{Cause, Failure};
 
 /// Bytes of one part.
@@ -63,21 +63,26 @@ impl Read for Chunks {
 }
 
 /// Starts to read an object. The reading ends when the [`Chunks`] are dropped or the call is cancelled.
-pub fn download(store: Arc<dyn Store>, object: Listed, concurrency: usize, meter: Arc<Meter>) -> Chunks {
+pub fn download(
+    store: Arc<dyn Store>,
+    object: ObjectMeta,
+    concurrency: usize,
+    context: Arc<CallContext>,
+) -> Chunks {
     // Room for all parts that there may be: a planner that waits to hand one over would let the others' connections idle.
     let concurrency = concurrency.max(1);
     let (sender, parts) = mpsc::channel(concurrency + 1);
     let failure = Arc::new(OnceLock::new());
-    let told = Arc::clone(&failure);
+    let reported = Arc::clone(&failure);
     tokio::spawn(async move {
-        let cancel = meter.cancel.clone();
+        let cancel = context.cancel.clone();
         let pumped = tokio::select! {
-            pumped = pump(store, object, concurrency, meter, sender.clone()) => pumped,
+            pumped = pump(store, object, concurrency, context, sender.clone()) => pumped,
             () = cancel.cancelled() => Err(Failure::new(Cause::Aborted, "the call has ended")),
             () = sender.closed() => Ok(()),
         };
         if let Err(failure) = pumped {
-            drop(told.set(failure));
+            drop(reported.set(failure));
         }
         // Dropping the last sender after the failure was told is what wakes the reader.
         drop(sender);
@@ -91,19 +96,19 @@ pub fn download(store: Arc<dyn Store>, object: Listed, concurrency: usize, meter
 
 async fn pump(
     store: Arc<dyn Store>,
-    object: Listed,
+    object: ObjectMeta,
     concurrency: usize,
-    meter: Arc<Meter>,
+    context: Arc<CallContext>,
     sender: mpsc::Sender<Part>,
-) -> Answer<()> {
+) -> StoreResult<()> {
     let mut delivered = 0;
     let rooms = Arc::new(Semaphore::new(concurrency + 1));
     let read = |range| {
-        let (rooms, store, object, meter) = (Arc::clone(&rooms), &*store, &object, &meter);
+        let (rooms, store, object, context) = (Arc::clone(&rooms), &*store, &object, &context);
         async move {
             // Given in the order of the parts, so that the one that is read next never waits for a later one.
             let room = rooms.acquire_owned().await.ok();
-            Ok((read_part(store, object, range, meter).await?, room))
+            Ok((read_part(store, object, range, context).await?, room))
         }
     };
     let mut parts = futures::stream::iter(split(object.size))
@@ -117,7 +122,7 @@ async fn pump(
                 ..
             }) => {
                 drop(parts);
-                return pump_stream(&*store, &object, delivered, &meter, &sender).await;
+                return pump_stream(&*store, &object, delivered, &context, &sender).await;
             }
             part => part?,
         };
@@ -138,14 +143,17 @@ fn split(size: u64) -> impl Iterator<Item = Range<u64>> {
 /// has cost its full time already.
 async fn read_part(
     store: &dyn Store,
-    object: &Listed,
+    object: &ObjectMeta,
     range: Range<u64>,
-    meter: &Arc<Meter>,
-) -> Answer<Bytes> {
+    context: &Arc<CallContext>,
+) -> StoreResult<Bytes> {
     let expected = range.end - range.start;
     let mut attempt = 1;
     loop {
-        let failure = match store.read(&object.path, range.clone(), &object.etag, meter).await {
+        let failure = match store
+            .read(&object.path, range.clone(), &object.etag, context)
+            .await
+        {
             Ok(bytes) if bytes.len() as u64 == expected => return Ok(bytes),
             Ok(bytes) => Failure::new(
                 Cause::Malformed,
@@ -158,14 +166,14 @@ async fn read_part(
             Err(failure) => failure,
         };
         let allowed = if failure.cause == Cause::Stalled {
-            meter.attempts.min(2)
+            context.attempts.min(2)
         } else {
-            meter.attempts
+            context.attempts
         };
         if !is_transient(failure.cause) || attempt >= allowed {
             return Err(failure);
         }
-        meter.retried();
+        context.retried();
         tokio::time::sleep(pause(attempt)).await;
         attempt += 1;
     }
@@ -186,12 +194,12 @@ pub(super) fn pause(attempt: u32) -> Duration {
 
 async fn pump_stream(
     store: &dyn Store,
-    object: &Listed,
+    object: &ObjectMeta,
     mut skip: u64,
-    meter: &Arc<Meter>,
+    context: &Arc<CallContext>,
     sender: &mpsc::Sender<Part>,
-) -> Answer<()> {
-    let (_, mut chunks) = store.stream(&object.path, Some(&object.etag), meter).await?;
+) -> StoreResult<()> {
+    let (_, mut chunks) = store.stream(&object.path, Some(&object.etag), context).await?;
     let mut left = object.size;
     while let Some(chunk) = chunks.next().await {
         let mut chunk = chunk?;
@@ -212,7 +220,7 @@ async fn pump_stream(
     Ok(())
 }
 
-fn wrong_length(object: &Listed) -> Failure {
+fn wrong_length(object: &ObjectMeta) -> Failure {
     Failure::new(
         Cause::Malformed,
         format!("'{}' is not {} bytes long", object.path, object.size),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::failure::{Answer, InStore as _};
+use super::failure::{InStore as _, StoreResult};
 use super::part::length;
 use crate::core::caches::thread;
 use crate::core::error::Result;
@@ -30,7 +30,7 @@ impl Spool {
     }
 
     /// Reads these bytes on a thread of the spool's filesystem.
-    pub(super) async fn read_on_thread(self: Arc<Self>, range: Range<u64>) -> Answer<Bytes> {
+    pub(super) async fn read_on_thread(self: Arc<Self>, range: Range<u64>) -> StoreResult<Bytes> {
         let path = self.path.clone();
         let read = thread::on_disk(&path, move || self.read(range)).await;
         read.and_then(|bytes| bytes).in_store()

@@ -1,10 +1,10 @@
 //! The HTTP transport under OpenDAL: what OpenDAL leaves open is decided here, for every request.
 //!
-//! * Silence: no header and no body chunk may take longer than the meter's `idle`, in either direction.
+//! * Silence: no header and no body chunk may take longer than the call's `idle`, in either direction.
 //! * Ranges: a request with `Range` must be answered by 206 with exactly that `Content-Range`; OpenDAL itself
 //!   takes a 200 for it (services/s3/src/reader.rs).
 //! * Retries: a request that the server refused for the moment (429, 5xx, 409 on a conditional write, a
-//!   connection that broke before the answer) is sent again while the meter allows; whole bodies are in
+//!   connection that broke before the answer) is sent again while the call allows; whole bodies are in
 //!   memory, so a part can be repeated.
 //! * Status: kept in the [`Exchange`], because OpenDAL folds several into one kind of error.
 //! * Size: every answer has a limit (see [`super::body`]).
@@ -21,14 +21,14 @@ use opendal::raw::ServiceOperation;
 use opendal::{Buffer, HttpBody, HttpTransport, Result};
 use reqwest::Url;
 
-use super::body::{Bound, Incoming, Outgoing, Progress};
-use super::call_context::Meter;
+use super::body::{BodyProgress, Bound, Incoming, Outgoing};
+use super::call_context::CallContext;
 use super::exchange::Exchange;
 use super::ranges::pause;
 use super::redirect::{self, MAX_REDIRECTS, Next};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
-use crate::core::sys::names;
+use crate::core::sys::host_name;
 
 /// Connections that were unused this long are not used again: Node's servers close them after 5 s (a request
 /// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
@@ -59,7 +59,7 @@ struct Names;
 impl reqwest::dns::Resolve for Names {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         async move {
-            let addresses = names::resolve(name.as_str()).await?;
+            let addresses = host_name::resolve(name.as_str()).await?;
             Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
         }
         .boxed()
@@ -72,8 +72,8 @@ pub(super) struct StsTransport(pub(super) Duration);
 
 impl HttpTransport for StsTransport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
-        let meter = Arc::new(Meter::new(Cancel::new(), self.0, 1));
-        let exchange = Arc::new(Exchange::new(meter, String::new()));
+        let context = Arc::new(CallContext::new(Cancel::new(), self.0, 1));
+        let exchange = Arc::new(Exchange::new(context, String::new()));
         Transport(exchange).fetch(request).await
     }
 }
@@ -87,10 +87,10 @@ impl HttpTransport for Transport {
         // OpenDAL marks the requests of its operations; unmarked ones are for credentials.
         let operation = request.extensions().get().map(|ServiceOperation(name)| *name);
         if operation.is_none() {
-            exchange.meter.fetching_credentials(true);
+            exchange.context.fetching_credentials(true);
         } else {
             exchange.reaches_store();
-            exchange.meter.fetching_credentials(false);
+            exchange.context.fetching_credentials(false);
         }
         let range = requested_range(&request);
         let is_conditional_write = request.method() != Method::GET
@@ -110,10 +110,10 @@ impl HttpTransport for Transport {
                     .failure()
                     .is_some_and(|failure| failure.cause == Cause::Unavailable),
             };
-            if !is_transient || attempt >= exchange.meter.attempts {
+            if !is_transient || attempt >= exchange.context.attempts {
                 return answer.map(|(response, _)| response);
             }
-            exchange.meter.retried();
+            exchange.context.retried();
             // What the next attempt is answered counts, not what this one failed with.
             exchange.forget_failure();
             tokio::time::sleep(pause(attempt)).await;
@@ -192,18 +192,18 @@ impl Transport {
         } else {
             &*CLIENT
         };
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(BodyProgress::default());
         if !body.is_empty() {
             // A stream has no length of its own, and S3 takes no chunked bodies.
             parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
         }
         let mut builder = client.request(parts.method, url).headers(parts.headers);
         if !body.is_empty() {
-            let meter = to_store.then(|| Arc::clone(&exchange.meter));
-            let outgoing = Outgoing::new(body, meter, Arc::clone(&progress));
+            let context = to_store.then(|| Arc::clone(&exchange.context));
+            let outgoing = Outgoing::new(body, context, Arc::clone(&progress));
             builder = builder.body(reqwest::Body::wrap_stream(outgoing));
         }
-        let _waiting = exchange.meter.wait();
+        let _waiting = exchange.context.wait();
         let sending = builder.send();
         tokio::pin!(sending);
         loop {
@@ -211,7 +211,7 @@ impl Transport {
                 answer = &mut sending => {
                     return answer.map_err(|error| exchange.broken(Cause::Unavailable, &error));
                 }
-                () = tokio::time::sleep(exchange.meter.idle) => {
+                () = tokio::time::sleep(exchange.context.idle) => {
                     // Silence counts only if no piece of the body has left since the last look.
                     if !progress.has_moved() {
                         return Err(exchange.stalled());
@@ -232,19 +232,19 @@ impl Transport {
                 format!("the store answered a range with status {status} instead of 206"),
             ));
         }
-        let told = response
+        let sent = response
             .headers()
             .get(header::CONTENT_RANGE)
             .and_then(|value| value.to_str().ok());
         let wanted = format!("bytes {}-{}/", range.start, range.end - 1);
         let length = response.content_length();
-        if !told.is_some_and(|told| told.starts_with(&wanted))
+        if !sent.is_some_and(|sent| sent.starts_with(&wanted))
             || length.is_some_and(|length| length != range.end - range.start)
         {
-            let told = told.unwrap_or("no range");
+            let sent = sent.unwrap_or("no range");
             return Err(self.0.fail(
                 Cause::Malformed,
-                format!("asked for '{wanted}…', the store sent '{told}' with length {length:?}"),
+                format!("asked for '{wanted}…', the store sent '{sent}' with length {length:?}"),
             ));
         }
         Ok(())

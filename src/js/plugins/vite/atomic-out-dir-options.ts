@@ -18,9 +18,9 @@ export interface AtomicOutDirOptions {
 }
 
 /** Options with their defaults. */
-export type CheckedOptions = AtomicOutDirOptions & { apply: 'watch' | 'always' }
+export type CheckedOutDirOptions = AtomicOutDirOptions & { apply: 'watch' | 'always' }
 
-export function checkOptions(given: AtomicOutDirOptions): CheckedOptions {
+export function checkOptions(given: AtomicOutDirOptions): CheckedOutDirOptions {
   const options = checkedOptions('options', given, ['root', 'apply', 'keep', 'graceMs', 'onPublish'])
   if (options.root !== undefined) string('options.root', options.root)
   if (options.keep !== undefined) wholeNumber('options.keep', options.keep)

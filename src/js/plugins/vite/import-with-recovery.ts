@@ -6,7 +6,7 @@ import { WarmswapError, invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { Attempts, DEFAULT_ATTEMPTS, hopeless, staleIn } from './attempts.js'
 import { fileOf } from './optimizer.js'
-import { careOf } from './recovery-options.js'
+import { recoveryOf } from './recovery-options.js'
 import { resolveOptimizedId } from './resolve-optimized-id.js'
 
 /** How to import. */
@@ -42,7 +42,7 @@ export async function importWithRecovery<M = any, T = M>(
   const { use = (module: M) => module as unknown as T } = given
   validate.callback('options.use', use)
   const signal = validate.signal('options.signal', given.signal)
-  const care = careOf(environment)
+  const care = recoveryOf(environment)
   const report = care?.recovery.onEvent ?? (() => {})
   const attempts = new Attempts(
     validate.wholeNumber('options.maxAttempts', given.maxAttempts ?? care?.recovery.maxAttempts ?? DEFAULT_ATTEMPTS, 1),

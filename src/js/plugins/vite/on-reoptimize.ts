@@ -23,12 +23,12 @@ export function onReoptimize(server: ViteDevServer, listener: (event: Reoptimize
     throw invalidArgument('server', server, 'a ViteDevServer of Vite 6 or later')
   validate.callback('listener', listener)
   let open = true
-  const tell = guarded('a listener of onReoptimize()', listener)
+  const notify = guarded('a listener of onReoptimize()', listener)
   const stops = Object.values(server.environments).map((environment) =>
     watchOptimizer(environment, ({ current, reload }) => {
       // Vite sends the reload in the same turn as the commit.
       setImmediate(() => {
-        if (open) tell({ environment: environment.name, browserHash: current.browserHash, reload })
+        if (open) notify({ environment: environment.name, browserHash: current.browserHash, reload })
       })
     }),
   )

@@ -7,7 +7,7 @@ import type { ResolvedConfig } from 'vite'
 import { type BundleStore, type Stage, isDirectory, openBundles } from '../../bundles/index.js'
 import { attempt, messageOf } from '../../native/callbacks.js'
 import { WarmswapError, isWarmswapError } from '../../native/errors.js'
-import type { CheckedOptions } from './atomic-out-dir-options.js'
+import type { CheckedOutDirOptions } from './atomic-out-dir-options.js'
 import { type OutFolders, isWithin } from './out-folders.js'
 
 /** Each environment has a watcher of its own, and they learn of one change at slightly different times. */
@@ -23,7 +23,7 @@ const publications = new Map<string, Promise<Publication>>()
 
 export class Publication {
   /** The publication of a store; the same one for each environment of a configuration. */
-  static of(folders: OutFolders, options: CheckedOptions): Promise<Publication> {
+  static of(folders: OutFolders, options: CheckedOutDirOptions): Promise<Publication> {
     const known = publications.get(folders.store)
     if (known) return known
     const opened = Publication.open(folders, options)
@@ -32,7 +32,7 @@ export class Publication {
     return opened
   }
 
-  private static async open(folders: OutFolders, options: CheckedOptions): Promise<Publication> {
+  private static async open(folders: OutFolders, options: CheckedOutDirOptions): Promise<Publication> {
     const { root, keep, graceMs } = options
     if (root === undefined) await hideFromGit(dirname(folders.store))
     const store = await openBundles(folders.store, {
@@ -63,7 +63,7 @@ export class Publication {
 
   private constructor(
     private readonly folders: OutFolders,
-    private readonly options: CheckedOptions,
+    private readonly options: CheckedOutDirOptions,
     private readonly store: BundleStore,
     private readonly work: Stage,
   ) {}
@@ -164,7 +164,7 @@ export class Publication {
   }
 
   /** A plain build fails with its callback; a watcher goes on. */
-  private async tellPublished(): Promise<void> {
+  private async notifyPublished(): Promise<void> {
     const { onPublish } = this.options
     if (this.mode === 'watch') attempt('options.onPublish of atomicOutDir()', () => onPublish?.(this.store), onPublish)
     else await onPublish?.(this.store)
@@ -189,7 +189,7 @@ export class Publication {
     try {
       await stage.adopt(this.work.path)
       const { changed } = await stage.publish({ ifChanged: true })
-      if (changed) await this.tellPublished()
+      if (changed) await this.notifyPublished()
     } catch (error) {
       if (!isWarmswapError(error) || error.code !== 'ERR_FENCED') throw error
       this.logger?.warn(`warmswap: not published: ${error.message}`)

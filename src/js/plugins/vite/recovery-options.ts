@@ -62,18 +62,18 @@ export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefine
 }
 
 /** An environment in the care of the plugin. */
-interface Care {
+interface AttachedRecovery {
   recovery: Recovery
   /** Raised when the environment is closed: a runner of it would wait 60 s for an answer. */
   closed: AbortController
 }
 
-const cared = new WeakMap<DevEnvironment, Care>()
+const attached = new WeakMap<DevEnvironment, AttachedRecovery>()
 
-export function takeCare(environment: DevEnvironment, recovery: Recovery): void {
-  cared.set(environment, { recovery, closed: new AbortController() })
+export function attachRecovery(environment: DevEnvironment, recovery: Recovery): void {
+  attached.set(environment, { recovery, closed: new AbortController() })
 }
 
-export function careOf(environment: DevEnvironment): Care | undefined {
-  return cared.get(environment)
+export function recoveryOf(environment: DevEnvironment): AttachedRecovery | undefined {
+  return attached.get(environment)
 }

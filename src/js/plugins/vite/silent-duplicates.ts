@@ -13,27 +13,27 @@ export class SilentDuplicates {
   readonly #environment: DevEnvironment
   /** Files that were served before. */
   readonly #served = new Set<string>()
-  #told = false
+  #isWarned = false
 
   constructor(environment: DevEnvironment) {
     this.#environment = environment
   }
 
   /** Tells once when an optimized file that was already served under one hash is served under one that is outdated. */
-  look(id: string): void {
-    if (this.#told || !isOptimizedFile(this.#environment, id)) return
+  check(id: string): void {
+    if (this.#isWarned || !isOptimizedFile(this.#environment, id)) return
     const file = fileOf(id)
     const optimizer = this.#environment.depsOptimizer as DepsOptimizer
     const current = optimizedDepOf(optimizer, id)?.browserHash ?? optimizer.metadata.browserHash
     const hash = hashOf(id)
     const isOutdated = hash !== undefined && hash !== current
     // A dependency that has just been discovered carries the hash of its discovery: it has no first instance.
-    if (isOutdated && this.#served.has(file)) this.#tell(file, hash, current)
+    if (isOutdated && this.#served.has(file)) this.#warn(file, hash, current)
     this.#served.add(file)
   }
 
-  #tell(file: string, hash: string, current: string): void {
-    this.#told = true
+  #warn(file: string, hash: string, current: string): void {
+    this.#isWarned = true
     const { name, logger } = this.#environment
     logger.warn(
       `[warmswap] ${name}: '${file}' is evaluated under two hashes (${hash} is outdated, ${current} is current), so module-level state in it and in ` +

@@ -12,13 +12,13 @@
 import type { DevEnvironment, Plugin } from 'vite'
 import { LateDiscoveries } from './late-discovery.js'
 import { reloadEnvironment, watchOptimizer } from './optimizer.js'
-import { careOf, checkRecoveryOptions, type StaleDepRecoveryOptions, takeCare } from './recovery-options.js'
+import { recoveryOf, checkRecoveryOptions, type StaleDepRecoveryOptions, attachRecovery } from './recovery-options.js'
 import { Requests } from './requests.js'
 import { RunnerReports } from './runner-reports.js'
 import { SilentDuplicates } from './silent-duplicates.js'
 
 /** Environments whose ids are looked at: by one plugin, also where a framework and its user have both added it. */
-const looked = new WeakSet<DevEnvironment>()
+const checked = new WeakSet<DevEnvironment>()
 
 /** Recovers from stale pre-bundles in all server environments, tells of silent duplicates, and names what was discovered late. */
 export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
@@ -33,14 +33,14 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
     configureServer: {
       order: 'post',
       handler(server) {
-        if (Object.values(server.environments).some((environment) => careOf(environment) !== undefined)) {
+        if (Object.values(server.environments).some((environment) => recoveryOf(environment) !== undefined)) {
           return server.config.logger.warn(
             '[warmswap] staleDepRecovery is there twice: only the first, with its options, is at work.',
           )
         }
         const requests = new Requests(server, recovery)
         for (const environment of Object.values(server.environments)) {
-          takeCare(environment, recovery)
+          attachRecovery(environment, recovery)
           const discoveries = new LateDiscoveries(environment)
           const stop = watchOptimizer(environment, (commit) => {
             discoveries.note(commit)
@@ -63,10 +63,11 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
       const environment = this.environment as DevEnvironment
       if (environment.config.consumer !== 'server') return
       // Made here: @cloudflare/vite-plugin evaluates the entry within its own configureServer, before ours.
-      if (!looked.has(environment)) duplicates.set(environment, new SilentDuplicates(environment))
-      looked.add(environment)
-      duplicates.get(environment)?.look(id)
-      if (recovery.rescue === false || !isEntry(environment, id)) return
+      if (!checked.has(environment)) duplicates.set(environment, new SilentDuplicates(environment))
+      checked.add(environment)
+      const mine = duplicates.get(environment)
+      mine?.check(id)
+      if (mine === undefined || recovery.rescue === false || !isEntry(environment, id)) return
       // Listens before the code is evaluated.
       RunnerReports.of(environment)
       return { code: RunnerReports.instrument(code), map: null }
@@ -74,7 +75,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
     buildEnd() {
       const environment = this.environment as DevEnvironment
       if (!stops.has(environment)) return
-      careOf(environment)?.closed.abort()
+      recoveryOf(environment)?.closed.abort()
       RunnerReports.close(environment)
       stops.get(environment)?.()
     },

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 
-use crate::core::archives::site::Site;
-use crate::core::caches::store::object::Listed;
+use crate::core::archives::shared_directory::SharedDirectory;
+use crate::core::caches::store::object::ObjectMeta;
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs;
 
@@ -21,7 +21,7 @@ pub(super) enum Purpose {
     Make,
 }
 
-pub(super) fn open_below(site: &Site, name: &OsStr, purpose: Purpose) -> Result<Site> {
+pub(super) fn open_below(site: &SharedDirectory, name: &OsStr, purpose: Purpose) -> Result<SharedDirectory> {
     if purpose == Purpose::Make {
         match site.directory.make_directory(name, 0o777, &site.path.join(name)) {
             Err(error) if error.is_exists() => {}
@@ -35,7 +35,7 @@ pub(super) fn open_below(site: &Site, name: &OsStr, purpose: Purpose) -> Result<
 }
 
 /// Says that a link is not followed, where the kernel only says that it is no directory.
-pub(super) fn explain(site: &Site, name: &OsStr, error: Error) -> Error {
+pub(super) fn explain(site: &SharedDirectory, name: &OsStr, error: Error) -> Error {
     let is_link = site
         .stat(name)
         .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == fs::Kind::Symlink));
@@ -50,8 +50,8 @@ pub(super) fn explain(site: &Site, name: &OsStr, error: Error) -> Error {
     Error::new(Code::Unsupported, message).at(&path)
 }
 
-pub(super) fn listed(path: &str, stat: &fs::Stat) -> Listed {
-    Listed {
+pub(super) fn object_meta(path: &str, stat: &fs::Stat) -> ObjectMeta {
+    ObjectMeta {
         path: path.to_owned(),
         size: stat.size,
         // As web servers make them: a rename brings a new inode, a rewrite a new time.

@@ -12,13 +12,13 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::entries::{CHUNK_BYTES, Purpose, explain, listed, open_below};
+use super::entries::{CHUNK_BYTES, Purpose, explain, object_meta, open_below};
 use super::write::{self, Object, Write};
-use crate::core::archives::site::{Site, follow};
-use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::{Answer, InStore as _};
+use crate::core::archives::shared_directory::{SharedDirectory, follow};
+use crate::core::caches::store::call_context::CallContext;
+use crate::core::caches::store::failure::{InStore as _, StoreResult};
 use crate::core::caches::store::interface::{MayShow, Store};
-use crate::core::caches::store::object::{Body, Condition, Listed};
+use crate::core::caches::store::object::{Body, Condition, ObjectMeta};
 use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::spool::Spool;
 use crate::core::caches::thread;
@@ -46,22 +46,22 @@ impl Folder {
     /// Runs work that waits only for this folder.
     fn on_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Answer<T> + Send + 'static,
-    ) -> BoxFuture<'static, Answer<T>> {
+        work: impl FnOnce() -> StoreResult<T> + Send + 'static,
+    ) -> BoxFuture<'static, StoreResult<T>> {
         let root = self.root.clone();
         async move { thread::on_disk(&root, work).await.in_store()? }.boxed()
     }
 
-    fn root(&self, purpose: Purpose) -> Result<Site> {
+    fn root(&self, purpose: Purpose) -> Result<SharedDirectory> {
         let root = follow(&self.root)?;
         if purpose == Purpose::Make {
             fs::create_directories(&root)?;
         }
-        Site::open_followed(&root)
+        SharedDirectory::open_followed(&root)
     }
 
     /// Opens a directory of the store, given by its path from the root.
-    fn directory(&self, path: &str, purpose: Purpose) -> Result<Site> {
+    fn directory(&self, path: &str, purpose: Purpose) -> Result<SharedDirectory> {
         let mut site = self.root(purpose)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if matches!(name, "." | "..") {
@@ -74,12 +74,12 @@ impl Folder {
     }
 
     /// The directory of an object, and the name of the object in it.
-    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(Site, &'a OsStr)> {
+    fn locate<'a>(&self, path: &'a str, purpose: Purpose) -> Result<(SharedDirectory, &'a OsStr)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         Ok((self.directory(parent, purpose)?, OsStr::new(name)))
     }
 
-    fn open(&self, path: &str, etag: Option<&str>) -> Answer<(File, Listed, PathBuf)> {
+    fn open(&self, path: &str, etag: Option<&str>) -> StoreResult<(File, ObjectMeta, PathBuf)> {
         let (site, name) = self.locate(path, Purpose::Read).in_store()?;
         let full = site.path.join(name);
         let file = match site.directory.open_regular(name, fs::Access::Read, &full) {
@@ -89,17 +89,17 @@ impl Folder {
             }
             opened => opened.in_store()?,
         };
-        let listed = listed(path, &fs::stat_file(&file, &full).in_store()?);
-        if etag.is_some_and(|etag| etag != listed.etag) {
+        let meta = object_meta(path, &fs::stat_file(&file, &full).in_store()?);
+        if etag.is_some_and(|etag| etag != meta.etag) {
             return Err(Failure::new(
                 Cause::Changed,
                 format!("'{path}' is another version"),
             ));
         }
-        Ok((file, listed, full))
+        Ok((file, meta, full))
     }
 
-    fn put(&self, path: &str, write: &Write, meter: &Meter) -> Answer<String> {
+    fn put(&self, path: &str, write: &Write, context: &CallContext) -> StoreResult<String> {
         let root = self.root(Purpose::Make).in_store()?;
         let (site, name) = self.locate(path, Purpose::Make).in_store()?;
         let object = Object {
@@ -107,9 +107,9 @@ impl Folder {
             name,
             site: Arc::new(site),
         };
-        let mut temporary = write::temporary(&root, &object.site, &meter.cancel).in_store()?;
-        temporary.fill(&write.body, meter).in_store()?;
-        write::commit(&root, &temporary, &object, write, &meter.cancel)
+        let mut temporary = write::temporary(&root, &object.site, &context.cancel).in_store()?;
+        temporary.fill(&write.body, context).in_store()?;
+        write::commit(&root, &temporary, &object, write, &context.cancel)
     }
 
     fn delete(&self, path: &str) -> Result<()> {
@@ -125,7 +125,7 @@ impl Folder {
         Ok(())
     }
 
-    fn walk(&self, prefix: &str) -> Result<Vec<Listed>> {
+    fn walk(&self, prefix: &str) -> Result<Vec<ObjectMeta>> {
         let mut found = Vec::new();
         let mut pending = vec![prefix.to_owned()];
         while let Some(prefix) = pending.pop() {
@@ -144,7 +144,7 @@ impl Folder {
                 };
                 match stat.kind {
                     fs::Kind::Directory => pending.push(path + "/"),
-                    fs::Kind::File => found.push(listed(&path, &stat)),
+                    fs::Kind::File => found.push(object_meta(&path, &stat)),
                     fs::Kind::Symlink | fs::Kind::Other => {}
                 }
             }
@@ -163,9 +163,13 @@ impl Store for Folder {
         false
     }
 
-    fn stat<'a>(&'a self, path: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+    fn stat<'a>(
+        &'a self,
+        path: &'a str,
+        _meter: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<ObjectMeta>> {
         let (store, path) = (self.clone(), path.to_owned());
-        self.on_thread(move || store.open(&path, None).map(|(_, listed, _)| listed))
+        self.on_thread(move || store.open(&path, None).map(|(_, meta, _)| meta))
     }
 
     fn read<'a>(
@@ -173,12 +177,17 @@ impl Store for Folder {
         path: &'a str,
         range: Range<u64>,
         etag: &'a str,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<Bytes>> {
-        let (store, path, etag, meter) = (self.clone(), path.to_owned(), etag.to_owned(), Arc::clone(meter));
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Bytes>> {
+        let (store, path, etag, context) = (
+            self.clone(),
+            path.to_owned(),
+            etag.to_owned(),
+            Arc::clone(context),
+        );
         self.on_thread(move || {
-            let (file, listed, full) = store.open(&path, Some(&etag))?;
-            if range.end > listed.size {
+            let (file, meta, full) = store.open(&path, Some(&etag))?;
+            if range.end > meta.size {
                 return Err(Failure::new(
                     Cause::Malformed,
                     format!("'{path}' has no bytes {range:?}"),
@@ -187,7 +196,7 @@ impl Store for Folder {
             let part = PartBuffer::new(length(&range))?;
             let read = part.fill(|room| dir::read_exact_at(&file, room, range.start, &full));
             let bytes = read.in_store()?;
-            meter.received(bytes.len());
+            context.received(bytes.len());
             Ok(bytes)
         })
     }
@@ -196,32 +205,32 @@ impl Store for Folder {
         &'a self,
         path: &'a str,
         etag: Option<&'a str>,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<(String, BoxStream<'static, StoreResult<Bytes>>)>> {
         let (store, name, version) = (self.clone(), path.to_owned(), etag.map(str::to_owned));
         async move {
-            let (file, listed, full) = self
+            let (file, meta, full) = self
                 .on_thread(move || store.open(&name, version.as_deref()))
                 .await?;
             let spool = Arc::new(Spool {
                 file,
-                size: listed.size,
+                size: meta.size,
                 path: full,
             });
-            let meter = Arc::clone(meter);
+            let context = Arc::clone(context);
             let chunks = futures::stream::try_unfold(0, move |offset| {
-                let (spool, meter) = (Arc::clone(&spool), Arc::clone(&meter));
+                let (spool, context) = (Arc::clone(&spool), Arc::clone(&context));
                 async move {
                     if offset >= spool.size {
                         return Ok(None);
                     }
                     let end = (offset + CHUNK_BYTES).min(spool.size);
                     let bytes = spool.read_on_thread(offset..end).await?;
-                    meter.received(bytes.len());
+                    context.received(bytes.len());
                     Ok(Some((bytes, end)))
                 }
             });
-            Ok((listed.etag, chunks.boxed()))
+            Ok((meta.etag, chunks.boxed()))
         }
         .boxed()
     }
@@ -232,9 +241,9 @@ impl Store for Folder {
         body: Body,
         condition: Condition,
         may_show: MayShow,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>> {
-        let (store, path, meter) = (self.clone(), path.to_owned(), Arc::clone(meter));
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<String>> {
+        let (store, path, context) = (self.clone(), path.to_owned(), Arc::clone(context));
         let write = Write {
             body,
             condition,
@@ -243,19 +252,23 @@ impl Store for Folder {
         // It waits for other writers.
         let root = self.root.clone();
         async move {
-            let putting = thread::run(&root, move || store.put(&path, &write, &meter));
+            let putting = thread::run(&root, move || store.put(&path, &write, &context));
             putting.await.in_store()?
         }
         .boxed()
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, _meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        _meter: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Vec<ObjectMeta>>> {
         let (store, prefix) = (self.clone(), prefix.to_owned());
         self.on_thread(move || store.walk(&prefix).in_store())
     }
 
-    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
-        let (store, path, cancel) = (self.clone(), path.to_owned(), meter.cancel.clone());
+    fn delete<'a>(&'a self, path: &'a str, context: &'a Arc<CallContext>) -> BoxFuture<'a, StoreResult<()>> {
+        let (store, path, cancel) = (self.clone(), path.to_owned(), context.cancel.clone());
         self.on_thread(move || cancel.check().and_then(|()| store.delete(&path)).in_store())
     }
 }

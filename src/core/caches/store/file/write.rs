@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entries::{CHUNK_BYTES, Purpose, listed, open_below};
-use crate::core::archives::site::Site;
-use crate::core::caches::store::call_context::Meter;
-use crate::core::caches::store::failure::{Answer, InStore as _};
+use super::entries::{CHUNK_BYTES, Purpose, object_meta, open_below};
+use crate::core::archives::shared_directory::SharedDirectory;
+use crate::core::caches::store::call_context::CallContext;
+use crate::core::caches::store::failure::{InStore as _, StoreResult};
 use crate::core::caches::store::interface::{MayShow, unshown};
 use crate::core::caches::store::object::{Body, Condition};
 use crate::core::error::{Code, Error, Result};
@@ -25,7 +25,11 @@ const TEMPORARY_DIRECTORY: &str = ".warmswap-tmp";
 const TEMPORARY_PREFIX: &str = ".warmswap-tmp-";
 
 /// A new temporary file, locked. Those of killed writers are removed first: they are as large as objects.
-pub(super) fn temporary(root: &Site, object: &Arc<Site>, cancel: &Cancel) -> Result<Temporary> {
+pub(super) fn temporary(
+    root: &SharedDirectory,
+    object: &Arc<SharedDirectory>,
+    cancel: &Cancel,
+) -> Result<Temporary> {
     let name = OsStr::new(TEMPORARY_DIRECTORY);
     let _writers = exclude_writers(root, cancel)?;
     // Where it belongs to another user, or is no directory, the directory of the object serves.
@@ -38,12 +42,12 @@ pub(super) fn temporary(root: &Site, object: &Arc<Site>, cancel: &Cancel) -> Res
 }
 
 pub(super) fn commit(
-    root: &Site,
+    root: &SharedDirectory,
     temporary: &Temporary,
     object: &Object<'_>,
     write: &Write,
     cancel: &Cancel,
-) -> Answer<String> {
+) -> StoreResult<String> {
     let _writers = exclude_writers(root, cancel).in_store()?;
     let (site, name, full) = (&object.site, object.name, object.site.path.join(object.name));
     let current = match site.check(name).in_store()? {
@@ -54,7 +58,7 @@ pub(super) fn commit(
             );
             return Err(Failure::new(Cause::Other, message));
         }
-        current => current.map(|stat| listed(object.path, &stat).etag),
+        current => current.map(|stat| object_meta(object.path, &stat).etag),
     };
     let holds = match &write.condition {
         Condition::Always => true,
@@ -68,7 +72,7 @@ pub(super) fn commit(
         ));
     }
     cancel.check().in_store()?;
-    // The kernel's own stamp is a clock tick old, and a freed inode is used again: two objects of one size
+    // The kernel's own time is a clock tick old, and a freed inode is used again: two objects of one size
     // that follow each other within a tick would be one version.
     fs::touch_exactly(temporary.file.file(), &temporary.path).in_store()?;
     if !(write.may_show)() {
@@ -79,12 +83,12 @@ pub(super) fn commit(
     let stat = renamed
         .and_then(|()| site.directory.stat(name, &full))
         .in_store()?;
-    Ok(listed(object.path, &stat).etag)
+    Ok(object_meta(object.path, &stat).etag)
 }
 
 /// The kernel lock of all writers on this machine; released when it is dropped. Another user's is waited for like one's
 /// own.
-fn exclude_writers(root: &Site, cancel: &Cancel) -> Result<LockedFile> {
+fn exclude_writers(root: &SharedDirectory, cancel: &Cancel) -> Result<LockedFile> {
     let (name, path) = (OsStr::new(LOCK_NAME), root.path.join(LOCK_NAME));
     // Held for two system calls: a short pause costs less than a wake-up protocol.
     let wait = Wait {
@@ -111,7 +115,7 @@ fn exclude_writers(root: &Site, cancel: &Cancel) -> Result<LockedFile> {
 pub(super) struct Object<'a> {
     pub(super) path: &'a str,
     pub(super) name: &'a OsStr,
-    pub(super) site: Arc<Site>,
+    pub(super) site: Arc<SharedDirectory>,
 }
 
 /// What is to be written.
@@ -125,13 +129,13 @@ pub(super) struct Write {
 pub(super) struct Temporary {
     /// Locked until it is closed.
     file: LockedFile,
-    site: Arc<Site>,
+    site: Arc<SharedDirectory>,
     name: String,
     path: PathBuf,
 }
 
 impl Temporary {
-    fn create(site: Arc<Site>, prefix: &str) -> Result<Self> {
+    fn create(site: Arc<SharedDirectory>, prefix: &str) -> Result<Self> {
         sweep(&site, prefix)?;
         let name = format!("{prefix}{}", uuid::Uuid::new_v4().simple());
         let path = site.path.join(&name);
@@ -148,20 +152,20 @@ impl Temporary {
         })
     }
 
-    pub(super) fn fill(&mut self, body: &Body, meter: &Meter) -> Result<()> {
+    pub(super) fn fill(&mut self, body: &Body, context: &CallContext) -> Result<()> {
         match body {
             Body::Bytes(bytes) => {
                 fs::write_all(self.file.file_mut(), bytes, &self.path)?;
-                meter.sent(bytes.len());
+                context.sent(bytes.len());
             }
             Body::Spool(spool) => {
                 let mut offset = 0;
                 while offset < spool.size {
-                    meter.cancel.check()?;
+                    context.cancel.check()?;
                     let end = (offset + CHUNK_BYTES).min(spool.size);
                     let bytes = spool.read(offset..end)?;
                     fs::write_all(self.file.file_mut(), &bytes, &self.path)?;
-                    meter.sent(bytes.len());
+                    context.sent(bytes.len());
                     offset = end;
                 }
             }
@@ -178,7 +182,7 @@ impl Drop for Temporary {
 }
 
 /// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
-fn sweep(site: &Site, prefix: &str) -> Result<()> {
+fn sweep(site: &SharedDirectory, prefix: &str) -> Result<()> {
     for entry in site.directory.entries(&site.path)? {
         if !entry.name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;

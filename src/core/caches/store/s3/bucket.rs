@@ -15,17 +15,18 @@ use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use super::explain::explain;
 use super::options::S3Options;
+use super::place::{Place, endpoint_of_environment, place};
 use super::upload::upload;
-use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::call_context::CallContext;
 use crate::core::caches::store::exchange::Exchange;
-use crate::core::caches::store::failure::Answer;
+use crate::core::caches::store::failure::StoreResult;
 use crate::core::caches::store::interface::{MayShow, Store, unshown};
-use crate::core::caches::store::object::{Body, Condition, Listed};
+use crate::core::caches::store::object::{Body, Condition, ObjectMeta};
 use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::redirect;
 use crate::core::caches::store::transport::{StsTransport, Transport};
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::thread;
@@ -41,13 +42,6 @@ pub(in crate::core::caches::store) struct S3 {
     options: S3Options,
     /// Replaced when the store names another region.
     place: Mutex<Place>,
-}
-
-/// Where the bucket is, and what signs for that region.
-#[derive(Clone)]
-struct Place {
-    operator: Operator,
-    region: String,
 }
 
 impl S3 {
@@ -92,19 +86,24 @@ impl S3 {
 
     /// Runs one operation with a transport of its own, and reads its failure from both sides. Where the store names
     /// another region the operation runs once more, signed for that one, which is used from then on.
-    async fn run<T, F>(&self, meter: &Arc<Meter>, path: &str, operation: impl Fn(Operator) -> F) -> Answer<T>
+    async fn run<T, F>(
+        &self,
+        context: &Arc<CallContext>,
+        path: &str,
+        operation: impl Fn(Operator) -> F,
+    ) -> StoreResult<T>
     where
         F: Future<Output = opendal::Result<T>>,
     {
         let here = self.place();
-        let exchange = Arc::new(Exchange::new(Arc::clone(meter), here.region.clone()));
+        let exchange = Arc::new(Exchange::new(Arc::clone(context), here.region.clone()));
         let result = run_at(&here, &exchange, &operation).await?;
         let (Err(_), Some(named)) = (&result, exchange.named_region()) else {
             return result.map_err(|error| explain(&error, &exchange, path));
         };
         let there = self.in_region(named)?;
-        let exchange = Arc::new(Exchange::new(Arc::clone(meter), there.region.clone()));
-        meter.retried();
+        let exchange = Arc::new(Exchange::new(Arc::clone(context), there.region.clone()));
+        context.retried();
         let result = run_at(&there, &exchange, &operation).await?;
         if exchange.named_region().is_none() && exchange.failure().is_none() {
             *self.place.lock() = there;
@@ -116,10 +115,10 @@ impl S3 {
     async fn version_written(
         &self,
         path: &str,
-        written: Answer<opendal::Metadata>,
+        written: StoreResult<opendal::Metadata>,
         condition: &Condition,
-        meter: &Arc<Meter>,
-    ) -> Answer<String> {
+        context: &Arc<CallContext>,
+    ) -> StoreResult<String> {
         let metadata = written.map_err(|failure| match (failure.cause, condition) {
             // S3 answers 404, not 412, to If-Match where nothing is.
             (Cause::NotFound, Condition::Version(_)) => Failure::new(Cause::Changed, failure.error.message),
@@ -128,7 +127,7 @@ impl S3 {
         match metadata.etag() {
             Some(etag) => Ok(etag.to_owned()),
             // Servers that leave it out of the answer tell it when asked.
-            None => Ok(self.stat(path, meter).await?.etag),
+            None => Ok(self.stat(path, context).await?.etag),
         }
     }
 
@@ -143,52 +142,16 @@ impl S3 {
     }
 }
 
-/// Builds what signs for a region and addresses the bucket. Does no I/O.
-fn place(options: &S3Options, region: String) -> Result<Place> {
-    let text = |option: &Option<String>| option.clone().unwrap_or_default();
-    let mut builder = opendal::services::S3::default()
-        .bucket(&text(&options.bucket))
-        .root(&text(&options.prefix))
-        .region(&region)
-        .endpoint(&text(&options.endpoint))
-        .profile(&text(&options.profile))
-        .access_key_id(&text(&options.access_key_id))
-        .secret_access_key(&text(&options.secret_access_key))
-        .session_token(&text(&options.session_token))
-        .role_arn(&text(&options.role_arn));
-    if options.path_style.as_deref() != Some("true") {
-        builder = builder.enable_virtual_host_style();
-    }
-    if options.anonymous.as_deref() == Some("true") {
-        builder = builder.skip_signature();
-    }
-    if let Some(algorithm) = &options.server_side_encryption {
-        builder = builder.server_side_encryption(algorithm);
-    }
-    if let Some(key) = &options.kms_key_id {
-        builder = builder.server_side_encryption_aws_kms_key_id(key);
-    }
-    let operator = Operator::new(builder)
-        .map_err(|error| Error::argument("store", error.message(), "a bucket that can be addressed"))?;
-    Ok(Place { operator, region })
-}
-
-fn endpoint_of_environment() -> Option<String> {
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
-}
-
 /// Runs an operation in one region. The outer result fails if the call may not run or has no credentials in time.
 async fn run_at<T, F>(
     place: &Place,
     exchange: &Arc<Exchange>,
     operation: &impl Fn(Operator) -> F,
-) -> Answer<opendal::Result<T>>
+) -> StoreResult<opendal::Result<T>>
 where
     F: Future<Output = opendal::Result<T>>,
 {
-    exchange.meter.cancel.check()?;
+    exchange.context.cancel.check()?;
     let transport = HttpTransporter::new(Transport(Arc::clone(exchange)));
     let context = OperationContext::new().with_http_transport(transport);
     let running = operation(place.operator.clone().with_context(context));
@@ -204,7 +167,7 @@ where
         result = &mut running => result,
         () = tokio::time::sleep(CREDENTIALS) => {
             if !exchange.has_reached_store() {
-                exchange.meter.fetching_credentials(true);
+                exchange.context.fetching_credentials(true);
                 return Err(Failure::new(
                     Cause::CredentialsTimeout,
                     format!("no credentials within {} ms", CREDENTIALS.as_millis()),
@@ -220,12 +183,16 @@ impl Store for S3 {
         true
     }
 
-    fn stat<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Listed>> {
+    fn stat<'a>(
+        &'a self,
+        path: &'a str,
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<ObjectMeta>> {
         async move {
             let metadata = self
-                .run(meter, path, |operator| async move { operator.stat(path).await })
+                .run(context, path, |operator| async move { operator.stat(path).await })
                 .await?;
-            Ok(listed(path, &metadata))
+            Ok(object_meta(path, &metadata))
         }
         .boxed()
     }
@@ -235,8 +202,8 @@ impl Store for S3 {
         path: &'a str,
         range: Range<u64>,
         etag: &'a str,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<Bytes>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Bytes>> {
         let if_match = (!crate::core::sys::fault::mutant("no-if-match-on-ranges")).then(|| etag.to_owned());
         let options = ReaderOptions {
             if_match,
@@ -244,7 +211,7 @@ impl Store for S3 {
         };
         let size = length(&range);
         async move {
-            let read = self.run(meter, path, |operator| {
+            let read = self.run(context, path, |operator| {
                 let (options, range) = (options.clone(), range.clone());
                 async move {
                     let mut part = match PartBuffer::new(size) {
@@ -272,8 +239,8 @@ impl Store for S3 {
         &'a self,
         path: &'a str,
         etag: Option<&'a str>,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<(String, BoxStream<'static, Answer<Bytes>>)>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<(String, BoxStream<'static, StoreResult<Bytes>>)>> {
         let options = ReaderOptions {
             if_match: etag.map(str::to_owned),
             ..ReaderOptions::default()
@@ -291,7 +258,7 @@ impl Store for S3 {
                     Ok((etag, rest))
                 }
             };
-            let (etag, stream) = self.run(meter, path, read).await?;
+            let (etag, stream) = self.run(context, path, read).await?;
             let name = path.to_owned();
             let chunks = stream.map(move |chunk| {
                 chunk
@@ -311,8 +278,8 @@ impl Store for S3 {
         body: Body,
         condition: Condition,
         may_show: MayShow,
-        meter: &'a Arc<Meter>,
-    ) -> BoxFuture<'a, Answer<String>> {
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<String>> {
         let options = Self::write_options(&condition);
         async move {
             let bytes = match body {
@@ -324,27 +291,31 @@ impl Store for S3 {
                 Body::Spool(spool) => {
                     let sending = |operator| {
                         let (spool, may_show) = (Arc::clone(&spool), Arc::clone(&may_show));
-                        upload(operator, path, spool, options.clone(), may_show, meter)
+                        upload(operator, path, spool, options.clone(), may_show, context)
                     };
-                    let written = self.run(meter, path, sending).await;
-                    return self.version_written(path, written, &condition, meter).await;
+                    let written = self.run(context, path, sending).await;
+                    return self.version_written(path, written, &condition, context).await;
                 }
             };
             if !may_show() {
                 return Err(unshown());
             }
             let written = self
-                .run(meter, path, |operator| {
+                .run(context, path, |operator| {
                     let (bytes, options) = (bytes.clone(), options.clone());
                     async move { operator.write_options(path, bytes, options).await }
                 })
                 .await;
-            self.version_written(path, written, &condition, meter).await
+            self.version_written(path, written, &condition, context).await
         }
         .boxed()
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<Vec<Listed>>> {
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        context: &'a Arc<CallContext>,
+    ) -> BoxFuture<'a, StoreResult<Vec<ObjectMeta>>> {
         let listing = move |operator: Operator| async move {
             let options = ListOptions {
                 recursive: true,
@@ -355,8 +326,8 @@ impl Store for S3 {
             // Page by page, with a limit: a store can name further pages without end.
             while let Some(entry) = entries.try_next().await? {
                 if entry.metadata().is_file() {
-                    let object = listed(entry.path(), entry.metadata());
-                    bytes += size_of::<Listed>() + object.path.len() + object.etag.len();
+                    let object = object_meta(entry.path(), entry.metadata());
+                    bytes += size_of::<ObjectMeta>() + object.path.len() + object.etag.len();
                     objects.push(object);
                 }
                 if bytes > MAX_LISTED_BYTES {
@@ -372,22 +343,26 @@ impl Store for S3 {
                     format!("the store lists more than {count} objects under '{prefix}': expire them by a lifecycle rule"),
                 )
             };
-            self.run(meter, prefix, listing).await?.map_err(too_many)
+            self.run(context, prefix, listing).await?.map_err(too_many)
         }
         .boxed()
     }
 
-    fn delete<'a>(&'a self, path: &'a str, meter: &'a Arc<Meter>) -> BoxFuture<'a, Answer<()>> {
+    fn delete<'a>(&'a self, path: &'a str, context: &'a Arc<CallContext>) -> BoxFuture<'a, StoreResult<()>> {
         async move {
-            self.run(meter, path, |operator| async move { operator.delete(path).await })
-                .await
+            self.run(
+                context,
+                path,
+                |operator| async move { operator.delete(path).await },
+            )
+            .await
         }
         .boxed()
     }
 }
 
-fn listed(path: &str, metadata: &opendal::Metadata) -> Listed {
-    Listed {
+fn object_meta(path: &str, metadata: &opendal::Metadata) -> ObjectMeta {
+    ObjectMeta {
         path: path.to_owned(),
         size: metadata.content_length(),
         etag: metadata.etag().unwrap_or_default().to_owned(),

@@ -4,6 +4,7 @@
 mod bucket;
 mod explain;
 mod options;
+mod place;
 mod upload;
 
 pub(in crate::core::caches::store) use bucket::S3;

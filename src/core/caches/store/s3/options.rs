@@ -14,10 +14,10 @@ macro_rules! s3_options {
         pub struct S3Options { $($(#[$doc])* pub $field: Option<String>,)+ }
 
         impl S3Options {
-            /// Takes the known options out of `options`.
-            pub(in crate::core::caches::store) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
-                let taken = Self { $($field: options.remove($name).filter(|text| !text.is_empty()),)+ };
-                taken.check()
+            /// Removes the known options from `options`.
+            pub(in crate::core::caches::store) fn extract(options: &mut BTreeMap<String, String>) -> Result<Self> {
+                let known = Self { $($field: options.remove($name).filter(|text| !text.is_empty()),)+ };
+                known.check()
             }
         }
     };

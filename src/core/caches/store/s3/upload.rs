@@ -6,7 +6,7 @@ use std::time::Duration;
 use opendal::options::WriteOptions;
 use opendal::{ErrorKind, Operator};
 
-use crate::core::caches::store::call_context::Meter;
+use crate::core::caches::store::call_context::CallContext;
 use crate::core::caches::store::interface::MayShow;
 use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::spool::Spool;
@@ -25,7 +25,7 @@ pub(super) async fn upload(
     spool: Arc<Spool>,
     mut options: WriteOptions,
     may_show: MayShow,
-    meter: &Arc<Meter>,
+    context: &Arc<CallContext>,
 ) -> opendal::Result<opendal::Metadata> {
     options.concurrent = UPLOAD_CONCURRENCY;
     options.chunk = usize::try_from(PART_BYTES).ok();
@@ -50,7 +50,7 @@ pub(super) async fn upload(
     };
     let sent = tokio::select! {
         sent = sending => sent,
-        () = meter.cancel.cancelled() => Err(ended()),
+        () = context.cancel.cancelled() => Err(ended()),
     };
     if sent.is_err() {
         // What cannot be aborted now is left to the bucket's lifecycle rule.

@@ -1,0 +1,3 @@
+/** Users of this machine. */
+
+export const isRoot = process.getuid?.() === 0

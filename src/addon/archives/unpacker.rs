@@ -1,0 +1,170 @@
+//! `unpack`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use napi::Env;
+use napi::bindgen_prelude::PromiseRaw;
+use napi_derive::napi;
+use tokio::sync::{Mutex, oneshot};
+
+use crate::addon::archives::options::NativeUnpackOptions;
+use crate::addon::error::Reply;
+use crate::addon::{number, runtime};
+use crate::core::archives::pipeline::Unpacked;
+use crate::core::archives::{self, Next, UnpackJob, UnpackOutcome};
+use crate::core::error::{Code, Error};
+use crate::core::failure;
+
+/// How an unpack ended, in the words of `RestoreResult`.
+#[napi(object)]
+pub struct NativeUnpackResult {
+    /// 'restored' or why not.
+    pub outcome: String,
+    /// For people, if not restored.
+    pub reason: Option<String>,
+    /// The error's code, if not restored.
+    pub code: Option<String>,
+    /// Where it stopped, if not restored.
+    pub stage: Option<String>,
+    /// How it was committed.
+    pub commit: Option<String>,
+    /// Regular files.
+    pub files: f64,
+    /// Their bytes.
+    pub bytes: f64,
+    /// Bytes read from the source.
+    pub compressed_bytes: f64,
+    /// Entries that the target had already.
+    pub skipped_files: f64,
+    /// Milliseconds until everything was staged and verified.
+    pub unpack_ms: f64,
+    /// Milliseconds of the commit.
+    pub commit_ms: f64,
+}
+
+/// An archive on its way to a target.
+#[napi]
+pub struct Unpacker {
+    job: UnpackJob,
+    result: Arc<Mutex<Option<oneshot::Receiver<NativeUnpackResult>>>>,
+}
+
+#[napi]
+impl Unpacker {
+    /// Hands over bytes: 0 go on, 1 wait for `drained`, 2 stop.
+    #[napi]
+    pub fn push(&self, chunk: &[u8]) -> u8 {
+        step(self.job.feed.push(chunk.to_vec()))
+    }
+
+    /// Resolves when there is room (0) or nobody reads any more (2).
+    #[napi(ts_return_type = "Promise<Reply<number>>")]
+    pub fn drained<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<u8>>> {
+        let feed = self.job.feed.clone();
+        runtime::promised(env, async move { Ok(step(feed.drained().await)) })
+    }
+
+    /// There are no more bytes.
+    #[napi]
+    pub fn end(&self) {
+        self.job.feed.end();
+    }
+
+    /// Where the bytes came from failed.
+    #[napi]
+    pub fn fail(&self, reason: String) {
+        self.job.feed.fail(reason);
+    }
+
+    /// Stops.
+    #[napi]
+    pub fn cancel(&self) {
+        self.job.cancel.cancel();
+    }
+
+    /// Files, and their bytes, so far.
+    #[napi]
+    pub fn progress(&self) -> (f64, f64) {
+        let (files, bytes) = self.job.progress.so_far();
+        (number::number(files), number::number(bytes))
+    }
+
+    /// How it ended; can be asked once.
+    #[napi(ts_return_type = "Promise<Reply<NativeUnpackResult>>")]
+    pub fn result<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<NativeUnpackResult>>> {
+        let result = Arc::clone(&self.result);
+        runtime::promised(env, async move {
+            let receiver = result.lock().await.take();
+            match receiver {
+                Some(receiver) => receiver
+                    .await
+                    .map_err(|_| Error::new(Code::Closed, "the environment has ended")),
+                None => Err(Error::new(Code::Closed, "the result was asked for already")),
+            }
+        })
+    }
+}
+
+impl Drop for Unpacker {
+    fn drop(&mut self) {
+        self.job.cancel.cancel();
+    }
+}
+
+fn step(next: Next) -> u8 {
+    match next {
+        Next::More => 0,
+        Next::Wait => 1,
+        Next::Stop => 2,
+    }
+}
+
+/// Starts to unpack into `target`: from the file `source`, or from what is pushed.
+#[napi(ts_return_type = "Reply<Unpacker>")]
+pub fn start_unpack(
+    source: Option<String>,
+    target: String,
+    options: NativeUnpackOptions,
+) -> napi::Result<Reply<Unpacker>> {
+    runtime::guarded(|| {
+        let (job, ended) =
+            archives::unpack(source.map(PathBuf::from), PathBuf::from(target), options.read()?);
+        let (sender, result) = oneshot::channel();
+        // The environment may have ended.
+        runtime::spawn(async move { drop(sender.send(convert(ended.await))) })?;
+        let result = Arc::new(Mutex::new(Some(result)));
+        Ok(Unpacker { job, result })
+    })
+}
+
+fn convert(ended: failure::Result<Unpacked>) -> NativeUnpackResult {
+    match ended {
+        Ok(done) => NativeUnpackResult {
+            outcome: "restored".to_owned(),
+            reason: None,
+            code: None,
+            stage: None,
+            commit: Some(done.way.as_str().to_owned()),
+            files: number::number(done.files),
+            bytes: number::number(done.bytes),
+            compressed_bytes: number::number(done.compressed_bytes),
+            skipped_files: number::number(done.kept),
+            unpack_ms: done.unpack_ms,
+            commit_ms: done.commit_ms,
+        },
+        Err(failure) => NativeUnpackResult {
+            outcome: UnpackOutcome::from(failure.cause).as_str().to_owned(),
+            reason: Some(failure.error.message),
+            code: Some(failure.error.code.as_str().to_owned()),
+            stage: failure.stage.map(|stage| stage.as_str().to_owned()),
+            commit: None,
+            files: 0.0,
+            bytes: 0.0,
+            compressed_bytes: 0.0,
+            skipped_files: 0.0,
+            unpack_ms: 0.0,
+            commit_ms: 0.0,
+        },
+    }
+}

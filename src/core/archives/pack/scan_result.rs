@@ -1,0 +1,57 @@
+//! What was learned by reading the files of a tree.
+
+use crate::core::archives::pack::source::ReadFile;
+use crate::core::archives::tree::{Hash, Tree};
+
+/// What was learned by reading the files of a tree. Nearly all are what the walk saw, so only their hashes are new.
+pub(super) struct ScanResult {
+    hashes: Vec<Hash>,
+    others: Vec<Update>,
+}
+
+impl ScanResult {
+    /// `hashes` has room for one of each entry.
+    pub(super) fn new(hashes: Vec<Hash>) -> Self {
+        Self {
+            hashes,
+            others: Vec::new(),
+        }
+    }
+
+    pub(super) fn record(&mut self, tree: &Tree, update: Update) {
+        let index = update.index as usize;
+        let Some(read) = &update.read else {
+            self.others.push(update);
+            return;
+        };
+        self.hashes[index] = read.hash;
+        let node = tree.nodes()[index];
+        if (node.size, node.mode(), tree.facts(index)) != (read.size, read.mode, read.facts) {
+            self.others.push(update);
+        }
+    }
+
+    /// Brings the tree up to date. Says which entries had vanished.
+    pub(super) fn apply(self, tree: &mut Tree) -> Vec<bool> {
+        tree.put_hashes(self.hashes);
+        let mut gone = vec![false; tree.len()];
+        for Update { index, read } in self.others {
+            let index = index as usize;
+            match read {
+                Some(read) => {
+                    tree.set(index, u32::from(read.mode), read.size);
+                    tree.set_facts(index, read.facts);
+                }
+                None => gone[index] = true,
+            }
+        }
+        gone
+    }
+}
+
+/// What was learned of a file by reading it.
+pub(super) struct Update {
+    pub(super) index: u32,
+    /// `None` where it had vanished.
+    pub(super) read: Option<ReadFile>,
+}

@@ -1,0 +1,74 @@
+//! The thread that decodes: chunks of the tar stream, counted against the ratio.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use crate::core::archives::codec;
+use crate::core::archives::unpack::options::ExtractOptions;
+use crate::core::failure::{Failure, Result};
+
+/// Decoded bytes that travel together.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Decodes until the stream ends, a limit is passed or nobody takes the chunks.
+pub(super) fn decode(
+    source: impl Read,
+    options: &ExtractOptions,
+    (compressed, decoded): (&AtomicU64, &AtomicU64),
+    chunks: &SyncSender<io::Result<Vec<u8>>>,
+    recycled: &Receiver<Vec<u8>>,
+) {
+    let limits = &options.limits;
+    let whole = options.compressed_bytes.unwrap_or(0);
+    let declared = options.expected.as_ref().map_or(0, |expected| expected.bytes);
+    let result: Result<()> = (|| {
+        let source = Counted {
+            source,
+            count: compressed,
+        };
+        let (_, mut reader) = codec::decoder(source, limits.max_window_log())?;
+        loop {
+            let mut chunk = recycled.try_recv().unwrap_or_default();
+            let count = fill(&mut reader, &mut chunk).map_err(Failure::of_read)?;
+            let total = decoded.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+            limits.check_ratio(total, compressed.load(Ordering::Relaxed).max(whole), declared)?;
+            if count == 0 || chunks.send(Ok(chunk)).is_err() {
+                return Ok(());
+            }
+        }
+    })();
+    if let Err(failure) = result {
+        // Nobody listens after a failure of the parser itself.
+        drop(chunks.send(Err(io::Error::from(failure))));
+    }
+}
+
+/// Fills a chunk unless the stream ends. One that is used again is not zeroed again, as `read_to_end` would do.
+fn fill(reader: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    chunk.resize(CHUNK_BYTES, 0);
+    let mut filled = 0;
+    while filled < CHUNK_BYTES {
+        match reader.read(&mut chunk[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    chunk.truncate(filled);
+    Ok(filled)
+}
+
+struct Counted<'a, R> {
+    source: R,
+    count: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

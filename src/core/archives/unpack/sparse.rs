@@ -1,0 +1,127 @@
+//! Files with holes: GNU tar's own form and pax format 1.0. Their maps are bounded like other meta data.
+
+use crate::core::archives::format::limits::MAX_META_BYTES;
+use crate::core::archives::format::{BLOCK, header, pax};
+use crate::core::archives::unpack::stream::Stream;
+use crate::core::failure::{Failure, Result};
+
+/// Entries of a GNU header, and of each block that extends it.
+const IN_HEADER: usize = 4;
+const IN_EXTENSION: usize = 21;
+const FIELD: usize = 12;
+/// Pieces of one file: as many as fit a map of 1 MiB.
+const MAX_PIECES: usize = 40_000;
+
+/// Where the bytes of a file are.
+pub(super) struct Sparse {
+    /// Size of the file, holes included.
+    pub(super) size: u64,
+    /// Offset and length of each piece, in the order of the stream.
+    pub(super) pieces: Vec<(u64, u64)>,
+    /// Bytes of the entry in the stream, as far as padding is concerned.
+    pub(super) stored: u64,
+}
+
+/// A GNU header of type 'S': four pieces in the header, more in blocks behind it.
+pub(super) fn read_gnu(stream: &mut Stream, stored: u64, block: &[u8; BLOCK]) -> Result<Sparse> {
+    let size = unsigned(&block[483..495])?;
+    let mut pieces = Vec::new();
+    collect(&block[386..386 + 2 * FIELD * IN_HEADER], &mut pieces)?;
+    let mut is_extended = block[482] != 0;
+    while is_extended {
+        let Some(extension) = stream.block()? else {
+            return Err(Failure::corrupt("the archive is cut off"));
+        };
+        collect(&extension[..2 * FIELD * IN_EXTENSION], &mut pieces)?;
+        is_extended = extension[504] != 0;
+    }
+    check(Sparse { size, pieces, stored }, stored)
+}
+
+fn collect(fields: &[u8], pieces: &mut Vec<(u64, u64)>) -> Result<()> {
+    for piece in fields.chunks_exact(2 * FIELD) {
+        if piece[0] == 0 && piece[FIELD] == 0 {
+            continue;
+        }
+        pieces.push((unsigned(&piece[..FIELD])?, unsigned(&piece[FIELD..])?));
+    }
+    if pieces.len() > MAX_PIECES {
+        return Err(Failure::over_limit("a sparse file has more than 40 000 pieces"));
+    }
+    Ok(())
+}
+
+fn unsigned(field: &[u8]) -> Result<u64> {
+    u64::try_from(header::number(field, "sparse map")?)
+        .map_err(|_| Failure::refused("a sparse map has a negative number"))
+}
+
+/// pax 1.0: the map is decimal lines in the first blocks of the data.
+pub(super) fn read_pax(stream: &mut Stream, stored: u64, size: u64) -> Result<Sparse> {
+    let mut map = Vec::new();
+    let mut used = 0;
+    let mut numbers = Vec::new();
+    let mut wanted = 1;
+    while numbers.len() < wanted {
+        let Some(end) = map[used..].iter().position(|byte| *byte == b'\n') else {
+            let Some(block) = stream.block()? else {
+                return Err(Failure::corrupt("the archive is cut off"));
+            };
+            map.extend_from_slice(&block);
+            if map.len() as u64 > MAX_META_BYTES.min(stored) {
+                return Err(Failure::refused(
+                    "the map of a sparse file is larger than it can be",
+                ));
+            }
+            continue;
+        };
+        let line = &map[used..used + end];
+        let number =
+            pax::decimal(line).ok_or_else(|| Failure::refused("the map of a sparse file is malformed"))?;
+        numbers.push(number);
+        used += end + 1;
+        if numbers.len() == 1 {
+            let count = usize::try_from(number).unwrap_or(usize::MAX);
+            if count > MAX_PIECES {
+                return Err(Failure::over_limit("a sparse file has more than 40 000 pieces"));
+            }
+            wanted = 1 + 2 * count;
+        }
+    }
+    let pieces = numbers[1..]
+        .chunks_exact(2)
+        .map(|pair| (pair[0], pair[1]))
+        .collect();
+    let data = stored - map.len() as u64;
+    check(
+        Sparse {
+            size,
+            pieces,
+            stored: data,
+        },
+        data,
+    )
+}
+
+/// Pieces follow each other inside the file, and their bytes are exactly those that are stored.
+fn check(sparse: Sparse, data: u64) -> Result<Sparse> {
+    let mut end = 0_u64;
+    let mut sum = 0_u64;
+    for (offset, length) in &sparse.pieces {
+        let piece_end = offset.checked_add(*length);
+        let Some(piece_end) = piece_end.filter(|piece_end| *offset >= end && *piece_end <= sparse.size)
+        else {
+            return Err(Failure::refused(
+                "the pieces of a sparse file overlap or leave it",
+            ));
+        };
+        end = piece_end;
+        sum += length;
+    }
+    if sum != data {
+        return Err(Failure::refused(
+            "a sparse file's pieces and its data differ in size",
+        ));
+    }
+    Ok(sparse)
+}

@@ -1,0 +1,140 @@
+//! Decoded bytes as they come from the thread that decodes them.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use crate::core::archives::format::limits::{MAX_META_BYTES, MAX_TRAILING_ZEROS};
+use crate::core::archives::format::{BLOCK, padding};
+use crate::core::failure::{Cause, Failure, Result};
+use crate::core::sys::cancel::Cancel;
+
+/// Decoded bytes as they come from the thread that decodes them.
+pub(super) struct Stream {
+    chunks: Receiver<std::io::Result<Vec<u8>>>,
+    spent: Sender<Vec<u8>>,
+    cancel: Cancel,
+    current: Vec<u8>,
+    at: usize,
+}
+
+impl Stream {
+    /// `spent` takes buffers back. Reading ends with an error once `cancel` is raised, whatever is read over.
+    pub(super) fn new(
+        chunks: Receiver<std::io::Result<Vec<u8>>>,
+        spent: Sender<Vec<u8>>,
+        cancel: Cancel,
+    ) -> Self {
+        Self {
+            chunks,
+            spent,
+            cancel,
+            current: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// At least one byte, or none at the end.
+    fn available(&mut self) -> Result<&[u8]> {
+        if self.at == self.current.len() {
+            self.cancel.check()?;
+            let next = match self.chunks.recv() {
+                Ok(chunk) => chunk.map_err(Failure::of_read)?,
+                Err(_) => Vec::new(),
+            };
+            let old = std::mem::replace(&mut self.current, next);
+            // The decoder may have ended.
+            drop(self.spent.send(old));
+            self.at = 0;
+        }
+        Ok(&self.current[self.at..])
+    }
+
+    /// The damage that the decoder finds in the next `size` bytes.
+    pub(super) fn damage_within(&mut self, size: usize) -> Option<Failure> {
+        let mut left = size;
+        while left > 0 {
+            let count = match self.available() {
+                Ok([]) => return None,
+                Ok(available) => available.len(),
+                Err(failure) => return (failure.cause == Cause::Corrupt).then_some(failure),
+            };
+            self.at += count;
+            left = left.saturating_sub(count);
+        }
+        None
+    }
+
+    /// Hands out the next `size` bytes, piece by piece.
+    pub(super) fn read(&mut self, size: u64, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut left = size;
+        while left > 0 {
+            let available = self.available()?;
+            if available.is_empty() {
+                return Err(Failure::corrupt("the archive is cut off"));
+            }
+            let count = available.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            each(&available[..count])?;
+            self.at += count;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads over what fills the last block of an entry.
+    pub(super) fn skip_padding(&mut self, size: u64) -> Result<()> {
+        self.read(padding(size) as u64, |_| Ok(()))
+    }
+
+    /// The next block; `None` at the end of the stream.
+    pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        if self.available()?.is_empty() {
+            return Ok(None);
+        }
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        self.read(BLOCK as u64, |bytes| {
+            block[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+            Ok(())
+        })?;
+        Ok(Some(block))
+    }
+
+    /// The content of an extension header.
+    pub(super) fn meta(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > MAX_META_BYTES {
+            return Err(Failure::over_limit(format!(
+                "an extension header of {size} bytes is larger than {MAX_META_BYTES}"
+            )));
+        }
+        let mut bytes = Vec::new();
+        self.read(size, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        self.skip_padding(size)?;
+        Ok(bytes)
+    }
+
+    /// Reads to the end: nothing but zeros, so that checksums behind the last entry are checked and nothing
+    /// hides there.
+    pub(super) fn drain(&mut self) -> Result<()> {
+        let mut zeros = 0;
+        loop {
+            let available = self.available()?;
+            if available.is_empty() {
+                return Ok(());
+            }
+            if available.iter().any(|byte| *byte != 0) {
+                return Err(Failure::corrupt("there are bytes behind the end of the archive"));
+            }
+            let count = available.len();
+            zeros += count as u64;
+            if zeros > MAX_TRAILING_ZEROS {
+                return Err(Failure::over_limit(
+                    "more than 1 MiB of zeros behind the end of the archive",
+                ));
+            }
+            self.at += count;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Where the tree manifest of a target is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::core::archives::shared_directory::{SharedDirectory, Target, follow};
+use crate::core::error::{Code, Error, Result};
+use crate::core::sys::fs::Kind;
+
+/// Where the tree manifest of a target is: an open directory, and the name in it.
+pub(super) struct Place {
+    pub(super) site: Arc<SharedDirectory>,
+    pub(super) name: String,
+}
+
+impl Place {
+    pub(super) fn of(target: &Path) -> Result<Self> {
+        let path = follow(target)?;
+        let inside = |site| Self {
+            site: Arc::new(site),
+            name: ".warmswap-stamp".to_owned(),
+        };
+        if path.file_name().is_none() {
+            return SharedDirectory::open_followed(&path).map(inside);
+        }
+        let target = Target::open(&path, false)?;
+        if target.stat()?.is_some() && target.is_mount()? {
+            return target.site().map(inside);
+        }
+        let hash = blake3::hash(target.name.as_encoded_bytes()).to_hex();
+        Ok(Self {
+            site: target.parent,
+            name: format!(".warmswap-stamp-{}", &hash[..16]),
+        })
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.site.path.join(&self.name)
+    }
+
+    /// Fails if the name is a stranger's, or that of anything but a regular file.
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        match self.site.check(name.as_ref())? {
+            Some(stat) if stat.kind != Kind::File => Err(refused(&self.site.path.join(name))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn temporary(&self) -> (String, PathBuf) {
+        let name = format!("{}.new", self.name);
+        let path = self.site.path.join(&name);
+        (name, path)
+    }
+}
+
+pub(super) fn refused(path: &Path) -> Error {
+    let message = format!(
+        "'{}' is not a stamp that may be replaced. Expected a regular file with one name. Remove it",
+        path.display()
+    );
+    Error::new(Code::Untrusted, message).at(path)
+}

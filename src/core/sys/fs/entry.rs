@@ -1,0 +1,129 @@
+//! Entries of directories: what they are, and their names.
+
+use std::path::{Path, PathBuf};
+
+use crate::core::error::Result;
+use crate::core::sys::call::call;
+use crate::core::sys::platform::files::{self, AsHandle, CURRENT};
+use crate::core::sys::platform::{Kind, Stat, Times};
+
+/// What an entry is; a link is reported as a link.
+pub fn stat(path: &Path) -> Result<Stat> {
+    call("lstat", path, || files::stat(CURRENT, path, false))
+}
+
+/// What the entry behind all links is.
+pub fn stat_followed(path: &Path) -> Result<Stat> {
+    call("stat", path, || files::stat(CURRENT, path, true))
+}
+
+/// When an entry was made, nanoseconds since the epoch; `None` where the filesystem does not keep it. With device and
+/// inode it identifies an entry, also after the inode number was used again.
+pub fn born_ns(path: &Path) -> Result<Option<u64>> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let metadata = call("statx", path, || std::fs::symlink_metadata(path))?;
+    let born = metadata.created().ok();
+    let since_epoch = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(since_epoch.and_then(|duration| u64::try_from(duration.as_nanos()).ok()))
+}
+
+/// What an open file is.
+pub fn stat_file(file: impl AsHandle, path: &Path) -> Result<Stat> {
+    call("fstat", path, || files::stat_handle(&file))
+}
+
+/// The text of a link.
+pub fn read_link(path: &Path) -> Result<PathBuf> {
+    call("readlink", path, || files::read_link(CURRENT, path))
+}
+
+/// The path with every link resolved.
+pub fn canonicalize(path: &Path) -> Result<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    call("realpath", path, || std::fs::canonicalize(path))
+}
+
+/// Makes a symbolic link.
+pub fn symlink(target: &Path, path: &Path) -> Result<()> {
+    call("symlink", path, || files::symlink(target, CURRENT, path))
+}
+
+/// Gives a file a further name; `AlreadyExists` if there is an entry of that name.
+pub fn link(existing: &Path, path: &Path) -> Result<()> {
+    call("link", path, || files::link(CURRENT, existing, CURRENT, path))
+}
+
+/// Makes one directory. The umask applies to the mode.
+pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
+    call("mkdir", path, || files::make_directory(CURRENT, path, mode))
+}
+
+/// Makes a directory and what is missing above it.
+pub fn create_directories(path: &Path) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut present = path;
+    loop {
+        match create_directory(present, 0o777) {
+            Ok(()) => break,
+            Err(error) if error.is_not_found() => {
+                missing.push(present);
+                present = present.parent().ok_or(error)?;
+            }
+            Err(error) if error.is_exists() && stat_followed(present)?.kind == Kind::Directory => break,
+            Err(error) => return Err(error),
+        }
+    }
+    for path in missing.into_iter().rev() {
+        match create_directory(path, 0o777) {
+            Err(error) if error.is_exists() => {}
+            made => made?,
+        }
+    }
+    Ok(())
+}
+
+/// Renames; an existing file, link or empty directory of the new name is replaced.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    call("rename", to, || files::rename(CURRENT, from, CURRENT, to))
+}
+
+/// Renames only if nothing has the new name.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    call("renameat2", to, || files::rename_new(CURRENT, from, CURRENT, to))
+}
+
+/// Exchanges two entries in one step.
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    call("renameat2", other, || {
+        files::exchange(CURRENT, one, CURRENT, other)
+    })
+}
+
+/// Removes a file or a link.
+pub fn remove_file(path: &Path) -> Result<()> {
+    call("unlink", path, || files::remove_file(CURRENT, path))
+}
+
+/// Removes an empty directory.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    call("rmdir", path, || files::remove_directory(CURRENT, path))
+}
+
+/// Sets the permission bits of an entry that is not a link.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    call("chmod", path, || files::set_mode_at(path, mode))
+}
+
+/// Sets both times of an entry to now; a link itself is touched, not its target.
+pub fn touch(path: &Path) -> Result<()> {
+    call("utimensat", path, || {
+        files::set_times_at(CURRENT, path, Times::Now)
+    })
+}
+
+/// Sets the time of the last change of the bytes of an entry, a link's own if it is one.
+pub fn set_modified(path: &Path, modified_ns: i128) -> Result<()> {
+    call("utimensat", path, || {
+        files::set_times_at(CURRENT, path, Times::Modified(modified_ns))
+    })
+}

@@ -1,0 +1,161 @@
+//! Opens files by their path.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::entry::{remove_file, stat, stat_file};
+use crate::core::error::{Error, Result};
+use crate::core::sys::call::call;
+use crate::core::sys::errno;
+use crate::core::sys::platform::files::{self, CURRENT};
+use crate::core::sys::platform::{self, Access, Create, How, Kind, Stat, volume};
+
+/// Opens an entry.
+pub(crate) fn open(path: &Path, how: How) -> Result<File> {
+    call("open", path, || files::open(CURRENT, path, how)).map(File::from)
+}
+
+/// Opens an existing entry of any kind for reading; a link is not followed, and nothing blocks. The caller checks what
+/// it is.
+pub fn open_any(path: &Path) -> Result<File> {
+    open(path, How::unknown(Access::Read))
+}
+
+/// Opens an existing regular file. Anything else at the path is an error that names it, and nothing blocks: a FIFO
+/// would wait for its other end, and a device can do anything.
+pub fn open_regular(path: &Path, access: Access) -> Result<File> {
+    open_regular_with_stat(path, access).map(|(file, _)| file)
+}
+
+/// As [`open_regular`], with what `fstat` returned.
+pub fn open_regular_with_stat(path: &Path, access: Access) -> Result<(File, Stat)> {
+    checked(open(path, How::unknown(access)), path)
+}
+
+fn checked(opened: Result<File>, path: &Path) -> Result<(File, Stat)> {
+    match opened {
+        Ok(file) => {
+            let stat = stat_file(&file, path)?;
+            expect_regular(stat, path).map(|()| (file, stat))
+        }
+        Err(error) => Err(explain(error, || stat(path), path)),
+    }
+}
+
+/// Names what is in the place of a regular file, where `open` only returned an errno.
+pub(in super::super) fn explain(error: Error, stat: impl Fn() -> Result<Stat>, path: &Path) -> Error {
+    if !errno::is_wrong_kind(&error) {
+        return error;
+    }
+    match stat().and_then(|stat| expect_regular(stat, path)) {
+        Err(named) if !named.is_not_found() => named,
+        _ => error,
+    }
+}
+
+/// Fails if an entry is not a regular file, with a message that names what it is.
+pub(in super::super) fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
+    let found = match stat.kind {
+        Kind::File => return Ok(()),
+        Kind::Directory => "a directory",
+        Kind::Symlink => "a symbolic link",
+        Kind::Other => "a pipe, socket or device",
+    };
+    let mut error = Error::io("open", path, platform::errno::wrong_kind(stat.kind));
+    error.message = format!(
+        "'{}' is {found} of uid {}. Expected a regular file. Remove it, or use another path",
+        path.display(),
+        stat.uid
+    );
+    Err(error)
+}
+
+/// Opens a file for reading, through links: one that the caller names is not ours to judge.
+pub fn open_followed(path: &Path) -> Result<File> {
+    open(
+        path,
+        How {
+            follow: true,
+            ..How::READ
+        },
+    )
+}
+
+/// Opens a file for reading and writing and makes it if it is not there; the last part must not be a link.
+/// What is there must be a regular file, as in [`open_regular`].
+pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
+    open_or_create_with_stat(path, mode).map(|(file, _)| file)
+}
+
+/// As [`open_or_create`], with what `fstat` returned.
+pub fn open_or_create_with_stat(path: &Path, mode: u32) -> Result<(File, Stat)> {
+    let how = How {
+        create: Create::IfMissing(mode),
+        ..How::unknown(Access::ReadWrite)
+    };
+    checked(open(path, how), path)
+}
+
+/// Makes a new file; `AlreadyExists` if there is an entry of that name.
+pub fn create_new(path: &Path, mode: u32) -> Result<File> {
+    open(path, How::new(Access::Write, mode))
+}
+
+/// A new file without a name in `directory`, for reading and writing: gone when it is closed, also by a kill.
+pub fn anonymous(directory: &Path) -> Result<File> {
+    match call("open", directory, || volume::open_anonymous(directory)) {
+        // Filesystems without such files: a name that is removed immediately.
+        Err(error)
+            if matches!(
+                error.kind(),
+                Some(io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory)
+            ) => {}
+        opened => return opened.map(File::from),
+    }
+    let path = directory.join(format!(".warmswap-spool-{}", uuid::Uuid::new_v4().simple()));
+    let file = open(&path, How::new(Access::ReadWrite, 0o600))?;
+    remove_file(&path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::core::sys::fs::{create_directory, read, read_capped, symlink};
+
+    #[test]
+    fn only_a_regular_file_is_opened_and_nothing_blocks() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| root.path().join(name);
+        create_directory(&at("directory"), 0o755).expect("mkdir");
+        symlink(Path::new("directory"), &at("link")).expect("symlink");
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("mkfifo");
+        for (name, found) in [
+            ("directory", "a directory"),
+            ("link", "a symbolic link"),
+            ("pipe", "a pipe"),
+        ] {
+            let path = at(name);
+            let calls = [
+                read(&path).map(drop),
+                read_capped(&path, 9).map(drop),
+                open_regular(&path, Access::ReadWrite).map(drop),
+                open_or_create(&path, 0o644).map(drop),
+            ];
+            for result in calls {
+                let error = result.expect_err(name);
+                assert!(error.message.contains(found), "{name}: {}", error.message);
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_names_operation_path_and_errno() {
+        let error = read(Path::new("/nowhere/at all")).expect_err("nothing there");
+        assert_eq!((error.op, error.errno()), (Some("open"), Some(2)));
+        assert_eq!(error.path.as_deref(), Some(Path::new("/nowhere/at all")));
+    }
+}

@@ -1,0 +1,110 @@
+//! An open lock file, and one under the lock.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use crate::core::error::Result;
+use crate::core::sys::flock;
+use crate::core::sys::fs::{self, Stat};
+
+/// A lock file that is open.
+#[derive(Debug)]
+pub struct LockFile {
+    file: File,
+    pub(super) stat: Option<Stat>,
+    is_writable: bool,
+    /// Whether it is locked and its drop has to unlock it.
+    unlocks: bool,
+}
+
+/// A lock file under the lock, which ends when it is dropped.
+#[derive(Debug)]
+pub struct LockedFile {
+    file: LockFile,
+    has_lock: bool,
+}
+
+impl From<File> for LockFile {
+    /// An open directory, or a file that the caller has opened.
+    fn from(file: File) -> Self {
+        Self::opened(file, None, false)
+    }
+}
+
+impl LockFile {
+    pub(super) fn opened(file: File, stat: Option<Stat>, is_writable: bool) -> Self {
+        Self {
+            file,
+            stat,
+            is_writable,
+            unlocks: false,
+        }
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What the file is: at the time of the last check, else now.
+    pub fn stat(&self, path: &Path) -> Result<Stat> {
+        self.stat.map_or_else(|| fs::stat_file(&self.file, path), Ok)
+    }
+
+    /// Whether the file was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.is_writable
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        if self.unlocks {
+            // A child between fork and exec has the descriptor too and must not keep the lock. Closing it comes next.
+            drop(flock::unlock(&self.file, Path::new("")));
+        }
+    }
+}
+
+impl LockedFile {
+    pub(super) fn new(mut file: LockFile, has_lock: bool) -> Self {
+        file.unlocks = has_lock;
+        Self { file, has_lock }
+    }
+
+    /// Whether the lock is held; `false` only after [`LockOptions::even_without_locks`].
+    pub fn has_lock(&self) -> bool {
+        self.has_lock
+    }
+
+    /// The open file, to write to it.
+    pub fn file_mut(&mut self) -> &mut File {
+        &mut self.file.file
+    }
+
+    /// Unlocks the file and keeps it open.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn unlock(self, path: &Path) -> Result<LockFile> {
+        let mut file = self.file;
+        file.unlocks = false;
+        flock::unlock(&file.file, path).map(|()| file)
+    }
+
+    /// Leaves the unlocking to the last close of the descriptor, which child processes can have too.
+    #[must_use]
+    pub fn until_closed(mut self) -> Self {
+        self.file.unlocks = false;
+        self
+    }
+}
+
+impl Deref for LockedFile {
+    type Target = LockFile;
+
+    fn deref(&self) -> &LockFile {
+        &self.file
+    }
+}

@@ -1,0 +1,128 @@
+//! Other processes by pidfd and /proc.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+
+use crate::core::sys::fs;
+
+/// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
+const PID_FS_MAGIC: u64 = 0x5049_4446;
+
+/// A handle of a process, which a later process of the same pid does not have.
+pub(crate) struct Process(OwnedFd);
+
+/// The result of [`Process::open`].
+pub(crate) enum Opened {
+    Process(Process),
+    /// No process has this pid.
+    None,
+    /// The kernel has no such handles (before Linux 5.3, gVisor).
+    Unsupported,
+}
+
+impl Process {
+    /// The process that has this pid now.
+    pub(crate) fn open(pid: u32) -> Opened {
+        let Some(pid) = pid_of(pid) else {
+            return Opened::None;
+        };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Opened::Process(Self(pidfd)),
+            Err(Errno::SRCH) => Opened::None,
+            Err(_) => Opened::Unsupported,
+        }
+    }
+
+    /// Whether all its threads have ended, also while its parent has not reaped it.
+    pub(crate) fn has_ended(&self) -> bool {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// A number that no other process of this boot has; `None` where the kernel has none.
+    pub(crate) fn unique_id(&self) -> Option<u64> {
+        #[expect(clippy::cast_sign_loss, reason = "magic numbers are 32-bit patterns")]
+        let magic = rustix::fs::fstatfs(&self.0).ok()?.f_type as u64;
+        let inode = rustix::fs::fstat(&self.0).ok()?.st_ino;
+        (magic == PID_FS_MAGIC).then_some(inode)
+    }
+}
+
+fn pid_of(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// Whether a pid of this number can exist.
+pub(crate) fn is_pid(pid: u32) -> bool {
+    pid_of(pid).is_some()
+}
+
+/// Whether a process or zombie has this pid, as far as this process may know.
+pub(crate) fn has_pid(pid: u32) -> bool {
+    pid_of(pid).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// Whether this process may signal the one of this pid.
+pub(crate) fn can_signal(pid: u32) -> bool {
+    pid_of(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+}
+
+/// The start of a process.
+pub(crate) struct Started {
+    /// Ticks of 10 ms since boot.
+    pub(crate) ticks: u64,
+    /// Whether the process has ended and its parent has not reaped it.
+    pub(crate) is_zombie: bool,
+}
+
+/// Fields 3 and 22 of /proc/<pid>/stat. The second one, the name, may hold spaces and parentheses.
+pub(crate) fn started(pid: u32) -> Option<Started> {
+    let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/stat")), 4096).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
+    Some(Started {
+        is_zombie: matches!(fields.next()?.chars().next()?, 'Z' | 'X'),
+        ticks: fields.nth(18)?.parse().ok()?,
+    })
+}
+
+/// Milliseconds of this many ticks.
+pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
+    ticks * 1000 / rustix::param::clock_ticks_per_second()
+}
+
+/// The kernel's identity of this boot.
+pub(crate) fn boot_id() -> Option<String> {
+    let text = fs::read_capped(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;
+    Some(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// The inode of this process's pid namespace.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    let text = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
+    text.to_str()?
+        .strip_prefix("pid:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+/// The arguments of another process of this machine.
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_capped(&PathBuf::from(format!("/proc/{pid}/cmdline")), 1 << 16).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Some(
+        text.trim_end_matches('\0')
+            .split('\0')
+            .map(str::to_owned)
+            .collect(),
+    )
+}

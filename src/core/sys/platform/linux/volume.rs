@@ -1,0 +1,72 @@
+//! What a filesystem offers besides files: shared blocks, files without a name, mount points.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
+
+use super::super::types::Entry;
+use super::super::unix::files::{self, Base, Handle};
+
+/// Whether [`sync_filesystem`] is possible.
+pub(crate) const HAS_SYNC_FILESYSTEM: bool = true;
+
+/// Flushes a whole filesystem.
+pub(crate) fn sync_filesystem(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
+/// A new file without a name, for reading and writing. `Unsupported` or `IsADirectory` where the filesystem has none
+/// (overlayfs before 6.1, FUSE, NFS).
+pub(crate) fn open_anonymous(directory: &Path) -> io::Result<Handle> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(directory, flags, files::mode(0o600))?)
+}
+
+/// Makes an empty file share the blocks of another one.
+pub(crate) fn clone_blocks(copy: &File, source: &File) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(copy, source)?)
+}
+
+/// Whether files in this directory can share blocks. Tried with files without a name, so that nothing is left.
+pub(crate) fn can_clone_blocks(directory: &Path) -> bool {
+    match (open_anonymous(directory), open_anonymous(directory)) {
+        (Ok(one), Ok(other)) => rustix::fs::ioctl_ficlone(&other, &one).is_ok(),
+        _ => false,
+    }
+}
+
+/// Whether something is mounted at exactly this entry, a bind mount of its own filesystem included; `None` where the
+/// kernel does not say.
+pub(crate) fn is_mount_root(base: Base<'_>, name: &Path) -> io::Result<Option<bool>> {
+    let stat = rustix::fs::statx(base, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)?;
+    let root = StatxAttributes::MOUNT_ROOT;
+    Ok(stat
+        .stx_attributes_mask
+        .contains(root)
+        .then(|| stat.stx_attributes.contains(root)))
+}
+
+/// The entries of a directory that was opened a moment ago and not listed through this handle: without opening it a
+/// second time.
+pub(crate) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut listing = RawDir::new(directory, &mut buffer);
+    let mut entries = Vec::new();
+    while let Some(found) = listing.next() {
+        let found = found?;
+        entries.extend(files::entry(found.file_name().to_bytes(), found.file_type()));
+    }
+    Ok(entries)
+}
+
+/// Makes a directory readable that cannot be opened. Through a handle of exactly that directory: a call by name would
+/// follow a link that another process puts in its place.
+pub(crate) fn make_accessible(parent: Base<'_>, name: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let itself = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+    files::set_mode_at(Path::new(&itself), 0o700)
+}

@@ -1,0 +1,14 @@
+//! Clocks that never step, in microseconds.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Counts suspend (clock_gettime(3) of macOS).
+pub(crate) fn monotonic_micros() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
+}
+
+/// The same clock.
+pub(crate) fn boot_micros() -> u64 {
+    monotonic_micros()
+}

@@ -1,0 +1,8 @@
+//! What macOS has instead of Linux' own calls.
+
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod filesystem;
+pub(crate) mod mark;
+pub(crate) mod process;
+pub(crate) mod volume;

@@ -1,0 +1,27 @@
+//! What differs between operating systems, and nothing else: raw calls that return `io::Result`. Each system has the same
+//! functions with the same signatures, so that the files above this folder need no `cfg` and name no type of a system.
+//! They add what all systems share: fault points, the repetition of interrupted calls, and operation and path in the error.
+//!
+//! * `types`: what all systems share.
+//! * `unix`: the calls that Linux and macOS have in common.
+//! * `linux`, `macos`: what only they have, or do not have.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+mod types;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(target_os = "macos")]
+use macos as system;
+
+pub use system::events::{Events, ProcessWatch, Waker};
+pub use types::{Access, Entry, Filesystem, Kind, Stat};
+
+pub(super) use system::{clock, filesystem, mark, process, volume};
+pub(super) use types::{Create, How, Times};
+pub(super) use unix::{errno, files, host, lock, name};

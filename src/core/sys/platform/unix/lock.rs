@@ -1,0 +1,38 @@
+//! flock(2), and space on a filesystem. Calls are fully qualified because std has methods of the same names since 1.89.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Locks a file exclusively if that is possible now.
+pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
+    is_free(fs2::FileExt::try_lock_exclusive(file))
+}
+
+/// Locks a file together with others if that is possible now.
+pub(crate) fn try_shared(file: &File) -> io::Result<bool> {
+    is_free(fs2::FileExt::try_lock_shared(file))
+}
+
+fn is_free(locked: io::Result<()>) -> io::Result<bool> {
+    match locked {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Unlocks a file.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    fs2::FileExt::unlock(file)
+}
+
+/// Bytes that this user can still write to the filesystem of `path`.
+pub(crate) fn available_space(path: &Path) -> io::Result<u64> {
+    fs2::available_space(path)
+}
+
+/// Reserves the first `bytes` of a file.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    fs2::FileExt::allocate(file, bytes)
+}
