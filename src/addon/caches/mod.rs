@@ -64,7 +64,8 @@ async fn restore(
 ) -> Result<NativeRestoreReport> {
     let (options, budget) = options.read()?;
     let run = Run::start(budget, cancel, Stage::Lookup);
-    let work = cache.restore(options, Arc::clone(&run));
+    // Boxed, because it is large (clippy::large_futures).
+    let work = Box::pin(cache.restore(options, Arc::clone(&run)));
     let report = run.attend(work, &ending, reported_to(progress)).await?;
     Ok(report.into())
 }
