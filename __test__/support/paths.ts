@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 
-/** The addon with fault points and mutants; `npm run build:testing` makes it. Set as NAPI_RS_NATIVE_LIBRARY_PATH. */
+/** The addon with fault points and seeded bugs; `npm run build:testing` makes it. Set as NAPI_RS_NATIVE_LIBRARY_PATH. */
 export const testingAddon = join(repository, 'build/testing/warmswap.linux-x64-gnu.node')
 
 /** A Rust child program of __test__/programs, built with the feature `testing`. */
