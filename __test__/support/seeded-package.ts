@@ -24,6 +24,8 @@ export function seededPackage(
     writeFileSync(path, mutated)
   }
   if (changed !== 1)
-    throw new Error(`the seeded bug '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`)
+    throw new Error(
+      `the seeded bug '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`,
+    )
   return folder
 }
