@@ -23,6 +23,11 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'failed-builds-unshared': ['restarts/builds', 'a failed build is shared'],
   'worker-without-keeper': ['restarts/keeper', 'killDetached: it is killed'],
   'fence-at-end': ['bundles/esbuild', 'I10'],
+  'rescue-replays-post': ['state/vite-inflight', 'Vite 8.*a POST that was overtaken'],
+  'rescue-after-a-body-byte': ['state/vite-inflight', 'Vite 8.*a body that has begun'],
+  'rescue-without-bounds': ['state/vite-inflight', 'Vite 8.*bounded'],
+  'rescue-in-the-old-graph': ['state/vite-inflight', 'Vite 8.*a replay waits'],
+  'rescue-before-ready': ['state/vite-inflight', 'Vite 8.*a replay waits'],
 }
 
 describe('the suite kills its mutants', () => {

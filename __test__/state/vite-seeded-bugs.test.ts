@@ -63,7 +63,7 @@ const seededBugs: readonly Seeded[] = [
     name: 'replay of POST',
     check: unsafeIsRefused,
     file: /^vite\.js$/,
-    from: /if \(!this\.#recovery\.replay\.includes\(request\.method \?\? ""\) \|\| !isWhole\(request\)\)/,
+    from: /if \(!this\.#mayReplay\(request\)\)/,
     to: 'if (false)',
   },
   {

@@ -137,9 +137,22 @@ impl Disk {
             );
             self.unmount();
         }
-        // The loop device of before goes a moment after its mount.
-        let is_mounted = (0..500).any(|_| self.mount());
+        // The loop device of before goes a moment after its mount. Until then a mount can find the filesystem that was shut
+        // down, which answers each call with an error.
+        let is_mounted = (0..500).any(|_| {
+            let answers = self.mount() && self.answers();
+            if !answers {
+                self.unmount();
+            }
+            answers
+        });
         assert!(is_mounted, "{:?} is mounted again", self.filesystem);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test looks with its own eyes")]
+    fn answers(&self) -> bool {
+        let probe = self.mount_point().join("probe");
+        std::fs::write(&probe, "").is_ok() && std::fs::remove_file(&probe).is_ok()
     }
 
     fn store(&self, name: &str) -> PathBuf {

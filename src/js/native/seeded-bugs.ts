@@ -19,6 +19,11 @@ export const SEEDED_BUGS = [
   'drain-without-streams',
   'worker-without-keeper',
   'trust-worker-messages',
+  'rescue-replays-post',
+  'rescue-after-a-body-byte',
+  'rescue-without-bounds',
+  'rescue-in-the-old-graph',
+  'rescue-before-ready',
 ] as const
 
 export type SeededBug = (typeof SEEDED_BUGS)[number]

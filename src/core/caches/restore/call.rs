@@ -149,7 +149,7 @@ impl Restore {
             match self.restore_found(key, found, is_second).await {
                 // The object was replaced or pruned while it was read: once more from the pointer.
                 Err(failure) if is_gone(failure.cause) && !is_second => is_second = true,
-                Err(failure) if failure.cause == Cause::NotFound => return Err(without_object(failure)),
+                Err(failure) if failure.cause == Cause::NotFound => return Err(without_object(&failure)),
                 ended => return ended,
             }
         }
@@ -307,7 +307,7 @@ fn is_gone(cause: Cause) -> bool {
 }
 
 /// The failure of a pointer whose object does not exist.
-fn without_object(failure: Failure) -> Failure {
+fn without_object(failure: &Failure) -> Failure {
     let message = format!(
         "the pointer names an object that is not there ({})",
         failure.error.message

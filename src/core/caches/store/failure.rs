@@ -24,9 +24,10 @@ impl<T> InStore<T> for error::Result<T> {
 pub(in crate::core::caches) fn of_system(error: Error) -> Failure {
     let cause = match (error.code, error.kind()) {
         (Code::Aborted, _) => Cause::Aborted,
-        (Code::Untrusted, _) => Cause::Denied,
+        (Code::Untrusted, _) | (_, Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)) => {
+            Cause::Denied
+        }
         (_, Some(ErrorKind::NotFound | ErrorKind::NotADirectory)) => Cause::NotFound,
-        (_, Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)) => Cause::Denied,
         (_, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) => Cause::NoSpace,
         _ => Cause::Other,
     };

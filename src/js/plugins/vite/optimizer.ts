@@ -93,6 +93,17 @@ export function wasDeleted(environment: DevEnvironment, id: string): boolean {
   return depsOptimizer !== undefined && (deleted.get(depsOptimizer)?.has(fileOf(id)) ?? false)
 }
 
+/**
+ * Settles when the dependencies that wait for the optimizer are committed. Undefined if none waits, and before the first
+ * commit: that one reloads nothing, and can itself wait for requests.
+ */
+export function pendingDiscovery({ depsOptimizer }: DevEnvironment): Promise<unknown> | undefined {
+  const { optimized = {}, discovered = {} } = depsOptimizer?.metadata ?? {}
+  if (Object.keys(optimized).length === 0) return undefined
+  const waiting = Object.values(discovered).flatMap(({ processing }) => processing ?? [])
+  return waiting.length > 0 ? Promise.all(waiting) : undefined
+}
+
 /** What Vite does after a commit that changed a dependency which was in use. */
 export function reloadEnvironment(environment: DevEnvironment): void {
   environment.moduleGraph.invalidateAll()

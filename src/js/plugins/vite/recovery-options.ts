@@ -5,6 +5,7 @@ import { guarded } from '../../native/callbacks.js'
 import { invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { DEFAULT_ATTEMPTS, type RecoveryEvent } from './attempts.js'
+import { checkRescueOptions, type InFlightRescueOptions, type RescueLimits } from './rescue-options.js'
 
 /** Bounds and manners of the recovery. */
 export interface StaleDepRecoveryOptions {
@@ -18,12 +19,24 @@ export interface StaleDepRecoveryOptions {
   reloadClient?: 'never' | 'if-client-reoptimized'
   /** Told of each retry, recovery and failure. */
   onEvent?(event: RecoveryEvent): void
+  /**
+   * In-flight rescue: a GET or HEAD that a re-optimization overtakes is run again before anything of its answer is sent.
+   * `false` turns it off. Default: on
+   */
+  rescue?: InFlightRescueOptions | false
 }
 
-export type Recovery = Required<StaleDepRecoveryOptions>
+export type Recovery = Required<Omit<StaleDepRecoveryOptions, 'rescue'>> & { rescue: RescueLimits | false }
 
 export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefined): Recovery {
-  const given = validate.options('options', options, ['maxAttempts', 'replay', 'onUnsafe', 'reloadClient', 'onEvent'])
+  const given = validate.options('options', options, [
+    'maxAttempts',
+    'replay',
+    'onUnsafe',
+    'reloadClient',
+    'onEvent',
+    'rescue',
+  ])
   const {
     maxAttempts = DEFAULT_ATTEMPTS,
     replay = ['GET', 'HEAD'],
@@ -44,6 +57,7 @@ export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefine
     onUnsafe,
     reloadClient,
     onEvent: guarded('options.onEvent of staleDepRecovery()', onEvent),
+    rescue: given.rescue === false ? false : checkRescueOptions(given.rescue),
   }
 }
 

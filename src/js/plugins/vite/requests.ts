@@ -8,6 +8,7 @@ import { Attempts, hopeless, type StaleIn, staleIn } from './attempts.js'
 import type { OptimizerMetadata } from './optimizer.js'
 import type { Recovery } from './recovery-options.js'
 import { isWhole, redirect, refuse, remember, reset, type Untouched } from './replay.js'
+import { Rescue } from './rescue.js'
 
 interface Served {
   untouched: Untouched
@@ -23,16 +24,23 @@ export class Requests {
   /** How often a client was sent back for a stale dependency, since the commit that it is stale by. */
   readonly #redirects = new WeakMap<OptimizerMetadata, Map<string | undefined, number>>()
   #clientIsBehind = false
+  /** Undefined if it is turned off. */
+  readonly rescue: Rescue | undefined
 
   constructor(server: ViteDevServer, recovery: Recovery) {
     this.#server = server
     this.#recovery = recovery
+    this.rescue = recovery.rescue === false ? undefined : new Rescue(server, recovery.rescue, recovery.replay)
   }
 
   /** The middleware at the top. */
   readonly begin: Connect.NextHandleFunction = (request, response, next) => {
-    this.#recall(request, response).attempts.begin(this.#environments())
-    next()
+    const start = (): void => {
+      this.#recall(request, response).attempts.begin(this.#environments())
+      next()
+    }
+    if (this.rescue === undefined) start()
+    else this.rescue.admit(request, response, start)
   }
 
   /** The middleware for errors, after the handlers. */
@@ -41,12 +49,13 @@ export class Requests {
     const { attempts, untouched } = served
     const failure = staleIn(this.#environments(), error)
     if (failure === undefined) {
+      if (this.rescue?.claim(request)) return
       served.failed = true
       return next(error)
     }
     // Half of an answer was sent: only a broken connection tells the client so.
-    if (response.headersSent) return void response.destroy()
-    if (!this.#recovery.replay.includes(request.method ?? '') || !isWhole(request)) {
+    if (!this.#isUnsent(request, response)) return void response.destroy()
+    if (!this.#mayReplay(request)) {
       attempts.last = failure
       return this.#refuse(request, response, attempts)
     }
@@ -55,6 +64,8 @@ export class Requests {
       if (!(await attempts.another(failure))) throw this.#giveUp(attempts, request, error)
       this.#recovery.onEvent(attempts.event('retry'))
       if (isFirst) response.once('finish', () => this.#finished(served, response))
+      await this.rescue?.ready()
+      this.rescue?.forget(request)
       reset(request, response, untouched)
       this.#server.middlewares(request, response, next)
     }
@@ -64,6 +75,15 @@ export class Requests {
   /** Takes note of a re-optimization of the client that reloaded it. */
   clientWasReoptimized(): void {
     this.#clientIsBehind = true
+  }
+
+  #mayReplay(request: IncomingMessage): boolean {
+    if (this.rescue !== undefined) return this.rescue.mayReplay(request)
+    return this.#recovery.replay.includes(request.method ?? '') && isWhole(request)
+  }
+
+  #isUnsent(request: IncomingMessage, response: ServerResponse): boolean {
+    return this.rescue?.isUnsent(request, response) ?? !response.headersSent
   }
 
   #environments(): DevEnvironment[] {

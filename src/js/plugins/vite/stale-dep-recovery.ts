@@ -14,6 +14,7 @@ import { LateDiscoveries } from './late-discovery.js'
 import { reloadEnvironment, watchOptimizer } from './optimizer.js'
 import { recoveryOf, checkRecoveryOptions, type StaleDepRecoveryOptions, attachRecovery } from './recovery-options.js'
 import { Requests } from './requests.js'
+import { RunnerReports } from './runner-reports.js'
 import { SilentDuplicates } from './silent-duplicates.js'
 
 /** Environments whose ids are looked at: by one plugin, also where a framework and its user have both added it. */
@@ -44,28 +45,44 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
           const stop = watchOptimizer(environment, (commit) => {
             discoveries.note(commit)
             if (environment.name === 'client' && commit.reload) requests.clientWasReoptimized()
-            if (environment.config.consumer === 'server' && commit.reloadMissed) reloadEnvironment(environment)
+            if (environment.config.consumer !== 'server') return
+            if (commit.reload || commit.reloadMissed) requests.rescue?.overtake()
+            if (commit.reloadMissed) reloadEnvironment(environment)
           })
           stops.set(environment, stop)
         }
         // First of all, so that a replay begins with what the client sent.
         server.middlewares.stack.unshift({ route: '', handle: requests.begin })
-        return () => void server.middlewares.use(requests.fail)
+        return () => {
+          if (requests.rescue !== undefined) server.middlewares.use(requests.rescue.leave)
+          server.middlewares.use(requests.fail)
+        }
       },
     },
-    transform(_code, id) {
+    transform(code, id) {
       const environment = this.environment as DevEnvironment
       if (environment.config.consumer !== 'server') return
       // Made here: @cloudflare/vite-plugin evaluates the entry within its own configureServer, before ours.
       if (!checked.has(environment)) duplicates.set(environment, new SilentDuplicates(environment))
       checked.add(environment)
-      duplicates.get(environment)?.check(id)
+      const mine = duplicates.get(environment)
+      mine?.check(id)
+      if (mine === undefined || recovery.rescue === false || !isEntry(environment, id)) return
+      // Listens before the code is evaluated.
+      RunnerReports.of(environment)
+      return { code: RunnerReports.instrument(code), map: null }
     },
     buildEnd() {
       const environment = this.environment as DevEnvironment
       if (!stops.has(environment)) return
       recoveryOf(environment)?.closed.abort()
+      RunnerReports.close(environment)
       stops.get(environment)?.()
     },
   }
+}
+
+/** Whether a runner evaluates this module on its own, not for another one. vitest's modules are left as they are. */
+function isEntry({ moduleGraph, config }: DevEnvironment, id: string): boolean {
+  return moduleGraph.getModuleById(id)?.importers.size === 0 && !config.plugins.some(({ name }) => name === 'vitest')
 }

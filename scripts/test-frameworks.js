@@ -1,0 +1,211 @@
+// npm run test:frameworks [-- <framework> …]   real frameworks, installed from npm: no request fails over a late discovery
+//   --runs N   late discoveries with warmswap (default 10)
+// Each framework runs with warmswap and without: without it requests must fail, otherwise the test proves nothing.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { framesModule, lateModule, writePackages } from '../__test__/frameworks/packages.js'
+import { root, run } from './lib/process.js'
+import { ensureInstalled, ensureNpm } from './lib/setup.js'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string', default: '10' } },
+})
+const RUNS = Number(values.runs)
+const RUNS_WITHOUT = 2
+const REQUESTS = 36
+const CONCURRENT = 6
+/** A run that sees no reload within this number of requests has failed. */
+const MOST_REQUESTS = 600
+
+const frameworks = {
+  rwsdk: { program: 'vite/bin/vite.js', args: ['--strictPort'] },
+  astro: { program: 'astro/bin/astro.mjs', args: ['dev'] },
+}
+const names = positionals.length > 0 ? positionals : Object.keys(frameworks)
+// @cloudflare/vite-plugin and Astro need Node 22 or later.
+const node =
+  Number(process.versions.node.split('.')[0]) >= 22
+    ? process.execPath
+    : join(root, 'node_modules/node22-linux-x64/bin/node')
+
+const totals = { passed: 0, failed: 0, skipped: 0 }
+
+/** The application, with its packages as a user has them. Returns its folder. */
+function prepare(name, count) {
+  const source = join(root, '__test__/frameworks', name)
+  const home = ensureNpm(`frameworks/${name}`, source)
+  for (const entry of ['src', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
+    rmSync(join(home, entry), { recursive: true, force: true })
+  cpSync(source, home, { recursive: true })
+  writePackages(home, count)
+  writeFileSync(join(home, 'src/frames.js'), framesModule(count))
+  writeFileSync(join(home, 'src/late.js'), lateModule(0))
+  installWarmswap(join(home, 'node_modules/warmswap'))
+  return home
+}
+
+/** As from npm: a real directory, because a linked package is treated in another way. */
+function installWarmswap(home) {
+  rmSync(home, { recursive: true, force: true })
+  mkdirSync(home, { recursive: true })
+  for (const entry of ['package.json', 'index.d.ts']) cpSync(join(root, entry), join(home, entry))
+  cpSync(join(root, 'dist'), join(home, 'dist'), { recursive: true })
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Starts the dev server in a process group of its own. */
+async function serve(name, home, env) {
+  const { program, args } = frameworks[name]
+  const port = await freePort()
+  const child = spawn(
+    node,
+    [join(home, 'node_modules', program), ...args, '--port', String(port), '--host', '127.0.0.1'],
+    {
+      cwd: home,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        NO_COLOR: '1',
+        CI: '1',
+        ASTRO_TELEMETRY_DISABLED: '1',
+        WRANGLER_SEND_METRICS: 'false',
+        ...env,
+      },
+    },
+  )
+  const server = { url: `http://127.0.0.1:${port}`, output: '', child }
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text) => {
+      server.output += text
+    })
+  const stop = () => {
+    try {
+      process.kill(-child.pid, 'SIGKILL')
+    } catch {}
+  }
+  process.once('exit', stop)
+  return Object.assign(server, { stop })
+}
+
+async function get(url, id) {
+  try {
+    const response = await fetch(`${url}/?id=${id}`, { signal: AbortSignal.timeout(120_000) })
+    const text = await response.text()
+    const isRight =
+      response.status === 200 &&
+      (text.includes(`[id=${id};late=none]`) || text.includes(`[id=${id};late=${id}]`)) &&
+      text.includes('</html>')
+    return { isRight, status: response.status, text }
+  } catch (error) {
+    return { isRight: false, status: 0, text: String(error.cause ?? error) }
+  }
+}
+
+/** Waits for the first right answer: the cold start, with discoveries and reloads of its own. */
+async function warmUp(server) {
+  const deadline = Date.now() + 300_000
+  let inARow = 0
+  while (inARow < 5) {
+    if (server.child.exitCode !== null || Date.now() > deadline) throw new Error(`it does not start:\n${server.output}`)
+    const { isRight } = await get(server.url, 'warm')
+    inARow = isRight ? inARow + 1 : 0
+    if (!isRight) await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
+/** Sends requests while a source file starts to import the late dependency. Resolves with the wrong answers. */
+async function discover(server, home, n) {
+  const wrong = []
+  let sent = 0
+  let after = 0
+  const reloaded = () => {
+    const at = server.output.indexOf(`late-${n}`)
+    return at >= 0 && server.output.includes('optimized dependencies changed. reloading', at)
+  }
+  writeFileSync(join(home, 'src/late.js'), lateModule(n))
+  const client = async () => {
+    while (sent < MOST_REQUESTS && (sent < REQUESTS || after < CONCURRENT)) {
+      sent += 1
+      const id = `${n}-${sent}`
+      const answer = await get(server.url, id)
+      if (!answer.isRight) wrong.push({ id, ...answer })
+      if (reloaded()) after += 1
+    }
+  }
+  await Promise.all(Array.from({ length: CONCURRENT }, client))
+  if (after === 0) throw new Error(`no late discovery of late-${n} in ${sent} requests:\n${server.output.slice(-3000)}`)
+  return { wrong, sent }
+}
+
+async function attempt(name, runs, env) {
+  const home = prepare(name, Math.max(runs, RUNS_WITHOUT))
+  const server = await serve(name, home, env)
+  try {
+    await warmUp(server)
+    const wrong = []
+    let sent = 0
+    for (let n = 1; n <= runs; n += 1) {
+      const result = await discover(server, home, n)
+      wrong.push(...result.wrong)
+      sent += result.sent
+      console.log(`  ${name}, discovery ${n}: ${result.wrong.length} of ${result.sent} wrong`)
+    }
+    return { wrong, sent, output: server.output }
+  } finally {
+    server.stop()
+    if (process.env.WARMSWAP_SHOW) console.log(server.output)
+  }
+}
+
+function record(what, isRight, detail) {
+  totals[isRight ? 'passed' : 'failed'] += 1
+  console.log(`${isRight ? '✓' : '×'} ${what}${isRight ? '' : `\n${detail}`}`)
+}
+
+async function check(name, runs, env, what, judge) {
+  try {
+    const result = await attempt(name, runs, env)
+    const example = result.wrong[0]
+    const counts = `${result.wrong.length} of ${result.sent} requests wrong`
+    record(
+      `${name}: ${what} (${counts})`,
+      judge(result),
+      `${counts}, such as ${JSON.stringify(example)?.slice(0, 600)}`,
+    )
+  } catch (error) {
+    record(`${name}: ${what}`, false, error.stack)
+  }
+}
+
+ensureInstalled()
+if (!existsSync(join(root, 'dist/vite.js'))) run(process.execPath, ['scripts/build.js'])
+if (existsSync(node)) {
+  for (const name of names) {
+    await check(name, RUNS, {}, `no request fails over ${RUNS} late discoveries`, ({ wrong }) => wrong.length === 0)
+    await check(
+      name,
+      RUNS_WITHOUT,
+      { WITHOUT_WARMSWAP: '1' },
+      'without warmswap requests fail',
+      ({ wrong }) => wrong.length > 0,
+    )
+  }
+} else {
+  totals.skipped = names.length * 2
+  console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
+}
+console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
+process.exit(totals.failed > 0 ? 1 : 0)
