@@ -1,5 +1,5 @@
 // @module-tag system
-/** The suite notices what it is there for: each mutant of the plugins fails the check that the real ones pass. */
+/** The suite notices what it is there for: each seeded bug of the plugins fails the check that the real ones pass. */
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -20,7 +20,7 @@ import {
 
 afterEach(() => resetState())
 
-interface Mutant {
+interface Seeded {
   name: string
   check: (plugins: Plugins, mode: Mode) => Promise<void>
   /** The only version of Vite that it shows on. */
@@ -30,7 +30,7 @@ interface Mutant {
   to: string
 }
 
-const mutants: readonly Mutant[] = [
+const seededBugs: readonly Seeded[] = [
   {
     name: 'registry in module scope',
     check: portableStateIsKept,
@@ -94,7 +94,7 @@ describe.each(modes.filter(({ runner, ignoreOutdatedRequests }) => runner === 'i
   '$name',
   (mode) => {
     // Vite 6 and 7 miss no reload.
-    test.each(mutants.filter(({ only = mode.version.package }) => only === mode.version.package))(
+    test.each(seededBugs.filter(({ only = mode.version.package }) => only === mode.version.package))(
       'killed: $name',
       async ({ name, check, only: _, ...change }) => {
         const folder = seededPackage(name.replaceAll(' ', '-'), change)

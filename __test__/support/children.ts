@@ -29,7 +29,7 @@ export interface Child {
 export interface ChildOptions {
   cwd?: string
   env?: Record<string, string>
-  /** Load the addon with fault points and mutants. */
+  /** Load the addon with fault points and seeded bugs. */
   testing?: boolean
   uid?: number
 }

@@ -4,12 +4,12 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { join } from 'node:path'
 import { repository } from './paths.js'
 
-/** Writes build/mutants/<name> and returns its folder. Throws where the statement is not found exactly once: such a mutant would prove nothing. */
+/** Writes build/seeded-packages/<name> and returns its folder. Throws where the statement is not found exactly once: such a bug would prove nothing. */
 export function seededPackage(
   name: string,
   { file, from, to }: { file: RegExp; from: string | RegExp; to: string },
 ): string {
-  const folder = join(repository, 'build/mutants', name)
+  const folder = join(repository, 'build/seeded-packages', name)
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   cpSync(join(repository, 'dist'), folder, { recursive: true })
@@ -24,6 +24,8 @@ export function seededPackage(
     writeFileSync(path, mutated)
   }
   if (changed !== 1)
-    throw new Error(`the mutant '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`)
+    throw new Error(
+      `the seeded bug '${name}' changed ${changed} files of ${matches.join(', ')}: its statement has moved`,
+    )
   return folder
 }

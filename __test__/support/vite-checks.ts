@@ -1,4 +1,4 @@
-/** What the Vite plugins promise, as checks that the mutants have to fail. Each takes the plugins, so that they can be broken ones. */
+/** What the Vite plugins promise, as checks that seeded bugs have to fail. Each takes the plugins, so that they can be broken ones. */
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

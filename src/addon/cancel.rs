@@ -1,4 +1,4 @@
-//! The token that an AbortSignal of JavaScript raises (wired in src/js/abort.ts, because napi's own
+//! The token that an AbortSignal of JavaScript raises (wired in src/js/native/abort.ts, because napi's own
 //! AbortSignal overwrites the user's `onabort`).
 
 use napi::Env;

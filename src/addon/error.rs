@@ -5,7 +5,7 @@ use napi::{Env, sys};
 
 use crate::core::error::{Error, Result};
 
-/// The result of a native call: its value, or a failure object that `unwrap()` of src/js/native.ts throws.
+/// The result of a native call: its value, or a failure object that `unwrap()` of src/js/native/native.ts throws.
 pub struct Reply<T>(pub(crate) Result<T>);
 
 impl<T> From<Result<T>> for Reply<T> {

@@ -1,4 +1,4 @@
-//! Caches for `src/js/caches.ts`.
+//! Caches for `src/js/caches`.
 
 mod calls;
 mod options;
