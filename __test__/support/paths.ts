@@ -13,7 +13,6 @@ export const testingAddon = join(repository, 'build/testing/warmswap.linux-x64-g
 export function rustChild(name: string): string {
   const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target')
   const path = join(target, process.env.CARGO_BUILD_TARGET ?? '', 'debug', name)
-  if (!existsSync(path))
-    throw new Error(`${path} is missing: run 'npm run build:testing'`)
+  if (!existsSync(path)) throw new Error(`${path} is missing: run 'npm run build:testing'`)
   return path
 }
