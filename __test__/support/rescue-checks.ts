@@ -1,6 +1,10 @@
 /** What the in-flight rescue guarantees, as checks that the seeded bugs have to fail. Each takes the plugins and a version of Vite. */
 
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connect, createServer as createHttp2Server } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PluginOption } from 'vite'
 import { expect } from 'vitest'
@@ -20,6 +24,7 @@ import type { Plugins } from './vite-checks.js'
 
 export type RescueCheck = (plugins: Plugins, version: Version) => Promise<void>
 
+type Http2Handler = Parameters<typeof createHttp2Server>[1]
 type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
 
 /** A promise that the test resolves. */
@@ -250,7 +255,8 @@ export const replayWaitsForTheRunner: RescueCheck = async (plugins, version) => 
     const before = (await (await fixture.entry()).evaluations()).entry
     const response = get('/handler')
     await ended.reached
-    await turns()
+    // That nothing happens is no event: a replay that does not wait for the runner begins within 20 ms.
+    await new Promise((resolve) => setTimeout(resolve, 200))
     const inTheOldGraph = calls.count
     hot.send = send as typeof hot.send
     for (const payload of late.splice(0)) send(payload)
@@ -330,6 +336,38 @@ export const firstAnswerIsDropped: RescueCheck = async (plugins, version) => {
     }
     expect((await head).status).toBe(200)
     expect(calls.count).toBe(8)
+  })
+}
+
+/** HTTP/2, which Vite serves with `server.https`, has other classes of requests and responses. */
+export const http2IsRescued: RescueCheck = async (plugins, version) => {
+  const proceed = new Signal()
+  const seen = new WeakSet<IncomingMessage>()
+  const handler: Handler = async (request, response) => {
+    if (seen.has(request)) return response.writeHead(200, { 'content-type': 'text/plain' }).end('replayed')
+    seen.add(request)
+    await proceed.reached
+    response.writeHead(500, { 'content-type': 'text/plain' })
+    response.end('the context is lost')
+  }
+  await onStage({ plugins, version, handler }, async ({ fixture, entered, reoptimize }) => {
+    const server = createHttp2Server(fixture.server.middlewares as unknown as Http2Handler).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    try {
+      const entry = entered()
+      const stream = session.request({ ':path': '/handler', host: '127.0.0.1' })
+      const head = once(stream, 'response')
+      await soon(entry, 'a request')
+      await reoptimize()
+      proceed.give()
+      const [headers] = await soon(head, 'a head')
+      expect(headers[':status']).toBe(200)
+      expect(await text(stream)).toBe('replayed')
+    } finally {
+      session.destroy()
+      server.close()
+    }
   })
 }
 

@@ -6,7 +6,7 @@
  * that object. Answers that are event streams are sent as they come.
  */
 
-import { OutgoingMessage, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import { refuse } from './replay.js'
 import type { RescueLimits } from './rescue-options.js'
@@ -182,7 +182,8 @@ export class HeldAnswer {
     response.flushHeaders = () => this.#flushHeaders()
     response.write = ((chunk: Chunk, ...rest: Rest) => this.#write(chunk, rest)) as Own['write']
     response.end = ((...args: unknown[]) => this.#end(args)) as Own['end']
-    const { prototype } = OutgoingMessage
+    // HTTP/2 has a class of its own.
+    const prototype = Object.getPrototypeOf(response)
     const looks = (name: 'headersSent' | 'writableEnded', looksSo: () => boolean): void => {
       Object.defineProperty(response, name, {
         configurable: true,

@@ -16,7 +16,8 @@ export function remember(request: IncomingMessage, response: ServerResponse): Un
 export function reset(request: IncomingMessage, response: ServerResponse, { url, headers }: Untouched): void {
   request.url = url
   response.statusCode = 200
-  response.statusMessage = ''
+  // HTTP/2 has no status message, and warns.
+  if (request.httpVersionMajor < 2) response.statusMessage = ''
   for (const name of response.getHeaderNames()) response.removeHeader(name)
   for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, value)
 }
