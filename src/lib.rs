@@ -1,10 +1,11 @@
 //! warmswap: what JavaScript dev servers need from the filesystem and Node has no calls for.
 //!
-//! Three rooms, one direction: `src/js` (TypeScript) calls [`addon`] (napi, conversion only), which calls
-//! [`core`] (plain Rust, knows nothing of Node). A capability has one name in all three.
+//! There are three layers. `src/js` (TypeScript) calls [`addon`] (napi, conversion only), which calls [`core`]
+//! (plain Rust, independent of Node). A capability has one name in all three. docs/internals/map.md is the map.
 //!
-//! Start reading at the module doc of a capability: [`core::bundles`], [`core::locks`], [`core::caches`],
-//! [`core::state`]. They stand on one floor of system calls, [`core::sys`], and know nothing of each other.
+//! Start reading at the module doc of a capability: [`core::bundles`], [`core::locks`], [`core::archives`],
+//! [`core::caches`], [`core::state`]. They use the system calls of [`core::sys`]. Only caches use another
+//! capability: archives.
 //!
 //! # Features
 //! * `addon` (default): the Node binding. Without it the crate is plain Rust.

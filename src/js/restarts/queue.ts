@@ -165,7 +165,7 @@ export class RequestQueue<Q, R> {
   }
 
   private unanswered(request: Request<Q, R>, error: unknown): void {
-    // Its worker is going: takeBack() decides about it, once the worker is known to be gone.
+    // Its worker is going: reclaim() decides about it, once the worker is known to be gone.
     if (isWorkerGone(error)) {
       if (wasNotBegun(error)) this.mayBeSentAgain.add(request)
       return
