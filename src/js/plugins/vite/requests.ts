@@ -85,9 +85,12 @@ export class Requests {
     }
     this.#noteRetry(served, failure, response, !wasStale)
     await this.rescue?.ready()
-    if (isGone(response) || response.writableFinished) return
-    // The failed attempt has gone on to write.
-    if (!this.#isUnsent(request, response)) return void response.destroy()
+    if (isGone(response)) return
+    if (!this.#isUnsent(request, response)) {
+      // The failed attempt has gone on to write: a complete answer is left alone.
+      if (!response.writableEnded) response.destroy()
+      return
+    }
     this.rescue?.forget(request)
     reset(request, response, untouched)
     again(next)
