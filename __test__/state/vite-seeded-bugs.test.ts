@@ -56,7 +56,7 @@ const seededBugs: readonly Seeded[] = [
     name: 'unbounded retry',
     check: hopelessEnds,
     file: /^vite\.js$/,
-    from: /this\.exhausted = this\.number >= this\.#most/,
+    from: /this\.exhausted = this\.number - this\.#uncounted >= this\.#most/,
     to: 'this.exhausted = false',
   },
   {

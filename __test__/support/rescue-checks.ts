@@ -59,7 +59,7 @@ interface Stage {
   handler?: Handler
 }
 
-async function onStage(
+export async function onStage(
   { plugins, version, rescue, handler }: Stage,
   work: (scene: Scene) => Promise<void>,
 ): Promise<void> {
@@ -132,7 +132,7 @@ async function turns(count = 200): Promise<void> {
 }
 
 /** Fails for what does not settle: only a broken build reaches the limit. */
-function soon<T>(promise: Promise<T>, what: string): Promise<T> {
+export function soon<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`expected ${what} within 5 s`)), 5000)

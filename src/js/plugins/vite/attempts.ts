@@ -59,15 +59,18 @@ export class Attempts {
   /** No attempt is left. */
   exhausted = false
   readonly #most: number
+  /** Attempts that were made for another reason than a failure. */
+  #uncounted = 0
   #beganWith = new Map<DevEnvironment, OptimizerMetadata | undefined>()
 
   constructor(most: number) {
     this.#most = most
   }
 
-  /** Begins the next attempt. */
-  begin(environments: Iterable<DevEnvironment>): void {
+  /** Begins the next attempt. One that does not count is not limited. */
+  begin(environments: Iterable<DevEnvironment>, counts = true): void {
     this.number += 1
+    if (!counts) this.#uncounted += 1
     this.#beganWith = new Map(
       [...environments].map((environment) => [environment, environment.depsOptimizer?.metadata]),
     )
@@ -76,7 +79,7 @@ export class Attempts {
   /** After a failed attempt: whether to try again. Has waited, where waiting helps. */
   async another(failure: StaleIn): Promise<boolean> {
     this.last = failure
-    this.exhausted = this.number >= this.#most
+    this.exhausted = this.number - this.#uncounted >= this.#most
     if (this.exhausted) return false
     const { environment } = failure
     const hasCommitted = this.#beganWith.get(environment) !== environment.depsOptimizer?.metadata

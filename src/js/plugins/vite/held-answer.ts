@@ -15,7 +15,7 @@ type Chunk = string | Uint8Array
 type Callback = (error?: Error | null) => void
 type Rest = [(BufferEncoding | Callback | null)?, Callback?]
 
-const INTERCEPTED = ['writeHead', 'flushHeaders', 'write', 'end'] as const
+const INTERCEPTED = ['writeHead', 'flushHeaders', 'write', 'end', 'destroy'] as const
 type Own = Pick<ServerResponse, (typeof INTERCEPTED)[number]>
 
 /**
@@ -40,8 +40,13 @@ export class HeldAnswer {
   readonly #response: ServerResponse
   readonly #owner: AnswerOwner
   readonly #own: Own
+  /** Names of the response's own properties at the begin. */
+  readonly #names: ReadonlySet<string>
   #state: State = 'held'
   #head: unknown[] | undefined
+  /** Arguments of the `writeHead` that went to the client. Node does not show their headers in `getHeader`. */
+  #sentHead: unknown[] | undefined
+  #isFlushed = false
   #chunks: [Chunk, BufferEncoding | undefined][] = []
   #bytes = 0
   /** The handler has written something, wherever it went. */
@@ -55,9 +60,11 @@ export class HeldAnswer {
   constructor(response: ServerResponse, owner: AnswerOwner) {
     this.#response = response
     this.#owner = owner
-    const { writeHead, flushHeaders, write, end } = response
-    this.#own = { writeHead, flushHeaders, write, end }
+    const { writeHead, flushHeaders, write, end, destroy } = response
+    this.#own = { writeHead, flushHeaders, write, end, destroy }
     this.#intercept()
+    this.#look()
+    this.#names = new Set(Object.getOwnPropertyNames(response))
     response.once('close', () => clearTimeout(this.#timer))
   }
 
@@ -78,8 +85,17 @@ export class HeldAnswer {
     this.#forget()
     this.#isWritten = false
     this.#isEnded = false
-    // An attempt can have wrapped these methods, as a compressor does.
+    // An attempt can have wrapped these methods and others, as a compressor does.
+    const response = this.#response as unknown as Record<string, unknown>
+    for (const name of Object.getOwnPropertyNames(response)) {
+      if (!this.#names.has(name) && typeof response[name] === 'function') delete response[name]
+    }
     this.#intercept()
+  }
+
+  /** Ends the connection, whatever the state. */
+  destroy(error?: Error): void {
+    Reflect.apply(this.#own.destroy, this.#response, [error])
   }
 
   /** Sends what is held, and from now on everything as it comes. */
@@ -89,7 +105,7 @@ export class HeldAnswer {
     this.#state = 'sent'
     const [head, chunks] = [this.#head, this.#chunks]
     this.#forget()
-    if (head !== undefined) Reflect.apply(this.#own.writeHead, this.#response, head)
+    if (head !== undefined) this.#sendHead(head)
     for (const [chunk, encoding] of chunks) this.#send(chunk, encoding)
   }
 
@@ -99,7 +115,7 @@ export class HeldAnswer {
     const isFlush = this.#chunks.length === 0
     this.#attempt(() => {
       this.release()
-      if (isFlush) Reflect.apply(this.#own.flushHeaders, this.#response, [])
+      if (isFlush) this.#sendFlush()
     })
   }
 
@@ -129,11 +145,13 @@ export class HeldAnswer {
     if (this.#state === 'discarded' && !this.#isEnded) this.#limit()
   }
 
-  /** A begun body of unknown length would look complete to the client. */
+  /** A begun answer of unknown length would look complete to the client. */
   #cut(): void {
     const response = this.#response
-    if (response.writableEnded || response.hasHeader('content-length') || this.#isEventStream()) return
-    if (this.#hasBody) response.destroy()
+    if (response.writableEnded || this.#header('content-length') !== undefined || this.#isEventStream()) return
+    if (!this.#hasBody && !this.#isFlushed) return
+    // Without an error HTTP/2 ends the stream as if it was complete.
+    this.destroy('stream' in response ? new Error('The answer was overtaken by a re-optimization') : undefined)
   }
 
   #forget(): void {
@@ -172,7 +190,7 @@ export class HeldAnswer {
     try {
       work()
     } catch (error) {
-      this.#response.destroy(error as Error)
+      this.destroy(error as Error)
     }
   }
 
@@ -182,27 +200,69 @@ export class HeldAnswer {
     response.flushHeaders = () => this.#flushHeaders()
     response.write = ((chunk: Chunk, ...rest: Rest) => this.#write(chunk, rest)) as Own['write']
     response.end = ((...args: unknown[]) => this.#end(args)) as Own['end']
-    // HTTP/2 has a class of its own.
+    response.destroy = ((error?: Error) => this.#destroyed(error)) as Own['destroy']
+  }
+
+  /** What the handler sees of what it has written. */
+  #look(): void {
+    const response = this.#response
+    // HTTP/2 has a class of its own, and others have properties.
     const prototype = Object.getPrototypeOf(response)
     const looks = (name: 'headersSent' | 'writableEnded', looksSo: () => boolean): void => {
+      const own = Object.getOwnPropertyDescriptor(response, name)
+      if (own?.configurable === false) return
+      let value: unknown = own?.value
+      const current = own?.get ?? (() => value ?? Reflect.get(prototype, name, response))
+      const set = (next: unknown): void => {
+        value = next
+      }
       Object.defineProperty(response, name, {
         configurable: true,
-        get: () => looksSo() || Reflect.get(prototype, name, response),
+        get: () => looksSo() || Reflect.apply(current, response, []),
+        set: own?.set ?? set,
       })
     }
     looks('headersSent', () => this.#state !== 'sent' && (this.#head !== undefined || this.#isWritten))
     looks('writableEnded', () => this.#state !== 'sent' && this.#isEnded)
   }
 
-  /** Decides about a late answer by its status: a failure is replayed. */
-  #settle(status: number): void {
+  /** Decides about a late answer by its status: a failure is replayed. An event stream is not. */
+  #settle(status: number, head?: unknown[]): void {
     if (this.#state === 'late') this.#state = status >= 500 ? 'discarded' : 'sent'
+    const isFirst = this.#state === 'discarded' && !this.#isWritten
+    if (isFirst && status < 500 && this.#isEventStream(head)) this.#state = 'sent'
+  }
+
+  #sendHead(args: unknown[]): ServerResponse {
+    this.#sentHead = args
+    return Reflect.apply(this.#own.writeHead, this.#response, args)
+  }
+
+  #sendFlush(): void {
+    this.#isFlushed = true
+    Reflect.apply(this.#own.flushHeaders, this.#response, [])
+  }
+
+  /** The handler gives up, as `stream.pipeline` does. That is the end of an overtaken attempt. */
+  #destroyed(error: Error | undefined): ServerResponse {
+    if (this.#state === 'late') this.#state = 'discarded'
+    if (this.#state === 'discarded') this.#ended()
+    else if (this.#state !== 'refused') this.destroy(error)
+    return this.#response
+  }
+
+  /** The overtaken attempt has ended. */
+  #ended(): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    clearTimeout(this.#timer)
+    if (this.#state === 'discarded') this.#owner.onDiscarded()
   }
 
   #writeHead(args: unknown[]): ServerResponse {
     const response = this.#response
-    this.#settle(Number(args[0]))
-    if (this.#state === 'sent') return Reflect.apply(this.#own.writeHead, response, args)
+    this.#settle(Number(args[0]), args)
+    if (this.#state === 'sent') return this.#sendHead(args)
     this.#isWritten = true
     if (this.#state !== 'held') return response
     this.#head = args
@@ -214,7 +274,7 @@ export class HeldAnswer {
   #flushHeaders(): void {
     this.#settle(this.#response.statusCode)
     if (this.#state === 'held' && !this.#hold()) this.release()
-    if (this.#state === 'sent') Reflect.apply(this.#own.flushHeaders, this.#response, [])
+    if (this.#state === 'sent') this.#sendFlush()
   }
 
   #write(chunk: Chunk, [encoding, callback]: Rest): boolean {
@@ -240,10 +300,7 @@ export class HeldAnswer {
       return this.#response
     }
     if (done !== undefined) queueMicrotask(done)
-    if (this.#isEnded) return this.#response
-    this.#isEnded = true
-    clearTimeout(this.#timer)
-    if (this.#state === 'discarded') this.#owner.onDiscarded()
+    this.#ended()
     return this.#response
   }
 
@@ -270,19 +327,22 @@ export class HeldAnswer {
     return Reflect.apply(this.#own.write, this.#response, [chunk, encoding, done])
   }
 
-  #isEventStream(): boolean {
-    const type = contentType(this.#head) ?? String(this.#response.getHeader('content-type') ?? '')
-    return /^\s*text\/event-stream/i.test(type)
+  #isEventStream(head = this.#head): boolean {
+    return /^\s*text\/event-stream/i.test(this.#header('content-type', head) ?? '')
+  }
+
+  #header(name: string, head = this.#head ?? this.#sentHead): string | undefined {
+    const value = headerIn(head, name) ?? this.#response.getHeader(name)
+    return value === undefined ? undefined : String(value)
   }
 }
 
-/** The Content-Type among the arguments of writeHead: an object, an array of pairs or a flat array of names and values. */
-function contentType(head: unknown[] | undefined): string | undefined {
+/** A header among the arguments of writeHead: an object, an array of pairs or a flat array of names and values. */
+function headerIn(head: unknown[] | undefined, name: string): unknown {
   const headers = head?.find((argument) => typeof argument === 'object' && argument !== null)
   if (headers === undefined) return undefined
   const pairs = Array.isArray(headers) ? pairsOf(headers) : Object.entries(headers as object)
-  const found = pairs.find(([name]) => String(name).toLowerCase() === 'content-type')
-  return found && String(found[1])
+  return pairs.find(([key]) => String(key).toLowerCase() === name)?.[1]
 }
 
 function pairsOf(headers: unknown[]): [unknown, unknown][] {

@@ -93,15 +93,22 @@ export function wasDeleted(environment: DevEnvironment, id: string): boolean {
   return depsOptimizer !== undefined && (deleted.get(depsOptimizer)?.has(fileOf(id)) ?? false)
 }
 
+/** Promises of dependencies that have settled. An optimizer that is closed leaves them in its metadata. */
+const settled = new WeakSet<Promise<unknown>>()
+
 /**
  * Settles when the dependencies that wait for the optimizer are committed. Undefined if none waits, and before the first
- * commit: that one reloads nothing, and can itself wait for requests.
+ * commit: that one reloads nothing, and can itself wait for requests. Never rejects.
  */
 export function pendingDiscovery({ depsOptimizer }: DevEnvironment): Promise<unknown> | undefined {
   const { optimized = {}, discovered = {} } = depsOptimizer?.metadata ?? {}
   if (Object.keys(optimized).length === 0) return undefined
-  const waiting = Object.values(discovered).flatMap(({ processing }) => processing ?? [])
-  return waiting.length > 0 ? Promise.all(waiting) : undefined
+  const all = Object.values(discovered).flatMap(({ processing }) => processing ?? [])
+  const waiting = all.filter((processing) => !settled.has(processing))
+  if (waiting.length === 0) return undefined
+  return Promise.allSettled(waiting).then(() => {
+    for (const processing of waiting) settled.add(processing)
+  })
 }
 
 /** What Vite does after a commit that changed a dependency which was in use. */

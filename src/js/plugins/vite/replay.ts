@@ -24,9 +24,19 @@ export function reset(request: IncomingMessage, response: ServerResponse, { url,
 
 /** Whether the handler can be called with this request once more: the body, if there is one, must be unread. */
 export function isWhole(request: IncomingMessage): boolean {
+  // HTTP/2 has no Transfer-Encoding.
+  const { stream } = request as { stream?: { endAfterHeaders?: boolean } }
   const hasBody =
-    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+    request.headers['transfer-encoding'] !== undefined ||
+    Number(request.headers['content-length'] ?? 0) > 0 ||
+    stream?.endAfterHeaders === false
   return !hasBody || !request.readableDidRead
+}
+
+/** Whether the client can no longer be answered. A response of HTTP/2 has no `destroyed`. */
+export function isGone(response: ServerResponse): boolean {
+  const { stream } = response as { stream?: { destroyed?: boolean } }
+  return response.destroyed || stream?.destroyed === true
 }
 
 /** Refuses a request that must not be replayed: the client knows whether it may be sent again. */

@@ -1,5 +1,6 @@
 /** The requests of one server: which attempt each is at, and what becomes of it when that fails. */
 
+import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Connect, DevEnvironment, ViteDevServer } from 'vite'
 import { attempt } from '../../native/callbacks.js'
@@ -7,12 +8,14 @@ import { WarmswapError } from '../../native/errors.js'
 import { Attempts, hopeless, type StaleIn, staleIn } from './attempts.js'
 import type { OptimizerMetadata } from './optimizer.js'
 import type { Recovery } from './recovery-options.js'
-import { isWhole, redirect, refuse, remember, reset, type Untouched } from './replay.js'
+import { isGone, isWhole, redirect, refuse, remember, reset, type Untouched } from './replay.js'
 import { Rescue } from './rescue.js'
 
 interface Served {
   untouched: Untouched
   attempts: Attempts
+  /** Runs the request from the top, in the asynchronous context of its first attempt's begin. */
+  again(next: Connect.NextFunction): void
   /** Another error than a stale dependency has passed. */
   failed: boolean
 }
@@ -35,21 +38,24 @@ export class Requests {
 
   /** The middleware at the top. */
   readonly begin: Connect.NextHandleFunction = (request, response, next) => {
-    const start = (): void => {
-      this.#recall(request, response).attempts.begin(this.#environments())
+    const start = (isRescue: boolean): void => {
+      this.#recall(request, response).attempts.begin(this.#environments(), !isRescue)
       next()
     }
-    if (this.rescue === undefined) start()
-    else this.rescue.admit(request, response, start)
+    if (this.rescue === undefined) start(false)
+    else this.rescue.admit(request, response, start, next)
   }
 
   /** The middleware for errors, after the handlers. */
   readonly fail: Connect.ErrorHandleFunction = (error, request, response, next) => {
     const served = this.#recall(request, response)
-    const { attempts, untouched } = served
+    const { attempts } = served
     const failure = staleIn(this.#environments(), error)
+    if (this.rescue?.claim(request)) {
+      if (failure !== undefined) this.#noteRetry(served, failure, response)
+      return
+    }
     if (failure === undefined) {
-      if (this.rescue?.claim(request)) return
       served.failed = true
       return next(error)
     }
@@ -59,17 +65,46 @@ export class Requests {
       attempts.last = failure
       return this.#refuse(request, response, attempts)
     }
-    const replay = async (): Promise<void> => {
-      const isFirst = attempts.last === undefined
-      if (!(await attempts.another(failure))) throw this.#giveUp(attempts, request, error)
-      this.#recovery.onEvent(attempts.event('retry'))
-      if (isFirst) response.once('finish', () => this.#finished(served, response))
-      await this.rescue?.ready()
-      this.rescue?.forget(request)
-      reset(request, response, untouched)
-      this.#server.middlewares(request, response, next)
+    this.#retry(served, failure, request, response, error, next).catch(next)
+  }
+
+  async #retry(
+    served: Served,
+    failure: StaleIn,
+    request: IncomingMessage,
+    response: ServerResponse,
+    error: unknown,
+    next: Connect.NextFunction,
+  ): Promise<void> {
+    const { attempts, untouched, again } = served
+    const wasStale = attempts.last !== undefined
+    this.rescue?.take(request)
+    if (!(await attempts.another(failure))) {
+      this.rescue?.giveBack(request)
+      throw this.#giveUp(attempts, request, error)
     }
-    replay().catch(next)
+    this.#noteRetry(served, failure, response, !wasStale)
+    await this.rescue?.ready()
+    if (isGone(response)) return
+    if (!this.#isUnsent(request, response)) {
+      // The failed attempt has gone on to write: a complete answer is left alone.
+      if (!response.writableEnded) response.destroy()
+      return
+    }
+    this.rescue?.forget(request)
+    reset(request, response, untouched)
+    again(next)
+  }
+
+  #noteRetry(
+    served: Served,
+    failure: StaleIn,
+    response: ServerResponse,
+    isFirst = served.attempts.last === undefined,
+  ): void {
+    served.attempts.last = failure
+    this.#recovery.onEvent(served.attempts.event('retry'))
+    if (isFirst) response.once('finish', () => this.#finished(served, response))
   }
 
   /** Takes note of a re-optimization of the client that reloaded it. */
@@ -97,6 +132,7 @@ export class Requests {
         untouched: remember(request, response),
         attempts: new Attempts(this.#recovery.maxAttempts),
         failed: false,
+        again: AsyncResource.bind((next: Connect.NextFunction) => this.#server.middlewares(request, response, next)),
       }
       this.#served.set(request, served)
     }

@@ -7,7 +7,8 @@ import * as validate from '../../native/validate.js'
 export interface InFlightRescueOptions {
   /**
    * Returns true for a request that must not be replayed although its method is safe, such as a GET that completes an
-   * OAuth login. If a re-optimization overtakes it and it fails, it is answered with 503. Default: none
+   * OAuth login. If a re-optimization overtakes it and it fails, it is answered with 503. `request.url` is the URL that
+   * Vite received, with `base`. It is called once for each request. Default: none
    */
   exclude?(request: IncomingMessage): boolean
   /**
@@ -17,7 +18,10 @@ export interface InFlightRescueOptions {
   holdMs?: number
   /** Largest body in bytes that is held in memory for one answer. A larger one is sent as it comes. Default 1048576 */
   holdBytes?: number
-  /** Longest time in milliseconds that requests wait for a module runner to report that it has reloaded. Default 30000 */
+  /**
+   * Longest time in milliseconds that requests wait for a module runner to report that it has reloaded. A runner that
+   * was late is not waited for until it has reported in time again. Default 5000
+   */
   readyMs?: number
 }
 
@@ -28,7 +32,7 @@ export function checkRescueOptions(options: InFlightRescueOptions | undefined): 
     exclude = () => false,
     holdMs = 10_000,
     holdBytes = 1024 * 1024,
-    readyMs = 30_000,
+    readyMs = 5000,
   } = validate.options('options.rescue', options, ['exclude', 'holdMs', 'holdBytes', 'readyMs'])
   validate.callback('options.rescue.exclude', exclude)
   validate.wholeNumber('options.rescue.holdMs', holdMs, 0)

@@ -10,6 +10,7 @@
  * The commit itself is never delayed: a request that waits for the discovery would wait forever.
  */
 
+import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Connect, DevEnvironment, ViteDevServer } from 'vite'
@@ -17,7 +18,7 @@ import { attempt } from '../../native/callbacks.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import { HeldAnswer } from './held-answer.js'
 import { pendingDiscovery } from './optimizer.js'
-import { isWhole, remember, reset, type Untouched } from './replay.js'
+import { isGone, isWhole, remember, reset, type Untouched } from './replay.js'
 import type { RescueLimits } from './rescue-options.js'
 import { RunnerReports } from './runner-reports.js'
 import { refuseOvertaken } from './watched-answer.js'
@@ -32,7 +33,15 @@ interface Flight {
   untouched: Untouched
   answer: HeldAnswer
   replays: number
+  /** The attempt has ended, and the next one or an answer is on its way: nothing else may begin another. */
+  isTaken: boolean
+  /** The attempt that begins now is one of the rescue. */
+  isReplay: boolean
+  /** Runs the request from the top, in the asynchronous context of its first attempt's begin. */
+  again(): void
 }
+
+const OVERTAKEN = 'A dependency was optimized while this request ran.'
 
 export class Rescue {
   readonly #server: ViteDevServer
@@ -40,12 +49,15 @@ export class Rescue {
   readonly #methods: readonly string[]
   readonly #flights = new Set<Flight>()
   readonly #flightOf = new WeakMap<IncomingMessage, Flight>()
+  /** Whether a request may run twice. Decided at its begin: middlewares rewrite the URL. */
+  readonly #repeatable = new WeakMap<IncomingMessage, boolean>()
   /** Number of commits with a reload so far. */
   #commits = 0
   /** Resolves when the runners have worked off the latest reload. */
   #reloaded: Promise<void> | undefined
   #isWaitingForDiscovery = false
   #isExplained = false
+  #isClosed = false
 
   constructor(server: ViteDevServer, limits: RescueLimits, methods: readonly string[]) {
     this.#server = server
@@ -53,15 +65,28 @@ export class Rescue {
     this.#methods = methods
   }
 
-  /** Calls `start` when the runners have worked off the latest reload: immediately, if they have. */
-  admit(request: IncomingMessage, response: ServerResponse, start: () => void): void {
+  /**
+   * Calls `start` when the runners have worked off the latest reload: immediately, if they have. `outer` is called if a
+   * replay leaves Vite's middlewares.
+   */
+  admit(
+    request: IncomingMessage,
+    response: ServerResponse,
+    start: (isReplay: boolean) => void,
+    outer: Connect.NextFunction,
+  ): void {
     const begin = (): void => {
-      if (response.destroyed) return
-      this.#begin(request, response)
-      start()
+      if (isGone(response)) return
+      this.#begin(request, response, outer)
+      start(false)
     }
-    // A replay has waited.
-    if (this.#flightOf.has(request)) start()
+    const flight = this.#flightOf.get(request)
+    if (flight !== undefined) {
+      // A replay has waited.
+      const { isReplay } = flight
+      flight.isReplay = false
+      start(isReplay)
+    } else if (this.#isClosed || this.#isProxied(request)) start(false)
     else if (this.#reloaded === undefined) begin()
     else void this.ready().then(begin)
   }
@@ -74,11 +99,9 @@ export class Rescue {
 
   /** An environment was re-optimized, and its module graph is thrown away. */
   overtake(): void {
+    if (this.#isClosed) return
     this.#commits += 1
-    for (const flight of this.#flights) {
-      if (flight.replays >= MOST_REPLAYS) flight.answer.release()
-      else flight.answer.overtake()
-    }
+    for (const flight of this.#flights) this.#overtake(flight)
     const reloaded = this.#afterReload().then(() => {
       if (this.#reloaded !== reloaded) return
       this.#reloaded = undefined
@@ -87,15 +110,18 @@ export class Rescue {
     this.#reloaded = reloaded
   }
 
+  /** Ends all waiting: the server is closed. */
+  close(): void {
+    this.#isClosed = true
+    for (const { answer } of this.#flights) answer.discoveryEnded()
+  }
+
   /** Whether the request may be answered a second time. */
   mayReplay(request: IncomingMessage): boolean {
     if (__WARMSWAP_TESTING__ && isSeeded('rescue-replays-post')) return true
-    if (!this.#methods.includes(request.method ?? '') || !isWhole(request)) return false
-    let isExcluded = true
-    attempt('options.rescue.exclude of staleDepRecovery()', () => {
-      isExcluded = this.#limits.exclude(request)
-    })
-    return !isExcluded
+    const isRepeatable = this.#repeatable.get(request) ?? this.#isRepeatable(request)
+    this.#repeatable.set(request, isRepeatable)
+    return isRepeatable && isWhole(request)
   }
 
   /** Whether nothing of the answer was sent. */
@@ -103,37 +129,91 @@ export class Rescue {
     return this.#flightOf.get(request)?.answer.isUnsent ?? !response.headersSent
   }
 
-  /** Forgets what the failed attempt has written. */
+  /** The failed attempt is repeated by the caller: the rescue does not replay it. */
+  take(request: IncomingMessage): void {
+    const flight = this.#flightOf.get(request)
+    if (flight !== undefined) flight.isTaken = true
+  }
+
+  /** Ends what `take` began: the caller answers with an error instead. */
+  giveBack(request: IncomingMessage): void {
+    const flight = this.#flightOf.get(request)
+    if (flight !== undefined) flight.isTaken = false
+  }
+
+  /** Forgets what the failed attempt has written: the next one begins. */
   forget(request: IncomingMessage): void {
+    this.giveBack(request)
     this.#flightOf.get(request)?.answer.reset()
   }
 
-  /** Takes a request whose attempt has ended with an error. Returns whether it is replayed. */
+  /** Takes a request whose attempt has ended with an error. Returns whether it is replayed, or was taken before. */
   claim(request: IncomingMessage): boolean {
     const flight = this.#flightOf.get(request)
-    if (flight === undefined || !flight.answer.isDiscarded) return false
+    if (flight === undefined) return false
+    if (flight.isTaken) return true
+    if (!flight.answer.isDiscarded) return false
     this.#replay(flight)
     return true
   }
 
   /** The request leaves Vite's middlewares. A handler outside them cannot be called again. */
-  readonly leave: Connect.NextHandleFunction = (request, _response, next) => {
+  readonly leave: Connect.NextHandleFunction = (request, response, next) => {
     const flight = this.#flightOf.get(request)
-    if (flight !== undefined && !flight.answer.isDiscarded) {
-      this.#flights.delete(flight)
+    if (flight === undefined) return next()
+    if (flight.isTaken) return
+    this.#flights.delete(flight)
+    if (!flight.answer.isDiscarded) {
       flight.answer.release()
+      return next()
     }
-    next()
+    flight.isTaken = true
+    void this.ready().then(() => {
+      flight.isTaken = false
+      if (isGone(response)) return
+      flight.answer.reset()
+      flight.answer.release()
+      next()
+    })
   }
 
-  #begin(request: IncomingMessage, response: ServerResponse): void {
+  #overtake(flight: Flight): void {
+    const { request, response, answer } = flight
+    if (flight.replays >= MOST_REPLAYS) answer.release()
+    else if (answer.isDiscarded || isWhole(request)) answer.overtake()
+    else {
+      // Its body was read since it began.
+      this.#flights.delete(flight)
+      answer.release()
+      this.#watch(request, response, true)
+    }
+  }
+
+  #isRepeatable(request: IncomingMessage): boolean {
+    if (!this.#methods.includes(request.method ?? '')) return false
+    let isExcluded = true
+    attempt('options.rescue.exclude of staleDepRecovery()', () => {
+      isExcluded = this.#limits.exclude(request)
+    })
+    return !isExcluded
+  }
+
+  /** Whether `server.proxy` sends the request to a backend, by Vite's rule. */
+  #isProxied({ url = '/' }: IncomingMessage): boolean {
+    return Object.keys(this.#server.config.server.proxy ?? {}).some((context) =>
+      context.startsWith('^') ? new RegExp(context).test(url) : url.startsWith(context),
+    )
+  }
+
+  #begin(request: IncomingMessage, response: ServerResponse, outer: Connect.NextFunction): void {
     const { headers } = request
+    const mayReplay = this.mayReplay(request)
     // An upgrade, a part of a file and a stream of events are never held.
     const isHandsOff =
       headers.upgrade !== undefined ||
       headers.range !== undefined ||
       /\btext\/event-stream\b/.test(headers.accept ?? '')
-    if (isHandsOff || !this.mayReplay(request)) {
+    if (isHandsOff || !mayReplay) {
       this.#watch(request, response)
       return
     }
@@ -142,9 +222,12 @@ export class Rescue {
       response,
       untouched: remember(request, response),
       replays: 0,
+      isTaken: false,
+      isReplay: false,
+      again: AsyncResource.bind(() => this.#runFromTop(request, response, outer)),
       answer: new HeldAnswer(response, {
         limits: this.#limits,
-        isDiscovering: () => this.#discovery() !== undefined,
+        isDiscovering: () => !this.#isClosed && this.#discovery() !== undefined,
         onHold: () => this.#releaseAfterDiscovery(),
         onDiscarded: () => this.#replay(flight),
       }),
@@ -154,28 +237,41 @@ export class Rescue {
     response.once('close', () => this.#flights.delete(flight))
   }
 
-  #watch(request: IncomingMessage, response: ServerResponse): void {
+  #watch(request: IncomingMessage, response: ServerResponse, isOvertaken = false): void {
     const began = this.#commits
     const message = `A dependency was optimized while this ${request.method} request ran. It was not retried, because it may have side effects. Retry it if it is idempotent.\n`
-    refuseOvertaken(response, message, () => this.#commits !== began)
+    refuseOvertaken(response, message, () => isOvertaken || this.#commits !== began)
   }
 
   #replay(flight: Flight): void {
+    if (flight.isTaken) return
+    flight.isTaken = true
     flight.replays += 1
     // A response that cannot be used again is cut.
-    this.#runAgain(flight).catch((error: Error) => flight.response.destroy(error))
+    this.#runAgain(flight).catch((error: Error) => flight.answer.destroy(error))
   }
 
-  async #runAgain({ request, response, untouched, answer }: Flight): Promise<void> {
+  async #runAgain(flight: Flight): Promise<void> {
+    const { request, response, untouched, answer } = flight
     await this.ready()
-    if (response.destroyed || !answer.isUnsent) return
+    // A handler can fail right after the end of its answer.
+    await nextTurn()
+    await this.ready()
+    if (isGone(response) || !answer.isUnsent) return
+    if (!isWhole(request) && !(__WARMSWAP_TESTING__ && isSeeded('rescue-replays-post')))
+      return answer.refuse(`${OVERTAKEN} It was not retried, because its body was read. Retry it if it is idempotent.`)
     this.#explain(request)
     answer.reset()
+    flight.isTaken = false
+    flight.isReplay = true
     if (!(__WARMSWAP_TESTING__ && isSeeded('rescue-after-a-body-byte'))) reset(request, response, untouched)
+    flight.again()
+  }
+
+  #runFromTop(request: IncomingMessage, response: ServerResponse, outer: Connect.NextFunction): void {
     this.#server.middlewares(request, response, (error?: unknown) => {
-      if (response.writableEnded) return
-      response.statusCode = error === undefined ? 404 : 500
-      response.end()
+      // The rest of the first pass, and then the application around Vite.
+      if (!response.writableEnded) outer(error)
     })
   }
 
@@ -196,19 +292,21 @@ export class Rescue {
   async #afterReload(): Promise<void> {
     // Vite sends the reload in the same turn as the commit; a link passes it on in the next one.
     if (!(__WARMSWAP_TESTING__ && isSeeded('rescue-in-the-old-graph'))) await nextTurn()
-    await Promise.all(this.#environments().map((each) => RunnerReports.of(each).settled(this.#limits.readyMs)))
+    await Promise.allSettled(
+      this.#environments().map(async (each) => RunnerReports.of(each).settled(this.#limits.readyMs)),
+    )
   }
 
   /** Settles when the dependencies that wait for the optimizer now no longer do. Undefined if none waits. */
   #discovery(): Promise<unknown> | undefined {
     const pending = this.#environments().flatMap((environment) => pendingDiscovery(environment) ?? [])
-    return pending.length > 0 ? Promise.allSettled(pending) : undefined
+    return pending.length > 0 ? Promise.all(pending) : undefined
   }
 
   async #releaseAfterDiscovery(): Promise<void> {
     if (this.#isWaitingForDiscovery) return
     this.#isWaitingForDiscovery = true
-    for (let pending = this.#discovery(); pending !== undefined; pending = this.#discovery()) {
+    for (let pending = this.#discovery(); pending !== undefined && !this.#isClosed; pending = this.#discovery()) {
       await pending
       // A commit with a reload has overtaken the answers by now.
       await nextTurn()

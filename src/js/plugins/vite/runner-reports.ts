@@ -9,6 +9,7 @@
  */
 
 import type { DevEnvironment } from 'vite'
+import { attempt } from '../../native/callbacks.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 
 const RUNNING = 'warmswap:runner'
@@ -24,8 +25,13 @@ export class RunnerReports {
   readonly #environment: DevEnvironment
   /** Resolvers of the questions that were not answered, by their number. */
   readonly #open = new Map<number, () => void>()
-  /** A runner has evaluated the code that answers. */
-  #isAnswering = false
+  /** Clients of the hot channel with a runner that has evaluated the code that answers. */
+  readonly #runners = new Set<unknown>()
+  /**
+   * The latest question was answered in time. A runner that was closed never answers. An entry module that waits for a
+   * request to its own server answers only after the limit. Neither may delay each further commit.
+   */
+  #isPunctual = true
   #count = 0
 
   static of(environment: DevEnvironment): RunnerReports {
@@ -36,10 +42,14 @@ export class RunnerReports {
 
   private constructor(environment: DevEnvironment) {
     this.#environment = environment
-    environment.hot.on(RUNNING, () => {
-      this.#isAnswering = true
+    environment.hot.on(RUNNING, (_data: unknown, client: unknown) => void this.#runners.add(client))
+    environment.hot.on(READY, (number: number, client: unknown) => {
+      this.#runners.add(client)
+      this.#answered(number)
     })
-    environment.hot.on(READY, (number: number) => this.#answered(number))
+    environment.hot.on('vite:client:disconnect', (_data: unknown, client: unknown) => {
+      if (this.#runners.delete(client) && this.#runners.size === 0) this.#end()
+    })
   }
 
   /** The module's code with the code that answers. `import.meta.hot` is undefined where nothing reloads. */
@@ -47,44 +57,58 @@ export class RunnerReports {
     return `${code}\n;if (import.meta.hot) { import.meta.hot.on('${ASK}', (number) => import.meta.hot.send('${READY}', number)); import.meta.hot.send('${RUNNING}') }`
   }
 
-  /** Resolves when the runner has worked off everything that was sent to it, or after `limitMs`. Resolves immediately if no runner answers. */
+  /**
+   * Resolves when the runner has worked off everything that was sent to it, or after `limitMs`. Resolves immediately if
+   * no runner answers, and if the latest report was late. Never rejects.
+   */
   async settled(limitMs: number): Promise<void> {
-    if (!this.#isAnswering) return
+    if (this.#runners.size === 0) return
+    const answer = this.#ask(limitMs)
+    if (this.#isPunctual) await answer
+  }
+
+  #ask(limitMs: number): Promise<void> {
     this.#count += 1
     const number = this.#count
-    await new Promise<void>((resolve) => {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer)
+        this.#open.delete(number)
+        resolve()
+      }
       const timer = setTimeout(
         () => {
-          // The next commit must not wait for a runner that is gone. A later answer, or a new runner, revokes this.
-          this.#isAnswering = false
-          this.#open.delete(number)
-          resolve()
+          this.#isPunctual = false
+          end()
         },
         __WARMSWAP_TESTING__ && isSeeded('rescue-without-bounds') ? FOREVER_MS : limitMs,
       )
-      this.#open.set(number, () => {
-        clearTimeout(timer)
-        resolve()
+      this.#open.set(number, end)
+      let isSent = false
+      attempt(`the question to the module runner of '${this.#environment.name}'`, () => {
+        this.#environment.hot.send({ type: 'custom', event: ASK, data: number })
+        isSent = true
       })
-      this.#environment.hot.send({ type: 'custom', event: ASK, data: number })
+      if (!isSent) end()
     })
   }
 
   #answered(latest: number): void {
-    this.#isAnswering = true
-    for (const [number, resolve] of this.#open) {
+    for (const [number, end] of this.#open) {
       if (number > latest) continue
-      this.#open.delete(number)
-      resolve()
+      this.#isPunctual = true
+      end()
     }
+  }
+
+  #end(): void {
+    this.#runners.clear()
+    for (const end of this.#open.values()) end()
   }
 
   /** Ends all waiting: the environment is closed. */
   static close(environment: DevEnvironment): void {
     const reports = known.get(environment)
-    if (reports === undefined) return
-    reports.#isAnswering = false
-    reports.#answered(reports.#count)
-    reports.#isAnswering = false
+    if (reports !== undefined) reports.#end()
   }
 }

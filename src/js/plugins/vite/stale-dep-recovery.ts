@@ -12,7 +12,7 @@
 import type { DevEnvironment, Plugin } from 'vite'
 import { LateDiscoveries } from './late-discovery.js'
 import { reloadEnvironment, watchOptimizer } from './optimizer.js'
-import { recoveryOf, checkRecoveryOptions, type StaleDepRecoveryOptions, attachRecovery } from './recovery-options.js'
+import { attachRecovery, checkRecoveryOptions, recoveryOf, type StaleDepRecoveryOptions } from './recovery-options.js'
 import { Requests } from './requests.js'
 import { RunnerReports } from './runner-reports.js'
 import { SilentDuplicates } from './silent-duplicates.js'
@@ -39,6 +39,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
           )
         }
         const requests = new Requests(server, recovery)
+        const open = new Set<DevEnvironment>()
         for (const environment of Object.values(server.environments)) {
           attachRecovery(environment, recovery)
           const discoveries = new LateDiscoveries(environment)
@@ -49,11 +50,17 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
             if (commit.reload || commit.reloadMissed) requests.rescue?.overtake()
             if (commit.reloadMissed) reloadEnvironment(environment)
           })
-          stops.set(environment, stop)
+          open.add(environment)
+          stops.set(environment, () => {
+            stop()
+            open.delete(environment)
+            if (open.size === 0) requests.rescue?.close()
+          })
         }
-        // First of all, so that a replay begins with what the client sent.
-        server.middlewares.stack.unshift({ route: '', handle: requests.begin })
         return () => {
+          // First of all, so that a replay begins with what the client sent. Frameworks put their own middlewares, and
+          // Vite's for `base`, in front within such a function.
+          server.middlewares.stack.unshift({ route: '', handle: requests.begin })
           if (requests.rescue !== undefined) server.middlewares.use(requests.rescue.leave)
           server.middlewares.use(requests.fail)
         }
@@ -84,5 +91,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
 
 /** Whether a runner evaluates this module on its own, not for another one. vitest's modules are left as they are. */
 function isEntry({ moduleGraph, config }: DevEnvironment, id: string): boolean {
+  // JSON is not always code at this point.
+  if (/\.json(?:$|\?)/.test(id)) return false
   return moduleGraph.getModuleById(id)?.importers.size === 0 && !config.plugins.some(({ name }) => name === 'vitest')
 }
