@@ -226,8 +226,12 @@ fn the_storm_notices_readers_without_a_lock_and_collectors_without_a_lock() {
 
 #[test]
 fn i3_the_storm_notices_a_pin_that_trusts_what_is_held() {
-    let fixture = Fixture::in_memory();
-    assert!(fixture.child(&["publish"], &[]).succeeded);
-    let tally = storm(&fixture, Duration::from_secs(5), "held-before-pointer");
-    assert_ne!(tally.unexplained(1), []);
+    // Next to other work on the machine a storm of 5 seconds met the race in 2 of 3 runs.
+    let is_noticed = (0..12).any(|_| {
+        let fixture = Fixture::in_memory();
+        assert!(fixture.child(&["publish"], &[]).succeeded);
+        let tally = storm(&fixture, Duration::from_secs(5), "held-before-pointer");
+        !tally.unexplained(1).is_empty()
+    });
+    assert!(is_noticed);
 }
