@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { rustSuites, typescriptSuites } from './lib/capabilities.js'
-import { lints, types } from './lib/checks.js'
+import { formats, lints, types } from './lib/checks.js'
 import { expectKnown, parseCommand } from './lib/cli.js'
 import { addTiming, giveUp, phase, printTimings } from './lib/phases.js'
 import { root, useHostTarget } from './lib/process.js'
@@ -29,8 +29,6 @@ const core = ['--features', 'testing', '--lib']
 for (const name of rust.filter((each) => each !== 'unit')) core.push('--test', name)
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
 
-const releaseBuild = script('build', '--addon-only', '--out', 'build/release')
-
 async function runAll(run, commands) {
   for (const [program, args] of commands) await run(program, args)
 }
@@ -50,6 +48,8 @@ async function installTools({ run }, missing) {
  */
 async function buildAll() {
   await phase('install', ({ run }) => run(...script('setup', 'npm')))
+  // First, so that a run with a wrong format does not end after the compilation.
+  await phase('formats', ({ run }) => runAll(run, formats({ fix: false })))
   await phase('build', ({ run }) => run(...script('build', '--dev', '--addon-only')))
   await Promise.all([
     phase('types', ({ run }) => runAll(run, [script('build', '--js-only'), ...types()])),
@@ -87,13 +87,7 @@ useHostTarget()
 const nextest = ensureNextest()
 try {
   await Promise.all([phase('tools', (context) => installTools(context, missing)), buildAll()])
-  // The tests of the packed packages use what ships. It compiles while the tests of the core wait; release.yml tests it too.
-  const isReleaseTested = Boolean(process.env.CI) && typescript.includes('install')
-  if (isReleaseTested) process.env.WARMSWAP_RELEASE_ADDON = join(root, 'build/release')
-  await Promise.all([
-    phase('core', testCore),
-    isReleaseTested && phase('build release', ({ run }) => run(...releaseBuild, { nice: 19 })),
-  ])
+  await phase('core', testCore)
   if (typescript.length > 0) {
     const seconds = await phase('suites', testTypescript)
     // Files that ran at the same time count in full.

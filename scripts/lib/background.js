@@ -8,9 +8,8 @@ const running = new Set()
  * Starts a command in a process group of its own and hands its output to `onOutput`. Resolves with its exit code and
  * its output. Every command that still runs when this script ends is killed.
  */
-export function start(command, args, { onOutput = (text) => process.stdout.write(text), env = {}, nice = 0 } = {}) {
-  const [program, ...rest] = nice > 0 ? ['nice', '-n', String(nice), command, ...args] : [command, ...args]
-  const child = spawn(program, rest, {
+export function start(command, args, { onOutput = (text) => process.stdout.write(text), env = {} } = {}) {
+  const child = spawn(command, args, {
     cwd: root,
     detached: true,
     env: { ...process.env, ...env },

@@ -2,13 +2,19 @@
 
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
-/** What needs neither the addon nor dist. */
-export function lints({ fix }) {
+/** What needs no build, and ends within seconds. */
+export function formats({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
     [process.execPath, ['scripts/check-structure.js']],
     // Without its assists, which would sort the imports of every file.
     ['npx', ['biome', 'check', '--assist-enabled=false', '--error-on-warnings', ...(fix ? ['--write'] : [])]],
+  ]
+}
+
+/** Clippy over all targets, and over the addon. */
+export function lints({ fix }) {
+  return [
     clippy('--all-targets', '--no-default-features', '--features', 'testing'),
     // With the same features as the build of the addon, Cargo would run the build script again, without napi's variables,
     // and each `npm run ready` would compile the crate again.

@@ -13,7 +13,7 @@ export function parseCommand({ usage, known, options = {} }) {
     fail(error.message, usage)
   }
   if (parsed.values.help) {
-    console.log(`${usage}\n\nCapabilities: ${known.join(', ')}`)
+    console.log(known.length > 0 ? `${usage}\n\nCapabilities: ${known.join(', ')}` : usage)
     process.exit(0)
   }
   return parsed

@@ -35,7 +35,11 @@ mod tests {
 
     #[test]
     fn a_full_disk_has_a_way_out_and_keeps_its_errno() {
-        let full = Error::io("write", Path::new("/store/a"), std::io::Error::from_raw_os_error(28));
+        let full = Error::io(
+            "write",
+            Path::new("/store/a"),
+            std::io::Error::from_raw_os_error(28),
+        );
         let error = with_advice::<()>(Err(full)).expect_err("still an error");
         assert!(error.message.starts_with("write '/store/a': No space left"));
         assert!(error.message.contains("free space there"));
