@@ -131,9 +131,12 @@ interface Stage extends AsyncDisposable {
 interface Pin extends Disposable {
   readonly generation: Generation;
   readonly path: string;
-  /** file: URL inside the generation. It has a query with the store's id if this process has had another store at the same path. */
+  /**
+   * `file:` URL inside the generation. It has a query with the store's id if this process has had another store at the same
+   * path. Throws ERR_CLOSED after release().
+   */
   url(relative: string): string;
-  /** Refuses to leave the generation. */
+  /** Absolute path inside the generation. Throws ERR_INVALID_ARGUMENT for a path that leaves it, ERR_CLOSED after release(). */
   resolve(relative: string): string;
   /** `false` also once the store was removed, moved or replaced. */
   isCurrent(): boolean;
@@ -316,7 +319,7 @@ interface Lock extends Disposable {
   readonly signal: AbortSignal;
   /** Throws ERR_LOCK_LOST unless the lock is held. */
   assertHeld(): void;
-  /** Tells those who wait what is being done. */
+  /** Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is held. */
   progress(phase: string): void;
   /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
   publish(from: string, to: string): Promise<void>;
@@ -818,7 +821,10 @@ interface CoordinatorStatus {
   generation: number | null;
   /** Requests that no worker has. */
   waiting: number;
-  /** The last failure that nothing has made good since. */
+  /**
+   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker.
+   */
   lastError?: Error;
 }
 /** Builds, swaps, starts the new worker, then drains the old one. */
@@ -855,7 +861,11 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
   dispatch(request: Q, options?: DispatchOptions): Promise<R>;
   status(): CoordinatorStatus;
 }
-/** One store, one bundle, one coordinator; coordinators of several processes on one store share its builds. */
+/**
+ * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
+ *
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED if the store was closed.
+ */
 declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
 //#endregion
 //#region src/js/restarts/start-context.d.ts
@@ -878,7 +888,7 @@ interface WorkerThreadOptions {
  * the working directory of its process: Node can give it none of its own.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before.
+ * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
  */
 declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
 //#endregion
@@ -904,7 +914,7 @@ interface ProcessOptions {
  * whatever state the worker is in; its exit handlers have 500 ms.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before.
+ * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
  */
 declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
 //#endregion
