@@ -1,40 +1,30 @@
-/** `warmswap cache save|restore|inspect|prune|probe`: a store from the shell, exit code by outcome. */
+/** `warmswap cache save|restore|inspect|prune|remove|probe`: a store from the shell, exit code by outcome. */
 
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
-import type { Progress } from '../archives/index.js'
-import { openCache, type Cache } from '../caches/index.js'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
-
-const HELP = `Usage:
-  warmswap cache save <directory> --store <url> --key <key>      a directory becomes the next generation of a key
-  warmswap cache restore <directory> --store <url> --key <key>   a key's tree appears at the directory
-  warmswap cache inspect --store <url> --key <key>               what a key holds
-  warmswap cache prune --store <url> --key <key>                 remove generations that nobody needs
-  warmswap cache probe --store <url>                             what the store can do
-
-  --store <url>         file:///folder, s3://bucket/prefix?region=…&endpoint=… ; or WARMSWAP_STORE
-  --key <key>           name of the cache; or WARMSWAP_KEY
-  --mode <mode>         restore: if-empty, replace or merge
-  --preset <preset>     save: deno, node_modules, vite or none
-  --exclude <glob>      save: leave out, repeatable
-  --allow-shrink        save: let the tree shrink as it likes
-  --quiet-ms <ms>       save: wait until the tree has been unchanged so long
-  --keep <n>            prune: generations that stay, the current one included
-  --deadline-ms <ms>    for the whole call
-  --read-only           never write to the store
-  --json                one JSON object on standard output, no progress bar
-A key is signed and verified with WARMSWAP_HMAC_KEY if that is set.
-
-Exit codes: 0 done or unchanged, 1 failed, 2 wrong arguments, 3 nothing there or disabled, 4 timeout or unavailable,
-5 corrupt, refused or incompatible, 6 not done on purpose (empty, shrunk, unstable, superseded, target-not-empty, busy),
-128 + n ended by signal n, and nothing was changed`
+import type { Limits } from '../archives/index.js'
+import { type Budget, type Cache, openCache } from '../caches/index.js'
+import { invalidArgument, isWarmswapError } from '../native/errors.js'
+import {
+  Answer,
+  type OptionKind,
+  type Values,
+  countOf,
+  durationOf,
+  parse,
+  sizeOf,
+  wrongArguments,
+} from './arguments.js'
+import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
+import { progressBar } from './progress.js'
+import { duration, size } from './text.js'
 
 const EXIT: Record<string, number> = {
   restored: 0,
   uploaded: 0,
   unchanged: 0,
   pruned: 0,
+  removed: 0,
   found: 0,
   probed: 0,
   miss: 3,
@@ -53,33 +43,19 @@ const EXIT: Record<string, number> = {
   busy: 6,
 }
 
-const OPTIONS = {
-  store: { type: 'string' },
-  key: { type: 'string' },
-  mode: { type: 'string' },
-  preset: { type: 'string' },
-  exclude: { type: 'string', multiple: true },
-  'allow-shrink': { type: 'boolean' },
-  'quiet-ms': { type: 'string' },
-  keep: { type: 'string' },
-  'deadline-ms': { type: 'string' },
-  'read-only': { type: 'boolean' },
-  json: { type: 'boolean' },
-  help: { type: 'boolean' },
-} as const
+type Result = {
+  outcome: string
+  reason?: string
+  timings?: Record<string, number>
+} & object
+type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (typeof OPTIONS)['prune']> &
+  Values<{ json: 'flag'; quiet: 'flag' }>
 
 export async function cache(args: string[]): Promise<number> {
-  const { values, positionals } = parse(args)
-  const [command, directory, ...more] = positionals
-  if (command === undefined || values.help) {
-    ;(values.help ? console.log : console.error)(HELP)
-    return values.help ? 0 : 2
-  }
-  const superfluous = command === 'save' || command === 'snapshot' || command === 'restore' ? more[0] : directory
-  if (superfluous !== undefined)
-    throw invalidArgument('the argument after the command', superfluous, "what 'warmswap cache --help' shows")
+  const { command, values, directory } = read(args)
   const store = values.store ?? process.env.WARMSWAP_STORE
-  if (store === undefined) throw invalidArgument('--store', undefined, 'the URL of a store, here or in WARMSWAP_STORE')
+  if (store === undefined)
+    throw wrongArguments('--store is missing. Expected the URL of a store, here or in WARMSWAP_STORE')
   const hmacKey = process.env.WARMSWAP_HMAC_KEY
   await using opened = openCache(store, {
     readOnly: values['read-only'] ?? false,
@@ -87,10 +63,48 @@ export async function cache(args: string[]): Promise<number> {
   })
   const ending = endingSignals()
   const result = await run(opened, command, directory, values, ending.signal).catch(outcomeOf)
-  if (values.json) console.log(JSON.stringify(result))
-  else console.log(describe(result))
-  if (result.outcome === 'aborted' && ending.code !== undefined) return ending.code
-  return EXIT[result.outcome] ?? 1
+  const code = exitCode(command, result, values)
+  print(command, result, values, code)
+  return result.outcome === 'aborted' && ending.code !== undefined ? ending.code : code
+}
+
+function read(args: string[]): { command: CacheCommand; values: Given; directory: string | undefined } {
+  const known = Object.keys(OPTIONS)
+  const isCommand = (arg: string): boolean => known.includes(arg) || arg === 'snapshot'
+  const at = args.findIndex(isCommand)
+  if (at < 0) {
+    const given = args.find((arg) => !arg.startsWith('-'))
+    if (given === 'help') throw new Answer(HELP)
+    // For --help, --version and unknown options.
+    parse('cache', HELP, {}, given === undefined ? args : args.filter(isCommon))
+    throw wrongArguments(
+      `${given === undefined ? 'a command is missing' : `unknown command '${given}' of 'warmswap cache'`}. Known commands: ${known.join(', ')}`,
+    )
+  }
+  const given = args[at] === 'snapshot' ? 'save' : args[at]
+  const rest = [...args.slice(0, at), ...args.slice(at + 1)]
+  const command = given as CacheCommand
+  const hasDirectory = command === 'save' || command === 'restore'
+  const options: Record<string, OptionKind> = OPTIONS[command]
+  const { values, positionals } = parse(`cache ${command}`, HELP, options, rest, {
+    min: hasDirectory ? 1 : 0,
+    what: hasDirectory ? 'one directory' : 'no argument after the command',
+  })
+  return { command, values: values as Given, directory: positionals[0] }
+}
+
+const isCommon = (arg: string): boolean => ['-h', '--help', '-v', '--version'].includes(arg)
+
+function exitCode(command: CacheCommand, { outcome }: Result, { required }: Given): number {
+  // A cold cache is the normal first run of a script with `set -e`.
+  if (outcome === 'miss' && command === 'restore' && !required) return 0
+  return EXIT[outcome] ?? 1
+}
+
+function print(command: CacheCommand, result: Result, { json, quiet }: Given, code: number): void {
+  if (json) console.log(JSON.stringify(result))
+  else if (!quiet) console.log(describe(command, result))
+  else if (code !== 0) console.error(`warmswap: ${headline(result)}`)
 }
 
 /** A signal of the system aborts the call, which then tidies up: parts of an upload, the stage beside the target. */
@@ -114,137 +128,189 @@ function endingSignals(): { signal: AbortSignal; readonly code: number | undefin
   }
 }
 
-/** What inspect and probe throw where the store cannot say, as the other commands tell it. */
+/** What inspect and probe throw where the store cannot say, as an outcome like that of the other commands. */
 function outcomeOf(error: unknown): Result {
   if (error instanceof DOMException && error.name === 'AbortError') return { outcome: 'aborted' }
   if (!isWarmswapError(error) || error.outcome === undefined) throw error
   return { outcome: error.outcome, reason: error.message }
 }
 
-type Values = ReturnType<typeof parse>['values']
-type Result = {
-  outcome: string
-  reason?: string
-  files?: number
-  bytes?: number
-  compressedBytes?: number
-  timings?: Record<string, number>
-} & object
-
-function parse(args: string[]) {
-  try {
-    return parseArgs({ args, options: OPTIONS, allowPositionals: true })
-  } catch (error) {
-    // The line itself is not shown: it can hold a secret.
-    throw new WarmswapError(
-      'ERR_INVALID_ARGUMENT',
-      `${(error as Error).message}; accepted is what 'warmswap cache --help' shows`,
-    )
-  }
-}
-
 async function run(
   cache: Cache,
-  command: string,
+  command: CacheCommand,
   directory: string | undefined,
-  values: Values,
+  values: Given,
   signal: AbortSignal,
 ): Promise<Result> {
-  const deadlineMs = number('--deadline-ms', values['deadline-ms'])
-  const budget = { signal, ...(deadlineMs === undefined ? {} : { deadlineMs }) }
+  const budget = budgetOf(values, signal)
   switch (command) {
     case 'save':
-    case 'snapshot': {
-      const quietMs = number('--quiet-ms', values['quiet-ms'])
-      const bar = progressBar(values)
-      const result = await cache.snapshot({
-        key: key(values),
-        from: path(directory),
-        ...budget,
-        exclude: values.exclude ?? [],
-        guard: { allowShrink: values['allow-shrink'] ?? false },
-        ...(values.preset === undefined ? {} : { preset: values.preset as 'none' }),
-        ...(quietMs === undefined ? {} : { quietMs }),
-        ...bar.listener,
-      })
-      bar.end()
-      return result
-    }
-    case 'restore': {
-      const bar = progressBar(values)
-      const result = await cache.restore({
-        key: key(values),
-        into: path(directory),
-        ...budget,
-        ...(values.mode === undefined ? {} : { mode: values.mode as 'merge' }),
-        ...bar.listener,
-      })
-      bar.end()
-      return result
-    }
+      return await save(cache, resolve(directory as string), values, budget)
+    case 'restore':
+      return await restore(cache, resolve(directory as string), values, budget)
     case 'inspect': {
       const info = await cache.inspect(key(values), budget)
-      return info === null ? { outcome: 'miss' } : { outcome: 'found', ...info }
+      return info === null ? { outcome: 'miss', reason: NOTHING } : { outcome: 'found', ...info }
     }
-    case 'prune': {
-      const keep = number('--keep', values.keep)
-      return await cache.prune({ key: key(values), ...budget, ...(keep === undefined ? {} : { keep }) })
-    }
+    case 'prune':
+      return await cache.prune({
+        key: key(values),
+        ...budget,
+        ...present({
+          keep: countOf('--keep', values.keep),
+          olderThanMs: durationOf('--older-than-ms', values['older-than-ms']),
+        }),
+      })
+    case 'remove':
+      return await cache.remove(key(values), budget)
     case 'probe':
       return { outcome: 'probed', ...(await cache.probe(budget)) }
-    default:
-      throw invalidArgument('the command', command, 'save, restore, inspect, prune or probe')
   }
 }
 
-function key(values: Values): string {
+const NOTHING = 'nothing under the key'
+
+async function save(cache: Cache, from: string, values: Given, budget: Budget): Promise<Result> {
+  // The API answers 'empty', which in a script hides a misspelt path.
+  if (!statSync(from, { throwIfNoEntry: false })?.isDirectory())
+    throw wrongArguments(`'${from}' is not a directory, or does not exist. Expected the directory to save`)
+  const bar = progressBar(values)
+  try {
+    const result = await cache.snapshot({
+      key: key(values),
+      from,
+      ...budget,
+      exclude: values.exclude ?? [],
+      guard: { allowShrink: values['allow-shrink'] ?? false },
+      limits: limitsOf(values),
+      ...present({
+        preset: values.preset as 'none' | undefined,
+        quietMs: durationOf('--quiet-ms', values['quiet-ms']),
+        fingerprint: values.fingerprint,
+        ticket: values.ticket,
+        level: countOf('--level', values.level),
+      }),
+      ...bar.listener,
+    })
+    return forTheShell(result)
+  } finally {
+    bar.end()
+  }
+}
+
+/** The note of a snapshot names options of the API. Relative links are restored by default here. */
+function forTheShell<T extends { ok: boolean; reason?: string }>(result: T): T {
+  const mode = /symlinks: '(\w+)'/.exec(result.reason ?? '')?.[1]
+  if (!result.ok || mode === undefined) return result
+  const { reason, ...rest } = result
+  return (mode === 'relative' ? rest : { ...rest, reason: `restore it with --symlinks ${mode}. ${reason}` }) as T
+}
+
+async function restore(cache: Cache, into: string, values: Given, budget: Budget): Promise<Result> {
+  const bar = progressBar(values)
+  try {
+    const result = await cache.restore({
+      key: key(values),
+      into,
+      ...budget,
+      fallbackKeys: values['fallback-key'] ?? [],
+      symlinks: (values.symlinks ?? 'relative') as 'relative',
+      expect: expectationOf(values.expect ?? []),
+      limits: limitsOf(values),
+      ...present({
+        mode: values.mode as 'merge' | undefined,
+        concurrency: countOf('--concurrency', values.concurrency),
+      }),
+      ...bar.listener,
+    })
+    return result.outcome === 'miss' ? { ...result, reason: result.reason ?? NOTHING } : result
+  } finally {
+    bar.end()
+  }
+}
+
+function budgetOf(values: Given, signal: AbortSignal): Budget {
+  return {
+    signal,
+    ...present({
+      deadlineMs: durationOf('--deadline-ms', values['deadline-ms']),
+      idleMs: durationOf('--idle-ms', values['idle-ms']),
+      attempts: countOf('--attempts', values.attempts),
+    }),
+  }
+}
+
+function limitsOf(values: Given): Limits {
+  return present({
+    maxBytes: sizeOf('--max-bytes', values['max-bytes']),
+    maxFiles: countOf('--max-files', values['max-files']),
+    maxFileBytes: sizeOf('--max-file-bytes', values['max-file-bytes']),
+    maxRatio: countOf('--max-ratio', values['max-ratio']),
+    maxMemoryBytes: sizeOf('--max-memory-bytes', values['max-memory-bytes']),
+    minFreeBytes: sizeOf('--min-free-bytes', values['min-free-bytes']),
+  })
+}
+
+const EXPECTED = ['platform', 'arch', 'libc', 'fingerprint']
+
+function expectationOf(pairs: string[]): Record<string, string> {
+  const expected: Record<string, string> = {}
+  for (const pair of pairs) {
+    const at = pair.indexOf('=')
+    const name = pair.slice(0, Math.max(at, 0))
+    if (!EXPECTED.includes(name))
+      throw wrongArguments(`--expect is '${pair}'. Expected name=value, with the name ${EXPECTED.join(', ')}`)
+    if (Object.hasOwn(expected, name)) throw wrongArguments(`--expect names ${name} twice`)
+    expected[name] = pair.slice(at + 1)
+  }
+  return expected
+}
+
+/** Without the options that were not given. */
+function present<T extends object>(given: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
+    [Name in keyof T]?: Exclude<T[Name], undefined>
+  }
+}
+
+function key(values: Given): string {
   const text = values.key ?? process.env.WARMSWAP_KEY
   if (text === undefined) throw invalidArgument('--key', undefined, 'the name of a cache, here or in WARMSWAP_KEY')
   return text
 }
 
-function path(directory: string | undefined): string {
-  if (directory === undefined) throw invalidArgument('<directory>', undefined, 'a directory')
-  return resolve(directory)
+function headline({ outcome, reason, timings }: Result): string {
+  const took = timings?.total === undefined ? '' : ` in ${duration(timings.total)}`
+  return `${outcome}${took}${reason === undefined ? '' : `: ${reason}`}`
 }
 
-function number(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value)) throw invalidArgument(name, text, 'a number')
-  return value
+/** Longest list that is printed in full. */
+const MOST_LINES = 20
+
+function describe(command: CacheCommand, result: Result): string {
+  const { outcome: _, reason: __, timings: ___, ...facts } = result
+  const lines = Object.entries(facts)
+    .filter(([name, value]) => value !== undefined && name !== 'ok' && !(Array.isArray(value) && value.length === 0))
+    .flatMap(([name, value]) => fact(name, value))
+  const isIdle = command === 'prune' && 'removed' in facts && (facts.removed as string[]).length === 0
+  return [headline(result), ...(isIdle ? ['  nothing to remove'] : lines)].join('\n')
 }
 
-/** A line on standard error that is redrawn; silent where nobody looks at a terminal. */
-function progressBar(values: Values): { listener: { onProgress?(progress: Progress): void }; end(): void } {
-  if (values.json || !process.stderr.isTTY) return { listener: {}, end: () => {} }
-  const clear = '\r\x1b[K'
-  return {
-    listener: {
-      onProgress: ({ phase, files, bytes, totalBytes }) => {
-        const share = totalBytes === undefined || totalBytes === 0 ? undefined : Math.min(1, bytes / totalBytes)
-        const bar =
-          share === undefined
-            ? ''
-            : ` ${'█'.repeat(Math.round(share * 30)).padEnd(30, '░')} ${Math.round(share * 100)} %`
-        process.stderr.write(`${clear}${phase.padEnd(8)}${bar} ${files} files, ${megabytes(bytes)}`)
-      },
-    },
-    end: () => void process.stderr.write(clear),
+function fact(name: string, value: unknown): string[] {
+  const line = (text: string): string => `  ${name.padEnd(16)} ${text}`
+  if (Array.isArray(value)) {
+    const more = value.length > MOST_LINES ? [`    and ${value.length - MOST_LINES} more`] : []
+    return [line(String(value.length)), ...value.slice(0, MOST_LINES).map((each) => `    ${textOf(each)}`), ...more]
   }
+  if (typeof value === 'number' && /bytes$/i.test(name)) return [line(size(value))]
+  return [line(textOf(value))]
 }
 
-function describe({ outcome, reason, timings, ...facts }: Result): string {
-  const rest = Object.entries(facts).filter(
-    ([name, value]) => value !== undefined && name !== 'ok' && !(Array.isArray(value) && value.length === 0),
-  )
-  const lines = rest.map(
-    ([name, value]) => `  ${name.padEnd(16)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
-  )
-  const took = timings?.total === undefined ? '' : ` in ${Math.round(timings.total)} ms`
-  return [`${outcome}${took}${reason === undefined ? '' : `: ${reason}`}`, ...lines].join('\n')
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`
+function textOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Object.values(value).every((each) => typeof each === 'string')
+    ? Object.entries(value)
+        .map(([name, each]) => `${name} ${each}`)
+        .join(', ')
+    : JSON.stringify(value)
 }

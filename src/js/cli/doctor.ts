@@ -1,81 +1,117 @@
 /** `warmswap doctor [directory]`: what holds here, and why; what is missing, and the way out. */
 
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { findAddons, packageFolder, sealOf } from '../native/addon-file.js'
+import { resolve } from 'node:path'
 import { messageOf } from '../native/callbacks.js'
 import { native, unwrap } from '../native/native.js'
-import { findSetAside } from './set-aside.js'
+import { parse } from './arguments.js'
+import {
+  type Finding,
+  cacheFindings,
+  limitFindings,
+  lockFindings,
+  storeFindings,
+  versionFindings,
+} from './doctor-findings.js'
 
-export function doctor([directory = '.']: string[]): number {
-  const path = resolve(directory)
-  console.log(`warmswap on ${process.platform} ${process.arch}, Node ${process.version}`)
-  const sound = reportVersions()
+const HELP = `Usage: warmswap doctor [directory] [--store <url>]
+  versions of addon and JavaScript, the filesystem of the directory (default: this one) and what it guarantees, stores of
+  bundles with their links and set-aside trees up to four levels below it, locks of dead holders in it, and the limits of
+  watchers and open files
+
+  --store <url>     also check a cache location: reachability and permissions. Default: $WARMSWAP_STORE
+  --json            one JSON object on standard output
+  -q, --quiet       print problems only
+  -h, --help        print this text
+  -v, --version     print the version of warmswap
+
+Exit codes: 0 no problem, 1 a problem was found, 2 wrong arguments`
+
+export async function doctor(args: string[]): Promise<number> {
+  const { values, positionals } = parse('doctor', HELP, { store: 'text' }, args, {
+    max: 1,
+    what: 'at most one directory',
+  })
+  const path = resolve(positionals[0] ?? '.')
+  const findings = await examine(path, values.store ?? process.env.WARMSWAP_STORE)
+  const problems = findings.filter(({ isProblem }) => isProblem)
+  if (values.json) {
+    console.log(
+      JSON.stringify({
+        ok: problems.length === 0,
+        platform: process.platform,
+        arch: process.arch,
+        node: process.version,
+        findings: findings.map(({ name, text, isProblem = false, facts }) => ({
+          name,
+          problem: isProblem,
+          text,
+          ...facts,
+        })),
+      }),
+    )
+  } else {
+    if (!values.quiet) console.log(`warmswap on ${process.platform} ${process.arch}, Node ${process.version}`)
+    for (const { name, text } of values.quiet ? problems : findings) console.log(`${name.padEnd(11)} ${text}`)
+  }
+  return problems.length === 0 ? 0 : 1
+}
+
+async function examine(path: string, store: string | undefined): Promise<Finding[]> {
+  const versions = versionFindings()
   try {
     native()
   } catch (error) {
-    console.log(`addon       missing: ${messageOf(error)}
-bundles     no: needs the addon
-locks       no: needs the addon
-caches      no: needs the addon
-state       yes: in JavaScript, each thread and each vm context for itself`)
-    return 1
+    return [
+      ...versions,
+      { name: 'addon', text: `missing: ${messageOf(error)}`, isProblem: true },
+      ...['bundles', 'locks', 'caches'].map((name) => ({
+        name,
+        text: 'no: needs the addon',
+        facts: { available: false },
+      })),
+      {
+        name: 'state',
+        text: 'yes: in JavaScript, each thread and each vm context for itself',
+        facts: { available: true },
+      },
+    ]
   }
-  reportFilesystem(path)
-  return sound ? 0 : 1
-}
-
-/** Compares the versions of JavaScript and addon, and the addon with what was built. */
-function reportVersions(): boolean {
-  const folder = packageFolder()
-  const own = folder === undefined ? 'unknown' : versionIn(folder)
-  const [file] = findAddons()
-  console.log(`version     ${own}`)
-  if (file === undefined) return true
-  const seal = sealOf(file)
-  const version =
-    seal?.version ??
-    (folder !== undefined && file.startsWith(join(folder, 'dist')) ? undefined : versionIn(dirname(file)))
-  console.log(`addon       ${file}${version === undefined ? ', built here' : `, version ${version}`}`)
-  if (seal !== undefined && createHash('sha256').update(readFileSync(file)).digest('hex') !== seal.sha256)
-    console.log('            the file is not what was built: install it again')
-  if (version === undefined || version === own) return true
-  console.log(`            its version differs from that of the JavaScript, ${own}: run your package manager's install`)
-  return false
-}
-
-function versionIn(folder: string): string | undefined {
-  try {
-    return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version?: string }).version
-  } catch {
-    return undefined
-  }
-}
-
-function reportFilesystem(path: string): void {
   const filesystem = unwrap(native().filesystemOf(path))
-  const why = filesystem.trusted
-    ? `flock of ${filesystem.name} excludes between all processes of this kernel`
-    : `the flock of ${filesystem.name} is not on the allow list`
-  console.log(`directory   ${path}
-filesystem  ${filesystem.name}
-bundles     ${filesystem.trusted ? 'yes' : 'no: put the store on a local filesystem and use link'} (${why})
-locks       ${filesystem.trusted ? 'kernel mode: a dead holder is noticed at once' : 'lease mode: a dead holder is noticed when its lease ends'}
-caches      yes: staged beside the target, committed in the way that fits its mount
-state       yes: native root`)
-  // Stores are on such filesystems only.
-  if (filesystem.trusted) reportSetAside(path)
+  return [
+    ...versions,
+    ...filesystemFindings(path, filesystem),
+    // Stores are on such filesystems only.
+    ...(filesystem.trusted ? storeFindings(path) : []),
+    ...(await lockFindings(path)),
+    ...limitFindings(),
+    ...(store === undefined ? [] : await cacheFindings(store)),
+  ]
 }
 
-function reportSetAside(directory: string): void {
-  const { trees, incomplete } = findSetAside(directory)
-  for (const tree of trees)
-    console.log(
-      `set aside   ${tree}: the link of a store replaced this directory; remove it when you no longer need it`,
-    )
-  if (incomplete)
-    console.log(
-      'set aside   not all directories were searched: name the folder of the store to list what its link replaced',
-    )
+function filesystemFindings(path: string, { name, trusted }: { name: string; trusted: boolean }): Finding[] {
+  const why = trusted
+    ? `flock of ${name} excludes between all processes of this kernel`
+    : `the flock of ${name} is not on the allow list`
+  return [
+    { name: 'directory', text: path, facts: { path } },
+    { name: 'filesystem', text: name, facts: { filesystem: name, trusted } },
+    {
+      name: 'bundles',
+      text: `${trusted ? 'yes' : 'no: put the store on a local filesystem and use link'} (${why})`,
+      facts: { available: trusted },
+    },
+    {
+      name: 'locks',
+      text: trusted
+        ? 'kernel mode: a dead holder is noticed at once'
+        : 'lease mode: a dead holder is noticed when its lease ends',
+      facts: { available: true, mode: trusted ? 'kernel' : 'lease' },
+    },
+    {
+      name: 'caches',
+      text: 'yes: staged beside the target, committed in the way that fits its mount',
+      facts: { available: true },
+    },
+    { name: 'state', text: 'yes: native root', facts: { available: true } },
+  ]
 }

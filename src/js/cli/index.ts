@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** `warmswap <command>`: each command is one file beside this one. */
 
-import { readFileSync } from 'node:fs'
 import { isWarmswapError } from '../native/errors.js'
+import { Answer, version } from './arguments.js'
 import { cache } from './cache.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'
@@ -11,39 +11,63 @@ import { lock } from './lock.js'
 type Command = (args: string[]) => number | Promise<number>
 
 const commands: Record<string, { run: Command; help: string }> = {
-  lock: { run: lock, help: 'ls | why | sweep | run: who holds a lock, since when, doing what; hold one for a command' },
-  cache: { run: cache, help: 'save, restore, inspect, prune and probe caches in a store' },
+  lock: { run: lock, help: 'ls | why | sweep | run: which process holds a lock, since when; hold one for a command' },
+  cache: { run: cache, help: 'save | restore | inspect | prune | remove | probe: caches in a store' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
 }
 
 function usage(): string {
   const lines = Object.entries(commands).map(([name, { help }]) => `  warmswap ${name.padEnd(8)} ${help}`)
-  return ['Usage:', ...lines, '  warmswap --version'].join('\n')
-}
-
-function version(): string {
-  const file = new URL('../package.json', import.meta.url)
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+  return [
+    'Usage:',
+    ...lines,
+    '  warmswap --version',
+    "Each command takes --json, --quiet (-q), --help (-h) and --version (-v). Run 'warmswap <command> --help' for its options.",
+  ].join('\n')
 }
 
 async function main([name, ...args]: string[]): Promise<number> {
-  if (name === '--version' || name === '-v') {
-    console.log(version())
-    return 0
+  if (name === '--version' || name === '-v') throw new Answer(version())
+  if (name === undefined || name === '--help' || name === '-h') throw new Answer(usage())
+  if (name === 'help') {
+    const topic = args[0]
+    if (topic === undefined || !Object.hasOwn(commands, topic)) throw new Answer(usage())
+    return await (commands[topic] as { run: Command }).run(['--help'])
   }
-  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command === undefined) {
-    const asked = name === undefined || name === '--help' || name === 'help'
-    ;(asked ? console.log : console.error)(asked ? usage() : `warmswap: unknown command '${name}'\n${usage()}`)
-    return asked ? 0 : 2
+    console.error(`warmswap: unknown ${name.startsWith('-') ? 'option' : 'command'} '${name}'\n${usage()}`)
+    return 2
   }
   return await command.run(args)
 }
 
+/** Prints the error as one line, and with --json as an object too. Returns the exit code. */
+function fail(error: unknown): number {
+  if (error instanceof Answer) {
+    console.log(error.text)
+    return 0
+  }
+  const { code, message, syscall } = error as { code?: unknown; message?: unknown; syscall?: unknown }
+  const isOurs = isWarmswapError(error)
+  // A failed system call is no fault of this program. Anything else is, and its stack says where.
+  if (!isOurs && (typeof code !== 'string' || syscall === undefined)) {
+    console.error(error)
+    return 1
+  }
+  const separator = process.argv.indexOf('--')
+  if (process.argv.slice(2, separator < 0 ? undefined : separator).includes('--json'))
+    console.log(JSON.stringify({ outcome: 'error', code, reason: message }))
+  console.error(`warmswap: ${String(message).replaceAll('\n', ' ')} [${String(code)}]`)
+  return code === 'ERR_INVALID_ARGUMENT' ? 2 : 1
+}
+
+// 'warmswap lock ls | head -1' closes the pipe early.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+
 main(process.argv.slice(2)).then(
   (code) => (process.exitCode = code),
-  (error: unknown) => {
-    console.error(isWarmswapError(error) ? `warmswap: ${error.message} [${error.code}]` : error)
-    process.exitCode = isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT' ? 2 : 1
-  },
+  (error: unknown) => (process.exitCode = fail(error)),
 )

@@ -7,7 +7,8 @@ import { Socket } from 'node:net'
 import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { isRunning, signalProcess } from '../keeper/processes.js'
 import { acquireLock } from '../locks/index.js'
-import { reportWait } from './lock-wait.js'
+import { wrongArguments } from './arguments.js'
+import { reportNothing, reportWait } from './lock-wait.js'
 
 /** What it reports: once that it has the lock or cannot get it, and that it was lost. */
 export type FromHolder = { held: Record<string, string> } | { failed: { code: ErrorCode; message: string } }
@@ -15,9 +16,16 @@ export type ToHolder = { release: true } | { command: number; started: string | 
 
 const LIFELINE_FD = 4
 
-export async function hold([path, metadata]: string[]): Promise<number> {
-  if (path === undefined || metadata === undefined || process.send === undefined)
-    throw new Error('lock hold is started by lock run only')
+/** What it is started with, as JSON. */
+export interface HoldOptions {
+  metadata: Record<string, unknown>
+  timeoutMs?: number | undefined
+  quiet: boolean
+}
+
+export async function hold([path, given]: string[]): Promise<number> {
+  if (path === undefined || given === undefined || process.send === undefined)
+    throw wrongArguments("'warmswap lock hold' is started by 'warmswap lock run' only")
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
   const end = new AbortController()
   const lifeline = new Socket({ fd: LIFELINE_FD })
@@ -30,10 +38,12 @@ export async function hold([path, metadata]: string[]): Promise<number> {
     else command = { pid: message.command, started: message.started }
   })
   try {
+    const { metadata, timeoutMs, quiet } = JSON.parse(given) as HoldOptions
     const lock = await acquireLock(path, {
-      metadata: JSON.parse(metadata) as Record<string, unknown>,
+      metadata,
+      ...(timeoutMs !== undefined && { timeoutMs }),
       signal: end.signal,
-      onWait: reportWait,
+      onWait: quiet ? reportNothing : reportWait,
     })
     send({ held: lock.childEnv() })
     await new Promise<void>((resolve) => {

@@ -13,13 +13,14 @@ import { dirname, resolve } from 'node:path'
 import type { Stream } from 'node:stream'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
+import { WarmswapError, isWarmswapError } from '../native/errors.js'
 import { startOf } from '../keeper/processes.js'
 import { type LockOptions, acquireLock } from '../locks/index.js'
-import type { FromHolder, ToHolder } from './lock-hold.js'
-import { reportWait } from './lock-wait.js'
+import { durationOf, parse, wrongArguments } from './arguments.js'
+import type { FromHolder, HoldOptions, ToHolder } from './lock-hold.js'
+import { reportNothing, reportWait } from './lock-wait.js'
 
-const USAGE = 'warmswap lock run [--close] <path> -- <command>'
+const USAGE = "one path, then '--' and the command"
 
 /** What shells answer. */
 const CANNOT_START: Record<string, number> = { ENOENT: 127, EACCES: 126 }
@@ -38,17 +39,21 @@ interface CommandLock {
   release(): Promise<void>
 }
 
-export async function run(args: string[]): Promise<number> {
-  const { path, command, rest, close } = parse(args)
+/** EX_TEMPFAIL of sysexits.h: the lock was not free in time. */
+const NOT_FREE = 75
+
+export async function run(args: string[], help: string): Promise<number> {
+  const { path, command, rest, close, options } = parseRun(args, help)
   // From here on no signal ends this process without a word to the command.
   const signals = new Signals()
-  const metadata = { command: withoutOptions(command, rest), directory: dirname(path) }
   let held: CommandLock
   try {
-    held = await hold(path, metadata, close, signals.early)
+    held = await hold(path, options, close, signals.early)
   } catch (error) {
     if (signals.exitCode !== undefined) return signals.exitCode
-    throw error
+    if (!isWarmswapError(error) || error.code !== 'ERR_LOCK_TIMEOUT') throw error
+    console.error(`warmswap: ${error.message} [${error.code}]`)
+    return NOT_FREE
   }
   if (signals.exitCode !== undefined) {
     await held.release()
@@ -61,15 +66,47 @@ export async function run(args: string[]): Promise<number> {
   }
 }
 
-function parse(args: string[]): { path: string; command: string; rest: string[]; close: boolean } {
+interface RunArguments {
+  path: string
+  command: string
+  rest: string[]
+  close: boolean
+  options: HoldOptions
+}
+
+const OPTIONS = { timeout: 'text', 'no-wait': 'flag', close: 'flag', metadata: 'text' } as const
+
+function parseRun(args: string[], help: string): RunArguments {
   const separator = args.indexOf('--')
   const own = separator < 0 ? args : args.slice(0, separator)
   const [command, ...rest] = separator < 0 ? [] : args.slice(separator + 1)
-  const isClose = (arg: string): boolean => arg === '--close' || arg === '-o'
-  const [path, ...more] = own.filter((arg) => !isClose(arg))
-  if (path === undefined || more.length > 0 || command === undefined)
-    throw invalidArgument('arguments', args.join(' '), USAGE)
-  return { path: resolve(path), command, rest, close: own.some(isClose) }
+  const { values, positionals } = parse('lock run', help, OPTIONS, own, { min: 1, what: USAGE })
+  if (command === undefined) throw wrongArguments(`the command to run is missing. Expected ${USAGE}`)
+  if (values['no-wait'] && values.timeout !== undefined)
+    throw wrongArguments("options '--no-wait' and '--timeout' exclude each other")
+  const path = resolve(positionals[0] as string)
+  return {
+    path,
+    command,
+    rest,
+    close: values.close ?? false,
+    options: {
+      metadata: { command: withoutOptions(command, rest), directory: dirname(path), ...metadataOf(values.metadata) },
+      timeoutMs: values['no-wait'] ? 0 : durationOf('--timeout', values.timeout),
+      quiet: values.quiet ?? false,
+    },
+  }
+}
+
+function metadataOf(text: string | undefined): object {
+  if (text === undefined) return {}
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  } catch {
+    // The message below names what is expected. The value is not shown: it can be a secret.
+  }
+  throw wrongArguments(`--metadata is no JSON object. Expected one such as '{"url":"http://localhost:3000"}'`)
 }
 
 /** Everybody may read the record, and options carry tokens. */
@@ -118,13 +155,14 @@ class Signals {
   }
 }
 
-async function hold(
-  path: string,
-  metadata: Record<string, unknown>,
-  close: boolean,
-  signal: AbortSignal,
-): Promise<CommandLock> {
-  const options: LockOptions = { metadata, signal, onWait: reportWait }
+async function hold(path: string, given: HoldOptions, close: boolean, signal: AbortSignal): Promise<CommandLock> {
+  const { metadata, timeoutMs, quiet } = given
+  const options: LockOptions = {
+    metadata,
+    signal,
+    onWait: quiet ? reportNothing : reportWait,
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  }
   try {
     const lock = await acquireLock(path, { ...options, coverChildren: !close })
     return {
@@ -137,14 +175,14 @@ async function hold(
   } catch (error) {
     // The path is locked by lease. Where something else is not supported the holder reports it.
     if (close || !isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') throw error
-    return await holdApart(path, metadata, signal)
+    return await holdApart(path, given, signal)
   }
 }
 
 /** Has the lock held by a process that a signal to this one, its group or its terminal does not reach. */
-async function holdApart(path: string, metadata: Record<string, unknown>, signal: AbortSignal): Promise<CommandLock> {
+async function holdApart(path: string, given: HoldOptions, signal: AbortSignal): Promise<CommandLock> {
   const program = fileURLToPath(new URL('./cli.js', import.meta.url))
-  const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(metadata)], {
+  const holder = spawn(process.execPath, [program, 'lock', 'hold', path, JSON.stringify(given)], {
     detached: true,
     stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'],
   })

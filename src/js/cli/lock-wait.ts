@@ -15,3 +15,6 @@ export function reportWait({
   if (text !== reported && waitedMs > 0) console.error(`warmswap: ${text}`)
   reported = text
 }
+
+/** For --quiet. */
+export function reportNothing(): void {}

@@ -1,4 +1,4 @@
-/** Finds the directories that links of stores replaced: only their owner removes them. */
+/** Finds stores of bundles, and the directories that their links replaced: only their owner removes them. */
 
 import { type Dirent, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ const MAX_DIRECTORIES = 5_000
 const SKIPPED = new Set(['node_modules', '.git'])
 
 export interface SetAside {
+  stores: string[]
   trees: string[]
   /** Whether the search ended early. */
   incomplete: boolean
@@ -16,17 +17,19 @@ export interface SetAside {
 
 /** Looks for stores in a directory and up to four levels below it. Follows no link. */
 export function findSetAside(directory: string): SetAside {
+  const stores: string[] = []
   const trees: string[] = []
   let level = [directory]
   let seen = 0
   for (let depth = 0; depth <= MAX_DEPTH; depth += 1) {
     const next: string[] = []
     for (const folder of level) {
-      if (++seen > MAX_DIRECTORIES) return { trees, incomplete: true }
+      if (++seen > MAX_DIRECTORIES) return { stores, trees, incomplete: true }
       const entries = list(folder)
-      if (isStore(folder, entries))
+      if (isStore(folder, entries)) {
+        stores.push(folder)
         trees.push(...list(join(folder, 'set-aside')).map(({ name }) => join(folder, 'set-aside', name)))
-      else
+      } else
         next.push(
           ...entries
             .filter((entry) => entry.isDirectory() && !SKIPPED.has(entry.name))
@@ -35,7 +38,7 @@ export function findSetAside(directory: string): SetAside {
     }
     level = next
   }
-  return { trees: trees.sort(), incomplete: false }
+  return { stores: stores.sort(), trees: trees.sort(), incomplete: false }
 }
 
 function list(folder: string): Dirent[] {

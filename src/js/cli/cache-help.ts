@@ -1,0 +1,93 @@
+/** Options and help of `warmswap cache`. */
+
+import type { OptionKind } from './arguments.js'
+
+const STORE = { store: 'text', 'deadline-ms': 'text', 'idle-ms': 'text', attempts: 'text' } as const
+const KEY = { ...STORE, key: 'text' } as const
+const LIMITS = {
+  'max-bytes': 'text',
+  'max-files': 'text',
+  'max-file-bytes': 'text',
+  'max-ratio': 'text',
+  'max-memory-bytes': 'text',
+  'min-free-bytes': 'text',
+} as const
+
+/** Options of each command. */
+export const OPTIONS = {
+  save: {
+    ...KEY,
+    ...LIMITS,
+    preset: 'text',
+    exclude: 'list',
+    'allow-shrink': 'flag',
+    'quiet-ms': 'text',
+    fingerprint: 'text',
+    level: 'text',
+    ticket: 'text',
+    'read-only': 'flag',
+  },
+  restore: {
+    ...KEY,
+    ...LIMITS,
+    'fallback-key': 'list',
+    mode: 'text',
+    symlinks: 'text',
+    expect: 'list',
+    concurrency: 'text',
+    required: 'flag',
+    'read-only': 'flag',
+  },
+  inspect: { ...KEY, 'read-only': 'flag' },
+  prune: { ...KEY, keep: 'text', 'older-than-ms': 'text', 'read-only': 'flag' },
+  remove: { ...KEY, 'read-only': 'flag' },
+  probe: { ...STORE, 'read-only': 'flag' },
+} as const satisfies Record<string, Record<string, OptionKind>>
+
+export type CacheCommand = keyof typeof OPTIONS
+
+export const HELP = `Usage:
+  warmswap cache save <directory> --store <url> --key <key>      make a directory the next generation of a key
+  warmswap cache restore <directory> --store <url> --key <key>   write the tree of a key to the directory
+  warmswap cache inspect --store <url> --key <key>               print what a key holds
+  warmswap cache prune --store <url> --key <key>                 remove generations that are no longer needed
+  warmswap cache remove --store <url> --key <key>                remove a key with all its objects
+  warmswap cache probe --store <url>                             print what the store can do
+
+All commands:
+  --store <url>          file:///folder or s3://bucket/prefix?region=…&endpoint=… . Default: $WARMSWAP_STORE
+  --key <key>            name of the cache. Default: $WARMSWAP_KEY
+  --deadline-ms <time>   limit for the whole call, such as 60000, 60s or 5min
+  --idle-ms <time>       longest silence of a connection. Default 3s
+  --attempts <n>         how often one request is tried. Default 3
+  --read-only            never write to the store
+  --json                 one JSON object on standard output, with raw numbers; no progress
+  -q, --quiet            print nothing but failures
+  -h, --help             print this text
+  -v, --version          print the version of warmswap
+restore:
+  --mode <mode>          if-empty (default), replace or merge
+  --fallback-key <key>   tried where the key has nothing that can be used. Repeatable
+  --symlinks <mode>      contained, relative (default), verbatim or reject. Workspaces of npm, pnpm and bun have relative
+                         links that leave the tree. Use contained for a store that others can write to
+  --expect <name=value>  platform, arch, libc or fingerprint that the tree must have been saved with. Repeatable
+  --required             a miss is a failure (exit code 3). Default: exit code 0, because a cold cache is no error
+  --concurrency <n>      connections at the same time. Default 8
+save:
+  --preset <preset>      deno, node_modules, vite or none (default): what is left out
+  --exclude <glob>       left out. Repeatable
+  --fingerprint <text>   recorded for --expect fingerprint=…, such as a hash of the lock file
+  --level <n>            compression, -7 to 19. Default 3
+  --ticket <ticket>      of the restore that this tree was built on: replaces only what that restore read
+  --allow-shrink         accept a tree that is much smaller than the current one
+  --quiet-ms <time>      wait until the tree has been unchanged for this time
+prune:
+  --keep <n>             generations to keep, the current one included
+  --older-than-ms <time> keep everything younger. Default 1h
+Limits of save and restore: --max-bytes, --max-files, --max-file-bytes, --max-ratio, --max-memory-bytes, --min-free-bytes;
+sizes such as 500MB or 2GiB.
+A key is signed and verified with $WARMSWAP_HMAC_KEY if that is set.
+
+Exit codes: 0 done, unchanged, or nothing under the key (restore), 1 failed, 2 wrong arguments, 3 nothing under the key
+(inspect, restore --required) or disabled, 4 timeout or unavailable, 5 corrupt, refused or incompatible, 6 not done on
+purpose (empty, shrunk, unstable, superseded, target-not-empty, busy), 128 + n ended by signal n, and nothing was changed`
