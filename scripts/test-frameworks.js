@@ -39,7 +39,7 @@ const totals = { passed: 0, failed: 0, skipped: 0 }
 function prepare(name, count) {
   const source = join(root, '__test__/frameworks', name)
   const home = ensureNpm(`frameworks/${name}`, source)
-  for (const entry of ['src', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
+  for (const entry of ['src', '.warmswap', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
     rmSync(join(home, entry), { recursive: true, force: true })
   cpSync(source, home, { recursive: true })
   writePackages(home, count)
