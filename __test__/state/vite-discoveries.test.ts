@@ -88,7 +88,7 @@ async function visit(version: Version, root: string, given: Visit = {}): Promise
   using _ = onReoptimize(server, () => {
     discoveries += 1
   })
-  const { ssr } = server.environments
+  const ssr = server.environments.ssr as DevEnvironment
   for (const route of routes) {
     const handle = async (): Promise<unknown> =>
       route === CHUNK_ENTRY
@@ -96,12 +96,12 @@ async function visit(version: Version, root: string, given: Visit = {}): Promise
         : (await runnerOf(ssr).import<Entry>(ENTRY)).handle(route)
     await handle().catch(handle)
   }
-  const { metadata } = ssr?.depsOptimizer as NonNullable<DevEnvironment['depsOptimizer']>
+  const { metadata } = ssr.depsOptimizer as NonNullable<DevEnvironment['depsOptimizer']>
   await Promise.all(Object.values(metadata.optimized).map(({ processing }) => processing))
   const optimized = Object.keys(metadata.optimized).sort()
   await server.close()
   const cache = readFileSync(join(server.config.cacheDir, 'deps_ssr/_metadata.json'), 'utf8')
-  expect(ssr?.config.optimizeDeps.include).toEqual(include)
+  expect(ssr.config.optimizeDeps.include).toEqual(include)
   return { discoveries, cache, optimized, log }
 }
 
