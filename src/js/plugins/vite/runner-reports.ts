@@ -18,7 +18,7 @@ const ASK = 'warmswap:reloaded'
 const READY = 'warmswap:ready'
 
 /** What must stay at the top of a module: a hashbang, comments and directives. */
-const PROLOGUE = /^(?:#!.*\n)?(?:\s|\/\/.*\n|\/\*[^]*?\*\/|(['"])use [\w -]+\1;?)*/
+const PROLOGUE = /^(?:#!.*\n)?(?:\s|\/\/.*\n|\/\*[\s\S]*?\*\/|(['"])use [\w -]+\1;?)*/
 
 /** Within the braces of a block: an entry may have any names. The client of the hot channel is that of the runner. */
 const ANSWERING = `
