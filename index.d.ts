@@ -434,7 +434,7 @@ interface Budget {
   signal?: AbortSignal;
 }
 /** How a snapshot ended. */
-type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
+type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
 /** What a snapshot did. */
 interface SnapshotResult {
   ok: boolean;
@@ -455,7 +455,7 @@ interface SnapshotResult {
     path: string;
     why: string;
   }[];
-  /** 'none' where the store ignores conditions, so that two writers are not told apart. */
+  /** 'none' if writes were not conditional, so that the later one of two concurrent writers wins. */
   guard: 'etag' | 'none';
   timings: Record<string, number>;
 }
@@ -534,7 +534,7 @@ interface Cache extends AsyncDisposable {
     outcome: 'removed' | RestoreOutcome;
     reason?: string;
   }>;
-  /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
+  /** Finds out what the store can do, with small objects that it removes again. All are false for a cache without a store or with `readOnly`; `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if the store does not accept the credentials, and with another outcome if it cannot say. */
   probe(budget?: Budget): Promise<{
     conditionalPut: boolean;
     conditionalMultipart: boolean;
@@ -582,12 +582,27 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
 };
 //#endregion
 //#region src/js/caches/caches.d.ts
-/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
-declare function openCache(store: StoreLocation | undefined, options?: {
+/** Options of `openCache()`. */
+interface CacheOptions {
+  /** Secret of 16 bytes or more that signs pointers and verifies them. */
   hmacKey?: string | Uint8Array;
+  /** Whether writing calls end as 'disabled'. @default false */
   readOnly?: boolean;
+  /**
+   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as 'superseded'.
+   *
+   * - 'auto': if the store honours conditions, which a small object finds out once. Results have `guard: 'none'` if it does not.
+   * - 'required': the snapshot ends as 'unguarded' and writes nothing under the key if the store does not honour them. If a policy denies the small object, the conditions are sent and trusted.
+   * - 'off': no condition is sent, and `guard` is 'none'.
+   *
+   * @default 'auto'
+   */
+  conditions?: 'auto' | 'required' | 'off';
+  /** Called once for each call. */
   onEvent?(event: CacheEvent): void;
-}): Cache;
+}
+/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
+declare function openCache(store: StoreLocation | undefined, options?: CacheOptions): Cache;
 //#endregion
 //#region src/js/native/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
@@ -931,4 +946,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

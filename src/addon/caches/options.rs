@@ -7,12 +7,36 @@ use napi_derive::napi;
 use crate::core::archives::codec;
 use crate::core::archives::exclude::Excludes;
 use crate::core::caches::{
-    Budget, Guard, Key, PackOptions, Producer, RestoreOptions, SnapshotOptions, Ticket,
+    Budget, Conditions, Guard, Key, PackOptions, Producer, RestoreOptions, SnapshotOptions, Ticket,
 };
 use crate::core::error::Result;
 
 use super::super::archives::{NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};
 use super::super::number;
+
+/// Whether writes are conditional.
+#[napi(string_enum, skip_typescript)]
+pub enum NativeConditions {
+    /// If the store honours conditions.
+    #[napi(value = "auto")]
+    Auto,
+    /// Always, or nothing is written.
+    #[napi(value = "required")]
+    Required,
+    /// Never.
+    #[napi(value = "off")]
+    Off,
+}
+
+impl From<NativeConditions> for Conditions {
+    fn from(given: NativeConditions) -> Self {
+        match given {
+            NativeConditions::Auto => Self::Auto,
+            NativeConditions::Required => Self::Required,
+            NativeConditions::Off => Self::Off,
+        }
+    }
+}
 
 /// Time and patience of a call.
 #[napi(object)]

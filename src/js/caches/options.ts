@@ -10,6 +10,7 @@ import { progressListener } from './progress.js'
 const MAX_FINGERPRINT_BYTES = 512
 
 export const BUDGET = ['deadlineMs', 'idleMs', 'minBytesPerSecond', 'attempts', 'signal'] as const
+export const CONDITIONS = ['auto', 'required', 'off'] as const
 /** Longest timer that native code keeps as one; beyond it a deadline would be none. */
 const LONGEST_MS = 7 * 86_400_000
 

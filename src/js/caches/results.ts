@@ -39,6 +39,7 @@ const OUTCOME_CODES: Partial<Record<string, ErrorCode>> = {
   'too-large': 'ERR_TOO_LARGE',
   refused: 'ERR_UNSUPPORTED',
   incompatible: 'ERR_UNSUPPORTED',
+  unguarded: 'ERR_UNSUPPORTED',
 }
 
 export function outcomeError(

@@ -660,7 +660,7 @@ export interface NativeUnpackResult {
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
 /** Opens a cache; without a scheme it is disabled. */
-export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
+export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off'): Reply<NativeCache>
 
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */
 export declare function panicForTests(): Reply<void>

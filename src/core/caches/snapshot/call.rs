@@ -259,7 +259,8 @@ impl Snapshot {
         if !is_in_parts || !self.store.conditions_are_uncertain() {
             return Ok(true);
         }
-        conditions::honours_in_parts(&*self.store, key, condition, context).await
+        let are_honoured = conditions::honours_in_parts(&*self.store, key, condition, context).await?;
+        self.cache.accept_conditions(are_honoured)
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
