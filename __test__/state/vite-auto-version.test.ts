@@ -1,6 +1,7 @@
 // @module-tag system
 /** Version 'auto': an edit of the module that defines a resource closes it and opens it again, once; nothing else does. */
 
+import { readFileSync } from 'node:fs'
 import type { DevEnvironment, Plugin } from 'vite'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
@@ -97,6 +98,22 @@ describe.each(versions)('$name', (version) => {
     const edited = await relabel(fixture, 'two', [fixture.ssr, rsc])
     expect(await edited.openByKept()).toBe('two')
     expect(edited.logged()).toEqual(['close one', 'open two'])
+  })
+
+  test('a pre-bundled dependency keeps its value over a re-optimization that changes its code', async () => {
+    const fixture = await openFixture({ version, context: 'kept', plugins: warmswap(), include: ['dep-auto'] })
+    onTestFinished(() => fixture.close())
+    const codeOf = (): string =>
+      readFileSync(fixture.ssr.depsOptimizer?.metadata.optimized['dep-auto']?.file ?? '', 'utf8')
+    const load = (): Promise<{ logged(): string[] }> => fixture.runner.import('/src/with-dep.js')
+    const first = await load()
+    expect(first.logged()).toEqual(['open true'])
+    const before = codeOf()
+    await importWithRecovery<Entry, unknown>(fixture.ssr, ENTRY, { use: (entry) => entry.handle('route-a') })
+    fixture.runner.clearCache()
+    const again = await load()
+    expect(again).not.toBe(first)
+    expect([again.logged(), codeOf() === before]).toEqual([[], false])
   })
 
   test('a removed definition loses nothing, and an edit that brings it back replaces the value', async () => {
