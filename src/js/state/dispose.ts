@@ -41,8 +41,9 @@ function report(key: string, cleanUp: () => unknown): Promise<void> | undefined 
 
 /** Keeps what is under way, also where its caller does not wait: a later value may need the same port. */
 function remember(table: Table, key: string, done: Promise<void>): void {
-  table.closing ??= new Map()
-  const { closing } = table
+  // Of the realm of the table, like its other collections.
+  const closing = table.closing ?? new (table.entries.constructor as MapConstructor)<string, Promise<void>>()
+  table.closing = closing
   const all = Promise.all([closing.get(key), done]).then(() => {
     if (closing.get(key) === all) closing.delete(key)
   })
