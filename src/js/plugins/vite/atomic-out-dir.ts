@@ -22,9 +22,12 @@ import { Publication } from './publication.js'
 const NAME = 'warmswap:atomic-out-dir'
 
 /**
- * Builds into a private work directory; after the last closeBundle the tree is published and outDir is a link to a copy
- * of it. A failed build publishes nothing. The outDirs of several environments must lie in one folder: they are
- * published together, once.
+ * Builds into a private work directory; after the last hook of the build the tree is published and outDir is a link to a
+ * copy of it. A failed build publishes nothing. Environments whose outDirs lie in one folder are published together, once;
+ * separate folders are published one after the other. An environment that builds into `node_modules` is left alone.
+ *
+ * Hooks of all plugins, and workers that they start, see the work directory at the configured path, in calls of `node:fs`
+ * and in imports. Other code sees what is published.
  *
  * A plain build (`apply: 'watch'`, without `--watch`) first replaces the link by a real directory with the same files,
  * so that `npm pack` and `cp` find one; the next watch build puts the link back with its first publish. outDir
@@ -39,6 +42,8 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
   let publications: Publication[] = []
   /** Of a plain build, which is not published. */
   let plain: OutFolders[] = []
+  /** Whether this plugin has the last `buildApp` hook of a configuration. */
+  const isLast = new WeakMap<ResolvedConfig, boolean>()
   const of = (name: string): Publication | undefined => publications.find((each) => each.has(name))
   const buildHooks = hooksOfBuild(of)
   return {
@@ -67,7 +72,8 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
       handler(config) {
         if (publications.length === 0) return
         for (const each of publications) each.redirect(config)
-        wrapBuild(config, publications, (this as typeof this | undefined)?.meta?.viteVersion === undefined)
+        const version = (this as typeof this | undefined)?.meta?.viteVersion
+        isLast.set(config, wrapBuild(config, publications, version === undefined))
       },
     },
     resolveId: {
@@ -100,7 +106,7 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
         // Vite does this after the last hook, which would be after the publish.
         if (publications.length > 0 && environments.every(({ isBuilt }) => !isBuilt))
           for (const each of environments) await builder.build(each)
-        await allStarted(builder, publications)
+        if (isLast.get(builder.config) ?? true) await allStarted(builder, publications)
       },
     },
   }
@@ -154,23 +160,28 @@ async function allStarted(builder: ViteBuilder, publications: Publication[]): Pr
   }
 }
 
-/** Lets the hooks of the build see the work directories. `hasNoHook`: this Vite has no `buildApp` hook (before 7). */
-function wrapBuild(config: ResolvedConfig, publications: Publication[], hasNoHook: boolean): void {
-  const start = (builder: ViteBuilder): void => {
+/**
+ * Lets the hooks of the build see the work directories. `hasNoHook`: this Vite has no `buildApp` hook (before 7).
+ * Returns whether this plugin has the last `buildApp` hook.
+ */
+function wrapBuild(config: ResolvedConfig, publications: Publication[], hasNoHook: boolean): boolean {
+  const before = (builder: ViteBuilder): void => {
     for (const each of publications) each.appStarted()
     followWatchers(builder, (work) => {
       for (const each of publications) each.listening(work)
     })
   }
-  wrapHooks(config, NAME, start)
+  const after = async (builder: ViteBuilder): Promise<void> => await allStarted(builder, publications)
+  const isLast = wrapHooks(config, NAME, { before, after })
   const { builder } = config
-  if (!builder) return
+  if (!builder) return isLast
   const buildApp = builder.buildApp
   builder.buildApp = async (app) => {
-    start(app)
+    before(app)
     await insideBuild(async () => await buildApp(app))
-    if (hasNoHook) await allStarted(app, publications)
+    if (hasNoHook) await after(app)
   }
+  return isLast
 }
 
 /** A configuration that cannot be published is refused when it is: a dev server and a plain build go on. */

@@ -1,7 +1,7 @@
 /** One output directory on its way to becoming a generation, for all environments that write into it. */
 
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname, join, posix, relative, resolve, sep } from 'node:path'
+import { dirname, isAbsolute, join, posix, relative, resolve, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedConfig, Rollup } from 'vite'
 import { type BundleStore, type Stage, isDirectory, openBundles } from '../../bundles/index.js'
@@ -131,7 +131,9 @@ export class Publication {
         this.places.set(name, relative(this.folders.link, outDir).split(sep).join('/'))
       // What Vite would decide for the real outDir.
       build.emptyOutDir ??= isWithin(config.root, outDir)
-      build.outDir = relative(config.root, join(this.work.path, relative(this.folders.link, outDir)))
+      const work = join(this.work.path, relative(this.folders.link, outDir))
+      // Astro makes a URL of its absolute outDir.
+      build.outDir = isAbsolute(build.outDir) ? work : relative(config.root, work)
     }
   }
 

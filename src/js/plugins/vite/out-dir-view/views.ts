@@ -100,9 +100,18 @@ function spellings(from: string): string[] {
 const originals = { realpathSync: fs.realpathSync }
 
 function redirected(path: unknown): unknown {
-  const text = path instanceof URL && path.protocol === 'file:' ? fileURLToPath(path) : path
+  const text = path instanceof URL ? filePath(path) : path
   if (typeof text !== 'string') return path
   return workPath(resolve(text)) ?? path
+}
+
+/** `undefined` for a URL that node:fs is going to refuse. */
+function filePath(url: URL): string | undefined {
+  try {
+    return fileURLToPath(url)
+  } catch {
+    return undefined
+  }
 }
 
 const ONE_PATH =
