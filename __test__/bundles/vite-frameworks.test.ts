@@ -1,3 +1,4 @@
+// @module-tag system
 /** What frameworks do during a build, in plain Vite: read and write by configured paths, build from a listener, leave files for pages. */
 
 import { once } from 'node:events'
