@@ -117,9 +117,6 @@ export class Publication {
   /** Lets all environments of a configuration write into the work directory. */
   redirect(config: ResolvedConfig): void {
     this.logger = config.logger
-    if (config.build.watch) this.mode = 'watch'
-    // React Router 7 resolves a configuration without a builder before it builds each environment alone.
-    else if (this.mode !== 'app' || !config.builder) this.mode = isForOneEnvironment(config) ? 'single' : 'app'
     const builds = new Map([
       ...Object.entries(config.environments).map(([name, { build }]) => [build, name] as const),
       [config.build, config.build.ssr ? 'ssr' : 'client'] as const,
@@ -135,6 +132,13 @@ export class Publication {
       // Astro makes a URL of its absolute outDir.
       build.outDir = isAbsolute(build.outDir) ? work : relative(config.root, work)
     }
+    if (config.build.watch) this.mode = 'watch'
+    else this.mode = this.isSingle(config) ? 'single' : 'app'
+  }
+
+  /** React Router 7 has a builder and does not use it: it builds each environment alone, into a folder of its own. */
+  private isSingle(config: ResolvedConfig): boolean {
+    return isForOneEnvironment(config) && (!config.builder || new Set(this.places.values()).size === 1)
   }
 
   changed(name: string): void {
