@@ -16,6 +16,8 @@ pub struct Cache {
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) secret: Option<Arc<[u8]>>,
     pub(super) read_only: bool,
+    /// Whether the size of an object was fixed when it was stored. A file in a folder can be one that was cut off.
+    pub(super) declares_sizes: bool,
     /// Whether the store honours conditions, once that is known.
     pub(super) honours_conditions: Arc<OnceCell<bool>>,
 }
@@ -35,6 +37,7 @@ impl Cache {
             store: location.map(store::open).transpose()?,
             secret: secret.map(Arc::from),
             read_only,
+            declares_sizes: !matches!(location, Some(Location::File(_))),
             honours_conditions: Arc::default(),
         })
     }
