@@ -690,11 +690,20 @@ type StateScope = 'isolate' | 'realm' | 'test-file';
 //#region src/js/state/registry.d.ts
 /** How a value is defined. */
 interface StateOptions<T> {
-  /** Another version than the stored one disposes of the old value and makes a new one. @default 1 */
-  version?: string | number;
+  /**
+   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
+   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
+   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
+   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
+   */
+  version?: 'auto' | (string & {}) | number;
   /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
   scope?: StateScope;
-  /** Runs once on a value that goes away: by a new version, replaceState, dropState or resetState. What it throws becomes a warning. */
+  /**
+   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
+   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
+   * An error becomes a process warning, and the next value is made.
+   */
   dispose?(old: T): void | Promise<void>;
   /** Makes the new value of a version bump from the old one, in place of the initialiser. */
   migrate?(old: T, from: string | number): T;
