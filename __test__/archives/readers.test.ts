@@ -122,6 +122,7 @@ const WRITERS: Writer[] = [
 const DIFFERENCES: Record<string, { reader: string; why: string }> = {
   'tar -g': { reader: 'python', why: 'takes a dump of a directory for a file' },
   'tar --label': { reader: 'python', why: 'makes an empty file of the label' },
+  'go gnu': { reader: 'python', why: 'takes the times in a GNU header for a path prefix' },
   'zstd --long=30': { reader: 'python', why: 'Python 3.11 has no zstd' },
 }
 
