@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use warmswap::core::archives::commit::TargetMode;
 use warmswap::core::archives::exclude::Excludes;
-use warmswap::core::archives::{self, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions};
+use warmswap::core::archives::{
+    self, Duplicates, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions,
+};
 use warmswap::core::caches::{
     Budget, Cache, Conditions, Guard, Key, Location, PackOptions, Producer, RestoreOptions, Run,
     SnapshotOptions, tree_manifest,
@@ -52,6 +54,8 @@ fn unpack(archive: &str, target: &str, mode: &str) {
         } else {
             Symlinks::Contained
         },
+        duplicates: Duplicates::Replace,
+        declared_bytes: None,
         limits: Limits::default(),
         deadline: Deadline::NEVER,
     };
@@ -123,6 +127,7 @@ fn restore(store: &str, target: &str) {
         into: PathBuf::from(target),
         mode: TargetMode::Replace,
         symlinks: Symlinks::Contained,
+        duplicates: Duplicates::Replace,
         expect: Producer::default(),
         limits: Limits::default(),
         concurrency: 2,

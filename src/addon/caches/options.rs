@@ -11,7 +11,9 @@ use crate::core::caches::{
 };
 use crate::core::error::Result;
 
-use super::super::archives::{NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};
+use super::super::archives::{
+    NativeDuplicates, NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode,
+};
 use super::super::number;
 
 /// Whether writes are conditional.
@@ -88,6 +90,9 @@ pub struct NativeRestoreOptions {
     /// Which symbolic links are made.
     #[napi(ts_type = "'contained' | 'relative' | 'verbatim' | 'reject'")]
     pub symlinks: NativeSymlinks,
+    /// What happens to a path that the archive has twice.
+    #[napi(ts_type = "'replace' | 'reject'")]
+    pub duplicates: NativeDuplicates,
     /// What the producer must have been.
     pub expect: NativeExpect,
     /// What is accepted at most.
@@ -114,6 +119,7 @@ impl NativeRestoreOptions {
             into: PathBuf::from(self.into),
             mode: self.mode.into(),
             symlinks: self.symlinks.into(),
+            duplicates: self.duplicates.into(),
             expect: Producer {
                 platform: text(self.expect.platform),
                 arch: text(self.expect.arch),

@@ -18,6 +18,8 @@ pub struct Cache {
     pub(super) secret: Option<Arc<[u8]>>,
     pub(super) read_only: bool,
     pub(super) conditions: Conditions,
+    /// Whether the size of an object was fixed when it was stored. A file in a folder can be one that was cut off.
+    pub(super) declares_sizes: bool,
     /// Whether the store honours conditions, once that is known.
     pub(super) honours_conditions: Arc<OnceCell<bool>>,
 }
@@ -43,6 +45,7 @@ impl Cache {
             secret: secret.map(Arc::from),
             read_only,
             conditions,
+            declares_sizes: !matches!(location, Some(Location::File(_))),
             honours_conditions: Arc::default(),
         })
     }

@@ -69,6 +69,8 @@ export interface RestoreOptions extends Budget {
   /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
   mode?: 'if-empty' | 'replace' | 'merge'
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
+  /** What happens to a path that the archive has twice: the last entry replaces the earlier one, or the archive is refused. @default 'replace' */
+  duplicates?: 'replace' | 'reject'
   /** What the snapshot's machine must have been; anything else is 'incompatible'. */
   expect?: { platform?: string; arch?: string; libc?: string; fingerprint?: string }
   limits?: Limits

@@ -1,6 +1,6 @@
 /** Checks the options of the calls on caches, and gives them the addon's form. */
 
-import { MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
+import { DUPLICATES, MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
 import type { NativeBudget, NativeProgress, NativeRestoreOptions, NativeSnapshotOptions } from '../native/binding.cjs'
 import { WarmswapError, invalidArgument } from '../native/errors.js'
 import * as validate from '../native/validate.js'
@@ -108,6 +108,7 @@ export function checkRestoreOptions(options: RestoreOptions): CheckedCall<Native
     'into',
     'mode',
     'symlinks',
+    'duplicates',
     'expect',
     'limits',
     'concurrency',
@@ -122,6 +123,7 @@ export function checkRestoreOptions(options: RestoreOptions): CheckedCall<Native
     into: checkTarget('options.into', given.into),
     mode: validate.oneOf('options.mode', given.mode ?? 'if-empty', MODES),
     symlinks: validate.oneOf('options.symlinks', given.symlinks ?? 'contained', SYMLINKS),
+    duplicates: validate.oneOf('options.duplicates', given.duplicates ?? 'replace', DUPLICATES),
     expect: expectation(given.expect),
     limits: checkLimits('options.limits', given.limits),
     concurrency: validate.wholeNumber('options.concurrency', given.concurrency ?? 8, 1),
