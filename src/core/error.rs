@@ -125,13 +125,17 @@ impl Error {
         )
     }
 
-    /// A failed system call.
+    /// A failed system call. `path` is empty for a call that is about no path, such as `eventfd`.
     pub fn io(op: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = (!path.as_os_str().is_empty()).then(|| path.to_path_buf());
         Self {
             code: Code::Io,
-            message: format!("{op} '{}': {source}", path.display()),
+            message: match &path {
+                Some(path) => format!("{op} '{}': {source}", path.display()),
+                None => format!("{op}: {source}"),
+            },
             op: Some(op),
-            path: Some(path.to_path_buf()),
+            path,
             detail: None,
             source: Some(source),
         }
@@ -227,5 +231,24 @@ impl<T> Optional<T> for Result<T> {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_call_without_a_path_names_none() {
+        let failed = |path: &str| Error::io("eventfd", Path::new(path), io::Error::from_raw_os_error(24));
+        assert_eq!(
+            failed("").to_string(),
+            "eventfd: Too many open files (os error 24)"
+        );
+        assert_eq!(failed("").path, None);
+        assert_eq!(
+            failed("/a").to_string(),
+            "eventfd '/a': Too many open files (os error 24)"
+        );
     }
 }

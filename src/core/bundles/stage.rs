@@ -14,7 +14,7 @@ use super::advice::with_advice;
 use super::copy::{self, CopyMethod};
 use super::hold::Hold;
 use super::layout::Layout;
-use super::manifest::Manifest;
+use super::manifest::{Content, Manifest};
 use super::store::Store;
 use super::view;
 
@@ -218,9 +218,41 @@ fn check_complete(manifest: &Manifest, require: &[String]) -> Result<()> {
     match require.iter().find(|path| !manifest.has(path)) {
         Some(path) => Err(Error::new(
             Code::MissingEntry,
-            format!("'{path}', named in require, is not in the stage"),
+            format!(
+                "'{path}', named in require, is not in the stage, which contains {}",
+                contents(manifest, path)
+            ),
         )),
         None => Ok(()),
+    }
+}
+
+/// The paths of a stage for an error: those that share the name, or the name without its extension, with the missing one
+/// come first.
+fn contents(manifest: &Manifest, missing: &str) -> String {
+    const MOST: usize = 10;
+    let missing = Path::new(missing);
+    if manifest
+        .entries
+        .iter()
+        .any(|entry| Path::new(&entry.path) == missing)
+    {
+        return "a directory of that name".to_owned();
+    }
+    let files = manifest
+        .entries
+        .iter()
+        .filter(|entry| !matches!(entry.content, Content::Directory));
+    let mut paths: Vec<&str> = files.map(|entry| entry.path.as_str()).collect();
+    paths.sort_by_key(|path| {
+        let path = Path::new(path);
+        let is_similar = path.file_name() == missing.file_name() || path.file_stem() == missing.file_stem();
+        !is_similar
+    });
+    let listed: Vec<String> = paths.iter().take(MOST).map(|path| format!("'{path}'")).collect();
+    match paths.len().saturating_sub(MOST) {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
     }
 }
 

@@ -112,13 +112,23 @@ impl fmt::Display for Rel {
     }
 }
 
+/// `C:/a` is an absolute path of Windows on every platform. `a:b` is an ordinary name, except on Windows.
 fn has_drive(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':'
+    match text.as_bytes() {
+        [letter, b':', rest @ ..] if letter.is_ascii_alphabetic() => {
+            cfg!(windows) || rest.first() == Some(&b'/')
+        }
+        _ => false,
+    }
 }
 
-/// Names that no Windows directory can hold (CON, NUL, COM1 …, with or without an ending).
+/// Names that a directory of Windows cannot hold: CON, NUL, COM1 …, with or without an ending, and names with a colon.
+/// Other platforms have no reserved names.
 fn is_reserved(name: &str) -> bool {
+    cfg!(windows) && (name.contains(':') || is_device(name))
+}
+
+fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).to_ascii_uppercase();
     match stem.as_str() {
         "CON" | "PRN" | "AUX" | "NUL" => true,
@@ -149,12 +159,21 @@ mod tests {
             "a\0b",
             "C:/a",
             "a\\b",
-            "nul",
-            "COM1.txt",
             long.as_str(),
         ];
         for case in cases {
             assert!(Rel::parse("relative", case).is_err(), "{case:?} must be refused");
+        }
+        for case in ["nul", "COM1.txt", "con.mjs", "a:b.mjs", "a/aux.js", "b:", "a/c:d"] {
+            assert_eq!(Rel::parse("relative", case).is_ok(), !cfg!(windows), "{case:?}");
+        }
+        for (name, expected) in [
+            ("nul", true),
+            ("COM1.txt", true),
+            ("com10", false),
+            ("console", false),
+        ] {
+            assert_eq!(is_device(name), expected, "{name:?}");
         }
         for case in ["a", "a/b.js", "..a/b..", "assets/größe.js", "com10"] {
             assert!(Rel::parse("relative", case).is_ok(), "{case:?} must be accepted");

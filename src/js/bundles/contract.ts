@@ -114,9 +114,12 @@ export interface Stage extends AsyncDisposable {
 export interface Pin extends Disposable {
   readonly generation: Generation
   readonly path: string
-  /** file: URL inside the generation. It has a query with the store's id if this process has had another store at the same path. */
+  /**
+   * `file:` URL inside the generation. It has a query with the store's id if this process has had another store at the same
+   * path. Throws ERR_CLOSED after release().
+   */
   url(relative: string): string
-  /** Refuses to leave the generation. */
+  /** Absolute path inside the generation. Throws ERR_INVALID_ARGUMENT for a path that leaves it, ERR_CLOSED after release(). */
   resolve(relative: string): string
   /** `false` also once the store was removed, moved or replaced. */
   isCurrent(): boolean

@@ -76,6 +76,15 @@ export async function handOver(
   if (!(pin instanceof PinHandle)) throw invalidArgument('pin', pin, 'a pin of this copy of warmswap')
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = check.options('options', options, ['timeoutMs'])
   check.milliseconds('options.timeoutMs', timeoutMs)
+  // A released pin keeps nothing until the child has its own.
+  if (pin.released)
+    throw new WarmswapError(
+      'ERR_CLOSED',
+      `the pin on generation ${pin.generation.number} was released: hand over one that is held`,
+      {
+        path: pin.path,
+      },
+    )
   const channel = channelTo(child)
   const { number } = pin.generation
   const id = randomUUID()

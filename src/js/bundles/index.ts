@@ -20,7 +20,7 @@ export { openBundles } from './store.js'
 //  * `publishAndPin()`: publish, and a pin on that very generation, taken under the writer lock: a pin()
 //    afterwards could be another build's.
 
-export { acquireBuildLock } from './store.js'
+export { acquireBuildLock, assertOpen } from './store.js'
 export { buildFacts } from './generation.js'
 // For the Vite plugin: the directory that a plain build finds in place of the link.
 export { giveDirectory, isDirectory } from './replaced.js'

@@ -38,6 +38,11 @@ export class PinHandle implements Pin {
     return this.#native.id
   }
 
+  /** Whether release() was called. Not part of the contract. */
+  get released(): boolean {
+    return this.#released
+  }
+
   url(relative: string): string {
     const preserving = preservesSymlinks()
     if (preserving !== undefined) {
@@ -55,6 +60,12 @@ export class PinHandle implements Pin {
 
   resolve(relative: string): string {
     check.string('relative', relative)
+    if (this.#released)
+      throw new WarmswapError(
+        'ERR_CLOSED',
+        `the pin on generation ${this.generation.number} was released: its files can be removed at any time. Pin it again with store.pin()`,
+        { path: this.path },
+      )
     const path = resolvePath(this.path, relative)
     if (relative.includes('\0') || (path !== this.path && !path.startsWith(this.path + sep)))
       throw invalidArgument('relative', relative, 'a relative path that stays inside the generation')

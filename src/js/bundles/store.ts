@@ -247,6 +247,11 @@ function ours(store: BundleStore): Store {
   throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
 }
 
+/** Throws ERR_CLOSED if the store was closed, ERR_INVALID_ARGUMENT if it is no store of this copy of warmswap. */
+export function assertOpen(store: BundleStore): void {
+  ours(store).open()
+}
+
 /** The store's id, if it has one. */
 export function idOf(store: BundleStore): string | null {
   return ours(store).open().id

@@ -27,7 +27,7 @@ const HELP = `Usage:
 A key is signed and verified with WARMSWAP_HMAC_KEY if that is set.
 
 Exit codes: 0 done or unchanged, 1 failed, 2 wrong arguments, 3 nothing there or disabled, 4 timeout or unavailable,
-5 corrupt, refused or incompatible, 6 not done on purpose (empty, shrunk, unstable, superseded, target-not-empty, busy),
+5 corrupt, refused or incompatible, 6 not done on purpose (empty, shrunk, unguarded, unstable, superseded, target-not-empty, busy),
 128 + n ended by signal n, and nothing was changed`
 
 const EXIT: Record<string, number> = {
@@ -47,6 +47,7 @@ const EXIT: Record<string, number> = {
   incompatible: 5,
   empty: 6,
   shrunk: 6,
+  unguarded: 6,
   unstable: 6,
   superseded: 6,
   'target-not-empty': 6,

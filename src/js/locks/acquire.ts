@@ -54,7 +54,10 @@ class LockHandle implements Lock {
   }
 
   progress(phase: string): void {
-    this.#native.progress(validate.string('phase', phase))
+    validate.string('phase', phase)
+    // Waiters would read the phase of a process that no longer has the lock.
+    this.assertHeld()
+    this.#native.progress(phase)
   }
 
   async publish(from: string, to: string): Promise<void> {

@@ -33,7 +33,7 @@ export interface Lock extends Disposable {
   readonly signal: AbortSignal
   /** Throws ERR_LOCK_LOST unless the lock is held. */
   assertHeld(): void
-  /** Tells those who wait what is being done. */
+  /** Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is held. */
   progress(phase: string): void
   /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
   publish(from: string, to: string): Promise<void>

@@ -3,9 +3,11 @@
  *
  * host → worker   { warmswap: 'request', id, incarnation, request }   { warmswap: 'cancel', id }   { warmswap: 'stop' }
  * worker → host   { warmswap: 'ready' }   { warmswap: 'begun', id }   { warmswap: 'reply', id, incarnation, value | error }
+ *                 { warmswap: 'uncaught', error }
  *
  * 'begun' is on its way before the handler is called, so a request without it has not been carried out. 'cancel' says
- * that nobody waits for the answer any more; it is answered all the same.
+ * that nobody waits for the answer any more; it is answered all the same. 'uncaught' comes from a process that has an
+ * uncaught error (process-guard.ts); the error of a thread comes as an event of Node.
  *
  * An answer in parts takes the place of the reply:
  *
@@ -14,14 +16,14 @@
  */
 
 import { messageOf } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { type CopyMethod, refuseLoss, uncopyable } from '../native/loss.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { wholeNumber } from '../native/validate.js'
-import { type SendContext, isShared, notBegun } from './handle.js'
+import { isShared, notBegun, type SendContext } from './handle.js'
 import { Incoming } from './incoming.js'
 import { problemOf } from './malformed.js'
-import { isSeeded } from '../native/seeded-bugs.js'
-import { type RemoteError, fromRemote } from './remote-error.js'
+import { fromRemote, type RemoteError } from './remote-error.js'
 import { type Deferred, deferred } from './wait.js'
 
 /** What a worker says of a request, which must be one of its own. */
@@ -34,7 +36,11 @@ export type Saying = { id: number; incarnation: number } & (
 )
 
 /** What a worker says. */
-export type FromWorker = { warmswap: 'ready' } | { warmswap: 'begun'; id: number } | Saying
+export type FromWorker =
+  | { warmswap: 'ready' }
+  | { warmswap: 'begun'; id: number }
+  | { warmswap: 'uncaught'; error: RemoteError }
+  | Saying
 
 /** What a worker is told. */
 export type ToWorker =
@@ -66,6 +72,7 @@ export class Channel<Q, R> {
   private next = 1
   private refusals = 0
   private end: WarmswapError | undefined
+  private uncaught: Error | undefined
 
   /** `how` messages are copied: 'clone' between threads, 'bytes' between processes. */
   constructor(
@@ -111,22 +118,29 @@ export class Channel<Q, R> {
     process.emitWarning(`a worker ${problem}${last}`, { code: 'WARMSWAP_ANSWER_REFUSED' })
   }
 
-  /** The worker is gone: everything that it had ends with an error that says whether it had begun it. */
-  close(how: string): void {
+  /** The last uncaught error of a worker that has ended in another way than by a request to stop. */
+  get failure(): Error | undefined {
+    return this.uncaught
+  }
+
+  /**
+   * The worker is gone: everything that it had ends with an error that says whether it had begun it. Its cause is
+   * `failure`, the error that ended the worker.
+   */
+  close(how: string, failure?: Error): void {
     if (this.end) return
-    this.end = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how})`)
-    this.ready.reject(
+    const ended = (when: string): WarmswapError =>
       new WarmswapError(
         'ERR_WORKER_EXITED',
-        `the worker ended (${how}) before it was ready; it is ready when it calls serveRequests()`,
-      ),
-    )
+        `the worker ended (${failure ? `${how}, ${failure.name}: ${failure.message}` : how})${when}`,
+        { cause: failure },
+      )
+    this.end = ended('')
+    this.ready.reject(ended(' before it was ready; it is ready when it calls serveRequests()'))
     for (const { reply, begun, incoming, unlisten } of this.open.values()) {
       unlisten?.()
-      incoming?.end({
-        error: new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) in the middle of its answer`),
-      })
-      const error = new WarmswapError('ERR_WORKER_EXITED', `the worker ended (${how}) before it answered`)
+      incoming?.end({ error: ended(' in the middle of its answer') })
+      const error = ended(' before it answered')
       reply.reject(begun ? error : notBegun(error))
     }
     this.open.clear()
@@ -154,6 +168,7 @@ export class Channel<Q, R> {
   private handle(message: FromWorker): void {
     if (message.warmswap === 'ready') this.ready.resolve()
     else if (message.warmswap === 'begun') this.begun(message.id)
+    else if (message.warmswap === 'uncaught') this.uncaught = fromRemote(message.error, 'in the worker')
     else this.answer(message)
   }
 

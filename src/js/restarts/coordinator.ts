@@ -1,13 +1,13 @@
 /** The coordinator of one bundle: its builds, its workers, its requests. */
 
-import { type BundleStore, stamp } from '../bundles/index.js'
+import { type BundleStore, assertOpen, stamp } from '../bundles/index.js'
 import { messageOf } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import {
   callback,
+  options as checkedOptions,
   milliseconds,
   oneOf,
-  options as checkedOptions,
   signal,
   string,
   wholeNumber,
@@ -37,7 +37,10 @@ export interface CoordinatorStatus {
   generation: number | null
   /** Requests that no worker has. */
   waiting: number
-  /** The last failure that nothing has made good since. */
+  /**
+   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker.
+   */
   lastError?: Error
 }
 
@@ -75,7 +78,11 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
 
 const BUILD_TIMEOUT_MS = 300_000
 
-/** One store, one bundle, one coordinator; coordinators of several processes on one store share its builds. */
+/**
+ * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
+ *
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED if the store was closed.
+ */
 export function openCoordinator<Q = unknown, R = unknown>(
   store: BundleStore,
   options: CoordinatorOptions<Q, R>,
@@ -91,10 +98,11 @@ export function openCoordinator<Q = unknown, R = unknown>(
   wholeNumber('options.queueLimit', queueLimit, 1)
   milliseconds('options.drainMs', drainMs)
   milliseconds('options.startTimeoutMs', startTimeoutMs)
+  assertOpen(store)
   return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
 }
 
-type FailedStep = 'build' | 'start' | 'clean-up'
+type FailedStep = 'build' | 'start' | 'worker' | 'clean-up'
 
 class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   /** The last failure of each kind, oldest first. */
@@ -112,7 +120,11 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     this.queue = new RequestQueue(queueLimit)
     this.builds = new Builds(store, (error) => this.failed('build', error))
     this.workers = new Workers(store, start, this.queue, limits, {
-      started: () => this.failures.delete('start'),
+      started: () => {
+        this.failures.delete('start')
+        this.failures.delete('worker')
+      },
+      workerFailed: (error) => this.failed('worker', error),
       startFailed: (error) => this.failed('start', error),
       cleanUpFailed: (error) => this.failed('clean-up', error),
     })
@@ -189,7 +201,8 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     if (this.builds.running) return 'building'
     const { phase } = this.workers
     if (phase !== 'none') return phase
-    return this.failures.size > 0 ? 'failed' : 'idle'
+    // After a crash the next request starts a worker as if there had been none.
+    return [...this.failures.keys()].some((step) => step !== 'worker') ? 'failed' : 'idle'
   }
 
   private failed(kind: FailedStep, error: unknown): void {

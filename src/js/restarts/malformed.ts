@@ -19,6 +19,7 @@ const CHECKS = new Map<unknown, Check>([
   ['part', (message) => needsRequest(message) ?? needsValue(message)],
   ['stream', needsRequest],
   ['end', (message) => needsRequest(message) ?? (message.error === undefined ? undefined : needsError(message.error))],
+  ['uncaught', (message) => needsError(message.error)],
   ['ready', () => undefined],
 ])
 

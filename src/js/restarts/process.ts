@@ -2,18 +2,18 @@
 
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { hostAddon } from '../native/addon-file.js'
 import { handOver } from '../bundles/index.js'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
 import { WORKER_MARK } from '../keeper/facts.js'
+import { hostAddon } from '../native/addon-file.js'
+import { invalidArgument, isWarmswapError, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { boolean, milliseconds, options as checkedOptions, string, strings } from '../native/validate.js'
+import { boolean, options as checkedOptions, milliseconds, string, strings } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { shieldChannel } from './process-channel.js'
-import { READY_TIMEOUT_MS, becomeReady } from './ready.js'
-import { type GivenContext, checkedStartContext } from './start-context.js'
+import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
+import { checkedStartContext, type GivenContext } from './start-context.js'
 import { within } from './wait.js'
 
 /** Options of {@link startProcess}. */
@@ -55,7 +55,7 @@ const groups = new Set<number>()
  * whatever state the worker is in; its exit handlers have 500 ms.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before.
+ * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
  */
 export async function startProcess<Q = unknown, R = unknown>(
   context: GivenContext,
@@ -139,11 +139,14 @@ function start(file: string, args: readonly string[], options: ForkOptions, kept
   }
 }
 
-async function end<Q, R>(
-  child: ChildProcess,
-  channel: Channel<Q, R>,
-  kept: Kept,
-): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+interface ProcessEnd {
+  code: number | null
+  signal: NodeJS.Signals | null
+  /** The uncaught error that ended it, or the reason why it could not be started. */
+  error?: Error | undefined
+}
+
+async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept): Promise<ProcessEnd> {
   const { pid } = child
   if (pid !== undefined) watchGroup(pid)
   const closed = once(child, 'close')
@@ -158,8 +161,8 @@ async function end<Q, R>(
     child.on('error', (failure) => pid === undefined && resolve({ code: null, signal: null, failure }))
   })
   if (failure) {
-    channel.close(failure.message)
-    return { code, signal }
+    channel.close('it could not be started', failure)
+    return { code, signal, error: failure }
   }
   if (pid !== undefined) {
     killGroup(pid)
@@ -168,8 +171,10 @@ async function end<Q, R>(
   }
   const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', 'its channel stayed open')
   await within(closed, { timeoutMs: LAST_MESSAGES_MS, late }).catch(() => {})
-  channel.close(signal ?? `exit code ${code}`)
-  return { code, signal }
+  // An uncaught error that a handler of the worker dealt with did not end it.
+  const error = code === 0 ? undefined : channel.failure
+  channel.close(signal ?? `exit code ${code}`, error)
+  return { code, signal, error }
 }
 
 function killGroup(pid: number | undefined): void {

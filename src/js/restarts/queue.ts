@@ -7,9 +7,9 @@
  */
 
 import { WarmswapError } from '../native/errors.js'
+import { isSeeded } from '../native/seeded-bugs.js'
 import { wasNotBegun } from './handle.js'
 import { LongAnswer } from './long-answer.js'
-import { isSeeded } from '../native/seeded-bugs.js'
 import { LONGEST_TIMER_MS } from './wait.js'
 
 /** How a request may be treated. */
@@ -134,8 +134,11 @@ export class RequestQueue<Q, R> {
     for (const request of this.waiting.splice(0)) this.assign(request, answerer)
   }
 
-  /** What a worker that is gone had: back into the queue what may be sent again, an error for the rest. */
-  reclaim(answerer: Answerer<Q, R>): Request<Q, R>[] {
+  /**
+   * What a worker that is gone had: back into the queue what may be sent again, an error for the rest. `cause` is the
+   * error that ended the worker.
+   */
+  reclaim(answerer: Answerer<Q, R>, cause?: unknown): Request<Q, R>[] {
     const returned: Request<Q, R>[] = []
     for (const request of [...answerer.inFlight]) {
       this.release(request)
@@ -145,8 +148,8 @@ export class RequestQueue<Q, R> {
         request.settle({
           error:
             request.deaths > LONGEST_ROW_OF_DEATHS
-              ? killedTooMany(answerer.incarnation)
-              : exitedWhileBusy(answerer.incarnation),
+              ? killedTooMany(answerer.incarnation, cause)
+              : exitedWhileBusy(answerer.incarnation, cause),
         })
     }
     return returned
@@ -204,16 +207,18 @@ function tooLate(incarnation: number): WarmswapError {
   )
 }
 
-function killedTooMany(incarnation: number): WarmswapError {
+function killedTooMany(incarnation: number, cause: unknown): WarmswapError {
   return new WarmswapError(
     'ERR_WORKER_EXITED',
     `${LONGEST_ROW_OF_DEATHS + 1} workers in a row ended while they had this request, the last one was ${incarnation}: it is not sent again`,
+    { cause },
   )
 }
 
-function exitedWhileBusy(incarnation: number): WarmswapError {
+function exitedWhileBusy(incarnation: number, cause: unknown): WarmswapError {
   return new WarmswapError(
     'ERR_WORKER_EXITED',
     `worker ${incarnation} ended while it had this request, which may or may not have been carried out; declare it replay: 'idempotent' to have it sent again`,
+    { cause },
   )
 }

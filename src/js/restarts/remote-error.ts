@@ -1,5 +1,6 @@
 /** Errors that cross from one thread or process to another: structured clone drops own properties such as `code`. */
 
+import { inspect, types } from 'node:util'
 import { messageOf } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
 
@@ -8,51 +9,96 @@ export interface RemoteError {
   message: string
   stack?: string | undefined
   code?: string | undefined
-  /** Of a value that could not be sent: what the copy failed with. */
   cause?: RemoteError | undefined
+  /** The errors of an AggregateError. */
+  errors?: RemoteError[] | undefined
 }
 
+/** Levels of causes that are sent: a chain may be a circle. */
+const MOST_LEVELS = 8
+/** Errors of an AggregateError that are sent. */
+const MOST_ERRORS = 16
+/** Longest text that is sent. A stack with the line of a minified bundle in it can have megabytes. */
+const LONGEST_TEXT = 32_768
+
 /** Whether this came from {@link toRemote}. */
-export function isRemoteError(value: unknown): value is RemoteError {
-  const { name, message, stack, code, cause } = (typeof value === 'object' && value !== null ? value : {}) as Partial<
-    Record<keyof RemoteError, unknown>
-  >
+export function isRemoteError(value: unknown, levels = MOST_LEVELS): value is RemoteError {
+  if (typeof value !== 'object' || value === null) return false
+  const { name, message, stack, code, cause, errors } = value as Partial<Record<keyof RemoteError, unknown>>
   const isText = (text: unknown): boolean => text === undefined || typeof text === 'string'
+  const isError = (error: unknown): boolean => levels > 0 && isRemoteError(error, levels - 1)
   return (
     typeof name === 'string' &&
     typeof message === 'string' &&
     isText(stack) &&
     isText(code) &&
-    (cause === undefined || isRemoteError(cause))
+    (cause === undefined || isError(cause)) &&
+    (errors === undefined || (Array.isArray(errors) && errors.length <= MOST_ERRORS && errors.every(isError)))
   )
 }
 
 /** Never throws, and holds only text, whatever was thrown. */
-export function toRemote(error: unknown): RemoteError {
-  if (!(error instanceof Error)) return { name: 'Error', message: messageOf(error) }
-  const { name, stack, code, cause } = error as { name: unknown; stack?: unknown; code?: unknown; cause?: unknown }
+export function toRemote(error: unknown, levels = MOST_LEVELS): RemoteError {
+  if (!isError(error)) return { name: 'Error', message: textOf(error) }
+  const { cause, errors } = error as { cause?: unknown; errors?: unknown }
+  const deeper = (inner: unknown): RemoteError => toRemote(inner, levels - 1)
   return {
-    name: typeof name === 'string' ? name : 'Error',
-    message: messageOf(error),
-    stack: typeof stack === 'string' ? stack : undefined,
-    code: typeof code === 'string' ? code : undefined,
-    ...(isRefusal(error) && cause instanceof Error && { cause: toRemote(cause) }),
+    name: typeof error.name === 'string' ? error.name : 'Error',
+    message: limited(messageOf(error)),
+    stack: typeof error.stack === 'string' ? limited(error.stack) : undefined,
+    code: codeOf(error),
+    ...(levels > 0 && cause !== undefined && { cause: deeper(cause) }),
+    ...(levels > 0 && Array.isArray(errors) && { errors: errors.slice(0, MOST_ERRORS).map(deeper) }),
   }
 }
 
 /** `where` it was thrown, for its stack. */
 export function fromRemote(remote: RemoteError, where: string): Error {
-  const { name, message, stack, code, cause } = remote
-  const facts = { stack: `${stack ?? ''}\n    ${where}` }
-  if (isRefusal(remote))
-    return Object.assign(
-      new WarmswapError('ERR_INVALID_ARGUMENT', message, cause && { cause: fromRemote(cause, where) }),
-      facts,
-    )
-  return Object.assign(new Error(message), { name, ...facts }, code === undefined ? {} : { code })
+  const { name, message, stack, code, errors } = remote
+  const cause = remote.cause && { cause: fromRemote(remote.cause, where) }
+  const facts = { stack: `${stack ?? `${name}: ${message}`}\n    ${where}` }
+  if (isRefusal(remote)) return Object.assign(new WarmswapError('ERR_INVALID_ARGUMENT', message, cause), facts)
+  const error = errors
+    ? new AggregateError(
+        errors.map((each) => fromRemote(each, where)),
+        message,
+        cause,
+      )
+    : new (BUILT_IN.get(name) ?? Error)(message, cause)
+  // As Node's own errors have it: inspect() shows what is enumerable as a field.
+  if (error.name !== name) Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
+  return Object.assign(error, facts, code === undefined ? {} : { code })
 }
+
+/** Classes that the error of another thread keeps. */
+const BUILT_IN = new Map(
+  [EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((each) => [each.name, each]),
+)
 
 /** An answer that cannot be sent is an error of this library on both sides. */
 function isRefusal({ name, code }: { name: string; code?: unknown }): boolean {
   return name === 'WarmswapError' && code === 'ERR_INVALID_ARGUMENT'
+}
+
+/** Errors of other realms too, such as those of node:vm. */
+function isError(error: unknown): error is Error {
+  return error instanceof Error || types.isNativeError(error)
+}
+
+function codeOf(error: Error & { code?: unknown }): string | undefined {
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** An object that was thrown and is no error shows its fields. Never throws. */
+function textOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return limited(messageOf(value))
+  try {
+    return limited(inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY }))
+  } catch {
+    return messageOf(value)
+  }
+}
+
+function limited(text: string): string {
+  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text
 }

@@ -1,14 +1,14 @@
 /** A worker that is a thread of this process. */
 
 import { Worker } from 'node:worker_threads'
-import { messageOf } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
 import { refuseLoss, uncopyable } from '../native/loss.js'
-import { milliseconds, options as checkedOptions, string } from '../native/validate.js'
+import { options as checkedOptions, milliseconds, string } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
 import type { WorkerHandle } from './handle.js'
-import { READY_TIMEOUT_MS, becomeReady } from './ready.js'
-import { type GivenContext, checkedStartContext } from './start-context.js'
+import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
+import { fromRemote, toRemote } from './remote-error.js'
+import { checkedStartContext, type GivenContext } from './start-context.js'
 import { within } from './wait.js'
 
 /** Options of {@link startWorkerThread}. */
@@ -24,7 +24,7 @@ export interface WorkerThreadOptions {
  * the working directory of its process: Node can give it none of its own.
  *
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before.
+ * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
  */
 export async function startWorkerThread<Q = unknown, R = unknown>(
   context: GivenContext,
@@ -45,10 +45,10 @@ export async function startWorkerThread<Q = unknown, R = unknown>(
   let failure: Error | undefined
   thread.on('message', (message) => channel.receive(message))
   thread.on('messageerror', (error) => refuseUnreadable(channel, error))
-  thread.on('error', (error: unknown) => (failure = error instanceof Error ? error : new Error(messageOf(error))))
+  thread.on('error', (error: unknown) => (failure = fromRemote(toRemote(error), 'in the worker')))
   const exited = new Promise<{ code: number; error?: Error | undefined }>((resolve) => {
     thread.on('exit', (code) => {
-      channel.close(failure ? `${failure.name}: ${failure.message}` : `exit code ${code}`)
+      channel.close(`exit code ${code}`, failure)
       resolve({ code, error: failure })
     })
   })

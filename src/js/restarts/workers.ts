@@ -8,10 +8,10 @@
  */
 
 import type { BundleStore, Pin } from '../bundles/index.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
-import { type WorkerHandle, checkedHandle, contextOfOne } from './handle.js'
-import { LongAnswer } from './long-answer.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
+import { checkedHandle, contextOfOne, type WorkerHandle } from './handle.js'
+import { LongAnswer } from './long-answer.js'
 import { partsOf } from './parts.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'
@@ -104,6 +104,7 @@ export class Workers<Q, R> {
     private readonly report: {
       startFailed(error: unknown): void
       started(): void
+      workerFailed(error: Error): void
       cleanUpFailed(error: unknown): void
     },
   ) {}
@@ -242,18 +243,20 @@ export class Workers<Q, R> {
 
   /** Waits for the worker's end, however it comes, and takes back what it had. */
   private async follow(worker: Worker<Q, R>): Promise<void> {
-    await exited(worker.handle).catch(this.report.cleanUpFailed)
+    const end = await exited(worker.handle).catch(this.report.cleanUpFailed)
+    const error = (end as { error?: unknown } | undefined)?.error
+    if (error instanceof Error) this.report.workerFailed(error)
     // What it answered or did not begin is known to the queue one turn after its end.
     await new Promise(setImmediate)
-    this.letGo(worker)
+    this.letGo(worker, error)
   }
 
   /** It is gone, or as good as gone. */
-  private letGo(worker: Worker<Q, R>): void {
+  private letGo(worker: Worker<Q, R>, error?: unknown): void {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
     worker.pin.release()
-    for (const request of this.queue.reclaim(worker)) this.hand(request)
+    for (const request of this.queue.reclaim(worker, error)) this.hand(request)
     this.wake()
   }
 
@@ -298,8 +301,8 @@ export class Workers<Q, R> {
 }
 
 /** Resolves once the worker is gone, also where the handle's promise is another library's. */
-async function exited(handle: WorkerHandle<never, unknown>): Promise<void> {
-  await handle.exited
+async function exited(handle: WorkerHandle<never, unknown>): Promise<unknown> {
+  return await handle.exited
 }
 
 async function stopped(handle: WorkerHandle<never, unknown>, deadlineMs: number): Promise<void> {

@@ -4,6 +4,7 @@ import type { Plugin } from 'vite'
 import * as validate from '../../native/validate.js'
 import { atomicOutDir } from './atomic-out-dir.js'
 import type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
+import { autoVersion } from './auto-version.js'
 import { type EnvironmentLink, linkEnvironments } from './link-environments.js'
 import type { StaleDepRecoveryOptions } from './recovery-options.js'
 import { type RememberDiscoveriesOptions, rememberDiscoveries } from './remember-discoveries.js'
@@ -13,6 +14,7 @@ import { staleDepRecovery } from './stale-dep-recovery.js'
 export { atomicOutDir } from './atomic-out-dir.js'
 export type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
 export type { RecoveryEvent } from './attempts.js'
+export { autoVersion } from './auto-version.js'
 export { importWithRecovery } from './import-with-recovery.js'
 export { type EnvironmentLink, linkEnvironments } from './link-environments.js'
 export { onReoptimize } from './on-reoptimize.js'
@@ -37,7 +39,7 @@ export interface WarmswapOptions {
   outDir?: AtomicOutDirOptions
 }
 
-/** stableState, rememberDiscoveries and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
+/** stableState, autoVersion, rememberDiscoveries and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
 export default function warmswap(options?: WarmswapOptions): Plugin[] {
   const { state, recovery, discoveries, link, outDir } = validate.options('options', options, [
     'state',
@@ -48,6 +50,7 @@ export default function warmswap(options?: WarmswapOptions): Plugin[] {
   ])
   return [
     stableState(state),
+    ...autoVersion(),
     ...(discoveries === false ? [] : [rememberDiscoveries(discoveries)]),
     ...(recovery === false ? [] : [staleDepRecovery(recovery)]),
     ...(link === undefined ? [] : [linkEnvironments(link)]),
