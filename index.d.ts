@@ -212,6 +212,11 @@ interface RestoreResult {
   compressedBytes: number;
   /** Entries that the target had already (mode 'merge'). */
   skippedFiles: number;
+  /** Pipes and devices of the archive, which are not made; absent if there are none. */
+  skipped?: {
+    path: string;
+    why: string;
+  }[];
   retries: number;
   /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
   commit?: 'rename' | 'exchange' | 'children' | 'merge';
@@ -237,6 +242,17 @@ interface UnpackOptions {
   mode?: 'if-empty' | 'replace' | 'merge';
   /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /**
+   * What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it. 'replace': the last entry replaces
+   * the earlier one, never through a link; a directory is not replaced and replaces nothing. 'reject': the archive is
+   * refused. @default 'replace'
+   */
+  duplicates?: 'replace' | 'reject';
+  /**
+   * Size of the archive in bytes, as its sender declared it (`Content-Length`). Another size is 'corrupt', and an archive of
+   * this size may lack its end marker.
+   */
+  contentLength?: number;
   limits?: Limits;
   /** For the whole call, disk and commit included. @default Infinity */
   deadlineMs?: number;
@@ -437,7 +453,7 @@ interface Budget {
   signal?: AbortSignal;
 }
 /** How a snapshot ended. */
-type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
+type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
 /** What a snapshot did. */
 interface SnapshotResult {
   ok: boolean;
@@ -458,7 +474,7 @@ interface SnapshotResult {
     path: string;
     why: string;
   }[];
-  /** 'none' where the store ignores conditions, so that two writers are not told apart. */
+  /** 'none' if writes were not conditional, so that the later one of two concurrent writers wins. */
   guard: 'etag' | 'none';
   timings: Record<string, number>;
 }
@@ -472,6 +488,8 @@ interface RestoreOptions extends Budget {
   /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
   mode?: 'if-empty' | 'replace' | 'merge';
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /** What happens to a path that the archive has twice: the last entry replaces the earlier one, or the archive is refused. @default 'replace' */
+  duplicates?: 'replace' | 'reject';
   /** What the snapshot's machine must have been; anything else is 'incompatible'. */
   expect?: {
     platform?: string;
@@ -537,7 +555,7 @@ interface Cache extends AsyncDisposable {
     outcome: 'removed' | RestoreOutcome;
     reason?: string;
   }>;
-  /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
+  /** Finds out what the store can do, with small objects that it removes again. All are false for a cache without a store or with `readOnly`; `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if the store does not accept the credentials, and with another outcome if it cannot say. */
   probe(budget?: Budget): Promise<{
     conditionalPut: boolean;
     conditionalMultipart: boolean;
@@ -585,12 +603,27 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
 };
 //#endregion
 //#region src/js/caches/caches.d.ts
-/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
-declare function openCache(store: StoreLocation | undefined, options?: {
+/** Options of `openCache()`. */
+interface CacheOptions {
+  /** Secret of 16 bytes or more that signs pointers and verifies them. */
   hmacKey?: string | Uint8Array;
+  /** Whether writing calls end as 'disabled'. @default false */
   readOnly?: boolean;
+  /**
+   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as 'superseded'.
+   *
+   * - 'auto': if the store honours conditions, which a small object finds out once. Results have `guard: 'none'` if it does not.
+   * - 'required': the snapshot ends as 'unguarded' and writes nothing under the key if the store does not honour them. If a policy denies the small object, the conditions are sent and trusted.
+   * - 'off': no condition is sent, and `guard` is 'none'.
+   *
+   * @default 'auto'
+   */
+  conditions?: 'auto' | 'required' | 'off';
+  /** Called once for each call. */
   onEvent?(event: CacheEvent): void;
-}): Cache;
+}
+/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
+declare function openCache(store: StoreLocation | undefined, options?: CacheOptions): Cache;
 //#endregion
 //#region src/js/native/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
@@ -675,11 +708,20 @@ type StateScope = 'isolate' | 'realm' | 'test-file';
 //#region src/js/state/registry.d.ts
 /** How a value is defined. */
 interface StateOptions<T> {
-  /** Another version than the stored one disposes of the old value and makes a new one. @default 1 */
-  version?: string | number;
+  /**
+   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
+   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
+   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
+   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
+   */
+  version?: 'auto' | (string & {}) | number;
   /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
   scope?: StateScope;
-  /** Runs once on a value that goes away: by a new version, replaceState, dropState or resetState. What it throws becomes a warning. */
+  /**
+   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
+   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
+   * An error becomes a process warning, and the next value is made.
+   */
   dispose?(old: T): void | Promise<void>;
   /** Makes the new value of a version bump from the old one, in place of the initialiser. */
   migrate?(old: T, from: string | number): T;
@@ -941,4 +983,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -4,6 +4,7 @@ const entry = {
   index: 'src/js/index.ts',
   state: 'src/js/state/index.ts',
   vite: 'src/js/plugins/vite/index.ts',
+  'out-dir-worker': 'src/js/plugins/vite/out-dir-view/worker.ts',
   esbuild: 'src/js/plugins/esbuild/index.ts',
   vitest: 'src/js/race-kit/index.ts',
   'race-point': 'src/js/race-kit/race-point.ts',

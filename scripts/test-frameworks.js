@@ -7,6 +7,8 @@ import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { builds, checkBuilds } from '../__test__/frameworks/builds.js'
+import { checkHosts, hosts } from '../__test__/frameworks/hosts.js'
 import { framesModule, lateModule, writePackages } from '../__test__/frameworks/packages.js'
 import { root, run } from './lib/process.js'
 import { ensureInstalled, ensureNpm } from './lib/setup.js'
@@ -26,7 +28,11 @@ const frameworks = {
   rwsdk: { program: 'vite/bin/vite.js', args: ['--strictPort'] },
   astro: { program: 'astro/bin/astro.mjs', args: ['dev'] },
 }
-const names = positionals.length > 0 ? positionals : Object.keys(frameworks)
+const named =
+  positionals.length > 0 ? positionals : [...Object.keys(frameworks), ...Object.keys(hosts), ...Object.keys(builds)]
+const names = named.filter((name) => frameworks[name] !== undefined)
+const hostNames = named.filter((name) => hosts[name] !== undefined)
+const buildNames = named.filter((name) => builds[name] !== undefined)
 // @cloudflare/vite-plugin and Astro need Node 22 or later.
 const node =
   Number(process.versions.node.split('.')[0]) >= 22
@@ -39,7 +45,7 @@ const totals = { passed: 0, failed: 0, skipped: 0 }
 function prepare(name, count) {
   const source = join(root, '__test__/frameworks', name)
   const home = ensureNpm(`frameworks/${name}`, source)
-  for (const entry of ['src', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
+  for (const entry of ['src', '.warmswap', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
     rmSync(join(home, entry), { recursive: true, force: true })
   cpSync(source, home, { recursive: true })
   writePackages(home, count)
@@ -203,8 +209,11 @@ if (existsSync(node)) {
       ({ wrong }) => wrong.length > 0,
     )
   }
+  const packages = (name) => ensureNpm(`frameworks/${name}`, join(root, '__test__/frameworks', name))
+  await checkHosts(hostNames, { root, node, packages, installWarmswap, record })
+  await checkBuilds(buildNames, { root, node, packages, prepare, installWarmswap, record })
 } else {
-  totals.skipped = names.length * 2
+  totals.skipped = names.length * 2 + hostNames.length * 3 + buildNames.length
   console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)

@@ -124,18 +124,11 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     const vite = await load()
     app.write('dist/old.js', 'old')
     let during = ''
-    await vite.build(
-      app.config({
-        plugins: [
-          {
-            name: 'look',
-            writeBundle() {
-              during = app.output('old.js')
-            },
-          },
-        ],
-      }),
-    )
+    let read = (): void => {}
+    await Promise.all([
+      new Promise<void>((resolve) => (read = resolve)).then(() => (during = app.output('old.js'))),
+      vite.build(app.config({ plugins: [{ name: 'look', writeBundle: () => read() }] })),
+    ])
     expect(during).toBe('old')
     expect(existsSync(join(app.root, 'dist/old.js'))).toBe(false)
     expect(app.output()).toContain('one')

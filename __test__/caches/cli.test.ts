@@ -1,6 +1,6 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, afterAll, describe, expect } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { start } from '../support/children.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { repository } from '../support/paths.js'
@@ -147,6 +147,17 @@ describe('a store in trouble', () => {
     server.fault = { when: () => true, what: 'denied' }
     expect((await cli(['inspect', ...at(server.endpoint)], env)).code).toBe(1)
     server.fault = undefined
+  })
+
+  test('probe with credentials that the store does not accept is exit code 1, and the reason names the code', async () => {
+    server.intercept = (_, response) => {
+      response.writeHead(403).end('<Error><Code>InvalidAccessKeyId</Code><Message>m</Message></Error>')
+      return true
+    }
+    const told = await cli(['probe', ...at(server.endpoint).slice(0, 2)], env)
+    server.intercept = undefined
+    expect(told).toMatchObject({ code: 1, out: expect.stringMatching(/^denied: .*InvalidAccessKeyId/) })
+    expect(told.out).not.toContain('ListBucket')
   })
 
   test.for([

@@ -10,9 +10,9 @@ import { heldLine } from '../support/endpoints.js'
 import { startWithHosts } from '../support/mounts.js'
 import { repository } from '../support/paths.js'
 import {
+  motoPrograms,
   type S3Server,
   SECRET_ACCESS_KEY,
-  motoPrograms,
   s3sProgram,
   startMoto,
   startS3rver,
@@ -166,6 +166,20 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       })
       expect(result.outcome).toBe(absentBucket)
       expect(JSON.stringify(result)).not.toContain(SECRET_ACCESS_KEY)
+      const cache = openCache({ ...server.store(), bucket: 'absent' })
+      // s3s-fs answers NoSuchKey to reads, and makes the bucket for a write.
+      if (absentBucket === 'miss') return
+      await expect(cache.probe()).rejects.toThrow('NoSuchBucket')
+      for (const key of ['site', 'one.tar.zst']) {
+        const into = join(memory, 'into')
+        expect(await cache.restore({ key, into })).toMatchObject({ reason: expect.stringContaining('NoSuchBucket') })
+        await expect(cache.inspect(key), key).rejects.toThrow('NoSuchBucket')
+        for (const call of [cache.prune({ key }), cache.remove(key)])
+          expect(await call, key).toMatchObject({
+            outcome: 'unavailable',
+            reason: expect.stringContaining('NoSuchBucket'),
+          })
+      }
     })
 
     if (name === 's3s-fs') {
@@ -183,6 +197,7 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
             outcome: 'denied',
             uploadedBytes: 0,
           })
+          await expect(cache.probe()).rejects.toMatchObject({ outcome: 'denied' })
         }
       })
 

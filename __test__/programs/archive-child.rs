@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use warmswap::core::archives::commit::TargetMode;
 use warmswap::core::archives::exclude::Excludes;
-use warmswap::core::archives::{self, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions};
+use warmswap::core::archives::{
+    self, Duplicates, Limits, Skipped, Symlinks, UnpackOptions, UnpackOutcome, WriteOptions,
+};
 use warmswap::core::caches::{
-    Budget, Cache, Guard, Key, Location, PackOptions, Producer, RestoreOptions, Run, SnapshotOptions,
-    tree_manifest,
+    Budget, Cache, Conditions, Guard, Key, Location, PackOptions, Producer, RestoreOptions, Run,
+    SnapshotOptions, tree_manifest,
 };
 use warmswap::core::failure::Stage;
 use warmswap::core::sys::cancel::Cancel;
@@ -52,6 +54,8 @@ fn unpack(archive: &str, target: &str, mode: &str) {
         } else {
             Symlinks::Contained
         },
+        duplicates: Duplicates::Replace,
+        declared_bytes: None,
         limits: Limits::default(),
         deadline: Deadline::NEVER,
     };
@@ -83,7 +87,13 @@ fn pack(tree: &str, into: &str) {
 }
 
 fn snapshot(store: &str, tree: &str) {
-    let cache = Cache::open(Some(&Location::File(PathBuf::from(store))), None, false).expect("a store");
+    let cache = Cache::open(
+        Some(&Location::File(PathBuf::from(store))),
+        None,
+        false,
+        Conditions::Auto,
+    )
+    .expect("a store");
     let options = SnapshotOptions {
         key: Key::parse("key", "site").expect("a key"),
         from: PathBuf::from(tree),
@@ -105,12 +115,19 @@ fn snapshot(store: &str, tree: &str) {
 }
 
 fn restore(store: &str, target: &str) {
-    let cache = Cache::open(Some(&Location::File(PathBuf::from(store))), None, true).expect("a store");
+    let cache = Cache::open(
+        Some(&Location::File(PathBuf::from(store))),
+        None,
+        true,
+        Conditions::Auto,
+    )
+    .expect("a store");
     let options = RestoreOptions {
         keys: vec![Key::parse("key", "site").expect("a key")],
         into: PathBuf::from(target),
         mode: TargetMode::Replace,
         symlinks: Symlinks::Contained,
+        duplicates: Duplicates::Replace,
         expect: Producer::default(),
         limits: Limits::default(),
         concurrency: 2,

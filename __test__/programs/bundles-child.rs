@@ -98,6 +98,11 @@ async fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             publish_a_copy(&store).await
         }
         // Many, by one process that has the store open all along.
+        "publish-twice" => {
+            let store = open(root).await?;
+            publish(&store, &token()).await?;
+            publish(&store, &token()).await.map(drop)
+        }
         "publish-many" => {
             let store = open(root).await?;
             for _ in 0..number(&rest[0]) {

@@ -5,7 +5,11 @@
 //   vite {channel, id?, payload} Vite's own, for one runner of the channel or for all of them
 import { parentPort, workerData } from 'node:worker_threads'
 
-const { ModuleRunner, ESModulesEvaluator } = await import(`${workerData.vite}/module-runner`)
+// A package, or the URL of its main file.
+const isUrl = workerData.vite.startsWith('file:')
+const { ModuleRunner, ESModulesEvaluator } = await import(
+  isUrl ? new URL('module-runner.js', workerData.vite).href : `${workerData.vite}/module-runner`
+)
 const runners = new Map()
 
 function open({ id, channel }) {

@@ -17,6 +17,7 @@ mod archives {
     mod interoperability;
     mod kills;
     mod limits;
+    mod modes;
     mod mutants;
     mod mutation;
     mod strangers;

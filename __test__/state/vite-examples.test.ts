@@ -51,7 +51,7 @@ test('examples/redwood-like: the request is answered, the context is there, the 
   expect(after).toMatchObject({ user: 'ada', visits: { since: before.visits.since } })
   expect(after.pageInstance).toBe(after.workerInstance)
   expect(after.workerInstance).not.toBe(before.workerInstance)
-  expect(child.lines.join('\n')).toContain("environments: { ssr: { optimizeDeps: { include: ['ui-kit', 'forms'] } } },")
+  expect(child.lines.join('\n')).toContain("environments: { ssr: { optimizeDeps: { include: ['forms'] } } },")
 })
 
 // @cloudflare/vite-plugin needs Node 22; where this one is older, the npm package of the Node binary is taken.

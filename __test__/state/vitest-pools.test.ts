@@ -11,6 +11,7 @@ import { test } from '../support/temp.js'
 interface Seen {
   file: string
   marks: { isolate: string[]; realm: string[]; 'test-file': string[] }
+  cell: string[]
   stateBackend: string
 }
 
@@ -45,9 +46,10 @@ async function secondFile(
 // Whether the two files meet. The vm pools run all files of a worker in one vm context, whatever `isolate` says; what
 // different contexts of one thread see of each other is R12 in threads.test.ts.
 const pools = [
-  { pool: 'forks', isolate: true, meet: false },
+  { pool: 'forks', isolate: true, meet: false, cell: false },
   { pool: 'forks', isolate: false, meet: true },
-  { pool: 'threads', isolate: true, meet: false },
+  // A thread for each file, in one process.
+  { pool: 'threads', isolate: true, meet: false, cell: true },
   { pool: 'threads', isolate: false, meet: true },
   { pool: 'vmThreads', isolate: true, meet: true },
   { pool: 'vmThreads', isolate: false, meet: true },
@@ -56,12 +58,13 @@ const pools = [
 ]
 
 describe('R13: scopes in vitest', () => {
-  test.for(pools)('$pool, isolate: $isolate', async ({ pool, isolate, meet }, { disk }) => {
-    const { file, marks, stateBackend } = await secondFile(pool, isolate, disk)
+  test.for(pools)('$pool, isolate: $isolate', async ({ pool, isolate, meet, cell: cellMeets = meet }, { disk }) => {
+    const { file, marks, cell, stateBackend } = await secondFile(pool, isolate, disk)
     expect(stateBackend).toBe('native')
     expect(marks['test-file']).toEqual([file])
     for (const scope of ['isolate', 'realm'] as const)
       expect([...marks[scope]].sort()).toEqual(meet ? ['first', 'second'] : [file])
+    expect([...cell].sort()).toEqual(cellMeets ? ['first', 'second'] : [file])
   })
 
   test('the check sees files that are not told apart', async ({ disk }) => {

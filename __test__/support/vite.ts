@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } f
 import { createServer as createHttpServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type {
   DevEnvironment,
   EnvironmentOptions,
@@ -20,12 +21,27 @@ import { RunnerThread } from './vite-worker.js'
 export type Vite = typeof import('vite')
 
 /** Behaviour differs between these three: 6 serves stale dependencies silently, 7 has the older optimizer, 8 has Rolldown. */
-export const versions = [
+const supported = [
   { name: 'Vite 8.3', package: 'vite', silent: false },
   { name: 'Vite 7.3', package: 'vite7', silent: false },
   { name: 'Vite 6.4', package: 'vite6', silent: true },
 ] as const
-export type Version = (typeof versions)[number]
+
+export interface Version {
+  readonly name: string
+  /** Name, or URL of the main file. */
+  readonly package: string
+  readonly silent: boolean
+}
+
+/** The folder of another version, which `npm run test:vite-latest` tries instead. */
+const folder = process.env.WARMSWAP_VITE
+export const versions: readonly [Version, ...Version[]] = folder === undefined ? supported : [versionIn(folder)]
+
+function versionIn(folder: string): Version {
+  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  return { name: `Vite ${version}`, package: pathToFileURL(join(folder, 'dist/node/index.js')).href, silent: false }
+}
 
 /** Where modules run, and whether Vite is told to serve what is outdated (Vite 6 does so anyway and has no such option). */
 export interface Mode {

@@ -4,4 +4,4 @@ import { virtualRoutes } from '../virtual-routes.js'
 
 const routes = virtualRoutes({ '/': '/src/home.js', '/settings': '/src/settings.js' })
 
-export default { plugins: [warmswap(), routes, cloudflare()] }
+export default { plugins: [warmswap({ discoveries: false }), routes, cloudflare()] }

@@ -5,9 +5,9 @@ import { framework } from './framework.js'
 const routes = virtualRoutes({ '/': '/src/home.js', '/settings': '/src/settings.js' })
 
 export default {
-  // WITHOUT_WARMSWAP=1 shows the trouble.
+  // WITHOUT_WARMSWAP=1 shows the trouble. Each start repeats the late discovery; leave `discoveries` out in your project.
   plugins: [
-    process.env.WITHOUT_WARMSWAP ? [] : warmswap({ link: [{ from: 'ssr', to: ['worker'] }] }),
+    process.env.WITHOUT_WARMSWAP ? [] : warmswap({ link: [{ from: 'ssr', to: ['worker'] }], discoveries: false }),
     routes,
     framework(),
   ],

@@ -53,6 +53,10 @@ pub enum Cause {
     CredentialsTimeout,
     /// The credential chain gave nothing usable.
     CredentialsMissing,
+    /// The store does not accept the credentials: an unknown key, a wrong secret, an expired token, a wrong clock.
+    CredentialsRefused,
+    /// The store does not honour conditional writes, and the caller requires them.
+    Unguarded,
     /// 5xx, 429, connection refused or reset, as often as the call allows: later it may work.
     Unavailable,
     /// The connection broke in the middle of an answer.
@@ -72,7 +76,7 @@ impl Cause {
     fn code(self) -> Code {
         match self {
             Self::Corrupt => Code::GenerationCorrupt,
-            Self::Refused => Code::Unsupported,
+            Self::Refused | Self::Unguarded => Code::Unsupported,
             Self::TooLarge => Code::TooLarge,
             Self::Timeout => Code::Timeout,
             Self::Aborted => Code::Aborted,

@@ -49,6 +49,7 @@ export {
   type Cache,
   type CacheEvent,
   type CacheInfo,
+  type CacheOptions,
   type RestoreOptions,
   type SnapshotOptions,
   type SnapshotOutcome,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use warmswap::core::archives::codec::Format;
-use warmswap::core::archives::{Expected, ExtractOptions, Limits};
+use warmswap::core::archives::{Duplicates, Expected, ExtractOptions, Limits, Symlinks};
 use warmswap::core::failure::Cause;
 
 use super::support::{
@@ -268,11 +268,10 @@ fn i13_bombs_end_early() {
         block[124..136].copy_from_slice(b"02000000000\0")
     });
     assert_eq!(extract_error(&pax.end()).cause, Cause::Refused);
-    // More zeros behind the end than any tape has.
-    assert_eq!(
-        extract_error(&[Raw::default().file("a", b"1").end(), vec![0; 2 << 20]].concat()).cause,
-        Cause::Refused
-    );
+    // Zeros behind the end are padding, but not without end.
+    let zeros = [Raw::default().file("a", b"1").end(), vec![0; 256 << 20]].concat();
+    let zeros = zstd::bulk::compress(&zeros, 1).expect("compressed");
+    assert_eq!(extract_error(&zeros).cause, Cause::Refused);
 }
 
 #[test]
@@ -295,6 +294,9 @@ fn i13_a_size_that_no_file_has_is_refused() {
     // A sparse file of 8 EiB without data.
     let sparse = Raw::default().with(b'S', b"s", b"", b"", |block| {
         block[257..265].copy_from_slice(b"ustar  \0");
+        // Its map is one piece of nothing at the end.
+        block[386] = 0x80;
+        block[390] = 0x7f;
         block[483] = 0x80;
         block[487] = 0x7f;
     });
@@ -317,7 +319,197 @@ fn i13_a_window_beyond_the_memory_is_refused() {
         max_memory_bytes: 40 << 20,
         ..Limits::default()
     };
-    assert_eq!(limited(&bytes, limits), Cause::Corrupt);
+    assert_eq!(limited(&bytes, limits), Cause::Refused);
+}
+
+/// What `actions/cache` writes: `zstd --long=30` over a pipe.
+#[test]
+fn a_long_window_is_accepted_if_the_memory_allows_it_and_else_named_with_the_limit() {
+    let tar = Raw::default().file("a", &vec![7; 1 << 20]).end();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
+    encoder.window_log(30).expect("window");
+    encoder.long_distance_matching(true).expect("long");
+    std::io::Write::write_all(&mut encoder, &tar).expect("encoded");
+    let long = encoder.finish().expect("finished");
+    // The window of a later frame counts too.
+    let second = [zstd::bulk::compress(&[], 1).expect("a frame"), long.clone()].concat();
+    for bytes in [long, second] {
+        let failure = extract_error(&bytes);
+        let message = failure.to_string();
+        assert_eq!(failure.cause, Cause::Refused, "{message}");
+        for part in [
+            "1073741824 bytes",
+            "--long=30",
+            "201326592",
+            "maxMemoryBytes",
+            "1107296256",
+        ] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        let limits = Limits {
+            max_memory_bytes: 1_107_296_256,
+            ..Limits::default()
+        };
+        let options = ExtractOptions {
+            limits,
+            ..ExtractOptions::default()
+        };
+        assert_eq!(extract(&bytes, &options).1.expect("extracted").files, 1);
+    }
+}
+
+#[test]
+fn what_is_not_read_is_named_and_is_not_damaged() {
+    let tar = Raw::default().file("a", b"1").end();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+        std::io::Write::write_all(&mut encoder, bytes).expect("encoded");
+        encoder.finish().expect("finished")
+    };
+    let samples: Vec<&[u8]> = (0..64).map(|_| &tar[..]).collect();
+    let dictionary = zstd::dict::from_samples(&samples, 4096);
+    let with_dictionary = dictionary.ok().map(|dictionary| {
+        let mut compressor = zstd::bulk::Compressor::with_dictionary(3, &dictionary).expect("compressor");
+        compressor.compress(&tar).expect("compressed")
+    });
+    let mut cases = vec![
+        (gzip(&gzip(&tar)), "gzip within gzip"),
+        (
+            gzip(&zstd::bulk::compress(&tar, 1).expect("compressed")),
+            "zstd within gzip",
+        ),
+        (b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4F".to_vec(), "xz"),
+        (b"PK\x03\x04\x14\0\0\0".to_vec(), "zip"),
+        (b"<!doctype html><title>502 Bad Gateway</title>".to_vec(), "HTML"),
+        (b"BZh91AY&SY".to_vec(), "bzip2"),
+    ];
+    cases.extend(with_dictionary.map(|bytes| (bytes, "dictionary")));
+    for (bytes, named) in cases {
+        let failure = extract_error(&bytes);
+        assert_eq!(failure.cause, Cause::Refused, "{failure}");
+        assert!(failure.to_string().contains(named), "{named} in {failure}");
+    }
+    assert_eq!(extract_error(b"anything else").cause, Cause::Corrupt);
+}
+
+/// A plain file's own length proves nothing, nor does one of several frames.
+#[test]
+fn an_end_without_its_marker_needs_proof_from_outside() {
+    let tar = Raw::default().file("a", b"1").0;
+    let half = [&tar[..], &[0; 512]].concat();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+        std::io::Write::write_all(&mut encoder, bytes).expect("encoded");
+        encoder.finish().expect("finished")
+    };
+    let streamed = |bytes: &[u8]| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
+        std::io::Write::write_all(&mut encoder, bytes).expect("encoded");
+        encoder.finish().expect("finished")
+    };
+    for bytes in [&tar, &half] {
+        assert_eq!(extract_error(bytes).cause, Cause::Corrupt, "a plain archive");
+        let declared = |size| ExtractOptions {
+            declared_bytes: Some(size),
+            ..ExtractOptions::default()
+        };
+        let size = bytes.len() as u64;
+        assert!(extract(bytes, &declared(size)).1.is_ok(), "of the declared size");
+        let failure = extract(bytes, &declared(size + 512)).1.expect_err("another size");
+        assert_eq!(failure.cause, Cause::Corrupt, "{failure}");
+        for whole in [gzip(bytes), streamed(bytes)] {
+            assert!(
+                extract(&whole, &ExtractOptions::default()).1.is_ok(),
+                "one member, one frame"
+            );
+            assert_eq!(extract_error(&whole[..whole.len() - 1]).cause, Cause::Corrupt);
+            let more = [&whole[..], &whole[..whole.len() - 3]].concat();
+            assert_eq!(extract_error(&more).cause, Cause::Corrupt);
+        }
+        let members = [gzip(&bytes[..512]), gzip(&bytes[512..])].concat();
+        assert_eq!(extract_error(&members).cause, Cause::Corrupt, "two members");
+        let frames = [streamed(&bytes[..512]), streamed(&bytes[512..])].concat();
+        assert_eq!(extract_error(&frames).cause, Cause::Corrupt, "two frames");
+    }
+}
+
+#[test]
+fn a_repeated_name_is_replaced_and_can_be_rejected() {
+    let outside = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let canary = outside.path().join("canary");
+    fs::write(&canary, "kept").expect("write");
+    let options = |duplicates| ExtractOptions {
+        symlinks: Symlinks::Verbatim,
+        hash: true,
+        duplicates,
+        ..ExtractOptions::default()
+    };
+    let large = vec![b'x'; 3 << 20];
+    let bytes = Raw::default()
+        .symlink("link", canary.to_str().expect("text"))
+        .file("small", b"a longer text than the later one")
+        .file("large", &large)
+        .hard_link("name", "large")
+        .file("link", b"not through it")
+        .file("small", b"later")
+        .file("large", b"later")
+        .hard_link("name", "large")
+        .end();
+    let (stage, result) = extract(&bytes, &options(Duplicates::Replace));
+    let summary = result.expect("extracted");
+    assert_eq!(fs::read(&canary).expect("read"), b"kept");
+    let read = |name: &str| fs::read(stage.path().join(name)).expect("read");
+    assert_eq!(read("link"), b"not through it");
+    assert_eq!(
+        (read("small"), read("large"), read("name")),
+        (b"later".to_vec(), b"later".to_vec(), b"later".to_vec())
+    );
+    assert_eq!((summary.files, summary.bytes), (4, 14 + 5 + 5 + 5));
+    // The tree is the one of an archive without repetitions.
+    let once = Raw::default()
+        .file("link", b"not through it")
+        .file("small", b"later")
+        .file("large", b"later")
+        .hard_link("name", "large")
+        .end();
+    let digest = extract(&once, &options(Duplicates::Reject))
+        .1
+        .expect("extracted")
+        .tree
+        .digest();
+    assert_eq!(summary.tree.digest(), digest);
+    let failure = extract(&bytes, &options(Duplicates::Reject))
+        .1
+        .expect_err("rejected");
+    assert_eq!(failure.cause, Cause::Refused, "{failure}");
+}
+
+#[test]
+fn pipes_and_devices_are_left_out_and_reported() {
+    let raw = [b'3', b'4', b'6'].iter().fold(Raw::default(), |raw, flag| {
+        raw.with(*flag, &[b'd', b'/', *flag], b"", b"", |_| {})
+    });
+    let (stage, result) = extract(&raw.file("a", b"1").end(), &ExtractOptions::default());
+    let summary = result.expect("extracted");
+    let skipped: Vec<_> = summary
+        .skipped
+        .iter()
+        .map(|skipped| (&*skipped.path, skipped.why))
+        .collect();
+    assert_eq!(
+        skipped,
+        [
+            ("d/3", "character device"),
+            ("d/4", "block device"),
+            ("d/6", "pipe")
+        ]
+    );
+    assert_eq!(fs::read_dir(stage.path()).expect("readdir").count(), 1);
+    let below = Raw::default()
+        .with(b'6', b"p", b"", b"", |_| {})
+        .file("p/f", b"1")
+        .end();
+    assert_eq!(extract_error(&below).cause, Cause::Refused);
 }
 
 #[test]

@@ -15,6 +15,14 @@ fn a_reader_that_does_not_drain_is_killed() {
 }
 
 #[test]
+fn a_reader_that_writes_over_a_repeated_name_is_killed() {
+    is_killed_by(
+        "write-through",
+        "archives::archive::a_repeated_name_is_replaced_and_can_be_rejected",
+    );
+}
+
+#[test]
 fn a_writer_without_checksums_is_killed() {
     is_killed_by(
         "no-checksum",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use warmswap::core::archives::codec::Format;
 use warmswap::core::archives::commit::{CommitWay, TargetMode};
-use warmswap::core::archives::{self, Limits, Next, Symlinks, UnpackOptions, WriteOptions};
+use warmswap::core::archives::{self, Duplicates, Limits, Next, Symlinks, UnpackOptions, WriteOptions};
 use warmswap::core::failure::{Cause, Result, Stage};
 use warmswap::core::sys::deadline::Deadline;
 
@@ -25,6 +25,8 @@ fn options(deadline: Deadline) -> UnpackOptions {
     UnpackOptions {
         mode: TargetMode::IfEmpty,
         symlinks: Symlinks::Contained,
+        duplicates: Duplicates::Replace,
+        declared_bytes: None,
         limits: Limits::default(),
         deadline,
     }

@@ -1,6 +1,6 @@
 /** What the registry promises wherever it runs: called with the native and with the portable build. */
 
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 type State = typeof import('warmswap/state')
 
@@ -227,6 +227,147 @@ export function registrySuite({
         expect(dispose).toHaveBeenCalledTimes(1)
       },
     )
+  })
+
+  describe("version 'auto'", () => {
+    const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+    const order: string[] = []
+    const dispose = (old: string): void => void order.push(`close ${old}`)
+    const made = (value: string): string => {
+      order.push(`open ${value}`)
+      return value
+    }
+    const first = (): string => made('first')
+    const second = (): string => made('second')
+    beforeEach(() => void order.splice(0))
+
+    test('is the text of the initialiser: another text closes the old value, then opens the new one, once', () => {
+      const define = (init: () => string): string => defineState('auto', init, { version: 'auto', dispose })
+      expect([define(first), define(() => made('first')), define(second), define(second), define(first)]).toEqual([
+        'first',
+        'first',
+        'second',
+        'second',
+        'first',
+      ])
+      expect(order).toEqual(['open first', 'close first', 'open second', 'close second', 'open first'])
+      expect(listState()).toMatchObject([{ key: 'auto', version: expect.stringMatching(/^auto:\w+$/), generation: 3 }])
+    })
+
+    test('does not contain the queries that a dev server puts into the addresses of imports', () => {
+      const init = (query: string): (() => string) =>
+        new Function(`return () => { if (false) load("/deps/pg.js${query}"); return 'made' }`)() as () => string
+      for (const query of ['?v=1a2b', '?v=3c4d', '?t=17'])
+        defineState('queries', init(query), { version: 'auto', dispose: () => dispose(query) })
+      expect(order).toEqual([])
+      defineState('queries', init('?raw'), { version: 'auto' })
+      expect(order).toEqual(['close ?t=17'])
+    })
+
+    test('replaces the value of a number, and a number replaces it', () => {
+      expect(defineState('changed', first, { version: 1, dispose })).toBe('first')
+      expect(defineState('changed', second, { version: 'auto', dispose })).toBe('second')
+      expect(defineState('changed', first)).toBe('first')
+      expect(order).toEqual(['open first', 'close first', 'open second', 'close second', 'open first'])
+    })
+
+    test('concurrent definitions wait for dispose and open one value; the old one is not visible meanwhile', async () => {
+      const define = (init: () => Promise<string>): Promise<string> =>
+        defineStateAsync('shared', init, {
+          version: 'auto',
+          async dispose(old) {
+            order.push(`closing ${old}`)
+            await pause()
+            expect([hasState('shared'), peekState('shared'), listState()]).toEqual([false, undefined, []])
+            dispose(old)
+          },
+        })
+      const again = (): Promise<string> => {
+        order.push('opening')
+        return pause().then(second)
+      }
+      await define(async () => first())
+      expect(await Promise.all(Array.from({ length: 50 }, () => define(again)))).toEqual(
+        Array.from({ length: 50 }, () => 'second'),
+      )
+      expect(order).toEqual(['open first', 'closing first', 'close first', 'opening', 'open second'])
+    })
+
+    test('a dispose that fails is reported once, and the new value is made', async () => {
+      const options = { version: 'auto', dispose: () => Promise.reject(new Error('socket is stuck')) }
+      const warnings = await warningsOf(async () => {
+        await defineStateAsync('stuck', async () => first(), options)
+        expect(await defineStateAsync('stuck', async () => second(), options)).toBe('second')
+      })
+      expect(warnings).toEqual([expect.stringMatching(/'stuck'.*socket is stuck/s)])
+    })
+
+    test('no warning about code: an edit replaces the value', async () => {
+      expect(await warningsOf(() => defineState('code', () => () => 1, { version: 'auto' }))).toEqual([])
+    })
+
+    const module = (file: string, hash: string, edition: number) => ({ file, hash, edition })
+    type WithModule = (...args: [...Parameters<typeof defineState>, ReturnType<typeof module>]) => unknown
+
+    test('the Vite plugin passes the content of the file: code of an earlier edit gets the new value', () => {
+      const define = (init: () => string, ...passed: [string, string, number]): unknown =>
+        (defineState as WithModule)('edited', init, { version: 'auto', dispose: dispose as never }, module(...passed))
+      expect(define(first, 'a.ts', 'one', 1)).toBe('first')
+      expect(define(first, 'a.ts', 'two', 2)).toBe('first')
+      expect(order).toEqual(['open first', 'close first', 'open first'])
+      expect(define(second, 'a.ts', 'one', 1)).toBe('first')
+      expect(define(second, 'a.ts', 'one', 3)).toBe('second')
+    })
+
+    test('a file that has not defined the value keeps it, until it is edited itself', () => {
+      const define = (init: () => string, ...passed: [string, string, number]): unknown =>
+        (defineState as WithModule)('two files', init, { version: 'auto' }, module(...passed))
+      expect(define(first, 'a.ts', 'one', 1)).toBe('first')
+      expect(define(second, 'copy/a.ts', 'older', 2)).toBe('first')
+      expect(define(first, 'a.ts', 'one', 3)).toBe('first')
+      expect(define(second, 'copy/a.ts', 'older', 4)).toBe('first')
+      expect(defineState('two files', second, { version: 'auto' })).toBe('first')
+      expect(define(second, 'copy/a.ts', 'newer', 5)).toBe('second')
+      expect(define(first, 'a.ts', 'one', 6)).toBe('second')
+    })
+  })
+
+  describe('a dispose under way', () => {
+    afterEach(() => void vi.useRealTimers())
+
+    test.each(['dropState', 'replaceState', 'defineState'])(
+      'of %s is over before defineStateAsync makes a value',
+      async (how) => {
+        const order: string[] = []
+        const options = {
+          async dispose() {
+            await new Promise((resolve) => setImmediate(resolve))
+            order.push('closed')
+          },
+        }
+        defineState('port', () => 'old', options)
+        if (how === 'dropState') void dropState('port')
+        else if (how === 'replaceState') replaceState('port', 'other')
+        else defineState('port', () => 'other', { version: 2 })
+        await defineStateAsync('port', async () => order.push('opened'), { version: 3 })
+        expect(order.slice(0, 1)).toEqual(['closed'])
+        expect(order.at(-1)).toBe('opened')
+      },
+    )
+
+    test('that does not end is reported after 10 seconds, and the value is made', async () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+      const emit = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+      defineState('hung', () => 'old', { dispose: () => new Promise<void>(() => {}) })
+      const made = defineStateAsync('hung', async () => 'new', { version: 2 })
+      await vi.advanceTimersByTimeAsync(9_999)
+      expect([emit.mock.calls.length, hasState('hung')]).toEqual([0, false])
+      await vi.advanceTimersByTimeAsync(1)
+      expect(await made).toBe('new')
+      expect(emit.mock.calls.map(([message]) => message)).toEqual([
+        expect.stringMatching(/dispose of state 'hung' has not finished after 10 s/),
+      ])
+    })
   })
 
   describe('replace, drop, reset and the listeners', () => {

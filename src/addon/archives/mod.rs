@@ -4,4 +4,4 @@ mod options;
 mod packer;
 mod unpacker;
 
-pub(crate) use options::{NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};
+pub(crate) use options::{NativeDuplicates, NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};

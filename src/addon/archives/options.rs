@@ -6,7 +6,7 @@ use crate::addon::number;
 use crate::core::archives::codec::Format;
 use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::{Excludes, Preset};
-use crate::core::archives::{Limits, Symlinks, UnpackOptions, WriteOptions};
+use crate::core::archives::{Duplicates, Limits, Symlinks, UnpackOptions, WriteOptions};
 use crate::core::error::Result;
 
 /// A known kind of tree.
@@ -113,6 +113,26 @@ impl From<NativeSymlinks> for Symlinks {
     }
 }
 
+/// What happens to a path that the archive has twice.
+#[napi(string_enum, skip_typescript)]
+pub enum NativeDuplicates {
+    /// The last entry replaces the earlier one.
+    #[napi(value = "replace")]
+    Replace,
+    /// The archive is refused.
+    #[napi(value = "reject")]
+    Reject,
+}
+
+impl From<NativeDuplicates> for Duplicates {
+    fn from(given: NativeDuplicates) -> Self {
+        match given {
+            NativeDuplicates::Replace => Self::Replace,
+            NativeDuplicates::Reject => Self::Reject,
+        }
+    }
+}
+
 /// How to pack.
 #[napi(object)]
 pub struct NativePackOptions {
@@ -155,6 +175,11 @@ pub struct NativeUnpackOptions {
     /// Which symbolic links are made.
     #[napi(ts_type = "'contained' | 'relative' | 'verbatim' | 'reject'")]
     pub symlinks: NativeSymlinks,
+    /// What happens to a path that the archive has twice.
+    #[napi(ts_type = "'replace' | 'reject'")]
+    pub duplicates: NativeDuplicates,
+    /// Size of the archive as its sender declared it.
+    pub declared_bytes: Option<f64>,
     /// What is accepted at most.
     pub limits: NativeLimits,
     /// Milliseconds from now; `Infinity` is never.
@@ -166,6 +191,11 @@ impl NativeUnpackOptions {
         Ok(UnpackOptions {
             mode: self.mode.into(),
             symlinks: self.symlinks.into(),
+            duplicates: self.duplicates.into(),
+            declared_bytes: self
+                .declared_bytes
+                .map(|bytes| number::count("size", bytes))
+                .transpose()?,
             limits: self.limits.read()?,
             deadline: number::deadline("deadlineMs", self.deadline_ms)?,
         })

@@ -37,6 +37,8 @@ pub struct NativeUnpackResult {
     pub compressed_bytes: f64,
     /// Entries that the target had already.
     pub skipped_files: f64,
+    /// Pipes and devices of the archive: path and why.
+    pub skipped: Vec<Vec<String>>,
     /// Milliseconds until everything was staged and verified.
     pub unpack_ms: f64,
     /// Milliseconds of the commit.
@@ -150,6 +152,11 @@ fn convert(ended: failure::Result<Unpacked>) -> NativeUnpackResult {
             bytes: number::number(done.bytes),
             compressed_bytes: number::number(done.compressed_bytes),
             skipped_files: number::number(done.kept),
+            skipped: done
+                .skipped
+                .into_iter()
+                .map(|skipped| vec![skipped.path, skipped.why.to_owned()])
+                .collect(),
             unpack_ms: done.unpack_ms,
             commit_ms: done.commit_ms,
         },
@@ -163,6 +170,7 @@ fn convert(ended: failure::Result<Unpacked>) -> NativeUnpackResult {
             bytes: 0.0,
             compressed_bytes: 0.0,
             skipped_files: 0.0,
+            skipped: Vec::new(),
             unpack_ms: 0.0,
             commit_ms: 0.0,
         },

@@ -21,7 +21,7 @@ use super::error::Reply;
 use super::listener::Listener;
 use super::number;
 use super::runtime;
-use options::{NativeBudget, NativeRestoreOptions, NativeSnapshotOptions};
+use options::{NativeBudget, NativeConditions, NativeRestoreOptions, NativeSnapshotOptions};
 use reports::{
     NativeAbilities, NativeInspectReport, NativeProgress, NativePruneReport, NativeRestoreReport,
     NativeSnapshotReport,
@@ -42,6 +42,7 @@ pub fn open_cache(
     options: HashMap<String, String>,
     hmac_key: Option<Uint8Array>,
     read_only: bool,
+    #[napi(ts_arg_type = "'auto' | 'required' | 'off'")] conditions: NativeConditions,
 ) -> napi::Result<Reply<NativeCache>> {
     let ending = calls::ending(env)?;
     runtime::guarded(|| {
@@ -50,7 +51,7 @@ pub fn open_cache(
             .map(|scheme| Location::parse(&scheme, options))
             .transpose()?;
         let secret = hmac_key.map(|key| key.to_vec());
-        let inner = Cache::open(location.as_ref(), secret, read_only)?;
+        let inner = Cache::open(location.as_ref(), secret, read_only, conditions.into())?;
         Ok(NativeCache { inner, ending })
     })
 }

@@ -7,12 +7,38 @@ use napi_derive::napi;
 use crate::core::archives::codec;
 use crate::core::archives::exclude::Excludes;
 use crate::core::caches::{
-    Budget, Guard, Key, PackOptions, Producer, RestoreOptions, SnapshotOptions, Ticket,
+    Budget, Conditions, Guard, Key, PackOptions, Producer, RestoreOptions, SnapshotOptions, Ticket,
 };
 use crate::core::error::Result;
 
-use super::super::archives::{NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode};
+use super::super::archives::{
+    NativeDuplicates, NativeLimits, NativePreset, NativeSymlinks, NativeTargetMode,
+};
 use super::super::number;
+
+/// Whether writes are conditional.
+#[napi(string_enum, skip_typescript)]
+pub enum NativeConditions {
+    /// If the store honours conditions.
+    #[napi(value = "auto")]
+    Auto,
+    /// Always, or nothing is written.
+    #[napi(value = "required")]
+    Required,
+    /// Never.
+    #[napi(value = "off")]
+    Off,
+}
+
+impl From<NativeConditions> for Conditions {
+    fn from(given: NativeConditions) -> Self {
+        match given {
+            NativeConditions::Auto => Self::Auto,
+            NativeConditions::Required => Self::Required,
+            NativeConditions::Off => Self::Off,
+        }
+    }
+}
 
 /// Time and patience of a call.
 #[napi(object)]
@@ -64,6 +90,9 @@ pub struct NativeRestoreOptions {
     /// Which symbolic links are made.
     #[napi(ts_type = "'contained' | 'relative' | 'verbatim' | 'reject'")]
     pub symlinks: NativeSymlinks,
+    /// What happens to a path that the archive has twice.
+    #[napi(ts_type = "'replace' | 'reject'")]
+    pub duplicates: NativeDuplicates,
     /// What the producer must have been.
     pub expect: NativeExpect,
     /// What is accepted at most.
@@ -90,6 +119,7 @@ impl NativeRestoreOptions {
             into: PathBuf::from(self.into),
             mode: self.mode.into(),
             symlinks: self.symlinks.into(),
+            duplicates: self.duplicates.into(),
             expect: Producer {
                 platform: text(self.expect.platform),
                 arch: text(self.expect.arch),

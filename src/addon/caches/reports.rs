@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use napi_derive::napi;
 
+use crate::core::archives::Skipped;
 use crate::core::caches::{
     Abilities, CallProgress, Info, ObjectMeta, Producer, Report, RestoreReport, SnapshotReport,
 };
@@ -108,6 +109,8 @@ pub struct NativeRestoreReport {
     pub compressed_bytes: f64,
     /// Files that stayed.
     pub skipped_files: f64,
+    /// Path and why.
+    pub skipped: Vec<Vec<String>>,
     /// Repeated requests.
     pub retries: u32,
     /// How it was committed.
@@ -130,6 +133,7 @@ impl From<RestoreReport> for NativeRestoreReport {
             bytes: number::number(report.bytes),
             compressed_bytes: number::number(report.compressed_bytes),
             skipped_files: number::number(report.skipped_files),
+            skipped: skipped(report.skipped),
             retries: report.retries,
             commit: report.commit.map(str::to_owned),
             timings: named(report.timings),
@@ -256,4 +260,11 @@ fn producer(producer: &Producer) -> HashMap<String, String> {
     ]
     .map(|(name, value)| (name.to_owned(), value.clone()))
     .into()
+}
+
+/// Entries that were left out: path and why.
+fn skipped(all: Vec<Skipped>) -> Vec<Vec<String>> {
+    all.into_iter()
+        .map(|skipped| vec![skipped.path, skipped.why.to_owned()])
+        .collect()
 }

@@ -35,6 +35,6 @@ pub use pack::{PackStream, Skipped, Walk, WriteOptions, WriteSummary, pack, walk
 pub(super) use pack::{Visit, facts_of, mode_of, visit};
 pub use progress::Progress;
 pub use unpack::{
-    Expected, ExtractOptions, ExtractSummary, Feed, Next, Symlinks, UnpackJob, UnpackOptions, extract,
-    extract_into, unpack,
+    Duplicates, Expected, ExtractOptions, ExtractSummary, Feed, Next, Symlinks, UnpackJob, UnpackOptions,
+    extract, extract_into, unpack,
 };

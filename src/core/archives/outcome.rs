@@ -62,6 +62,8 @@ impl From<Cause> for UnpackOutcome {
             | Cause::Stalled
             | Cause::CredentialsTimeout
             | Cause::CredentialsMissing
+            | Cause::CredentialsRefused
+            | Cause::Unguarded
             | Cause::Unavailable
             | Cause::Broken
             | Cause::RangeIgnored

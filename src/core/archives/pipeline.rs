@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::core::archives::commit::{self, CommitWay, Gate, TargetMode};
 use crate::core::archives::tree::Tree;
-use crate::core::archives::{self, ExtractOptions};
+use crate::core::archives::{self, ExtractOptions, Skipped};
 use crate::core::failure::{Failure, Result, Stage};
 use crate::core::sys::clock;
 use crate::core::sys::workers::{self, Class};
@@ -22,6 +22,8 @@ pub struct Unpacked {
     pub compressed_bytes: u64,
     /// Entries that the target had already ('merge').
     pub kept: u64,
+    /// Pipes and devices of the archive, which are not made.
+    pub skipped: Vec<Skipped>,
     /// How it was committed.
     pub way: CommitWay,
     /// Milliseconds until the tree was staged and proved.
@@ -91,6 +93,7 @@ impl Replacement<'_> {
             bytes: extracted.bytes,
             compressed_bytes: extracted.compressed_bytes,
             kept: committed.kept,
+            skipped: extracted.skipped,
             way: committed.way,
             unpack_ms,
             commit_ms,

@@ -9,6 +9,17 @@ use super::store::{Body, CallContext, Condition, PART_BYTES, Spool, Store, Store
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::cancel::Cancel;
 
+/// Whether writes are conditional.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// If the store honours conditions.
+    Auto,
+    /// Always: nothing is written to a store that does not honour them.
+    Required,
+    /// Never: no condition is sent, and no probe finds out about them.
+    Off,
+}
+
 /// Where the objects of probes lie in this folder of the store.
 pub(super) fn probes_in(folder: &str) -> String {
     if folder.is_empty() {
@@ -85,8 +96,10 @@ pub(super) async fn probe_conditions(
 ) -> StoreResult<bool> {
     let path = probe_path(folder);
     let body = || Body::Bytes(Bytes::from_static(b"warmswap probe"));
-    store.write(&path, body(), Condition::Absent, context).await?;
     let honours = async {
+        if !accepts_condition(store, &path, body(), context).await? {
+            return Ok(false);
+        }
         let absent = was_refused(store.write(&path, body(), Condition::Absent, context).await)?;
         let version = was_refused(store.write(&path, body(), stale(), context).await)?;
         Ok(absent && version)
@@ -94,6 +107,27 @@ pub(super) async fn probe_conditions(
     let honours = honours.await;
     tidy_up(store, &path, context).await;
     honours
+}
+
+/// Whether a write under a condition that holds is accepted. Stores without conditions answer it with 400 or 501
+/// (Alibaba OSS: `NotImplemented` with both), and accept the same write without the condition.
+async fn accepts_condition(
+    store: &dyn Store,
+    path: &str,
+    body: Body,
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
+    let written = store.write(path, body.clone(), Condition::Absent, context).await;
+    let Err(failure) = written else { return Ok(true) };
+    match failure.cause {
+        Cause::Misconfigured => match store.write(path, body, Condition::Always, context).await {
+            Ok(_) => Ok(false),
+            Err(_) => Err(failure),
+        },
+        // The answer to a write that did happen can be lost. Its repetition then fails.
+        Cause::Changed | Cause::Conflict if store.stat(path, context).await.is_ok() => Ok(true),
+        _ => Err(failure),
+    }
 }
 
 fn was_refused(written: StoreResult<String>) -> StoreResult<bool> {

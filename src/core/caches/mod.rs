@@ -29,6 +29,7 @@ mod ticket;
 pub mod tree_manifest;
 
 pub use cache::Cache;
+pub use conditions::Conditions;
 pub use guards::Guard;
 pub use inspect::Info;
 pub use key::Key;

@@ -32,7 +32,7 @@ outcomes! {
 outcomes! {
     /// How a snapshot ended.
     SnapshotOutcome {
-        Uploaded = "uploaded", Unchanged = "unchanged", Empty = "empty", Shrunk = "shrunk", Unstable = "unstable",
+        Uploaded = "uploaded", Unchanged = "unchanged", Empty = "empty", Shrunk = "shrunk", Unguarded = "unguarded", Unstable = "unstable",
         Superseded = "superseded", Busy = "busy", TooLarge = "too-large", Disabled = "disabled", Corrupt = "corrupt",
         Incompatible = "incompatible", Timeout = "timeout", Aborted = "aborted", Denied = "denied",
         Unavailable = "unavailable", NoSpace = "no-space", Error = "error",
@@ -43,7 +43,7 @@ impl From<Cause> for RestoreOutcome {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::NotFound => Self::Miss,
-            Cause::Denied | Cause::CredentialsMissing => Self::Denied,
+            Cause::Denied | Cause::CredentialsMissing | Cause::CredentialsRefused => Self::Denied,
             Cause::Changed | Cause::Conflict | Cause::Superseded => Self::Superseded,
             Cause::Timeout | Cause::Stalled | Cause::CredentialsTimeout => Self::Timeout,
             Cause::Unavailable | Cause::Broken | Cause::RangeIgnored | Cause::Misconfigured => {
@@ -56,7 +56,7 @@ impl From<Cause> for RestoreOutcome {
             Cause::Busy => Self::Busy,
             Cause::NoSpace => Self::NoSpace,
             Cause::Aborted => Self::Aborted,
-            Cause::Unstable | Cause::Empty | Cause::Shrunk | Cause::Other => Self::Error,
+            Cause::Unstable | Cause::Empty | Cause::Shrunk | Cause::Unguarded | Cause::Other => Self::Error,
         }
     }
 }
@@ -65,7 +65,9 @@ impl From<Cause> for SnapshotOutcome {
     fn from(cause: Cause) -> Self {
         match cause {
             // What another one signed is theirs.
-            Cause::Denied | Cause::CredentialsMissing | Cause::Refused => Self::Denied,
+            Cause::Denied | Cause::CredentialsMissing | Cause::CredentialsRefused | Cause::Refused => {
+                Self::Denied
+            }
             Cause::Changed | Cause::Conflict | Cause::Superseded => Self::Superseded,
             Cause::Timeout | Cause::Stalled | Cause::CredentialsTimeout => Self::Timeout,
             Cause::NotFound
@@ -79,6 +81,7 @@ impl From<Cause> for SnapshotOutcome {
             Cause::TooLarge => Self::TooLarge,
             Cause::Empty => Self::Empty,
             Cause::Shrunk => Self::Shrunk,
+            Cause::Unguarded => Self::Unguarded,
             Cause::Busy => Self::Busy,
             Cause::NoSpace => Self::NoSpace,
             Cause::Aborted => Self::Aborted,

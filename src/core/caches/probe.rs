@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cache::Cache;
-use super::conditions::{probe_conditions, probe_multipart, probe_path, stale, tidy_up};
+use super::conditions::{Conditions, probe_conditions, probe_multipart, probe_path, stale, tidy_up};
 use super::outcome::RestoreOutcome;
 use super::report::Report;
 use super::run::Budget;
@@ -30,13 +30,13 @@ pub struct Abilities {
 impl Cache {
     /// What the store can do.
     pub async fn probe(&self, budget: Budget, cancel: Cancel) -> Report<Option<Abilities>> {
-        let read_only = self.read_only;
+        let (read_only, conditions) = (self.read_only, self.conditions);
         self.call(budget, cancel, None, move |_, store, context| async move {
             if read_only {
                 return Report::new(RestoreOutcome::Disabled, None)
                     .because("this cache is read-only, and a probe writes");
             }
-            match probe(&*store, &context).await {
+            match probe(&*store, conditions, &context).await {
                 Ok(abilities) => Report::new(RestoreOutcome::Probed, Some(abilities)),
                 Err(failure) => Report::failed(failure, None),
             }
@@ -45,11 +45,16 @@ impl Cache {
     }
 }
 
-async fn probe(store: &dyn Store, context: &Arc<CallContext>) -> StoreResult<Abilities> {
+async fn probe(
+    store: &dyn Store,
+    conditions: Conditions,
+    context: &Arc<CallContext>,
+) -> StoreResult<Abilities> {
     let path = probe_path("");
     let body = Body::Bytes(Bytes::from_static(b"0123456789"));
     let etag = match store.write(&path, body, Condition::Always, context).await {
         Ok(etag) => etag,
+        // Wrong credentials are another cause: with them the store does not say what may be written.
         Err(failure) if failure.cause == Cause::Denied => {
             return Ok(Abilities {
                 conditional_put: false,
@@ -60,15 +65,30 @@ async fn probe(store: &dyn Store, context: &Arc<CallContext>) -> StoreResult<Abi
         }
         Err(failure) => return Err(failure),
     };
-    let ranged = match store.read(&path, 2..5, &etag, context).await {
+    let found = probe_written(store, &path, &etag, conditions, context).await;
+    tidy_up(store, &path, context).await;
+    found
+}
+
+/// Probes with an object that was written.
+async fn probe_written(
+    store: &dyn Store,
+    path: &str,
+    etag: &str,
+    conditions: Conditions,
+    context: &Arc<CallContext>,
+) -> StoreResult<Abilities> {
+    let ranged = match store.read(path, 2..5, etag, context).await {
         Ok(bytes) => *bytes == *b"234",
         Err(failure) if matches!(failure.cause, Cause::RangeIgnored | Cause::Malformed) => false,
         Err(failure) => return Err(failure),
     };
-    let conditional_put = !store.conditions_are_uncertain() || probe_conditions(store, "", context).await?;
-    let conditional_multipart = probe_multipart(store, &path, Condition::Absent, context).await?
-        && probe_multipart(store, &path, stale(), context).await?;
-    tidy_up(store, &path, context).await;
+    let are_on = conditions != Conditions::Off;
+    let conditional_put =
+        are_on && (!store.conditions_are_uncertain() || probe_conditions(store, "", context).await?);
+    let conditional_multipart = are_on
+        && probe_multipart(store, path, Condition::Absent, context).await?
+        && probe_multipart(store, path, stale(), context).await?;
     Ok(Abilities {
         conditional_put,
         conditional_multipart,

@@ -41,6 +41,19 @@ impl Directory {
         self.open_entry(name, How::DIRECTORY, path).map(Self)
     }
 
+    /// Opens a directory in this one that its mode forbids to open, if this user may change its mode. It then has 0700.
+    pub fn open_own_directory(&self, name: &OsStr, path: &Path) -> Result<Self> {
+        match self.open_directory(name, path) {
+            Err(error) if error.is_denied() => {
+                call("fchmodat", path, || {
+                    volume::make_accessible(self.base(), Path::new(name))
+                })?;
+                self.open_directory(name, path)
+            }
+            opened => opened,
+        }
+    }
+
     /// Opens a file in this directory for reading. A pipe that took its place does not block.
     pub fn open_file(&self, name: &OsStr, path: &Path) -> Result<File> {
         self.open_entry(name, How::unknown(Access::Read), path)

@@ -62,6 +62,8 @@ export interface RestoreResult {
   compressedBytes: number
   /** Entries that the target had already (mode 'merge'). */
   skippedFiles: number
+  /** Pipes and devices of the archive, which are not made; absent if there are none. */
+  skipped?: { path: string; why: string }[]
   retries: number
   /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
   commit?: 'rename' | 'exchange' | 'children' | 'merge'
@@ -90,6 +92,17 @@ export interface UnpackOptions {
   mode?: 'if-empty' | 'replace' | 'merge'
   /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
+  /**
+   * What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it. 'replace': the last entry replaces
+   * the earlier one, never through a link; a directory is not replaced and replaces nothing. 'reject': the archive is
+   * refused. @default 'replace'
+   */
+  duplicates?: 'replace' | 'reject'
+  /**
+   * Size of the archive in bytes, as its sender declared it (`Content-Length`). Another size is 'corrupt', and an archive of
+   * this size may lack its end marker.
+   */
+  contentLength?: number
   limits?: Limits
   /** For the whole call, disk and commit included. @default Infinity */
   deadlineMs?: number

@@ -8,6 +8,7 @@ import type { Limits } from './contract.js'
 
 export const PRESETS = ['deno', 'node_modules', 'vite', 'none'] as const
 export const MODES = ['if-empty', 'replace', 'merge'] as const
+export const DUPLICATES = ['replace', 'reject'] as const
 export const SYMLINKS = ['contained', 'relative', 'verbatim', 'reject'] as const
 
 /** A directory that may be replaced: not the root of everything, and nobody's home. */

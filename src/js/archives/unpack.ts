@@ -5,7 +5,7 @@ import { WarmswapError, type ErrorCode } from '../native/errors.js'
 import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { RestoreOutcome, RestoreResult, UnpackOptions } from './contract.js'
-import { MODES, SYMLINKS, checkLimits, checkTarget } from './options.js'
+import { DUPLICATES, MODES, SYMLINKS, checkLimits, checkTarget } from './options.js'
 import { type Unpacker, checkStream, feed, openChunks } from './source.js'
 
 const PROGRESS_EVERY_MS = 100
@@ -22,6 +22,8 @@ export async function unpack(
   const given = check.options('options', options, [
     'mode',
     'symlinks',
+    'duplicates',
+    'contentLength',
     'limits',
     'deadlineMs',
     'signal',
@@ -34,6 +36,10 @@ export async function unpack(
   const nativeOptions = {
     mode: check.oneOf('options.mode', given.mode ?? 'if-empty', MODES),
     symlinks: check.oneOf('options.symlinks', given.symlinks ?? 'contained', SYMLINKS),
+    duplicates: check.oneOf('options.duplicates', given.duplicates ?? 'replace', DUPLICATES),
+    ...(given.contentLength === undefined
+      ? {}
+      : { declaredBytes: check.wholeNumber('options.contentLength', given.contentLength) }),
     limits: checkLimits('options.limits', given.limits),
     deadlineMs: check.milliseconds('options.deadlineMs', given.deadlineMs ?? Infinity, { infinity: true }),
   }
@@ -80,10 +86,16 @@ function settle(
     bytes: ended.bytes,
     compressedBytes: ended.compressedBytes,
     skippedFiles: ended.skippedFiles,
+    ...leftOut(ended.skipped),
     retries: 0,
     ...(ended.commit === undefined ? {} : { commit: ended.commit as NonNullable<RestoreResult['commit']> }),
     timings: { unpack: ended.unpackMs, commit: ended.commitMs, total: performance.now() - call.started },
   }
+}
+
+/** The entries that an archive has and a restore does not make, if there are any. */
+export function leftOut(skipped: string[][]): Pick<RestoreResult, 'skipped'> {
+  return skipped.length === 0 ? {} : { skipped: skipped.map(([path = '', why = '']) => ({ path, why })) }
 }
 
 /** Asks now and then how far it is; keeps nothing alive. Returns what stops it. */

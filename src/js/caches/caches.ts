@@ -8,20 +8,38 @@ import * as validate from '../native/validate.js'
 import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
 import { type CacheEvent, CacheEvents } from './events.js'
 import { type StoreLocation, parseStoreLocation } from './location.js'
-import { BUDGET, checkBudget, checkRestoreOptions, checkSnapshotOptions, secretBytes } from './options.js'
+import { BUDGET, CONDITIONS, checkBudget, checkRestoreOptions, checkSnapshotOptions, secretBytes } from './options.js'
 import { outcomeError, restoreResult, snapshotResult } from './results.js'
 
+/** Options of `openCache()`. */
+export interface CacheOptions {
+  /** Secret of 16 bytes or more that signs pointers and verifies them. */
+  hmacKey?: string | Uint8Array
+  /** Whether writing calls end as 'disabled'. @default false */
+  readOnly?: boolean
+  /**
+   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as 'superseded'.
+   *
+   * - 'auto': if the store honours conditions, which a small object finds out once. Results have `guard: 'none'` if it does not.
+   * - 'required': the snapshot ends as 'unguarded' and writes nothing under the key if the store does not honour them. If a policy denies the small object, the conditions are sent and trusted.
+   * - 'off': no condition is sent, and `guard` is 'none'.
+   *
+   * @default 'auto'
+   */
+  conditions?: 'auto' | 'required' | 'off'
+  /** Called once for each call. */
+  onEvent?(event: CacheEvent): void
+}
+
 /** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
-export function openCache(
-  store: StoreLocation | undefined,
-  options?: { hmacKey?: string | Uint8Array; readOnly?: boolean; onEvent?(event: CacheEvent): void },
-): Cache {
-  const given = validate.options('options', options, ['hmacKey', 'readOnly', 'onEvent'])
+export function openCache(store: StoreLocation | undefined, options?: CacheOptions): Cache {
+  const given = validate.options('options', options, ['hmacKey', 'readOnly', 'conditions', 'onEvent'])
   if (given.onEvent !== undefined) validate.callback('options.onEvent', given.onEvent)
   const readOnly = given.readOnly === undefined ? false : validate.boolean('options.readOnly', given.readOnly)
   const hmacKey = given.hmacKey === undefined ? undefined : secretBytes(given.hmacKey)
+  const conditions = validate.oneOf('options.conditions', given.conditions ?? 'auto', CONDITIONS)
   const location = parseStoreLocation(store)
-  const handle = unwrap(native().openCache(location?.scheme, location?.options ?? {}, hmacKey, readOnly))
+  const handle = unwrap(native().openCache(location?.scheme, location?.options ?? {}, hmacKey, readOnly, conditions))
   return new OpenCache(handle, new CacheEvents(given.onEvent))
 }
 

@@ -22,6 +22,7 @@ export type SnapshotOutcome =
   | 'unchanged'
   | 'empty'
   | 'shrunk'
+  | 'unguarded'
   | 'unstable'
   | 'superseded'
   | 'busy'
@@ -53,7 +54,7 @@ export interface SnapshotResult {
   uploadedBytes: number
   /** What was left out, and why. */
   skipped: { path: string; why: string }[]
-  /** 'none' where the store ignores conditions, so that two writers are not told apart. */
+  /** 'none' if writes were not conditional, so that the later one of two concurrent writers wins. */
   guard: 'etag' | 'none'
   timings: Record<string, number>
 }
@@ -68,6 +69,8 @@ export interface RestoreOptions extends Budget {
   /** 'if-empty' refuses a target with entries, 'replace' exchanges it, 'merge' adds and never overwrites. @default 'if-empty' */
   mode?: 'if-empty' | 'replace' | 'merge'
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject'
+  /** What happens to a path that the archive has twice: the last entry replaces the earlier one, or the archive is refused. @default 'replace' */
+  duplicates?: 'replace' | 'reject'
   /** What the snapshot's machine must have been; anything else is 'incompatible'. */
   expect?: { platform?: string; arch?: string; libc?: string; fingerprint?: string }
   limits?: Limits
@@ -125,7 +128,7 @@ export interface Cache extends AsyncDisposable {
   ): Promise<{ removed: string[]; outcome: 'pruned' | RestoreOutcome; reason?: string }>
   /** Removes the key and all its objects (a site was deleted). */
   remove(key: string, budget?: Budget): Promise<{ outcome: 'removed' | RestoreOutcome; reason?: string }>
-  /** Finds out what the store can do, with small objects that it removes again; nothing of a cache without a store or that is read-only. Rejects where the store cannot say. */
+  /** Finds out what the store can do, with small objects that it removes again. All are false for a cache without a store or with `readOnly`; `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if the store does not accept the credentials, and with another outcome if it cannot say. */
   probe(
     budget?: Budget,
   ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>

@@ -1,6 +1,6 @@
 /** Caches: the module's interface. */
 
-export { openCache } from './caches.js'
+export { type CacheOptions, openCache } from './caches.js'
 export type {
   Budget,
   Cache,

@@ -1,6 +1,6 @@
 /** Checks the options of the calls on caches, and gives them the addon's form. */
 
-import { MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
+import { DUPLICATES, MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
 import type { NativeBudget, NativeProgress, NativeRestoreOptions, NativeSnapshotOptions } from '../native/binding.cjs'
 import { WarmswapError, invalidArgument } from '../native/errors.js'
 import * as validate from '../native/validate.js'
@@ -10,6 +10,7 @@ import { progressListener } from './progress.js'
 const MAX_FINGERPRINT_BYTES = 512
 
 export const BUDGET = ['deadlineMs', 'idleMs', 'minBytesPerSecond', 'attempts', 'signal'] as const
+export const CONDITIONS = ['auto', 'required', 'off'] as const
 /** Longest timer that native code keeps as one; beyond it a deadline would be none. */
 const LONGEST_MS = 7 * 86_400_000
 
@@ -107,6 +108,7 @@ export function checkRestoreOptions(options: RestoreOptions): CheckedCall<Native
     'into',
     'mode',
     'symlinks',
+    'duplicates',
     'expect',
     'limits',
     'concurrency',
@@ -121,6 +123,7 @@ export function checkRestoreOptions(options: RestoreOptions): CheckedCall<Native
     into: checkTarget('options.into', given.into),
     mode: validate.oneOf('options.mode', given.mode ?? 'if-empty', MODES),
     symlinks: validate.oneOf('options.symlinks', given.symlinks ?? 'contained', SYMLINKS),
+    duplicates: validate.oneOf('options.duplicates', given.duplicates ?? 'replace', DUPLICATES),
     expect: expectation(given.expect),
     limits: checkLimits('options.limits', given.limits),
     concurrency: validate.wholeNumber('options.concurrency', given.concurrency ?? 8, 1),

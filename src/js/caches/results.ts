@@ -1,15 +1,18 @@
 /** Reports of the addon as results and errors. */
 
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
+import { leftOut } from '../archives/unpack.js'
 import type { NativeRestoreReport, NativeSnapshotReport } from '../native/binding.cjs'
 import { WarmswapError, type ErrorCode } from '../native/errors.js'
 import type { SnapshotOutcome, SnapshotResult } from './contract.js'
 
 export function restoreResult(report: NativeRestoreReport): RestoreResult {
   const outcome = report.outcome as RestoreOutcome
-  const typed = report as Omit<NativeRestoreReport, 'commit' | 'stage'> & Pick<RestoreResult, 'commit' | 'stage'>
+  const { skipped, ...rest } = report
+  const typed = rest as Omit<typeof rest, 'commit' | 'stage'> & Pick<RestoreResult, 'commit' | 'stage'>
   return {
     ...typed,
+    ...leftOut(skipped),
     outcome,
     ok: outcome === 'restored' || outcome === 'unchanged',
     timings: Object.fromEntries(report.timings),
@@ -39,6 +42,7 @@ const OUTCOME_CODES: Partial<Record<string, ErrorCode>> = {
   'too-large': 'ERR_TOO_LARGE',
   refused: 'ERR_UNSUPPORTED',
   incompatible: 'ERR_UNSUPPORTED',
+  unguarded: 'ERR_UNSUPPORTED',
 }
 
 export function outcomeError(

@@ -37,6 +37,7 @@ const EXIT: Record<string, number> = {
   incompatible: 5,
   empty: 6,
   shrunk: 6,
+  unguarded: 6,
   unstable: 6,
   superseded: 6,
   'target-not-empty': 6,

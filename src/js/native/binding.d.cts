@@ -504,6 +504,8 @@ export interface NativeRestoreOptions {
   mode: 'if-empty' | 'replace' | 'merge'
   /** Which symbolic links are made. */
   symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
+  /** What happens to a path that the archive has twice. */
+  duplicates: 'replace' | 'reject'
   /** What the producer must have been. */
   expect: NativeExpect
   /** What is accepted at most. */
@@ -534,6 +536,8 @@ export interface NativeRestoreReport {
   compressedBytes: number
   /** Files that stayed. */
   skippedFiles: number
+  /** Path and why. */
+  skipped: Array<Array<string>>
   /** Repeated requests. */
   retries: number
   /** How it was committed. */
@@ -624,6 +628,10 @@ export interface NativeUnpackOptions {
   mode: 'if-empty' | 'replace' | 'merge'
   /** Which symbolic links are made. */
   symlinks: 'contained' | 'relative' | 'verbatim' | 'reject'
+  /** What happens to a path that the archive has twice. */
+  duplicates: 'replace' | 'reject'
+  /** Size of the archive as its sender declared it. */
+  declaredBytes?: number
   /** What is accepted at most. */
   limits: NativeLimits
   /** Milliseconds from now; `Infinity` is never. */
@@ -650,6 +658,8 @@ export interface NativeUnpackResult {
   compressedBytes: number
   /** Entries that the target had already. */
   skippedFiles: number
+  /** Pipes and devices of the archive: path and why. */
+  skipped: Array<Array<string>>
   /** Milliseconds until everything was staged and verified. */
   unpackMs: number
   /** Milliseconds of the commit. */
@@ -660,7 +670,7 @@ export interface NativeUnpackResult {
 export declare function openBundles(root: string, options: NativeBundleOptions, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeBundles>>
 
 /** Opens a cache; without a scheme it is disabled. */
-export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean): Reply<NativeCache>
+export declare function openCache(scheme: string | undefined | null, options: Record<string, string>, hmacKey: Uint8Array | undefined | null, readOnly: boolean, conditions: 'auto' | 'required' | 'off'): Reply<NativeCache>
 
 /** Panics, to prove that a panic becomes an error; does nothing in a published build. */
 export declare function panicForTests(): Reply<void>

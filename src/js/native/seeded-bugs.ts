@@ -24,6 +24,10 @@ export const SEEDED_BUGS = [
   'rescue-without-bounds',
   'rescue-in-the-old-graph',
   'rescue-before-ready',
+  'state-dispose-twice',
+  'state-open-before-close',
+  'state-old-code-wins',
+  'state-edit-unseen',
 ] as const
 
 export type SeededBug = (typeof SEEDED_BUGS)[number]

@@ -3,8 +3,17 @@
 import { attempt } from '../native/callbacks.js'
 import { WarmswapError, invalidArgument } from '../native/errors.js'
 import * as validate from '../native/validate.js'
+import {
+  type Definers,
+  definersAfter,
+  type ModuleVersion,
+  noteDefiner,
+  serves,
+  type WantedVersion,
+  wantedVersion,
+} from './auto-version.js'
 import { callSite } from './call-site.js'
-import { dispose } from './dispose.js'
+import { closingOf, dispose } from './dispose.js'
 import { kindOf } from './kind.js'
 import {
   type Entry,
@@ -21,11 +30,20 @@ import { awaitedBy, runInitialiser } from './starting.js'
 
 /** How a value is defined. */
 export interface StateOptions<T> {
-  /** Another version than the stored one disposes of the old value and makes a new one. @default 1 */
-  version?: string | number
+  /**
+   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
+   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
+   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
+   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
+   */
+  version?: 'auto' | (string & {}) | number
   /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
   scope?: StateScope
-  /** Runs once on a value that goes away: by a new version, replaceState, dropState or resetState. What it throws becomes a warning. */
+  /**
+   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
+   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
+   * An error becomes a process warning, and the next value is made.
+   */
   dispose?(old: T): void | Promise<void>
   /** Makes the new value of a version bump from the old one, in place of the initialiser. */
   migrate?(old: T, from: string | number): T
@@ -47,21 +65,23 @@ export function attach(mainRealm: Realm): Root {
  * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
  * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
  */
-export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T {
+export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T
+export function defineState<T>(key: string, init: () => T, options?: StateOptions<T>, module?: ModuleVersion): T {
   const table = options?.scope === undefined ? isolate : tableOf(root, options.scope)
   const entry = table.entries.get(key)
   if (entry !== undefined && entry.version === (options?.version ?? DEFAULT_VERSION) && !entry.disposed)
     return hit<T>(entry, options)
   checkDefinition(key, init, options)
-  const version = options?.version ?? DEFAULT_VERSION
+  const wanted = wantedVersion(options?.version, init, module)
+  if (entry !== undefined && !entry.disposed && serves(entry, wanted)) return hit<T>(entry, options, wanted)
   refuseIfStarting(table, key)
-  const start: Initialisation = { version, promise: undefined, waitsFor: new Set() }
+  const start = startOf(entry, wanted)
   table.starting.set(key, start)
   try {
-    void (entry && dispose(key, entry, options?.dispose as Entry['dispose']))
-    const migrate = migrationOf(entry, version, options)
+    void (entry && dispose(table, key, entry, options?.dispose as Entry['dispose']))
+    const migrate = migrationOf(entry, start.version, options)
     const value = migrate ? migrate() : init()
-    return store(table, key, value, version, options, migrate ? 'migrate' : 'define', callSite(defineState))
+    return store(table, key, value, start, options, migrate ? 'migrate' : 'define', callSite(defineState))
   } finally {
     table.starting.delete(key)
   }
@@ -71,41 +91,53 @@ export function defineState<T>(key: string, init: () => T, options?: StateOption
  * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
  * rejects them all and is not stored, so that the next call tries again.
  */
-export async function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T> {
+export async function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>
+export async function defineStateAsync<T>(
+  key: string,
+  init: () => Promise<T>,
+  options?: StateOptions<T>,
+  module?: ModuleVersion,
+): Promise<T> {
   const site = callSite(defineStateAsync)
   checkDefinition(key, init, options)
   const table = tableOf(root, options?.scope)
-  const version = options?.version ?? DEFAULT_VERSION
+  const wanted = wantedVersion(options?.version, init, module)
   for (;;) {
     const entry = table.entries.get(key)
-    if (entry !== undefined && entry.version === version && !entry.disposed) return hit<T>(entry, options)
+    if (entry !== undefined && !entry.disposed && serves(entry, wanted)) return hit<T>(entry, options, wanted)
     const starting = table.starting.get(key)
-    if (starting === undefined) return startAsync(table, key, version, init, options, site)
+    if (starting === undefined) return startAsync(table, key, wanted, init, options, site)
     const joined = awaitedBy(key, starting)
-    if (starting.version === version) return (await joined) as T
+    if (serves(starting, wanted)) return (await joined) as T
     await joined.catch(refuseReentrance)
   }
+}
+
+function startOf(entry: Entry | undefined, wanted: WantedVersion): Initialisation {
+  const definers = definersAfter(entry?.definers && new Map(entry.definers), wanted)
+  return { version: wanted.version, definers, promise: undefined, waitsFor: new Set() }
 }
 
 function startAsync<T>(
   table: Table,
   key: string,
-  version: string | number,
+  wanted: WantedVersion,
   init: () => Promise<T>,
   options: StateOptions<T> | undefined,
   site: string | undefined,
 ): Promise<T> {
-  const start: Initialisation = { version, promise: undefined, waitsFor: new Set() }
+  const entry = table.entries.get(key)
+  const start = startOf(entry, wanted)
   table.starting.set(key, start)
   const made = runInitialiser(start, async () => {
     try {
-      const entry = table.entries.get(key)
-      const disposed = entry && dispose(key, entry, options?.dispose as Entry['dispose'])
+      void (entry && dispose(table, key, entry, options?.dispose as Entry['dispose']))
+      const closing = closingOf(table, key)
       // Without a pause where there is nothing to wait for: the initialiser begins in its caller's turn.
-      if (disposed !== undefined) await disposed
-      const migrate = migrationOf(entry, version, options)
+      if (closing !== undefined) await closing
+      const migrate = migrationOf(entry, start.version, options)
       const value = migrate ? migrate() : await init()
-      return store(table, key, value, version, options, migrate ? 'migrate' : 'define', site)
+      return store(table, key, value, start, options, migrate ? 'migrate' : 'define', site)
     } finally {
       table.starting.delete(key)
     }
@@ -141,16 +173,8 @@ export function replaceState<T>(key: string, value: T): void {
   if (table === undefined) throw invalidArgument('key', key, 'a key that defineState or defineStateAsync has defined')
   refuseIfStarting(table, key)
   const entry = table.entries.get(key) as Entry
-  if (!Object.is(entry.value, value)) void dispose(key, entry)
-  store(
-    table,
-    key,
-    value,
-    entry.version,
-    { dispose: entry.dispose } as StateOptions<T>,
-    'replace',
-    callSite(replaceState),
-  )
+  if (!Object.is(entry.value, value)) void dispose(table, key, entry)
+  store(table, key, value, entry, { dispose: entry.dispose } as StateOptions<T>, 'replace', callSite(replaceState))
 }
 
 /** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
@@ -164,7 +188,7 @@ export async function dropState(key: string): Promise<boolean> {
   if (entry === undefined) return false
   table.entries.delete(key)
   notify({ key, type: 'drop' })
-  await dispose(key, entry)
+  await dispose(table, key, entry)
   return true
 }
 
@@ -208,7 +232,10 @@ export function onStateChange(listener: (event: StateChange) => void): Disposabl
   return { [Symbol.dispose]: () => void root.listeners.delete(subscription) }
 }
 
-function hit<T>(entry: Entry, options: StateOptions<T> | undefined): T {
+function hit<T>(entry: Entry, options: StateOptions<T> | undefined, { version, auto }: Partial<WantedVersion> = {}): T {
+  if (auto !== undefined && entry.definers !== undefined) noteDefiner(entry.definers, version as string, auto)
+  // Of code of an earlier edit: its dispose belongs to a value that no longer exists.
+  if (auto !== undefined && entry.version !== version) return entry.value as T
   if (options?.dispose !== undefined) entry.dispose = options.dispose as Entry['dispose']
   return entry.value as T
 }
@@ -217,7 +244,7 @@ function store<T>(
   table: Table,
   key: string,
   value: T,
-  version: string | number,
+  { version, definers }: { version: string | number; definers?: Definers | undefined },
   options: StateOptions<T> | undefined,
   type: StateChange['type'],
   site: string | undefined,
@@ -232,8 +259,10 @@ function store<T>(
     kind,
     dispose: options?.dispose as Entry['dispose'],
     disposed: false,
+    definers,
   })
-  if (kind === 'code') warnOfCode(key, site)
+  // With 'auto' an edit replaces the value, and one module graph at most is kept.
+  if (kind === 'code' && definers === undefined) warnOfCode(key, site)
   notify({ key, type })
   return value
 }
@@ -244,7 +273,7 @@ function warnOfCode(key: string, site: string | undefined): void {
     root,
     `code:${key}`,
     `state '${key}'${site === undefined ? '' : ` (defined at ${site})`} holds a function or an instance of a class: it keeps the module graph ` +
-      `that defined it in memory, and runs the old code after a reload. Store plain data, or give it a 'version' to replace it.`,
+      `that defined it in memory, and runs the old code after a reload. Store plain data, or let an edit replace the value: version 'auto' with a 'dispose'.`,
   )
 }
 

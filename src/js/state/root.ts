@@ -7,6 +7,7 @@
  */
 
 import { warn } from '../native/warn.js'
+import type { Definers } from './auto-version.js'
 
 /** Version of {@link Root}'s layout. Fields may be added; a change of meaning is a new version. */
 const PROTOCOL = 1
@@ -25,11 +26,15 @@ export interface Entry {
   dispose: ((old: unknown) => void | Promise<void>) | undefined
   /** The old value of a version bump whose initialiser failed: kept for the next migrate, and never handed out again. */
   disposed: boolean
+  /** For version 'auto': what each file has defined. */
+  definers?: Definers | undefined
 }
 
 /** A value that is being made. */
 export interface Initialisation {
   readonly version: string | number
+  /** As the entry will have it. */
+  readonly definers?: Definers | undefined
   /** Set as soon as the initialiser has returned a promise. */
   promise: Promise<unknown> | undefined
   /** The starts that its initialiser waits for. */
@@ -40,6 +45,8 @@ export interface Initialisation {
 export interface Table {
   readonly entries: Map<string, Entry>
   readonly starting: Map<string, Initialisation>
+  /** Disposals under way. */
+  closing?: Map<string, Promise<void>>
 }
 
 /** What happened to a key. */

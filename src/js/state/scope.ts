@@ -46,5 +46,5 @@ function testFileTable(root: Root): Table {
 
 /** The test file is over: nobody waits for its values, so what goes wrong can only be told. */
 function disposeAll(table: Table): void {
-  for (const [key, entry] of [...table.entries].reverse()) void dispose(key, entry)
+  for (const [key, entry] of [...table.entries].reverse()) void dispose(table, key, entry)
 }

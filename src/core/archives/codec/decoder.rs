@@ -1,11 +1,12 @@
 //! The tar stream inside an archive of any of the three formats, told by magic bytes and never by a name.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use flate2::bufread::GzDecoder;
-use zstd::zstd_safe::DParameter;
 
+use crate::core::archives::codec::foreign;
 use crate::core::archives::codec::format::Format;
+use crate::core::archives::codec::zstd_frames::{Frames, WindowLimits};
 use crate::core::archives::format::header;
 use crate::core::failure::{Failure, Result};
 
@@ -30,54 +31,146 @@ fn is_v7(start: &[u8]) -> bool {
     block.iter().all(|byte| *byte == 0) || header::has_valid_checksum(block)
 }
 
-/// The tar stream inside an archive, whatever its compression. `max_window_log` bounds the decoder's memory.
-pub fn decoder<'a>(source: impl Read + 'a, max_window_log: u32) -> Result<(Format, Box<dyn Read + 'a>)> {
-    let mut source = source;
+/// The tar stream inside an archive, whatever its compression.
+pub struct Decoder<S: Read> {
+    codec: Codec<Whole<S>>,
+    /// Decoded bytes that were looked at.
+    start: Cursor<Vec<u8>>,
+}
+
+type Whole<S> = BufReader<Chain<Cursor<Vec<u8>>, S>>;
+
+enum Codec<R> {
+    Plain(R),
+    Gzip(Members<R>),
+    Zstd(Frames<R>),
+}
+
+impl<S: Read> Decoder<S> {
+    /// Looks at the first bytes of the archive, and of the tar stream in it.
+    pub fn new(mut source: S, limits: WindowLimits) -> Result<Self> {
+        let start = first_block(&mut source).map_err(Failure::of_read)?;
+        let Some(format) = sniff(&start) else {
+            return Err(no_archive(&start));
+        };
+        let whole = BufReader::with_capacity(256 << 10, Cursor::new(start).chain(source));
+        let codec = match format {
+            Format::Tar => Codec::Plain(whole),
+            Format::TarGz => Codec::Gzip(Members::new(whole)),
+            Format::TarZst => Codec::Zstd(Frames::new(whole, limits).map_err(Failure::of_read)?),
+        };
+        let mut decoder = Self {
+            codec,
+            start: Cursor::default(),
+        };
+        if format != Format::Tar {
+            let start = first_block(&mut decoder.codec).map_err(Failure::of_read)?;
+            check_inner(format, &start)?;
+            decoder.start = Cursor::new(start);
+        }
+        Ok(decoder)
+    }
+
+    /// Whether the end of the compressed data, which was read, proves that nothing is missing behind it.
+    pub fn proves_its_end(&self) -> bool {
+        match &self.codec {
+            Codec::Plain(_) => false,
+            Codec::Gzip(members) => members.proves_its_end(),
+            Codec::Zstd(frames) => frames.proves_its_end(),
+        }
+    }
+}
+
+impl<S: Read> Read for Decoder<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.start.read(buffer)? {
+            0 => self.codec.read(buffer),
+            count => Ok(count),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Codec<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Gzip(reader) => reader.read(buffer),
+            Self::Zstd(reader) => reader.read(buffer),
+        }
+    }
+}
+
+fn first_block(source: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(512);
-    source
-        .by_ref()
-        .take(512)
-        .read_to_end(&mut start)
-        .map_err(Failure::of_read)?;
-    let Some(format) = sniff(&start) else {
-        return Err(Failure::corrupt(if start.is_empty() {
-            "the archive is empty".to_owned()
-        } else {
-            "the bytes are not a tar, tar.gz or tar.zst archive".to_owned()
-        }));
+    source.take(512).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Bytes that are known to be something else are no damage.
+fn no_archive(start: &[u8]) -> Failure {
+    if start.is_empty() {
+        return Failure::corrupt("the archive is empty");
+    }
+    match foreign::name(start) {
+        Some(name) => Failure::refused(format!("expected a tar, tar.gz or tar.zst archive, got {name}")),
+        None => Failure::corrupt("the bytes are not a tar, tar.gz or tar.zst archive"),
+    }
+}
+
+/// A stream that was compressed twice, or is no tar archive, is not damaged.
+fn check_inner(format: Format, start: &[u8]) -> Result<()> {
+    let outer = if format == Format::TarGz { "gzip" } else { "zstd" };
+    let inner = match sniff(start) {
+        Some(Format::TarGz) => Some("gzip"),
+        Some(Format::TarZst) => Some("zstd"),
+        Some(Format::Tar) => None,
+        None => foreign::name(start),
     };
-    let whole = Cursor::new(start).chain(source);
-    let reader: Box<dyn Read + 'a> = match format {
-        Format::Tar => Box::new(whole),
-        Format::TarGz => Box::new(Members::new(BufReader::with_capacity(256 << 10, whole))),
-        Format::TarZst => Box::new(
-            zstd_decoder(BufReader::with_capacity(256 << 10, whole), max_window_log)
-                .map_err(Failure::of_read)?,
-        ),
-    };
-    Ok((format, reader))
+    match inner {
+        Some(inner) => Err(Failure::refused(format!(
+            "expected a tar archive within {outer}, got {inner} within {outer}. Archives that are compressed twice are not read"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The members of a gzip file, one behind the other, and the zeros that tapes and block devices fill it up with.
-struct Members<R>(Option<GzDecoder<R>>);
+struct Members<R> {
+    present: Option<GzDecoder<R>>,
+    ended: u64,
+    /// A header with an extra field is that of a writer of many members (bgzip).
+    has_extra: bool,
+}
 
 impl<R: BufRead> Members<R> {
     fn new(source: R) -> Self {
-        Self(Some(GzDecoder::new(source)))
+        Self {
+            present: Some(GzDecoder::new(source)),
+            ended: 0,
+            has_extra: false,
+        }
+    }
+
+    /// The trailer of a single member has length and checksum of everything. That of one of many says nothing of the
+    /// others.
+    fn proves_its_end(&self) -> bool {
+        self.present.is_none() && self.ended == 1 && !self.has_extra
     }
 }
 
 impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(mut member) = self.0.take() {
+        while let Some(mut member) = self.present.take() {
             let count = member.read(buffer)?;
             if count > 0 || buffer.is_empty() {
-                self.0 = Some(member);
+                self.present = Some(member);
                 return Ok(count);
             }
+            self.ended += 1;
+            self.has_extra |= member.header().is_some_and(|header| header.extra().is_some());
             let mut source = member.into_inner();
             if has_another_member(&mut source)? {
-                self.0 = Some(GzDecoder::new(source));
+                self.present = Some(GzDecoder::new(source));
             }
         }
         Ok(0)
@@ -104,10 +197,4 @@ fn has_another_member(source: &mut impl BufRead) -> io::Result<bool> {
         source.consume(count);
         is_padded = true;
     }
-}
-
-fn zstd_decoder<R: BufRead>(source: R, max_window_log: u32) -> io::Result<zstd::Decoder<'static, R>> {
-    let mut decoder = zstd::Decoder::with_buffer(source)?;
-    decoder.set_parameter(DParameter::WindowLogMax(max_window_log))?;
-    Ok(decoder)
 }

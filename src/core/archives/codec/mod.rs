@@ -4,9 +4,12 @@
 mod decoder;
 mod encoder;
 mod envelope;
+mod foreign;
 mod format;
+mod zstd_frames;
 
-pub use decoder::{decoder, sniff};
+pub use decoder::{Decoder, sniff};
 pub use encoder::{Frame, FrameEncoder};
 pub use envelope::Envelope;
-pub use format::{DEFAULT_LEVEL, FRAME_BYTES, Format, MAX_WINDOW_LOG, check_level};
+pub use format::{DEFAULT_LEVEL, FRAME_BYTES, Format, check_level};
+pub use zstd_frames::WindowLimits;

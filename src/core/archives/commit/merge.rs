@@ -1,9 +1,9 @@
 //! File by file: what the target has stays as it is, whatever it is.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
 
@@ -26,6 +26,18 @@ pub(super) fn merge(from: &Directory, to: &Directory) -> failure::Result<u64> {
     }
 }
 
+/// Names the directory of the target that this user may not use.
+fn in_the_way(mut error: Error, directory: &Path) -> Error {
+    if error.is_denied() {
+        error.message = format!(
+            "the directory '{}' of the target does not let this user read and write ({}). Change its mode or owner, or restore to another directory",
+            directory.display(),
+            error.message
+        );
+    }
+    error
+}
+
 struct Merger {
     /// Relative paths, in the order in which they were moved.
     moved: Vec<PathBuf>,
@@ -39,7 +51,7 @@ impl Merger {
             match rename_new(from, to, &entry.name, path) {
                 Ok(()) => self.moved.push(path.clone()),
                 Err(error) if error.is_exists() => self.existing(from, to, &entry.name, path)?,
-                Err(error) => return Err(error),
+                Err(error) => return Err(in_the_way(error, path.parent().unwrap_or(path))),
             }
             path.pop();
         }
@@ -59,7 +71,11 @@ impl Merger {
             self.kept += 1;
             return Ok(());
         }
-        let (from, to) = (from.open_directory(name, path)?, to.open_directory(name, path)?);
+        // The stage is this user's; what is in the target is not opened up.
+        let from = from.open_own_directory(name, path)?;
+        let to = to
+            .open_directory(name, path)
+            .map_err(|error| in_the_way(error, path))?;
         self.directory(&from, &to, path)
     }
 

@@ -24,6 +24,7 @@ mod container;
 mod gate;
 mod merge;
 mod moves;
+mod restricted;
 mod staged_tree;
 mod sweep;
 mod target_state;

@@ -88,7 +88,10 @@ pub(super) fn rename_new(from: &Directory, to: &Directory, name: &OsStr, path: &
     if stat.kind != Kind::Directory || stat.mode & 0o200 != 0 {
         return moved;
     }
-    let directory = from.open_directory(name, path)?;
+    // A directory of another user stays as it is.
+    let Ok(directory) = from.open_own_directory(name, path) else {
+        return moved;
+    };
     directory.set_own_mode(stat.mode | 0o700, path)?;
     let moved = from.rename_new(name, to, name, path);
     directory.set_own_mode(stat.mode, path)?;

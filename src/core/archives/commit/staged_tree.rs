@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::core::archives::commit::container::{Container, TREE};
 use crate::core::archives::commit::gate::Gate;
+use crate::core::archives::commit::restricted::{
+    WHILE_FILLED, cannot_be_written, exchange, explain_stage, mode_for_tree,
+};
 use crate::core::archives::commit::sweep::{TargetLock, exclude_others, sweep_while};
 use crate::core::archives::commit::target_state::{TargetState, not_empty, refuse_home};
 use crate::core::archives::commit::{children, merge};
@@ -20,9 +23,6 @@ use crate::core::sys::{errno, fault, filesystem};
 
 /// How long a commit child by child waits for another one on its target.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
-/// Write permission of the group and of all others.
-const SHARED_WRITE: u32 = 0o022;
-
 /// What may happen to a target that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TargetMode {
@@ -98,6 +98,8 @@ pub struct StagedTree {
     /// It may have to be changed child by child: a mount point, or a directory of an overlay's lower layer.
     is_shared: bool,
     tree: PathBuf,
+    /// The target's mode, which the tree gets at last: it may forbid to write (0555).
+    target_mode: Option<u32>,
     remains: Leftovers,
 }
 
@@ -132,10 +134,17 @@ impl StagedTree {
         let (container, is_inside) = match made {
             Some(Ok(container)) => (container, false),
             Some(Err(error)) if !exists || !cannot_be_written(&error) => return Err(error.into()),
-            Some(Err(_)) | None => (Container::create(&Arc::new(target.site()?), &target.name)?, true),
+            Some(Err(_)) | None => {
+                let made = target
+                    .site()
+                    .and_then(|site| Container::create(&Arc::new(site), &target.name));
+                (made.map_err(|error| explain_stage(error, &target, &state))?, true)
+            }
         };
         let tree = container.path(TREE);
+        let target_mode = mode_for_tree(&target, &state);
         let stage = Self {
+            target_mode,
             is_shared: is_inside || (exists && filesystem::of(&target.path)?.name == "overlayfs"),
             target,
             mode,
@@ -146,18 +155,15 @@ impl StagedTree {
                 is_needed: false,
             },
         };
-        stage.make_tree(&state)?;
+        stage.make_tree()?;
         Ok(stage)
     }
 
-    fn make_tree(&self, state: &TargetState) -> Result<()> {
+    fn make_tree(&self) -> Result<()> {
         let directory = &self.remains.container.site.directory;
         directory.make_directory(TREE.as_ref(), 0o777, &self.tree)?;
-        if let TargetState::Empty(stat) | TargetState::Full(stat) = state {
-            let is_trusted = self.target.parent.trusts(stat);
-            // A stranger's directory must not decide that others may write to the tree.
-            let mode = stat.mode & !if is_trusted { 0 } else { SHARED_WRITE };
-            self.open()?.set_own_mode(mode, &self.tree)?;
+        if let Some(mode) = self.target_mode {
+            self.open()?.set_own_mode(mode | WHILE_FILLED, &self.tree)?;
         }
         Ok(())
     }
@@ -254,13 +260,23 @@ impl StagedTree {
             &self.target.parent.directory,
         );
         let (tree, name, path) = (OsStr::new(TREE), &*self.target.name, &*self.target.path);
+        let restricted = match self.target_mode {
+            Some(mode) if mode & WHILE_FILLED != WHILE_FILLED => Some((self.open()?, mode)),
+            _ => None,
+        };
         let result = match state {
             TargetState::Absent => from.rename_new(tree, to, name, path).map(|()| CommitWay::Rename),
             TargetState::Empty(_) => from.rename(tree, to, name, path).map(|()| CommitWay::Rename),
-            TargetState::Full(_) => from.exchange(tree, to, name, path).map(|()| CommitWay::Exchange),
+            TargetState::Full(stat) => exchange(from, to, name, path, stat).map(|()| CommitWay::Exchange),
         };
         match result {
-            Ok(way) => Ok((way, 0)),
+            Ok(way) => {
+                // A directory that forbids to write cannot be moved by its own user. The new tree is in place.
+                if let Some((directory, mode)) = restricted {
+                    drop(directory.set_own_mode(mode, path));
+                }
+                Ok((way, 0))
+            }
             Err(error) if error.is_exists() || error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {
                 match (state, TargetState::of(&self.target)?) {
                     // What is in it is no content (a volume's lost+found), and stays.
@@ -317,13 +333,6 @@ impl StagedTree {
         }
         Err(failure)
     }
-}
-
-fn cannot_be_written(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
-    )
 }
 
 /// A mount point, another layer or another mount, or a filesystem without exchange.

@@ -22,6 +22,13 @@ pub(in crate::core::archives) mod flag {
     pub(in crate::core) const GNU_LONG_NAME: u8 = b'L';
     pub(in crate::core) const GNU_LONG_LINK: u8 = b'K';
     pub(in crate::core) const GNU_SPARSE: u8 = b'S';
+    /// The name of a volume.
+    pub(in crate::core) const GNU_LABEL: u8 = b'V';
+    /// A directory of an incremental archive; its data lists the names in it.
+    pub(in crate::core) const GNU_DUMP: u8 = b'D';
+    pub(in crate::core) const CHARACTER_DEVICE: u8 = b'3';
+    pub(in crate::core) const BLOCK_DEVICE: u8 = b'4';
+    pub(in crate::core) const FIFO: u8 = b'6';
 }
 
 /// What is written of one entry.
@@ -132,12 +139,14 @@ pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
     }
     let (magic, version) = (&block[257..263], &block[263..265]);
     let is_gnu = magic == b"ustar " && version == b" \0";
-    let is_posix = magic == b"ustar\0" && version == b"00";
+    // Readers take any version, and one has two NULs.
+    let is_posix = magic == b"ustar\0";
     let is_v7 = block[257..265].iter().all(|byte| *byte == 0);
-    if !(is_gnu || is_posix || is_v7) {
+    let has_prefix = block[345..345 + PREFIX_BYTES].iter().any(|byte| *byte != 0);
+    if has_prefix && !(is_gnu || is_posix || is_v7) {
         // Readers disagree whether the prefix of such a header counts.
         return Err(Failure::refused(
-            "a header is neither POSIX nor GNU nor of before 1988",
+            "a header has a path prefix and is neither POSIX nor GNU nor of before 1988",
         ));
     }
     let mut path = text(&block[..NAME_BYTES]).to_vec();
@@ -150,7 +159,7 @@ pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
         return Err(Failure::refused("an entry has a blank size"));
     }
     let size = number(&block[124..136], "size")?;
-    let modified = number(&block[136..148], "mtime")?;
+    let modified = time(&block[136..148])?;
     let mode = number(&block[100..108], "mode")?;
     Ok(Header {
         flag: block[156],
@@ -166,12 +175,14 @@ pub(in crate::core::archives) fn parse(block: &[u8; BLOCK]) -> Result<Header> {
 
 /// Whether the sum over the block is the one that it names.
 pub(in crate::core) fn has_valid_checksum(block: &[u8]) -> bool {
-    let sum: i64 = block
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| i64::from(if (148..156).contains(&at) { b' ' } else { *byte }))
-        .sum();
-    octal(&block[148..156]) == Some(sum)
+    // Old writers added up signed bytes.
+    let (mut sum, mut signed) = (0_i64, 0_i64);
+    for (at, byte) in block.iter().enumerate() {
+        let byte = if (148..156).contains(&at) { b' ' } else { *byte };
+        sum += i64::from(byte);
+        signed += i64::from(byte.cast_signed());
+    }
+    octal(&block[148..156]).is_some_and(|named| named == sum || named == signed)
 }
 
 /// The bytes before the first NUL.
@@ -186,6 +197,22 @@ pub(in crate::core::archives) fn number(field: &[u8], name: &str) -> Result<i64>
         _ => octal(field),
     };
     value.ok_or_else(|| Failure::refused(format!("a header's {name} is not a number")))
+}
+
+/// Seconds since the epoch. A time out of range is the last or first that there is: readers differ in that bound only.
+fn time(field: &[u8]) -> Result<i64> {
+    if field[0] & 0x80 == 0 {
+        return number(field, "mtime");
+    }
+    // Two's complement with the topmost bit as mark: the next one is the sign.
+    let is_negative = field[0] & 0x40 != 0;
+    let first = i128::from(field[0] & 0x3f) - if is_negative { 0x40 } else { 0 };
+    let value = field[1..]
+        .iter()
+        .fold(first, |value, byte| value * 256 + i128::from(*byte));
+    let bounds = i128::from(i64::MIN)..=i128::from(i64::MAX);
+    let clamped = value.clamp(*bounds.start(), *bounds.end());
+    Ok(i64::try_from(clamped).unwrap_or(i64::MAX))
 }
 
 /// Digits, with spaces before and spaces or NULs behind; nothing at all is 0.
@@ -259,6 +286,16 @@ mod tests {
         assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 1, 0xa4], "mode").ok(), Some(0o644));
         assert_eq!(number(&[0xff; 8], "mode").ok(), Some(-1));
         assert!(number(&[0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0], "mtime").is_err());
+        assert_eq!(time(&[0xff; 12]).ok(), Some(-1));
+        assert_eq!(time(b"\x80\0\0\0\0\0\0\0\0\0\0\x07").ok(), Some(7));
+        assert_eq!(
+            time(&[0x80, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]).ok(),
+            Some(i64::MAX)
+        );
+        assert_eq!(
+            time(&[0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).ok(),
+            Some(i64::MIN)
+        );
         assert!(number(b"12x4567\0", "mode").is_err());
         assert!(number(&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], "size").is_err());
     }

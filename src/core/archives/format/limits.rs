@@ -8,7 +8,7 @@
 
 use crate::core::sys::path::MAX_PATH_BYTES;
 
-use crate::core::archives::codec::MAX_WINDOW_LOG;
+use crate::core::archives::codec::WindowLimits;
 use crate::core::archives::tree::{NodeKind, Tree};
 use crate::core::failure::{Failure, Result};
 
@@ -16,8 +16,8 @@ use crate::core::failure::{Failure, Result};
 pub(in crate::core::archives) const MAX_META_BYTES: u64 = 1 << 20;
 /// Deepest path that is accepted.
 pub(in crate::core::archives) const MAX_DEPTH: usize = 256;
-/// Zero blocks after the end that are read over: GNU tar pads to 10 KiB, tapes to 63.
-pub(in crate::core::archives) const MAX_TRAILING_ZEROS: u64 = 1 << 20;
+/// What buffers and queues of an extraction take besides the decoder's window.
+const BUFFER_BYTES: u64 = 32 << 20;
 /// What an extraction keeps of a directory besides its path: its place in the table and the allocation.
 pub(in crate::core::archives) const DIRECTORY_BYTES: usize = 96;
 /// Below this the ratio says nothing.
@@ -57,10 +57,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest zstd window that fits the memory beside 32 MiB of buffers.
-    pub(in crate::core::archives) fn max_window_log(&self) -> u32 {
-        let room = self.max_memory_bytes.saturating_sub(32 << 20).max(1 << 20);
-        room.ilog2().min(MAX_WINDOW_LOG)
+    /// The largest zstd window that fits the memory, with the buffers.
+    pub(in crate::core::archives) fn window(&self) -> WindowLimits {
+        WindowLimits {
+            max_window: self.max_memory_bytes.saturating_sub(BUFFER_BYTES).max(1 << 20),
+            max_memory: self.max_memory_bytes,
+            buffers: BUFFER_BYTES,
+        }
     }
 
     /// How many of the wanted connections may hold a part at once.

@@ -11,10 +11,72 @@ pub(in crate::core::archives) struct Records {
     pub(in crate::core::archives) link: Option<Vec<u8>>,
     pub(in crate::core::archives) size: Option<u64>,
     pub(in crate::core::archives) modified_ns: Option<i64>,
-    pub(in crate::core::archives) sparse_major: Option<u64>,
-    pub(in crate::core::archives) sparse_minor: Option<u64>,
-    pub(in crate::core::archives) sparse_name: Option<Vec<u8>>,
-    pub(in crate::core::archives) sparse_size: Option<u64>,
+    pub(in crate::core::archives) sparse: SparseRecords,
+}
+
+/// What pax headers say of a file with holes. GNU tar has three versions of it: 0.0, 0.1 and 1.0.
+#[derive(Debug, Default)]
+pub(in crate::core::archives) struct SparseRecords {
+    pub(in crate::core::archives) major: Option<u64>,
+    pub(in crate::core::archives) minor: Option<u64>,
+    pub(in crate::core::archives) name: Option<Vec<u8>>,
+    /// Of 1.0.
+    pub(in crate::core::archives) real_size: Option<u64>,
+    /// Of 0.0 and 0.1.
+    pub(in crate::core::archives) size: Option<u64>,
+    /// Of 0.0 and 0.1.
+    pub(in crate::core::archives) blocks: Option<u64>,
+    /// Offsets and lengths in turn: of 0.1 in one record, of 0.0 each in its own.
+    pub(in crate::core::archives) map: Vec<u64>,
+    has_map: bool,
+}
+
+impl SparseRecords {
+    pub(in crate::core::archives) fn is_empty(&self) -> bool {
+        self.major.is_none()
+            && self.minor.is_none()
+            && self.name.is_none()
+            && self.real_size.is_none()
+            && self.size.is_none()
+            && self.blocks.is_none()
+            && self.map.is_empty()
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let malformed = || malformed(key);
+        let number = || decimal(value).ok_or_else(malformed);
+        match key.strip_prefix(b"GNU.sparse.").unwrap_or_default() {
+            b"major" => set(&mut self.major, key, number()?),
+            b"minor" => set(&mut self.minor, key, number()?),
+            b"name" => set(&mut self.name, key, name(value).ok_or_else(malformed)?),
+            b"realsize" => set(&mut self.real_size, key, number()?),
+            b"size" => set(&mut self.size, key, number()?),
+            b"numblocks" => set(&mut self.blocks, key, number()?),
+            b"map" if self.map.is_empty() && !self.has_map => {
+                self.has_map = true;
+                if value.is_empty() {
+                    return Ok(());
+                }
+                for field in value.split(|byte| *byte == b',') {
+                    self.map.push(decimal(field).ok_or_else(malformed)?);
+                }
+                Ok(())
+            }
+            b"offset" if self.map.len().is_multiple_of(2) && !self.has_map => {
+                self.map.push(number()?);
+                Ok(())
+            }
+            b"numbytes" if !self.map.len().is_multiple_of(2) && !self.has_map => {
+                self.map.push(number()?);
+                Ok(())
+            }
+            _ => Err(malformed()),
+        }
+    }
+}
+
+fn malformed(key: &[u8]) -> Failure {
+    Failure::refused(format!("the pax record '{}' is malformed", key.escape_ascii()))
 }
 
 /// Appends one record.
@@ -55,7 +117,8 @@ pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
 }
 
 fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
-    while !rest.is_empty() {
+    // Some writers fill the last block up with NULs and count them.
+    while rest.iter().any(|byte| *byte != 0) {
         let (record, behind) = cut(rest).ok_or_else(|| Failure::refused("a pax record is malformed"))?;
         let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
         let Some(equals) = equals else {
@@ -79,7 +142,7 @@ fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl Records {
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let malformed = || Failure::refused(format!("the pax record '{}' is malformed", key.escape_ascii()));
+        let malformed = || malformed(key);
         match key {
             b"path" => set(&mut self.path, key, name(value).ok_or_else(malformed)?),
             b"linkpath" => set(&mut self.link, key, name(value).ok_or_else(malformed)?),
@@ -89,27 +152,22 @@ impl Records {
                 key,
                 parse_time(value).ok_or_else(malformed)?,
             ),
-            b"GNU.sparse.major" => set(&mut self.sparse_major, key, decimal(value).ok_or_else(malformed)?),
-            b"GNU.sparse.minor" => set(&mut self.sparse_minor, key, decimal(value).ok_or_else(malformed)?),
-            b"GNU.sparse.name" => set(&mut self.sparse_name, key, name(value).ok_or_else(malformed)?),
-            b"GNU.sparse.realsize" => set(&mut self.sparse_size, key, decimal(value).ok_or_else(malformed)?),
             b"hdrcharset" if value != b"BINARY" && value != b"ISO-IR 10646 2000 UTF-8" => Err(malformed()),
-            _ if key.starts_with(b"GNU.sparse.") => Err(Failure::refused(
-                "sparse files of pax format 0 are not read; write them with --sparse-version=1.0",
-            )),
+            _ if key.starts_with(b"GNU.sparse.") => self.sparse.add(key, value),
             _ => Ok(()),
         }
     }
 }
 
-/// The same key twice has two meanings: the first to some readers, the last to others.
-fn set<T>(slot: &mut Option<T>, key: &[u8], value: T) -> Result<()> {
-    if slot.replace(value).is_some() {
+/// The same key with two values has two meanings: the first to some readers, the last to others.
+fn set<T: PartialEq>(slot: &mut Option<T>, key: &[u8], value: T) -> Result<()> {
+    if slot.as_ref().is_some_and(|known| *known != value) {
         return Err(Failure::refused(format!(
-            "the pax record '{}' is there twice",
+            "the pax record '{}' is there twice, with different values",
             key.escape_ascii()
         )));
     }
+    *slot = Some(value);
     Ok(())
 }
 
@@ -118,10 +176,14 @@ fn name(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 pub(in crate::core::archives) fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+    if !is_decimal(text) {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn is_decimal(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Seconds with a fraction, as nanoseconds; digits below a nanosecond are cut off.
@@ -131,15 +193,20 @@ fn parse_time(text: &[u8]) -> Option<i64> {
         None => (false, text),
     };
     let mut parts = text.splitn(2, |byte| *byte == b'.');
-    let seconds = i64::try_from(decimal(parts.next()?)?).ok()?;
+    let seconds = parts.next().filter(|digits| is_decimal(digits))?;
+    // One that is too large for a number is out of range as well.
+    let seconds = decimal(seconds).unwrap_or(u64::MAX);
     let mut fraction = parts.next().unwrap_or(b"0").to_vec();
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
     fraction.resize(9, b'0');
-    let nanoseconds = i64::try_from(decimal(&fraction)?).ok()?;
-    let value = seconds.checked_mul(NANOSECONDS)?.checked_add(nanoseconds)?;
-    Some(if negative { -value } else { value })
+    let nanoseconds = i128::from(decimal(&fraction)?);
+    let value = i128::from(seconds) * i128::from(NANOSECONDS) + nanoseconds;
+    let signed = if negative { -value } else { value };
+    // Out of range is the last or first time that there is.
+    let clamped = signed.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+    i64::try_from(clamped).ok()
 }
 
 /// Nanoseconds as seconds with a fraction.
@@ -177,6 +244,24 @@ mod tests {
         for time in [0, 1, -1, 1_500_000_000, -1_500_000_000, 1_700_000_000_123_456_789] {
             assert_eq!(parse_time(format_time(time).as_bytes()), Some(time));
         }
+    }
+
+    #[test]
+    fn times_out_of_range_are_clamped() {
+        assert_eq!(parse_time(b"99999999999999999999999"), Some(i64::MAX));
+        assert_eq!(parse_time(b"-99999999999"), Some(i64::MIN));
+        assert_eq!(parse_time(b"1e9"), None);
+    }
+
+    #[test]
+    fn records_may_be_repeated_and_padded_but_not_contradicted() {
+        let twice = [&b"11 path=ab\n11 path=ab\n"[..], &[0; 7]].concat();
+        assert_eq!(
+            parse(&twice).ok().and_then(|records| records.path),
+            Some(b"ab".to_vec())
+        );
+        assert!(parse(b"11 path=ab\n11 path=ac\n").is_err());
+        assert!(parse(b"11 path=ab\n\0\0x").is_err());
     }
 
     #[test]

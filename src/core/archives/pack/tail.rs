@@ -17,7 +17,7 @@ use crate::core::archives::unpack::leaves_by_text;
 use crate::core::failure::{Failure, Result};
 
 /// Writes further hard links, symbolic links and directories, and the end marker. Links that vanished meanwhile
-/// are marked as gone. Returns how many links leave the tree.
+/// are marked as gone. Returns how many links leave the tree, and how many of those are absolute.
 pub(super) fn write(
     directory: &Path,
     tree: &mut Tree,
@@ -25,7 +25,7 @@ pub(super) fn write(
     gone: &mut [bool],
     options: &WriteOptions,
     output: &mut Output<'_>,
-) -> Result<u64> {
+) -> Result<(u64, u64)> {
     let mut tail = Tail {
         raw: Vec::new(),
         encoder: FrameEncoder::new(options.format, options.level).map_err(Failure::of_read)?,
@@ -41,12 +41,15 @@ pub(super) fn write(
         tail.hard_link(tree, *index as usize, *first as usize)?;
     }
     let mut directories = DirectoryCache::new(Directory::open(directory)?);
-    let mut leaving_links = 0;
+    let (mut leaving_links, mut absolute_links) = (0, 0);
     for (index, gone) in gone.iter_mut().enumerate() {
         if tree.nodes()[index].kind() == NodeKind::Symlink {
             options.cancel.check()?;
             match tail.link(tree, index, &mut directories)? {
-                Some(leaves) => leaving_links += u64::from(leaves),
+                Some((leaves, is_absolute)) => {
+                    leaving_links += u64::from(leaves);
+                    absolute_links += u64::from(is_absolute);
+                }
                 None => *gone = true,
             }
         }
@@ -58,7 +61,7 @@ pub(super) fn write(
         }
     }
     tail.finish()?;
-    Ok(leaving_links)
+    Ok((leaving_links, absolute_links))
 }
 
 struct Tail<'a, 'sink> {
@@ -98,13 +101,13 @@ impl Tail<'_, '_> {
         })
     }
 
-    /// Whether the link leaves the tree; `None` where it is no link any more.
+    /// Whether the link leaves the tree, and whether it is absolute; `None` where it is no link any more.
     fn link(
         &mut self,
         tree: &mut Tree,
         index: usize,
         directories: &mut DirectoryCache,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Option<(bool, bool)>> {
         let path = tree.path(&tree.nodes()[index]).to_vec();
         let (parent, name) = cut(&path);
         let Some(target) = directories
@@ -124,7 +127,7 @@ impl Tail<'_, '_> {
             size: 0,
             modified_ns: tree.facts(index).modified_ns,
         })?;
-        Ok(Some(leaves_by_text(&path, &target)))
+        Ok(Some((leaves_by_text(&path, &target), target.starts_with(b"/"))))
     }
 
     fn directory(&mut self, tree: &Tree, index: usize) -> Result<()> {

@@ -42,6 +42,8 @@ pub struct WriteSummary {
     pub skipped: Vec<Skipped>,
     /// Symbolic links that leave the tree: a restore with `symlinks: 'contained'` refuses them.
     pub leaving_links: u64,
+    /// Those of them that are absolute: only `symlinks: 'verbatim'` makes them.
+    pub absolute_links: u64,
 }
 
 /// Packs a directory; links at the end of its own path are followed. The bytes that a sink was given are only an archive if this returns `Ok`: a file that
@@ -92,7 +94,8 @@ fn finish(
         hard_links,
         mut skipped,
     } = walk;
-    let leaving_links = tail::write(directory, &mut tree, &hard_links, &mut gone, options, &mut output)?;
+    let (leaving_links, absolute_links) =
+        tail::write(directory, &mut tree, &hard_links, &mut gone, options, &mut output)?;
     let end = output.envelope.tail();
     output.send(&end)?;
     output.sink.flush().map_err(Failure::of_read)?;
@@ -110,5 +113,6 @@ fn finish(
         tree,
         skipped,
         leaving_links,
+        absolute_links,
     })
 }

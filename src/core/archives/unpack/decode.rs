@@ -1,24 +1,40 @@
 //! The thread that decodes: chunks of the tar stream, counted against the ratio.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use crate::core::archives::codec;
+use crate::core::archives::codec::Decoder;
 use crate::core::archives::unpack::options::ExtractOptions;
 use crate::core::failure::{Failure, Result};
 
 /// Decoded bytes that travel together.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// What the decoder reports to the other threads.
+#[derive(Clone, Copy)]
+pub(super) struct Counters<'a> {
+    /// Bytes that were read.
+    pub(super) compressed: &'a AtomicU64,
+    /// Bytes of the tar stream.
+    pub(super) decoded: &'a AtomicU64,
+    /// Set before the stream ends, if the compressed data proves that nothing is missing.
+    pub(super) is_complete: &'a AtomicBool,
+}
+
 /// Decodes until the stream ends, a limit is passed or nobody takes the chunks.
 pub(super) fn decode(
     source: impl Read,
     options: &ExtractOptions,
-    (compressed, decoded): (&AtomicU64, &AtomicU64),
+    counters: Counters<'_>,
     chunks: &SyncSender<io::Result<Vec<u8>>>,
     recycled: &Receiver<Vec<u8>>,
 ) {
+    let Counters {
+        compressed,
+        decoded,
+        is_complete,
+    } = counters;
     let limits = &options.limits;
     let whole = options.compressed_bytes.unwrap_or(0);
     let declared = options.expected.as_ref().map_or(0, |expected| expected.bytes);
@@ -27,13 +43,17 @@ pub(super) fn decode(
             source,
             count: compressed,
         };
-        let (_, mut reader) = codec::decoder(source, limits.max_window_log())?;
+        let mut reader = Decoder::new(source, limits.window())?;
         loop {
             let mut chunk = recycled.try_recv().unwrap_or_default();
             let count = fill(&mut reader, &mut chunk).map_err(Failure::of_read)?;
             let total = decoded.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
             limits.check_ratio(total, compressed.load(Ordering::Relaxed).max(whole), declared)?;
-            if count == 0 || chunks.send(Ok(chunk)).is_err() {
+            if count == 0 {
+                is_complete.store(reader.proves_its_end(), Ordering::Release);
+                return Ok(());
+            }
+            if chunks.send(Ok(chunk)).is_err() {
                 return Ok(());
             }
         }
@@ -45,7 +65,7 @@ pub(super) fn decode(
 }
 
 /// Fills a chunk unless the stream ends. One that is used again is not zeroed again, as `read_to_end` would do.
-fn fill(reader: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
+fn fill(reader: &mut impl Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
     chunk.resize(CHUNK_BYTES, 0);
     let mut filled = 0;
     while filled < CHUNK_BYTES {

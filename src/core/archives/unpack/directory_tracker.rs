@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::core::archives::directory_cache::{DirectoryCache, cut};
 use crate::core::archives::format::limits::DIRECTORY_BYTES;
 use crate::core::archives::tree::as_path;
+use crate::core::archives::unpack::options::Duplicates;
 use crate::core::failure::{Failure, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::name;
@@ -48,6 +49,11 @@ impl DirectoryTracker {
         self.path_bytes + self.table.len() * DIRECTORY_BYTES
     }
 
+    /// Whether there is a directory at this path.
+    pub(super) fn has(&self, path: &[u8]) -> bool {
+        self.table.contains_key(path)
+    }
+
     pub(super) fn clear_cache(&mut self) {
         self.directories.clear();
     }
@@ -66,8 +72,14 @@ impl DirectoryTracker {
         })
     }
 
-    /// Makes a directory that the archive names.
-    pub(super) fn add(&mut self, path: &[u8], mode: u32, modified_ns: i64) -> Result<()> {
+    /// Makes a directory that the archive names. Named again, it gets the later mode and time.
+    pub(super) fn add(
+        &mut self,
+        path: &[u8],
+        mode: u32,
+        modified_ns: i64,
+        duplicates: Duplicates,
+    ) -> Result<()> {
         let named = Named { mode, modified_ns };
         match self.table.get_mut(path) {
             None => {
@@ -79,6 +91,7 @@ impl DirectoryTracker {
             }
             Some(known @ None) => *known = Some(named),
             Some(Some(known)) if *known == named => {}
+            Some(known) if duplicates == Duplicates::Replace => *known = Some(named),
             Some(Some(_)) => {
                 return Err(Failure::refused(format!(
                     "the directory '{}' is there twice and differs",

@@ -4,12 +4,13 @@
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 
+use crate::core::archives::Skipped;
 use crate::core::archives::codec;
 use crate::core::archives::tree::Tree;
-use crate::core::archives::unpack::decode::decode;
+use crate::core::archives::unpack::decode::{Counters, decode};
 use crate::core::archives::unpack::extraction::Extraction;
 use crate::core::archives::unpack::options::ExtractOptions;
 use crate::core::archives::unpack::stream::Stream;
@@ -34,6 +35,8 @@ pub struct ExtractSummary {
     pub decoded_bytes: u64,
     /// All entries; with hashes if they were asked for, without facts of the filesystem.
     pub tree: Tree,
+    /// Pipes and devices of the archive, which are not made.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Extracts into `stage`, an empty directory that nobody else writes to. On an error it holds part of the tree.
@@ -54,7 +57,12 @@ pub fn extract_into(
     let umask = umask(&root, stage)?;
     let compressed = AtomicU64::new(0);
     let decoded = AtomicU64::new(0);
-    let counters = (&compressed, &decoded);
+    let is_complete = AtomicBool::new(false);
+    let counters = Counters {
+        compressed: &compressed,
+        decoded: &decoded,
+        is_complete: &is_complete,
+    };
     std::thread::scope(|scope| {
         let (sender, chunks) = sync_channel(CHUNKS);
         let (spent, recycled) = channel();
@@ -64,12 +72,13 @@ pub fn extract_into(
         })?);
         let mut extraction = Extraction::new(options, stage, umask, root, writers);
         // The stream ends with this scope, and with it the decoder, which may be waiting to hand over a chunk.
-        let mut stream = Stream::new(chunks, spent, options.cancel.clone());
+        let mut stream = Stream::new(chunks, spent, options.cancel.clone(), &is_complete);
         let result = extraction
             .run(&mut stream)
             .map_err(|failure| damage_or(failure, &mut stream));
         drop(stream);
-        let tree = extraction.finish(result)?;
+        let (tree, skipped) = extraction.finish(result)?;
+        check_declared(options, compressed.load(Ordering::Relaxed))?;
         let (files, bytes) = tree.totals();
         check_expected(options, &tree, files, bytes)?;
         Ok(ExtractSummary {
@@ -78,13 +87,14 @@ pub fn extract_into(
             compressed_bytes: compressed.load(Ordering::Relaxed),
             decoded_bytes: decoded.load(Ordering::Relaxed),
             tree,
+            skipped,
         })
     })
 }
 
 /// What makes no sense was written so, or is what a flipped bit made of it: the checksum that tells stands at the end of
 /// the frame. No further than one frame of ours is read for it.
-fn damage_or(failure: Failure, stream: &mut Stream) -> Failure {
+fn damage_or(failure: Failure, stream: &mut Stream<'_>) -> Failure {
     if !matches!(failure.cause, Cause::Refused | Cause::TooLarge) {
         return failure;
     }
@@ -98,6 +108,16 @@ fn umask(root: &Directory, stage: &Path) -> Result<u32> {
     let mode = root.stat(name, stage)?.mode & 0o777;
     root.remove_directory(name, stage)?;
     Ok(0o777 & !mode)
+}
+
+/// The decoder reads to the end of the source, whatever the archive says.
+fn check_declared(options: &ExtractOptions, bytes: u64) -> Result<()> {
+    match options.declared_bytes {
+        Some(declared) if declared != bytes => Err(Failure::corrupt(format!(
+            "the archive should have {declared} bytes and has {bytes}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn check_expected(options: &ExtractOptions, tree: &Tree, files: u64, bytes: u64) -> Result<()> {

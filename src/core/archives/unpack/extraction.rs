@@ -3,21 +3,26 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::core::archives::Skipped;
 use crate::core::archives::directory_cache::cut;
 use crate::core::archives::sizing::LARGE_FILE;
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
 use crate::core::archives::unpack::directory_tracker::{DirectoryTracker, twice};
 use crate::core::archives::unpack::files;
-use crate::core::archives::unpack::hard_links::HardLinks;
+use crate::core::archives::unpack::hard_links::{HardLinks, no_target};
+use crate::core::archives::unpack::left_out::LeftOut;
 use crate::core::archives::unpack::links::Links;
-use crate::core::archives::unpack::options::{ExtractOptions, Symlinks};
-use crate::core::archives::unpack::parse::{self, Entry, EntryKind};
+use crate::core::archives::unpack::names::Names;
+use crate::core::archives::unpack::options::{Duplicates, ExtractOptions};
+use crate::core::archives::unpack::parse::{Entry, EntryKind, Parser};
 use crate::core::archives::unpack::sparse::Sparse;
 use crate::core::archives::unpack::stream::Stream;
 use crate::core::archives::unpack::writers::{Batch, Writers};
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::{errno, fault, flock, fs, name};
+
+mod late;
 
 /// The disk's free space is asked for again after so many bytes.
 const SPACE_EVERY: u64 = 64 << 20;
@@ -29,8 +34,10 @@ pub(super) struct Extraction<'a, 'scope> {
     umask: u32,
     directories: DirectoryTracker,
     tree: Tree,
+    names: Names,
     hard_links: HardLinks,
     links: Links,
+    left_out: LeftOut,
     batch: Batch,
     writers: Writers<'scope>,
     files: u64,
@@ -53,8 +60,10 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             umask,
             directories: DirectoryTracker::new(root),
             tree: Tree::new(),
+            names: Names::default(),
             hard_links: HardLinks::default(),
             links: Links::default(),
+            left_out: LeftOut::default(),
             batch: Batch::default(),
             writers,
             files: 0,
@@ -63,16 +72,18 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         }
     }
 
-    /// Ends the writers. Returns the tree if `result`, the one of [`Self::run`], and all of theirs are good.
-    pub(super) fn finish(mut self, result: Result<()>) -> Result<Tree> {
+    /// Ends the writers. Returns the tree, and what was left out, if `result`, the one of [`Self::run`], and all of
+    /// theirs are good.
+    pub(super) fn finish(mut self, result: Result<()>) -> Result<(Tree, Vec<Skipped>)> {
         self.writers.finish(result)?;
-        Ok(self.tree)
+        Ok((self.tree, self.left_out.into_skipped()))
     }
 
     /// Extracts everything; the writers may not be done when it fails.
-    pub(super) fn run(&mut self, stream: &mut Stream) -> Result<()> {
+    pub(super) fn run(&mut self, stream: &mut Stream<'_>) -> Result<()> {
         self.check_space()?;
-        while let Some(entry) = parse::next(stream)? {
+        let mut parser = Parser::new(self.options.declared_bytes.is_some());
+        while let Some(entry) = parser.next(stream)? {
             self.options.cancel.check()?;
             self.entry(stream, entry)?;
         }
@@ -82,12 +93,20 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         self.writers.wait()?;
         self.make_hard_links()?;
         self.make_links()?;
+        if let Some(path) = self.left_out.paths().find(|path| self.directories.has(path)) {
+            return Err(twice(path));
+        }
+        let names = &self.names;
+        if names.has_replaced() {
+            self.tree
+                .retain(|index| !u32::try_from(index).is_ok_and(|index| names.is_replaced(index)));
+        }
         let tree = &mut self.tree;
         self.directories
             .finish(|path, mode| Ok(tree.push(path, NodeKind::Directory, mode, 0, Hash::default())?))
     }
 
-    fn entry(&mut self, stream: &mut Stream, entry: Entry) -> Result<()> {
+    fn entry(&mut self, stream: &mut Stream<'_>, entry: Entry) -> Result<()> {
         let Entry {
             path,
             kind,
@@ -100,7 +119,22 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         }
         self.check_entries()?;
         match kind {
-            EntryKind::Directory => self.directories.add(&path, mode, modified_ns),
+            EntryKind::Directory => {
+                return self
+                    .directories
+                    .add(&path, mode, modified_ns, self.options.duplicates);
+            }
+            EntryKind::LeftOut(why) => {
+                if self.names.find(&self.tree, &path).is_some() {
+                    return Err(twice(&path));
+                }
+                self.left_out.add(&path, why);
+                return Ok(());
+            }
+            EntryKind::HardLink(target) => return self.hard_link(&path, &target),
+            _ => self.make_way(&path)?,
+        }
+        match kind {
             EntryKind::File(size) => {
                 self.count(size, &path)?;
                 if size > LARGE_FILE {
@@ -120,21 +154,64 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
                 self.links
                     .add(index, &path, &target, modified_ns, self.options.symlinks)
             }
-            EntryKind::HardLink(target) => {
-                // Size, mode and hash are those of the file, once all files are known.
-                let index = self.push(&path, NodeKind::File, 0, 0, Hash::default())?;
-                self.hard_links.add(index, &target)
-            }
+            EntryKind::Directory | EntryKind::HardLink(_) | EntryKind::LeftOut(_) => Ok(()),
         }
+    }
+
+    fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let Some(named) = self.names.find(&self.tree, target) else {
+            return Err(no_target(path, target));
+        };
+        self.make_way(path)?;
+        let node = self.tree.nodes()[named as usize];
+        if node.kind() != NodeKind::Symlink {
+            // Size, mode and hash are those of the file, once all files are known.
+            let index = self.push(path, NodeKind::File, 0, 0, Hash::default())?;
+            self.hard_links.add(index, named);
+            return Ok(());
+        }
+        // A further name of a link: one of its own with the same text.
+        let (text, modified_ns) = self.links.get(named).ok_or_else(|| no_target(path, target))?;
+        let index = self.push(
+            path,
+            NodeKind::Symlink,
+            0o777,
+            node.size,
+            self.tree.hash(named as usize),
+        )?;
+        self.links
+            .add(index, path, &text, modified_ns, self.options.symlinks)
+    }
+
+    /// Makes way for an entry whose path an earlier one has, as `tar -r` and `tar -u` write them: that one is removed,
+    /// so that nothing is written through it. A directory in the way is found by the filesystem.
+    fn make_way(&mut self, path: &[u8]) -> Result<()> {
+        let is_left_out = self.left_out.remove(path);
+        let earlier = self.names.find(&self.tree, path);
+        if (is_left_out || earlier.is_some()) && self.options.duplicates == Duplicates::Reject {
+            return Err(twice(path));
+        }
+        let Some(earlier) = earlier else {
+            return Ok(());
+        };
+        let is_on_disk =
+            self.tree.nodes()[earlier as usize].kind() == NodeKind::File && !self.hard_links.has(earlier);
+        if is_on_disk && !fault::mutant("write-through") {
+            self.flush()?;
+            self.writers.wait()?;
+            let (parent, name) = cut(path);
+            let directory = self.directories.enter(parent)?;
+            directory.remove_file(name::from_bytes(name), as_path(path))?;
+        }
+        Ok(())
     }
 
     /// Directories count too, also those that the archive does not name; and so do the names that are kept.
     fn check_entries(&self) -> Result<()> {
-        let entries = self.tree.len() + self.directories.len() + 1;
+        let entries = self.tree.len() + self.directories.len() + self.left_out.len() + 1;
         self.options.limits.check_entries(entries as u64)?;
-        self.options
-            .limits
-            .check_memory((self.tree.memory_bytes() + self.directories.memory_bytes()) as u64)
+        let bytes = self.tree.memory_bytes() + self.directories.memory_bytes() + self.left_out.memory_bytes();
+        self.options.limits.check_memory(bytes as u64)
     }
 
     /// Counts a file against the limits before the first byte of it is written.
@@ -178,6 +255,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         let index =
             u32::try_from(self.tree.len()).map_err(|_| Failure::over_limit("more than 2^32 entries"))?;
         self.tree.push(path, kind, mode, size, hash)?;
+        self.names.add(&self.tree, index);
         Ok(index)
     }
 
@@ -201,7 +279,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     fn small_file(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut Stream<'_>,
         path: &[u8],
         mode: u32,
         modified_ns: i64,
@@ -238,7 +316,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     fn large_file(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut Stream<'_>,
         path: &[u8],
         mode: u32,
         modified_ns: i64,
@@ -265,7 +343,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     fn sparse_file(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut Stream<'_>,
         path: &[u8],
         mode: u32,
         modified_ns: i64,
@@ -291,56 +369,5 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         files::seal(&file, path, mode, self.umask, modified_ns)?;
         self.options.progress.add(1, sparse.size);
         self.remember(path, mode, sparse.size, hasher.finish())
-    }
-
-    /// In the archive's order, so that a link to a link works. The target is found in our own table and opened
-    /// part by part below the stage; there is no symbolic link there yet.
-    fn make_hard_links(&mut self) -> Result<()> {
-        for (index, first) in std::mem::take(&mut self.hard_links).resolve(&self.tree)? {
-            self.options.cancel.check()?;
-            let first = first as usize;
-            let (file, hash) = (self.tree.nodes()[first], self.tree.hash(first));
-            let path = self.tree.path_at(index).to_vec();
-            // Where it cannot be linked it is a copy, so it counts like one.
-            self.count(file.size, &path)?;
-            self.tree.set(index as usize, u32::from(file.mode()), file.size);
-            self.tree.set_hash(index as usize, hash);
-            let target = self.tree.path(&file).to_vec();
-            self.make_hard_link(&path, &target)?;
-            self.options.progress.add(1, 0);
-        }
-        Ok(())
-    }
-
-    fn make_hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
-        let (target_parent, target_name) = cut(target);
-        let (parent, name) = cut(path);
-        let from = self.directories.enter(target_parent)?;
-        let to = self.directories.enter(parent)?;
-        let (existing, new) = (name::from_bytes(target_name), name::from_bytes(name));
-        match to.link(&from, existing, new, as_path(path)) {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_exists() => Err(twice(path)),
-            // Filesystems without hard links, and files with as many as they can have.
-            Err(_) => files::copy(&from, target_name, &to, name, path, &self.options.cancel),
-        }
-    }
-
-    fn make_links(&mut self) -> Result<()> {
-        if self.options.symlinks == Symlinks::Contained {
-            self.links.check_contained(&self.tree, &self.options.cancel)?;
-        }
-        for link in self.links.all(&self.tree) {
-            self.options.cancel.check()?;
-            let (parent, name) = cut(link.path);
-            let directory = self.directories.enter(parent)?;
-            let name = name::from_bytes(name);
-            match directory.symlink(name::from_bytes(link.target), name, as_path(link.path)) {
-                Err(error) if error.is_exists() => return Err(twice(link.path)),
-                result => result?,
-            }
-            directory.set_modified(name, i128::from(link.modified_ns), as_path(link.path))?;
-        }
-        Ok(())
     }
 }

@@ -1,47 +1,46 @@
-//! Further names of files: resolved over the archive's own entries once all are known, never by a look at the disk.
+//! Further names of files: resolved over the archive's own entries, never by a look at the disk.
 
-use crate::core::archives::tree::{NodeKind, Tree};
-use crate::core::archives::unpack::texts::{Text, Texts};
+use crate::core::archives::tree::Tree;
+use crate::core::archives::unpack::names::Names;
 use crate::core::failure::{Failure, Result};
 
-/// The hard links of the archive: the number of the entry, and the path that it names.
+/// The hard links of the archive: the number of the entry, and that of the file that it names.
 #[derive(Default)]
-pub(super) struct HardLinks {
-    all: Vec<(u32, Text)>,
-    targets: Texts,
-}
+pub(super) struct HardLinks(Vec<(u32, u32)>);
 
 impl HardLinks {
-    pub(super) fn add(&mut self, index: u32, target: &[u8]) -> Result<()> {
-        self.all.push((index, self.targets.add(target)?));
-        Ok(())
+    pub(super) fn add(&mut self, index: u32, target: u32) {
+        self.0.push((index, target));
     }
 
-    /// The entry of each link and of the file that it names, in the archive's order. Only a file that stands
-    /// before the link can be named.
-    pub(super) fn resolve(self, tree: &Tree) -> Result<impl Iterator<Item = (u32, u32)> + use<>> {
-        let by_path = if self.all.is_empty() {
-            Vec::new()
-        } else {
-            tree.sorted_by(<[u8]>::cmp)
-        };
-        let mut resolved = Vec::with_capacity(self.all.len());
-        for (index, target) in self.all {
-            let target = self.targets.get(target);
-            let named = by_path
-                .binary_search_by(|at| tree.path_at(*at).cmp(target))
-                .ok()
-                .map(|at| by_path[at])
-                .filter(|named| *named < index && tree.nodes()[*named as usize].kind() == NodeKind::File);
-            let Some(named) = named else {
-                return Err(Failure::refused(format!(
-                    "the hard link '{}' names '{}', which is no file of this archive before it",
-                    tree.path_at(index).escape_ascii(),
-                    target.escape_ascii()
-                )));
-            };
-            resolved.push((index, named));
-        }
-        Ok(resolved.into_iter())
+    /// Whether this entry is one of them, and so not on disk before the end of the archive.
+    pub(super) fn has(&self, index: u32) -> bool {
+        self.0.binary_search_by_key(&index, |(own, _)| *own).is_ok()
     }
+
+    /// Those whose names no later entry has taken, in the archive's order.
+    pub(super) fn resolve(self, tree: &Tree, names: &Names) -> Result<Vec<(u32, u32)>> {
+        let mut resolved = self.0;
+        resolved.retain(|(index, _)| !names.is_replaced(*index));
+        for (index, target) in &resolved {
+            if names.is_replaced(*target) {
+                // The link is a name of the earlier bytes to GNU tar, and of the later ones to Python.
+                return Err(Failure::refused(format!(
+                    "the hard link '{}' names '{}', which a later entry of the archive replaces",
+                    tree.path_at(*index).escape_ascii(),
+                    tree.path_at(*target).escape_ascii()
+                )));
+            }
+        }
+        Ok(resolved)
+    }
+}
+
+/// The failure of a link to what is no file or link of the archive before it.
+pub(super) fn no_target(path: &[u8], target: &[u8]) -> Failure {
+    Failure::refused(format!(
+        "the hard link '{}' names '{}', which is no file of this archive before it",
+        path.escape_ascii(),
+        target.escape_ascii()
+    ))
 }

@@ -8,7 +8,7 @@ use crate::core::archives::call::Call;
 use crate::core::archives::commit::TargetMode;
 use crate::core::archives::pipeline::{Replacement, Unpacked};
 use crate::core::archives::unpack::feed::{Feed, FeedReader, feed};
-use crate::core::archives::unpack::options::{ExtractOptions, Symlinks};
+use crate::core::archives::unpack::options::{Duplicates, ExtractOptions, Symlinks};
 use crate::core::archives::{Limits, Progress};
 use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::cancel::Cancel;
@@ -23,6 +23,10 @@ pub struct UnpackOptions {
     pub mode: TargetMode,
     /// Which symbolic links are made.
     pub symlinks: Symlinks,
+    /// What happens to a path that the archive has twice.
+    pub duplicates: Duplicates,
+    /// Size of the archive as its sender declared it.
+    pub declared_bytes: Option<u64>,
     /// What is accepted at most.
     pub limits: Limits,
     /// The end of the call.
@@ -71,6 +75,8 @@ async fn run(
     let extracting = ExtractOptions {
         limits: options.limits,
         symlinks: options.symlinks,
+        duplicates: options.duplicates,
+        declared_bytes: options.declared_bytes,
         cancel: call.stop.clone(),
         progress: job.progress,
         ..ExtractOptions::default()
@@ -83,7 +89,7 @@ async fn run(
             target: &target,
             mode: options.mode,
             options: &ExtractOptions {
-                compressed_bytes,
+                compressed_bytes: compressed_bytes.or(options.declared_bytes),
                 ..extracting
             },
             gate: &of_work.gate,

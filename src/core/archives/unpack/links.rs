@@ -67,6 +67,18 @@ impl Links {
         Ok(())
     }
 
+    /// Text and time of the link of this number.
+    pub(super) fn get(&self, index: u32) -> Option<(Vec<u8>, i64)> {
+        let at = self.all.binary_search_by_key(&index, |kept| kept.index).ok()?;
+        let kept = &self.all[at];
+        Some((self.targets.get(kept.target).to_vec(), kept.modified_ns))
+    }
+
+    /// Keeps the links of the numbers for which `keep` is true.
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.all.retain(|kept| keep(kept.index));
+    }
+
     /// In the archive's order.
     pub(super) fn all<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Link<'a>> {
         self.all.iter().map(|kept| self.link(kept, tree))

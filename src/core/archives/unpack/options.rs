@@ -13,12 +13,17 @@ pub struct ExtractOptions {
     pub limits: Limits,
     /// Which symbolic links are made.
     pub symlinks: Symlinks,
+    /// What happens to a path that the archive has twice.
+    pub duplicates: Duplicates,
     /// Whether files are hashed, for [`crate::core::archives::ExtractSummary::tree`]'s digest.
     pub hash: bool,
     /// What the tree must turn out to be, known from outside the stream.
     pub expected: Option<Expected>,
     /// Size of the archive, if it is known before it is read.
     pub compressed_bytes: Option<u64>,
+    /// Size of the archive as its sender declared it (Content-Length, a pointer): another one is damage, and the archive
+    /// needs no end marker. A file's own length is no declaration.
+    pub declared_bytes: Option<u64>,
     /// Raised to stop: no further file is begun.
     pub cancel: Cancel,
     /// Counted while it happens.
@@ -57,5 +62,15 @@ pub enum Symlinks {
     /// All, whatever they say.
     Verbatim,
     /// None: an archive that has one is refused.
+    Reject,
+}
+
+/// What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Duplicates {
+    /// The last entry replaces the earlier one, never through a link. A directory is not replaced, and replaces nothing.
+    #[default]
+    Replace,
+    /// The archive is refused.
     Reject,
 }

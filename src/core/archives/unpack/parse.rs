@@ -1,12 +1,12 @@
 //! The entries of a tar stream, with one meaning each: what two readers would understand differently is refused.
 
 use crate::core::sys::fault;
-use crate::core::sys::path::MAX_NAME_BYTES;
 
 use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Header, flag};
 use crate::core::archives::format::limits;
 use crate::core::archives::format::pax::{self, Records};
+use crate::core::archives::unpack::entry_path::{is_of_directory, normalize};
 use crate::core::archives::unpack::sparse::{self, Sparse};
 use crate::core::archives::unpack::stream::Stream;
 use crate::core::failure::{Failure, Result};
@@ -30,6 +30,18 @@ pub(super) enum EntryKind {
     Symlink(Vec<u8>),
     /// To the path of an earlier entry, in the form of [`Entry::path`].
     HardLink(Vec<u8>),
+    /// Valid, and not restored: the reason.
+    LeftOut(&'static str),
+}
+
+/// Reads the entries of one archive.
+#[derive(Default)]
+pub(super) struct Parser {
+    /// Whether an end without its two zero blocks is one: the size of the archive was declared and is checked.
+    is_size_declared: bool,
+    has_pax: bool,
+    /// The last entry, if it has no data and its header has a size.
+    sized: Option<Vec<u8>>,
 }
 
 /// What extension headers said of the next entry.
@@ -40,50 +52,106 @@ struct Extensions {
     long_link: Option<Vec<u8>>,
 }
 
-/// The next entry; `None` once the end marker and everything behind it is read.
-pub(super) fn next(stream: &mut Stream) -> Result<Option<Entry>> {
-    let mut extensions = Extensions::default();
-    loop {
-        let Some(block) = stream.block()? else {
-            return Err(Failure::corrupt("the archive is cut off: it has no end marker"));
-        };
-        if block == [0; BLOCK] {
-            if !extensions.is_empty() {
-                return Err(Failure::corrupt(
-                    "an extension header stands before the end of the archive",
-                ));
+impl Parser {
+    pub(super) fn new(is_size_declared: bool) -> Self {
+        Self {
+            is_size_declared,
+            ..Self::default()
+        }
+    }
+
+    /// The next entry; `None` once the end marker and everything behind it is read.
+    pub(super) fn next(&mut self, stream: &mut Stream<'_>) -> Result<Option<Entry>> {
+        let mut extensions = Extensions::default();
+        loop {
+            let block = stream.block()?;
+            if block.is_none_or(|block| block == [0; BLOCK]) {
+                if !extensions.is_empty() {
+                    return Err(Failure::corrupt(
+                        "an extension header stands before the end of the archive",
+                    ));
+                }
+                self.end(stream, block.is_some())?;
+                return Ok(None);
             }
-            expect_end(stream)?;
-            return Ok(None);
+            let Some(block) = block else { continue };
+            let header = header::parse(&block).map_err(|failure| self.explain(failure))?;
+            self.sized = None;
+            match header.flag {
+                flag::PAX => {
+                    self.has_pax = true;
+                    extensions.add_pax(&stream.meta(header.size)?)?;
+                }
+                flag::PAX_GLOBAL => {
+                    self.has_pax = true;
+                    pax::check_global(&stream.meta(header.size)?)?;
+                }
+                flag::GNU_LONG_NAME => set_once(&mut extensions.long_name, long(stream, &header)?)?,
+                flag::GNU_LONG_LINK => set_once(&mut extensions.long_link, long(stream, &header)?)?,
+                flag::GNU_LABEL if header.size == 0 && extensions.is_empty() => {}
+                _ => return self.entry(stream, extensions, header, &block).map(Some),
+            }
         }
-        let header = header::parse(&block)?;
-        match header.flag {
-            flag::PAX => extensions.add_pax(&stream.meta(header.size)?)?,
-            flag::PAX_GLOBAL => pax::check_global(&stream.meta(header.size)?)?,
-            flag::GNU_LONG_NAME => set_once(&mut extensions.long_name, long(stream, &header)?)?,
-            flag::GNU_LONG_LINK => set_once(&mut extensions.long_link, long(stream, &header)?)?,
-            _ => return extensions.apply(stream, header, &block).map(Some),
+    }
+
+    /// One zero block or none is an end only if it is known from outside of the tar stream that nothing is missing.
+    fn end(&self, stream: &mut Stream<'_>, has_zeros: bool) -> Result<()> {
+        let is_marked = match has_zeros.then(|| stream.block()).transpose()?.flatten() {
+            Some(block) if block == [0; BLOCK] => true,
+            Some(_) => return Err(Failure::corrupt("there are bytes behind the end of the archive")),
+            None => false,
+        };
+        if !is_marked {
+            return if self.is_size_declared || stream.is_complete() {
+                Ok(())
+            } else if has_zeros {
+                Err(Failure::corrupt("the archive is cut off: half an end marker"))
+            } else {
+                Err(Failure::corrupt("the archive is cut off: it has no end marker"))
+            };
         }
+        if fault::mutant("no-drain") {
+            return Ok(());
+        }
+        stream.drain()
+    }
+
+    /// What follows an entry that has a size and no data is no header: it is the data.
+    fn explain(&self, failure: Failure) -> Failure {
+        match &self.sized {
+            Some(path) => has_data(path),
+            None => failure,
+        }
+    }
+
+    fn entry(
+        &mut self,
+        stream: &mut Stream<'_>,
+        extensions: Extensions,
+        header: Header,
+        block: &[u8; BLOCK],
+    ) -> Result<Entry> {
+        let (entry, ignored) = extensions.apply(stream, header, block)?;
+        if ignored > 0 {
+            // libarchive reads data of a hard link in pax archives, and only there.
+            if self.has_pax && matches!(entry.kind, EntryKind::HardLink(_)) {
+                return Err(has_data(&entry.path));
+            }
+            self.sized = Some(entry.path.clone());
+        }
+        Ok(entry)
     }
 }
 
-fn expect_end(stream: &mut Stream) -> Result<()> {
-    match stream.block()? {
-        Some(block) if block == [0; BLOCK] => {}
-        Some(_) => return Err(Failure::corrupt("there are bytes behind the end of the archive")),
-        None => return Err(Failure::corrupt("the archive is cut off: half an end marker")),
-    }
-    if fault::mutant("no-drain") {
-        return Ok(());
-    }
-    stream.drain()
+fn has_data(path: &[u8]) -> Failure {
+    Failure::refused(format!("'{}' has data but is no file", path.escape_ascii()))
 }
 
-fn long(stream: &mut Stream, header: &Header) -> Result<Vec<u8>> {
+fn long(stream: &mut Stream<'_>, header: &Header) -> Result<Vec<u8>> {
     let bytes = stream.meta(header.size)?;
     let name = header::text(&bytes);
-    // A NUL in the middle would be the end to some readers and not to others.
-    if name.is_empty() || bytes.len() - name.len() > 1 {
+    // A NUL in the middle would be the end to some readers and not to others. Several at the end are padding.
+    if name.is_empty() || bytes[name.len()..].iter().any(|byte| *byte != 0) {
         return Err(Failure::refused("a GNU long name is malformed"));
     }
     Ok(name.to_vec())
@@ -107,10 +175,9 @@ impl Extensions {
         set_once(&mut self.pax, pax::parse(bytes)?)
     }
 
-    fn apply(self, stream: &mut Stream, mut header: Header, block: &[u8; BLOCK]) -> Result<Entry> {
+    /// The entry, and the size in its header if no data follow.
+    fn apply(self, stream: &mut Stream<'_>, mut header: Header, block: &[u8; BLOCK]) -> Result<(Entry, u64)> {
         let records = self.pax.unwrap_or_default();
-        let is_sparse_pax =
-            records.sparse_major.is_some() || records.sparse_name.is_some() || records.sparse_size.is_some();
         if let Some(name) = either(self.long_name, records.path, "path")? {
             header.path = name;
         }
@@ -123,23 +190,18 @@ impl Extensions {
         if let Some(modified_ns) = records.modified_ns {
             header.modified_ns = modified_ns;
         }
-        let kind = if is_sparse_pax {
+        let kind = if records.sparse.is_empty() {
+            kind(stream, &mut header, block)?
+        } else {
             if !matches!(header.flag, flag::FILE | flag::OLD_FILE) {
                 return Err(Failure::refused("only a file can have holes"));
             }
-            if (records.sparse_major, records.sparse_minor) != (Some(1), Some(0)) {
-                return Err(Failure::refused("a sparse file is not of pax format 1.0"));
-            }
-            let (Some(name), Some(size)) = (records.sparse_name, records.sparse_size) else {
-                return Err(Failure::refused("a sparse file has no name or no size"));
-            };
-            header.path = name;
-            if header.path.ends_with(b"/") {
+            let (name, sparse) = sparse::read_records(stream, header.size, records.sparse)?;
+            header.path = name.unwrap_or(header.path);
+            if is_of_directory(&header.path) {
                 return Err(file_named_as_directory(&header.path));
             }
-            EntryKind::SparseFile(sparse::read_pax(stream, header.size, size)?)
-        } else {
-            kind(stream, &mut header, block)?
+            EntryKind::SparseFile(sparse)
         };
         let path = normalize(&header.path)?;
         limits::check_path(&path)?;
@@ -148,53 +210,58 @@ impl Extensions {
                 "the archive replaces its own root by something that is no directory",
             ));
         }
-        Ok(Entry {
+        let has_data =
+            matches!(kind, EntryKind::File(_) | EntryKind::SparseFile(_)) || header.flag == flag::GNU_DUMP;
+        let entry = Entry {
             path,
             kind,
             mode: header.mode,
             modified_ns: header.modified_ns,
-        })
+        };
+        Ok((entry, if has_data { 0 } else { header.size }))
     }
 }
 
 fn either(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>, what: &str) -> Result<Option<Vec<u8>>> {
     match (gnu, pax) {
-        (Some(_), Some(_)) => Err(Failure::refused(format!(
-            "an entry has its {what} twice, as GNU and as pax"
+        (Some(gnu), Some(pax)) if gnu != pax => Err(Failure::refused(format!(
+            "an entry has its {what} twice, as GNU and as pax, and they differ"
         ))),
         (gnu, pax) => Ok(gnu.or(pax)),
     }
 }
 
-fn kind(stream: &mut Stream, header: &mut Header, block: &[u8; BLOCK]) -> Result<EntryKind> {
-    let ends_in_slash = header.path.ends_with(b"/");
+fn kind(stream: &mut Stream<'_>, header: &mut Header, block: &[u8; BLOCK]) -> Result<EntryKind> {
+    let has_directory_name = is_of_directory(&header.path);
     let kind = match header.flag {
         // Before ustar a directory was a file whose name ends in a slash.
-        flag::OLD_FILE if header.is_v7 && ends_in_slash => EntryKind::Directory,
+        flag::OLD_FILE if header.is_v7 && header.path.ends_with(b"/") => EntryKind::Directory,
         flag::FILE | flag::OLD_FILE | flag::CONTIGUOUS => EntryKind::File(header.size),
         flag::DIRECTORY => EntryKind::Directory,
+        flag::GNU_DUMP => {
+            // The names that were in it, which a restore of increments would remove the others by.
+            stream.read(header.size, |_| Ok(()))?;
+            stream.skip_padding(header.size)?;
+            EntryKind::Directory
+        }
         flag::SYMLINK => EntryKind::Symlink(link_text(header)?),
-        flag::LINK if header.link.ends_with(b"/") => return Err(file_named_as_directory(&header.link)),
+        flag::LINK if is_of_directory(&header.link) => return Err(file_named_as_directory(&header.link)),
         flag::LINK => EntryKind::HardLink(normalize(&header.link)?),
+        flag::CHARACTER_DEVICE => EntryKind::LeftOut("character device"),
+        flag::BLOCK_DEVICE => EntryKind::LeftOut("block device"),
+        flag::FIFO => EntryKind::LeftOut("pipe"),
         flag::GNU_SPARSE if header.is_gnu => {
             EntryKind::SparseFile(sparse::read_gnu(stream, header.size, block)?)
         }
         other => {
             return Err(Failure::refused(format!(
-                "'{}' is a device, a pipe or of an unknown type ('{}')",
+                "'{}' is of an unknown type ('{}')",
                 header.path.escape_ascii(),
                 other.escape_ascii()
             )));
         }
     };
-    let has_data = matches!(kind, EntryKind::File(_) | EntryKind::SparseFile(_));
-    if !has_data && header.size != 0 {
-        return Err(Failure::refused(format!(
-            "'{}' has data but is no file",
-            header.path.escape_ascii()
-        )));
-    }
-    if has_data && ends_in_slash {
+    if matches!(kind, EntryKind::File(_) | EntryKind::SparseFile(_)) && has_directory_name {
         return Err(file_named_as_directory(&header.path));
     }
     Ok(kind)
@@ -215,40 +282,4 @@ fn link_text(header: &Header) -> Result<Vec<u8>> {
         )));
     }
     Ok(header.link.clone())
-}
-
-/// The path without leading `./` and trailing `/`. What could leave the tree, or has two spellings, is refused.
-fn normalize(path: &[u8]) -> Result<Vec<u8>> {
-    let refuse = |why: &str| {
-        Err(Failure::refused(format!(
-            "the path '{}' {why}",
-            path.escape_ascii()
-        )))
-    };
-    let mut rest = path;
-    if rest.starts_with(b"/") {
-        return refuse("is absolute");
-    }
-    if rest.is_empty() {
-        return refuse("is empty");
-    }
-    while let Some(behind) = rest.strip_prefix(b"./") {
-        rest = behind;
-    }
-    rest = rest.strip_suffix(b"/").unwrap_or(rest);
-    if rest.is_empty() || rest == b"." {
-        return Ok(Vec::new());
-    }
-    for name in rest.split(|byte| *byte == b'/') {
-        match name {
-            b"" | b"." => return refuse("has an empty or '.' part"),
-            b".." => return refuse("has a '..' part"),
-            _ if name.len() > MAX_NAME_BYTES => return refuse("has a part of more than 255 bytes"),
-            _ => {}
-        }
-    }
-    if rest.starts_with(crate::core::archives::exclude::OWN_PREFIX) {
-        return refuse("has a name that is kept for stages");
-    }
-    Ok(rest.to_vec())
 }

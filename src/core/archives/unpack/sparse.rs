@@ -1,7 +1,8 @@
-//! Files with holes: GNU tar's own form and pax format 1.0. Their maps are bounded like other meta data.
+//! Files with holes: GNU tar's own form and the pax formats 0.0, 0.1 and 1.0. Their maps are bounded like other meta data.
 
 use crate::core::archives::format::limits::MAX_META_BYTES;
-use crate::core::archives::format::{BLOCK, header, pax};
+use crate::core::archives::format::pax::{self, SparseRecords};
+use crate::core::archives::format::{BLOCK, header};
 use crate::core::archives::unpack::stream::Stream;
 use crate::core::failure::{Failure, Result};
 
@@ -23,7 +24,7 @@ pub(super) struct Sparse {
 }
 
 /// A GNU header of type 'S': four pieces in the header, more in blocks behind it.
-pub(super) fn read_gnu(stream: &mut Stream, stored: u64, block: &[u8; BLOCK]) -> Result<Sparse> {
+pub(super) fn read_gnu(stream: &mut Stream<'_>, stored: u64, block: &[u8; BLOCK]) -> Result<Sparse> {
     let size = unsigned(&block[483..495])?;
     let mut pieces = Vec::new();
     collect(&block[386..386 + 2 * FIELD * IN_HEADER], &mut pieces)?;
@@ -56,8 +57,44 @@ fn unsigned(field: &[u8]) -> Result<u64> {
         .map_err(|_| Failure::refused("a sparse map has a negative number"))
 }
 
+/// A file of which pax records say that it has holes. Returns its name too, if the records have one.
+pub(super) fn read_records(
+    stream: &mut Stream<'_>,
+    stored: u64,
+    records: SparseRecords,
+) -> Result<(Option<Vec<u8>>, Sparse)> {
+    let refuse = |why: &str| Err(Failure::refused(why));
+    match (records.major, records.minor) {
+        (Some(1), Some(0)) => {
+            let (Some(name), Some(size)) = (records.name, records.real_size) else {
+                return refuse("a sparse file has no name or no size");
+            };
+            Ok((Some(name), read_pax(stream, stored, size)?))
+        }
+        (None, None) | (Some(0), Some(0 | 1)) => {
+            let (Some(size), Some(blocks)) = (records.size, records.blocks) else {
+                return refuse("a sparse file has no size or no number of pieces");
+            };
+            if records.map.len() as u64 != blocks.saturating_mul(2) {
+                return refuse("a sparse file has another number of pieces than its map");
+            }
+            if records.map.len() > 2 * MAX_PIECES {
+                return Err(Failure::over_limit("a sparse file has more than 40 000 pieces"));
+            }
+            let pieces = records.map.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+            let sparse = Sparse {
+                size,
+                pieces: pieces.collect(),
+                stored,
+            };
+            Ok((records.name, check(sparse, stored)?))
+        }
+        _ => refuse("a sparse file is of an unknown pax format"),
+    }
+}
+
 /// pax 1.0: the map is decimal lines in the first blocks of the data.
-pub(super) fn read_pax(stream: &mut Stream, stored: u64, size: u64) -> Result<Sparse> {
+fn read_pax(stream: &mut Stream<'_>, stored: u64, size: u64) -> Result<Sparse> {
     let mut map = Vec::new();
     let mut used = 0;
     let mut numbers = Vec::new();
@@ -103,10 +140,12 @@ pub(super) fn read_pax(stream: &mut Stream, stored: u64, size: u64) -> Result<Sp
     )
 }
 
-/// Pieces follow each other inside the file, and their bytes are exactly those that are stored.
+/// Pieces follow each other inside the file, and their bytes are exactly those that are stored. GNU tar reads each
+/// piece from a block of its own, and ends the file with the last piece: maps that need neither mean the same to all.
 fn check(sparse: Sparse, data: u64) -> Result<Sparse> {
     let mut end = 0_u64;
     let mut sum = 0_u64;
+    let mut is_aligned = true;
     for (offset, length) in &sparse.pieces {
         let piece_end = offset.checked_add(*length);
         let Some(piece_end) = piece_end.filter(|piece_end| *offset >= end && *piece_end <= sparse.size)
@@ -115,12 +154,23 @@ fn check(sparse: Sparse, data: u64) -> Result<Sparse> {
                 "the pieces of a sparse file overlap or leave it",
             ));
         };
+        if *length > 0 && !is_aligned {
+            return Err(Failure::refused(
+                "a piece of a sparse file does not begin with a block of the archive",
+            ));
+        }
+        is_aligned = length.is_multiple_of(BLOCK as u64) && is_aligned;
         end = piece_end;
         sum += length;
     }
     if sum != data {
         return Err(Failure::refused(
             "a sparse file's pieces and its data differ in size",
+        ));
+    }
+    if end != sparse.size {
+        return Err(Failure::refused(
+            "the map of a sparse file does not reach its end",
         ));
     }
     Ok(sparse)

@@ -1,30 +1,34 @@
 //! Decoded bytes as they come from the thread that decodes them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use crate::core::archives::format::limits::{MAX_META_BYTES, MAX_TRAILING_ZEROS};
+use crate::core::archives::format::limits::MAX_META_BYTES;
 use crate::core::archives::format::{BLOCK, padding};
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
 
 /// Decoded bytes as they come from the thread that decodes them.
-pub(super) struct Stream {
+pub(super) struct Stream<'a> {
     chunks: Receiver<std::io::Result<Vec<u8>>>,
+    is_complete: &'a AtomicBool,
     spent: Sender<Vec<u8>>,
     cancel: Cancel,
     current: Vec<u8>,
     at: usize,
 }
 
-impl Stream {
-    /// `spent` takes buffers back. Reading ends with an error once `cancel` is raised, whatever is read over.
+impl<'a> Stream<'a> {
+    /// `spent` takes buffers back; `is_complete` is set before the chunks end. Reading ends with an error once `cancel` is raised, whatever is read over.
     pub(super) fn new(
         chunks: Receiver<std::io::Result<Vec<u8>>>,
         spent: Sender<Vec<u8>>,
         cancel: Cancel,
+        is_complete: &'a AtomicBool,
     ) -> Self {
         Self {
             chunks,
+            is_complete,
             spent,
             cancel,
             current: Vec::new(),
@@ -115,10 +119,14 @@ impl Stream {
         Ok(bytes)
     }
 
+    /// Whether the compressed data, which has ended, proves that nothing is missing.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
+    }
+
     /// Reads to the end: nothing but zeros, so that checksums behind the last entry are checked and nothing
-    /// hides there.
+    /// hides there. Tapes and block devices have many of them: the decoder's ratio bounds those that are compressed.
     pub(super) fn drain(&mut self) -> Result<()> {
-        let mut zeros = 0;
         loop {
             let available = self.available()?;
             if available.is_empty() {
@@ -127,14 +135,7 @@ impl Stream {
             if available.iter().any(|byte| *byte != 0) {
                 return Err(Failure::corrupt("there are bytes behind the end of the archive"));
             }
-            let count = available.len();
-            zeros += count as u64;
-            if zeros > MAX_TRAILING_ZEROS {
-                return Err(Failure::over_limit(
-                    "more than 1 MiB of zeros behind the end of the archive",
-                ));
-            }
-            self.at += count;
+            self.at = self.current.len();
         }
     }
 }

@@ -203,7 +203,13 @@ impl Restore {
         ));
         self.report.compressed_bytes = object.size;
         let generation = self.report.generation.clone().unwrap_or_default();
-        let pipeline = RestorePipeline::new(&self.options, generation, pointer.as_ref(), &self.run);
+        let pipeline = RestorePipeline::new(
+            &self.options,
+            generation,
+            pointer.as_ref(),
+            self.cache.declares_sizes,
+            &self.run,
+        );
         let checking = pipeline.clone();
         let unchanged = thread::run(&self.options.into, move || checking.find_unchanged()).await;
         if let Ok(Some((files, bytes))) = unchanged {
@@ -225,6 +231,7 @@ impl Restore {
         self.report.files = placed.files;
         self.report.bytes = placed.bytes;
         self.report.skipped_files = placed.kept;
+        self.report.skipped = placed.skipped;
         self.report.commit = Some(placed.way.as_str());
         Ok(RestoreOutcome::Restored)
     }

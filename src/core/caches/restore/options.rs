@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::core::archives::commit::TargetMode;
-use crate::core::archives::{Limits, Symlinks};
+use crate::core::archives::{Duplicates, Limits, Symlinks};
 use crate::core::caches::key::Key;
 use crate::core::caches::pointer::Producer;
 
@@ -18,6 +18,8 @@ pub struct RestoreOptions {
     pub mode: TargetMode,
     /// Which links are made.
     pub symlinks: Symlinks,
+    /// What happens to a path that the archive has twice.
+    pub duplicates: Duplicates,
     /// What the producer must have been; empty fields accept everything.
     pub expect: Producer,
     /// What is accepted at most.

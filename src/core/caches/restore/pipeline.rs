@@ -20,6 +20,7 @@ pub(super) struct RestorePipeline {
     options: RestoreOptions,
     generation: String,
     expected: Option<Expected>,
+    declares_size: bool,
     run: Arc<Run>,
 }
 
@@ -28,6 +29,7 @@ impl RestorePipeline {
         options: &RestoreOptions,
         generation: String,
         pointer: Option<&Pointer>,
+        declares_size: bool,
         run: &Arc<Run>,
     ) -> Self {
         Self {
@@ -38,6 +40,7 @@ impl RestorePipeline {
                 bytes: pointer.bytes,
                 digest: Some(pointer.tree.clone()),
             }),
+            declares_size: declares_size || pointer.is_some(),
             run: Arc::clone(run),
         }
     }
@@ -72,7 +75,9 @@ impl RestorePipeline {
         let extracting = ExtractOptions {
             limits: self.options.limits,
             symlinks: self.options.symlinks,
+            duplicates: self.options.duplicates,
             hash: true,
+            declared_bytes: self.declares_size.then(|| source.size()),
             expected: self.expected,
             compressed_bytes: Some(source.size()),
             cancel: cancel.clone(),

@@ -1,5 +1,6 @@
 //! How a restore ended.
 
+use crate::core::archives::Skipped;
 use crate::core::caches::outcome::RestoreOutcome;
 use crate::core::failure::Stage;
 
@@ -24,6 +25,8 @@ pub struct RestoreReport {
     pub compressed_bytes: u64,
     /// Files that were there already and stay, in mode merge.
     pub skipped_files: u64,
+    /// Pipes and devices of the archive, which are not made.
+    pub skipped: Vec<Skipped>,
     /// Requests that were repeated.
     pub retries: u32,
     /// How it was committed.
@@ -46,6 +49,7 @@ impl RestoreReport {
             bytes: 0,
             compressed_bytes: 0,
             skipped_files: 0,
+            skipped: Vec::new(),
             retries: 0,
             commit: None,
             timings: Vec::new(),

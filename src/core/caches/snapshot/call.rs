@@ -7,6 +7,7 @@ use super::pack_job::{PackJob, Packed};
 use super::quiet;
 use super::report::SnapshotReport;
 use super::upload::Upload;
+use crate::core::archives::tree::NodeKind;
 use crate::core::archives::{Limits, Needs};
 use crate::core::caches::cache::{Cache, KeyTarget};
 use crate::core::caches::conditions;
@@ -102,12 +103,12 @@ impl Snapshot {
             && self.is_restorable(pointer, &current).await?
         {
             self.report_tree(files, bytes, Some(pointer));
-            self.report.reason = note(0, &Needs::declared(files, bytes));
+            self.report.reason = note((0, 0), &Needs::declared(files, bytes));
             return self.keep(pointer, &current.condition).await;
         }
         let packed = self.pack_job().pack().await?;
         self.report.skipped.clone_from(&packed.skipped);
-        self.report.reason = note(packed.leaving_links, &packed.needs);
+        self.report.reason = note((packed.leaving_links, packed.absolute_links), &packed.needs);
         self.report.compressed_bytes = packed.spool.size;
         self.report_tree(packed.files, packed.bytes, current.pointer.as_ref());
         if let Some(pointer) = &current.pointer
@@ -259,14 +260,23 @@ impl Snapshot {
         if !is_in_parts || !self.store.conditions_are_uncertain() {
             return Ok(true);
         }
-        conditions::honours_in_parts(&*self.store, key, condition, context).await
+        let are_honoured = conditions::honours_in_parts(&*self.store, key, condition, context).await?;
+        self.cache.accept_conditions(are_honoured)
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
-        let tree = Amount {
+        let mut tree = Amount {
             files: packed.files,
             bytes: packed.bytes,
         };
+        if packed.files == 0 {
+            // A package directory of links only (pnpm) is not empty: its content is the links and their texts.
+            let links = packed.tree.nodes().iter();
+            for link in links.filter(|node| node.kind() == NodeKind::Symlink) {
+                tree.files += 1;
+                tree.bytes += link.size;
+            }
+        }
         let before = current.pointer.as_ref().map(|pointer| Amount {
             files: pointer.files,
             bytes: pointer.bytes,
@@ -274,11 +284,11 @@ impl Snapshot {
         self.options.guard.check(tree, before)?;
         // One object says nothing of its files; its size is the only measure.
         let object = current.object.as_ref().map(|object| Amount {
-            files: packed.files,
+            files: tree.files,
             bytes: object.size,
         });
         let archive = Amount {
-            files: packed.files.max(self.options.guard.min_files),
+            files: tree.files.max(self.options.guard.min_files),
             bytes: packed.spool.size.max(self.options.guard.min_bytes),
         };
         let checked = self.options.guard.check(archive, object);
@@ -290,10 +300,15 @@ impl Snapshot {
 }
 
 /// What a restore must be given, because its defaults refuse this tree.
-fn note(leaving_links: u64, needs: &Needs) -> Option<String> {
+fn note((leaving_links, absolute_links): (u64, u64), needs: &Needs) -> Option<String> {
     let links = (leaving_links > 0).then(|| {
+        let (absolute, accepted) = if absolute_links > 0 {
+            (format!(", {absolute_links} of them absolute"), "'verbatim'")
+        } else {
+            (String::new(), "'relative' or 'verbatim'")
+        };
         format!(
-            "{leaving_links} symbolic links lead out of the tree: a restore refuses it unless its symlinks are 'relative' or 'verbatim'"
+            "{leaving_links} symbolic links lead out of the tree{absolute}: a restore refuses it unless its symlinks are {accepted}"
         )
     });
     let objections = Limits::default().objections(needs);

@@ -34,6 +34,7 @@ pub(super) struct Packed {
     pub(super) skipped: Vec<(String, String)>,
     /// Symbolic links that lead out of the tree, which a restore refuses unless told otherwise.
     pub(super) leaving_links: u64,
+    pub(super) absolute_links: u64,
     /// What a restore needs.
     pub(super) needs: Needs,
 }
@@ -133,6 +134,7 @@ fn pack_here(options: &SnapshotOptions, cancel: Cancel, progress: Arc<Progress>)
         needs: Needs::of(&summary.tree, ratio),
         tree: summary.tree,
         leaving_links: summary.leaving_links,
+        absolute_links: summary.absolute_links,
         skipped: summary
             .skipped
             .into_iter()

@@ -113,17 +113,41 @@ impl Upload<'_> {
             }
             Err(failure) => return Err(failure),
         };
-        match (
-            self.store.write(path, body.clone(), condition, context).await,
-            known,
-        ) {
+        let condition = if self.is_guarded {
+            condition
+        } else {
+            Condition::Always
+        };
+        match (self.write_blob(path, body, condition).await, known) {
             // Another snapshot of this tree was faster, and may point to what it wrote.
             (Err(failure), _) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
                 Ok(self.store.stat(path, context).await?.etag)
             }
             // A policy under which nothing is overwritten.
             (Err(failure), Some(etag)) if failure.cause == Cause::Denied => Ok(etag),
+            // The answer to a write that did happen can be lost. The bytes are read back in any case.
+            (Err(failure), known) if is_uncertain(failure.cause) => {
+                match self.store.stat(path, context).await {
+                    Ok(blob) if known.is_none_or(|known| known != blob.etag) => Ok(blob.etag),
+                    _ => Err(failure),
+                }
+            }
             (written, _) => written,
+        }
+    }
+
+    /// Writes a blob. The condition only spares work: its name says what its bytes are. A store may know conditions on
+    /// one PUT and not on the completion of an upload in parts.
+    async fn write_blob(&self, path: &str, body: &Body, condition: Condition) -> Result<String> {
+        let context = &self.run.context;
+        let is_conditional = condition != Condition::Always;
+        match self.store.write(path, body.clone(), condition, context).await {
+            Err(failure) if is_conditional && failure.cause == Cause::Misconfigured => {
+                self.store
+                    .write(path, body.clone(), Condition::Always, context)
+                    .await
+            }
+            written => written,
         }
     }
 
@@ -157,11 +181,7 @@ impl Upload<'_> {
             .await;
         let Err(failure) = written else { return Ok(()) };
         // The answer to a write that did happen can be lost, and its repetition then fails.
-        let is_uncertain = matches!(
-            failure.cause,
-            Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
-        );
-        if is_uncertain && self.is_current(pointer).await {
+        if is_uncertain(failure.cause) && self.is_current(pointer).await {
             return Ok(());
         }
         Err(failure)
@@ -216,10 +236,7 @@ impl Upload<'_> {
 
     /// The version of the one object, if it is what was written although the write failed.
     async fn find_written(&self, packed: &Packed, failure: &Failure) -> Option<String> {
-        if !matches!(
-            failure.cause,
-            Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
-        ) {
+        if !is_uncertain(failure.cause) {
             return None;
         }
         let context = &self.run.context;
@@ -228,6 +245,14 @@ impl Upload<'_> {
         let sha256 = hash_object(&self.store, object, context).await.ok()?;
         (size == packed.spool.size && sha256 == packed.sha256).then_some(etag)
     }
+}
+
+/// Whether a write that failed may have happened.
+fn is_uncertain(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Changed | Cause::Conflict | Cause::Unavailable | Cause::Broken | Cause::Stalled
+    )
 }
 
 /// The sha256 of what a store gives for an object.

@@ -99,3 +99,8 @@ impl Drop for Waiting {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// How long to wait before the next attempt: 100 ms, doubled each time.
+pub(super) fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(100) * 2_u32.saturating_pow(attempt.min(6) - 1)
+}

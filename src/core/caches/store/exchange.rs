@@ -16,6 +16,8 @@ pub(super) struct Exchange {
     region: String,
     reached_store: AtomicBool,
     status: AtomicU16,
+    operation: Mutex<String>,
+    code: Mutex<String>,
     failure: Mutex<Option<Failure>>,
     named_region: Mutex<Option<String>>,
 }
@@ -27,6 +29,8 @@ impl Exchange {
             region,
             reached_store: AtomicBool::new(false),
             status: AtomicU16::new(0),
+            operation: Mutex::default(),
+            code: Mutex::default(),
             failure: Mutex::new(None),
             named_region: Mutex::new(None),
         }
@@ -54,8 +58,26 @@ impl Exchange {
         }
     }
 
-    pub(super) fn note_status(&self, status: StatusCode) {
+    /// Notes an answer to an operation. Its body is not read yet.
+    pub(super) fn note_status(&self, operation: &str, status: StatusCode) {
         self.status.store(status.as_u16(), Ordering::Relaxed);
+        operation.clone_into(&mut self.operation.lock());
+        self.code.lock().clear();
+    }
+
+    /// Notes the error that the last answer names.
+    pub(super) fn note_code(&self, code: &str) {
+        code.clone_into(&mut self.code.lock());
+    }
+
+    /// The error that the last answer names, such as `NoSuchBucket`; empty without one.
+    pub(super) fn code(&self) -> String {
+        self.code.lock().clone()
+    }
+
+    /// Whether the last answer was one to reading an object, or its size and version.
+    pub(super) fn was_reading(&self) -> bool {
+        matches!(self.operation.lock().as_str(), "GetObject" | "HeadObject")
     }
 
     /// Whether a request got as far as the store, so that there were credentials.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use super::call_context::CallContext;
+use super::call_context::{CallContext, pause};
 use super::failure::StoreResult;
 use super::object::{Body, Condition, ObjectMeta};
 use crate::core::failure::{Cause, Failure};
@@ -82,8 +82,28 @@ pub trait Store: Send + Sync + 'static {
     fn delete<'a>(&'a self, path: &'a str, context: &'a Arc<CallContext>) -> BoxFuture<'a, StoreResult<()>>;
 }
 
-/// A small object and its version; of a larger one the first `limit` bytes and some.
+/// A small object and its version; of a larger one the first `limit` bytes and some. An answer that breaks off is
+/// read again, as often as the call allows.
 pub async fn read_small(
+    store: &dyn Store,
+    path: &str,
+    limit: usize,
+    context: &Arc<CallContext>,
+) -> StoreResult<(Bytes, String)> {
+    let mut attempt = 1;
+    loop {
+        let read = read_once(store, path, limit, context).await;
+        let is_broken = matches!(&read, Err(failure) if matches!(failure.cause, Cause::Broken));
+        if !is_broken || attempt >= context.attempts {
+            return read;
+        }
+        context.retried();
+        tokio::time::sleep(pause(attempt)).await;
+        attempt += 1;
+    }
+}
+
+async fn read_once(
     store: &dyn Store,
     path: &str,
     limit: usize,

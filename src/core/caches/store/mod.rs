@@ -4,6 +4,7 @@
 //! last, and is what the deadline machine reads. A store never retries by itself beyond what the call
 //! allows, and never waits without being seen waiting.
 
+mod answer;
 mod body;
 mod call_context;
 mod exchange;

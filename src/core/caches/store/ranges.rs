@@ -8,13 +8,12 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::call_context::CallContext;
+use super::call_context::{CallContext, pause};
 use super::failure::StoreResult;
 use super::interface::Store;
 use super::object::ObjectMeta;
@@ -185,11 +184,6 @@ fn is_transient(cause: Cause) -> bool {
         cause,
         Cause::Broken | Cause::Stalled | Cause::Malformed | Cause::Conflict
     )
-}
-
-/// How long to wait before the next attempt: 100 ms, doubled each time.
-pub(super) fn pause(attempt: u32) -> Duration {
-    Duration::from_millis(100) * 2_u32.saturating_pow(attempt.min(6) - 1)
 }
 
 async fn pump_stream(

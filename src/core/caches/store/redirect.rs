@@ -115,6 +115,11 @@ fn region_of(from: &Url, to: &Url, region: &str) -> Option<String> {
     named.filter(|_| labels == to.len())
 }
 
+/// Whether a text that an answer holds names a region other than the one that the request was signed for.
+pub(super) fn is_other_region(named: &str, signed_for: &str) -> bool {
+    named != signed_for && is_region(named)
+}
+
 /// Whether a text can be the name of a region, and so one label of a host.
 fn is_region(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

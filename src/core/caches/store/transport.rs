@@ -21,10 +21,10 @@ use opendal::raw::ServiceOperation;
 use opendal::{Buffer, HttpBody, HttpTransport, Result};
 use reqwest::Url;
 
+use super::answer::{Answer, is_document};
 use super::body::{BodyProgress, Bound, Incoming, Outgoing};
-use super::call_context::CallContext;
+use super::call_context::{CallContext, pause};
 use super::exchange::Exchange;
-use super::ranges::pause;
 use super::redirect::{self, MAX_REDIRECTS, Next};
 use crate::core::failure::Cause;
 use crate::core::sys::cancel::Cancel;
@@ -34,6 +34,9 @@ use crate::core::sys::host_name;
 /// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
 /// silently after 60 s and more (nx#35739).
 const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// Stands for a length that an answer does not announce.
+pub(super) const NO_LENGTH: u64 = u64::MAX;
 
 static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| client(false));
 /// For the credential endpoints of this machine.
@@ -101,14 +104,14 @@ impl HttpTransport for Transport {
             let answer = self.answer(&request, operation, range.as_ref()).await;
             let is_transient = match &answer {
                 Ok((response, has_failed)) => {
-                    *has_failed
-                        || is_transient(response.status())
-                        || (is_conditional_write && response.status() == StatusCode::CONFLICT)
+                    *has_failed || (is_conditional_write && response.status() == StatusCode::CONFLICT)
                 }
-                // A stall is not repeated here: who asked knows how much time there is.
-                Err(_) => exchange
-                    .failure()
-                    .is_some_and(|failure| failure.cause == Cause::Unavailable),
+                // A stall is not repeated here: the caller knows how much time there is.
+                Err(_) => exchange.failure().is_some_and(|failure| match failure.cause {
+                    Cause::Unavailable => true,
+                    Cause::Broken => is_document(operation),
+                    _ => false,
+                }),
             };
             if !is_transient || attempt >= exchange.context.attempts {
                 return answer.map(|(response, _)| response);
@@ -123,8 +126,7 @@ impl HttpTransport for Transport {
 }
 
 impl Transport {
-    /// One attempt, and whether its answer is a failure in spite of its status: S3 begins to answer 200 before a
-    /// multipart upload is complete, and can name an error in the body then.
+    /// One attempt, and whether its body says that the same request can succeed when it is repeated.
     async fn answer(
         &self,
         request: &Request<Buffer>,
@@ -135,23 +137,52 @@ impl Transport {
         let response = self.send_following(request, operation.is_some()).await?;
         let status = response.status();
         // Tidying up after a failure says nothing about it.
-        if operation.is_some_and(|operation| operation != "AbortMultipartUpload") {
-            exchange.note_status(status);
+        let operation = operation.filter(|operation| *operation != "AbortMultipartUpload");
+        if let Some(operation) = operation {
+            exchange.note_status(operation, status);
         }
         if let Some(range) = range.filter(|_| status.is_success()) {
             self.check_range(range, &response)?;
         }
         let bound = Bound::of(operation, range, status);
         let response = self.wrap(response, bound, request.method() == Method::HEAD)?;
-        if operation != Some("CompleteMultipartUpload") || !status.is_success() {
-            return Ok((response, false));
+        let says_more = if status.is_success() {
+            is_document(operation)
+        } else {
+            operation.is_some() && status.as_u16() < 500
+        };
+        if says_more {
+            return self.read_answer(response).await;
         }
-        let (parts, mut body) = response.into_parts();
-        let body = body.to_buffer().await?;
-        let has_failed = is_transient_error(&String::from_utf8_lossy(&body.to_bytes()));
+        Ok((response, is_transient(status)))
+    }
+
+    /// Reads what the body of an answer of the store says. An error in an answer with status 200 becomes one with
+    /// status 500 for OpenDAL, which does not look for it in all of them.
+    async fn read_answer(&self, response: Response<HttpBody>) -> Result<(Response<HttpBody>, bool)> {
+        let exchange = &self.0;
+        let (mut parts, mut body) = response.into_parts();
+        let status = parts.status;
+        // In one piece: reading a page of a list from thousands of pieces takes seconds.
+        let body = body.to_buffer().await?.to_bytes();
+        let mut answer = Answer::read(status, &body);
+        exchange.note_code(&answer.code);
+        let named = answer.region.take();
+        if let Some(region) = named.filter(|region| redirect::is_other_region(region, exchange.region())) {
+            exchange.note_region(region);
+        }
+        if status.is_success() && answer.is_failure() {
+            parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        if answer.is_cut {
+            drop(exchange.fail(Cause::Broken, "the answer of the store ended early".to_owned()));
+        }
         let length = body.len() as u64;
-        let body = HttpBody::new(futures::stream::iter([Ok(body)]), Some(length));
-        Ok((Response::from_parts(parts, body), has_failed))
+        let body = HttpBody::new(futures::stream::iter([Ok(Buffer::from(body))]), Some(length));
+        Ok((
+            Response::from_parts(parts, body),
+            is_transient(status) || answer.is_transient || answer.is_cut,
+        ))
     }
 
     /// Sends a request, and again where a redirect that may be followed leads.
@@ -256,6 +287,10 @@ impl Transport {
         let mut wrapped = Response::builder().status(response.status());
         if let Some(headers) = wrapped.headers_mut() {
             headers.clone_from(response.headers());
+            // OpenDAL refuses an object without a length, as chunked answers are. Nothing but `stat` reads it.
+            if response.status().is_success() && !headers.contains_key(header::CONTENT_LENGTH) {
+                headers.insert(header::CONTENT_LENGTH, NO_LENGTH.into());
+            }
         }
         // OpenDAL takes a body that is shorter than its length for a broken one.
         let length = length.filter(|_| !bound.is_cut());
@@ -281,21 +316,6 @@ fn is_of_this_machine(url: &Url) -> bool {
 
 fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
-}
-
-/// Whether a body is an error of S3 after which the same request can succeed.
-fn is_transient_error(body: &str) -> bool {
-    body.contains("<Error>")
-        && [
-            "InternalError",
-            "OperationAborted",
-            "RequestTimeout",
-            "ServiceUnavailable",
-            "SlowDown",
-            "TooManyRequests",
-        ]
-        .iter()
-        .any(|code| body.contains(&format!("<Code>{code}</Code>")))
 }
 
 fn requested_range(request: &Request<Buffer>) -> Option<Range<u64>> {

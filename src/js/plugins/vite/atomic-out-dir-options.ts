@@ -11,7 +11,10 @@ export interface AtomicOutDirOptions {
   apply?: 'watch' | 'always'
   /** Generations besides the current one that stay. @default 1 */
   keep?: number
-  /** How long an unpinned generation stays after it stopped being current, in milliseconds: browsers ask late for chunks of the page they have. @default 0 */
+  /**
+   * Time in milliseconds for which an unpinned generation is kept after it stopped being current. For the same time, later
+   * generations also have the hashed files of its client: pages that were loaded before still get their chunks. @default 0
+   */
   graceMs?: number
   /** Called after each publish. */
   onPublish?(store: BundleStore): void

@@ -9,16 +9,25 @@
  * output directory is kept in a {@link Publication} by the path of its store.
  */
 
-import type { Plugin, UserConfig } from 'vite'
+import type { Plugin, ResolvedConfig, UserConfig, ViteBuilder } from 'vite'
 import { bundleIgnores, giveDirectory } from '../../bundles/index.js'
-import { type AtomicOutDirOptions, checkOptions } from './atomic-out-dir-options.js'
+import { type AtomicOutDirOptions, type CheckedOutDirOptions, checkOptions } from './atomic-out-dir-options.js'
+import { wrapHooks } from './out-dir-view/hooks.js'
+import { loadInView, resolveInView } from './out-dir-view/modules.js'
+import { insideBuild, isBuildWorker, outsideBuild } from './out-dir-view/views.js'
+import { followWatchers } from './out-dir-view/watchers.js'
 import { type OutFolders, outFolders } from './out-folders.js'
 import { Publication } from './publication.js'
 
+const NAME = 'warmswap:atomic-out-dir'
+
 /**
- * Builds into a private work directory; after the last closeBundle the tree is published and outDir is a link to a copy
- * of it. A failed build publishes nothing. The outDirs of several environments must lie in one folder: they are
- * published together, once.
+ * Builds into a private work directory; after the last hook of the build the tree is published and outDir is a link to a
+ * copy of it. A failed build publishes nothing. Environments whose outDirs lie in one folder are published together, once;
+ * separate folders are published one after the other. An environment that builds into `node_modules` is left alone.
+ *
+ * Hooks of all plugins, and workers that they start, see the work directory at the configured path, in calls of `node:fs`
+ * and in imports. Other code sees what is published.
  *
  * A plain build (`apply: 'watch'`, without `--watch`) first replaces the link by a real directory with the same files,
  * so that `npm pack` and `cp` find one; the next watch build puts the link back with its first publish. outDir
@@ -30,74 +39,157 @@ import { Publication } from './publication.js'
  */
 export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
   const checked = checkOptions(options)
-  let publication: Publication | undefined
+  let publications: Publication[] = []
   /** Of a plain build, which is not published. */
-  let plain: OutFolders | undefined
+  let plain: OutFolders[] = []
+  /** Whether this plugin has the last `buildApp` hook of a configuration. */
+  const isLast = new WeakMap<ResolvedConfig, boolean>()
+  const of = (name: string): Publication | undefined => publications.find((each) => each.has(name))
+  const buildHooks = hooksOfBuild(of)
   return {
-    name: 'warmswap:atomic-out-dir',
+    name: NAME,
     enforce: 'post',
     sharedDuringBuild: true,
     config: {
       order: 'post',
       async handler(config, { command }) {
-        const folders = outFolders(config, checked.root)
-        if (command === 'build') {
-          if (applies(checked.apply, config)) publication = await Publication.of(folders, checked)
-          else if (config.build?.write !== false) plain = folders
-        }
+        publications = []
+        plain = []
+        // SvelteKit resolves the configuration again in its workers: their build is published by the main thread.
+        if (isBuildWorker()) return undefined
+        if (command === 'build' && applies(checked.apply, config))
+          publications = await outsideBuild(async () => await opened(outFolders(config, checked.root), checked))
+        else if (command === 'build' && config.build?.write !== false) plain = foldersOrNone(config, checked.root)
         // Stages are no sources: without this a dev server beside the build would reload for each file of them.
         const watches = command === 'serve' && config.server?.watch !== null
-        return watches ? { server: { watch: { ignored: bundleIgnores(folders.store) } } } : undefined
+        const ignored = watches ? foldersOrNone(config, checked.root).flatMap(({ store }) => bundleIgnores(store)) : []
+        return ignored.length > 0 ? { server: { watch: { ignored } } } : undefined
       },
     },
     configResolved: {
       order: 'pre',
-      // Not async: others read the output directory in this same hook. Before Vite 7 it is called without a context.
+      // Not async: others read the output directory in this same hook.
       handler(config) {
-        publication?.redirect(config, (this as typeof this | undefined)?.meta?.viteVersion === undefined)
+        if (publications.length === 0) return
+        for (const each of publications) each.redirect(config)
+        const version = (this as typeof this | undefined)?.meta?.viteVersion
+        isLast.set(config, wrapBuild(config, publications, version === undefined))
       },
     },
-    watchChange() {
-      publication?.changed(this.environment.name)
+    resolveId: {
+      order: 'pre',
+      handler(source, importer) {
+        const name = this.environment.name
+        return of(name) ? insideBuild(() => resolveInView(source, importer, this.environment.config.root)) : undefined
+      },
+    },
+    load: {
+      order: 'pre',
+      async handler(id) {
+        return of(this.environment.name) ? await loadInView(id) : undefined
+      },
     },
     async buildStart() {
       // Before Vite empties it: through the link it would empty what the link shows.
-      if (plain)
-        await giveDirectory(plain.store, plain.link).catch((error: unknown) =>
-          this.warn(`the link '${plain?.link}' stays: ${String(error)}`),
+      for (const { store, link } of plain)
+        await giveDirectory(store, link).catch((error: unknown) =>
+          this.warn(`the link '${link}' stays: ${String(error)}`),
         )
-      await publication?.started(this.environment.name)
+      const publication = of(this.environment.name)
+      await outsideBuild(async () => await publication?.started(this.environment.name))
     },
-    buildEnd(error) {
-      if (error) publication?.failed(this.environment.name)
-    },
-    renderError() {
-      publication?.failed(this.environment.name)
-    },
-    writeBundle() {
-      publication?.written(this.environment.name)
-    },
-    closeBundle: {
-      order: 'post',
-      sequential: true,
-      async handler(error?: Error) {
-        if (error) publication?.failed(this.environment.name)
-        await publication?.ended(this.environment.name)
-      },
-    },
-    async closeWatcher() {
-      await publication?.close()
-    },
+    ...buildHooks,
     buildApp: {
       order: 'post',
       async handler(builder) {
         const environments = Object.values(builder.environments)
         // Vite does this after the last hook, which would be after the publish.
-        if (publication && environments.every(({ isBuilt }) => !isBuilt))
+        if (publications.length > 0 && environments.every(({ isBuilt }) => !isBuilt))
           for (const each of environments) await builder.build(each)
-        await publication?.allStarted(environments.filter(({ isBuilt }) => isBuilt).map(({ name }) => name))
+        if (isLast.get(builder.config) ?? true) await allStarted(builder, publications)
       },
     },
+  }
+}
+
+/** The hooks that follow one environment. */
+function hooksOfBuild(
+  of: (name: string) => Publication | undefined,
+): Pick<Plugin, 'watchChange' | 'buildEnd' | 'renderError' | 'writeBundle' | 'closeBundle' | 'closeWatcher'> {
+  return {
+    watchChange() {
+      of(this.environment.name)?.changed(this.environment.name)
+    },
+    buildEnd(error) {
+      if (error) of(this.environment.name)?.failed(this.environment.name)
+    },
+    renderError() {
+      of(this.environment.name)?.failed(this.environment.name)
+    },
+    writeBundle(options, bundle) {
+      const { name, config } = this.environment
+      of(name)?.written(name, config.consumer === 'client', options, bundle)
+    },
+    closeBundle: {
+      order: 'post',
+      sequential: true,
+      async handler(error?: Error) {
+        const { name } = this.environment
+        if (error) of(name)?.failed(name)
+        await outsideBuild(async () => await of(name)?.ended(name))
+      },
+    },
+    async closeWatcher() {
+      const { name } = this.environment
+      await outsideBuild(async () => await of(name)?.closeWatcher(name))
+    },
+  }
+}
+
+async function opened(folders: OutFolders[], options: CheckedOutDirOptions): Promise<Publication[]> {
+  const publications: Publication[] = []
+  for (const each of folders) publications.push(await Publication.of(each, options))
+  return publications
+}
+
+async function allStarted(builder: ViteBuilder, publications: Publication[]): Promise<void> {
+  const built = Object.values(builder.environments).filter(({ isBuilt }) => isBuilt)
+  for (const each of publications) {
+    const names = built.map(({ name }) => name).filter((name) => each.has(name))
+    await outsideBuild(async () => await each.allStarted(names))
+  }
+}
+
+/**
+ * Lets the hooks of the build see the work directories. `hasNoHook`: this Vite has no `buildApp` hook (before 7).
+ * Returns whether this plugin has the last `buildApp` hook.
+ */
+function wrapBuild(config: ResolvedConfig, publications: Publication[], hasNoHook: boolean): boolean {
+  const before = (builder: ViteBuilder): void => {
+    for (const each of publications) each.appStarted()
+    followWatchers(builder, (work) => {
+      for (const each of publications) each.listening(work)
+    })
+  }
+  const after = async (builder: ViteBuilder): Promise<void> => await allStarted(builder, publications)
+  const isLast = wrapHooks(config, NAME, { before, after })
+  const { builder } = config
+  if (!builder) return isLast
+  const buildApp = builder.buildApp
+  builder.buildApp = async (app) => {
+    before(app)
+    await insideBuild(async () => await buildApp(app))
+    if (hasNoHook) await after(app)
+  }
+  return isLast
+}
+
+/** A configuration that cannot be published is refused when it is: a dev server and a plain build go on. */
+function foldersOrNone(config: UserConfig, storeRoot: string | undefined): OutFolders[] {
+  try {
+    return outFolders(config, storeRoot)
+  } catch {
+    return []
   }
 }
 

@@ -4,18 +4,22 @@ import type { Plugin } from 'vite'
 import * as validate from '../../native/validate.js'
 import { atomicOutDir } from './atomic-out-dir.js'
 import type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
+import { autoVersion } from './auto-version.js'
 import { type EnvironmentLink, linkEnvironments } from './link-environments.js'
 import type { StaleDepRecoveryOptions } from './recovery-options.js'
+import { type RememberDiscoveriesOptions, rememberDiscoveries } from './remember-discoveries.js'
 import { type StableStateOptions, stableState } from './stable-state.js'
 import { staleDepRecovery } from './stale-dep-recovery.js'
 
 export { atomicOutDir } from './atomic-out-dir.js'
 export type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
 export type { RecoveryEvent } from './attempts.js'
+export { autoVersion } from './auto-version.js'
 export { importWithRecovery } from './import-with-recovery.js'
 export { type EnvironmentLink, linkEnvironments } from './link-environments.js'
 export { onReoptimize } from './on-reoptimize.js'
 export type { StaleDepRecoveryOptions } from './recovery-options.js'
+export { type RememberDiscoveriesOptions, rememberDiscoveries } from './remember-discoveries.js'
 export type { InFlightRescueOptions } from './rescue-options.js'
 export { resolveOptimizedId } from './resolve-optimized-id.js'
 export { type StableStateOptions, stableState } from './stable-state.js'
@@ -27,22 +31,27 @@ export interface WarmswapOptions {
   state?: StableStateOptions
   /** `false` leaves the recovery out. */
   recovery?: StaleDepRecoveryOptions | false
+  /** Folder of the late discoveries. `false` turns off that they are remembered. Default: `.warmswap/.discoveries` */
+  discoveries?: RememberDiscoveriesOptions | false
   /** Environments that take modules from one another. */
   link?: EnvironmentLink[]
   /** Where it is given, what is built is published atomically. */
   outDir?: AtomicOutDirOptions
 }
 
-/** stableState and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
+/** stableState, autoVersion, rememberDiscoveries and staleDepRecovery, and linkEnvironments and atomicOutDir where they are given options. */
 export default function warmswap(options?: WarmswapOptions): Plugin[] {
-  const { state, recovery, link, outDir } = validate.options('options', options, [
+  const { state, recovery, discoveries, link, outDir } = validate.options('options', options, [
     'state',
     'recovery',
+    'discoveries',
     'link',
     'outDir',
   ])
   return [
     stableState(state),
+    ...autoVersion(),
+    ...(discoveries === false ? [] : [rememberDiscoveries(discoveries)]),
     ...(recovery === false ? [] : [staleDepRecovery(recovery)]),
     ...(link === undefined ? [] : [linkEnvironments(link)]),
     ...(outDir === undefined ? [] : [atomicOutDir(outDir)]),

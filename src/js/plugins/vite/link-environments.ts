@@ -5,6 +5,7 @@ import { attempt } from '../../native/callbacks.js'
 import { invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { reloadEnvironment, watchOptimizer } from './optimizer.js'
+import { recoveryOf } from './recovery-options.js'
 
 /** When `from` is reloaded after a re-optimization, so is each of `to`. */
 export interface EnvironmentLink {
@@ -78,8 +79,10 @@ function reachable(links: EnvironmentLink[], from: string): Set<string> {
 function passOn(server: ViteDevServer, links: EnvironmentLink[], from: string): void {
   for (const name of reachable(links, from)) {
     const environment = server.environments[name]
+    if (environment === undefined) continue
+    // Requests in the module graph that is thrown away here are rescued as well.
+    if (environment.config.consumer === 'server') recoveryOf(environment)?.rescue?.overtake()
     // A transport of somebody else's may fail; the environments after it are reloaded all the same.
-    if (environment !== undefined)
-      attempt(`the reload of the environment '${name}'`, () => reloadEnvironment(environment))
+    attempt(`the reload of the environment '${name}'`, () => reloadEnvironment(environment))
   }
 }

@@ -33,24 +33,34 @@ export interface OptimizerCommit {
 }
 
 type Listener = (commit: OptimizerCommit) => void
-const listeners = new WeakMap<DepsOptimizer, Set<Listener>>()
+/** Called with metadata that follows on nothing: empty at the begin of a cold start, and then its first commit, or the cache. */
+type StartListener = (current: OptimizerMetadata) => void
+
+interface Listeners {
+  commits: Set<Listener>
+  starts: Set<StartListener>
+}
+
+const listeners = new WeakMap<DepsOptimizer, Listeners>()
 const deleted = new WeakMap<DepsOptimizer, Set<string>>()
 
 /** Calls the listener at each commit, before Vite sends the reload. The returned function ends that and, after the last listener, restores Vite's property. */
-export function watchOptimizer(environment: DevEnvironment, listener: Listener): () => void {
+export function watchOptimizer(environment: DevEnvironment, listener: Listener, onStart?: StartListener): () => void {
   const optimizer = environment.depsOptimizer
   // Experimental bundled development (Vite 8) has no optimizer.
   if (optimizer === undefined) return () => {}
   const known = listeners.get(optimizer) ?? observe(environment, optimizer)
-  known.add(listener)
+  known.commits.add(listener)
+  if (onStart !== undefined) known.starts.add(onStart)
   return () => {
-    known.delete(listener)
-    if (known.size === 0) restore(optimizer)
+    known.commits.delete(listener)
+    if (onStart !== undefined) known.starts.delete(onStart)
+    if (known.commits.size === 0) restore(optimizer)
   }
 }
 
-function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Listener> {
-  const own = new Set<Listener>()
+function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Listeners {
+  const own: Listeners = { commits: new Set(), starts: new Set() }
   listeners.set(optimizer, own)
   let metadata = optimizer.metadata
   Object.defineProperty(optimizer, 'metadata', {
@@ -60,12 +70,16 @@ function observe(environment: DevEnvironment, optimizer: DepsOptimizer): Set<Lis
     set(next: OptimizerMetadata) {
       const previous = metadata
       metadata = next
-      if (Object.keys(previous.optimized).length === 0) return
+      if (Object.keys(previous.optimized).length === 0) {
+        for (const listener of [...own.starts])
+          attempt(`a listener to the start of the optimizer of '${environment.name}'`, () => listener(next), listener)
+        return
+      }
       const hasDeleted = noteDeleted(optimizer, previous, next)
       const reload = previous.browserHash !== next.browserHash
       const commit = { environment, previous, current: next, reload, reloadMissed: hasDeleted && !reload }
       // This is in the middle of Vite's commit, which a listener must not break.
-      for (const listener of [...own])
+      for (const listener of [...own.commits])
         attempt(`a listener to the re-optimization of '${environment.name}'`, () => listener(commit), listener)
     },
   })

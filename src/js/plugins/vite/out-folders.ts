@@ -1,4 +1,4 @@
-/** Where the output of a configuration goes: one folder for all its environments. */
+/** Where the output of a configuration goes: one folder for all its environments, or a few apart from one another. */
 
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import type { UserConfig } from 'vite'
@@ -8,28 +8,36 @@ import { invalidArgument } from '../../native/errors.js'
 export interface OutFolders {
   /** Vite's root. */
   root: string
-  /** The folder that holds the outDirs of all environments; it becomes a link. */
+  /** A folder that holds outDirs of environments; it becomes a link. */
   link: string
   /** The store of its generations. */
   store: string
 }
 
-/** The folders of a configuration, as its last `config` hook sees it. */
-export function outFolders(config: UserConfig, storeRoot: string | undefined): OutFolders {
+interface OutDir {
+  /** The name of the environment. */
+  name: string
+  path: string
+}
+
+/**
+ * The folders of a configuration, as its last `config` hook sees it. An environment that builds into `node_modules`
+ * makes something for another environment (RedwoodSDK's `ssr`): nothing reads it later, and it is not published.
+ */
+export function outFolders(config: UserConfig, storeRoot: string | undefined): OutFolders[] {
   const root = resolve(config.root ?? process.cwd())
-  const link = outDirs(config)
-    .map((outDir) => resolve(root, outDir))
-    .reduce(commonFolder)
-  if (isWithin(link, root))
-    throw invalidArgument(
-      'build.outDir',
-      relative(root, link) || '.',
-      'one folder below the root that holds the outDirs of all environments, such as dist/client and dist/server: atomicOutDir() publishes them together',
-    )
-  const name = relative(root, link)
-    .replace(/[^\w.-]+/g, '-')
-    .replace(/^[.-]+/, '')
-  return { root, link, store: storeRoot === undefined ? join(root, '.warmswap', name) : resolve(root, storeRoot) }
+  const dirs = outDirs(config)
+    .map(({ name, outDir }) => ({ name, path: resolve(root, outDir) }))
+    .filter(({ path }) => !path.split(sep).includes('node_modules') || root.split(sep).includes('node_modules'))
+  for (const dir of dirs) checkOutDir(dir, root, sources(config, root))
+  const links = groups(dirs, root)
+  return links.map((link) => {
+    const name = relative(root, link)
+      .replace(/[^\w.-]+/g, '-')
+      .replace(/^[.-]+/, '')
+    const store = storeRoot === undefined ? join(root, '.warmswap', name) : resolve(root, storeRoot)
+    return { root, link, store: storeRoot !== undefined && links.length > 1 ? join(store, name) : store }
+  })
 }
 
 /** Whether `path` is `folder` or below it. */
@@ -38,11 +46,51 @@ export function isWithin(folder: string, path: string): boolean {
   return way === '' || (!isAbsolute(way) && way !== '..' && !way.startsWith(`..${sep}`))
 }
 
-function outDirs({ build, builder, environments = {} }: UserConfig): string[] {
+function outDirs({ build, builder, environments = {} }: UserConfig): { name: string; outDir: string }[] {
   const shared = build?.outDir ?? 'dist'
   // Without `builder` Vite builds one environment, whatever else is configured.
   const built = builder ? Object.keys({ client: true, ...environments }) : [build?.ssr ? 'ssr' : 'client']
-  return built.map((name) => environments[name]?.build?.outDir ?? shared)
+  return built.map((name) => ({ name, outDir: environments[name]?.build?.outDir ?? shared }))
+}
+
+/** Sources that the plugin must never move, with what they are. */
+function sources(config: UserConfig, root: string): Map<string, string> {
+  const found = new Map([[root, 'the root of the project']])
+  if (config.publicDir !== false) found.set(resolve(root, config.publicDir || 'public'), 'publicDir')
+  for (const environment of [config, ...Object.values(config.environments ?? {})]) {
+    const options = environment.build as { rollupOptions?: { input?: unknown }; rolldownOptions?: { input?: unknown } }
+    for (const input of [options?.rollupOptions?.input, options?.rolldownOptions?.input].flatMap((given) =>
+      typeof given === 'object' && given !== null ? Object.values(given) : [given],
+    ))
+      if (typeof input === 'string' && /^[./]/.test(input)) found.set(resolve(root, input), `the input '${input}'`)
+  }
+  return found
+}
+
+function checkOutDir({ name, path }: OutDir, root: string, found: Map<string, string>): void {
+  for (const [source, what] of found) {
+    if (!isWithin(path, source)) continue
+    throw invalidArgument(
+      `build.outDir of the environment '${name}'`,
+      relative(root, path) || '.',
+      `a folder without sources, because atomicOutDir() replaces it by a link, and this one holds ${what}. Set environments.${name}.build.outDir to a folder of its own, such as 'dist/${name}'`,
+    )
+  }
+}
+
+/** One folder where there is one below the root; else those of the outDirs that belong together. */
+function groups(dirs: OutDir[], root: string): string[] {
+  const paths = dirs.map(({ path }) => path)
+  if (paths.length === 0) return []
+  const common = paths.reduce(commonFolder)
+  if (!isWithin(common, root)) return [common]
+  const byFolder = new Map<string, string>()
+  for (const path of paths) {
+    const key = isWithin(root, path) ? (relative(root, path).split(sep)[0] ?? '') : path
+    byFolder.set(key, commonFolder(byFolder.get(key) ?? path, path))
+  }
+  const folders = [...byFolder.values()]
+  return folders.filter((folder) => !folders.some((other) => other !== folder && isWithin(other, folder)))
 }
 
 function commonFolder(one: string, other: string): string {

@@ -1,13 +1,16 @@
 /** One output directory on its way to becoming a generation, for all environments that write into it. */
 
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname, join, relative, resolve } from 'node:path'
+import { dirname, isAbsolute, join, posix, relative, resolve, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ResolvedConfig } from 'vite'
+import type { ResolvedConfig, Rollup } from 'vite'
 import { type BundleStore, type Stage, isDirectory, openBundles } from '../../bundles/index.js'
 import { attempt, messageOf } from '../../native/callbacks.js'
 import { WarmswapError, isWarmswapError } from '../../native/errors.js'
 import type { CheckedOutDirOptions } from './atomic-out-dir-options.js'
+import { type RecordedFiles, carryFiles, hashedFiles, removeCarried } from './old-chunks.js'
+import { redirectImports, restoreImports } from './out-dir-view/modules.js'
+import { type View, hideView, outsideBuild, showView } from './out-dir-view/views.js'
 import { type OutFolders, isWithin } from './out-folders.js'
 
 /** Each environment has a watcher of its own, and they learn of one change at slightly different times. */
@@ -17,6 +20,8 @@ interface EnvironmentBuild {
   phase: 'due' | 'building' | 'ended'
   wrote: boolean
   failed: boolean
+  /** Hashed files, as paths in the generation. */
+  assets: string[]
 }
 
 const publications = new Map<string, Promise<Publication>>()
@@ -40,6 +45,8 @@ export class Publication {
       adopt: true,
       ...(keep !== undefined && { keep }),
       ...(graceMs !== undefined && { graceMs }),
+    }).catch((error: unknown) => {
+      throw withWayOut(error, folders)
     })
     return new Publication(folders, options, store, await Publication.workOf(store, folders.link))
   }
@@ -47,9 +54,11 @@ export class Publication {
   /** Work starts from what outDir shows, for builds that add to it (emptyOutDir: false). */
   private static async workOf(store: BundleStore, link: string): Promise<Stage> {
     // The directory of a plain build: the first publish replaces it.
-    if (!isDirectory(link)) return await store.stage({ from: 'current' })
-    const work = await store.stage()
-    await work.adopt(link)
+    const isPlain = isDirectory(link)
+    const work = await store.stage({ from: isPlain ? 'empty' : 'current' })
+    if (isPlain) await work.adopt(link)
+    const current = store.current()
+    if (current) await removeCarried(current, work.path)
     return work
   }
 
@@ -60,33 +69,76 @@ export class Publication {
   private stage: Promise<Stage> | undefined
   private publishing: Promise<void> = Promise.resolve()
   private closed = false
+  /** Names of environments that write into this folder, with their paths in it. */
+  private readonly places = new Map<string, string>()
+  /** Environments whose watchers are open. */
+  private readonly watched = new Set<string>()
+  /** Whether hooks of `buildApp` are still at work. */
+  private isAppRunning = false
+  /** What a framework does in listeners of a watcher: SvelteKit builds its client there. */
+  private readonly listeners = new Set<Promise<unknown>>()
+  private readonly view: View
 
   private constructor(
     private readonly folders: OutFolders,
     private readonly options: CheckedOutDirOptions,
     private readonly store: BundleStore,
     private readonly work: Stage,
-  ) {}
+  ) {
+    this.view = { from: folders.link, to: work.path }
+    showView(this.view)
+    redirectImports()
+  }
 
-  /** Lets all environments of a configuration write into the work directory. `wrapBuilder`: this Vite has no `buildApp` hook (before 7). */
-  redirect(config: ResolvedConfig, wrapBuilder: boolean): void {
+  /** Whether an environment writes into this folder. */
+  has(name: string): boolean {
+    return this.places.has(name)
+  }
+
+  appStarted(): void {
+    this.isAppRunning = true
+    if (this.mode === 'single') this.mode = 'app'
+  }
+
+  /** Publishes no earlier than this work of a watcher's listener ends. */
+  listening(work: Promise<unknown>): void {
+    const settled = work.then(
+      () => {},
+      () => {},
+    )
+    this.listeners.add(settled)
+    void settled.then(async () => {
+      this.listeners.delete(settled)
+      await outsideBuild(async () => await this.publishInWatch())
+      if (this.watched.size === 0) await this.closeWatcher('')
+    })
+  }
+
+  /** Lets all environments of a configuration write into the work directory. */
+  redirect(config: ResolvedConfig): void {
     this.logger = config.logger
-    this.mode ??= config.build.watch ? 'watch' : isForOneEnvironment(config) ? 'single' : 'app'
-    const builds = new Set([config.build, ...Object.values(config.environments).map(({ build }) => build)])
-    for (const build of builds) {
+    const builds = new Map([
+      ...Object.entries(config.environments).map(([name, { build }]) => [build, name] as const),
+      [config.build, config.build.ssr ? 'ssr' : 'client'] as const,
+    ])
+    for (const [build, name] of builds) {
       const outDir = resolve(config.root, build.outDir)
       if (!isWithin(this.folders.link, outDir)) continue
+      if (config.environments[name]?.build === build || isForOneEnvironment(config))
+        this.places.set(name, relative(this.folders.link, outDir).split(sep).join('/'))
       // What Vite would decide for the real outDir.
       build.emptyOutDir ??= isWithin(config.root, outDir)
-      build.outDir = relative(config.root, join(this.work.path, relative(this.folders.link, outDir)))
+      const work = join(this.work.path, relative(this.folders.link, outDir))
+      // Astro makes a URL of its absolute outDir.
+      build.outDir = isAbsolute(build.outDir) ? work : relative(config.root, work)
     }
-    const { builder } = config
-    if (!wrapBuilder || !builder) return
-    const buildApp = builder.buildApp
-    builder.buildApp = async (app) => {
-      await buildApp(app)
-      await this.allStarted([...this.environments.keys()])
-    }
+    if (config.build.watch) this.mode = 'watch'
+    else this.mode = this.isSingle(config) ? 'single' : 'app'
+  }
+
+  /** React Router 7 has a builder and does not use it: it builds each environment alone, into a folder of its own. */
+  private isSingle(config: ResolvedConfig): boolean {
+    return isForOneEnvironment(config) && (!config.builder || new Set(this.places.values()).size === 1)
   }
 
   changed(name: string): void {
@@ -96,7 +148,8 @@ export class Publication {
   async started(name: string): Promise<void> {
     // Vite empties the work directory in the next step, and a watcher does not wait for the closeBundle before.
     await this.publishing
-    this.environments.set(name, { phase: 'building', wrote: false, failed: false })
+    this.environments.set(name, { phase: 'building', wrote: false, failed: false, assets: this.of(name).assets })
+    if (this.mode === 'watch') this.watched.add(name)
     this.stage ??= this.store.stage({ fenced: true })
     await this.stage.catch((error: unknown) => {
       this.stage = undefined
@@ -104,8 +157,15 @@ export class Publication {
     })
   }
 
-  written(name: string): void {
-    this.of(name).wrote = true
+  /** After the files of an environment were written; those of a client are carried into later generations. */
+  written(name: string, isClient: boolean, options: Rollup.NormalizedOutputOptions, bundle: Rollup.OutputBundle): void {
+    const build = this.of(name)
+    // More than one output: each has a call of its own.
+    const before = build.wrote ? build.assets : []
+    build.wrote = true
+    const place = this.places.get(name) ?? ''
+    const files = isClient ? hashedFiles(options, bundle) : []
+    build.assets = [...before, ...files.map((file) => posix.join(place, file))]
   }
 
   failed(name: string): void {
@@ -125,13 +185,22 @@ export class Publication {
   async allStarted(names: string[]): Promise<void> {
     if (this.closed) return
     for (const name of names) this.of(name)
-    if (this.mode !== 'app') return
-    await this.publishAndClose()
+    this.isAppRunning = false
+    if (this.mode === 'watch') await this.publishInWatch()
+    if (this.mode === 'app') await this.publishAndClose()
+  }
+
+  /** The watcher of an environment was closed: SvelteKit closes the one of its client after each build. */
+  async closeWatcher(name: string): Promise<void> {
+    this.watched.delete(name)
+    if (this.watched.size === 0 && !this.isAppRunning && this.listeners.size === 0) await this.close()
   }
 
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
+    hideView(this.view)
+    restoreImports()
     publications.delete(this.folders.store)
     await this.publishing.catch(() => {})
     await this.dropStage()
@@ -142,7 +211,7 @@ export class Publication {
   private of(name: string): EnvironmentBuild {
     let build = this.environments.get(name)
     if (!build) {
-      build = { phase: 'due', wrote: false, failed: false }
+      build = { phase: 'due', wrote: false, failed: false, assets: [] }
       this.environments.set(name, build)
     }
     return build
@@ -172,7 +241,7 @@ export class Publication {
 
   private async publishIfWhole(): Promise<void> {
     const builds = [...this.environments.values()]
-    if (this.closed || builds.some(({ phase }) => phase !== 'ended')) return
+    if (this.closed || this.isUnderWay() || builds.some(({ phase }) => phase !== 'ended')) return
     if (builds.every(({ wrote, failed }) => wrote && !failed)) {
       const publishing = this.publish()
       this.publishing = publishing.catch(() => {})
@@ -182,19 +251,37 @@ export class Publication {
     }
   }
 
+  private isUnderWay(): boolean {
+    return this.mode === 'watch' && (this.isAppRunning || this.listeners.size > 0)
+  }
+
   private async publish(): Promise<void> {
     const stage = await this.stage
     if (!stage) return
     this.stage = undefined
     try {
       await stage.adopt(this.work.path)
-      const { changed } = await stage.publish({ ifChanged: true })
+      const meta = await this.carryInto(stage)
+      const { changed } = await stage.publish({ ifChanged: true, meta })
       if (changed) await this.notifyPublished()
     } catch (error) {
-      if (!isWarmswapError(error) || error.code !== 'ERR_FENCED') throw error
+      if (!isWarmswapError(error) || error.code !== 'ERR_FENCED') throw withWayOut(error, this.folders)
       this.logger?.warn(`warmswap: not published: ${error.message}`)
     } finally {
       await stage.discard()
+    }
+  }
+
+  /** Adds hashed files that pages of earlier builds may ask for. Resolves with what the generation records. */
+  private async carryInto(stage: Stage): Promise<RecordedFiles> {
+    const { graceMs = 0 } = this.options
+    const assets = [...this.environments.values()].flatMap((build) => build.assets)
+    if (graceMs === 0 || !this.store.current()) return { assets, carried: {} }
+    const pin = this.store.pin()
+    try {
+      return { assets, carried: await carryFiles(pin.generation, stage.path, graceMs) }
+    } finally {
+      pin.release()
     }
   }
 
@@ -212,6 +299,19 @@ export class Publication {
 function isForOneEnvironment({ build, environments }: ResolvedConfig): boolean {
   const of = environments[build.ssr ? 'ssr' : 'client']?.build as Record<string, unknown> | undefined
   return of !== undefined && Object.entries(build).every(([name, value]) => Object.is(of[name], value))
+}
+
+/** Names the options of this plugin, where an error of the store names those of openBundles(). */
+function withWayOut(error: unknown, { root, link, store }: OutFolders): unknown {
+  if (!isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') return error
+  const [problem] = error.message.split('; ')
+  const wayOut = error.message.includes('cannot exchange')
+    ? `remove '${relative(root, link)}' before the build`
+    : `set the option root of atomicOutDir() to a folder on a local filesystem, such as join(tmpdir(), 'my-app'): outDir '${relative(root, link)}' stays where it is and becomes a link to it. Or leave atomicOutDir() out on this machine`
+  return new WarmswapError('ERR_UNSUPPORTED', `${problem}; ${wayOut}`, {
+    path: error.path ?? store,
+    cause: error,
+  })
 }
 
 /** Generations are no sources: as other tools do, the folder ignores itself. */

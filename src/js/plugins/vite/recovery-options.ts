@@ -5,6 +5,7 @@ import { guarded } from '../../native/callbacks.js'
 import { invalidArgument } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { DEFAULT_ATTEMPTS, type RecoveryEvent } from './attempts.js'
+import type { Rescue } from './rescue.js'
 import { checkRescueOptions, type InFlightRescueOptions, type RescueLimits } from './rescue-options.js'
 
 /** Bounds and manners of the recovery. */
@@ -64,14 +65,16 @@ export function checkRecoveryOptions(options: StaleDepRecoveryOptions | undefine
 /** An environment in the care of the plugin. */
 interface AttachedRecovery {
   recovery: Recovery
+  /** The in-flight rescue of its server, unless it is turned off. */
+  rescue: Rescue | undefined
   /** Raised when the environment is closed: a runner of it would wait 60 s for an answer. */
   closed: AbortController
 }
 
 const attached = new WeakMap<DevEnvironment, AttachedRecovery>()
 
-export function attachRecovery(environment: DevEnvironment, recovery: Recovery): void {
-  attached.set(environment, { recovery, closed: new AbortController() })
+export function attachRecovery(environment: DevEnvironment, recovery: Recovery, rescue: Rescue | undefined): void {
+  attached.set(environment, { recovery, rescue, closed: new AbortController() })
 }
 
 export function recoveryOf(environment: DevEnvironment): AttachedRecovery | undefined {

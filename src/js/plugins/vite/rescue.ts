@@ -87,7 +87,7 @@ export class Rescue {
       flight.isReplay = false
       start(isReplay)
     } else if (this.#isClosed || this.#isProxied(request)) start(false)
-    else if (this.#reloaded === undefined) begin()
+    else if (this.#reloaded === undefined || this.#isEvaluating()) begin()
     else void this.ready().then(begin)
   }
 
@@ -97,7 +97,7 @@ export class Rescue {
     while (this.#reloaded !== undefined) await this.#reloaded
   }
 
-  /** An environment was re-optimized, and its module graph is thrown away. */
+  /** A module graph is thrown away in this turn: its environment was re-optimized, or is linked to one that was. */
   overtake(): void {
     if (this.#isClosed) return
     this.#commits += 1
@@ -289,8 +289,13 @@ export class Rescue {
     return Object.values(this.#server.environments).filter(({ config }) => config.consumer === 'server')
   }
 
+  /** A runner has the new module graph, and evaluates its entry. The request may be the entry's own: it must not wait. */
+  #isEvaluating(): boolean {
+    return this.#environments().some((each) => RunnerReports.of(each).isEvaluating)
+  }
+
   async #afterReload(): Promise<void> {
-    // Vite sends the reload in the same turn as the commit; a link passes it on in the next one.
+    // Vite sends the reload in the same turn as the commit.
     if (!(__WARMSWAP_TESTING__ && isSeeded('rescue-in-the-old-graph'))) await nextTurn()
     await Promise.allSettled(
       this.#environments().map(async (each) => RunnerReports.of(each).settled(this.#limits.readyMs)),

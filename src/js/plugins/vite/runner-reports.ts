@@ -12,9 +12,25 @@ import type { DevEnvironment } from 'vite'
 import { attempt } from '../../native/callbacks.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 
+const BEGUN = 'warmswap:evaluating'
 const RUNNING = 'warmswap:runner'
 const ASK = 'warmswap:reloaded'
 const READY = 'warmswap:ready'
+
+/** What must stay at the top of a module: a hashbang, comments and directives. */
+const PROLOGUE = /^(?:#!.*\n)?(?:\s|\/\/.*\n|\/\*[\s\S]*?\*\/|(['"])use [\w -]+\1;?)*/
+
+/** Within the braces of a block: an entry may have any names. The client of the hot channel is that of the runner. */
+const ANSWERING = `
+  const hot = import.meta.hot
+  const answer = (number) => hot.send('${READY}', number)
+  const answering = (globalThis[Symbol.for('warmswap/answering')] ??= new WeakMap())
+  const runner = hot.hmrClient ?? hot
+  answering.get(runner)?.()
+  hot.on('${ASK}', answer)
+  answering.set(runner, () => hot.off?.('${ASK}', answer))
+  hot.send('${RUNNING}')
+`.replaceAll('\n', ';')
 
 /** The longest timer that Node has. */
 const FOREVER_MS = 2 ** 31 - 1
@@ -27,9 +43,11 @@ export class RunnerReports {
   readonly #open = new Map<number, () => void>()
   /** Clients of the hot channel with a runner that has evaluated the code that answers. */
   readonly #runners = new Set<unknown>()
+  /** Clients whose runner evaluates an entry module since the latest question: it has the new module graph. */
+  readonly #evaluating = new Set<unknown>()
   /**
-   * The latest question was answered in time. A runner that was closed never answers. An entry module that waits for a
-   * request to its own server answers only after the limit. Neither may delay each further commit.
+   * The latest question was answered in time. A runner that was closed never answers. An entry module whose imports wait
+   * for a request to their own server answers only after the limit. Neither may delay each further commit.
    */
   #isPunctual = true
   #count = 0
@@ -42,19 +60,34 @@ export class RunnerReports {
 
   private constructor(environment: DevEnvironment) {
     this.#environment = environment
-    environment.hot.on(RUNNING, (_data: unknown, client: unknown) => void this.#runners.add(client))
+    environment.hot.on(BEGUN, (_data: unknown, client: unknown) => void this.#evaluating.add(client))
+    environment.hot.on(RUNNING, (_data: unknown, client: unknown) => {
+      this.#evaluating.delete(client)
+      this.#runners.add(client)
+    })
     environment.hot.on(READY, (number: number, client: unknown) => {
       this.#runners.add(client)
       this.#answered(number)
     })
     environment.hot.on('vite:client:disconnect', (_data: unknown, client: unknown) => {
+      this.#evaluating.delete(client)
       if (this.#runners.delete(client) && this.#runners.size === 0) this.#end()
     })
   }
 
-  /** The module's code with the code that answers. `import.meta.hot` is undefined where nothing reloads. */
+  /**
+   * The module's code with the code that reports and answers. `import.meta.hot` is undefined where nothing reloads. One
+   * listener for each runner is enough: entries with a URL of their own for each request would add one each.
+   */
   static instrument(code: string): string {
-    return `${code}\n;if (import.meta.hot) { import.meta.hot.on('${ASK}', (number) => import.meta.hot.send('${READY}', number)); import.meta.hot.send('${RUNNING}') }`
+    const [head] = PROLOGUE.exec(code) as RegExpExecArray
+    const begun = `if (import.meta.hot) import.meta.hot.send('${BEGUN}');`
+    return `${head}${begun}${code.slice(head.length)}\n;if (import.meta.hot) {${ANSWERING}}`
+  }
+
+  /** Whether a runner evaluates an entry module of the new graph, which may wait for a request to its own server. */
+  get isEvaluating(): boolean {
+    return this.#evaluating.size > 0
   }
 
   /**
@@ -62,6 +95,7 @@ export class RunnerReports {
    * no runner answers, and if the latest report was late. Never rejects.
    */
   async settled(limitMs: number): Promise<void> {
+    this.#evaluating.clear()
     if (this.#runners.size === 0) return
     const answer = this.#ask(limitMs)
     if (this.#isPunctual) await answer
@@ -103,6 +137,7 @@ export class RunnerReports {
 
   #end(): void {
     this.#runners.clear()
+    this.#evaluating.clear()
     for (const end of this.#open.values()) end()
   }
 

@@ -41,7 +41,7 @@ export function staleDepRecovery(options?: StaleDepRecoveryOptions): Plugin {
         const requests = new Requests(server, recovery)
         const open = new Set<DevEnvironment>()
         for (const environment of Object.values(server.environments)) {
-          attachRecovery(environment, recovery)
+          attachRecovery(environment, recovery, requests.rescue)
           const discoveries = new LateDiscoveries(environment)
           const stop = watchOptimizer(environment, (commit) => {
             discoveries.note(commit)

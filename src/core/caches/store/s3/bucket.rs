@@ -13,7 +13,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
-use super::explain::explain;
+use super::explain::conclude;
 use super::options::S3Options;
 use super::place::{Place, endpoint_of_environment, place};
 use super::upload::upload;
@@ -25,7 +25,7 @@ use crate::core::caches::store::object::{Body, Condition, ObjectMeta};
 use crate::core::caches::store::part::{PartBuffer, length};
 use crate::core::caches::store::ranges::PART_BYTES;
 use crate::core::caches::store::redirect;
-use crate::core::caches::store::transport::{StsTransport, Transport};
+use crate::core::caches::store::transport::{NO_LENGTH, StsTransport, Transport};
 use crate::core::error::Result;
 use crate::core::failure::{Cause, Failure};
 use crate::core::sys::sync::Mutex;
@@ -99,7 +99,7 @@ impl S3 {
         let exchange = Arc::new(Exchange::new(Arc::clone(context), here.region.clone()));
         let result = run_at(&here, &exchange, &operation).await?;
         let (Err(_), Some(named)) = (&result, exchange.named_region()) else {
-            return result.map_err(|error| explain(&error, &exchange, path));
+            return conclude(result, &exchange, path);
         };
         let there = self.in_region(named)?;
         let exchange = Arc::new(Exchange::new(Arc::clone(context), there.region.clone()));
@@ -108,7 +108,22 @@ impl S3 {
         if exchange.named_region().is_none() && exchange.failure().is_none() {
             *self.place.lock() = there;
         }
-        result.map_err(|error| explain(&error, &exchange, path))
+        conclude(result, &exchange, path)
+    }
+
+    /// Size and version of an object whose size the store does not announce. An answer to a range has it.
+    async fn stat_by_range(&self, path: &str, context: &Arc<CallContext>) -> StoreResult<ObjectMeta> {
+        let read = |operator: Operator| async move {
+            let mut stream = operator.reader(path).await?.into_stream(0..1).await?;
+            stream.try_next().await?;
+            stream.metadata().await
+        };
+        let metadata = self.run(context, path, read).await?;
+        if metadata.content_length() == NO_LENGTH {
+            let message = format!("'{path}': the store does not say how long it is");
+            return Err(Failure::new(Cause::Malformed, message));
+        }
+        Ok(object_meta(path, &metadata))
     }
 
     /// The version that a write made.
@@ -125,9 +140,9 @@ impl S3 {
             _ => failure,
         })?;
         match metadata.etag() {
-            Some(etag) => Ok(etag.to_owned()),
-            // Servers that leave it out of the answer tell it when asked.
-            None => Ok(self.stat(path, context).await?.etag),
+            Some(etag) if !etag.is_empty() => Ok(etag.to_owned()),
+            // Some servers leave it out of the answer.
+            _ => Ok(self.stat(path, context).await?.etag),
         }
     }
 
@@ -192,6 +207,9 @@ impl Store for S3 {
             let metadata = self
                 .run(context, path, |operator| async move { operator.stat(path).await })
                 .await?;
+            if metadata.content_length() == NO_LENGTH {
+                return self.stat_by_range(path, context).await;
+            }
             Ok(object_meta(path, &metadata))
         }
         .boxed()
@@ -264,7 +282,7 @@ impl Store for S3 {
                 chunk
                     .map(|chunk: Buffer| chunk.to_bytes())
                     .map_err(|error: opendal::Error| {
-                        Failure::new(Cause::Unavailable, format!("'{name}': {}", error.message()))
+                        Failure::new(Cause::Broken, format!("'{name}': {}", error.message()))
                     })
             });
             Ok((etag, chunks.boxed()))

@@ -1,0 +1,195 @@
+// What each host keeps of warmswap/state: the table "What each host keeps" of the README, in real dev servers.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+
+const kept = { state: 'kept', cell: 'kept' }
+const newThread = { state: 'new', cell: 'kept' }
+const newIsolate = { state: 'new', cell: 'new' }
+
+/**
+ * `program` in node_modules, the module that defines the state, the file of the server that is edited, the configuration,
+ * and what is kept over an edit of that file, an edit of the module that defines the state, and an edit of the configuration.
+ */
+const vite = ['vite/bin/vite.js', '--strictPort']
+export const hosts = {
+  sveltekit: {
+    program: vite,
+    probe: 'src/lib/probe.js',
+    server: 'src/routes/probe/+server.js',
+    config: 'vite.config.js',
+    keeps: { server: kept, probe: kept, config: kept },
+  },
+  'react-router': {
+    program: ['@react-router/dev/bin.cjs', 'dev', '--strictPort'],
+    probe: 'app/probe.server.js',
+    server: 'app/routes/probe.js',
+    config: 'vite.config.js',
+    keeps: { server: kept, probe: kept, config: kept },
+  },
+  'astro-node': {
+    program: ['astro/bin/astro.mjs', 'dev'],
+    probe: 'src/probe.js',
+    server: 'src/pages/probe.js',
+    config: 'astro.config.mjs',
+    keeps: { server: kept, probe: kept, config: kept },
+  },
+  nuxt: {
+    program: ['nuxt/bin/nuxt.mjs', 'dev', '--no-fork'],
+    path: '/api/probe',
+    // In CI, Nitro ends the old thread without its hook 'close'.
+    env: { CI: '' },
+    // The plugin of the README, which closes the resources of the old thread before the new one opens its own.
+    plugin: 'server/plugins/state.ts',
+    probe: 'server/utils/probe.js',
+    server: 'server/api/probe.js',
+    config: 'nuxt.config.ts',
+    keeps: { server: newThread, probe: newThread, config: newThread },
+  },
+  'nuxt-page': {
+    app: 'nuxt',
+    program: ['nuxt/bin/nuxt.mjs', 'dev', '--no-fork'],
+    path: '/',
+    probe: 'app/probe.js',
+    server: 'app/app.vue',
+    config: 'nuxt.config.ts',
+    keeps: { server: kept, probe: kept, config: newThread },
+  },
+  cloudflare: {
+    packages: 'rwsdk',
+    program: vite,
+    probe: 'src/probe.js',
+    server: 'src/worker.js',
+    config: 'vite.config.js',
+    keeps: { server: kept, probe: kept, config: newIsolate },
+  },
+}
+
+/** Runs the hosts of these names and records one result for each kind of edit. */
+export async function checkHosts(names, { root, node, packages, installWarmswap, record }) {
+  for (const name of names) {
+    const host = hosts[name]
+    const home = packages(host.packages ?? 'hosts')
+    installWarmswap(join(home, 'node_modules/warmswap'))
+    const server = await start(root, home, name, node)
+    try {
+      for (const [edited, expected] of Object.entries(host.keeps)) {
+        const seen = await over(server, host, edited)
+        // With version 'auto': only the module that defines it. A thread or an isolate that ends runs no dispose.
+        const more = edited === 'probe' ? ' close open' : ''
+        const resource = expected.state === 'kept' ? `${seen.before.resource}${more}` : 'open'
+        const isInOrder = host.plugin === undefined || !seen.after.history.includes('open open')
+        record(
+          `${name}: over an edit of ${host[edited]} defineState is ${expected.state}, sharedCell is ${expected.cell}, version 'auto' is '${resource}'`,
+          seen.state === expected.state && seen.cell === expected.cell && seen.after.resource === resource && isInOrder,
+          JSON.stringify(seen),
+        )
+      }
+    } catch (error) {
+      record(`${name}: state over edits`, false, `${error.stack}\n${server.output.slice(-3000)}`)
+    } finally {
+      await server.stop()
+    }
+  }
+}
+
+async function start(root, home, name, node) {
+  const host = hosts[name]
+  const folder = join(home, 'hosts', name)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(join(home, 'hosts'), { recursive: true })
+  cpSync(join(root, '__test__/frameworks/hosts/apps', host.app ?? name), folder, { recursive: true })
+  // Both are there in Nuxt, where the application and the server are two bundles.
+  for (const file of new Set([host.probe, ...(host.app === undefined ? [] : [hosts[host.app].probe])]))
+    cpSync(join(root, '__test__/frameworks/hosts/probe.js'), join(folder, file))
+  if (name === 'nuxt') rmSync(join(folder, 'app'), { recursive: true })
+  if (host.plugin !== undefined) {
+    const [, code] = /```ts\n\/\/ server\/plugins\/state\.ts\n([\s\S]*?)```/.exec(
+      readFileSync(join(root, 'README.md'), 'utf8'),
+    )
+    mkdirSync(join(folder, 'server/plugins'))
+    writeFileSync(join(folder, host.plugin), code)
+  }
+  const port = await freePort()
+  const [program, ...args] = host.program
+  const child = spawn(
+    node,
+    [join(home, 'node_modules', program), ...args, '--port', String(port), '--host', '127.0.0.1'],
+    {
+      cwd: folder,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        NO_COLOR: '1',
+        CI: '1',
+        ASTRO_TELEMETRY_DISABLED: '1',
+        NUXT_TELEMETRY_DISABLED: '1',
+        ...host.env,
+      },
+    },
+  )
+  const ended = once(child, 'exit')
+  const kill = () => {
+    try {
+      process.kill(-child.pid, 'SIGKILL')
+    } catch {}
+  }
+  process.once('exit', kill)
+  const server = { url: `http://127.0.0.1:${port}${host.path ?? '/probe'}`, output: '', folder, child }
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text) => {
+      server.output += text
+    })
+  server.stop = async () => {
+    kill()
+    await ended
+  }
+  return server
+}
+
+/** What is the same after an edit, when the edited code answers. */
+async function over(server, host, edited) {
+  const before = await answer(server, () => true)
+  const path = join(server.folder, host[edited])
+  const text = readFileSync(path, 'utf8')
+  const [, what, count] = /(edit|config|probe) (\d+)/.exec(text)
+  const mark = `${what} ${Number(count) + 1}`
+  // In one step: a server that restarts can otherwise read an empty file.
+  writeFileSync(`${path}.new`, text.replace(`${what} ${count}`, mark))
+  renameSync(`${path}.new`, path)
+  const after = await answer(server, ({ marks }) => marks.includes(mark))
+  const closed = ({ history }) => history.split('close').length
+  if (host.plugin !== undefined) await answer(server, (found) => closed(found) > closed(before))
+  const compare = (name) => (after[name] === before[name] ? 'kept' : 'new')
+  return { state: compare('state'), cell: compare('cell'), before, after }
+}
+
+/** The next answer that `isIt` accepts. A server that restarts refuses connections or answers with errors. */
+async function answer(server, isIt) {
+  const deadline = Date.now() + 60_000
+  let last
+  while (Date.now() < deadline) {
+    if (server.child.exitCode !== null) throw new Error('the server has ended')
+    try {
+      const response = await fetch(server.url, { signal: AbortSignal.timeout(30_000) })
+      last = (await response.text()).replaceAll('&quot;', '"')
+      const found = JSON.parse(/\{"marks".*?\}/.exec(last)?.[0] ?? 'null')
+      if (found !== null && isIt(found)) return found
+    } catch (error) {
+      last = String(error.cause ?? error)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  throw new Error(`not the expected answer in 60 s; the last one: ${last?.slice(0, 600)}`)
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}

@@ -1,0 +1,67 @@
+//! What is made at the end of an extraction: hard links, then symbolic links, so that nothing is written through one.
+
+use crate::core::archives::directory_cache::cut;
+use crate::core::archives::tree::as_path;
+use crate::core::archives::unpack::directory_tracker::twice;
+use crate::core::archives::unpack::extraction::Extraction;
+use crate::core::archives::unpack::files;
+use crate::core::archives::unpack::options::Symlinks;
+use crate::core::failure::Result;
+use crate::core::sys::name;
+
+impl Extraction<'_, '_> {
+    /// In the archive's order, so that a link to a link works. The target is found in our own table and opened
+    /// part by part below the stage; there is no symbolic link there yet.
+    pub(super) fn make_hard_links(&mut self) -> Result<()> {
+        for (index, first) in std::mem::take(&mut self.hard_links).resolve(&self.tree, &self.names)? {
+            self.options.cancel.check()?;
+            let first = first as usize;
+            let (file, hash) = (self.tree.nodes()[first], self.tree.hash(first));
+            let path = self.tree.path_at(index).to_vec();
+            // Where it cannot be linked it is a copy, so it counts like one.
+            self.count(file.size, &path)?;
+            self.tree.set(index as usize, u32::from(file.mode()), file.size);
+            self.tree.set_hash(index as usize, hash);
+            let target = self.tree.path(&file).to_vec();
+            self.make_hard_link(&path, &target)?;
+            self.options.progress.add(1, 0);
+        }
+        Ok(())
+    }
+
+    fn make_hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let (target_parent, target_name) = cut(target);
+        let (parent, name) = cut(path);
+        let from = self.directories.enter(target_parent)?;
+        let to = self.directories.enter(parent)?;
+        let (existing, new) = (name::from_bytes(target_name), name::from_bytes(name));
+        match to.link(&from, existing, new, as_path(path)) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_exists() => Err(twice(path)),
+            // Filesystems without hard links, and files with as many as they can have.
+            Err(_) => files::copy(&from, target_name, &to, name, path, &self.options.cancel),
+        }
+    }
+
+    pub(super) fn make_links(&mut self) -> Result<()> {
+        let names = &self.names;
+        if names.has_replaced() {
+            self.links.retain(|index| !names.is_replaced(index));
+        }
+        if self.options.symlinks == Symlinks::Contained {
+            self.links.check_contained(&self.tree, &self.options.cancel)?;
+        }
+        for link in self.links.all(&self.tree) {
+            self.options.cancel.check()?;
+            let (parent, name) = cut(link.path);
+            let directory = self.directories.enter(parent)?;
+            let name = name::from_bytes(name);
+            match directory.symlink(name::from_bytes(link.target), name, as_path(link.path)) {
+                Err(error) if error.is_exists() => return Err(twice(link.path)),
+                result => result?,
+            }
+            directory.set_modified(name, i128::from(link.modified_ns), as_path(link.path))?;
+        }
+        Ok(())
+    }
+}
