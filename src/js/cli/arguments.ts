@@ -12,12 +12,19 @@ type ValueOf<Kind extends OptionKind> = Kind extends 'flag' ? true : Kind extend
 /** The values of the options that were given. */
 export type Values<Options extends Record<string, OptionKind>> = { [Name in keyof Options]?: ValueOf<Options[Name]> }
 
-/** Options of each command. */
+/** Options that every command has. */
 const COMMON = { help: 'flag', version: 'flag', json: 'flag', quiet: 'flag' } as const satisfies Record<
   string,
   OptionKind
 >
 const SHORT: Record<string, string> = { h: 'help', v: 'version', q: 'quiet', o: 'close' }
+
+/** Whether it is one of the options that every command has, which may come before the command. */
+export function isCommon(arg: string): boolean {
+  return Object.keys(COMMON).some(
+    (name) => arg === `--${name}` || (arg.length === 2 && SHORT[arg[1] as string] === name && arg.startsWith('-')),
+  )
+}
 
 export interface Parsed<Options extends Record<string, OptionKind>> {
   values: Values<Options & typeof COMMON>
@@ -49,8 +56,40 @@ export function parse<Options extends Record<string, OptionKind>>(
   { min = 0, max = min, what = 'arguments' }: { min?: number; max?: number; what?: string } = {},
 ): Parsed<Options> {
   const kinds: Record<string, OptionKind> = { ...options, ...COMMON }
+  const tokens = tokenize(kinds, args)
+  const values: Record<string, string | true | string[]> = {}
+  const positionals: string[] = []
+  // Help first: a user who asks for it may have the rest wrong.
+  const isAsked = (name: string): boolean => tokens.some((token) => token.kind === 'option' && token.name === name)
+  if (isAsked('help')) throw new Answer(help)
+  if (isAsked('version')) throw new Answer(version())
+  for (const token of tokens) {
+    if (token.kind === 'positional') positionals.push(token.value)
+    else if (token.kind === 'option') addOption(values, kinds, token, command)
+  }
+  if (positionals.length < min || positionals.length > max)
+    throw wrongArguments(
+      `'warmswap ${command}' takes ${what}, and got ${positionals.length} argument${positionals.length === 1 ? '' : 's'}. Run 'warmswap ${command} --help' for its usage`,
+    )
+  return { values: values as Parsed<Options>['values'], positionals }
+}
+
+/**
+ * Divides the arguments of a group of commands, such as 'cache', into the name of the command and the rest. Options may
+ * come before the name: `options` are those of all commands of the group, so that the value of one is not taken for it.
+ */
+export function splitCommand(
+  options: Record<string, OptionKind>,
+  args: readonly string[],
+): { name: string | undefined; rest: string[] } {
+  const first = tokenize({ ...options, ...COMMON }, args).find(({ kind }) => kind !== 'option')
+  if (first?.kind !== 'positional') return { name: undefined, rest: [...args] }
+  return { name: first.value, rest: args.filter((_, index) => index !== first.index) }
+}
+
+function tokenize(kinds: Record<string, OptionKind>, args: readonly string[]) {
   const shorts = Object.entries(SHORT).filter(([, name]) => Object.hasOwn(kinds, name))
-  const { tokens } = parseArgs({
+  return parseArgs({
     args: [...args],
     strict: false,
     allowPositionals: true,
@@ -64,28 +103,20 @@ export function parse<Options extends Record<string, OptionKind>>(
         ]
       }),
     ),
-  })
-  const values: Record<string, string | true | string[]> = {}
-  const positionals: string[] = []
-  // Help first: a user who asks for it may have the rest wrong.
-  const isAsked = (name: string): boolean => tokens.some((token) => token.kind === 'option' && token.name === name)
-  if (isAsked('help')) throw new Answer(help)
-  if (isAsked('version')) throw new Answer(version())
-  for (const token of tokens) {
-    if (token.kind === 'positional') positionals.push(token.value)
-    else if (token.kind === 'option') take(values, kinds, token, command)
-  }
-  if (positionals.length < min || positionals.length > max)
-    throw wrongArguments(
-      `'warmswap ${command}' takes ${what}, and got ${positionals.length} argument${positionals.length === 1 ? '' : 's'}. Run 'warmswap ${command} --help' for its usage`,
-    )
-  return { values: values as Parsed<Options>['values'], positionals }
+  }).tokens
 }
 
-function take(
+interface OptionToken {
+  name: string
+  rawName: string
+  value?: string | undefined
+  inlineValue?: boolean | undefined
+}
+
+function addOption(
   values: Record<string, string | true | string[]>,
   kinds: Record<string, OptionKind>,
-  { name, rawName, value }: { name: string; rawName: string; value?: string | undefined },
+  { name, rawName, value, inlineValue }: OptionToken,
   command: string,
 ): void {
   const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined
@@ -93,15 +124,15 @@ function take(
     .map((each) => `--${each}`)
     .join(', ')
   if (kind === undefined)
-    throw wrongArguments(`unknown option '${rawName}' of 'warmswap ${command}'. Known options: ${known}`)
+    throw wrongArguments(`unknown option '${rawName}' of '${`warmswap ${command}`.trim()}'. Known options: ${known}`)
   if (kind === 'flag') {
     if (value !== undefined) throw wrongArguments(`option '${rawName}' takes no value`)
     if (values[name]) throw repeated(rawName)
     values[name] = true
     return
   }
-  // As parseArgs() does: a value that looks like an option is one that was forgotten.
-  if (value === undefined || value === '' || (value.length > 1 && value.startsWith('--')))
+  // A value that looks like an option means that the value was forgotten. A negative number is a value (--level -7).
+  if (value === undefined || value === '' || (!inlineValue && /^-(?!\d)./.test(value)))
     throw wrongArguments(`option '${rawName}' needs a value. A value that begins with '-' is written as ${rawName}=-x`)
   if (kind === 'list') values[name] = [...((values[name] as string[] | undefined) ?? []), value]
   else if (values[name] !== undefined) throw repeated(rawName)
@@ -109,7 +140,7 @@ function take(
 }
 
 function repeated(name: string): WarmswapError {
-  return wrongArguments(`option '${name}' was given more than once. It takes one value`)
+  return wrongArguments(`option '${name}' was given more than once. Expected it once`)
 }
 
 export function version(): string {

@@ -25,6 +25,7 @@ export const OPTIONS = {
     fingerprint: 'text',
     level: 'text',
     ticket: 'text',
+    conditions: 'text',
     'read-only': 'flag',
   },
   restore: {
@@ -33,6 +34,7 @@ export const OPTIONS = {
     'fallback-key': 'list',
     mode: 'text',
     symlinks: 'text',
+    duplicates: 'text',
     expect: 'list',
     concurrency: 'text',
     required: 'flag',
@@ -61,17 +63,18 @@ All commands:
   --idle-ms <time>       longest silence of a connection. Default 3s
   --attempts <n>         how often one request is tried. Default 3
   --read-only            never write to the store
-  --json                 one JSON object on standard output, with raw numbers; no progress
-  -q, --quiet            print nothing but failures
+  --json                 print one JSON object with raw numbers, and no progress
+  -q, --quiet            print failures only
   -h, --help             print this text
   -v, --version          print the version of warmswap
 restore:
   --mode <mode>          if-empty (default), replace or merge
   --fallback-key <key>   tried where the key has nothing that can be used. Repeatable
-  --symlinks <mode>      contained, relative (default), verbatim or reject. Workspaces of npm, pnpm and bun have relative
-                         links that leave the tree. Use contained for a store that others can write to
+  --symlinks <mode>      which links are made: contained (default) those that stay in the tree, relative all relative ones
+                         (workspaces of npm, pnpm and bun), verbatim all (a Python venv, the cache of bun), reject none
+  --duplicates <mode>    a path that the archive has twice: replace (default) or reject
   --expect <name=value>  platform, arch, libc or fingerprint that the tree must have been saved with. Repeatable
-  --required             a miss is a failure (exit code 3). Default: exit code 0, because a cold cache is no error
+  --required             a miss is a failure: exit code 3. Default: exit code 0, because a cold cache is no error
   --concurrency <n>      connections at the same time. Default 8
 save:
   --preset <preset>      deno, node_modules, vite or none (default): what is left out
@@ -79,15 +82,23 @@ save:
   --fingerprint <text>   recorded for --expect fingerprint=…, such as a hash of the lock file
   --level <n>            compression, -7 to 19. Default 3
   --ticket <ticket>      of the restore that this tree was built on: replaces only what that restore read
+  --conditions <mode>    conditional writes, so that one of two concurrent writers loses: auto (default) where the store has
+                         them, required (else the outcome is unguarded) or off
   --allow-shrink         accept a tree that is much smaller than the current one
   --quiet-ms <time>      wait until the tree has been unchanged for this time
 prune:
   --keep <n>             generations to keep, the current one included
   --older-than-ms <time> keep everything younger. Default 1h
-Limits of save and restore: --max-bytes, --max-files, --max-file-bytes, --max-ratio, --max-memory-bytes, --min-free-bytes;
-sizes such as 500MB or 2GiB.
+Limits of save and restore: --max-bytes, --max-files, --max-file-bytes, --max-ratio, --max-memory-bytes, --min-free-bytes.
+Sizes are written as 500MB or 2GiB. Where a restore with the defaults refuses what 'save' accepts, 'save' names the option.
 A key is signed and verified with $WARMSWAP_HMAC_KEY if that is set.
 
-Exit codes: 0 done, unchanged, or nothing under the key (restore), 1 failed, 2 wrong arguments, 3 nothing under the key
-(inspect, restore --required) or disabled, 4 timeout or unavailable, 5 corrupt, refused or incompatible, 6 not done on
-purpose (empty, shrunk, unstable, superseded, target-not-empty, busy), 128 + n ended by signal n, and nothing was changed`
+Exit codes:
+  0  done, unchanged, or nothing under the key (restore without --required)
+  1  failed, or the store does not accept the credentials
+  2  wrong arguments, or the directory to save does not exist
+  3  nothing under the key (restore --required, inspect), or disabled (--read-only)
+  4  timeout or unavailable
+  5  corrupt, refused or incompatible
+  6  not done on purpose: empty, shrunk, unguarded, unstable, superseded, target-not-empty or busy
+  128 + n  ended by signal n, and nothing was changed`

@@ -4,7 +4,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Limits } from '../archives/index.js'
 import { type Budget, type Cache, openCache } from '../caches/index.js'
-import { invalidArgument, isWarmswapError } from '../native/errors.js'
+import { isWarmswapError } from '../native/errors.js'
 import {
   Answer,
   type OptionKind,
@@ -13,11 +13,12 @@ import {
   durationOf,
   parse,
   sizeOf,
+  splitCommand,
   wrongArguments,
 } from './arguments.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
+import { NOTHING, type Result, describe, headline, inShellWords } from './cache-report.js'
 import { progressBar } from './progress.js'
-import { duration, size } from './text.js'
 
 const EXIT: Record<string, number> = {
   restored: 0,
@@ -44,47 +45,39 @@ const EXIT: Record<string, number> = {
   busy: 6,
 }
 
-type Result = {
-  outcome: string
-  reason?: string
-  timings?: Record<string, number>
-} & object
 type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (typeof OPTIONS)['prune']> &
   Values<{ json: 'flag'; quiet: 'flag' }>
 
 export async function cache(args: string[]): Promise<number> {
-  const { command, values, directory } = read(args)
-  const store = values.store ?? process.env.WARMSWAP_STORE
-  if (store === undefined)
-    throw wrongArguments('--store is missing. Expected the URL of a store, here or in WARMSWAP_STORE')
-  const hmacKey = process.env.WARMSWAP_HMAC_KEY
-  await using opened = openCache(store, {
-    readOnly: values['read-only'] ?? false,
-    ...(hmacKey === undefined ? {} : { hmacKey }),
-  })
-  const ending = endingSignals()
-  const result = await run(opened, command, directory, values, ending.signal).catch(outcomeOf)
-  const code = exitCode(command, result, values)
-  print(command, result, values, code)
-  return result.outcome === 'aborted' && ending.code !== undefined ? ending.code : code
+  const call = read(args)
+  try {
+    return await execute(call)
+  } catch (error) {
+    if (isWarmswapError(error) && error.code === 'ERR_INVALID_ARGUMENT')
+      throw wrongArguments(inShellWords(error.message))
+    throw error
+  }
 }
 
-function read(args: string[]): { command: CacheCommand; values: Given; directory: string | undefined } {
+interface Call {
+  command: CacheCommand
+  values: Given
+  directory: string | undefined
+}
+
+function read(args: string[]): Call {
   const known = Object.keys(OPTIONS)
-  const isCommand = (arg: string): boolean => known.includes(arg) || arg === 'snapshot'
-  const at = args.findIndex(isCommand)
-  if (at < 0) {
-    const given = args.find((arg) => !arg.startsWith('-'))
-    if (given === 'help') throw new Answer(HELP)
-    // For --help, --version and unknown options.
-    parse('cache', HELP, {}, given === undefined ? args : args.filter(isCommon))
+  const all: Record<string, OptionKind> = Object.assign({}, ...Object.values(OPTIONS))
+  const { name, rest } = splitCommand(all, args)
+  if (name === 'help') throw new Answer(HELP)
+  const command = (name === 'snapshot' ? 'save' : name) as CacheCommand
+  if (name === undefined || !known.includes(command)) {
+    // For --help and --version, and for unknown options where there is no command.
+    parse('cache', HELP, all, name === undefined ? args : args.filter(isHelpOrVersion), { max: args.length })
     throw wrongArguments(
-      `${given === undefined ? 'a command is missing' : `unknown command '${given}' of 'warmswap cache'`}. Known commands: ${known.join(', ')}`,
+      `${name === undefined ? 'the command is missing' : `unknown command '${name}' of 'warmswap cache'`}. Known commands: ${known.join(', ')}`,
     )
   }
-  const given = args[at] === 'snapshot' ? 'save' : args[at]
-  const rest = [...args.slice(0, at), ...args.slice(at + 1)]
-  const command = given as CacheCommand
   const hasDirectory = command === 'save' || command === 'restore'
   const options: Record<string, OptionKind> = OPTIONS[command]
   const { values, positionals } = parse(`cache ${command}`, HELP, options, rest, {
@@ -94,7 +87,24 @@ function read(args: string[]): { command: CacheCommand; values: Given; directory
   return { command, values: values as Given, directory: positionals[0] }
 }
 
-const isCommon = (arg: string): boolean => ['-h', '--help', '-v', '--version'].includes(arg)
+const isHelpOrVersion = (arg: string): boolean => ['-h', '--help', '-v', '--version'].includes(arg)
+
+async function execute({ command, values, directory }: Call): Promise<number> {
+  const store = values.store ?? process.env.WARMSWAP_STORE
+  if (store === undefined)
+    throw wrongArguments('--store is missing. Expected the URL of a store, here or in WARMSWAP_STORE')
+  const hmacKey = process.env.WARMSWAP_HMAC_KEY
+  await using opened = openCache(store, {
+    readOnly: values['read-only'] ?? false,
+    ...present({ hmacKey, conditions: values.conditions as 'auto' | undefined }),
+  })
+  const ending = endingSignals()
+  const { reason, ...facts } = await run(opened, command, directory, values, ending.signal).catch(outcomeOf)
+  const result = { ...facts, ...present({ reason: reason && inShellWords(reason) }) }
+  const code = exitCode(command, result, values)
+  print(command, result, values, code)
+  return result.outcome === 'aborted' && ending.code !== undefined ? ending.code : code
+}
 
 function exitCode(command: CacheCommand, { outcome }: Result, { required }: Given): number {
   // A cold cache is the normal first run of a script with `set -e`.
@@ -129,7 +139,7 @@ function endingSignals(): { signal: AbortSignal; readonly code: number | undefin
   }
 }
 
-/** What inspect and probe throw where the store cannot say, as an outcome like that of the other commands. */
+/** The error of `inspect` and `probe` as an outcome, like that of the other commands. */
 function outcomeOf(error: unknown): Result {
   if (error instanceof DOMException && error.name === 'AbortError') return { outcome: 'aborted' }
   if (!isWarmswapError(error) || error.outcome === undefined) throw error
@@ -169,15 +179,13 @@ async function run(
   }
 }
 
-const NOTHING = 'nothing under the key'
-
 async function save(cache: Cache, from: string, values: Given, budget: Budget): Promise<Result> {
   // The API answers 'empty', which in a script hides a misspelt path.
   if (!statSync(from, { throwIfNoEntry: false })?.isDirectory())
     throw wrongArguments(`'${from}' is not a directory, or does not exist. Expected the directory to save`)
   const bar = progressBar(values)
   try {
-    const result = await cache.snapshot({
+    return await cache.snapshot({
       key: key(values),
       from,
       ...budget,
@@ -193,18 +201,9 @@ async function save(cache: Cache, from: string, values: Given, budget: Budget): 
       }),
       ...bar.listener,
     })
-    return forTheShell(result)
   } finally {
     bar.end()
   }
-}
-
-/** The note of a snapshot names options of the API. Relative links are restored by default here. */
-function forTheShell<T extends { ok: boolean; reason?: string }>(result: T): T {
-  const mode = /symlinks: '(\w+)'/.exec(result.reason ?? '')?.[1]
-  if (!result.ok || mode === undefined) return result
-  const { reason, ...rest } = result
-  return (mode === 'relative' ? rest : { ...rest, reason: `restore it with --symlinks ${mode}. ${reason}` }) as T
 }
 
 async function restore(cache: Cache, into: string, values: Given, budget: Budget): Promise<Result> {
@@ -215,16 +214,18 @@ async function restore(cache: Cache, into: string, values: Given, budget: Budget
       into,
       ...budget,
       fallbackKeys: values['fallback-key'] ?? [],
-      symlinks: (values.symlinks ?? 'relative') as 'relative',
       expect: expectationOf(values.expect ?? []),
       limits: limitsOf(values),
       ...present({
         mode: values.mode as 'merge' | undefined,
+        symlinks: values.symlinks as 'relative' | undefined,
+        duplicates: values.duplicates as 'reject' | undefined,
         concurrency: countOf('--concurrency', values.concurrency),
       }),
       ...bar.listener,
     })
-    return result.outcome === 'miss' ? { ...result, reason: result.reason ?? NOTHING } : result
+    if (result.outcome !== 'miss') return result
+    return { ...result, reason: result.reason === undefined ? NOTHING : `${NOTHING} (${result.reason})` }
   } finally {
     bar.end()
   }
@@ -276,42 +277,7 @@ function present<T extends object>(given: T): { [Name in keyof T]?: Exclude<T[Na
 
 function key(values: Given): string {
   const text = values.key ?? process.env.WARMSWAP_KEY
-  if (text === undefined) throw invalidArgument('--key', undefined, 'the name of a cache, here or in WARMSWAP_KEY')
+  if (text === undefined)
+    throw wrongArguments('--key is missing. Expected the name of a cache, here or in WARMSWAP_KEY')
   return text
-}
-
-function headline({ outcome, reason, timings }: Result): string {
-  const took = timings?.total === undefined ? '' : ` in ${duration(timings.total)}`
-  return `${outcome}${took}${reason === undefined ? '' : `: ${reason}`}`
-}
-
-/** Longest list that is printed in full. */
-const MOST_LINES = 20
-
-function describe(command: CacheCommand, result: Result): string {
-  const { outcome: _, reason: __, timings: ___, ...facts } = result
-  const lines = Object.entries(facts)
-    .filter(([name, value]) => value !== undefined && name !== 'ok' && !(Array.isArray(value) && value.length === 0))
-    .flatMap(([name, value]) => fact(name, value))
-  const isIdle = command === 'prune' && 'removed' in facts && (facts.removed as string[]).length === 0
-  return [headline(result), ...(isIdle ? ['  nothing to remove'] : lines)].join('\n')
-}
-
-function fact(name: string, value: unknown): string[] {
-  const line = (text: string): string => `  ${name.padEnd(16)} ${text}`
-  if (Array.isArray(value)) {
-    const more = value.length > MOST_LINES ? [`    and ${value.length - MOST_LINES} more`] : []
-    return [line(String(value.length)), ...value.slice(0, MOST_LINES).map((each) => `    ${textOf(each)}`), ...more]
-  }
-  if (typeof value === 'number' && /bytes$/i.test(name)) return [line(size(value))]
-  return [line(textOf(value))]
-}
-
-function textOf(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return String(value)
-  return Object.values(value).every((each) => typeof each === 'string')
-    ? Object.entries(value)
-        .map(([name, each]) => `${name} ${each}`)
-        .join(', ')
-    : JSON.stringify(value)
 }

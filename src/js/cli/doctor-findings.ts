@@ -1,4 +1,4 @@
-/** What `warmswap doctor` examines beside the filesystem. */
+/** What `warmswap doctor` examines in addition to the filesystem. */
 
 import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
@@ -54,9 +54,9 @@ function versionIn(folder: string): string | undefined {
   }
 }
 
-/** Stores below the directory: their current generation, and the directories that their links replaced. */
+/** Stores below the directory: their current generation, their links, and the directories that the links replaced. */
 export function storeFindings(directory: string): Finding[] {
-  const { stores, trees, incomplete } = findSetAside(directory)
+  const { stores, links, trees, incomplete } = findSetAside(directory)
   const findings: Finding[] = stores.map((store) => {
     const generation = currentOf(store)
     return {
@@ -65,6 +65,12 @@ export function storeFindings(directory: string): Finding[] {
       facts: { path: store, generation },
     }
   })
+  for (const { path, store, isBroken } of links)
+    findings.push({
+      name: 'link',
+      text: `${path} leads to ${store}${isBroken ? ': it is broken until the next publish' : ''}`,
+      facts: { path, store, broken: isBroken },
+    })
   for (const tree of trees)
     findings.push({
       name: 'set aside',
@@ -91,14 +97,19 @@ function currentOf(store: string): number | null {
 
 /** Locks of dead holders, which the next acquirer takes over. */
 export async function lockFindings(directory: string): Promise<Finding[]> {
-  const names = lockNames(directory)
+  let names: string[]
+  try {
+    names = lockNames(directory)
+  } catch (error) {
+    return [{ name: 'lock files', text: `not examined: ${messageOf(error)}`, facts: { locks: null } }]
+  }
   if (names.length === 0) return []
   const states = await Promise.all(
     names.map(async (name) => {
       try {
         return stateOf(await inspectLock(join(directory, name)))
       } catch {
-        // Of another user, or of a newer format: 'lock why' names the reason.
+        // Owned by another user, or of a newer format: 'lock why' names the reason.
         return 'unknown'
       }
     }),
@@ -158,7 +169,7 @@ function openFiles(): number | undefined {
   }
 }
 
-/** Whether a cache location answers, and what it permits. */
+/** Whether a cache location answers, and what it permits. Writes a small object and removes it again. */
 export async function cacheFindings(store: string): Promise<Finding[]> {
   await using cache = openCache(store)
   try {

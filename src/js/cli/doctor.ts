@@ -1,4 +1,4 @@
-/** `warmswap doctor [directory]`: what holds here, and why; what is missing, and the way out. */
+/** `warmswap doctor [directory]`: the guarantees that hold here, why, and what to do about the missing ones. */
 
 import { resolve } from 'node:path'
 import { messageOf } from '../native/callbacks.js'
@@ -14,12 +14,13 @@ import {
 } from './doctor-findings.js'
 
 const HELP = `Usage: warmswap doctor [directory] [--store <url>]
-  versions of addon and JavaScript, the filesystem of the directory (default: this one) and what it guarantees, stores of
-  bundles with their links and set-aside trees up to four levels below it, locks of dead holders in it, and the limits of
-  watchers and open files
+Examines the versions of addon and JavaScript; the filesystem of the directory (default: the current one) and what it
+guarantees; stores of bundles up to four levels below the directory, with their links and set-aside trees; locks of dead
+holders in the directory; and the limits of watchers and open files.
 
-  --store <url>     also check a cache location: reachability and permissions. Default: $WARMSWAP_STORE
-  --json            one JSON object on standard output
+  --store <url>     also check a cache location: reachability and permissions, with a small object that is removed again.
+                    Default: $WARMSWAP_STORE
+  --json            print one JSON object
   -q, --quiet       print problems only
   -h, --help        print this text
   -v, --version     print the version of warmswap

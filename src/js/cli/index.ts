@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-/** `warmswap <command>`: each command is one file beside this one. */
+/** `warmswap <command>`: each command is one file next to this one. */
 
 import { isWarmswapError } from '../native/errors.js'
-import { Answer, version } from './arguments.js'
+import { Answer, isCommon, parse, wrongArguments } from './arguments.js'
 import { cache } from './cache.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'
@@ -26,20 +26,23 @@ function usage(): string {
   ].join('\n')
 }
 
-async function main([name, ...args]: string[]): Promise<number> {
-  if (name === '--version' || name === '-v') throw new Answer(version())
-  if (name === undefined || name === '--help' || name === '-h') throw new Answer(usage())
+async function main(args: string[]): Promise<number> {
+  const at = args.findIndex((arg) => !isCommon(arg))
+  const name = at < 0 ? undefined : (args[at] as string)
+  const rest = args.filter((_, index) => index !== at)
+  if (args.length === 0) throw new Answer(usage())
   if (name === 'help') {
-    const topic = args[0]
+    const topic = rest[0]
     if (topic === undefined || !Object.hasOwn(commands, topic)) throw new Answer(usage())
     return await (commands[topic] as { run: Command }).run(['--help'])
   }
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command === undefined) {
-    console.error(`warmswap: unknown ${name.startsWith('-') ? 'option' : 'command'} '${name}'\n${usage()}`)
-    return 2
-  }
-  return await command.run(args)
+  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command !== undefined) return await command.run(rest)
+  // For --help and --version, and for an unknown option.
+  parse('', usage(), {}, name === undefined || name.startsWith('-') ? args : args.slice(0, at), { max: args.length })
+  throw wrongArguments(
+    `${name === undefined ? 'the command is missing' : `unknown command '${name}'`}. Known commands: ${Object.keys(commands).join(', ')}. Run 'warmswap --help' for their usage`,
+  )
 }
 
 /** Prints the error as one line, and with --json as an object too. Returns the exit code. */
@@ -50,7 +53,7 @@ function fail(error: unknown): number {
   }
   const { code, message, syscall } = error as { code?: unknown; message?: unknown; syscall?: unknown }
   const isOurs = isWarmswapError(error)
-  // A failed system call is no fault of this program. Anything else is, and its stack says where.
+  // A failed system call is external. Any other error is a fault of this program, and the stack locates it.
   if (!isOurs && (typeof code !== 'string' || syscall === undefined)) {
     console.error(error)
     return 1

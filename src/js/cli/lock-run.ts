@@ -52,6 +52,7 @@ export async function run(args: string[], help: string): Promise<number> {
   } catch (error) {
     if (signals.exitCode !== undefined) return signals.exitCode
     if (!isWarmswapError(error) || error.code !== 'ERR_LOCK_TIMEOUT') throw error
+    if (options.json) console.log(JSON.stringify({ outcome: 'error', code: error.code, reason: error.message }))
     console.error(`warmswap: ${error.message} [${error.code}]`)
     return NOT_FREE
   }
@@ -71,16 +72,16 @@ interface RunArguments {
   command: string
   rest: string[]
   close: boolean
-  options: HoldOptions
+  options: HoldOptions & { json: boolean }
 }
 
-const OPTIONS = { timeout: 'text', 'no-wait': 'flag', close: 'flag', metadata: 'text' } as const
+export const RUN_OPTIONS = { timeout: 'text', 'no-wait': 'flag', close: 'flag', metadata: 'text' } as const
 
 function parseRun(args: string[], help: string): RunArguments {
   const separator = args.indexOf('--')
   const own = separator < 0 ? args : args.slice(0, separator)
   const [command, ...rest] = separator < 0 ? [] : args.slice(separator + 1)
-  const { values, positionals } = parse('lock run', help, OPTIONS, own, { min: 1, what: USAGE })
+  const { values, positionals } = parse('lock run', help, RUN_OPTIONS, own, { min: 1, what: USAGE })
   if (command === undefined) throw wrongArguments(`the command to run is missing. Expected ${USAGE}`)
   if (values['no-wait'] && values.timeout !== undefined)
     throw wrongArguments("options '--no-wait' and '--timeout' exclude each other")
@@ -94,6 +95,7 @@ function parseRun(args: string[], help: string): RunArguments {
       metadata: { command: withoutOptions(command, rest), directory: dirname(path), ...metadataOf(values.metadata) },
       timeoutMs: values['no-wait'] ? 0 : durationOf('--timeout', values.timeout),
       quiet: values.quiet ?? false,
+      json: values.json ?? false,
     },
   }
 }
@@ -104,9 +106,9 @@ function metadataOf(text: string | undefined): object {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   } catch {
-    // The message below names what is expected. The value is not shown: it can be a secret.
+    // The error below names what is expected. The value is not shown: it can be a secret.
   }
-  throw wrongArguments(`--metadata is no JSON object. Expected one such as '{"url":"http://localhost:3000"}'`)
+  throw wrongArguments(`--metadata is not a JSON object. Expected one such as '{"url":"http://localhost:3000"}'`)
 }
 
 /** Everybody may read the record, and options carry tokens. */

@@ -16,5 +16,5 @@ export function reportWait({
   reported = text
 }
 
-/** For --quiet. */
+/** With --quiet: a listener, because without one the library warns after 10 s. */
 export function reportNothing(): void {}

@@ -1,37 +1,46 @@
-/** `warmswap lock ls|why|sweep|run`: who holds a lock, in plain words, and a lock for a command of any language. */
+/** `warmswap lock ls|why|sweep|run`: reports the holders of locks, and holds a lock for a command of any language. */
 
 import { basename, join, resolve } from 'node:path'
 import { readdirSync } from 'node:fs'
 import { describeHolder, inspectLock, sweepLocks } from '../locks/index.js'
-import { Answer, parse, wrongArguments } from './arguments.js'
+import { messageOf } from '../native/callbacks.js'
+import { native } from '../native/native.js'
+import { Answer, parse, splitCommand, wrongArguments } from './arguments.js'
 import { hold } from './lock-hold.js'
-import { run } from './lock-run.js'
+import { RUN_OPTIONS, run } from './lock-run.js'
 import { duration } from './text.js'
 
 const HELP = `Usage:
   warmswap lock ls [directory]      the locks of a directory, and which process holds each
   warmswap lock why <path>          which process holds it, since when, doing what, and what will happen
-  warmswap lock sweep [directory]   removes what killed processes left; never anything of a live process
+  warmswap lock sweep [directory]   remove what killed processes left; never anything of a live process
   warmswap lock run [options] <path> -- <command>
-                                    holds the lock while the command runs, also if this program is killed
+                                    hold the lock while the command runs, also if this program is killed
 
 All commands:
-  --json               ls, why, sweep: one JSON value on standard output
-  -q, --quiet          no output but errors and the output of the command
+  --json               print one JSON value (run: only for an error)
+  -q, --quiet          print errors only; the output of the command is not changed
   -h, --help           print this text
   -v, --version        print the version of warmswap
 run:
   --timeout <time>     longest wait, such as 30s or 5min; then exit code 75. Default: no limit
   --no-wait            do not wait: exit code 75 if the lock is held
   -o, --close          free the lock when this program ends, although the command goes on
-  --metadata <json>    object that others see as the holder's metadata
+  --metadata <json>    object that 'lock ls' and waiters report with the holder
 
-Exit codes: of 'run' that of the command, 75 if the lock was not free in time, 126 or 127 if the command cannot be started,
-128 + n after signal n; of the others 0; 1 failed, 2 wrong arguments`
+Exit codes:
+  0    done; of 'ls' and 'why' also for a lock that is held
+  1    failed
+  2    wrong arguments
+  75   run: the lock was not free in time
+  126, 127 run: the command cannot be started
+  128 + n  run: ended by signal n
+  else run: the exit code of the command`
 
 type Inspected = Awaited<ReturnType<typeof inspectLock>>
 
-export async function lock([verb, ...args]: string[]): Promise<number> {
+export async function lock(all: string[]): Promise<number> {
+  const { name: verb, rest: args } = splitCommand(RUN_OPTIONS, all)
   switch (verb) {
     case 'ls':
       return await list(args)
@@ -46,12 +55,15 @@ export async function lock([verb, ...args]: string[]): Promise<number> {
     case 'help':
       throw new Answer(HELP)
     default:
-      parse('lock', HELP, {}, verb === undefined ? [] : [verb, ...args].filter((arg) => arg.startsWith('-')))
+      // For --help and --version, and for unknown options where there is no command.
+      parse('lock', HELP, RUN_OPTIONS, verb === undefined ? all : all.filter(isHelpOrVersion), { max: all.length })
       throw wrongArguments(
-        `${verb === undefined ? 'a command is missing' : `unknown command '${verb}' of 'warmswap lock'`}. Known commands: ls, why, sweep, run`,
+        `${verb === undefined ? 'the command is missing' : `unknown command '${verb}' of 'warmswap lock'`}. Known commands: ls, why, sweep, run`,
       )
   }
 }
+
+const isHelpOrVersion = (arg: string): boolean => ['-h', '--help', '-v', '--version'].includes(arg)
 
 /** Names of locks come from their records; those of other programs from a directory that ends in `.lock`. */
 export function lockNames(directory: string): string[] {
@@ -83,17 +95,29 @@ export function stateOf({ held, holder, liveness }: Inspected): 'held' | 'held?'
 async function list(args: string[]): Promise<number> {
   const { values, positionals } = parse('lock ls', HELP, {}, args, { max: 1, what: 'at most one directory' })
   const directory = resolve(positionals[0] ?? '.')
-  const locks = await Promise.all(lockNames(directory).map((name) => inspectLock(join(directory, name))))
-  if (values.json) console.log(JSON.stringify(locks.map((each) => ({ ...each, state: stateOf(each) }))))
+  const names = lockNames(directory)
+  if (names.length > 0) native()
+  const locks = await Promise.all(names.map((name) => listed(join(directory, name))))
+  if (values.json) console.log(JSON.stringify(locks))
   else if (!values.quiet)
     for (const each of locks) {
-      const who = each.holder ? `  ${whoHolds(each)}` : ''
-      console.log(`${stateOf(each).padEnd(6)} ${basename(each.path)}${who}`)
+      const facts = 'reason' in each ? `  ${each.reason}` : each.holder ? `  ${holderOf(each)}` : ''
+      console.log(`${each.state.padEnd(6)} ${basename(each.path)}${facts}`)
     }
   return 0
 }
 
-function whoHolds({ holder, liveness, ageMs }: Inspected): string {
+/** One lock of a list. One that cannot be inspected, such as another user's, does not hide the others. */
+async function listed(path: string) {
+  try {
+    const inspected = await inspectLock(path)
+    return { ...inspected, state: stateOf(inspected) }
+  } catch (error) {
+    return { path, state: 'error' as const, reason: messageOf(error).replaceAll('\n', ' ') }
+  }
+}
+
+function holderOf({ holder, liveness, ageMs }: Inspected): string {
   return `${describeHolder(holder, liveness)}${ageMs === null ? '' : `, for ${duration(ageMs)}`}`
 }
 
@@ -106,26 +130,26 @@ async function why(args: string[]): Promise<number> {
   return 0
 }
 
-/** What a person needs to know, and nothing that makes them delete files. */
+/** State of the lock, and what will happen. No text advises to delete files. */
 function explain(inspected: Inspected): string {
   const { path, held, holder, liveness, warning } = inspected
   if (warning !== null && holder === null) return `${path} cannot be locked: ${warning}`
   if (warning !== null) return `${path} is not free: ${warning}.`
-  if (holder === null) return `${path} is free: the next one who asks gets it at once.`
-  const who = whoHolds(inspected)
+  if (holder === null) return `${path} is free: the next caller acquires it immediately.`
+  const by = holderOf(inspected)
   if (!held)
-    return `${path} was held by ${who}. That process has ended without giving it back; the next one who asks takes it over at once. Nothing needs to be done.`
+    return `${path} was held by ${by}. That process has ended without releasing it. The next caller takes it over immediately. You do not need to do anything.`
   if (holder.inheritedFrom !== undefined)
-    return `${path} is held by ${who}. That child has the lock's descriptor: the lock is free as soon as the child ends or closes it. To have it sooner, stop that child.`
+    return `${path} is held by ${by}. That child has the lock's descriptor: the lock is free as soon as the child ends or closes it. To have it sooner, stop that child.`
   if (liveness === 'alive')
-    return `${path} is held by ${who}. That process is alive: whoever waits gets the lock as soon as it gives it back or ends. To have it sooner, stop that process.`
+    return `${path} is held by ${by}. That process is alive: a waiter gets the lock as soon as the process releases it or ends. To have it sooner, stop that process.`
   const window =
     holder.format === 'warmswap'
       ? 'one and a half of its lease (45 s by default)'
       : holder.format === 'ownerless'
         ? '30 s'
         : '10 minutes by default (options.foreignStaleMs)'
-  return `${path} is held by ${who}. From here nobody can tell whether that process lives (another machine, container or program). Whoever waits takes the lock over once it has shown no sign of life for ${window}.`
+  return `${path} is held by ${by}. It cannot be verified from here whether that process is alive (another machine, container or program). A waiter takes the lock over once it has not changed for ${window}.`
 }
 
 async function sweep(args: string[]): Promise<number> {

@@ -4,7 +4,7 @@ import type { Progress } from '../archives/index.js'
 import { size } from './text.js'
 
 /** Off a terminal: how often a line is printed. Logs of CI servers show that a command is alive by it. */
-const LINE_MS = 5_000
+const LINE_MS = 3_000
 
 export interface ProgressBar {
   listener: { onProgress?(progress: Progress): void }

@@ -1,7 +1,7 @@
-/** Finds stores of bundles, and the directories that their links replaced: only their owner removes them. */
+/** Finds stores of bundles, their links, and the directories that the links replaced: only their owner removes them. */
 
-import { type Dirent, readFileSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { type Dirent, existsSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 
 const MAX_DEPTH = 4
 const MAX_DIRECTORIES = 5_000
@@ -10,35 +10,63 @@ const SKIPPED = new Set(['node_modules', '.git'])
 
 export interface SetAside {
   stores: string[]
+  /** Links such as `dist` that lead to what a store shows. A broken one leads to a store that has nothing published. */
+  links: { path: string; store: string; isBroken: boolean }[]
   trees: string[]
   /** Whether the search ended early. */
   incomplete: boolean
 }
 
-/** Looks for stores in a directory and up to four levels below it. Follows no link. */
+/** Searches stores in a directory and up to four levels below it. Follows no link. */
 export function findSetAside(directory: string): SetAside {
   const stores: string[] = []
   const trees: string[] = []
+  const symlinks: string[] = []
+  const found = (incomplete: boolean): SetAside => ({
+    stores: stores.sort(),
+    links: linksTo(stores, symlinks.sort()),
+    trees: trees.sort(),
+    incomplete,
+  })
   let level = [directory]
   let seen = 0
   for (let depth = 0; depth <= MAX_DEPTH; depth += 1) {
     const next: string[] = []
     for (const folder of level) {
-      if (++seen > MAX_DIRECTORIES) return { stores, trees, incomplete: true }
+      if (++seen > MAX_DIRECTORIES) return found(true)
       const entries = list(folder)
       if (isStore(folder, entries)) {
         stores.push(folder)
         trees.push(...list(join(folder, 'set-aside')).map(({ name }) => join(folder, 'set-aside', name)))
-      } else
-        next.push(
-          ...entries
-            .filter((entry) => entry.isDirectory() && !SKIPPED.has(entry.name))
-            .map(({ name }) => join(folder, name)),
-        )
+        continue
+      }
+      for (const entry of entries) {
+        if (entry.isSymbolicLink()) symlinks.push(join(folder, entry.name))
+        else if (entry.isDirectory() && !SKIPPED.has(entry.name)) next.push(join(folder, entry.name))
+      }
     }
     level = next
   }
-  return { stores: stores.sort(), trees: trees.sort(), incomplete: false }
+  return found(false)
+}
+
+function linksTo(stores: string[], symlinks: string[]): SetAside['links'] {
+  const byPath = new Map(stores.map((store) => [realpathSync(store), store]))
+  return symlinks.flatMap((path) => {
+    const store = byPath.get(shownBy(path) ?? '')
+    return store === undefined ? [] : [{ path, store, isBroken: !existsSync(path) }]
+  })
+}
+
+/** The store whose `view` the link leads to, if it leads to such a name. */
+function shownBy(link: string): string | undefined {
+  try {
+    const target = resolve(dirname(link), readlinkSync(link))
+    return basename(target) === 'view' ? realpathSync(dirname(target)) : undefined
+  } catch {
+    // It leads nowhere, or was removed since its directory was read.
+    return undefined
+  }
 }
 
 function list(folder: string): Dirent[] {

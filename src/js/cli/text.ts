@@ -1,6 +1,6 @@
-/** Sizes and times as people read them. */
+/** Human-readable sizes and times. */
 
-/** Bytes with a decimal unit: 999 B, 1.2 kB, 34 MB. */
+/** Bytes with a decimal unit: 999 B, 1.2 kB, 340 MB. */
 export function size(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let value = bytes
