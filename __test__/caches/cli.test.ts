@@ -1,14 +1,13 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { start } from '../support/children.js'
+import { program, runAll } from '../support/cli.js'
 import { type FaultServer, startFaultServer } from '../support/fault-server.js'
-import { repository } from '../support/paths.js'
 import { SECRET_ACCESS_KEY } from '../support/s3.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
-
-const program = join(repository, 'dist/cli.js')
 
 async function cli(
   args: string[],
@@ -24,14 +23,23 @@ describe('a folder', () => {
     const store = ['--store', `file://${join(memory, 'store')}`, '--key', 'site']
     const tree = makeTree(join(memory, 'tree'))
     const into = join(memory, 'into')
-    expect((await cli(['restore', into, ...store])).code).toBe(3)
-    expect((await cli(['inspect', ...store])).code).toBe(3)
+    expect(await cli(['restore', into, ...store])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^miss in [\d.]+ m?s: nothing under the key[^\n]*$/),
+    })
+    const required = await cli(['restore', into, ...store, '--required', '--json'])
+    expect(required.code).toBe(3)
+    expect(JSON.parse(required.out)).toMatchObject({
+      outcome: 'miss',
+      reason: expect.stringMatching(/^nothing under the key/),
+    })
+    expect(await cli(['inspect', ...store])).toMatchObject({ code: 3, out: 'miss: nothing under the key' })
     const saved = await cli(['save', tree, ...store, '--json'])
     expect(saved.code).toBe(0)
     expect(JSON.parse(saved.out)).toMatchObject({ outcome: 'uploaded' })
     expect(await cli(['save', tree, ...store])).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^unchanged in \d+ ms\n {2}files/),
+      out: expect.stringMatching(/^unchanged in [\d.]+ m?s\n {2}files/),
     })
     expect((await cli(['restore', into, ...store])).code).toBe(0)
     expect(digest(into)).toEqual(digest(tree))
@@ -41,7 +49,7 @@ describe('a folder', () => {
       out: expect.stringMatching(/^target-not-empty/),
     })
     expect((await cli(['restore', into, ...store, '--mode', 'merge'])).code).toBe(0)
-    expect((await cli(['save', join(memory, 'absent'), ...store])).code).toBe(6)
+    expect((await cli(['save', join(memory, 'absent'), ...store])).code).toBe(2)
     const found = JSON.parse((await cli(['inspect', ...store, '--json'])).out)
     expect(found).toMatchObject({ outcome: 'found', files: expect.any(Number), producer: { tool: 'warmswap' } })
     expect(await cli(['prune', ...store])).toMatchObject({ code: 0, out: expect.stringMatching(/^pruned/) })
@@ -84,7 +92,8 @@ describe('a folder', () => {
       ['restore', into, '--store', store[1]!],
       ['restore', into, 'another', ...store],
       ['inspect', into, ...store],
-      ['save', into, ...store, '--preset', 'npm'],
+      ['save', into, ...store],
+      ['save', memory, ...store, '--preset', 'npm'],
       ['prune', ...store, '--keep', 'two'],
       ['restore', into, '--store', url, '--key', 'site', '--bogus'],
       ['restore', into, '--store', url, '--key', 'site'],
@@ -101,6 +110,105 @@ describe('a folder', () => {
     expect((await cli(['--help'])).code).toBe(0)
   })
 
+  test('a tree with links that leave it is restored with the option that save and the refusal name', async ({
+    memory,
+  }) => {
+    const store = ['--store', `file://${join(memory, 'store')}`]
+    const tree = makeTree(join(memory, 'workspace'))
+    symlinkSync('../../packages/own', join(tree, 'deep/own'))
+    const absolute = makeTree(join(memory, 'venv'))
+    symlinkSync('/usr/bin/python3', join(absolute, 'python'))
+    const [saved, refused, restored, ...venv] = runAll([
+      ['cache', 'save', tree, ...store, '--key', 'workspace'],
+      ['cache', 'restore', join(memory, 'a'), ...store, '--key', 'workspace'],
+      ['cache', 'restore', join(memory, 'a'), ...store, '--key', 'workspace', '--symlinks', 'relative'],
+      ['cache', 'save', absolute, ...store, '--key', 'venv'],
+      ['cache', 'restore', join(memory, 'b'), ...store, '--key', 'venv', '--symlinks', 'relative'],
+      ['cache', 'restore', join(memory, 'b'), ...store, '--key', 'venv', '--symlinks', 'verbatim'],
+    ])
+    expect(saved).toMatchObject({ code: 0, out: expect.stringMatching(/^uploaded .*: .*--symlinks relative\n/) })
+    expect(refused).toMatchObject({ code: 5, out: expect.stringMatching(/^refused .*--symlinks relative would make/) })
+    expect(restored?.code).toBe(0)
+    expect(digest(join(memory, 'a'))).toEqual(digest(tree))
+    expect(venv.map(({ code }) => code)).toEqual([0, 5, 0])
+    expect(venv[0]?.out).toContain('--symlinks verbatim')
+    expect(venv[1]?.out).toContain('--symlinks verbatim would make')
+    expect(digest(join(memory, 'b'))).toEqual(digest(absolute))
+  })
+
+  test('the options of save and restore reach the store', async ({ memory }) => {
+    const store = ['--store', `file://${join(memory, 'store')}`]
+    const at = [...store, '--key', 'site']
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const [saved, ...others] = runAll([
+      ['cache', 'save', tree, ...at, '--fingerprint', 'lock-1', '--level', '19', '--conditions', 'off', '--json'],
+      ['cache', 'restore', into, ...at, '--expect', 'fingerprint=lock-2'],
+      ['cache', 'restore', into, ...at, '--expect', 'version=1'],
+      ['cache', 'restore', into, ...at, '--max-files', '3'],
+      ['cache', 'restore', into, ...at, '--max-bytes', '1kB'],
+      ['cache', 'save', tree, ...at, '--conditions', 'always'],
+      [
+        ...[
+          'cache',
+          'restore',
+          into,
+          ...store,
+          '--key',
+          'absent',
+          '--fallback-key',
+          'another',
+          '--fallback-key',
+          'site',
+        ],
+        ...['--expect', 'fingerprint=lock-1', '--expect', `platform=${process.platform}`, '--json'],
+      ],
+    ])
+    expect(JSON.parse(saved?.out ?? '')).toMatchObject({
+      outcome: 'uploaded',
+      guard: 'none',
+      bytes: expect.any(Number),
+    })
+    expect(others.map(({ code }) => code)).toEqual([5, 2, 5, 5, 2, 0])
+    expect(others[0]?.out).toContain("--expect fingerprint is 'lock-2', the generation has 'lock-1'")
+    expect(others[1]?.errors).toContain("--expect is 'version=1'. Expected name=value")
+    expect(others[2]?.out).toContain('--max-files')
+    expect(others[3]?.out).toContain('--max-bytes')
+    expect(others[4]?.errors).toContain("--conditions is 'always'; accepted is")
+    const { ticket, key } = JSON.parse(others[5]?.out ?? '') as { ticket: string; key: string }
+    expect(key).toBe('site')
+    writeFileSync(join(tree, 'more'), 'more')
+    const [first, late, idle, pruned, removed, gone] = runAll([
+      ['cache', 'save', tree, ...at, '--ticket', ticket],
+      ['cache', 'save', into, ...at, '--ticket', ticket],
+      ['cache', 'prune', ...at, '--keep', '2', '--older-than-ms', '0'],
+      ['cache', 'prune', ...at, '--keep', '1', '--older-than-ms', '0'],
+      ['cache', 'remove', ...at],
+      ['cache', 'inspect', ...at],
+    ])
+    expect([first, late, idle, pruned, removed, gone].map((result) => result?.code)).toEqual([0, 6, 0, 0, 0, 3])
+    expect(late?.out).toMatch(/^superseded/)
+    expect(idle?.out).toBe('pruned\n  nothing to remove\n')
+    expect(pruned?.out).toMatch(/^pruned\n {2}removed +1\n {4}site\/blobs\/\S+\n$/)
+  })
+
+  test('--duplicates reject refuses an archive that has a path twice', ({ memory }) => {
+    mkdirSync(join(memory, 'store'))
+    const archive = join(memory, 'store/twice.tar')
+    writeFileSync(join(memory, 'name'), 'one')
+    execFileSync('tar', ['-cf', archive, '-C', memory, 'name'])
+    writeFileSync(join(memory, 'name'), 'two')
+    execFileSync('tar', ['-rf', archive, '-C', memory, 'name'])
+    const restore = ['cache', 'restore', join(memory, 'into'), '--store', `file://${join(memory, 'store')}`]
+    const results = runAll([
+      [...restore, '--key', 'twice.tar', '--duplicates', 'reject'],
+      [...restore, '--key', 'twice.tar'],
+    ])
+    expect(results.map(({ code }) => code)).toEqual([5, 0])
+    expect(results[0]?.out).toContain("'name' twice")
+    expect(readFileSync(join(memory, 'into/name'), 'utf8')).toBe('two')
+  })
+
   test('a terminal sees a bar, and a pipe does not', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     for (let seed = 1; seed <= 40; seed += 1) writeFileSync(join(tree, `${seed}.bin`), noise(4 << 20, seed))
@@ -109,8 +217,8 @@ describe('a folder', () => {
     const terminal = start('script', ['-qefc', command, '/dev/null'])
     expect(await terminal.ended).toMatchObject({ code: 0 })
     expect(terminal.lines.join('\n').replaceAll('\x1b', 'ESC')).toMatch(/ESC\[K(pack|upload) +.*\d+ files, [\d.]+ MB/)
-    expect(terminal.lines.join('\n')).toMatch(/uploaded in \d+ ms/)
-    expect((await cli(['restore', join(memory, 'into'), ...store])).errors).toBe('')
+    expect(terminal.lines.join('\n')).toMatch(/uploaded in [\d.]+ m?s/)
+    expect((await cli(['restore', join(memory, 'into'), ...store])).errors).not.toContain('\x1b')
   })
 })
 
@@ -149,15 +257,34 @@ describe('a store in trouble', () => {
     server.fault = undefined
   })
 
+  test('--conditions required: a store without conditional writes is exit code 6, and the key is as it was', async ({
+    memory,
+  }) => {
+    server.intercept = ({ method, headers }, response) => {
+      if (method !== 'PUT' || !('if-match' in headers || 'if-none-match' in headers)) return false
+      response.writeHead(501).end('<Error><Code>NotImplemented</Code><Message>m</Message></Error>')
+      return true
+    }
+    const save = ['save', makeTree(join(memory, 'tree'), 3), ...at(server.endpoint)]
+    expect(await cli([...save, '--conditions', 'required'], env)).toMatchObject({
+      code: 6,
+      out: expect.stringMatching(/^unguarded .*--conditions is 'required'/),
+    })
+    expect([...server.objects.keys()].filter((path) => path.includes('cli/site'))).toEqual([])
+    expect(await cli(save, env)).toMatchObject({ code: 0, out: expect.stringMatching(/guard +none/) })
+    server.intercept = undefined
+    expect((await cli(['remove', ...at(server.endpoint)], env)).code).toBe(0)
+  })
+
   test('probe with credentials that the store does not accept is exit code 1, and the reason names the code', async () => {
     server.intercept = (_, response) => {
       response.writeHead(403).end('<Error><Code>InvalidAccessKeyId</Code><Message>m</Message></Error>')
       return true
     }
-    const told = await cli(['probe', ...at(server.endpoint).slice(0, 2)], env)
+    const denied = await cli(['probe', ...at(server.endpoint).slice(0, 2)], env)
     server.intercept = undefined
-    expect(told).toMatchObject({ code: 1, out: expect.stringMatching(/^denied: .*InvalidAccessKeyId/) })
-    expect(told.out).not.toContain('ListBucket')
+    expect(denied).toMatchObject({ code: 1, out: expect.stringMatching(/^denied: .*InvalidAccessKeyId/) })
+    expect(denied.out).not.toContain('ListBucket')
   })
 
   test.for([
@@ -178,8 +305,14 @@ describe('a store in trouble', () => {
           what: 'stall-after-accept',
         }
       })
-      const child = start(process.execPath, [program, 'cache', 'save', tree, ...at(server.endpoint)], { env })
+      const args = ['cache', 'save', tree, ...at(server.endpoint), '--idle-ms', '60s']
+      const child = start(process.execPath, [program, ...args], { env })
       await arrived
+      // Off a terminal a log shows that the command is alive, also where nothing moves.
+      if (name === 'SIGINT')
+        await expect
+          .poll(() => child.stderr(), { timeout: 20_000 })
+          .toMatch(/^warmswap: upload[^\n]*, \d+ files, .*B$/m)
       server.requests.length = 0
       child.process.kill(name)
       expect((await child.ended).code).toBe(code)

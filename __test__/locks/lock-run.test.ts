@@ -143,6 +143,44 @@ test('a thread that left its lock to a child: the child is named, though the pro
   await expectFree(path)
 })
 
+test('--timeout and --no-wait end with exit code 75 while the lock is held, and name the holder', async ({
+  memory,
+}) => {
+  const path = join(memory, 'key.lock')
+  const lock = await acquireLock(path)
+  const run = (...options: string[]) =>
+    spawnSync(process.execPath, [cli, 'lock', 'run', ...options, path, '--', 'echo', 'ran'], { encoding: 'utf8' })
+  for (const options of [['--no-wait'], ['--timeout', '50ms', '--quiet']]) {
+    const { status, stdout, stderr } = run(...options)
+    expect({ status, stdout }).toEqual({ status: 75, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^warmswap: [^\\n]*held by pid ${process.pid}[^\\n]* \\[ERR_LOCK_TIMEOUT\\]\\n$`))
+  }
+  expect(JSON.parse(run('--no-wait', '--json').stdout)).toMatchObject({ outcome: 'error', code: 'ERR_LOCK_TIMEOUT' })
+  expect(run('--no-wait', '--timeout', '1s').status).toBe(2)
+  lock.release()
+  expect(run('--no-wait')).toMatchObject({ status: 0, stdout: 'ran\n', stderr: '' })
+})
+
+test('--metadata is reported with the holder, and must be an object', async ({ memory }) => {
+  const path = join(memory, 'key.lock')
+  const { command } = await running(path, '--metadata', '{"url":"http://localhost:3000"}')
+  expect((await inspectLock(path)).holder?.metadata).toMatchObject({ url: 'http://localhost:3000', directory: memory })
+  const listed = JSON.parse(execFileSync(process.execPath, [cli, 'lock', 'ls', memory, '--json'], { encoding: 'utf8' }))
+  expect(listed).toMatchObject([{ path, state: 'held', holder: { metadata: { url: 'http://localhost:3000' } } }])
+  const explained = execFileSync(process.execPath, [cli, 'lock', 'why', path, '--json'], { encoding: 'utf8' })
+  expect(JSON.parse(explained)).toMatchObject({ state: 'held', held: true, explanation: expect.stringContaining(path) })
+  process.kill(command, 'SIGKILL')
+  await expectFree(path)
+  for (const value of ['[]', 'secret', '7']) {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [cli, 'lock', 'run', '--metadata', value, path, '--', 'true'],
+      { encoding: 'utf8' },
+    )
+    expect({ status, stderr: stderr.replace(value, '') }).toMatchObject({ status: 2, stderr })
+  }
+})
+
 test.for(['--close', '-o'])(
   '%s: the lock of a killed wrapper is free, while the command goes on',
   async (option, { memory }) => {

@@ -633,13 +633,13 @@ test('I21: a sweep clears what the dead left and touches nobody alive', async ({
   lock.release()
 })
 
-test('the command line says who holds a lock, and holds one for a command', async ({ memory }) => {
+test('the command line reports the holder of a lock, and holds one for a command', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const cli = (...args: string[]): Child => start(process.execPath, [join(repository, 'dist/cli.js'), 'lock', ...args])
   const runner = cli('run', path, '--', 'sh', '-c', 'echo started $WARMSWAP_LOCK_GENERATION; read line; exit 7')
   await runner.line(/^started \d+/)
   expect(await cli('why', path).line(/./)).toMatch(
-    new RegExp(`is held by pid ${runner.pid} .* is alive: whoever waits gets the lock as soon as`),
+    new RegExp(`is held by pid ${runner.pid} .* is alive: a waiter gets the lock as soon as`),
   )
   expect(await cli('ls', memory).line(/./)).toMatch(/^held +key\.lock +pid/)
   expect(await tryLock(path)).toBeNull()

@@ -51,21 +51,31 @@ export function findSetAside(directory: string): SetAside {
 }
 
 function linksTo(stores: string[], symlinks: string[]): SetAside['links'] {
-  const byPath = new Map(stores.map((store) => [realpathSync(store), store]))
+  const byPath = new Map(stores.map((store) => [realPath(store), store]))
   return symlinks.flatMap((path) => {
-    const store = byPath.get(shownBy(path) ?? '')
+    const shown = shownBy(path)
+    const store = shown === null ? undefined : byPath.get(shown)
     return store === undefined ? [] : [{ path, store, isBroken: !existsSync(path) }]
   })
 }
 
-/** The store whose `view` the link leads to, if it leads to such a name. */
-function shownBy(link: string): string | undefined {
+/** The directory whose `view` the link leads to, or whose `current` as a link of older versions does. */
+function shownBy(link: string): string | null {
   try {
     const target = resolve(dirname(link), readlinkSync(link))
-    return basename(target) === 'view' ? realpathSync(dirname(target)) : undefined
+    return ['view', 'current'].includes(basename(target)) ? realPath(dirname(target)) : null
   } catch {
-    // It leads nowhere, or was removed since its directory was read.
-    return undefined
+    // Removed since its directory was read.
+    return null
+  }
+}
+
+/** Null for a path that does not exist, which no store has. */
+function realPath(path: string): string | null {
+  try {
+    return realpathSync(path)
+  } catch {
+    return null
   }
 }
 

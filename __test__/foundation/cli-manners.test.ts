@@ -1,0 +1,290 @@
+/** The manners that all commands share: each row of the table is one command, each test one manner. */
+
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { duration, size } from '../../src/js/cli/text.js'
+import { type CliResult, runAll } from '../support/cli.js'
+import { repository } from '../support/paths.js'
+import { makeTemp, removeTemp } from '../support/temp.js'
+import { makeTree } from '../support/trees.js'
+
+interface Row {
+  command: string
+  /** Arguments of a call that succeeds; $DIR is a folder of this file. */
+  args: string[]
+  /** One of its own options. */
+  own?: string
+  /** A single option, given twice. */
+  twice: string[]
+  /** Arguments that a user can get wrong, and what the error says. */
+  wrong: [string[], RegExp]
+}
+
+const store = ['--store', 'file://$DIR/store', '--key', 'site']
+const keyTwice = ['--key', 'a', '--key', 'b']
+
+/** In this order: each finds what the ones before it made. */
+const rows: Row[] = [
+  {
+    command: 'lock run',
+    args: ['$DIR/locks/a.lock', '--', 'true'],
+    own: '--timeout',
+    twice: ['--timeout', '1s', '--timeout', '2s'],
+    wrong: [['$DIR/locks/a.lock', 'true'], /takes one path, then '--' and the command, and got 2 arguments/],
+  },
+  {
+    command: 'lock ls',
+    args: ['$DIR/locks'],
+    twice: ['--json', '--json'],
+    wrong: [['a', 'b'], /takes at most one directory, and got 2 arguments/],
+  },
+  {
+    command: 'lock why',
+    args: ['$DIR/locks/a.lock'],
+    twice: ['-q', '--quiet'],
+    wrong: [[], /takes the path of one lock, and got 0 arguments/],
+  },
+  {
+    command: 'lock sweep',
+    args: ['$DIR/locks'],
+    twice: ['--json', '--json'],
+    wrong: [['a', 'b'], /takes at most one directory/],
+  },
+  {
+    command: 'cache save',
+    args: ['$DIR/tree', ...store],
+    own: '--conditions',
+    twice: keyTwice,
+    wrong: [['$DIR/absent', ...store], /'\/.*\/absent' is not a directory, or does not exist/],
+  },
+  {
+    command: 'cache restore',
+    args: ['$DIR/into', ...store],
+    own: '--symlinks',
+    twice: keyTwice,
+    wrong: [['$DIR/into', ...store, '--symlinks', 'loose'], /--symlinks is 'loose'; accepted is .*'relative'/],
+  },
+  {
+    command: 'cache inspect',
+    args: store,
+    own: '--deadline-ms',
+    twice: keyTwice,
+    wrong: [['$DIR/into', ...store], /takes no argument after the command/],
+  },
+  {
+    command: 'cache prune',
+    args: store,
+    own: '--keep',
+    twice: ['--keep', '1', '--keep', '2'],
+    wrong: [[...store, '--keep', 'two'], /--keep is 'two'. Expected a whole number/],
+  },
+  {
+    command: 'cache remove',
+    args: store,
+    own: '--key',
+    twice: keyTwice,
+    wrong: [store.slice(0, 2), /--key is missing/],
+  },
+  {
+    command: 'cache probe',
+    args: store.slice(0, 2),
+    own: '--store',
+    twice: ['--store', 'memory:', '--store', 'memory:'],
+    wrong: [['--store', '--json'], /option '--store' needs a value/],
+  },
+  {
+    command: 'doctor',
+    args: ['$DIR', ...store.slice(0, 2)],
+    own: '--store',
+    twice: ['--store', 'memory:', '--store', 'memory:'],
+    wrong: [['a', 'b'], /takes at most one directory/],
+  },
+]
+const groups = ['', 'lock', 'cache']
+const all = [...groups, ...rows.map(({ command }) => command)]
+const words = (command: string): string[] => command.split(' ').filter((word) => word !== '')
+
+/** What each manner passes, for each command. `lock run` has a command of its own after '--', so options come first. */
+const calls: Record<string, string[]> = {}
+for (const command of all) {
+  for (const option of ['-h', '--help', '-v', '--version'])
+    calls[`${command} ${option}`] = [...words(command), option, '--store']
+  calls[`${command} --bogus`] = [...words(command), '--bogus=secret']
+  calls[`${command} --json --bogus`] = [...words(command), '--json', '--bogus']
+}
+for (const manner of ['', '--json', '--quiet'])
+  for (const { command, args } of rows)
+    calls[`${command} ${manner} ok`] = [...words(command), ...(manner === '' ? [] : [manner]), ...args]
+for (const { command, args, twice, wrong } of rows) {
+  calls[`-q ${command} ok`] = ['-q', ...words(command), ...args]
+  calls[`${command} twice`] = [...words(command), ...twice, ...args.filter((arg) => !twice.includes(arg))]
+  calls[`${command} wrong`] = [...words(command), ...wrong[0]]
+}
+const more = {
+  'unknown command': ['frobnicate'],
+  'unknown lock command': ['lock', 'frobnicate'],
+  'unknown cache command': ['cache', 'frobnicate', ...store],
+  'no cache command': ['cache', ...store],
+  help: ['help', 'cache'],
+  nothing: [],
+  'a failed system call': ['lock', 'ls', '/dev/null'],
+  'a folder that is missing': ['lock', 'ls', '$DIR/absent'],
+  'a value like a command': ['cache', '--key', 'save', 'inspect', ...store.slice(0, 2)],
+  'a negative value': ['cache', 'save', '$DIR/tree', ...store, '--level', '-7'],
+  'a bad time': ['cache', 'probe', ...store.slice(0, 2), '--deadline-ms', '5weeks'],
+  'a bad size': ['cache', 'save', '$DIR/tree', ...store, '--max-bytes', 'lots'],
+  units: ['cache', 'save', '$DIR/tree', ...store, '--deadline-ms', '1.5min', '--max-bytes', '2GiB'],
+}
+Object.assign(calls, more)
+
+let results: Record<string, CliResult> = {}
+const resultOf = (name: string): CliResult => {
+  const result = results[name]
+  if (result === undefined) throw new Error(`no call '${name}'`)
+  return result
+}
+const usageError = /^warmswap: [^\n]+ \[ERR_INVALID_ARGUMENT\]\n$/
+
+let directory = ''
+beforeAll(() => {
+  directory = makeTemp('/dev/shm')
+  mkdirSync(join(directory, 'locks'))
+  makeTree(join(directory, 'tree'))
+  const names = Object.keys(calls)
+  const lines = names.map((name) => (calls[name] as string[]).map((arg) => arg.replaceAll('$DIR', directory)))
+  results = Object.fromEntries(runAll(lines).map((result, index) => [names[index], result]))
+  return () => removeTemp(directory)
+})
+
+test.each(all)("'%s -h' and --help print the usage, whatever else is wrong", (command) => {
+  const { code, out, errors } = resultOf(`${command} --help`)
+  expect({ code, errors }).toEqual({ code: 0, errors: '' })
+  expect(out).toMatch(/^Usage:/)
+  expect(resultOf(`${command} -h`)).toEqual({ code, out, errors })
+  for (const word of words(command)) expect(out).toContain(word)
+})
+
+test.each(all)("'%s -v' and --version print the version", (command) => {
+  const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as { version: string }
+  for (const option of ['-v', '--version'])
+    expect(resultOf(`${command} ${option}`)).toEqual({ code: 0, out: `${version}\n`, errors: '' })
+})
+
+test.each(all)("'%s' with an unknown option lists the known ones, which are all in its help", (command) => {
+  const { code, out, errors } = resultOf(`${command} --bogus`)
+  expect({ code, out }).toEqual({ code: 2, out: '' })
+  expect(errors).toMatch(usageError)
+  expect(errors).toContain("unknown option '--bogus'")
+  expect(errors).not.toContain('secret')
+  const known = errors.split('Known options: ')[1]?.match(/--[a-z-]+/g) ?? []
+  const own = rows.find((row) => row.command === command)?.own
+  expect(known).toEqual(expect.arrayContaining(['--help', '--version', '--json', '--quiet', ...(own ? [own] : [])]))
+  for (const option of known) expect(resultOf(`${command} --help`).out, option).toContain(option)
+})
+
+test.each(all)("'%s --json' reports an error as an object too", (command) => {
+  const { code, out, errors } = resultOf(`${command} --json --bogus`)
+  expect(code).toBe(2)
+  expect(JSON.parse(out)).toEqual({
+    outcome: 'error',
+    code: 'ERR_INVALID_ARGUMENT',
+    reason: expect.stringContaining("unknown option '--bogus'"),
+  })
+  expect(errors).toMatch(usageError)
+})
+
+describe.each(rows)('$command', ({ command, wrong }) => {
+  test('succeeds', () => {
+    expect(resultOf(`${command}  ok`)).toMatchObject({ code: 0, errors: '' })
+  })
+
+  test('--json prints one JSON value, and nothing else', () => {
+    const { code, out, errors } = resultOf(`${command} --json ok`)
+    expect({ code, errors }).toEqual({ code: 0, errors: '' })
+    // The output of `lock run` is that of its command.
+    if (command === 'lock run') expect(out).toBe('')
+    else expect(JSON.parse(out)).toBeTypeOf('object')
+  })
+
+  test('--quiet prints nothing, also before the command', () => {
+    const silent = { code: 0, out: '', errors: '' }
+    expect(resultOf(`${command} --quiet ok`)).toEqual(silent)
+    expect(resultOf(`-q ${command} ok`)).toEqual(silent)
+  })
+
+  test('a single option that is given twice is an error', () => {
+    const { code, errors } = resultOf(`${command} twice`)
+    expect(code).toBe(2)
+    expect(errors).toMatch(usageError)
+    expect(errors).toContain('was given more than once')
+  })
+
+  test('an error of the user is one line', () => {
+    const { code, out, errors } = resultOf(`${command} wrong`)
+    expect({ code, out: out.replace(/^\{.*\}\n$/, '') }).toEqual({ code: 2, out: '' })
+    expect(errors).toMatch(usageError)
+    expect(errors).toMatch(wrong[1])
+  })
+})
+
+test('an unknown or a missing command is one line that lists the known ones', () => {
+  for (const [name, expected] of [
+    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, doctor/],
+    ['unknown lock command', /unknown command 'frobnicate' of 'warmswap lock'. Known commands: ls, why, sweep, run/],
+    ['unknown cache command', /'warmswap cache'. Known commands: save, restore, inspect, prune, remove, probe/],
+    ['no cache command', /the command is missing. Known commands: save/],
+  ] as const) {
+    const { code, out, errors } = resultOf(name)
+    expect({ code, out }, name).toEqual({ code: 2, out: '' })
+    expect(errors, name).toMatch(usageError)
+    expect(errors, name).toMatch(expected)
+  }
+  expect(resultOf('help')).toEqual(resultOf('cache --help'))
+  expect(resultOf('nothing')).toEqual(resultOf(' --help'))
+})
+
+test('a failed system call is one line with its code, and a missing folder has no locks', () => {
+  const { code, errors } = resultOf('a failed system call')
+  expect(code).toBe(1)
+  expect(errors).toMatch(/^warmswap: ENOTDIR[^\n]+'\/dev\/null' \[ENOTDIR\]\n$/)
+  expect(resultOf('a folder that is missing')).toEqual({ code: 0, out: '', errors: '' })
+})
+
+test('values: of an option that comes before the command, negative, with units, or none of these', () => {
+  expect(resultOf('a value like a command')).toMatchObject({
+    code: 3,
+    out: expect.stringContaining('nothing under the'),
+  })
+  expect(resultOf('a negative value').code).toBe(0)
+  expect(resultOf('units').code).toBe(0)
+  expect(resultOf('a bad time').errors).toMatch(/--deadline-ms is '5weeks'. Expected a number of milliseconds, or/)
+  expect(resultOf('a bad size').errors).toMatch(/--max-bytes is 'lots'. Expected a number of bytes, such as/)
+})
+
+test('sizes and times are human-readable', () => {
+  expect([0, 999, 1_000, 1_240, 99_400, 99_500, 999_499, 999_500, 2.5e12, 5e15].map(size)).toEqual([
+    '0 B',
+    '999 B',
+    '1.0 kB',
+    '1.2 kB',
+    '99.4 kB',
+    '100 kB',
+    '999 kB',
+    '1.0 MB',
+    '2.5 TB',
+    '5000 TB',
+  ])
+  expect([0, 999, 1_000, 9_940, 10_000, 119_999, 120_000, 7_199_000, 7_200_000, 172_800_000].map(duration)).toEqual([
+    '0 ms',
+    '999 ms',
+    '1.0 s',
+    '9.9 s',
+    '10 s',
+    '120 s',
+    '2 min',
+    '120 min',
+    '2 h',
+    '2 d',
+  ])
+})
