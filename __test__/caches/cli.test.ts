@@ -175,8 +175,9 @@ describe('a folder', () => {
     expect(others[2]?.out).toContain('--max-files')
     expect(others[3]?.out).toContain('--max-bytes')
     expect(others[4]?.errors).toContain("--conditions is 'always'; accepted is")
-    const { ticket, key } = JSON.parse(others[5]?.out ?? '') as { ticket: string; key: string }
-    expect(key).toBe('site')
+    expect(JSON.parse(others[5]?.out ?? '')).toMatchObject({ outcome: 'restored', key: 'site' })
+    const [again] = runAll([['cache', 'restore', into, ...at, '--json']])
+    const { ticket } = JSON.parse(again?.out ?? '') as { ticket: string }
     writeFileSync(join(tree, 'more'), 'more')
     const [first, late, idle, pruned, removed, gone] = runAll([
       ['cache', 'save', tree, ...at, '--ticket', ticket],

@@ -43,7 +43,7 @@ export async function hold([path, given]: string[]): Promise<number> {
       metadata,
       ...(timeoutMs !== undefined && { timeoutMs }),
       signal: end.signal,
-      onWait: quiet ? reportNothing : reportWait,
+      onWait: quiet || timeoutMs === 0 ? reportNothing : reportWait,
     })
     send({ held: lock.childEnv() })
     await new Promise<void>((resolve) => {

@@ -52,8 +52,9 @@ export async function run(args: string[], help: string): Promise<number> {
   } catch (error) {
     if (signals.exitCode !== undefined) return signals.exitCode
     if (!isWarmswapError(error) || error.code !== 'ERR_LOCK_TIMEOUT') throw error
-    if (options.json) console.log(JSON.stringify({ outcome: 'error', code: error.code, reason: error.message }))
-    console.error(`warmswap: ${error.message} [${error.code}]`)
+    const reason = error.message.replace('options.timeoutMs', '--timeout')
+    if (options.json) console.log(JSON.stringify({ outcome: 'error', code: error.code, reason }))
+    console.error(`warmswap: ${reason} [${error.code}]`)
     return NOT_FREE
   }
   if (signals.exitCode !== undefined) {
@@ -162,7 +163,7 @@ async function hold(path: string, given: HoldOptions, close: boolean, signal: Ab
   const options: LockOptions = {
     metadata,
     signal,
-    onWait: quiet ? reportNothing : reportWait,
+    onWait: quiet || timeoutMs === 0 ? reportNothing : reportWait,
     ...(timeoutMs !== undefined && { timeoutMs }),
   }
   try {
