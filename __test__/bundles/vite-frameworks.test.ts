@@ -313,9 +313,11 @@ describe('hashed files of earlier builds', () => {
       generateBundle: (_, bundle) => Object.keys(bundle).forEach((name) => second.add(name)),
     }
     await build(vite, root, 60_000, [note, linked])
-    expect(readdirSync(elsewhere).map((name) => `assets/${name}`).sort()).toEqual(
-      [...second].filter((name) => name.startsWith('assets/')).sort(),
-    )
+    expect(
+      readdirSync(elsewhere)
+        .map((name) => `assets/${name}`)
+        .sort(),
+    ).toEqual([...second].filter((name) => name.startsWith('assets/')).sort())
   })
 
   test('are served by vite preview to a page of the build before', async ({ root, write }) => {

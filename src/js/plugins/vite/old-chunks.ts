@@ -108,6 +108,5 @@ async function leadsThroughLink(tree: string, path: string): Promise<boolean> {
 /** Removes files that were carried from a tree in which a build goes on: they are not the build's own. */
 export async function removeCarried(generation: Generation, tree: string): Promise<void> {
   for (const path of Object.keys(recordedFiles(generation).carried))
-    if (isBelow(tree, path) && !(await leadsThroughLink(tree, path)))
-      await rm(join(tree, path), { force: true })
+    if (isBelow(tree, path) && !(await leadsThroughLink(tree, path))) await rm(join(tree, path), { force: true })
 }
