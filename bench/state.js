@@ -164,9 +164,17 @@ async function recovery() {
       [1, 20],
       [50, 40],
     ]) {
-      const took = median(await recoveries({ vite, parallel }))
-      const what = `${parallel === 1 ? 'a GET' : `${parallel} parallel GETs`} over a re-optimization, from the optimizer's commit to the ${parallel === 1 ? '' : 'last '}whole answer (${name}, median of 10), against the limit`
-      rows.push({ what, ours: `${took.toFixed(0)} ms`, peer: `${LIMIT_MS} ms`, ratio: took / LIMIT_MS, reach: 1 })
+      const { rescued, without } = await recoveries({ vite, parallel })
+      const [took, peer] = [median(rescued), median(without)]
+      const what = `${parallel === 1 ? 'a GET' : `${parallel} parallel GETs`} over a re-optimization, from the optimizer's commit to the ${parallel === 1 ? '' : 'last '}whole answer (${name}, median of 10)`
+      const ours = `${took.toFixed(0)} ms`
+      rows.push({ what: `${what}, against the limit`, ours, peer: `${LIMIT_MS} ms`, ratio: took / LIMIT_MS, reach: 1 })
+      rows.push({
+        what: `the same, against the in-flight rescue turned off`,
+        ours,
+        peer: `${peer.toFixed(0)} ms`,
+        ratio: took / peer,
+      })
     }
   }
   return rows

@@ -2,7 +2,16 @@
 /** What frameworks do during a build, in plain Vite: read and write by configured paths, build from a listener, leave files for pages. */
 
 import { once } from 'node:events'
-import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -283,6 +292,32 @@ describe('hashed files of earlier builds', () => {
     const keep: Plugin = { name: 'keep', config: () => ({ build: { emptyOutDir: false } }) }
     await build(vite, root, 0, [keep])
     expect(chunks(root).filter((name) => first.includes(name))).toEqual([])
+  })
+
+  test('are not written through a link of the new build', async ({ root, write }) => {
+    const vite = await import('vite')
+    page(write, 'one')
+    await build(vite, root, 60_000)
+    const elsewhere = join(root, 'elsewhere')
+    const linked: Plugin = {
+      name: 'linked',
+      writeBundle() {
+        renameSync(join(root, 'dist/assets'), elsewhere)
+        symlinkSync(elsewhere, join(root, 'dist/assets'))
+      },
+    }
+    page(write, 'two')
+    const second = new Set<string>()
+    const note: Plugin = {
+      name: 'note',
+      generateBundle: (_, bundle) => Object.keys(bundle).forEach((name) => second.add(name)),
+    }
+    await build(vite, root, 60_000, [note, linked])
+    expect(
+      readdirSync(elsewhere)
+        .map((name) => `assets/${name}`)
+        .sort(),
+    ).toEqual([...second].filter((name) => name.startsWith('assets/')).sort())
   })
 
   test('are served by vite preview to a page of the build before', async ({ root, write }) => {

@@ -225,7 +225,8 @@ describe.each(modes)('%s mode', (mode) => {
     // What takes libuv's threads, until the monitor has seen enough of it.
     while (delay.count < 30) await Promise.all([readFile(import.meta.filename), lookup('localhost')])
     delay.disable()
-    expect(descriptors()).toBe(before.descriptors)
+    // Fewer, where garbage of an earlier test was collected in between.
+    expect(descriptors()).toBeLessThanOrEqual(before.descriptors)
     // Two native runtimes may start their few threads on first use.
     expect(threads()).toBeLessThan(before.threads + 16)
     expect(delay.percentile(50) / 1e6).toBeLessThan(200)

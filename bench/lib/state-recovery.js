@@ -32,7 +32,7 @@ const application = {
 }
 
 /** Milliseconds from the commit to the last of the whole answers. */
-async function recoveredRequests({ vite, parallel }) {
+async function recoveredRequests({ vite, parallel, rescue }) {
   const { createServer } = await import(vite)
   const root = copyFixture()
   const events = []
@@ -43,7 +43,7 @@ async function recoveredRequests({ vite, parallel }) {
     logLevel: 'silent',
     server: { middlewareMode: true, ws: false, watch: null },
     environments: { ssr: { resolve: { noExternal: true }, optimizeDeps: { noDiscovery: false, include: ['dep-a'] } } },
-    plugins: [warmswap({ recovery: { onEvent: ({ outcome }) => events.push(outcome) } }), application],
+    plugins: [warmswap({ recovery: { rescue, onEvent: ({ outcome }) => events.push(outcome) } }), application],
   })
   const http = createHttpServer(server.middlewares)
   await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
@@ -66,9 +66,12 @@ async function recoveredRequests({ vite, parallel }) {
   return took
 }
 
-/** With this package as Vite (an alias of package.json) and so many GETs at once. */
-export async function recoveries(kind, rounds = 12) {
-  const times = []
-  for (let round = 0; round < rounds; round += 1) times.push(await recoveredRequests(kind))
-  return times.slice(2)
+/** With this package as Vite (an alias of package.json) and so many GETs at once: with and without the in-flight rescue, in turn. */
+export async function recoveries({ vite, parallel }, rounds = 12) {
+  const times = { rescued: [], without: [] }
+  for (let round = 0; round < rounds; round += 1) {
+    times.rescued.push(await recoveredRequests({ vite, parallel }))
+    times.without.push(await recoveredRequests({ vite, parallel, rescue: false }))
+  }
+  return { rescued: times.rescued.slice(2), without: times.without.slice(2) }
 }

@@ -16,6 +16,8 @@ use crate::core::failure::{Failure, Result};
 pub(in crate::core::archives) const MAX_META_BYTES: u64 = 1 << 20;
 /// Deepest path that is accepted.
 pub(in crate::core::archives) const MAX_DEPTH: usize = 256;
+/// Zeros after the end that are read over. GNU tar pads to 10 KiB by default, and tapes to some MiB.
+pub(in crate::core::archives) const MAX_TRAILING_ZEROS: usize = 64 << 20;
 /// What buffers and queues of an extraction take besides the decoder's window.
 const BUFFER_BYTES: u64 = 32 << 20;
 /// What an extraction keeps of a directory besides its path: its place in the table and the allocation.

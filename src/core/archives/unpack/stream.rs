@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use crate::core::archives::format::limits::MAX_META_BYTES;
+use crate::core::archives::format::limits::{MAX_META_BYTES, MAX_TRAILING_ZEROS};
 use crate::core::archives::format::{BLOCK, padding};
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::cancel::Cancel;
@@ -125,9 +125,15 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads to the end: nothing but zeros, so that checksums behind the last entry are checked and nothing
-    /// hides there. Tapes and block devices have many of them: the decoder's ratio bounds those that are compressed.
+    /// hides there. A source of zeros without end would keep the call forever, so their number is bounded.
     pub(super) fn drain(&mut self) -> Result<()> {
+        let mut zeros = 0;
         loop {
+            if zeros > MAX_TRAILING_ZEROS {
+                return Err(Failure::refused(format!(
+                    "there are more than {MAX_TRAILING_ZEROS} bytes of zeros at the end of the archive"
+                )));
+            }
             let available = self.available()?;
             if available.is_empty() {
                 return Ok(());
@@ -135,6 +141,7 @@ impl<'a> Stream<'a> {
             if available.iter().any(|byte| *byte != 0) {
                 return Err(Failure::corrupt("there are bytes behind the end of the archive"));
             }
+            zeros += available.len();
             self.at = self.current.len();
         }
     }

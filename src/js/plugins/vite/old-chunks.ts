@@ -81,9 +81,9 @@ export async function carryFiles(from: Generation, to: string, graceMs: number):
 async function carry(from: string, to: string, path: string): Promise<boolean> {
   const source = join(from, path)
   const target = join(to, path)
-  if (!isWithin(to, target) || target === to) return false
+  if (!isBelow(to, path)) return false
   try {
-    if (!(await lstat(source)).isFile()) return false
+    if (!(await lstat(source)).isFile() || (await leadsThroughLink(to, path))) return false
     await mkdir(dirname(target), { recursive: true })
     await copyFile(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
     return true
@@ -94,8 +94,19 @@ async function carry(from: string, to: string, path: string): Promise<boolean> {
   }
 }
 
+const isBelow = (tree: string, path: string): boolean => join(tree, path) !== tree && isWithin(tree, join(tree, path))
+
+/** Whether a folder of this path is a link in the new tree: a file below it would be written wherever the link leads. */
+async function leadsThroughLink(tree: string, path: string): Promise<boolean> {
+  for (let folder = dirname(join(tree, path)); folder !== tree; folder = dirname(folder)) {
+    const stat = await lstat(folder).catch(() => undefined)
+    if (stat?.isSymbolicLink()) return true
+  }
+  return false
+}
+
 /** Removes files that were carried from a tree in which a build goes on: they are not the build's own. */
 export async function removeCarried(generation: Generation, tree: string): Promise<void> {
   for (const path of Object.keys(recordedFiles(generation).carried))
-    if (isWithin(tree, join(tree, path)) && join(tree, path) !== tree) await rm(join(tree, path), { force: true })
+    if (isBelow(tree, path) && !(await leadsThroughLink(tree, path))) await rm(join(tree, path), { force: true })
 }
