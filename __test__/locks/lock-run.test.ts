@@ -1,3 +1,4 @@
+// @module-tag system
 /** `warmswap lock run`: the lock is held as long as the command runs, and signals reach it at any moment. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
