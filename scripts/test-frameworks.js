@@ -98,6 +98,7 @@ async function serve(name, home, env) {
       server.output += text
     })
   const stop = () => {
+    process.off('exit', stop)
     try {
       process.kill(-child.pid, 'SIGKILL')
     } catch {}

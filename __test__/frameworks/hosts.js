@@ -144,6 +144,7 @@ async function start(root, home, name, node) {
       server.output += text
     })
   server.stop = async () => {
+    process.off('exit', kill)
     kill()
     await ended
   }
