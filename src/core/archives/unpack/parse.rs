@@ -94,7 +94,7 @@ impl Parser {
         }
     }
 
-    /// One zero block or none is an end only if it is known from outside of the tar stream that nothing is missing.
+    /// One zero block or none ends the archive only if something other than the tar stream proves that nothing is missing.
     fn end(&self, stream: &mut Stream<'_>, has_zeros: bool) -> Result<()> {
         let is_marked = match has_zeros.then(|| stream.block()).transpose()?.flatten() {
             Some(block) if block == [0; BLOCK] => true,

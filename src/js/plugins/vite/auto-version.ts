@@ -62,7 +62,7 @@ class Versions {
 
   async of(environment: DevEnvironment, id: string, code: string): Promise<ModuleVersion> {
     const file = fileOf(id)
-    // The optimizer names chunks anew; what was installed is not edited.
+    // The optimizer gives chunks new names. Installed packages count as never edited.
     if (isOptimizedFile(environment, id)) return { file, hash: 'dependency', edition: 0 }
     const content = await readFile(file, 'utf8').catch(() => code)
     const hash = createHash('sha256').update(content).digest('hex').slice(0, 16)
