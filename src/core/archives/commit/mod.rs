@@ -17,14 +17,14 @@
 //! not overwritten when the commit is taken back: the old one is then kept as `.warmswap-kept-…`.
 //!
 //! A stage can come from every user that may write next to the target, so only a trusted one is replayed or removed
-//! (see `container`), and every call is relative to an open directory.
+//! (see `stage_directory`), and every call is relative to an open directory.
 
 mod children;
-mod container;
 mod gate;
 mod merge;
 mod moves;
 mod restricted;
+mod stage_directory;
 mod staged_tree;
 mod sweep;
 mod target_state;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::archives::commit::container::{Container, TREE};
 use crate::core::archives::commit::gate::Gate;
 use crate::core::archives::commit::restricted::{
     WHILE_FILLED, cannot_be_written, exchange, explain_stage, mode_for_tree,
 };
+use crate::core::archives::commit::stage_directory::{StageDirectory, TREE};
 use crate::core::archives::commit::sweep::{TargetLock, exclude_others, sweep_while};
 use crate::core::archives::commit::target_state::{TargetState, not_empty, refuse_home};
 use crate::core::archives::commit::{children, merge};
@@ -75,7 +75,7 @@ pub struct Committed {
 /// then its lock says that it is in use.
 #[derive(Debug)]
 pub struct Leftovers {
-    container: Container,
+    stage_directory: StageDirectory,
     /// A commit could not be taken back (a disk that fails): the old tree is in it, and the next call tries again.
     is_needed: bool,
 }
@@ -84,7 +84,7 @@ impl Drop for Leftovers {
     fn drop(&mut self) {
         if !self.is_needed {
             // What cannot be removed now is swept by the next call on this target.
-            drop(self.container.remove());
+            drop(self.stage_directory.remove());
         }
     }
 }
@@ -129,19 +129,19 @@ impl StagedTree {
         let made = if is_mount {
             None
         } else {
-            Some(Container::create(&target.parent, &target.name))
+            Some(StageDirectory::create(&target.parent, &target.name))
         };
-        let (container, is_inside) = match made {
-            Some(Ok(container)) => (container, false),
+        let (stage_directory, is_inside) = match made {
+            Some(Ok(stage_directory)) => (stage_directory, false),
             Some(Err(error)) if !exists || !cannot_be_written(&error) => return Err(error.into()),
             Some(Err(_)) | None => {
                 let made = target
                     .site()
-                    .and_then(|site| Container::create(&Arc::new(site), &target.name));
+                    .and_then(|site| StageDirectory::create(&Arc::new(site), &target.name));
                 (made.map_err(|error| explain_stage(error, &target, &state))?, true)
             }
         };
-        let tree = container.path(TREE);
+        let tree = stage_directory.path(TREE);
         let target_mode = mode_for_tree(&target, &state);
         let stage = Self {
             target_mode,
@@ -151,7 +151,7 @@ impl StagedTree {
             is_inside,
             tree,
             remains: Leftovers {
-                container,
+                stage_directory,
                 is_needed: false,
             },
         };
@@ -160,7 +160,7 @@ impl StagedTree {
     }
 
     fn make_tree(&self) -> Result<()> {
-        let directory = &self.remains.container.site.directory;
+        let directory = &self.remains.stage_directory.site.directory;
         directory.make_directory(TREE.as_ref(), 0o777, &self.tree)?;
         if let Some(mode) = self.target_mode {
             self.open()?.set_own_mode(mode | WHILE_FILLED, &self.tree)?;
@@ -175,7 +175,7 @@ impl StagedTree {
 
     /// Opens the directory where the tree is built.
     pub fn open(&self) -> Result<Directory> {
-        let directory = &self.remains.container.site.directory;
+        let directory = &self.remains.stage_directory.site.directory;
         Ok(directory.open_directory(TREE.as_ref(), &self.tree)?)
     }
 
@@ -256,7 +256,7 @@ impl StagedTree {
             return self.children(reserved);
         }
         let (from, to) = (
-            &self.remains.container.site.directory,
+            &self.remains.stage_directory.site.directory,
             &self.target.parent.directory,
         );
         let (tree, name, path) = (OsStr::new(TREE), &*self.target.name, &*self.target.path);
@@ -322,12 +322,13 @@ impl StagedTree {
         {
             return Err(not_empty(&self.target.path));
         }
-        let container = &self.remains.container;
-        let Err(failure) = children::commit(container, &self.target, self.mode == TargetMode::Replace) else {
+        let stage_directory = &self.remains.stage_directory;
+        let Err(failure) = children::commit(stage_directory, &self.target, self.mode == TargetMode::Replace)
+        else {
             return Ok((CommitWay::Children, 0));
         };
         // Its journal goes when everything is taken back.
-        self.remains.is_needed = children::is_unfinished(container).unwrap_or(true);
+        self.remains.is_needed = children::is_unfinished(stage_directory).unwrap_or(true);
         if self.mode != TargetMode::Replace && failure.error.is_exists() && !self.remains.is_needed {
             return Err(not_empty(&self.target.path));
         }

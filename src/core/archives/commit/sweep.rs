@@ -10,7 +10,7 @@ use crate::core::sys::flock;
 use crate::core::sys::fs::Kind;
 
 use crate::core::archives::commit::children;
-use crate::core::archives::commit::container::Container;
+use crate::core::archives::commit::stage_directory::StageDirectory;
 use crate::core::archives::shared_directory::{SharedDirectory, Target};
 use crate::core::failure::{Cause, Failure, Result};
 
@@ -45,17 +45,17 @@ pub(super) fn sweep_while(target: &Target, lock: TargetLock) -> Result<usize> {
     Ok(swept)
 }
 
-fn sweep_in(home: &Arc<SharedDirectory>, target: &Target, lock: TargetLock) -> Result<usize> {
+fn sweep_in(parent: &Arc<SharedDirectory>, target: &Target, lock: TargetLock) -> Result<usize> {
     let mut swept = 0;
-    for name in Container::names(home, &target.name)? {
-        if let Some(dead) = Container::open_dead(home, name)? {
+    for name in StageDirectory::names(parent, &target.name)? {
+        if let Some(dead) = StageDirectory::open_dead(parent, name)? {
             swept += usize::from(sweep_one(&dead, target, lock)?);
         }
     }
     Ok(swept)
 }
 
-fn sweep_one(dead: &Container, target: &Target, target_lock: TargetLock) -> Result<bool> {
+fn sweep_one(dead: &StageDirectory, target: &Target, target_lock: TargetLock) -> Result<bool> {
     if children::is_unfinished(dead)? {
         let _others = match target_lock {
             TargetLock::Ours => None,
