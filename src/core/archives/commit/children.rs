@@ -37,7 +37,7 @@ const KEPT: &str = ".warmswap-kept-";
 pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) -> failure::Result<()> {
     let mut names = Vec::new();
     for entry in stage
-        .site
+        .opened
         .open_trusted(TREE.as_ref())?
         .directory
         .entries(&stage.path(TREE))?
@@ -51,7 +51,7 @@ pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) ->
     let moved = move_children(stage, target, &names, replaces).and_then(|()| {
         let done = stage.path(DONE);
         stage
-            .site
+            .opened
             .directory
             .create_new(DONE.as_ref(), 0o600, &done)
             .map(drop)
@@ -67,7 +67,10 @@ pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) ->
         }
         // A second attempt starts afresh.
         stage.forget_journal()?;
-        stage.site.directory.remove_tree(OLD.as_ref(), &stage.path(OLD))?;
+        stage
+            .opened
+            .directory
+            .remove_tree(OLD.as_ref(), &stage.path(OLD))?;
         return Err(error.into());
     }
     Ok(())
@@ -75,7 +78,7 @@ pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) ->
 
 /// Makes `old/` and the journal.
 fn begin(stage: &StageDirectory, names: &[OsString]) -> Result<()> {
-    let directory = &stage.site.directory;
+    let directory = &stage.opened.directory;
     directory.make_directory(OLD.as_ref(), 0o700, &stage.path(OLD))?;
     let mut journal = MAGIC.to_vec();
     for name in names {
@@ -92,8 +95,8 @@ fn begin(stage: &StageDirectory, names: &[OsString]) -> Result<()> {
 }
 
 fn move_children(stage: &StageDirectory, target: &Target, names: &[OsString], replaces: bool) -> Result<()> {
-    let old = stage.site.open_trusted(OLD.as_ref())?;
-    let here = target.site()?;
+    let old = stage.opened.open_trusted(OLD.as_ref())?;
+    let here = target.open_directory()?;
     let leaving = if replaces {
         here.directory.entries(&target.path)?
     } else {
@@ -110,7 +113,7 @@ fn move_children(stage: &StageDirectory, target: &Target, names: &[OsString], re
             )?;
         }
     }
-    let tree = stage.site.open_trusted(TREE.as_ref())?;
+    let tree = stage.opened.open_trusted(TREE.as_ref())?;
     for name in names {
         move_entry(
             &tree.directory,
@@ -143,10 +146,10 @@ pub(super) fn roll_back_unfinished(stage: &StageDirectory, target: &Target) -> f
 fn read_journal(stage: &StageDirectory) -> Result<Option<Vec<OsString>>> {
     let path = stage.path(JOURNAL);
     let file = stage
-        .site
+        .opened
         .directory
         .open_regular(JOURNAL.as_ref(), Access::Read, &path)?;
-    if !stage.site.trusts(&fs::stat_file(&file, &path)?) {
+    if !stage.opened.trusts(&fs::stat_file(&file, &path)?) {
         return Ok(None);
     }
     let mut journal = Vec::new();
@@ -190,8 +193,8 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
         // The target was removed: there is no place to put anything back to.
         return keep_old(stage);
     }
-    let here = target.site()?;
-    let tree = stage.site.open_trusted(TREE.as_ref())?;
+    let here = target.open_directory()?;
+    let tree = stage.opened.open_trusted(TREE.as_ref())?;
     for name in names.iter().filter(|name| !is_no_content(name::as_bytes(name))) {
         // A new child came in by one rename: it is here exactly when it is not in the tree.
         let came_in = tree.stat(name)?.is_none() && here.stat(name)?.is_some_and(|stat| here.trusts(&stat));
@@ -206,7 +209,7 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
         }
     }
     // What could not be put back is kept already, by a process that was killed right after that.
-    let Some(old) = stage.site.open_trusted(OLD.as_ref()).optional()? else {
+    let Some(old) = stage.opened.open_trusted(OLD.as_ref()).optional()? else {
         return Ok(None);
     };
     let filled = Taken::Filled {
@@ -226,7 +229,7 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
 
 /// `None` where nothing is left to be kept.
 fn keep_old(stage: &StageDirectory) -> Result<Option<PathBuf>> {
-    let (directory, path) = (&stage.site.directory, stage.path(OLD));
+    let (directory, path) = (&stage.opened.directory, stage.path(OLD));
     if directory.remove_directory(OLD.as_ref(), &path).optional().is_ok() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! From a staged tree to the target, in the way that fits its mount.
 //!
-//! | target | way | atomic |
+//! | target | method | atomic |
 //! | --- | --- | --- |
 //! | absent | rename, refused if it appeared meanwhile | yes |
 //! | empty directory that is no mount | rename over it (also an overlay's lower directory) | yes |
@@ -30,5 +30,5 @@ mod sweep;
 mod target_state;
 
 pub use gate::Gate;
-pub use staged_tree::{CommitWay, Committed, Leftovers, StagedTree, TargetMode};
+pub use staged_tree::{CommitMethod, Committed, Leftovers, StagedTree, TargetMode};
 pub use sweep::sweep;

@@ -38,7 +38,7 @@ pub fn sweep(target: &Path) -> Result<usize> {
 pub(super) fn sweep_while(target: &Target, lock: TargetLock) -> Result<usize> {
     let mut swept = sweep_in(&target.parent, target, lock)?;
     if target.stat()?.is_some_and(|stat| stat.kind == Kind::Directory)
-        && let Some(inside) = target.site().optional()?
+        && let Some(inside) = target.open_directory().optional()?
     {
         swept += sweep_in(&Arc::new(inside), target, lock)?;
     }
@@ -78,10 +78,10 @@ fn sweep_one(dead: &StageDirectory, target: &Target, target_lock: TargetLock) ->
 /// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
 /// The lock is on the directory itself; `None` where that no longer exists, or the filesystem has no such lock.
 pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<File>> {
-    let Some(site) = target.site().optional()? else {
+    let Some(opened) = target.open_directory().optional()? else {
         return Ok(None);
     };
-    let directory = site.directory.into_file();
+    let directory = opened.directory.into_file();
     let since = Instant::now();
     loop {
         match flock::try_exclusive(&directory, &target.path) {
