@@ -63,10 +63,10 @@ pub fn try_acquire_inline(lock: &LockPath, request: &Request) -> Result<Option<A
         return Ok(None);
     };
     let taken = Attempt::new(lock, Arc::new(request.clone()))?.try_acquire_inline()?;
-    Ok(taken.map(|held| {
-        queue.watch_later(&held);
+    Ok(taken.map(|handle| {
+        queue.watch_later(&handle);
         Acquired {
-            held,
+            handle,
             waited_since: None,
         }
     }))

@@ -65,7 +65,7 @@ impl Attempt {
             return Ok(None);
         }
         match self.step()? {
-            Step::Acquired(held) => Ok(Some(held)),
+            Step::Acquired(handle) => Ok(Some(handle)),
             Step::Vacant { .. } | Step::Blocked(_) => Ok(None),
         }
     }
@@ -112,10 +112,10 @@ impl Attempt {
             return Ok(Step::Vacant { orphaned: false });
         };
         match self.try_acquire() {
-            Ok(Step::Acquired(held)) => {
-                held.release(None);
+            Ok(Step::Acquired(handle)) => {
+                handle.release(None);
                 Ok(Step::Vacant {
-                    orphaned: held.took_over_from().is_some(),
+                    orphaned: handle.took_over_from().is_some(),
                 })
             }
             // Also who may only read here waits for the living.
@@ -134,20 +134,20 @@ impl Attempt {
 
     fn try_acquire(&mut self) -> Result<Step> {
         loop {
-            let held = match self.try_link_record()? {
+            let handle = match self.try_link_record()? {
                 LinkAttempt::Record(new) => LockHandle::start(*new),
                 LinkAttempt::Nothing => continue,
                 LinkAttempt::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
             };
-            if let Some(blocker) = self.publish(&held)? {
+            if let Some(blocker) = self.publish(&handle)? {
                 // It came in between.
-                held.release(None);
+                handle.release(None);
                 return Ok(Step::Blocked(Box::new(blocker)));
             }
-            if held.took_over_from().is_some() {
+            if handle.took_over_from().is_some() {
                 staleness::forget(&self.context.lock, &self.context.neighbours);
             }
-            return Ok(Step::Acquired(held));
+            return Ok(Step::Acquired(handle));
         }
     }
 
@@ -215,17 +215,17 @@ impl Attempt {
 
     /// Makes the lock directory appear. What a dead predecessor of ours left is moved away, and another program's if it
     /// keeps nobody out. Who stands in the way where it does.
-    fn publish(&mut self, held: &LockHandle) -> Result<Option<Blocker>> {
+    fn publish(&mut self, handle: &LockHandle) -> Result<Option<Blocker>> {
         let context = &self.context;
         loop {
-            if held.publish()? {
+            if handle.publish()? {
                 return Ok(None);
             }
             let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
                 continue;
             };
-            let follows = |record: &Record| held.follows(record);
-            let (is_orphan, guard) = (held.is_orphan(), held.guard_id());
+            let follows = |record: &Record| handle.follows(record);
+            let (is_orphan, guard) = (handle.is_orphan(), handle.guard_id());
             let (blocker, holder) = self
                 .obstacles
                 .judge_directory(context, &found, follows, is_orphan, guard)?;
@@ -234,11 +234,11 @@ impl Attempt {
             }
             match removal::bury(&context.lock, &found, &context.neighbours) {
                 Ok(false) => {}
-                Ok(true) => held.note_orphan(holder),
+                Ok(true) => handle.note_orphan(holder),
                 // Another user's: it stays. Among ourselves it decides nothing, and whoever knows nothing else is kept out
                 // by it as well as by ours.
                 Err(error) if found.is_ours() && is_anothers(&error) => {
-                    held.note_orphan(holder);
+                    handle.note_orphan(holder);
                     return Ok(None);
                 }
                 Err(error) => return Err(error),

@@ -137,12 +137,12 @@ impl Group {
         while let Some(first) = self.waiters.front() {
             let id = first.id;
             match self.step() {
-                Ok(Step::Acquired(held)) => {
+                Ok(Step::Acquired(handle)) => {
                     self.attempt = None;
                     self.blocker = None;
-                    taken.push(Arc::clone(&held));
+                    taken.push(Arc::clone(&handle));
                     if let Some(first) = self.waiters.pop_front() {
-                        first.succeed(held);
+                        first.succeed(handle);
                     }
                 }
                 Ok(Step::Vacant { orphaned }) => {

@@ -119,8 +119,8 @@ impl Queue {
     }
 
     /// Watches a lock, unless it is given back very soon.
-    pub(super) fn watch_later(&self, held: &Arc<LockHandle>) {
-        self.0.watch_later(held);
+    pub(super) fn watch_later(&self, handle: &Arc<LockHandle>) {
+        self.0.watch_later(handle);
     }
 
     /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller

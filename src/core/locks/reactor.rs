@@ -91,9 +91,9 @@ impl Mailbox {
     }
 
     /// Watches a lock, unless it is given back very soon.
-    pub(super) fn watch_later(self: &Arc<Self>, held: &Arc<LockHandle>) {
-        let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(held));
-        held.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
+    pub(super) fn watch_later(self: &Arc<Self>, handle: &Arc<LockHandle>) {
+        let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(handle));
+        handle.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
             mailbox.send(Message::Watch(watched));
         }));
     }
@@ -119,13 +119,13 @@ enum Watcher {
 }
 
 struct Hold {
-    held: Weak<LockHandle>,
+    handle: Weak<LockHandle>,
     watches: Vec<WatchId>,
 }
 
 impl Hold {
-    fn held(&self) -> Option<Arc<LockHandle>> {
-        self.held.upgrade().filter(|held| held.is_held())
+    fn handle(&self) -> Option<Arc<LockHandle>> {
+        self.handle.upgrade().filter(|handle| handle.is_held())
     }
 }
 
@@ -147,7 +147,7 @@ impl Reactor {
                 match message {
                     Message::Wait(waiter) => self.enqueue(*waiter),
                     Message::Forget(id) => self.groups.values_mut().for_each(|group| group.forget(id)),
-                    Message::Watch(held) => self.watch_hold(held),
+                    Message::Watch(handle) => self.watch_hold(handle),
                 }
             }
             self.poll_due_groups();
@@ -202,8 +202,8 @@ impl Reactor {
     }
 
     fn poll(&mut self, group: &mut Group) {
-        for held in group.poll() {
-            self.mailbox.watch_later(&held);
+        for handle in group.poll() {
+            self.mailbox.watch_later(&handle);
         }
     }
 
@@ -230,20 +230,23 @@ impl Reactor {
     }
 
     fn watch_hold(&mut self, weak: Weak<LockHandle>) {
-        let Some(held) = weak.upgrade().filter(|held| held.is_held()) else {
+        let Some(handle) = weak.upgrade().filter(|handle| handle.is_held()) else {
             return;
         };
-        let watcher = Watcher::Hold(held.token().to_owned());
-        let lock = held.lock();
+        let watcher = Watcher::Hold(handle.token().to_owned());
+        let lock = handle.lock();
         let paths = [lock.records(), PathBuf::from(lock.directory())];
         let watches = paths
             .iter()
             .filter_map(|path| self.watch(path, Interest::Entries, &watcher))
             .collect();
-        let hold = Hold { held: weak, watches };
-        self.holds.insert(held.token().to_owned(), hold);
+        let hold = Hold {
+            handle: weak,
+            watches,
+        };
+        self.holds.insert(handle.token().to_owned(), hold);
         // What happened to it before.
-        held.check();
+        handle.check();
     }
 
     fn watch(&mut self, path: &Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
@@ -301,8 +304,8 @@ impl Reactor {
         self.groups.values_mut().for_each(Group::retry_soon);
         self.holds
             .values()
-            .filter_map(Hold::held)
-            .for_each(|held| held.check());
+            .filter_map(Hold::handle)
+            .for_each(|handle| handle.check());
     }
 
     fn notify(&mut self, id: WatchId) {
@@ -314,8 +317,8 @@ impl Reactor {
                     }
                 }
                 Watcher::Hold(token) => {
-                    if let Some(held) = self.holds.get(&token).and_then(Hold::held) {
-                        held.check();
+                    if let Some(handle) = self.holds.get(&token).and_then(Hold::handle) {
+                        handle.check();
                     }
                 }
             }
@@ -326,7 +329,7 @@ impl Reactor {
         let over: Vec<String> = self
             .holds
             .iter()
-            .filter(|(_, hold)| hold.held().is_none())
+            .filter(|(_, hold)| hold.handle().is_none())
             .map(|(token, _)| token.clone())
             .collect();
         for token in over {
