@@ -160,7 +160,7 @@ impl Reactor {
         // Who wants one try must not stand in the queue; the lock is as free for it as for the first there.
         if waiter.is_single_try() {
             let mut alone = Group::new(waiter);
-            self.settle(&mut alone);
+            self.poll_until_waiting(&mut alone);
             return;
         }
         match self.groups.get_mut(&key) {
@@ -183,7 +183,7 @@ impl Reactor {
             let Some(mut group) = self.groups.remove(&key) else {
                 continue;
             };
-            self.settle(&mut group);
+            self.poll_until_waiting(&mut group);
             if group.is_empty() {
                 self.unwatch(group.watches(), &Watcher::Group(key));
             } else {
@@ -192,9 +192,9 @@ impl Reactor {
         }
     }
 
-    /// Lets a group look until it has nobody left or has to wait; the watches are set before the last look,
-    /// so that nothing falls in between.
-    fn settle(&mut self, group: &mut Group) {
+    /// Polls a group until it is empty or has to wait. The watches are set before the last poll,
+    /// so that no change is missed in between.
+    fn poll_until_waiting(&mut self, group: &mut Group) {
         self.poll(group);
         while !group.is_empty() && self.watch_group(group) {
             self.poll(group);

@@ -250,7 +250,7 @@ impl RecordLog {
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
-    pub(super) fn settle(&self, n: u64, mode: LockMode) -> Result<bool> {
+    pub(super) fn confirm_and_prune(&self, n: u64, mode: LockMode) -> Result<bool> {
         let ours = RecordName::held(n);
         let mut names = self.names()?.records;
         if mode == LockMode::Lease {
