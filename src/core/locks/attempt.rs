@@ -175,7 +175,7 @@ impl Attempt {
             blocker = self.obstacles.judge_record(&self.context, top, id)?;
         }
         if blocker.is_none() {
-            blocker = self.obstacles.judge_standing_directory(&self.context, top, id)?;
+            blocker = self.obstacles.judge_existing_directory(&self.context, top, id)?;
         }
         if let Some(blocker) = blocker {
             self.guard = guard.map(LockedGuard::unlock).transpose()?;
@@ -224,11 +224,11 @@ impl Attempt {
             let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
                 continue;
             };
-            let follows = |record: &Record| handle.follows(record);
+            let supersedes = |record: &Record| handle.supersedes(record);
             let (is_orphan, guard) = (handle.is_orphan(), handle.guard_id());
             let (blocker, holder) = self
                 .obstacles
-                .judge_directory(context, &found, follows, is_orphan, guard)?;
+                .judge_directory(context, &found, supersedes, is_orphan, guard)?;
             if blocker.is_some() {
                 return Ok(blocker);
             }
@@ -237,7 +237,7 @@ impl Attempt {
                 Ok(true) => handle.note_orphan(holder),
                 // Another user's: it stays. Among ourselves it decides nothing, and whoever knows nothing else is kept out
                 // by it as well as by ours.
-                Err(error) if found.is_ours() && is_anothers(&error) => {
+                Err(error) if found.has_record() && is_owned_by_another_user(&error) => {
                     handle.note_orphan(holder);
                     return Ok(None);
                 }
@@ -261,7 +261,7 @@ enum Locked {
 }
 
 /// A sticky directory does not let go of another user's entry, and this library does not move one.
-fn is_anothers(error: &Error) -> bool {
+fn is_owned_by_another_user(error: &Error) -> bool {
     error.code == Code::Untrusted || error.kind() == Some(ErrorKind::PermissionDenied)
 }
 

@@ -37,7 +37,7 @@ enum GuardKeeper {
 
 impl Heirs {
     /// For a single question.
-    pub(super) fn for_one_look() -> Self {
+    pub(super) fn for_one_inspection() -> Self {
         Self {
             asks_guard: true,
             ..Self::default()

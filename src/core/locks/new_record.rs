@@ -92,7 +92,7 @@ fn prepare_and_link(
     prepared: &Path,
     guard: Option<&LockedGuard>,
 ) -> Result<Option<(RecordLog, RecordFile)>> {
-    record.assert_has_room()?;
+    record.check_metadata_size()?;
     let finished =
         PreparedDirectory::make(&context.lock, prepared, &record.to_bytes()?, &context.neighbours)?;
     let log = match log {

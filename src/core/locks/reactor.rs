@@ -212,7 +212,7 @@ impl Reactor {
         let watcher = Watcher::Group(group.key().clone());
         let mut is_new = false;
         let mut set = Vec::new();
-        for (path, interest) in group.wanted_watches() {
+        for (path, interest) in group.required_watches() {
             if let Some(id) = self.watch(&path, interest, &watcher) {
                 is_new |= !group.watches().contains(&id);
                 set.push(id);
