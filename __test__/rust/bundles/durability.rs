@@ -400,12 +400,12 @@ fn i9_process_never_returns_a_torn_generation() {
 }
 
 /// Whether an acknowledged publish is lost or torn by a crash; `None` where this cannot run.
-fn loses(filesystem: Filesystem, scenario: Scenario, mutant: &str, when: When) -> Option<bool> {
+fn loses(filesystem: Filesystem, scenario: Scenario, seeded_bug: &str, when: When) -> Option<bool> {
     let mut disk = disk_of(filesystem)?;
     let root = disk.store("store");
     scenario.prepare(&root);
     disk.flush();
-    let outcome = scenario.run(&root, scenario.command, &[("WARMSWAP_MUTANT", mutant)]);
+    let outcome = scenario.run(&root, scenario.command, &[("WARMSWAP_MUTANT", seeded_bug)]);
     assert!(outcome.succeeded, "{}", outcome.output);
     when.pass(&disk);
     disk.lose_power();
@@ -420,13 +420,13 @@ fn loses(filesystem: Filesystem, scenario: Scenario, mutant: &str, when: When) -
 #[test]
 fn i8_the_crash_notices_a_missing_flush() {
     for filesystem in FILESYSTEMS {
-        let mutants: &[&str] = match filesystem {
+        let seeded_bugs: &[&str] = match filesystem {
             Filesystem::Btrfs => &["no-fsync"],
             Filesystem::Ext4 | Filesystem::Xfs => &["no-fsync", "only-root-fsync"],
         };
-        for mutant in mutants {
-            let seen = loses(filesystem, POWER, mutant, When::AtOnce);
-            assert_ne!(seen, Some(false), "{mutant} on {filesystem:?}");
+        for seeded_bug in seeded_bugs {
+            let seen = loses(filesystem, POWER, seeded_bug, When::AtOnce);
+            assert_ne!(seen, Some(false), "{seeded_bug} on {filesystem:?}");
         }
         assert_ne!(
             loses(filesystem, POWER, "", When::AtOnce),

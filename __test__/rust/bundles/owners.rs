@@ -6,9 +6,9 @@ use crate::fixture::{Fixture, User, command, names, run};
 use crate::support::{expect, kills};
 
 /// A stranger's store in a directory that everybody may write to is read, and nothing is written there.
-fn a_strangers_store_is_only_read(mutant: &str) -> Result<(), String> {
+fn a_strangers_store_is_only_read(seeded_bug: &str) -> Result<(), String> {
     let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
-        return if mutant.is_empty() {
+        return if seeded_bug.is_empty() {
             Ok(())
         } else {
             Err("not run".to_owned())
@@ -26,7 +26,7 @@ fn a_strangers_store_is_only_read(mutant: &str) -> Result<(), String> {
         run(&mut command(
             fixture.root(),
             arguments,
-            &[("WARMSWAP_MUTANT", mutant)],
+            &[("WARMSWAP_MUTANT", seeded_bug)],
         ))
         .output
     };
@@ -47,9 +47,9 @@ fn a_strangers_store_is_read_and_not_written() {
 
 /// What root left in a user's store, a generation and a killed writer's stage, cannot be removed by that user; it is out
 /// of sight and stops nobody.
-fn anothers_litter_stops_nobody(mutant: &str) -> Result<(), String> {
+fn anothers_litter_stops_nobody(seeded_bug: &str) -> Result<(), String> {
     let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
-        return if mutant.is_empty() {
+        return if seeded_bug.is_empty() {
             Ok(())
         } else {
             Err("not run".to_owned())
@@ -65,7 +65,7 @@ fn anothers_litter_stops_nobody(mutant: &str) -> Result<(), String> {
         &["publish-and-collect"],
         &["open"],
     ] {
-        let outcome = fixture.child(arguments, &[("WARMSWAP_MUTANT", mutant)]);
+        let outcome = fixture.child(arguments, &[("WARMSWAP_MUTANT", seeded_bug)]);
         if !outcome.succeeded {
             return Err(outcome.output);
         }

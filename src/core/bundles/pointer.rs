@@ -130,7 +130,7 @@ impl FormerGeneration {
 
     fn age_in_this_boot(&self, now: &Now) -> Option<u64> {
         let (then, here) = (self.since.as_ref()?, now.since.as_ref()?);
-        if then.boot != here.boot || fault::mutant("grace-by-wall-clock") {
+        if then.boot != here.boot || fault::is_seeded("grace-by-wall-clock") {
             return None;
         }
         u64::try_from(here.ms.checked_sub(then.ms)?).ok()

@@ -49,7 +49,7 @@ pub(super) fn publish(
         check_generation(lock, log.as_ref(), generation)
     };
     let fence = log.as_ref().map(lock_fence).transpose()?;
-    if !fault::mutant("lock-publish-unfenced") {
+    if !fault::is_seeded("lock-publish-unfenced") {
         check()?;
     }
     fs::rename(from, to)?;

@@ -217,7 +217,7 @@ impl LockHandle {
     }
 
     fn release_files(&self, mut files: MutexGuard<'_, HoldFiles>, failure: Option<FailedRun>) -> Release {
-        if fault::mutant("lock-release-without-token") {
+        if fault::is_seeded("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
         self.state.expire();

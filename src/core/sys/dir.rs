@@ -282,5 +282,5 @@ impl Directory {
 }
 
 fn follows_links() -> bool {
-    fault::mutant("follow-links")
+    fault::is_seeded("follow-links")
 }

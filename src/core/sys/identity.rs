@@ -80,7 +80,7 @@ impl Identity {
         self.boot_id.is_some()
             && self.boot_id == here.boot_id
             && self.pid_ns.is_some()
-            && (self.pid_ns == here.pid_ns || fault::mutant("lock-blind-to-pid-namespaces"))
+            && (self.pid_ns == here.pid_ns || fault::is_seeded("lock-blind-to-pid-namespaces"))
     }
 
     /// Whether it ran before this boot of this machine, or on another machine.
@@ -99,7 +99,7 @@ impl Identity {
         if !process::is_pid(self.pid) {
             return Liveness::Unknown;
         }
-        if fault::mutant("lock-pid-only-liveness") {
+        if fault::is_seeded("lock-pid-only-liveness") {
             let can_signal = process::can_signal(self.pid);
             return if can_signal {
                 Liveness::Alive

@@ -187,7 +187,7 @@ impl StagedTree {
     /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
     pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
         let mut reserved = self.reserve(COMMIT_PATIENCE)?;
-        if !gate.pass() && !fault::mutant("commit-after-deadline") {
+        if !gate.pass() && !fault::is_seeded("commit-after-deadline") {
             return Err(Failure::new(
                 Cause::Timeout,
                 "the call was over before its commit",

@@ -144,7 +144,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
                 }
             }
             EntryKind::SparseFile(sparse) => {
-                let is_trusting = fault::mutant("trust-header-size");
+                let is_trusting = fault::is_seeded("trust-header-size");
                 self.count(if is_trusting { sparse.stored } else { sparse.size }, &path)?;
                 self.sparse_file(stream, &path, mode, modified_ns, &sparse)
             }
@@ -196,7 +196,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         };
         let is_on_disk =
             self.tree.nodes()[earlier as usize].kind() == NodeKind::File && !self.hard_links.has(earlier);
-        if is_on_disk && !fault::mutant("write-through") {
+        if is_on_disk && !fault::is_seeded("write-through") {
             self.flush()?;
             self.writers.wait()?;
             let (parent, name) = split_path(path);

@@ -78,7 +78,7 @@ fn decide(
 
 /// Why a target is not where credentials may go.
 fn refusal(from: &Url, to: &Url) -> Option<&'static str> {
-    if crate::core::sys::fault::mutant("follow-redirects") {
+    if crate::core::sys::fault::is_seeded("follow-redirects") {
         return None;
     }
     if !matches!(to.scheme(), "http" | "https") || !to.username().is_empty() || to.password().is_some() {

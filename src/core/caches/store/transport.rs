@@ -253,7 +253,7 @@ impl Transport {
     }
 
     fn check_range(&self, range: &Range<u64>, response: &reqwest::Response) -> Result<()> {
-        if crate::core::sys::fault::mutant("accept-any-range") {
+        if crate::core::sys::fault::is_seeded("accept-any-range") {
             return Ok(());
         }
         if response.status() != StatusCode::PARTIAL_CONTENT {

@@ -200,7 +200,7 @@ impl<'a> LockOptions<'a> {
         if self.check != Check::None {
             match self.current(&file)? {
                 Some(stat) => file.stat = Some(stat),
-                None if fault::mutant("lock-file-unchecked") => {}
+                None if fault::is_seeded("lock-file-unchecked") => {}
                 None => return Ok(Attempt::Gone),
             }
         }

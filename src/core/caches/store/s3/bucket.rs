@@ -222,7 +222,8 @@ impl Store for S3 {
         etag: &'a str,
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<Bytes>> {
-        let if_match = (!crate::core::sys::fault::mutant("no-if-match-on-ranges")).then(|| etag.to_owned());
+        let if_match =
+            (!crate::core::sys::fault::is_seeded("no-if-match-on-ranges")).then(|| etag.to_owned());
         let options = ReaderOptions {
             if_match,
             ..ReaderOptions::default()
