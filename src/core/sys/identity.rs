@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::sys::platform::process::{self, Opened, Process};
 use crate::core::sys::platform::{host, name};
-use crate::core::sys::{clock, errno, fault, fs};
+use crate::core::sys::{errno, fault, fs};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -28,7 +28,7 @@ pub struct Identity {
     /// Inode of its pidfd: unique in a boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pidfd_ino: Option<u64>,
-    /// When it started, in ticks of 10 ms since boot.
+    /// When it started: on Linux in ticks of 10 ms since boot, on macOS in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
 }
@@ -132,21 +132,23 @@ impl Identity {
     }
 }
 
-/// When a process of this pid namespace started, in milliseconds since the epoch. It is made of two clocks of
-/// which one can be stepped: good for doubt, not for proof.
+/// When a process of this pid namespace started, in milliseconds since the epoch. Where it is made of two clocks of which
+/// one can be set, it is good for doubt, not for proof.
 pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
-    let ticks = process::started(pid)?.ticks;
-    let millis = i64::try_from(process::ticks_to_millis(ticks)).ok()?;
-    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
-    let now = i64::try_from(clock::wall_millis()).ok()?;
-    Some(now - up + millis)
+    process::started_at_wall_millis(pid)
 }
 
 /// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
 /// proven: only the first namespace sees them all, and only where /proc hides nothing (hidepid) and can be read.
 pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
     let is_gone_here = process::is_pid(pid) && !process::has_pid(pid);
-    if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
+    if !is_gone_here && !is_zombie(pid) {
+        return false;
+    }
+    if !process::HAS_PID_NAMESPACES {
+        return true;
+    }
+    if this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
         return false;
     }
     let Ok(entries) = fs::read_directory(Path::new("/proc")) else {

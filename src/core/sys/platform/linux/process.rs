@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 
-use crate::core::sys::fs;
+use crate::core::sys::{clock, fs};
 
 /// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
 const PID_FS_MAGIC: u64 = 0x5049_4446;
@@ -94,9 +94,13 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// Milliseconds of this many ticks.
-pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
-    ticks * 1000 / rustix::param::clock_ticks_per_second()
+/// When a process started, in milliseconds since the epoch. The result is made of two clocks of which one can be set: it
+/// is good for doubt, not for proof.
+pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
+    let millis = started(pid)?.ticks * 1000 / rustix::param::clock_ticks_per_second();
+    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
+    let now = i64::try_from(clock::wall_millis()).ok()?;
+    Some(now - up + i64::try_from(millis).ok()?)
 }
 
 /// The kernel's identity of this boot.
@@ -114,6 +118,9 @@ pub(crate) fn pid_namespace() -> Option<u64> {
         .parse()
         .ok()
 }
+
+/// Whether processes of this machine can be in pid namespaces that this process does not see.
+pub(crate) const HAS_PID_NAMESPACES: bool = true;
 
 /// The arguments of another process of this machine.
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
