@@ -232,7 +232,7 @@ impl Restore {
         self.report.bytes = placed.bytes;
         self.report.skipped_files = placed.kept;
         self.report.skipped = placed.skipped;
-        self.report.commit = Some(placed.way.as_str());
+        self.report.commit = Some(placed.method.as_str());
         Ok(RestoreOutcome::Restored)
     }
 

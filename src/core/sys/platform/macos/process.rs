@@ -7,6 +7,8 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use super::super::types::LockedEntry;
+
 /// A handle of a process: macOS has none.
 pub(crate) enum Process {}
 
@@ -123,12 +125,10 @@ pub(crate) fn boot_id() -> Option<String> {
 }
 
 /// macOS has no pid namespaces: all processes are in one, which has the number of Linux' first one in records.
+#[expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 pub(crate) fn pid_namespace() -> Option<u64> {
     Some(crate::core::sys::identity::FIRST_PID_NAMESPACE)
 }
-
-/// Whether processes of this machine can be in pid namespaces that this process does not see.
-pub(crate) const HAS_PID_NAMESPACES: bool = false;
 
 /// The arguments of another process of this user (KERN_PROCARGS2: their number, the path of the program, zero bytes, and
 /// then the arguments, each with a zero byte at its end).
@@ -160,4 +160,29 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     let arguments = rest[program + padding..].split(|byte| *byte == 0);
     let text = |argument: &[u8]| String::from_utf8_lossy(argument).into_owned();
     Some(arguments.take(usize::try_from(count).ok()?).map(text).collect())
+}
+
+/// The pids of all processes of this machine.
+pub(crate) fn all() -> Option<Vec<u32>> {
+    /// Room for processes that start between the two calls.
+    const SPARE: usize = 64;
+    // SAFETY: without a buffer the kernel only returns the number of processes.
+    let count = unsafe { libc::proc_listallpids(ptr::null_mut(), 0) };
+    let mut pids = vec![0_i32; usize::try_from(count).ok()? + SPARE];
+    let size = c_int::try_from(size_of_val(pids.as_slice())).ok()?;
+    // SAFETY: the kernel writes at most `size` bytes, which is the size of the buffer.
+    let count = unsafe { libc::proc_listallpids(pids.as_mut_ptr().cast(), size) };
+    pids.truncate(usize::try_from(count).ok()?);
+    Some(pids.into_iter().filter_map(|pid| pid.try_into().ok()).collect())
+}
+
+/// Whether the process has the number `pid`: macOS has one namespace.
+#[expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
+pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
+    Some(process == pid && !started(pid).is_some_and(|found| found.is_zombie))
+}
+
+/// macOS does not show which process has a flock.
+pub fn has_locked(_pid: u32, _file: LockedEntry<'_>) -> bool {
+    false
 }

@@ -44,9 +44,11 @@ pub(crate) fn can_clone_blocks(directory: &Path) -> bool {
     super::filesystem::of(directory).is_ok_and(|filesystem| filesystem.name == "apfs")
 }
 
-/// The system does not say.
-pub(crate) fn is_mount_root(_base: Base<'_>, _name: &Path) -> io::Result<Option<bool>> {
-    Ok(None)
+/// Whether something is mounted at this entry: its device is not the one of its directory. macOS has no bind mounts.
+pub(crate) fn is_mount_root(base: Base<'_>, name: &Path) -> io::Result<Option<bool>> {
+    let entry = files::stat(base, name, false)?;
+    let directory = files::stat(base, Path::new("."), true)?;
+    Ok(Some(entry.device != directory.device))
 }
 
 /// The entries of an open directory.
