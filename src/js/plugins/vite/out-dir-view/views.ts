@@ -12,6 +12,7 @@ import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isSeeded } from '../../../native/seeded-bugs.js'
 
 /** A configured path, and the directory that the build sees there. */
 export interface View {
@@ -40,6 +41,7 @@ export function outsideBuild<T>(work: () => T): T {
 
 /** Whether the caller is a part of the build. */
 export function isInsideBuild(): boolean {
+  if (__WARMSWAP_TESTING__ && isSeeded('out-dir-seen-outside')) return scope.getStore() !== false
   return isWholeThread || scope.getStore() === true
 }
 
