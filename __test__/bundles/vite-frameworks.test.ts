@@ -10,6 +10,7 @@ import {
   readFileSync,
   readdirSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -330,6 +331,25 @@ describe('hashed files of earlier builds', () => {
     const keep: Plugin = { name: 'keep', config: () => ({ build: { emptyOutDir: false } }) }
     await build(vite, root, 0, [keep])
     expect(chunks(root).filter((name) => first.includes(name))).toEqual([])
+  })
+
+  test('emptyOutDir: false adds to nothing if outDir was emptied before the build, as Astro does', async ({
+    root,
+    write,
+  }) => {
+    const vite = await import('vite')
+    const keep: Plugin = { name: 'keep', config: () => ({ build: { emptyOutDir: false } }) }
+    const names: string[][] = []
+    for (const version of ['one', 'two', 'three']) {
+      page(write, version)
+      if (version === 'three')
+        for (const name of readdirSync(join(root, 'dist'))) rmSync(join(root, 'dist', name), { recursive: true })
+      await build(vite, root, 0, [keep])
+      names.push(chunks(root))
+    }
+    const [one = [], two = [], three = []] = names
+    expect(two).toEqual(expect.arrayContaining(one))
+    expect(three.filter((name) => two.includes(name))).toEqual([])
   })
 
   test('are not written through a link of the new build', async ({ root, write }) => {
