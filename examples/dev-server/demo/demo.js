@@ -1,7 +1,7 @@
 // warmswap's main job on real input, then the same load the way it is done today, and one table of both.
 //   node demo.js                 about 30 s each
 //   node demo.js --seconds 5     shorter
-//   node demo.js --patience 3    deletes today's orphaned lock after 3 s, instead of 8 s
+//   node demo.js --patience 4    deletes today's orphaned lock after 4 s, instead of 8 s
 //   node demo.js --serve         warmswap's server stays up for a person
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
