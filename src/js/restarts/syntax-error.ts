@@ -8,7 +8,8 @@ import { pathToFileURL } from 'node:url'
 
 /** A file of code with a line: frames of Node's own files have no extension. */
 const LOCATION = /\.[cm]?[jt]sx?:\d+/
-const LIMIT_MS = 5_000
+/** It runs no module, so that it ends by itself. A machine under load can take seconds to start it. */
+const LIMIT_MS = 30_000
 
 /** Ends with the error of the first module that has this message, which Node prints with file and line. */
 const COMPILE = `
