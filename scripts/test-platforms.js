@@ -1,20 +1,36 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseCommand } from './lib/cli.js'
+import { expectKnown, parseCommand } from './lib/cli.js'
+import { platforms } from './lib/cross.js'
 import { giveUp, phase, printTimings } from './lib/phases.js'
+import { printPortable, runPortable } from './lib/portable.js'
 import { root, useHostTarget } from './lib/process.js'
 import { Results } from './lib/results.js'
 
-const usage = `npm run test:platforms
+const usage = `npm run test:platforms [-- <what> …]
 
-Builds the addon that ships for this machine, and runs the tests of the packed packages with it.`
+Builds the addon that ships for this machine and runs the tests of the packed packages with it. Then it runs the portable
+suite in other runtimes, and on other platforms in emulation. What these need is downloaded into .cache/cross. With names,
+only these run: packages, ${Object.keys(platforms).join(', ')}.`
 
-parseCommand({ usage, known: [] })
+const known = ['packages', ...Object.keys(platforms)]
+const command = { usage, known }
+const { positionals } = parseCommand({ ...command, known: [] })
+expectKnown(positionals, command)
+const wanted = positionals.length > 0 ? positionals : known
 useHostTarget()
 const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')
 const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
+
+async function testPackages({ attempt }) {
+  mkdirSync(join(root, 'build/reports'), { recursive: true })
+  rmSync(report, { force: true })
+  const vitest = ['node_modules/vitest/vitest.mjs', 'run', '__test__/install/', '--reporter=verbose', '--reporter=json']
+  const env = { WARMSWAP_RELEASE_ADDON: addon }
+  results.addVitest(report, await attempt(process.execPath, [...vitest, `--outputFile.json=${report}`], { env }))
+}
 
 try {
   await phase('install', async ({ run }) => {
@@ -22,20 +38,11 @@ try {
   })
   await phase('build release', ({ run }) => run(...script('build', '--addon-only', '--out', addon)))
   await phase('types', ({ run }) => run(...script('build', '--js-only')))
-  await phase('packages', async ({ attempt }) => {
-    mkdirSync(join(root, 'build/reports'), { recursive: true })
-    rmSync(report, { force: true })
-    const vitest = [
-      'node_modules/vitest/vitest.mjs',
-      'run',
-      '__test__/install/',
-      '--reporter=verbose',
-      '--reporter=json',
-    ]
-    const env = { WARMSWAP_RELEASE_ADDON: addon }
-    results.addVitest(report, await attempt(process.execPath, [...vitest, `--outputFile.json=${report}`], { env }))
-  })
+  if (wanted.includes('packages')) await phase('packages', testPackages)
+  const names = wanted.filter((name) => name !== 'packages')
+  if (names.length > 0) await runPortable(names, { addon: join(addon, 'warmswap.linux-x64-gnu.node'), results })
   printTimings()
+  if (names.length > 0) printPortable()
   results.print()
   process.exitCode = results.failed > 0 || results.passed === 0 ? 1 : 0
 } catch (error) {

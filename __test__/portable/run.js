@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { skips } from './skips.js'
-import { CaseContext, endChildren, platform } from './support.js'
+import { CaseContext, endChildren, platform, warmswap } from './support.js'
 
 const { values, positionals } = parseArgs({
   args: process.argv.slice(2),
@@ -17,6 +17,9 @@ const { values, positionals } = parseArgs({
 
 // A case that waits for an event that does not come must end the run some time.
 const limitMs = 60_000 * Number(process.env.WARMSWAP_PORTABLE_SLOW ?? 1)
+
+// Fails with the reason; without an addon nearly all cases would fail, each after its time limit.
+if (warmswap.stateBackend !== 'native') warmswap.openCache('memory:')
 
 async function load() {
   const all = []
