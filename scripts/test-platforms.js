@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expectKnown, parseCommand } from './lib/cli.js'
 import { platforms } from './lib/cross.js'
@@ -23,6 +23,7 @@ const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')
 const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
+const addonsIn = (folder) => readdirSync(folder).filter((name) => name.endsWith('.node'))
 
 async function testPackages({ attempt }) {
   mkdirSync(join(root, 'build/reports'), { recursive: true })
@@ -36,7 +37,12 @@ try {
   await phase('install', async ({ run }) => {
     for (const what of ['npm', 'install-tools']) await run(...script('setup', what))
   })
-  await phase('build release', ({ run }) => run(...script('build', '--addon-only', '--out', addon)))
+  await phase('build release', async ({ run }) => {
+    await run(...script('build', '--addon-only', '--out', addon))
+    // The tests of bundlers use the checkout as the package.
+    if (addonsIn(join(root, 'dist')).length === 0)
+      for (const file of addonsIn(addon)) cpSync(join(addon, file), join(root, 'dist', file))
+  })
   await phase('types', ({ run }) => run(...script('build', '--js-only')))
   if (wanted.includes('packages')) await phase('packages', testPackages)
   const names = wanted.filter((name) => name !== 'packages')

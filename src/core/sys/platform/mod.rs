@@ -20,8 +20,8 @@ use linux as system;
 use macos as system;
 
 pub use system::events::{Events, ProcessWatch, Waker};
-pub use types::{Access, Entry, Filesystem, Kind, Stat};
+pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
-pub(super) use system::{clock, filesystem, mark, process, volume};
-pub(super) use types::{Create, How, Times};
+pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
+pub(super) use types::{Create, How, Mount, Times};
 pub(super) use unix::{errno, files, host, lock, name};

@@ -38,10 +38,6 @@ pub(crate) fn is_wrong_kind(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::LOOP, Errno::ISDIR, Errno::NXIO, Errno::NODEV])
 }
 
-pub(crate) fn is_no_process(error: &io::Error) -> bool {
-    is_one_of(error, &[Errno::SRCH])
-}
-
 /// The error of an open that finds this kind of entry.
 pub(crate) fn wrong_kind(kind: Kind) -> io::Error {
     match kind {
