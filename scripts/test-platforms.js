@@ -7,17 +7,21 @@ import { printPortable, runPortable } from './lib/portable.js'
 import { root, useHostTarget } from './lib/process.js'
 import { Results } from './lib/results.js'
 
-const usage = `npm run test:platforms [-- <what> …]
+const longNames = Object.keys(platforms).filter((name) => platforms[name].isLong)
+const usage = `npm run test:platforms [-- <what> …] [--long]
 
 Builds the addon that ships for this machine and runs the tests of the packed packages with it. Then it runs the portable
 suite in other runtimes, and on other platforms in emulation. What these need is downloaded into .cache/cross. With names,
-only these run: packages, ${Object.keys(platforms).join(', ')}.`
+only these run: packages, ${Object.keys(platforms).join(', ')}.
+
+  --long   also the platforms that take long: ${longNames.join(', ')}`
 
 const known = ['packages', ...Object.keys(platforms)]
 const command = { usage, known }
-const { positionals } = parseCommand({ ...command, known: [] })
+const { values, positionals } = parseCommand({ usage, known: [], options: { long: { type: 'boolean' } } })
 expectKnown(positionals, command)
-const wanted = positionals.length > 0 ? positionals : known
+const usual = values.long ? known : known.filter((name) => !longNames.includes(name))
+const wanted = positionals.length > 0 ? positionals : usual
 useHostTarget()
 const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')

