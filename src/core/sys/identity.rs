@@ -139,7 +139,7 @@ pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
     let millis = i64::try_from(process::ticks_to_millis(ticks)).ok()?;
     let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
     let now = i64::try_from(clock::wall_millis()).ok()?;
-    Some(now - up + millis)
+    Some(process::first_tick_millis(now, up) + millis)
 }
 
 /// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not

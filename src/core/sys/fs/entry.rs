@@ -40,7 +40,7 @@ pub fn read_link(path: &Path) -> Result<PathBuf> {
 /// The path with every link resolved.
 pub fn canonicalize(path: &Path) -> Result<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-    call("realpath", path, || std::fs::canonicalize(path))
+    call("realpath", path, || std::fs::canonicalize(path)).map(files::simplify)
 }
 
 /// Makes a symbolic link.

@@ -99,6 +99,11 @@ pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
     ticks * 1000 / rustix::param::clock_ticks_per_second()
 }
 
+/// The wall time of tick 0: of the boot.
+pub(crate) fn first_tick_millis(now: i64, up: i64) -> i64 {
+    now - up
+}
+
 /// The kernel's identity of this boot.
 pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_capped(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;

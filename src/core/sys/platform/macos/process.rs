@@ -73,6 +73,11 @@ pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
     ticks * 10
 }
 
+/// The wall time of tick 0: of the boot.
+pub(crate) fn first_tick_millis(now: i64, up: i64) -> i64 {
+    now - up
+}
+
 /// Not read yet.
 pub(crate) fn boot_id() -> Option<String> {
     None
