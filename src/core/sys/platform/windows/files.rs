@@ -30,20 +30,12 @@ pub(crate) use std::os::windows::io::AsHandle;
 
 pub(crate) use super::links::{read_link, symlink};
 pub(crate) use super::listing::Entries;
+pub(crate) use super::names::{exchange, link, remove_directory, remove_file, rename, rename_new};
+pub(crate) use super::nt::{Base, CURRENT};
+pub(crate) use super::path::simplify;
 
 /// An open file or directory.
 pub(crate) type Handle = OwnedHandle;
-
-/// The directory from which a name is resolved.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Base<'a> {
-    /// None: the path is absolute.
-    Current,
-    Open(BorrowedHandle<'a>),
-}
-
-/// For absolute paths.
-pub(crate) const CURRENT: Base<'static> = Base::Current;
 
 const OWNER_MAY_WRITE: u32 = 0o200;
 
@@ -113,24 +105,12 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
 
 /// What an entry is; of a link itself, or of what it leads to.
 pub(crate) fn stat(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
-    let options = if follow { 0 } else { FILE_OPEN_REPARSE_POINT };
-    let entry = nt::open(base, name, Request::existing(FILE_READ_ATTRIBUTES, options))?;
-    stats::of(entry.as_handle())
+    stats::at(base, name, follow)
 }
 
 /// What an open entry is.
 pub(crate) fn stat_handle(handle: impl AsHandle) -> io::Result<Stat> {
     stats::of(handle.as_handle())
-}
-
-/// Gives a file a further name.
-pub(crate) fn link(from: Base<'_>, existing: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
-    let file = nt::open(
-        from,
-        existing,
-        Request::existing(FILE_WRITE_ATTRIBUTES, FILE_OPEN_REPARSE_POINT),
-    )?;
-    nt::set_name(file.as_handle(), FileLinkInformation, 0, base, name)
 }
 
 /// Makes a directory. It has no mode.
@@ -142,101 +122,6 @@ pub(crate) fn make_directory(base: Base<'_>, name: &Path, _bits: u32) -> io::Res
         attributes: FILE_ATTRIBUTE_NORMAL,
     };
     nt::open(base, name, request).map(drop)
-}
-
-fn open_to_remove(base: Base<'_>, name: &Path, options: u32) -> io::Result<Handle> {
-    let access = DELETE | FILE_READ_ATTRIBUTES;
-    nt::open(
-        base,
-        name,
-        Request::existing(access, options | FILE_OPEN_REPARSE_POINT),
-    )
-}
-
-/// Renames; an existing file, link or empty directory of the new name is replaced, also while others have it open.
-pub(crate) fn rename(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> io::Result<()> {
-    let source = open_to_remove(from, name, 0)?;
-    nt::while_in_use(&IN_USE, || {
-        let error = match replace(&source, to, new) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        match stat(to, new, false) {
-            Ok(found) if found.kind == Kind::Directory => {
-                let is_directory = stats::attributes(source.as_handle())? & FILE_ATTRIBUTE_DIRECTORY != 0;
-                if !is_directory {
-                    return Err(errno::of(ERROR_DIRECTORY_NOT_SUPPORTED));
-                }
-                // The filesystem replaces no directories. Another process may see that there is none for a moment.
-                remove_directory(to, new)?;
-                replace(&source, to, new)
-            }
-            _ => Err(error),
-        }
-    })
-}
-
-fn replace(source: &Handle, to: Base<'_>, new: &Path) -> io::Result<()> {
-    let flags =
-        FILE_RENAME_REPLACE_IF_EXISTS | FILE_RENAME_POSIX_SEMANTICS | FILE_RENAME_IGNORE_READONLY_ATTRIBUTE;
-    match nt::set_name(source.as_handle(), FileRenameInformationEx, flags, to, new) {
-        // Filesystems without POSIX semantics, and Wine.
-        Err(error) if errno::is_unsupported(&error) => nt::set_name(
-            source.as_handle(),
-            FileRenameInformation,
-            FILE_RENAME_REPLACE_IF_EXISTS,
-            to,
-            new,
-        ),
-        renamed => renamed,
-    }
-}
-
-/// Renames only if nothing has the new name.
-pub(crate) fn rename_new(from: Base<'_>, name: &Path, to: Base<'_>, new: &Path) -> io::Result<()> {
-    let source = open_to_remove(from, name, 0)?;
-    nt::while_in_use(&IN_USE, || {
-        nt::set_name(source.as_handle(), FileRenameInformation, 0, to, new)
-    })
-}
-
-/// Not offered.
-pub(crate) fn exchange(_from: Base<'_>, _name: &Path, _to: Base<'_>, _other: &Path) -> io::Result<()> {
-    Err(errno::of(ERROR_NOT_SUPPORTED))
-}
-
-/// Removes a file or a link.
-pub(crate) fn remove_file(base: Base<'_>, name: &Path) -> io::Result<()> {
-    let entry = match open_to_remove(base, name, FILE_NON_DIRECTORY_FILE) {
-        // A link to a directory counts as one.
-        Err(error) if errno::is_one_of(&error, &[ERROR_DIRECTORY_NOT_SUPPORTED]) => {
-            let entry = open_to_remove(base, name, 0)?;
-            if stats::reparse_kind(entry.as_handle())? != Some(Kind::Symlink) {
-                return Err(error);
-            }
-            entry
-        }
-        opened => opened?,
-    };
-    nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(entry.as_handle()))
-}
-
-/// Removes an empty directory.
-pub(crate) fn remove_directory(base: Base<'_>, name: &Path) -> io::Result<()> {
-    let directory = open_to_remove(base, name, FILE_DIRECTORY_FILE)?;
-    if stats::reparse_kind(directory.as_handle())? == Some(Kind::Symlink) {
-        return Err(errno::of(ERROR_DIRECTORY));
-    }
-    // Wine removes it although it is not empty.
-    if let Some(entry) = Entries::of(nt::reopen(
-        directory.as_handle(),
-        Request::existing(FILE_GENERIC_READ, FILE_DIRECTORY_FILE),
-    )?)?
-    .next()
-    {
-        return entry.and(Err(errno::of(ERROR_DIR_NOT_EMPTY)));
-    }
-    nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(directory.as_handle()))
 }
 
 /// Sets what there is of permission bits of an open entry: whether a file is read-only.
@@ -406,9 +291,4 @@ pub(super) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
         Base::Open(directory) => listing::all(directory),
         Base::Current => Entries::of_open(directory)?.collect(),
     }
-}
-
-/// A path as users write it, without `\\?\`.
-pub(crate) fn simplify(path: PathBuf) -> PathBuf {
-    path::simplify(path)
 }

@@ -13,8 +13,7 @@ use windows_sys::Win32::Storage::FileSystem::FILE_READ_ATTRIBUTES;
 use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
 
 use super::super::types::Filesystem;
-use super::files::Base;
-use super::nt::{self, Request};
+use super::nt::{self, Base, Request};
 
 /// Units of the longest name.
 const NAME: usize = 32;

@@ -21,9 +21,8 @@ use windows_sys::Win32::System::Ioctl::FSCTL_GET_REPARSE_POINT;
 use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
 
 use super::super::types::Kind;
-use super::files::{self, Base};
-use super::nt::{self, Request};
-use super::{errno, path};
+use super::nt::{self, Base, Request};
+use super::{errno, path, stat};
 
 /// The text of a symbolic link, with `/` between its parts as on other systems; the absolute path of a junction.
 pub(crate) fn read_link(base: Base<'_>, name: &Path) -> io::Result<PathBuf> {
@@ -94,6 +93,13 @@ fn text(buffer: &[u16]) -> io::Result<PathBuf> {
 /// Makes a symbolic link whose text is `target`. Without the privilege or Developer Mode that is
 /// `ERROR_PRIVILEGE_NOT_HELD`. A junction is no way out: it holds an absolute path, and trees are moved after they are made.
 pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<()> {
+    // The first one begins a name that stands for bytes which are no UTF-8.
+    if target
+        .to_str()
+        .is_none_or(|text| text.contains(['<', '>', '"', '|', '?', '*']))
+    {
+        return Err(errno::invalid_name());
+    }
     let at = match base {
         Base::Current => name.to_path_buf(),
         Base::Open(directory) => {
@@ -103,7 +109,7 @@ pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<
     };
     let beside = at.parent().unwrap_or(&at).join(target);
     let leads_to_directory =
-        files::stat(Base::Current, &beside, true).is_ok_and(|found| found.kind == Kind::Directory);
+        stat::at(Base::Current, &beside, true).is_ok_and(|found| found.kind == Kind::Directory);
     let mut flags = SYMBOLIC_LINK_FLAG_ALLOW_UNPRIVILEGED_CREATE;
     if leads_to_directory {
         flags |= SYMBOLIC_LINK_FLAG_DIRECTORY;
@@ -115,7 +121,7 @@ pub(crate) fn symlink(target: &Path, base: Base<'_>, name: &Path) -> io::Result<
         return Err(io::Error::last_os_error());
     }
     // Wine up to 10 reports success and makes nothing. And what the name led to may have moved in between.
-    match files::stat(base, name, false) {
+    match stat::at(base, name, false) {
         Ok(made) if made.kind == Kind::Symlink => Ok(()),
         _ => Err(errno::of(ERROR_NOT_SUPPORTED)),
     }

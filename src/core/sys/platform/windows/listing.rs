@@ -7,14 +7,15 @@ use std::os::windows::ffi::OsStringExt as _;
 use std::os::windows::io::{AsHandle as _, AsRawHandle as _, BorrowedHandle, OwnedHandle};
 use std::path::Path;
 
+use windows_sys::Wdk::Storage::FileSystem::FILE_DIRECTORY_FILE;
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_NO_MORE_FILES};
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ID_BOTH_DIR_INFO, FileIdBothDirectoryInfo, FileIdBothDirectoryRestartInfo,
+    FILE_GENERIC_READ, FILE_ID_BOTH_DIR_INFO, FileIdBothDirectoryInfo, FileIdBothDirectoryRestartInfo,
     GetFileInformationByHandleEx,
 };
 
-use super::super::types::{Entry, How};
-use super::files::{self, Base};
+use super::super::types::Entry;
+use super::nt::{self, Base, Request};
 use super::{errno, stat};
 
 /// 64 KiB: more is refused by some network filesystems.
@@ -42,11 +43,8 @@ impl Entries {
 
     /// Opens the directory a second time, because a position in it belongs to its handle.
     pub(crate) fn of_open(directory: Base<'_>) -> io::Result<Self> {
-        let how = How {
-            follow: true,
-            ..How::DIRECTORY
-        };
-        Self::of(files::open(directory, Path::new("."), how)?)
+        let request = Request::existing(FILE_GENERIC_READ, FILE_DIRECTORY_FILE);
+        Self::of(nt::open(directory, Path::new("."), request)?)
     }
 }
 

@@ -3,6 +3,7 @@
 //! * `nt`: opens entries and changes them through handles.
 //! * `path`: names and paths as these calls need them.
 //! * `stat`, `listing`, `links`: what entries are.
+//! * `names`: gives, changes and removes names.
 //! * `files`: the functions that `unix` has under the same names.
 
 pub(crate) mod clock;
@@ -16,6 +17,7 @@ mod listing;
 pub(crate) mod lock;
 pub(crate) mod mark;
 pub(crate) mod name;
+mod names;
 mod nt;
 mod path;
 pub(crate) mod process;

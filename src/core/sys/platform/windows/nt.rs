@@ -26,12 +26,22 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
 
-use super::files::Base;
 use super::{errno, path};
 
 /// How long an entry is tried again that a virus scanner or an indexer has open. npm and graceful-fs wait up to 60 s.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The directory from which a name is resolved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Base<'a> {
+    /// None: the path is absolute.
+    Current,
+    Open(BorrowedHandle<'a>),
+}
+
+/// For absolute paths.
+pub(crate) const CURRENT: Base<'static> = Base::Current;
 
 /// How an entry is opened.
 #[derive(Debug, Clone, Copy)]

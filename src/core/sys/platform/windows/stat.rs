@@ -1,17 +1,20 @@
 //! What entries are.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle as _, BorrowedHandle};
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, BorrowedHandle};
+use std::path::Path;
 
+use windows_sys::Wdk::Storage::FileSystem::FILE_OPEN_REPARSE_POINT;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_TAG_INFO,
-    FILE_BASIC_INFO, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_STANDARD_INFO, FILE_TYPE_DISK,
-    FileAttributeTagInfo, FileBasicInfo, FileIdInfo, FileStandardInfo, GetFileInformationByHandleEx,
-    GetFileType,
+    FILE_BASIC_INFO, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_READ_ATTRIBUTES, FILE_STANDARD_INFO,
+    FILE_TYPE_DISK, FileAttributeTagInfo, FileBasicInfo, FileIdInfo, FileStandardInfo,
+    GetFileInformationByHandleEx, GetFileType,
 };
 use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
 
 use super::super::types::{Kind, Stat};
+use super::nt::{self, Base, Request};
 
 /// From 1601 to 1970, in units of 100 ns.
 const EPOCH: i128 = 116_444_736_000_000_000;
@@ -73,6 +76,13 @@ pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
         modified_ns: nanoseconds(basic.LastWriteTime),
         changed_ns: nanoseconds(basic.ChangeTime),
     })
+}
+
+/// What an entry is; of a link itself, or of what it leads to.
+pub(super) fn at(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
+    let options = if follow { 0 } else { FILE_OPEN_REPARSE_POINT };
+    let entry = nt::open(base, name, Request::existing(FILE_READ_ATTRIBUTES, options))?;
+    of(entry.as_handle())
 }
 
 /// NTFS numbers its files with 64 bits. ReFS uses all 128, of which the high half numbers the directory.
