@@ -88,11 +88,11 @@ fn check_generation(lock: &LockPath, log: Option<&RecordLog>, generation: u64) -
         _ => None,
     };
     let top = log.map(RecordLog::top).transpose()?.flatten();
-    let standing = top.and_then(|top| top.record).map(|record| record.generation);
-    if standing == Some(generation) {
+    let existing = top.and_then(|top| top.record).map(|record| record.generation);
+    if existing == Some(generation) {
         return Ok(());
     }
-    let found = standing.map_or_else(
+    let found = existing.map_or_else(
         || "its records are gone".to_owned(),
         |found| format!("generation {found} has the lock"),
     );

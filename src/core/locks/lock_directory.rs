@@ -49,7 +49,7 @@ pub(super) enum Extra {
 
 impl LockDirectory {
     /// Of a holder of this library.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(super) fn has_record(&self) -> bool {
         matches!(self.contents, Some(Contents::Record(_)))
     }
 
@@ -79,7 +79,7 @@ impl LockDirectory {
 
     /// `ERR_INVALID_ARGUMENT` with the way out if this is an ordinary folder.
     pub(super) fn refuse_folder(&self) -> Result<()> {
-        if self.is_ours() {
+        if self.has_record() {
             return Ok(());
         }
         match self.extra()? {

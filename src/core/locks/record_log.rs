@@ -103,7 +103,7 @@ impl RecordLog {
                 .map_err(|error| neighbours::explain(error, &path, "records", Kind::Directory, neighbours))?,
         };
         let stat = directory.own_stat(&path)?;
-        if let Some(neighbours) = neighbours.filter(|_| !is_everybodys(&stat)) {
+        if let Some(neighbours) = neighbours.filter(|_| !is_writable_by_all(&stat)) {
             neighbours.check(&stat, &path)?;
         }
         Ok(Some(Self {
@@ -245,12 +245,12 @@ impl RecordLog {
             return Ok(false);
         }
         let name = RecordName::held(n).text();
-        let standing = self.directory.stat(&name, &self.path(n)).optional()?;
-        Ok(standing.is_some_and(|standing| id_of(&standing) == id_of(&ours)))
+        let existing = self.directory.stat(&name, &self.path(n)).optional()?;
+        Ok(existing.is_some_and(|existing| id_of(&existing) == id_of(&ours)))
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
-    pub(super) fn settle(&self, n: u64, mode: LockMode) -> Result<bool> {
+    pub(super) fn confirm_and_prune(&self, n: u64, mode: LockMode) -> Result<bool> {
         let ours = RecordName::held(n);
         let mut names = self.names()?.records;
         if mode == LockMode::Lease {
@@ -333,7 +333,7 @@ fn id_of(stat: &Stat) -> RecordsId {
 
 /// Whether everybody may change everything in this directory, so that nobody gains anything by what this process does in it:
 /// as the directory of records is in one that everybody may write to.
-fn is_everybodys(stat: &Stat) -> bool {
+fn is_writable_by_all(stat: &Stat) -> bool {
     const OTHERS_MAY_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     stat.mode & (OTHERS_MAY_WRITE | STICKY) == OTHERS_MAY_WRITE

@@ -36,7 +36,7 @@ pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbou
     }
     let buried = found.is_now_at(tombstone).and_then(|is_it| {
         Ok(is_it
-            && ((found.is_ours() && shared::rename_new(tombstone, &lock.spare()).is_ok())
+            && ((found.has_record() && shared::rename_new(tombstone, &lock.spare()).is_ok())
                 || discard(tombstone)?))
     });
     if !matches!(buried, Ok(true)) {

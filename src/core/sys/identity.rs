@@ -1,14 +1,13 @@
 //! Who a process is, beyond its pid: a pid alone is reused, means another process in another pid namespace,
 //! and outlives its process as a zombie.
 
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::sys::platform::process::{self, Opened, Process};
 use crate::core::sys::platform::{host, name};
-use crate::core::sys::{clock, errno, fault, fs};
+use crate::core::sys::{clock, fault};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -149,40 +148,18 @@ pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
     if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
         return false;
     }
-    let Ok(entries) = fs::read_directory(Path::new("/proc")) else {
+    let Some(processes) = process::all() else {
         return false;
     };
-    let processes: Vec<&str> = entries
-        .iter()
-        .filter_map(|entry| entry.name.to_str())
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .collect();
     // Where others' processes are hidden the first one is.
-    processes.contains(&"1")
+    processes.contains(&1)
         && processes
             .iter()
-            .all(|name| has_pid_in_some_namespace(name, pid) == Some(false))
+            .all(|process| process::has_pid_in_some_namespace(*process, pid) == Some(false))
 }
 
 fn is_zombie(pid: u32) -> bool {
     process::started(pid).is_some_and(|found| found.is_zombie)
-}
-
-/// `None` where nobody tells.
-fn has_pid_in_some_namespace(process: &str, pid: u32) -> Option<bool> {
-    let path = PathBuf::from(format!("/proc/{process}/status"));
-    let text = match fs::read_capped(&path, 1 << 16) {
-        Ok(text) => text,
-        Err(error) => {
-            let has_ended = error.is_not_found() || errno::is_no_process(&error);
-            return has_ended.then_some(false);
-        }
-    };
-    let text = String::from_utf8_lossy(&text);
-    let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
-    let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
-    let pids = field("NSpid:").unwrap_or(process);
-    Some(!is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid)))
 }
 
 /// The kernel's identity of this boot; `None` where the platform tells none.

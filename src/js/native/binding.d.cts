@@ -424,7 +424,7 @@ export interface NativeLockOptions {
   /** Names the call in its events. */
   call: number
   /** A free lock in memory may be taken without a turn of the event loop. */
-  atOnce: boolean
+  inline: boolean
 }
 
 /** How to pack. */

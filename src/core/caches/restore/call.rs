@@ -42,7 +42,7 @@ impl Cache {
         };
         let stage = Arc::clone(&run);
         let mut report = run
-            .race(call.work(), move |failure| settle(failure, stage.stage()))
+            .race(call.work(), move |failure| failed_report(failure, stage.stage()))
             .await;
         report.ticket = seen.to_text();
         report.timings = run.timings();
@@ -68,7 +68,7 @@ async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
     Ok(())
 }
 
-fn settle(failure: Failure, stage: Stage) -> RestoreReport {
+fn failed_report(failure: Failure, stage: Stage) -> RestoreReport {
     let mut report = RestoreReport::new(failure.cause.into());
     report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
     report.stage = Some(stage);
@@ -232,7 +232,7 @@ impl Restore {
         self.report.bytes = placed.bytes;
         self.report.skipped_files = placed.kept;
         self.report.skipped = placed.skipped;
-        self.report.commit = Some(placed.way.as_str());
+        self.report.commit = Some(placed.method.as_str());
         Ok(RestoreOutcome::Restored)
     }
 

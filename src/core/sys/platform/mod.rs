@@ -29,8 +29,8 @@ use windows as common;
 use windows as system;
 
 pub use system::events::{Events, ProcessWatch, Waker};
-pub use types::{Access, Entry, Filesystem, Kind, Stat};
+pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
 pub(super) use common::{errno, files, host, lock, name};
-pub(super) use system::{clock, filesystem, mark, process, volume};
-pub(super) use types::{Create, How, Times};
+pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
+pub(super) use types::{Create, How, Mount, Times};

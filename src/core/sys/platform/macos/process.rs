@@ -3,6 +3,8 @@
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use super::super::types::LockedEntry;
+
 /// A handle of a process: there is none.
 pub(crate) enum Process {}
 
@@ -91,4 +93,19 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 /// Not read yet.
 pub(crate) fn arguments(_pid: u32) -> Option<Vec<String>> {
     None
+}
+
+/// Not read yet.
+pub(crate) fn all() -> Option<Vec<u32>> {
+    None
+}
+
+/// There are no pid namespaces.
+pub(crate) fn has_pid_in_some_namespace(_process: u32, _pid: u32) -> Option<bool> {
+    None
+}
+
+/// Not read yet.
+pub fn has_locked(_pid: u32, _file: LockedEntry<'_>) -> bool {
+    false
 }
