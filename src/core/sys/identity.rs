@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::sys::fault;
 use crate::core::sys::platform::process::{self, Opened, Process};
 use crate::core::sys::platform::{host, name};
-use crate::core::sys::{clock, fault};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -27,7 +27,7 @@ pub struct Identity {
     /// Inode of its pidfd: unique in a boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pidfd_ino: Option<u64>,
-    /// When it started, in ticks of 10 ms since boot.
+    /// When it started: on Linux in ticks of 10 ms since boot, on macOS in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
 }
@@ -131,14 +131,10 @@ impl Identity {
     }
 }
 
-/// When a process of this pid namespace started, in milliseconds since the epoch. It is made of two clocks of
-/// which one can be stepped: good for doubt, not for proof.
+/// When a process of this pid namespace started, in milliseconds since the epoch. Where it is made of two clocks of which
+/// one can be set, it is good for doubt, not for proof.
 pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
-    let ticks = process::started(pid)?.ticks;
-    let millis = i64::try_from(process::ticks_to_millis(ticks)).ok()?;
-    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
-    let now = i64::try_from(clock::wall_millis()).ok()?;
-    Some(process::first_tick_millis(now, up) + millis)
+    process::started_at_wall_millis(pid)
 }
 
 /// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
@@ -152,7 +148,7 @@ pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
         return false;
     };
     // Where others' processes are hidden the first one is.
-    processes.contains(&1)
+    process::ALWAYS_THERE.is_none_or(|first| processes.contains(&first))
         && processes
             .iter()
             .all(|process| process::has_pid_in_some_namespace(*process, pid) == Some(false))

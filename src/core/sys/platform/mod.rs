@@ -28,9 +28,10 @@ use windows as common;
 #[cfg(windows)]
 use windows as system;
 
+pub use common::lock::DirectoryLock;
 pub use system::events::{Events, ProcessWatch, Waker};
 pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
-pub(super) use common::{errno, files, host, lock, name};
+pub(super) use common::{errno, files, host, lock, name, pointer};
 pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
 pub(super) use types::{Create, How, Mount, Times};

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 
 use super::super::types::LockedEntry;
-use crate::core::sys::{errno, fs};
+use crate::core::sys::{clock, fs};
 
 /// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
 const PID_FS_MAGIC: u64 = 0x5049_4446;
@@ -95,14 +95,13 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// Milliseconds of this many ticks.
-pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
-    ticks * 1000 / rustix::param::clock_ticks_per_second()
-}
-
-/// The wall time of tick 0: of the boot.
-pub(crate) fn first_tick_millis(now: i64, up: i64) -> i64 {
-    now - up
+/// When a process started, in milliseconds since the epoch. The result is made of two clocks of which one can be set: it
+/// is good for doubt, not for proof.
+pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
+    let millis = started(pid)?.ticks * 1000 / rustix::param::clock_ticks_per_second();
+    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
+    let now = i64::try_from(clock::wall_millis()).ok()?;
+    Some(now - up + i64::try_from(millis).ok()?)
 }
 
 /// The kernel's identity of this boot.
@@ -133,6 +132,9 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     )
 }
 
+/// A process that is always there: where it is not listed, others are hidden too.
+pub(crate) const ALWAYS_THERE: Option<u32> = Some(1);
+
 /// The pids of all processes that this process can see; `None` where the system does not list them.
 pub(crate) fn all() -> Option<Vec<u32>> {
     let entries = fs::read_directory(Path::new("/proc")).ok()?;
@@ -150,7 +152,7 @@ pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> 
     let text = match fs::read_capped(&path, 1 << 16) {
         Ok(text) => text,
         Err(error) => {
-            let has_ended = error.is_not_found() || errno::is_no_process(&error);
+            let has_ended = error.is_not_found() || error.errno() == Some(Errno::SRCH.raw_os_error());
             return has_ended.then_some(false);
         }
     };

@@ -53,9 +53,11 @@ pub(crate) fn is_wrong_kind(error: &io::Error) -> bool {
     )
 }
 
-/// No call returns it: a process is asked through its handle.
-pub(crate) fn is_no_process(_error: &io::Error) -> bool {
-    false
+/// What makes symbolic links possible, if the system refuses them to this user.
+pub(crate) fn symlinks_refused(error: &io::Error) -> Option<&'static str> {
+    is_unsupported(error).then_some(
+        "This user may not make symbolic links. Turn on Developer Mode in the settings of Windows, or leave the links out",
+    )
 }
 
 /// The error of an open that finds this kind of entry.

@@ -4,27 +4,22 @@ use std::fs::File;
 use std::io;
 use std::os::windows::fs::FileExt as _;
 use std::os::windows::io::{AsRawHandle as _, BorrowedHandle, OwnedHandle};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use windows_sys::Wdk::Storage::FileSystem::{
     FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_IF,
-    FILE_OPEN_REPARSE_POINT, FILE_RENAME_IGNORE_READONLY_ATTRIBUTE, FILE_RENAME_POSIX_SEMANTICS,
-    FILE_RENAME_REPLACE_IF_EXISTS, FileLinkInformation, FileRenameInformation, FileRenameInformationEx,
-};
-use windows_sys::Win32::Foundation::{
-    ERROR_DIR_NOT_EMPTY, ERROR_DIRECTORY, ERROR_DIRECTORY_NOT_SUPPORTED, ERROR_NOT_SUPPORTED,
-    ERROR_SHARING_VIOLATION,
+    FILE_OPEN_REPARSE_POINT,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    DELETE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_BASIC_INFO,
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_BASIC_INFO,
     FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, FileBasicInfo,
     FlushFileBuffers, SetFileInformationByHandle,
 };
 
 use super::super::types::{Access, Create, Entry, How, Kind, Stat, Times};
-use super::nt::{self, IN_USE, Request};
-use super::{errno, listing, path, stat as stats};
+use super::nt::{self, Request};
+use super::{errno, listing, stat as stats};
 
 pub(crate) use std::os::windows::io::AsHandle;
 

@@ -5,16 +5,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::windows::io::AsRawHandle as _;
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::path::Path;
+use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED};
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     LOCK_FILE_FLAGS, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFileEx,
 };
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
+use windows_sys::Win32::System::Threading::CreateEventW;
 
-use super::errno;
+use super::{errno, stat};
 
 /// The high half of the offset: 2^62.
 const BEHIND_THE_END: u32 = 0x4000_0000;
@@ -80,6 +84,36 @@ pub(crate) fn unlock(file: &File) -> io::Result<()> {
     } else {
         Err(error)
     }
+}
+
+/// A directory that is locked until this is dropped, or its process ends.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "what counts is that it exists")] OwnedHandle);
+
+/// Locks a directory exclusively if that is possible now. LockFileEx locks no directories. So an event is made whose name
+/// stands for the directory: it exists for all sessions as long as one handle of it is open.
+pub(crate) fn try_directory(directory: &OwnedHandle) -> io::Result<Option<DirectoryLock>> {
+    let found = stat::of(directory.as_handle())?;
+    let name = format!(
+        "Global\\warmswap-directory-{:x}-{:x}\0",
+        found.device, found.inode
+    );
+    let name: Vec<u16> = name.encode_utf16().collect();
+    // SAFETY: the name ends with a NUL and outlives the call; the attributes may be null.
+    let event = unsafe { CreateEventW(ptr::null(), 1, 0, name.as_ptr()) };
+    let error = io::Error::last_os_error();
+    if event.is_null() {
+        // The event of another user.
+        return if errno::is_access_denied(&error) {
+            Ok(None)
+        } else {
+            Err(error)
+        };
+    }
+    // SAFETY: the call has succeeded, and nothing else has this handle.
+    let event = unsafe { OwnedHandle::from_raw_handle(event) };
+    let is_new = !errno::is_one_of(&error, &[ERROR_ALREADY_EXISTS]);
+    Ok(is_new.then_some(DirectoryLock(event)))
 }
 
 /// Bytes that this user can still write to the filesystem of `path`.

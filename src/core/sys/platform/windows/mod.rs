@@ -4,6 +4,7 @@
 //! * `path`: names and paths as these calls need them.
 //! * `stat`, `listing`, `links`: what entries are.
 //! * `names`: gives, changes and removes names.
+//! * `pointer`: files that stand for links.
 //! * `files`: the functions that `unix` has under the same names.
 
 pub(crate) mod clock;
@@ -12,14 +13,18 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod filesystem;
 pub(crate) mod host;
+pub(crate) mod limits;
 mod links;
 mod listing;
 pub(crate) mod lock;
 pub(crate) mod mark;
+pub(crate) mod mounts;
 pub(crate) mod name;
 mod names;
 mod nt;
 mod path;
+pub(crate) mod pointer;
 pub(crate) mod process;
 mod stat;
+pub(crate) mod users;
 pub(crate) mod volume;

@@ -87,7 +87,7 @@ pub(super) fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<PathBuf> {
 }
 
 /// A verbatim path without `\\?\`, where the rest is an ordinary path that means the same.
-pub(super) fn simplify(path: PathBuf) -> PathBuf {
+pub(crate) fn simplify(path: PathBuf) -> PathBuf {
     let Some(Component::Prefix(prefix)) = path.components().next() else {
         return path;
     };

@@ -16,6 +16,7 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::Win32::System::WindowsProgramming::SYSTEM_PROCESS_INFORMATION;
 use windows_sys::core::w;
 
+use super::super::types::LockedEntry;
 use super::errno;
 use crate::core::sys::identity::FIRST_PID_NAMESPACE;
 
@@ -121,14 +122,12 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// Milliseconds of this many ticks.
-pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
-    ticks * 10
-}
-
-/// The wall time of tick 0: 1601.
-pub(crate) fn first_tick_millis(_now: i64, _up: i64) -> i64 {
-    -11_644_473_600_000
+/// When a process started, in milliseconds since the epoch.
+pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
+    /// From 1601 to 1970.
+    const EPOCH: i64 = 11_644_473_600_000;
+    let millis = i64::try_from(started(pid)?.ticks).ok()?.checked_mul(10)?;
+    Some(millis - EPOCH)
 }
 
 /// The identity of this installation and of its boot. The latter is the creation time of the system's own process (pid 4):
@@ -159,7 +158,14 @@ fn machine_guid() -> Option<String> {
 }
 
 /// The creation time of a process that this user may not open.
-fn created_at(pid: usize) -> Option<i64> {
+fn created_at(pid: u32) -> Option<i64> {
+    snapshot()?
+        .into_iter()
+        .find_map(|(found, created)| (found == pid).then_some(created))
+}
+
+/// The pids and creation times of all processes.
+fn snapshot() -> Option<Vec<(u32, i64)>> {
     let mut buffer = vec![0_u64; 1 << 15];
     loop {
         let size = u32::try_from(buffer.len() * 8).ok()?;
@@ -182,23 +188,42 @@ fn created_at(pid: usize) -> Option<i64> {
         // Processes may start in between.
         buffer.resize((needed as usize).div_ceil(8) + 4096, 0);
     }
+    let mut found = Vec::new();
     let mut at: *const u8 = buffer.as_ptr().cast();
     loop {
         #[expect(clippy::cast_ptr_alignment, reason = "the chain is aligned to 8 bytes")]
-        let found: *const SYSTEM_PROCESS_INFORMATION = at.cast();
+        let process: *const SYSTEM_PROCESS_INFORMATION = at.cast();
         // SAFETY: the system has filled the buffer with a chain of these structures. CreateTime is the fourth number of
         // the 48 reserved bytes.
         unsafe {
-            if (*found).UniqueProcessId as usize == pid {
-                let created: *const i64 = (&raw const (*found).Reserved1).cast();
-                return Some(created.add(3).read_unaligned());
-            }
-            match (*found).NextEntryOffset as usize {
-                0 => return None,
+            let created: *const i64 = (&raw const (*process).Reserved1).cast();
+            let pid = u32::try_from((*process).UniqueProcessId as usize).unwrap_or(0);
+            found.push((pid, created.add(3).read_unaligned()));
+            match (*process).NextEntryOffset as usize {
+                0 => return Some(found),
                 next => at = at.add(next),
             }
         }
     }
+}
+
+/// A process that is always there: none is hidden here.
+pub(crate) const ALWAYS_THERE: Option<u32> = None;
+
+/// The pids of all processes; `None` where the system does not list them.
+pub(crate) fn all() -> Option<Vec<u32>> {
+    Some(snapshot()?.into_iter().map(|(pid, _)| pid).collect())
+}
+
+/// Whether a process has this number: there are no namespaces in which it could have another one.
+#[expect(clippy::unnecessary_wraps, reason = "the same signature on all systems")]
+pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
+    Some(process == pid && started(pid).is_none_or(|found| !found.is_zombie))
+}
+
+/// The system does not say who has locked bytes of a file.
+pub fn has_locked(_pid: u32, _file: LockedEntry<'_>) -> bool {
+    false
 }
 
 /// There are no pid namespaces: all processes are in the first one.

@@ -20,14 +20,19 @@ pub(crate) fn open_anonymous(_directory: &Path) -> io::Result<Handle> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not used: NTFS has no shared blocks.
-pub(crate) fn clone_blocks(_copy: &File, _source: &File) -> io::Result<()> {
+/// Not used: only ReFS has shared blocks.
+pub(crate) fn clone_file(_source: &File, _copy: &Path, _mode: u32) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Not used.
 pub(crate) fn can_clone_blocks(_directory: &Path) -> bool {
     false
+}
+
+/// Flushes the data and metadata of an open entry to the medium.
+pub(crate) fn sync_to_medium(file: &File) -> io::Result<()> {
+    files::sync(file)
 }
 
 /// Volumes are mounted by reparse points, which count as links.
