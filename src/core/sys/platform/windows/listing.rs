@@ -107,35 +107,35 @@ fn read_batch(directory: BorrowedHandle<'_>, from_start: bool) -> io::Result<Opt
 }
 
 /// # Safety
-/// `first` begins a chain of FILE_ID_BOTH_DIR_INFO, each with its name behind it, aligned to 8 bytes.
+/// `first` begins a chain of `FILE_ID_BOTH_DIR_INFO`, each with its name behind it.
 unsafe fn parse(first: *const u8) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut at = first;
     loop {
-        #[expect(clippy::cast_ptr_alignment, reason = "the chain is aligned to 8 bytes")]
-        let found: *const FILE_ID_BOTH_DIR_INFO = at.cast();
-        // SAFETY: `found` leads to one structure of the chain, and its name has this length.
-        let (next, attributes, tag, name) = unsafe {
-            let name: *const u16 = at.add(offset_of!(FILE_ID_BOTH_DIR_INFO, FileName)).cast();
-            let units = std::slice::from_raw_parts(name, (*found).FileNameLength as usize / 2);
-            (
-                (*found).NextEntryOffset as usize,
-                (*found).FileAttributes,
-                // The tag of a reparse point; the size of extended attributes otherwise.
-                (*found).EaSize,
-                OsString::from_wide(units),
-            )
-        };
+        // SAFETY: all these fields are numbers of 32 bits of one structure of the chain.
+        let number = |offset: usize| unsafe { at.add(offset).cast::<u32>().read_unaligned() };
+        let length = number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileNameLength)) as usize / 2;
+        let units: Vec<u16> = (0..length)
+            .map(|index| {
+                let offset = offset_of!(FILE_ID_BOTH_DIR_INFO, FileName) + index * 2;
+                // SAFETY: the name has this length.
+                unsafe { at.add(offset).cast::<u16>().read_unaligned() }
+            })
+            .collect();
+        let name = OsString::from_wide(&units);
         if name != "." && name != ".." {
+            // The field of the size of extended attributes has the tag of a reparse point.
+            let tag = number(offset_of!(FILE_ID_BOTH_DIR_INFO, EaSize));
+            let attributes = number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileAttributes));
             entries.push(Entry {
                 name,
                 kind: Some(stat::kind(attributes, tag)),
             });
         }
-        if next == 0 {
-            return entries;
+        match number(offset_of!(FILE_ID_BOTH_DIR_INFO, NextEntryOffset)) as usize {
+            0 => return entries,
+            // SAFETY: the next structure begins there.
+            next => at = unsafe { at.add(next) },
         }
-        // SAFETY: the next structure begins there.
-        at = unsafe { at.add(next) };
     }
 }

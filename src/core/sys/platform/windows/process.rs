@@ -2,6 +2,7 @@
 //! over reboots.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 
 use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SystemProcessInformation};
@@ -191,19 +192,22 @@ fn snapshot() -> Option<Vec<(u32, i64)>> {
     let mut found = Vec::new();
     let mut at: *const u8 = buffer.as_ptr().cast();
     loop {
-        #[expect(clippy::cast_ptr_alignment, reason = "the chain is aligned to 8 bytes")]
-        let process: *const SYSTEM_PROCESS_INFORMATION = at.cast();
-        // SAFETY: the system has filled the buffer with a chain of these structures. CreateTime is the fourth number of
-        // the 48 reserved bytes.
-        unsafe {
-            let created: *const i64 = (&raw const (*process).Reserved1).cast();
-            let pid = u32::try_from((*process).UniqueProcessId as usize).unwrap_or(0);
-            found.push((pid, created.add(3).read_unaligned()));
-            match (*process).NextEntryOffset as usize {
-                0 => return Some(found),
-                next => at = at.add(next),
-            }
+        // SAFETY: the system has filled the buffer with a chain of these structures, which Wine does not align. CreateTime
+        // is the fourth number of the 48 reserved bytes.
+        let (process, created) = unsafe {
+            let reserved = at.add(offset_of!(SYSTEM_PROCESS_INFORMATION, Reserved1));
+            (
+                at.cast::<SYSTEM_PROCESS_INFORMATION>().read_unaligned(),
+                reserved.cast::<i64>().add(3).read_unaligned(),
+            )
+        };
+        let pid = u32::try_from(process.UniqueProcessId as usize).unwrap_or(0);
+        found.push((pid, created));
+        if process.NextEntryOffset == 0 {
+            return Some(found);
         }
+        // SAFETY: the next structure begins there.
+        at = unsafe { at.add(process.NextEntryOffset as usize) };
     }
 }
 
