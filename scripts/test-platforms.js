@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseCommand } from './lib/cli.js'
 import { giveUp, phase, printTimings } from './lib/phases.js'
@@ -15,12 +15,18 @@ const addon = join(root, 'build/release')
 const report = join(root, 'build/reports/platforms.json')
 const results = new Results()
 const script = (name, ...args) => [process.execPath, [`scripts/${name}.js`, ...args]]
+const addonsIn = (folder) => readdirSync(folder).filter((name) => name.endsWith('.node'))
 
 try {
   await phase('install', async ({ run }) => {
     for (const what of ['npm', 'install-tools']) await run(...script('setup', what))
   })
-  await phase('build release', ({ run }) => run(...script('build', '--addon-only', '--out', addon)))
+  await phase('build release', async ({ run }) => {
+    await run(...script('build', '--addon-only', '--out', addon))
+    // The tests of bundlers use the checkout as the package.
+    if (addonsIn(join(root, 'dist')).length === 0)
+      for (const file of addonsIn(addon)) cpSync(join(addon, file), join(root, 'dist', file))
+  })
   await phase('types', ({ run }) => run(...script('build', '--js-only')))
   await phase('packages', async ({ attempt }) => {
     mkdirSync(join(root, 'build/reports'), { recursive: true })

@@ -2,10 +2,21 @@
 // another process that reads the output finds a complete one at every moment of a second build.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, relative } from 'node:path'
 
 const plugin = `process.env.PLAIN ? undefined : atomicOutDir({ apply: 'always' })`
+const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 const imports = `import { atomicOutDir } from 'warmswap/vite'\n`
 
 /** The folder of the fixture, the program, the configuration, and the folder that becomes a link. */
@@ -34,10 +45,31 @@ export const builds = {
     probe: 'src/probe.js',
     program: ['astro/bin/astro.mjs', 'build'],
     config: 'astro.config.mjs',
-    text: `${imports}import node from '@astrojs/node'\nexport default { output: 'server', adapter: node({ mode: 'standalone' }), vite: { plugins: [${plugin}] } }\n`,
+    // An integration that writes after Vite has ended, as that of sitemaps does.
+    text: `import { astroOutDir } from 'warmswap/vite'
+import node from '@astrojs/node'
+import { writeFileSync } from 'node:fs'
+const late = { name: 'late', hooks: { 'astro:build:done': ({ dir }) => writeFileSync(new URL('late.txt', dir), '') } }
+export default {
+  output: 'server',
+  adapter: node({ mode: 'standalone' }),
+  integrations: process.env.PLAIN ? [late] : [astroOutDir(), late],
+}
+`,
     out: 'dist',
-    // Astro empties outDir itself, before Vite starts.
-    isEmptied: true,
+  },
+  'nuxt-build': {
+    packages: 'hosts',
+    app: 'hosts/apps/nuxt',
+    probe: ['app/probe.js', 'server/utils/probe.js'],
+    program: ['nuxt/bin/nuxt.mjs', 'build'],
+    config: 'nuxt.config.ts',
+    // That of the README.
+    text: /```ts\n(\/\/ nuxt\.config\.ts\n[\s\S]*?)```/.exec(readme)[1],
+    out: '.output',
+    /** What Nitro made: a build without warmswap would take as long again. */
+    made: '.warmswap/output-work',
+    refused: `${imports}export default { vite: { plugins: [atomicOutDir({ apply: 'always' })] } }\n`,
   },
   'rwsdk-build': {
     packages: 'rwsdk',
@@ -58,6 +90,10 @@ export async function checkBuilds(names, { root, node, packages, prepare, instal
       const folder = build.app === undefined ? home : copyApp(root, home, name, build)
       writeFileSync(join(folder, build.config), build.text)
       const detail = await compare(node, home, folder, build)
+      if (build.refused !== undefined) {
+        const message = await refused(node, home, folder, build)
+        record(`${name}: atomicOutDir() is refused with the way out`, /Remove atomicOutDir\(\)/.test(message), message)
+      }
       record(`${name}: ${detail.files} files, published together`, detail.problem === undefined, detail.problem)
     } catch (error) {
       record(`${name}: a production build`, false, error.stack)
@@ -71,8 +107,10 @@ function copyApp(root, home, name, { app, probe }) {
   mkdirSync(join(home, 'builds'), { recursive: true })
   const from = join(root, '__test__/frameworks', app)
   cpSync(from, folder, { recursive: true })
-  mkdirSync(join(folder, probe, '..'), { recursive: true })
-  cpSync(join(root, '__test__/frameworks/hosts/probe.js'), join(folder, probe))
+  for (const file of [probe].flat()) {
+    mkdirSync(join(folder, file, '..'), { recursive: true })
+    cpSync(join(root, '__test__/frameworks/hosts/probe.js'), join(folder, file))
+  }
   return folder
 }
 
@@ -82,11 +120,12 @@ async function compare(node, home, folder, build) {
     for (const path of [out, join(folder, '.warmswap')]) rmSync(path, { recursive: true, force: true })
   }
   clean()
-  await run(node, home, folder, build, { PLAIN: '1' })
-  const expected = filesOf(out)
+  if (build.made === undefined) await run(node, home, folder, build, { PLAIN: '1' })
+  const plain = filesOf(out)
   clean()
   await run(node, home, folder, build)
   const files = filesOf(out)
+  const expected = build.made === undefined ? plain : filesOf(join(folder, build.made))
   const missing = expected.filter((file) => !files.includes(file))
   if (expected.length === 0 || missing.length > 0 || files.length !== expected.length)
     return { files: files.length, problem: `expected ${expected.length} files, without ${missing.join(', ')}` }
@@ -94,7 +133,7 @@ async function compare(node, home, folder, build) {
   const reader = read(out)
   await run(node, home, folder, build)
   const seen = reader.stop()
-  const torn = seen.find((count) => count !== expected.length && !(build.isEmptied && count === 0))
+  const torn = seen.find((count) => count !== expected.length)
   return { files: files.length, problem: torn === undefined ? undefined : `a reader found ${torn} files` }
 }
 
@@ -113,11 +152,23 @@ async function run(node, home, folder, { program: [program, ...args] }, env = {}
   if (code !== 0) throw new Error(`the build ended with ${code}:\n${output.slice(-3000)}`)
 }
 
+/** Resolves with what a configuration that must be refused printed. */
+async function refused(node, home, folder, build) {
+  writeFileSync(join(folder, build.config), build.refused)
+  return await run(node, home, folder, build).then(
+    () => 'the build was not refused',
+    (error) => error.message,
+  )
+}
+
 /** Names of files, without the hash of their content. */
 function filesOf(folder) {
+  if (!existsSync(folder)) return []
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map(({ parentPath, name }) => join(parentPath, name.replace(/[-.]?[\w-]{8}\.(\w+)$/, '-hash.$1')))
+    .map(({ parentPath, name }) =>
+      join(relative(folder, parentPath), name.replace(/[-.]?[\w-]{8}\.(\w+)$/, '-hash.$1')),
+    )
     .sort()
 }
 

@@ -143,8 +143,8 @@ fn is_other_than_a_file(path: &Path) -> Result<bool> {
 
 fn move_generation_to_trash(layout: &Layout, number: u64) -> Result<Removal> {
     let trash = layout.trash(&format!("{}-{}", name_of(number), clock::monotonic_micros()));
-    let is_gone = move_to_trash(&layout.generation(number), &trash)?;
-    Ok(if is_gone {
+    let is_moved = move_to_trash(&layout.generation(number), &trash)?;
+    Ok(if is_moved {
         Removal::Removed
     } else {
         Removal::NotPermitted

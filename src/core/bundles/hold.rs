@@ -7,7 +7,7 @@ use crate::core::sys::fs::Stat;
 use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::{fault, flock};
 
-use super::errors::gone;
+use super::errors::generation_gone;
 use super::pointer;
 use super::store::Store;
 
@@ -35,7 +35,7 @@ impl Hold {
     pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
             SharedLock::Held(lock, _) => Ok(Self { lock }),
-            SharedLock::Missing | SharedLock::Busy => Err(gone(number)),
+            SharedLock::Missing | SharedLock::Busy => Err(generation_gone(number)),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::core::sys::fs::{self, Stat};
 use crate::core::sys::lock_file::LockedFile;
 use crate::core::sys::sync::Mutex;
 
-use super::errors::{corrupt, gone, nothing_published};
+use super::errors::{corrupt, generation_gone, nothing_published};
 use super::hold::{Hold, SharedLock, lock_shared};
 use super::pointer;
 use super::recent::GenerationPaths;
@@ -138,12 +138,12 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
         return Ok(());
     }
     let SharedLock::Held(lock, stat) = lock_shared(&paths.pin)? else {
-        return Err(gone(number));
+        return Err(generation_gone(number));
     };
     match check_tree(store, &paths, &stat)? {
         Some(tree) => insert(store, owner, number, lock, tree),
         // A lock file without its generation is a publish in progress.
-        None => Err(gone(number)),
+        None => Err(generation_gone(number)),
     }
 }
 

@@ -138,12 +138,12 @@ impl Writer<'_> {
 
     fn next_head(&self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Head> {
         let layout = &self.store.layout;
-        let taken = [
+        let used_numbers = [
             numbers_in(&layout.file("gens"))?,
             numbers_in(&layout.file("pins"))?,
         ]
         .concat();
-        let highest = taken
+        let highest = used_numbers
             .into_iter()
             .chain(self.current)
             .chain([self.mirror.highest, self.store.identity.highest_known()])

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{durability, fault, fs};
 
-use super::errors::gone;
+use super::errors::generation_gone;
 use super::file_lock::FileLock;
 use super::head::Head;
 use super::hold::Hold;
@@ -99,7 +99,7 @@ impl<'store> Writer<'store> {
         }
         // What was never current is what a killed publish left.
         if !self.mirror.history.iter().any(|former| former.number == number) {
-            return Err(gone(number));
+            return Err(generation_gone(number));
         }
         let head = self.store.head(number)?;
         link::check_replaceable(self.store)?;

@@ -17,7 +17,7 @@ use crate::core::sys::fs::{self, Access, Kind};
 use crate::core::sys::name;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
-use crate::core::archives::commit::moves::{Taken, move_entry};
+use crate::core::archives::commit::moves::{OnConflict, move_entry};
 use crate::core::archives::commit::stage_directory::{DONE, JOURNAL, NEW_JOURNAL, OLD, StageDirectory, TREE};
 use crate::core::archives::exclude::is_no_content;
 use crate::core::archives::shared_directory::Target;
@@ -109,7 +109,7 @@ fn move_children(stage: &StageDirectory, target: &Target, names: &[OsString], re
                 &old.directory,
                 &entry.name,
                 &target.path,
-                Taken::Refused,
+                OnConflict::Fail,
             )?;
         }
     }
@@ -120,7 +120,7 @@ fn move_children(stage: &StageDirectory, target: &Target, names: &[OsString], re
             &here.directory,
             name,
             &target.path,
-            Taken::Refused,
+            OnConflict::Fail,
         )?;
     }
     Ok(())
@@ -204,7 +204,7 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
                 &tree.directory,
                 name,
                 &target.path,
-                Taken::Refused,
+                OnConflict::Fail,
             )?;
         }
     }
@@ -212,7 +212,7 @@ fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Res
     let Some(old) = stage.opened.open_trusted(OLD.as_ref()).optional()? else {
         return Ok(None);
     };
-    let filled = Taken::Filled {
+    let filled = OnConflict::Fill {
         committer: old.stat.uid,
     };
     for entry in old.directory.entries(&old.path)? {

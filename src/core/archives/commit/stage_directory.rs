@@ -101,7 +101,7 @@ impl StageDirectory {
     /// Opens a stage whose process is dead, under its lock. `None` for what lives, is a stranger's, or is nothing
     /// that this module made.
     pub(super) fn open_dead(parent: &Arc<SharedDirectory>, name: OsString) -> Result<Option<Self>> {
-        let Some(opened) = ours(parent.open(&name))? else {
+        let Some(opened) = ignore_foreign(parent.open(&name))? else {
             return Ok(None);
         };
         if !parent.trusts(&opened.stat) {
@@ -109,7 +109,7 @@ impl StageDirectory {
         }
         let lock = opened.path.join(OWNER);
         let owner = match opened.stat(OWNER.as_ref())? {
-            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => ours(
+            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => ignore_foreign(
                 opened
                     .directory
                     .open_regular(OWNER.as_ref(), Access::ReadWrite, &lock),
@@ -197,7 +197,7 @@ impl StageDirectory {
 }
 
 /// `None` for what this module did not make, or made for another user.
-fn ours<T>(opened: Result<T>) -> Result<Option<T>> {
+fn ignore_foreign<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Err(error)
             if error.is_not_found()

@@ -119,7 +119,8 @@ pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
 fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
     // Some writers fill the last block up with NULs and count them.
     while rest.iter().any(|byte| *byte != 0) {
-        let (record, behind) = cut(rest).ok_or_else(|| Failure::refused("a pax record is malformed"))?;
+        let (record, behind) =
+            split_record(rest).ok_or_else(|| Failure::refused("a pax record is malformed"))?;
         let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
         let Some(equals) = equals else {
             return Err(Failure::refused("a pax record has no key"));
@@ -131,7 +132,7 @@ fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -
 }
 
 /// One record without length and newline, and what stands behind it.
-fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
     let length = usize::try_from(decimal(&bytes[..space])?).ok()?;
     if length <= space + 1 || length > bytes.len() || bytes[length - 1] != b'\n' {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::core::archives::Skipped;
-use crate::core::archives::directory_cache::cut;
+use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::sizing::LARGE_FILE;
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
 use crate::core::archives::unpack::directory_tracker::{DirectoryTracker, twice};
@@ -132,7 +132,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
                 return Ok(());
             }
             EntryKind::HardLink(target) => return self.hard_link(&path, &target),
-            _ => self.make_way(&path)?,
+            _ => self.replace_earlier(&path)?,
         }
         match kind {
             EntryKind::File(size) => {
@@ -162,7 +162,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         let Some(named) = self.names.find(&self.tree, target) else {
             return Err(no_target(path, target));
         };
-        self.make_way(path)?;
+        self.replace_earlier(path)?;
         let node = self.tree.nodes()[named as usize];
         if node.kind() != NodeKind::Symlink {
             // Size, mode and hash are those of the file, once all files are known.
@@ -185,7 +185,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     /// Makes way for an entry whose path an earlier one has, as `tar -r` and `tar -u` write them: that one is removed,
     /// so that nothing is written through it. A directory in the way is found by the filesystem.
-    fn make_way(&mut self, path: &[u8]) -> Result<()> {
+    fn replace_earlier(&mut self, path: &[u8]) -> Result<()> {
         let is_left_out = self.left_out.remove(path);
         let earlier = self.names.find(&self.tree, path);
         if (is_left_out || earlier.is_some()) && self.options.duplicates == Duplicates::Reject {
@@ -199,7 +199,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         if is_on_disk && !fault::mutant("write-through") {
             self.flush()?;
             self.writers.wait()?;
-            let (parent, name) = cut(path);
+            let (parent, name) = split_path(path);
             let directory = self.directories.enter(parent)?;
             directory.remove_file(name::from_bytes(name), as_path(path))?;
         }
@@ -265,7 +265,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     /// The directory of a file. If descriptors have run out, those of waiting batches are given back first.
     fn directory_of(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
-        let (parent, _) = cut(path);
+        let (parent, _) = split_path(path);
         match self.directories.enter(parent) {
             Err(failure) if errno::is_out_of_descriptors(&failure.error) => {
                 self.directories.clear_cache();

@@ -148,7 +148,7 @@ impl Restore {
             self.report.key = Some(key.as_str().to_owned());
             match self.restore_found(key, found, is_second).await {
                 // The object was replaced or pruned while it was read: once more from the pointer.
-                Err(failure) if is_gone(failure.cause) && !is_second => is_second = true,
+                Err(failure) if is_missing(failure.cause) && !is_second => is_second = true,
                 Err(failure) if failure.cause == Cause::NotFound => return Err(without_object(&failure)),
                 ended => return ended,
             }
@@ -309,7 +309,7 @@ fn is_of_its_key(outcome: RestoreOutcome) -> bool {
     )
 }
 
-fn is_gone(cause: Cause) -> bool {
+fn is_missing(cause: Cause) -> bool {
     matches!(cause, Cause::Changed | Cause::NotFound)
 }
 
