@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+/// Whether a child that inherits the descriptor of a locked file keeps the lock.
+pub(crate) const IS_INHERITED: bool = true;
+
 /// Locks a file exclusively if that is possible now.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     is_free(fs2::FileExt::try_lock_exclusive(file))

@@ -1,20 +1,21 @@
-//! Clocks that never step, in microseconds. They advance with the system's timer, every 0.5 to 16 ms.
+//! Clocks that never step, in microseconds.
 
-use windows_sys::Win32::System::SystemInformation::GetTickCount64;
-use windows_sys::Win32::System::WindowsProgramming::QueryUnbiasedInterruptTime;
+use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 
-/// Stops in suspend.
+/// Counts suspend. QueryUnbiasedInterruptTime does not, but advances only every 0.5 to 16 ms, and names are made of this
+/// time.
 pub(crate) fn monotonic_micros() -> u64 {
-    let mut hundred_nanoseconds = 0;
-    // SAFETY: the system writes one u64 that outlives the call.
-    if unsafe { QueryUnbiasedInterruptTime(&raw mut hundred_nanoseconds) } == 0 {
-        return boot_micros();
+    let (mut ticks, mut per_second) = (0_i64, 0_i64);
+    // SAFETY: the system writes one i64 each. Both calls cannot fail since Windows XP.
+    unsafe {
+        QueryPerformanceCounter(&raw mut ticks);
+        QueryPerformanceFrequency(&raw mut per_second);
     }
-    hundred_nanoseconds / 10
+    let micros = i128::from(ticks) * 1_000_000 / i128::from(per_second.max(1));
+    u64::try_from(micros).unwrap_or(0)
 }
 
-/// Counts suspend.
+/// The same clock.
 pub(crate) fn boot_micros() -> u64 {
-    // SAFETY: a call without arguments.
-    unsafe { GetTickCount64() * 1000 }
+    monotonic_micros()
 }

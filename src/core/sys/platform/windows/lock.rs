@@ -23,6 +23,9 @@ use super::{errno, stat};
 /// The high half of the offset: 2^62.
 const BEHIND_THE_END: u32 = 0x4000_0000;
 
+/// Whether a child that inherits the handle of a locked file keeps the lock: it ends with the process that has locked.
+pub(crate) const IS_INHERITED: bool = false;
+
 /// Locks a file exclusively if that is possible now.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     try_lock(file, LOCKFILE_EXCLUSIVE_LOCK)

@@ -10,8 +10,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileLinkInformation, FileRenameInformation, FileRenameInformationEx,
 };
 use windows_sys::Win32::Foundation::{
-    ERROR_DIR_NOT_EMPTY, ERROR_DIRECTORY, ERROR_DIRECTORY_NOT_SUPPORTED, ERROR_NOT_SUPPORTED,
-    ERROR_SHARING_VIOLATION,
+    ERROR_ACCESS_DENIED, ERROR_DIR_NOT_EMPTY, ERROR_DIRECTORY, ERROR_DIRECTORY_NOT_SUPPORTED,
+    ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     DELETE, FILE_ATTRIBUTE_DIRECTORY, FILE_GENERIC_READ, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES,
@@ -93,8 +93,22 @@ pub(crate) fn exchange(_from: Base<'_>, _name: &Path, _to: Base<'_>, _other: &Pa
     Err(errno::of(ERROR_NOT_SUPPORTED))
 }
 
+/// A file that another program has open without sharing its deletion cannot be removed by this user now: like one that
+/// access rights protect, it stays.
+fn as_denied(error: io::Error) -> io::Error {
+    if errno::is_one_of(&error, &[ERROR_SHARING_VIOLATION]) {
+        errno::of(ERROR_ACCESS_DENIED)
+    } else {
+        error
+    }
+}
+
 /// Removes a file or a link.
 pub(crate) fn remove_file(base: Base<'_>, name: &Path) -> io::Result<()> {
+    remove_entry(base, name).map_err(as_denied)
+}
+
+fn remove_entry(base: Base<'_>, name: &Path) -> io::Result<()> {
     let entry = match open_to_remove(base, name, FILE_NON_DIRECTORY_FILE) {
         // A link to a directory counts as one.
         Err(error) if errno::is_one_of(&error, &[ERROR_DIRECTORY_NOT_SUPPORTED]) => {
@@ -106,7 +120,17 @@ pub(crate) fn remove_file(base: Base<'_>, name: &Path) -> io::Result<()> {
         }
         opened => opened?,
     };
-    nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(entry.as_handle()))
+    if nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(entry.as_handle()))? {
+        return Ok(());
+    }
+    // Its name must be free now, also while others have it open.
+    let unused = format!(".warmswap-removed-{}", uuid::Uuid::new_v4().simple());
+    let beside = match base {
+        Base::Current => name.with_file_name(unused),
+        Base::Open(_) => unused.into(),
+    };
+    nt::set_name(entry.as_handle(), FileRenameInformation, 0, base, &beside)?;
+    nt::delete_at_last_close(entry.as_handle())
 }
 
 /// Removes an empty directory.
@@ -124,5 +148,8 @@ pub(crate) fn remove_directory(base: Base<'_>, name: &Path) -> io::Result<()> {
     {
         return entry.and(Err(errno::of(ERROR_DIR_NOT_EMPTY)));
     }
-    nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(directory.as_handle()))
+    if nt::while_in_use(&[ERROR_SHARING_VIOLATION], || nt::delete(directory.as_handle()))? {
+        return Ok(());
+    }
+    nt::delete_at_last_close(directory.as_handle())
 }

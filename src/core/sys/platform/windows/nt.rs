@@ -230,8 +230,9 @@ pub(super) fn set_name(
     ))
 }
 
-/// Removes the name of an open entry now, also while others have it open.
-pub(super) fn delete(handle: BorrowedHandle<'_>) -> io::Result<()> {
+/// Removes the name of an open entry now, also while others have it open. `false` where the filesystem does not do that,
+/// such as Wine's: then [`delete_at_last_close`] has to do.
+pub(super) fn delete(handle: BorrowedHandle<'_>) -> io::Result<bool> {
     let posix = FILE_DISPOSITION_INFORMATION_EX {
         Flags: FILE_DISPOSITION_DELETE
             | FILE_DISPOSITION_POSIX_SEMANTICS
@@ -244,21 +245,23 @@ pub(super) fn delete(handle: BorrowedHandle<'_>) -> io::Result<()> {
         size_of_val(&posix),
     );
     match status {
-        // Filesystems without POSIX semantics: the name goes with the last handle.
         STATUS_INVALID_PARAMETER
         | STATUS_INVALID_INFO_CLASS
         | STATUS_NOT_SUPPORTED
-        | STATUS_NOT_IMPLEMENTED => {
-            let plain = FILE_DISPOSITION_INFORMATION { DeleteFile: true };
-            check(set_information(
-                handle,
-                FileDispositionInformation,
-                (&raw const plain).cast(),
-                size_of_val(&plain),
-            ))
-        }
-        status => check(status),
+        | STATUS_NOT_IMPLEMENTED => Ok(false),
+        status => check(status).map(|()| true),
     }
+}
+
+/// Removes the name of an open entry when its last handle is closed.
+pub(super) fn delete_at_last_close(handle: BorrowedHandle<'_>) -> io::Result<()> {
+    let plain = FILE_DISPOSITION_INFORMATION { DeleteFile: true };
+    check(set_information(
+        handle,
+        FileDispositionInformation,
+        (&raw const plain).cast(),
+        size_of_val(&plain),
+    ))
 }
 
 /// Repeats a call while it fails because another program has the entry open for a moment.
