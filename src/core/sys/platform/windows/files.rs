@@ -40,7 +40,11 @@ pub(crate) fn base(directory: &Handle) -> Base<'_> {
 }
 
 /// The number of the handle, which has 32 significant bits.
-#[expect(clippy::cast_possible_truncation, reason = "32 significant bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "32 significant bits"
+)]
 pub(crate) fn descriptor(file: &File) -> i32 {
     file.as_raw_handle() as usize as i32
 }

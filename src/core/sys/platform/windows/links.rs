@@ -73,7 +73,7 @@ fn text(buffer: &[u16]) -> io::Result<PathBuf> {
         };
     // Both structures begin with offset and length of the name that the system uses.
     let target = unit(data).zip(unit(data + 2)).and_then(|(offset, length)| {
-        let start = (names + usize::from(offset)) / 2;
+        let start = names / 2 + usize::from(offset) / 2;
         buffer.get(start..start + usize::from(length) / 2)
     });
     let Some(target) = target else {

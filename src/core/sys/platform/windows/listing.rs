@@ -31,7 +31,6 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// Lists through this handle.
-    #[expect(clippy::unnecessary_wraps, reason = "the same signature on all systems")]
     pub(crate) fn of(directory: OwnedHandle) -> io::Result<Self> {
         Ok(Self {
             directory,

@@ -7,6 +7,8 @@
 //! * `pointer`: files that stand for links.
 //! * `files`: the functions that `unix` has under the same names.
 
+#![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
+
 pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod events;

@@ -198,11 +198,11 @@ fn snapshot() -> Option<Vec<(u32, i64)>> {
             let reserved = at.add(offset_of!(SYSTEM_PROCESS_INFORMATION, Reserved1));
             (
                 at.cast::<SYSTEM_PROCESS_INFORMATION>().read_unaligned(),
-                reserved.cast::<i64>().add(3).read_unaligned(),
+                reserved.add(24).cast::<[u8; 8]>().read(),
             )
         };
         let pid = u32::try_from(process.UniqueProcessId as usize).unwrap_or(0);
-        found.push((pid, created));
+        found.push((pid, i64::from_ne_bytes(created)));
         if process.NextEntryOffset == 0 {
             return Some(found);
         }
@@ -220,7 +220,6 @@ pub(crate) fn all() -> Option<Vec<u32>> {
 }
 
 /// Whether a process has this number: there are no namespaces in which it could have another one.
-#[expect(clippy::unnecessary_wraps, reason = "the same signature on all systems")]
 pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
     Some(process == pid && started(pid).is_none_or(|found| !found.is_zombie))
 }
@@ -231,7 +230,6 @@ pub fn has_locked(_pid: u32, _file: LockedEntry<'_>) -> bool {
 }
 
 /// There are no pid namespaces: all processes are in the first one.
-#[expect(clippy::unnecessary_wraps, reason = "the same signature on all systems")]
 pub(crate) fn pid_namespace() -> Option<u64> {
     Some(FIRST_PID_NAMESPACE)
 }
