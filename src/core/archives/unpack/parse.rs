@@ -208,6 +208,7 @@ impl Extensions {
         };
         let path = normalize(&header.path)?;
         limits::check_path(&path)?;
+        limits::check_names(&path)?;
         if path.is_empty() && !matches!(kind, EntryKind::Directory) {
             return Err(Failure::refused(
                 "the archive replaces its own root by something that is no directory",
