@@ -45,6 +45,14 @@ export interface Lock extends Disposable {
   release(): { released: boolean; reason?: 'lost' }
 }
 
+export interface SweepLocksOptions extends AnswerOptions {
+  /**
+   * Guard, records and spare of a lock are removed if nobody has used the lock for this time. In milliseconds; Infinity keeps
+   * them. Locks in lease mode keep theirs. @default 86_400_000, one day
+   */
+  unusedMs?: number
+}
+
 /** How long a call waits for a filesystem that does not answer, and what ends the wait. */
 export interface AnswerOptions {
   signal?: AbortSignal
