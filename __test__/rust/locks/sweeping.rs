@@ -35,8 +35,8 @@ fn back_date(arena: &Arena) {
 /// A lock that was used and is free.
 fn used(arena: &Arena, mode: &str) -> u64 {
     let taken = arena.acquire(mode, SOON).expect("the lock");
-    let generation = taken.held.generation();
-    taken.held.release(None);
+    let generation = taken.handle.generation();
+    taken.handle.release(None);
     generation
 }
 
@@ -106,7 +106,7 @@ fn i21_the_files_of_a_lock_that_is_in_use_or_a_strangers_are_kept() {
         let arena = Arena::new();
         let held = arena.acquire(mode, SOON).expect("the lock");
         keeps(&format!("held, {mode}"), &arena);
-        held.held.assert_held().expect("held");
+        held.handle.assert_held().expect("held");
     }
     let kept = |kept: &str| format!(".key.lock.{kept}");
     let strangers: [(&str, Plant<'_>); 6] = [
@@ -232,8 +232,8 @@ fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     slow.signal(Signal::CONT);
     let is_in = slow.line_within(A_WHILE).is_some();
     ensure(!is_in, "two holders")?;
-    ensure(current.held.assert_held().is_ok(), "the holder was robbed")?;
-    current.held.release(None);
+    ensure(current.handle.assert_held().is_ok(), "the holder was robbed")?;
+    current.handle.release(None);
     let line = slow.line().expect("held");
     ensure(line.starts_with("held"), &line)
 }

@@ -32,7 +32,7 @@ pub(super) fn remove(lock: &LockPath, neighbours: &Neighbours, unused: Duration)
     let Some(generation) = last_generation(lock, neighbours, unused)? else {
         return Ok(Vec::new());
     };
-    if fault::mutant("lock-sweep-unheld") {
+    if fault::is_seeded("lock-sweep-unheld") {
         removal::discard_spare(lock)?;
         let aside = lock.tombstone();
         fs::rename(&lock.records(), &aside)?;
@@ -59,7 +59,7 @@ pub(super) fn remove(lock: &LockPath, neighbours: &Neighbours, unused: Duration)
 
 /// The generation of the last holder, if the lock is free and its files are this library's and old.
 fn last_generation(lock: &LockPath, neighbours: &Neighbours, unused: Duration) -> Result<Option<u64>> {
-    let (inspection, directory) = survey(lock, &mut Heirs::for_one_look())?;
+    let (inspection, directory) = survey(lock, &mut Heirs::for_one_inspection())?;
     if inspection.is_held || directory.is_some() || fs::stat(lock.directory()).optional()?.is_some() {
         return Ok(None);
     }

@@ -197,7 +197,7 @@ impl HoldFiles {
         let records = self.lock.records();
         let aside = self.lock.tombstone();
         let directory = self.withdraw(self.directory_owner());
-        if fault::mutant("lock-sweep-in-place") {
+        if fault::is_seeded("lock-sweep-in-place") {
             removal::remove_records(&records)?;
         } else {
             fs::rename(&records, &aside)?;

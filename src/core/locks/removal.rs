@@ -94,7 +94,7 @@ pub(super) fn is_spare(path: &Path) -> Result<bool> {
     let Some(found) = lock_directory::read_at(path, None)? else {
         return Ok(false);
     };
-    Ok(found.is_ours() && found.extra()? == Extra::Nothing)
+    Ok(found.has_record() && found.extra()? == Extra::Nothing)
 }
 
 /// Whether the directory holds records of this library, at least one, and nothing else.
