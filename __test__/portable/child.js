@@ -41,7 +41,11 @@ const operations = {
     factsOf(
       await warmswap.acquireLock(path, { onWait: ({ liveness, holder }) => event('waiting', { liveness, holder }) }),
     ),
-  tryLock: async (path) => (await warmswap.tryLock(path)) !== null,
+  async tryLock(path) {
+    const lock = await warmswap.tryLock(path)
+    if (lock) factsOf(lock)
+    return lock !== null
+  },
   release: (path) => [...locks.values()].find((lock) => lock.path === path || lock.path.endsWith(path)).release(),
   releaseAll: () => [...locks.values()].map((lock) => lock.release()),
   progress: (path, phase) => locks.get(path).progress(phase),

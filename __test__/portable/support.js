@@ -166,8 +166,12 @@ class Child {
     }
     const pending = this.#pending.get(message.id)
     this.#pending.delete(message.id)
-    if (message.error) pending?.reject(Object.assign(new Error(message.error.message), message.error))
-    else pending?.resolve(message.value)
+    if (message.error) {
+      const error = Object.assign(new Error(message.error.message), message.error)
+      pending?.reject(error)
+      // The event that a case waits for does not come any more.
+      for (const { reject } of this.#waiting.splice(0)) reject(error)
+    } else pending?.resolve(message.value)
   }
 }
 

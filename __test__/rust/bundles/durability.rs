@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::fixture::{Outcome, command, not_run, run, start};
+use crate::fixture::{Outcome, command, not_run, start};
+use crate::forks::run_fork;
 
 /// `_IOR('X', 125, u32)` of ext4 and xfs, with the flag NOLOGFLUSH.
 const SHUTDOWN: &str = "import fcntl,os,sys,struct; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
@@ -248,7 +249,7 @@ const FRESH: Scenario = Scenario {
 impl Scenario {
     fn run(self, root: &Path, command_name: &str, more: &[(&str, &str)]) -> Outcome {
         let own = [("DURABILITY", self.durability), ("KEEP", self.keep)];
-        run(&mut command(root, &[command_name], &[&own, more].concat()))
+        run_fork(&command(root, &[command_name], &[&own, more].concat()))
     }
 
     fn prepare(self, root: &Path) {

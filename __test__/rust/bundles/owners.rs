@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::fixture::{Fixture, User, command, names, run};
+use crate::fixture::{Fixture, User, command, names};
+use crate::forks::run_fork;
 use crate::support::{expect, kills};
 
 /// A stranger's store in a directory that everybody may write to is read, and nothing is written there.
@@ -23,7 +24,7 @@ fn a_strangers_store_is_only_read(seeded_bug: &str) -> Result<(), String> {
         "the stranger's own publish"
     );
     let root = |arguments: &[&str]| {
-        run(&mut command(
+        run_fork(&command(
             fixture.root(),
             arguments,
             &[("WARMSWAP_MUTANT", seeded_bug)],
@@ -56,7 +57,7 @@ fn anothers_litter_stops_nobody(seeded_bug: &str) -> Result<(), String> {
         };
     };
     assert!(fixture.child(&["publish"], &[]).succeeded);
-    let root = |environment: &[(&str, &str)]| run(&mut command(fixture.root(), &["publish"], environment));
+    let root = |environment: &[(&str, &str)]| run_fork(&command(fixture.root(), &["publish"], environment));
     assert!(root(&[]).succeeded);
     assert!(!root(&[("WARMSWAP_FAULT", "12:KILL")]).succeeded);
     for arguments in [

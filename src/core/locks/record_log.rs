@@ -137,7 +137,12 @@ impl RecordLog {
         if fault::is_seeded("lock-records-by-path") {
             return Ok(true);
         }
-        let stat = fs::stat(&self.path).optional()?;
+        self.is_at(&self.path)
+    }
+
+    /// Whether the open directory is the one at this path.
+    pub(super) fn is_at(&self, path: &Path) -> Result<bool> {
+        let stat = fs::stat(path).optional()?;
         Ok(stat.is_some_and(|stat| id_of(&stat) == self.id))
     }
 

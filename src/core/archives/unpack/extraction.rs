@@ -160,8 +160,12 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let Some(named) = self.names.find(&self.tree, target) else {
-            return Err(no_target(path, target));
+            return self.left_out_link(path, target);
         };
+        // `tar -c a a` writes a file with several names like this.
+        if path == target && self.options.duplicates == Duplicates::Replace {
+            return Ok(());
+        }
         self.replace_earlier(path)?;
         let node = self.tree.nodes()[named as usize];
         if node.kind() != NodeKind::Symlink {
@@ -181,6 +185,18 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         )?;
         self.links
             .add(index, path, &text, modified_ns, self.options.symlinks)
+    }
+
+    /// A further name of a pipe or device is left out too.
+    fn left_out_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let Some(why) = self.left_out.reason(target) else {
+            return Err(no_target(path, target));
+        };
+        if self.names.find(&self.tree, path).is_some() {
+            return Err(twice(path));
+        }
+        self.left_out.add(path, why);
+        Ok(())
     }
 
     /// Makes way for an entry whose path an earlier one has, as `tar -r` and `tar -u` write them: that one is removed,

@@ -267,7 +267,7 @@ impl<'a> LockOptions<'a> {
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt), and `ERR_ABORTED`.
-    pub fn lock_open(&self, mut file: LockFile, wait: Wait<'_>) -> Result<Attempt> {
+    pub(super) fn lock_open(&self, mut file: LockFile, wait: Wait<'_>) -> Result<Attempt> {
         let mut pause = wait.pause;
         loop {
             match self.attempt(file)? {
