@@ -24,6 +24,7 @@ import {
   ENTRY,
   type Entry,
   loadVite,
+  loggerInto,
   runnerOf,
   type Version,
   versions,
@@ -59,20 +60,11 @@ async function visit(version: Version, root: string, given: Visit = {}): Promise
     exclude = [],
   } = given
   const log: string[] = []
-  const keep = (text: string): void => void log.push(text)
   const config: InlineConfig = {
     root,
     configFile: false,
     appType: 'custom',
-    customLogger: {
-      info: keep,
-      warn: keep,
-      warnOnce: keep,
-      error: keep,
-      clearScreen() {},
-      hasWarned: false,
-      hasErrorLogged: () => false,
-    },
+    customLogger: loggerInto(log),
     server: { middlewareMode: true, ws: false, watch: null },
     optimizeDeps: { force },
     environments: {

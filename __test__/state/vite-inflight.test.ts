@@ -33,7 +33,7 @@ import {
   waitForTheRunnerIsBounded,
 } from '../support/rescue-checks.js'
 import { makeTemp } from '../support/temp.js'
-import { loadVite, type Version, versions } from '../support/vite.js'
+import { loadVite, loggerInto, type Version, versions } from '../support/vite.js'
 
 const RUNS = 10
 const PLAIN_RUNS = 3
@@ -106,20 +106,11 @@ async function plainRuns(
   writeInflightApp(root, RUNS)
   const { createServer } = await loadVite(version)
   const log: string[] = []
-  const keep = (text: string): void => void log.push(text)
   const server = await createServer({
     root,
     configFile: false,
     appType: 'custom',
-    customLogger: {
-      info: keep,
-      warn: keep,
-      warnOnce: keep,
-      error: keep,
-      clearScreen() {},
-      hasWarned: false,
-      hasErrorLogged: () => false,
-    },
+    customLogger: loggerInto(log),
     server: { host: '127.0.0.1', port: 0, ws: false, watch: null },
     environments: {
       ssr: {

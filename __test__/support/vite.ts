@@ -9,6 +9,7 @@ import type {
   DevEnvironment,
   EnvironmentOptions,
   InlineConfig,
+  Logger,
   PluginOption,
   ResolvedConfig,
   ViteDevServer,
@@ -32,6 +33,20 @@ export interface Version {
   /** Name, or URL of the main file. */
   readonly package: string
   readonly silent: boolean
+}
+
+/** A logger of Vite that adds each message to `log`. */
+export function loggerInto(log: string[]): Logger {
+  const add = (text: string): void => void log.push(text)
+  return {
+    info: add,
+    warn: add,
+    warnOnce: add,
+    error: add,
+    clearScreen() {},
+    hasWarned: false,
+    hasErrorLogged: () => false,
+  }
 }
 
 /** The folder of another version, which `npm run test:vite-latest` tries instead. */
@@ -273,20 +288,11 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
     exclude,
     ...(ignoreOutdatedRequests ? { ignoreOutdatedRequests } : {}),
   }
-  const keep = (text: string): void => void log.push(text)
   const base: InlineConfig = {
     root,
     configFile: false,
     appType: options.page ? 'spa' : 'custom',
-    customLogger: {
-      info: keep,
-      warn: keep,
-      warnOnce: keep,
-      error: keep,
-      clearScreen() {},
-      hasWarned: false,
-      hasErrorLogged: () => false,
-    },
+    customLogger: loggerInto(log),
     server: options.page
       ? { host: '127.0.0.1', port: 5300, watch: null }
       : { middlewareMode: true, ws: false, watch: null },

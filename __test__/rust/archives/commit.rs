@@ -384,6 +384,34 @@ fn calls(archive: &Path, target: &Path, mode: &str) -> u64 {
     fs::read_to_string(&log).expect("a log").lines().count() as u64
 }
 
+/// The target exists when the stage is made, and is removed before the commit. The filesystem has no flags for rename.
+#[test]
+fn a_plain_rename_keeps_the_mode_of_the_target_too() {
+    const TEST: &str = "archives::commit::a_plain_rename_keeps_the_mode_of_the_target_too";
+    if std::env::var_os("WARMSWAP_FAULT").is_none() {
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", TEST])
+            .env("WARMSWAP_FAULT", "1:EINVAL:renameat2:/target")
+            .output()
+            .expect("started");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("running 1 test"), "there is no test {TEST}: {text}");
+        assert!(output.status.success(), "{text}");
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let target = root.path().join("target");
+    fs::create_dir(&target).expect("mkdir");
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o555)).expect("chmod");
+    let stage = StagedTree::beside(&target, TargetMode::IfEmpty).expect("a stage");
+    fs::remove_dir(&target).expect("rmdir");
+    warmswap::core::sys::fault::arm();
+    let committed = stage.commit(&Gate::new()).expect("committed");
+    assert_eq!(committed.method, CommitMethod::Rename);
+    let mode = fs::metadata(&target).expect("the target").permissions().mode();
+    assert_eq!(mode & 0o777, 0o555, "{mode:o}");
+}
+
 /// Fails or kills an unpack at points of its way; the target must be the old or the new tree, and the next
 /// unpack must succeed and leave nothing behind.
 fn strike_everywhere(root: &Path, target: &Path, what: &[&str], reset: impl Fn(&Path)) {

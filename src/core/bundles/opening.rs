@@ -11,7 +11,6 @@ use crate::core::sys::sync::Mutex;
 use crate::core::sys::{filesystem, fs, workers};
 
 use super::advice::with_advice;
-use super::background::Background;
 use super::file_lock::FileLock;
 use super::format::{boot, check_format, configure, create, make_directories};
 use super::layout::Layout;
@@ -101,7 +100,7 @@ impl Opening {
             link: options.link.clone(),
             adopt: options.adopt,
             newly_set_aside: Mutex::default(),
-            background: Background::default(),
+            background: Arc::default(),
             boot: boot(),
             filesystem,
             clone: fs::can_clone(layout.root()),

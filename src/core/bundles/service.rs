@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::core::error::Result;
 use crate::core::sys::workers;
 
+use super::background::RunningCollection;
 use super::collect::Collected;
 use super::file_lock::FileLock;
 use super::head::Head;
@@ -98,36 +98,27 @@ impl Store {
 
     /// Starts a collection. Its failure is left to the next collection, or to the caller of [`collect`](Self::collect).
     pub(super) fn collect_in_background(self: &Arc<Self>) {
-        if self.background.is_waiting.swap(true, Ordering::AcqRel) {
+        let Some(collection) = self.background.begin() else {
             return;
-        }
+        };
         let store = Arc::clone(self);
-        store.background.running.send_modify(|running| *running += 1);
         drop(tokio::spawn(async move {
-            drop(store.collect_when_free().await);
-            store.background.running.send_modify(|running| *running -= 1);
+            drop(store.collect_when_free(collection).await);
         }));
     }
 
-    async fn collect_when_free(self: &Arc<Self>) -> Result<()> {
+    async fn collect_when_free(self: &Arc<Self>, mut collection: RunningCollection) -> Result<()> {
         let patience = Patience {
             timeout: Some(BACKGROUND_WAIT),
             cancel: self.background.closing.clone(),
         };
         let lock = self.writer_lock(&patience).await;
-        // Before the work: a publish from now on needs a collection of its own.
-        self.background.is_waiting.store(false, Ordering::Release);
+        collection.stop_waiting();
         self.collect_with(lock?).await.map(drop)
     }
 
     /// Ends the background collections that wait for the lock, and waits until none is at work.
     pub async fn settled(&self) {
-        let mut running = self.background.running.subscribe();
-        if *running.borrow_and_update() == 0 {
-            return;
-        }
-        self.background.closing.cancel();
-        // The sender lives as long as the store, so the wait can only end by the count.
-        drop(running.wait_for(|running| *running == 0).await);
+        self.background.close().await;
     }
 }

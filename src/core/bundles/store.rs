@@ -1,6 +1,7 @@
 //! An open store, and what can be asked of it without the writer lock.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fault;
@@ -30,7 +31,7 @@ pub struct Store {
     pub(super) adopt: bool,
     /// The directories that were set aside since [`Store::set_aside`] was called last.
     pub(super) newly_set_aside: Mutex<Vec<PathBuf>>,
-    pub(super) background: Background,
+    pub(super) background: Arc<Background>,
     pub(super) boot: Option<String>,
     /// The filesystem's name.
     pub filesystem: &'static str,

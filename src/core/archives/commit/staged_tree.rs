@@ -15,7 +15,7 @@ use crate::core::archives::commit::sweep::{TargetLock, exclude_others, sweep_whi
 use crate::core::archives::commit::target_state::{TargetState, not_empty, refuse_home};
 use crate::core::archives::commit::{children, merge};
 use crate::core::archives::shared_directory::Target;
-use crate::core::error::Error;
+use crate::core::error::{self, Error};
 use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::dir::{Directory, DirectoryLock};
 use crate::core::sys::{errno, fault, filesystem};
@@ -264,9 +264,7 @@ impl StagedTree {
             _ => None,
         };
         let result = match state {
-            TargetState::Absent => from
-                .rename_new(tree, to, name, path)
-                .map(|()| CommitMethod::Rename),
+            TargetState::Absent => rename_absent(from, to, name, path).map(|()| CommitMethod::Rename),
             TargetState::Empty(_) => from.rename(tree, to, name, path).map(|()| CommitMethod::Rename),
             TargetState::Full(stat) => exchange(from, to, name, path, stat).map(|()| CommitMethod::Exchange),
         };
@@ -287,11 +285,6 @@ impl StagedTree {
             }
             Err(error) if needs_children(&error) && !matches!(state, TargetState::Absent) => {
                 self.children(reserved)
-            }
-            // Filesystems without flags for rename.
-            Err(error) if errno::is_unsupported(&error) && matches!(state, TargetState::Absent) => {
-                from.rename(tree, to, name, path)?;
-                Ok((CommitMethod::Rename, 0))
             }
             Err(error) => Err(self.explain(error, state).into()),
         }
@@ -334,6 +327,16 @@ impl StagedTree {
             return Err(not_empty(&self.target.path));
         }
         Err(failure)
+    }
+}
+
+/// Moves the tree to where nothing is.
+fn rename_absent(from: &Directory, to: &Directory, name: &OsStr, path: &Path) -> error::Result<()> {
+    let tree = OsStr::new(TREE);
+    match from.rename_new(tree, to, name, path) {
+        // Filesystems without flags for rename.
+        Err(error) if errno::is_unsupported(&error) => from.rename(tree, to, name, path),
+        renamed => renamed,
     }
 }
 
