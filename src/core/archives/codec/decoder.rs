@@ -115,11 +115,12 @@ fn no_archive(start: &[u8]) -> Failure {
     if start.is_empty() {
         return Failure::corrupt("the archive is empty");
     }
-    if let Some(name) = foreign::name(start) {
-        return Failure::refused(format!("expected a tar, tar.gz or tar.zst archive, got {name}"));
-    }
+    // First, because the first byte of zstd is a letter.
     if is_beginning(start) {
         return Failure::corrupt(format!("the archive is cut off after {} bytes", start.len()));
+    }
+    if let Some(name) = foreign::name(start) {
+        return Failure::refused(format!("expected a tar, tar.gz or tar.zst archive, got {name}"));
     }
     Failure::corrupt(
         "the bytes have no mark of tar, gzip or zstd. Either they have a format without a mark (brotli, raw deflate), or their beginning is damaged: check what they are before you replace them",
