@@ -20,7 +20,7 @@
 //! prints `lost` if the other one is.
 //! `locks-child apart <lock> <other lock> <n>`: arms faults; asks n times for the one, for at most 100
 //! ms, then takes the other; prints `held` and for each of the n the code that it ended with.
-//! `locks-child sweep <directory>`: sweeps once. With WARMSWAP_FAULT set, faults are armed just before the work.
+//! `locks-child sweep <directory> [unused ms]`: sweeps once, also the files of locks that were not used for so long. With WARMSWAP_FAULT set, faults are armed just before the work.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -128,7 +128,10 @@ fn main() {
         "apart" => apart(rest),
         "sweep" => {
             fault::arm();
-            let swept = locks::sweep(Path::new(&rest[0])).expect("swept");
+            let unused = rest
+                .get(1)
+                .map(|text| Duration::from_millis(text.parse().expect("milliseconds")));
+            let swept = locks::sweep(Path::new(&rest[0]), unused).expect("swept");
             say(&format!(
                 "removed {} held {}",
                 swept.removed.len(),

@@ -42,6 +42,8 @@ const PROGRAMS = {
   zstd: 'zstd',
   pigz: 'pigz',
   openssl: 'openssl',
+  setfattr: 'attr',
+  setfacl: 'acl',
 }
 
 const isMissing = (program) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status !== 0

@@ -164,7 +164,7 @@ fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
                 let begun = Instant::now();
                 let lock = warmswap::core::locks::LockPath::parse(&arena.lock()).expect("a path");
                 drop(warmswap::core::locks::inspect(&lock));
-                drop(warmswap::core::locks::sweep(&arena.locks()));
+                drop(warmswap::core::locks::sweep(&arena.locks(), Some(Duration::ZERO)));
                 for _ in 0..2 {
                     assert_eq!(code(&arena, mode, SOON), expected, "{when}");
                 }

@@ -137,7 +137,7 @@ fn b_a_strangers_neighbours_are_left_alone() {
         for _ in 0..2 {
             crate::folders::take(&arena, mode, SOON).expect("taken in spite of them");
         }
-        locks::sweep(&locks).expect("swept");
+        locks::sweep(&locks, Some(Duration::ZERO)).expect("swept");
         assert_eq!(inodes(), before, "{mode}");
         assert!(spare.join("owner.json").exists(), "{mode}");
         assert_eq!(std::fs::read(&observed).expect("a file"), b"[]", "{mode}");

@@ -114,7 +114,7 @@ fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = layout.file(&format!("{name}.tmp"));
     fs::remove_file(&temporary).optional()?;
     fs::write_new(&temporary, bytes, 0o644)?;
-    if !fault::mutant("no-format-fsync") {
+    if !fault::is_seeded("no-format-fsync") {
         durability::sync(&temporary)?;
     }
     fs::rename(&temporary, &layout.file(name))

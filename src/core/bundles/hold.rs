@@ -52,14 +52,14 @@ pub(super) enum SharedLock {
 
 pub(super) fn lock_shared(path: &Path) -> Result<SharedLock> {
     // A collector removes the file under its own lock: a lock on a removed file holds nothing.
-    let check = if fault::mutant("no-recheck") {
+    let check = if fault::is_seeded("no-recheck") {
         Check::None
     } else {
         Check::Links
     };
     match LockOptions::at(path).shared().check(check).try_lock()? {
         Attempt::Locked(lock) => {
-            if fault::mutant("no-reader-lock") {
+            if fault::is_seeded("no-reader-lock") {
                 flock::unlock(lock.file(), path)?;
             }
             let stat = lock.stat(path)?;

@@ -93,7 +93,7 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
             SharedLock::Held(lock, stat) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
-                if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
+                if fault::is_seeded("no-recheck") || pointer::read(&store.layout)? == Some(number) {
                     let Some(tree) = check_tree(store, &paths, &stat)? else {
                         return Err(corrupt(number, "its tree is missing").at(&paths.tree));
                     };
@@ -119,7 +119,7 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
 
 /// What the pointer says, and not what this process holds already: that may have been overtaken.
 fn current(store: &Store) -> Result<Option<u64>> {
-    if fault::mutant("held-before-pointer")
+    if fault::is_seeded("held-before-pointer")
         && let Some(key) = pins().generations.keys().find(|key| key.store == store.key)
     {
         return Ok(Some(key.number));
@@ -152,7 +152,7 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
 /// entries are checked for missing or altered content. `pin` is the lock file.
 fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Option<EntryVersion>> {
     let Some(tree) = store_identity::directory_stat(&paths.tree)? else {
-        return Ok(fault::mutant("no-recheck").then(|| EntryVersion::of(pin)));
+        return Ok(fault::is_seeded("no-recheck").then(|| EntryVersion::of(pin)));
     };
     let version = EntryVersion::of(&tree);
     let mut compared = paths.compared.lock();
@@ -220,13 +220,13 @@ fn add_share(store: &Store, owner: PinOwner, paths: &GenerationPaths) -> Result<
 /// store, and a new one has its name; not after the store was moved and another one took its place. The new store's
 /// root can even have the same inode.
 fn protects(pinned: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
-    if fault::mutant("trust-removed-lock") {
+    if fault::is_seeded("trust-removed-lock") {
         return Ok(true);
     }
     if fs::stat_file(pinned.lock.file(), &paths.pin)?.links == 0 {
         return Ok(false);
     }
-    if fault::mutant("trust-replaced-root") {
+    if fault::is_seeded("trust-replaced-root") {
         return Ok(true);
     }
     let tree = fs::stat(&paths.tree).optional()?;

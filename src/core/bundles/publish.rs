@@ -193,7 +193,7 @@ impl Writer<'_> {
         let hold = wants_pin
             .then(|| Hold::acquire(self.store, head.number))
             .transpose()?;
-        if fault::mutant("pointer-before-manifest") {
+        if fault::is_seeded("pointer-before-manifest") {
             fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
             self.flip(head)?;
             fs::write_new(
@@ -203,7 +203,7 @@ impl Writer<'_> {
             )?;
             return Ok(hold);
         }
-        if fault::mutant("flip-before-rename") {
+        if fault::is_seeded("flip-before-rename") {
             self.flip(head)?;
             fs::rename(
                 &self.store.layout.stage(&stage.id),

@@ -116,7 +116,7 @@ impl<'store> Writer<'store> {
         if !self.store.flushes() || head.durability == Durability::Power {
             return Ok(());
         }
-        if fault::mutant("trust-unflushed") {
+        if fault::is_seeded("trust-unflushed") {
             return Ok(());
         }
         let layout = &self.store.layout;
@@ -155,7 +155,7 @@ impl<'store> Writer<'store> {
         // The mirror last: it is what wakes watchers, and those who then look through the link must find it.
         let followed = link::update(self.store, view);
         drop(Mirror::commit(&self.store.layout));
-        if fault::mutant("collect-before-durable") {
+        if fault::is_seeded("collect-before-durable") {
             self.collect()?;
         }
         self.sync_root().map_err(|error| Error {
@@ -169,7 +169,7 @@ impl<'store> Writer<'store> {
 
     /// Flushes the pointer.
     pub(super) fn sync_root(&self) -> Result<()> {
-        if self.store.durability == Durability::Power && !fault::mutant("no-fsync") {
+        if self.store.durability == Durability::Power && !fault::is_seeded("no-fsync") {
             return durability::sync(self.store.layout.root());
         }
         Ok(())

@@ -91,7 +91,7 @@ impl Run {
 
     /// Whether the work may change what others see. From then on the call waits for the work.
     pub fn may_commit(&self) -> bool {
-        self.call.gate.pass() || fault::mutant("commit-after-deadline")
+        self.call.gate.pass() || fault::is_seeded("commit-after-deadline")
     }
 
     /// Ends the time of one stage and starts that of the next.

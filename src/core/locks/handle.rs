@@ -1,7 +1,7 @@
 //! A lock that is held: given back once, by whoever still has it; kept alive by the heartbeat; noticed when
 //! it is lost.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 
@@ -209,6 +209,21 @@ impl LockHandle {
         }
     }
 
+    /// Gives the lock back and removes all of its files. Returns the paths that no longer exist.
+    ///
+    /// # Errors
+    /// The lock is still held, unless it was lost: release it.
+    pub(super) fn retire(&self) -> Result<Vec<PathBuf>> {
+        let mut files = self.files.lock();
+        if !self.confirm_held(&files) {
+            return self.assert_held().map(|()| Vec::new());
+        }
+        let removed = files.retire()?;
+        self.state.release();
+        files.close();
+        Ok(removed)
+    }
+
     /// Does what a release has left to whoever was at the files.
     fn finish_release(&self) {
         if self.is_left_to_another.load(Ordering::SeqCst) {
@@ -217,7 +232,7 @@ impl LockHandle {
     }
 
     fn release_files(&self, mut files: MutexGuard<'_, HoldFiles>, failure: Option<FailedRun>) -> Release {
-        if fault::mutant("lock-release-without-token") {
+        if fault::is_seeded("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
         self.state.expire();

@@ -70,7 +70,7 @@ impl LockDirectory {
     /// What else is in the directory.
     pub(super) fn extra(&self) -> Result<Extra> {
         match &self.directory {
-            Some(directory) if !fault::mutant("lock-remove-any-directory") => {
+            Some(directory) if !fault::is_seeded("lock-remove-any-directory") => {
                 Extra::of(directory, &self.path)
             }
             _ => Ok(Extra::Nothing),
@@ -124,7 +124,8 @@ impl LockDirectory {
         let is_it =
             directory.own_stat(path)?.inode == self.stat.inode && owner.map(|(bytes, _)| bytes) == self.owner;
         Ok(is_it
-            && (fault::mutant("lock-remove-any-directory") || Extra::of(&directory, path)? == Extra::Nothing))
+            && (fault::is_seeded("lock-remove-any-directory")
+                || Extra::of(&directory, path)? == Extra::Nothing))
     }
 }
 

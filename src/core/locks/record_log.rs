@@ -134,10 +134,15 @@ impl RecordLog {
 
     /// Whether the open directory is still the one at its path.
     pub(super) fn is_current(&self) -> Result<bool> {
-        if fault::mutant("lock-records-by-path") {
+        if fault::is_seeded("lock-records-by-path") {
             return Ok(true);
         }
-        let stat = fs::stat(&self.path).optional()?;
+        self.is_at(&self.path)
+    }
+
+    /// Whether the open directory is the one at this path.
+    pub(super) fn is_at(&self, path: &Path) -> Result<bool> {
+        let stat = fs::stat(path).optional()?;
         Ok(stat.is_some_and(|stat| id_of(&stat) == self.id))
     }
 
@@ -224,7 +229,7 @@ impl RecordLog {
     /// Gives a finished record its number. `false` where another taker was first, or the directory is gone.
     pub(super) fn link(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let path = self.path(n);
-        if fault::mutant("lock-take-by-rename") {
+        if fault::is_seeded("lock-take-by-rename") {
             let copy = self.path.with_extension(uuid::Uuid::new_v4().to_string());
             fs::write_new(&copy, &fs::read(&finished.path.join("owner.json"))?, 0o644)?;
             return fs::rename(&copy, &path).map(|()| true);
@@ -261,7 +266,7 @@ impl RecordLog {
             }
         }
         let stands_alone = names.contains(&ours) && names.iter().all(|name| name.n < n || *name == ours);
-        if !stands_alone && !fault::mutant("lock-no-check-after-link") {
+        if !stands_alone && !fault::is_seeded("lock-no-check-after-link") {
             return Ok(false);
         }
         for below in names.into_iter().filter(|name| name.n < n) {
@@ -286,7 +291,7 @@ impl RecordLog {
         let path = self.path(n);
         fs::write_new(next, bytes, 0o644)
             .and_then(|()| {
-                if fault::mutant("lock-records-by-path") {
+                if fault::is_seeded("lock-records-by-path") {
                     return fs::rename(next, &path);
                 }
                 self.directory

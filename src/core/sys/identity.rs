@@ -80,7 +80,7 @@ impl Identity {
         self.boot_id.is_some()
             && self.boot_id == here.boot_id
             && self.pid_ns.is_some()
-            && (self.pid_ns == here.pid_ns || fault::mutant("lock-blind-to-pid-namespaces"))
+            && (self.pid_ns == here.pid_ns || fault::is_seeded("lock-blind-to-pid-namespaces"))
     }
 
     /// Whether it ran before this boot of this machine, or on another machine.
@@ -99,7 +99,7 @@ impl Identity {
         if !process::is_pid(self.pid) {
             return Liveness::Unknown;
         }
-        if fault::mutant("lock-pid-only-liveness") {
+        if fault::is_seeded("lock-pid-only-liveness") {
             let can_signal = process::can_signal(self.pid);
             return if can_signal {
                 Liveness::Alive
@@ -148,7 +148,7 @@ pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
         return false;
     };
     // Where others' processes are hidden the first one is.
-    processes.contains(&1)
+    process::ALWAYS_THERE.is_none_or(|first| processes.contains(&first))
         && processes
             .iter()
             .all(|process| process::has_pid_in_some_namespace(*process, pid) == Some(false))

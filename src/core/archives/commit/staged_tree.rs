@@ -1,7 +1,6 @@
 //! An empty directory on the target's filesystem, and the way from it to the target.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::core::archives::commit::{children, merge};
 use crate::core::archives::shared_directory::Target;
 use crate::core::error::Error;
 use crate::core::failure::{Cause, Failure, Result};
-use crate::core::sys::dir::Directory;
+use crate::core::sys::dir::{Directory, DirectoryLock};
 use crate::core::sys::{errno, fault, filesystem};
 
 /// How long a commit child by child waits for another one on its target.
@@ -106,7 +105,7 @@ pub struct StagedTree {
 /// The target as it stands, under our lock where it may be changed child by child and its filesystem has locks.
 struct ReservedTarget {
     state: TargetState,
-    others: Option<File>,
+    others: Option<DirectoryLock>,
 }
 
 impl StagedTree {
@@ -187,7 +186,7 @@ impl StagedTree {
     /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
     pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
         let mut reserved = self.reserve(COMMIT_PATIENCE)?;
-        if !gate.pass() && !fault::mutant("commit-after-deadline") {
+        if !gate.pass() && !fault::is_seeded("commit-after-deadline") {
             return Err(Failure::new(
                 Cause::Timeout,
                 "the call was over before its commit",
@@ -238,7 +237,7 @@ impl StagedTree {
     }
 
     /// Has the target to itself, and as it was before any commit of a dead process.
-    fn lock(&self, patience: Duration) -> Result<Option<File>> {
+    fn lock(&self, patience: Duration) -> Result<Option<DirectoryLock>> {
         let others = exclude_others(&self.target, patience)?;
         if others.is_some() {
             sweep_while(&self.target, TargetLock::Ours)?;

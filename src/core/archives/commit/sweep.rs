@@ -1,12 +1,11 @@
 //! What dead processes left next to a target and in it.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::error::Optional as _;
-use crate::core::sys::flock;
+use crate::core::sys::dir::DirectoryLock;
 use crate::core::sys::fs::Kind;
 
 use crate::core::archives::commit::children;
@@ -77,23 +76,23 @@ fn sweep_one(dead: &StageDirectory, target: &Target, target_lock: TargetLock) ->
 
 /// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
 /// The lock is on the directory itself; `None` where that no longer exists, or the filesystem has no such lock.
-pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<File>> {
+pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<DirectoryLock>> {
     let Some(opened) = target.open_directory().optional()? else {
         return Ok(None);
     };
-    let directory = opened.directory.into_file();
+    let directory = opened.directory;
     let since = Instant::now();
     loop {
-        match flock::try_exclusive(&directory, &target.path) {
-            Ok(true) => return Ok(Some(directory)),
+        match directory.try_lock(&target.path) {
+            Ok(Some(lock)) => return Ok(Some(lock)),
             Err(_) => return Ok(None),
-            Ok(false) if since.elapsed() >= patience => {
+            Ok(None) if since.elapsed() >= patience => {
                 return Err(Failure::new(
                     Cause::Busy,
                     format!("another call is committing to '{}'", target.path.display()),
                 ));
             }
-            Ok(false) => std::thread::sleep(COMMIT_POLL),
+            Ok(None) => std::thread::sleep(COMMIT_POLL),
         }
     }
 }

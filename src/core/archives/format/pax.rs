@@ -103,9 +103,9 @@ pub(in crate::core::archives) fn parse(bytes: &[u8]) -> Result<Records> {
 
 /// Reads a global header: only what changes no entry's meaning is let through.
 pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
-    for_each(bytes, |key, _| {
+    for_each(bytes, |key, value| {
         let changes_meaning =
-            matches!(key, b"path" | b"linkpath" | b"size" | b"hdrcharset") || key.starts_with(b"GNU.sparse");
+            matches!(key, b"path" | b"linkpath" | b"size") || is_of_holes(key) || is_charset(key, value);
         if changes_meaning {
             return Err(Failure::refused(format!(
                 "a global pax header sets '{}' for all entries",
@@ -114,6 +114,17 @@ pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Records of files with holes. bsdtar takes those of star and Solaris for the size of any file, and the others
+/// ignore them.
+fn is_of_holes(key: &[u8]) -> bool {
+    key.starts_with(b"GNU.sparse") || matches!(key, b"SCHILY.realsize" | b"SUN.holesdata")
+}
+
+/// Whether the record sets a character set in which names would have other bytes.
+fn is_charset(key: &[u8], value: &[u8]) -> bool {
+    key == b"hdrcharset" && value != b"BINARY" && value != b"ISO-IR 10646 2000 UTF-8"
 }
 
 fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
@@ -153,8 +164,12 @@ impl Records {
                 key,
                 parse_time(value).ok_or_else(malformed)?,
             ),
-            b"hdrcharset" if value != b"BINARY" && value != b"ISO-IR 10646 2000 UTF-8" => Err(malformed()),
+            _ if is_charset(key, value) => Err(malformed()),
             _ if key.starts_with(b"GNU.sparse.") => self.sparse.add(key, value),
+            _ if is_of_holes(key) => Err(Failure::refused(format!(
+                "the pax record '{}' of star and Solaris gives a file holes, and is not read",
+                key.escape_ascii()
+            ))),
             _ => Ok(()),
         }
     }

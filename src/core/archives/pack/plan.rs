@@ -130,7 +130,7 @@ impl<'a> Plan<'a> {
                 break;
             }
         }
-        if fs::stat_file(&file, as_path(path))? != stat && !fault::mutant("pack-torn-files") {
+        if fs::stat_file(&file, as_path(path))? != stat && !fault::is_seeded("pack-torn-files") {
             return Err(changed(path));
         }
         pieces.buffer.resize(pieces.buffer.len() + padding(stat.size), 0);

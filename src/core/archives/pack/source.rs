@@ -90,7 +90,7 @@ pub(super) fn small_file(
         }
         let count = dir::append_from(&file, raw, size, as_path(path))?;
         let is_whole = count == size && fs::stat_file(&file, as_path(path))? == stat;
-        if is_whole || fault::mutant("pack-torn-files") {
+        if is_whole || fault::is_seeded("pack-torn-files") {
             // What the header promised, also where the seeded bug takes other bytes for whole.
             raw.resize(data + size, 0);
             let hash = if options.hash {

@@ -11,7 +11,7 @@ use crate::core::sys::path::MAX_PATH_BYTES;
 use crate::core::sys::{clock, name};
 
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::format::limits::MAX_DEPTH;
+use crate::core::archives::format::limits::{self, MAX_DEPTH};
 use crate::core::archives::tree::{Facts, NodeKind, Tree, as_path};
 use crate::core::failure::Result;
 
@@ -112,6 +112,7 @@ impl Walker<'_> {
                     "a SQLite database that is being written (its -wal is not empty)",
                 );
             } else if !self.excludes.matches(path) {
+                limits::check_names(name::as_bytes(&entry.name))?;
                 self.entry(directory, &entry.name, path, depth)?;
             }
             path.truncate(length);

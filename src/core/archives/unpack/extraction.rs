@@ -144,7 +144,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
                 }
             }
             EntryKind::SparseFile(sparse) => {
-                let is_trusting = fault::mutant("trust-header-size");
+                let is_trusting = fault::is_seeded("trust-header-size");
                 self.count(if is_trusting { sparse.stored } else { sparse.size }, &path)?;
                 self.sparse_file(stream, &path, mode, modified_ns, &sparse)
             }
@@ -160,8 +160,12 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let Some(named) = self.names.find(&self.tree, target) else {
-            return Err(no_target(path, target));
+            return self.left_out_link(path, target);
         };
+        // `tar -c a a` writes a file with several names like this.
+        if path == target && self.options.duplicates == Duplicates::Replace {
+            return Ok(());
+        }
         self.replace_earlier(path)?;
         let node = self.tree.nodes()[named as usize];
         if node.kind() != NodeKind::Symlink {
@@ -183,6 +187,18 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             .add(index, path, &text, modified_ns, self.options.symlinks)
     }
 
+    /// A further name of a pipe or device is left out too.
+    fn left_out_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let Some(why) = self.left_out.reason(target) else {
+            return Err(no_target(path, target));
+        };
+        if self.names.find(&self.tree, path).is_some() {
+            return Err(twice(path));
+        }
+        self.left_out.add(path, why);
+        Ok(())
+    }
+
     /// Makes way for an entry whose path an earlier one has, as `tar -r` and `tar -u` write them: that one is removed,
     /// so that nothing is written through it. A directory in the way is found by the filesystem.
     fn replace_earlier(&mut self, path: &[u8]) -> Result<()> {
@@ -196,7 +212,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         };
         let is_on_disk =
             self.tree.nodes()[earlier as usize].kind() == NodeKind::File && !self.hard_links.has(earlier);
-        if is_on_disk && !fault::mutant("write-through") {
+        if is_on_disk && !fault::is_seeded("write-through") {
             self.flush()?;
             self.writers.wait()?;
             let (parent, name) = split_path(path);

@@ -40,7 +40,7 @@ impl Upload<'_> {
         parent: Option<&Pointer>,
         condition: &Condition,
     ) -> Result<Pointer> {
-        let pointer_first = fault::mutant("pointer-before-blob");
+        let pointer_first = fault::is_seeded("pointer-before-blob");
         let mut pointer = self.pointer(packed, parent);
         if pointer_first {
             self.put_pointer(&pointer, condition).await?;

@@ -44,7 +44,7 @@ pub(super) enum GroupKey {
 
 impl GroupKey {
     pub(super) fn probe(class: Class, paths: &[PathBuf], probes: usize) -> Self {
-        if fault::mutant("workers-shared") {
+        if fault::is_seeded("workers-shared") {
             return Self::Device(class, 0);
         }
         if probes < MANY_PROBES {

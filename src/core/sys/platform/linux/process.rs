@@ -132,6 +132,9 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     )
 }
 
+/// A process that is always there: where it is not listed, others are hidden too.
+pub(crate) const ALWAYS_THERE: Option<u32> = Some(1);
+
 /// The pids of all processes that this process can see; `None` where the system does not list them.
 pub(crate) fn all() -> Option<Vec<u32>> {
     let entries = fs::read_directory(Path::new("/proc")).ok()?;

@@ -162,6 +162,9 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     Some(arguments.take(usize::try_from(count).ok()?).map(text).collect())
 }
 
+/// A process that is always there.
+pub(crate) const ALWAYS_THERE: Option<u32> = Some(1);
+
 /// The pids of all processes of this machine.
 pub(crate) fn all() -> Option<Vec<u32>> {
     /// Room for processes that start between the two calls.
