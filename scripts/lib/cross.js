@@ -60,6 +60,8 @@ export const platforms = {
     command: () => [musl('x86_64'), muslNode('x86_64')],
   },
   'linux-arm64-gnu': {
+    // About 180 CPU s to compile and 150 CPU s to run.
+    isLong: true,
     target: 'aarch64-unknown-linux-gnu',
     prepare: () => {
       ensureQemu()
@@ -72,7 +74,6 @@ export const platforms = {
     env: slow,
   },
   'linux-arm64-musl': {
-    // Five more minutes of two cores, for what the two others cover one by one.
     isLong: true,
     target: 'aarch64-unknown-linux-musl',
     prepare: () => {
