@@ -83,8 +83,9 @@ export class RunnerReports {
       this.#runners.add(client)
     })
     environment.hot.on(DROPPED, (commit: number | undefined) => {
-      // An edit reloads too, and belongs to no commit.
-      if (commit === this.#commits) this.#timer ??= setTimeout(this.#endEvaluation, EVALUATION_MS)
+      // An edit reloads too, and belongs to no commit. On workerd, a request that joins an evaluation of another request fails.
+      if (commit === this.#commits && 'runner' in environment)
+        this.#timer ??= setTimeout(this.#endEvaluation, EVALUATION_MS)
     })
     environment.hot.on(READY, (number: number, client: unknown) => {
       this.#runners.add(client)
