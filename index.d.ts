@@ -349,6 +349,13 @@ interface Lock extends Disposable {
     reason?: 'lost';
   };
 }
+interface SweepLocksOptions extends AnswerOptions {
+  /**
+   * Guard, records and spare of a lock are removed if nobody has used the lock for this time. In milliseconds; Infinity keeps
+   * them. Locks in lease mode keep theirs. @default 86_400_000, one day
+   */
+  unusedMs?: number;
+}
 /** How long a call waits for a filesystem that does not answer, and what ends the wait. */
 interface AnswerOptions {
   signal?: AbortSignal;
@@ -394,14 +401,19 @@ declare function waitForLock(path: string, options?: LockOptions): Promise<{
   orphaned: boolean;
 }>;
 /**
- * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
- * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
- * of root or of the directory's owner.
+ * Removes what killed processes left in a directory of locks, and the files of locks that nobody has used for `unusedMs`
+ * (`.name.guard`, `.name.lease`, `.name.spare`). Never removes what a live process has: the sweep acquires a lock before it
+ * removes its files, and a concurrent `acquireLock()` waits for it. Only entries whose content proves that this library made
+ * them are removed, and in a directory that everybody may write to only those of this user, of root or of the directory's
+ * owner.
+ *
+ * `removed` has the paths that no longer exist, `held` the locks whose holders are alive or unknown. After the files of a lock
+ * were removed, `publishFenced()` refuses the generations of its earlier holders, and later generations are larger.
  *
  * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
  * continues in the background.
  */
-declare function sweepLocks(directory: string, options?: AnswerOptions): Promise<{
+declare function sweepLocks(directory: string, options?: SweepLocksOptions): Promise<{
   removed: string[];
   held: string[];
 }>;
@@ -421,6 +433,7 @@ interface PrewarmJob<T extends {} | null> {
   isReady(): Promise<T | undefined | false> | T | undefined | false;
   run(lock: Lock): Promise<T> | T;
 }
+/** The value, and how this call got it. */
 interface Prewarmed<T> {
   value: T;
   role: 'ran' | 'reused';
@@ -587,20 +600,60 @@ interface CacheEvent {
   files: number;
 }
 //#endregion
-//#region src/js/caches/location.d.ts
-/** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
-/** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
-type StoreLocation = string | {
-  scheme: string;
-  [option: string]: unknown;
-};
-/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
-declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
-  region?: string;
-}): {
-  store: StoreLocation | undefined;
-  key?: string;
-};
+//#region src/js/caches/location-types.d.ts
+/** The types of store locations: objects whose fields complete, and URLs whose typos are errors of the compiler. */
+/** A bucket. Without credentials the chain of AWS is used: environment, profile, SSO, web identity, container, IMDS. */
+interface S3Location {
+  scheme: 's3';
+  bucket: string;
+  /** Path in the bucket under which all objects are. */
+  prefix?: string | undefined;
+  /** Region to sign for. Default: `AWS_REGION`; `us-east-1` with an `endpoint`. */
+  region?: string | undefined;
+  /** Address of a server that is not AWS, with http or https. */
+  endpoint?: string | undefined;
+  /** Profile of the shared AWS configuration. */
+  profile?: string | undefined;
+  accessKeyId?: string | undefined;
+  secretAccessKey?: string | undefined;
+  sessionToken?: string | undefined;
+  /** Role that is assumed with the credentials found. */
+  roleArn?: string | undefined;
+  /** Whether the name of the bucket is in the path. Default: true with an `endpoint`. */
+  pathStyle?: boolean | 'true' | 'false' | undefined;
+  serverSideEncryption?: 'AES256' | 'aws:kms' | undefined;
+  /** Key of `aws:kms`. */
+  kmsKeyId?: string | undefined;
+  /** Whether requests are sent without a signature. Default: false. */
+  anonymous?: boolean | 'true' | 'false' | undefined;
+}
+/** An absolute folder. */
+interface FileLocation {
+  scheme: 'file';
+  path: string;
+}
+/** Memory of this process. Stores of one name share their objects; without a name a store shares with nobody. */
+interface MemoryLocation {
+  scheme: 'memory';
+  name?: string | undefined;
+}
+/** Where a store is, as a URL. */
+type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`;
+/** Where a store is: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
+type StoreLocation = string | S3Location | FileLocation | MemoryLocation;
+/** Options of an S3 URL. Credentials do not belong in a URL, which logs and process lists show. */
+type S3Parameter = Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
+type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair;
+type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}` ? NameOf<Pair> | NamesOf<Rest> : NameOf<Query>;
+/** Names that are not known. One with a part that is known only at run time is not judged. */
+type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never;
+/** Whether a text is known as a whole: `Record` keeps only such names as properties. */
+type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
+/**
+ * The URL itself if it is one, else the URLs that are accepted. A string that is known only at run time, such as
+ * `process.env.CACHE`, is accepted: `openCache()` checks it.
+ */
+type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
 //#endregion
 //#region src/js/caches/caches.d.ts
 /** Options of `openCache()`. */
@@ -622,8 +675,24 @@ interface CacheOptions {
   /** Called once for each call. */
   onEvent?(event: CacheEvent): void;
 }
-/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
-declare function openCache(store: StoreLocation | undefined, options?: CacheOptions): Cache;
+/**
+ * Opens a store. Does no I/O. `undefined` gives a cache whose calls all answer 'disabled'.
+ *
+ * `store` is a URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the same
+ * fields. TypeScript checks URLs that are literals: the scheme, and the names of the options of an S3 URL.
+ *
+ * Throws ERR_INVALID_ARGUMENT if the location or an option is wrong.
+ */
+declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
+//#endregion
+//#region src/js/caches/location.d.ts
+/** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
+declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
+  region?: string;
+}): {
+  store: S3Location | undefined;
+  key?: string;
+};
 //#endregion
 //#region src/js/native/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
@@ -983,4 +1052,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type PackOptions, type Pin, type Preset, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateOptions, type StoreLocation, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

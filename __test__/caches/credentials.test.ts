@@ -8,7 +8,7 @@ import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
-import { type RestoreResult, type SnapshotResult, openCache } from 'warmswap'
+import { type RestoreResult, type S3Location, type SnapshotResult, openCache } from 'warmswap'
 import { makeCertificate } from '../support/certificates.js'
 import { start } from '../support/children.js'
 import { type Endpoint, blackHole, httpEndpoint, silentEndpoint } from '../support/endpoints.js'
@@ -20,11 +20,8 @@ import { test } from '../support/temp.js'
 import { makeTree } from '../support/trees.js'
 
 const TOKEN = 'session-token-of-the-test'
-const withoutKeys = ({
-  accessKeyId: _,
-  secretAccessKey: __,
-  ...store
-}: ReturnType<S3Server['store']>): { scheme: 's3' } => store
+const withoutKeys = ({ accessKeyId: _, secretAccessKey: __, ...store }: ReturnType<S3Server['store']>): S3Location =>
+  store
 const inAnHour = (): string => new Date(Date.now() + 3_600_000).toISOString()
 const containerAnswer = (): string =>
   JSON.stringify({

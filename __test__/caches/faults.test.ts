@@ -365,7 +365,7 @@ describe('what a bucket asks for is sent', () => {
   test('server-side encryption and its key with each object and each upload in parts', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
-    const encryption = { serverSideEncryption: 'aws:kms', kmsKeyId: 'key-1' }
+    const encryption = { serverSideEncryption: 'aws:kms', kmsKeyId: 'key-1' } as const
     expect(
       await openCache({ ...server.store('encrypted'), ...encryption }).snapshot({ key: 'site', from: tree }),
     ).toMatchObject({ outcome: 'uploaded' })

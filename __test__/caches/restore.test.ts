@@ -414,7 +414,7 @@ describe('I9: what is not what the pointer promised is corrupt, and the target s
   test('a blob whose version is another one, as after a bucket was moved, is proven by its bytes', async ({
     memory,
   }) => {
-    const location = { scheme: 'file', path: join(memory, 'store') }
+    const location = { scheme: 'file', path: join(memory, 'store') } as const
     const tree = makeTree(join(memory, 'tree'))
     await openCache(location).snapshot({ key: 'site', from: tree })
     const [blob] = readdirSync(join(memory, 'store/site/blobs'))

@@ -48,8 +48,9 @@ const rows: Row[] = [
   {
     command: 'lock sweep',
     args: ['$DIR/locks'],
-    twice: ['--json', '--json'],
-    wrong: [['a', 'b'], /takes at most one directory/],
+    own: '--unused-ms',
+    twice: ['--unused-ms', '1d', '--unused-ms', '2d'],
+    wrong: [['$DIR/locks', '--unused-ms', 'soon'], /--unused-ms is 'soon'. Expected a number of milliseconds/],
   },
   {
     command: 'cache save',

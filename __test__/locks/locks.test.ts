@@ -9,6 +9,7 @@ import {
   rmSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -632,6 +633,33 @@ test('I21: a sweep clears what the dead left and touches nobody alive', async ({
   expect(await sweepLocks(memory)).toEqual({ removed: [join(memory, 'dead.lock')], held: [join(memory, 'held.lock')] })
   lock.assertHeld()
   lock.release()
+})
+
+test('sweepLocks removes the files of a lock that nobody has used for unusedMs, by default a day', async ({
+  memory,
+}) => {
+  const path = join(memory, 'key.lock')
+  const first = await acquireLock(path)
+  expect(await sweepLocks(memory, { unusedMs: 0 })).toEqual({ removed: [], held: [path] })
+  first.assertHeld()
+  first.release()
+  for (const options of [undefined, { unusedMs: Infinity }]) {
+    expect(await sweepLocks(memory, options)).toEqual({ removed: [], held: [] })
+    expect(readdirSync(memory).sort()).toEqual(['.key.lock.guard', '.key.lock.lease', '.key.lock.spare'])
+  }
+  const kept = ['lease', 'spare', 'guard'].map((what) => join(memory, `.key.lock.${what}`))
+  const twoDaysAgo = Date.now() / 1000 - 2 * 86_400
+  for (const file of kept) utimesSync(file, twoDaysAgo, twoDaysAgo)
+  expect(await sweepLocks(memory)).toEqual({ removed: kept, held: [] })
+  expect(readdirSync(memory)).toEqual([])
+  const second = await acquireLock(path)
+  expect(second.generation).toBeGreaterThan(first.generation)
+  second.release()
+  for (const unusedMs of [-1, Number.NaN, '1d'])
+    await expect(sweepLocks(memory, { unusedMs: unusedMs as number })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringContaining('options.unusedMs'),
+    })
 })
 
 test('the command line reports the holder of a lock, and holds one for a command', async ({ memory }) => {

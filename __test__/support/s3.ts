@@ -13,8 +13,7 @@ import { ensureCrate, ensurePython } from '../../scripts/lib/setup.js'
 import { reservePort } from '../../src/js/race-kit/ports.js'
 import { makeTemp, removeTemp } from './temp.js'
 
-// An interface would have no index signature, which StoreLocation needs.
-export type S3Location = {
+export interface S3Location {
   scheme: 's3'
   bucket: string
   prefix: string

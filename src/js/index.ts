@@ -41,6 +41,9 @@ export {
   type Liveness,
   type Lock,
   type LockOptions,
+  type PrewarmJob,
+  type Prewarmed,
+  type SweepLocksOptions,
 } from './locks/index.js'
 export {
   cacheLocationFromEnv,
@@ -53,8 +56,12 @@ export {
   type RestoreOptions,
   type SnapshotOptions,
   type SnapshotOutcome,
+  type FileLocation,
+  type MemoryLocation,
+  type S3Location,
   type SnapshotResult,
   type StoreLocation,
+  type StoreUrl,
 } from './caches/index.js'
 export { WarmswapError, isWarmswapError, type ErrorCode } from './native/errors.js'
 export * from './state/index.js'

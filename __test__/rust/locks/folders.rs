@@ -21,7 +21,7 @@ pub(crate) fn take(arena: &Arena, mode: &str, within: Duration) -> Result<(), St
     let taken = locks::acquire(lock, request, Deadline::after(within), Cancel::new(), None);
     futures::executor::block_on(taken)
         .map(|acquired| {
-            acquired.held.release(None);
+            acquired.handle.release(None);
         })
         .map_err(|error| format!("{}: {}", error.code.as_str(), error.message))
 }
@@ -227,7 +227,7 @@ fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
     // Through a link: the caller's own path.
     let link = arena.path().join("link");
     std::os::unix::fs::symlink(&locks, &link).expect("a link");
-    let mut removed = locks::sweep(&link).expect("swept").removed;
+    let mut removed = locks::sweep(&link, None).expect("swept").removed;
     removed.sort();
     let here = |path: &Path| link.join(path.file_name().expect("a name"));
     let mut expected = vec![here(&empty), here(&whole), link.join("key.lock")];

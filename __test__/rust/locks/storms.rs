@@ -1,9 +1,12 @@
 //! Mutual exclusion and take-over while processes are killed at random.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use warmswap::core::locks;
 
 use crate::arena::{Arena, MODES, NOBODY, Process, can_run_as_others, program, seconds};
 
@@ -127,29 +130,38 @@ fn i1_mutual_exclusion_on_a_disk() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// A sweep without a pause beside it: it takes nothing from the living, and what the dead leave does not pile up.
+/// Sweeps without a pause at the same time: they take nothing from the living, and what the dead leave does not pile up. Every
+/// other sweep also removes all files of a lock that is free at that moment.
 #[test]
-fn i21_mutual_exclusion_beside_a_sweep_in_a_loop() {
+fn i21_mutual_exclusion_beside_sweeps_in_a_loop() {
     let arena = Arena::new();
     let is_over = AtomicBool::new(false);
+    let sweep = || {
+        let (mut sweeps, mut whole_locks) = (0, 0);
+        while !is_over.load(Ordering::SeqCst) {
+            let unused = (sweeps % 2 == 0).then_some(Duration::ZERO);
+            // The directory is made by the first taker.
+            let Ok(swept) = locks::sweep(&arena.locks(), unused) else {
+                continue;
+            };
+            sweeps += 1;
+            let is_guard = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "guard");
+            whole_locks += usize::from(swept.removed.iter().any(is_guard));
+        }
+        (sweeps, whole_locks)
+    };
     let outcome = std::thread::scope(|scope| {
-        let sweeper = scope.spawn(|| {
-            let mut sweeps = 0;
-            while !is_over.load(Ordering::SeqCst) {
-                // The directory is made by the first taker.
-                sweeps += usize::from(warmswap::core::locks::sweep(&arena.locks()).is_ok());
-            }
-            sweeps
-        });
+        let sweepers = [scope.spawn(sweep), scope.spawn(sweep)];
         let outcome = storm_in(&arena, &["auto", "lease"], seconds(8.0, 60.0), &|_, arguments| {
             Process::start(arguments, &[])
         });
         is_over.store(true, Ordering::SeqCst);
-        let sweeps = sweeper.join().expect("swept");
-        assert!(sweeps > 100, "{sweeps} sweeps");
+        let swept = sweepers.map(|sweeper| sweeper.join().expect("swept"));
+        eprintln!("sweeps, and how many of them removed a whole lock: {swept:?}");
+        assert!(swept.iter().all(|(sweeps, _)| *sweeps > 50), "{swept:?}");
         outcome
     });
-    assert_exclusive("both modes, beside a sweep", &outcome);
+    assert_exclusive("both modes, beside sweeps", &outcome);
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 

@@ -137,7 +137,7 @@ fn b_a_strangers_neighbours_are_left_alone() {
         for _ in 0..2 {
             crate::folders::take(&arena, mode, SOON).expect("taken in spite of them");
         }
-        locks::sweep(&locks).expect("swept");
+        locks::sweep(&locks, Some(Duration::ZERO)).expect("swept");
         assert_eq!(inodes(), before, "{mode}");
         assert!(spare.join("owner.json").exists(), "{mode}");
         assert_eq!(std::fs::read(&observed).expect("a file"), b"[]", "{mode}");
@@ -222,7 +222,7 @@ fn b_kills_renaming_records_by_their_path() {
 fn b_a_release_does_not_follow_a_replaced_directory_of_records() {
     for mode in MODES {
         let arena = Arena::new();
-        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let held = arena.acquire(mode, SOON).expect("the lock").handle;
         let outside = arena.path().join("outside");
         std::fs::create_dir(&outside).expect("mkdir");
         std::fs::write(outside.join("1.json"), "precious").expect("a file");

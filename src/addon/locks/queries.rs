@@ -9,7 +9,7 @@ use napi_derive::napi;
 use super::events::{NativeLiveness, json, milliseconds};
 use crate::addon::cancel::{self, CancelToken};
 use crate::addon::error::Reply;
-use crate::addon::number::{count, deadline};
+use crate::addon::number::{count, deadline, timeout};
 use crate::addon::runtime;
 use crate::core::error::Result;
 use crate::core::locks::{self, Inspection, LockPath, Swept};
@@ -68,16 +68,18 @@ impl From<Inspection> for NativeInspection {
     }
 }
 
-/// Sweeps what killed processes left in a directory of locks.
+/// Sweeps what killed processes left in a directory of locks, and the files of locks that were not used for `unused_ms`.
 #[napi(ts_return_type = "Promise<Reply<NativeSwept>>")]
 pub fn sweep_locks<'env>(
     env: &'env Env,
     directory: String,
+    unused_ms: f64,
     timeout_ms: f64,
     token: Option<&CancelToken>,
 ) -> Promise<'env, NativeSwept> {
-    answered(env, directory, timeout_ms, token, |directory| {
-        locks::sweep(Path::new(directory)).map(Into::into)
+    answered(env, directory, timeout_ms, token, move |directory| {
+        let unused = timeout("options.unusedMs", unused_ms)?;
+        locks::sweep(Path::new(directory), unused).map(Into::into)
     })
 }
 

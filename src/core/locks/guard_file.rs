@@ -1,5 +1,5 @@
-//! The guard: a file that is made once and never unlinked or replaced by us, under flock in kernel mode. It
-//! orders the takers of one kernel and makes the death of a holder visible at once.
+//! The guard: a file that is made once and never replaced, under flock in kernel mode. It orders the takers of one kernel and
+//! makes the death of a holder visible at once. Only a sweep removes it, under its lock: so its inode is checked after each lock.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -12,6 +12,9 @@ use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::lock_file::{Attempt, Check, LockFile, LockOptions, LockedFile};
 use crate::core::sys::{fault, fs, mark};
+
+/// How often a guard may be removed while it is opened.
+const MAX_REMOVALS: usize = 100;
 
 /// The guard file, open and not locked. Its descriptor is writable, because its last close tells
 /// all waiters (IN_CLOSE_WRITE); so a waiter keeps it open, or it would wake the others by giving up.
@@ -55,7 +58,7 @@ pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
 
 /// Whether a waiter has marked the guard file. Like [`is_busy`], this wakes no waiter.
 pub(super) fn has_waiters(lock: &LockPath) -> Result<bool> {
-    if fault::mutant("lock-no-line") {
+    if fault::is_seeded("lock-no-line") {
         return Ok(false);
     }
     let path = &*lock.guard();
@@ -77,20 +80,25 @@ impl GuardFile {
     pub(super) fn open(lock: &LockPath, neighbours: &Neighbours) -> Result<Self> {
         let path = &*lock.guard();
         let options = LockOptions::at(path).writable();
-        let opened = options.open();
-        let opened = opened
-            .map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))?;
-        let file = if let Some(file) = opened {
-            file
-        } else {
+        let open = || {
+            let opened = options.open();
+            opened.map_err(|error| neighbours::explain(error, path, "guard", Kind::File, Some(neighbours)))
+        };
+        let mut opened = open()?;
+        // A sweep can remove what has just been made.
+        for _ in 0..MAX_REMOVALS {
+            if opened.is_some() {
+                break;
+            }
             // Nothing is made next to a folder that is no lock.
             if let Some(found) = super::lock_directory::read(lock, Some(neighbours))? {
                 found.refuse_folder()?;
             }
             shared::make_file(path, &lock.next())?;
-            let gone = || Error::io("open", path, ErrorKind::NotFound.into());
-            options.open()?.ok_or_else(gone)?
-        };
+            opened = open()?;
+        }
+        let gone = || Error::io("open", path, ErrorKind::NotFound.into());
+        let file = opened.ok_or_else(gone)?;
         Ok(Self {
             id: id_of(&file.stat(path)?),
             file,
@@ -116,7 +124,7 @@ impl GuardFile {
                 Ok(Attempted::Locked(LockedGuard { file, path, id }))
             }
             Attempt::Busy(file)
-                if fault::mutant("lock-file-unchecked") || options.current(&file)?.is_some() =>
+                if fault::is_seeded("lock-file-unchecked") || options.current(&file)?.is_some() =>
             {
                 Ok(Attempted::Busy(Self {
                     file,
@@ -158,11 +166,17 @@ impl LockedGuard {
 
     /// Unlocks and closes the file, which wakes the waiters.
     pub(super) fn release(self) -> Result<()> {
-        if fault::mutant("lock-unlink-guard") {
+        if fault::is_seeded("lock-unlink-guard") {
             fs::remove_file(&self.path).optional()?;
         }
         // A child that inherited the descriptor must not keep what was given back.
         self.unlock().map(drop)
+    }
+
+    /// Removes the file, if it is still the one at its path. Its lock is kept: a caller that has it open gets the lock after
+    /// us and finds that the file is no longer there.
+    pub(super) fn remove(&self) -> Result<bool> {
+        Ok(self.is_current()? && fs::remove_file(&self.path).optional()?.is_some())
     }
 
     /// Closes our descriptor and leaves the lock to the children that have it.

@@ -10,16 +10,16 @@ use super::prepared_directory::{self, PreparedDirectory};
 use super::record::{self, Contents, FailedRun, GuardId, HolderProgress, LockMode, Record};
 use super::record_file::RecordFile;
 use super::record_log::{RecordLog, TopRecord};
-use super::{lock_directory, removal};
+use super::{lock_directory, removal, shared, staleness};
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::fs;
+use crate::core::sys::{fault, fs};
 
 /// Whose the lock directory is, as its holder sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DirectoryOwner {
-    Ours,
-    Anothers,
-    Gone,
+    ThisLock,
+    Other,
+    Removed,
     Unknown,
 }
 
@@ -112,15 +112,15 @@ impl HoldFiles {
             return DirectoryOwner::Unknown;
         }
         if self.is_written_at(&self.lock.owner()) {
-            return DirectoryOwner::Ours;
+            return DirectoryOwner::ThisLock;
         }
         match record::read(&self.lock.owner()) {
             Ok(Some((_, Contents::Record(record)))) if record.token == self.record.token => {
-                DirectoryOwner::Ours
+                DirectoryOwner::ThisLock
             }
-            Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => DirectoryOwner::Anothers,
+            Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => DirectoryOwner::Other,
             Ok(None) if matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found()) => {
-                DirectoryOwner::Gone
+                DirectoryOwner::Removed
             }
             // A broken owner says nothing, and one without is a mkdir lock between its two steps: the next look tells.
             _ => DirectoryOwner::Unknown,
@@ -137,7 +137,7 @@ impl HoldFiles {
         if !self.is_published {
             drop(removal::discard(&self.lock.prepared(&self.record.token)));
         }
-        if owner != DirectoryOwner::Ours {
+        if owner != DirectoryOwner::ThisLock {
             return None;
         }
         removal::withdraw(&self.lock)
@@ -156,17 +156,17 @@ impl HoldFiles {
     }
 
     /// Whether our record is the highest that stands where others look.
-    pub(super) fn is_still_ours(&self) -> bool {
+    pub(super) fn is_still_current(&self) -> bool {
         let Some(log) = &self.log else {
             return false;
         };
         let is_top = |top: TopRecord| {
             !top.is_free && top.record.is_some_and(|record| record.token == self.record.token)
         };
-        let is_ours = log
+        let is_current = log
             .top()
             .and_then(|top| Ok(top.is_some_and(is_top) && log.is_current()?));
-        is_ours.unwrap_or_else(|error| is_kept_by_a_failure(&error))
+        is_current.unwrap_or_else(|error| is_kept_by_a_failure(&error))
     }
 
     /// Writes a record that differs from the last one.
@@ -183,6 +183,57 @@ impl HoldFiles {
             Some(log) => log.replace(self.record.n, &self.lock.next(), &self.record.to_bytes()?),
             None => Ok(()),
         }
+    }
+
+    /// Removes all files of the lock, the guard last, and returns the paths that other callers knew. The lock is given back
+    /// by it: its records no longer count.
+    ///
+    /// # Errors
+    /// The lock is not ours any more, or its files cannot be renamed. Then the record stands as before.
+    pub(super) fn retire(&mut self) -> Result<Vec<PathBuf>> {
+        let Some(log) = &self.log else {
+            return Ok(Vec::new());
+        };
+        let records = self.lock.records();
+        let aside = self.lock.tombstone();
+        let directory = self.withdraw(self.directory_owner());
+        if fault::mutant("lock-sweep-in-place") {
+            removal::remove_records(&records)?;
+        } else {
+            fs::rename(&records, &aside)?;
+            if !self.is_retired_at(log, &aside) {
+                shared::rename_new(&aside, &records)?;
+                return Err(Error::new(Code::LockLost, "its records were replaced").at(&records));
+            }
+        }
+        // From here on the lock is free. What cannot be removed now is swept later.
+        if let Some(directory) = directory {
+            drop(removal::discard(&directory));
+        }
+        drop(removal::discard_records(&aside));
+        let mut removed = vec![records];
+        if matches!(removal::discard_spare(&self.lock), Ok(true)) {
+            removed.push(self.lock.spare());
+        }
+        staleness::forget(&self.lock, &self.neighbours);
+        if self
+            .guard
+            .as_ref()
+            .is_some_and(|guard| matches!(guard.remove(), Ok(true)))
+        {
+            removed.push(self.lock.guard());
+        }
+        self.log = None;
+        Ok(removed)
+    }
+
+    /// Whether the records that were moved are ours, with our own as the highest. Another kernel's caller may have followed
+    /// us where this process was stopped for longer than its lease.
+    fn is_retired_at(&self, log: &RecordLog, aside: &Path) -> bool {
+        let is_top = |top: TopRecord| {
+            !top.is_free && top.record.is_some_and(|record| record.token == self.record.token)
+        };
+        log.is_at(aside).unwrap_or(false) && log.top().is_ok_and(|top| top.is_some_and(is_top))
     }
 
     /// Gives the record back.

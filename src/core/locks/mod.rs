@@ -4,7 +4,7 @@
 //! For a lock at `<dir>/K` (see docs/protocol.md, "Locks", for their contents):
 //!
 //! * `K/owner.json`: what mkdir locks look at. The directory appears finished and leaves in one rename.
-//! * `.K.guard`: under flock in kernel mode. Made once, never unlinked or replaced by us.
+//! * `.K.guard`: under flock in kernel mode. Made once and never replaced; only a sweep removes it ([`disused`]).
 //! * `.K.lease/<n>.json`: numbered records, the truth in both modes; the highest counts. `<n>.free` once given back.
 //! * `.K.spare`: the directory of the last holder, for the next one.
 //! * `.K.observed`: since when something that nobody can verify has not changed.
@@ -33,6 +33,10 @@
 //! K is moved to the spare (or, where there is one, to a tombstone), then `<n>.json` is renamed to `<n>.free`, then
 //! the guard is unlocked. Four renames, a link, two unlinks and one new file of a kilobyte are all that a taking and
 //! its release change on disk: no directory is made or removed, no file is replaced.
+//!
+//! # Sweeping
+//! ([`sweep`], [`disused`]) What killed processes left is removed. So are guard, records and spare of a lock that nobody has
+//! used for a day: by its holder, which the sweep becomes for that.
 //!
 //! # Modes
 //! *Kernel*, on filesystems of the allow list, decided by statfs before any lock call: first flock on the guard. It
@@ -75,6 +79,7 @@ mod alarm;
 mod attempt;
 mod attempt_context;
 mod blocker;
+mod disused;
 mod fence;
 mod group;
 mod guard_file;

@@ -1,11 +1,13 @@
-//! How lock directories are moved away and removed: the holder's own, and those of dead holders. Only the files that this
-//! library knows are ever removed, one by one, and then the empty directory.
+//! How lock directories are moved away and removed: the holder's own, and those of dead holders; and the directory of the
+//! records. Only the files that this library knows are ever removed, one by one, and then the empty directory.
 
 use std::path::{Path, PathBuf};
 
-use super::lock_directory::{Extra, LockDirectory, MAX_LISTED, OWNER};
+use super::lock_directory::{self, Extra, LockDirectory, MAX_LISTED, OWNER};
 use super::neighbours::Neighbours;
 use super::path::LockPath;
+use super::record::{self, Contents};
+use super::record_name::RecordName;
 use super::shared;
 use crate::core::error::{Code, Error, Optional as _, Result};
 use crate::core::sys::dir::Directory;
@@ -25,7 +27,7 @@ pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
 /// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
 /// it is put back.
 pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbours) -> Result<bool> {
-    if fault::mutant("lock-check-then-remove") {
+    if fault::is_seeded("lock-check-then-remove") {
         return fs::remove_tree(lock.directory()).map(|()| true);
     }
     found.check(neighbours)?;
@@ -36,7 +38,7 @@ pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbou
     }
     let buried = found.is_now_at(tombstone).and_then(|is_it| {
         Ok(is_it
-            && ((found.is_ours() && shared::rename_new(tombstone, &lock.spare()).is_ok())
+            && ((found.has_record() && shared::rename_new(tombstone, &lock.spare()).is_ok())
                 || discard(tombstone)?))
     });
     if !matches!(buried, Ok(true)) {
@@ -66,7 +68,7 @@ fn put_back(lock: &LockPath, tombstone: &Path) -> Result<()> {
 /// Removes a directory of ours with the files that this library puts into one. `false`, and nothing is removed, where it
 /// holds anything else. What a filesystem keeps for open files stays until a sweep.
 pub(super) fn discard(path: &Path) -> Result<bool> {
-    if fault::mutant("lock-remove-any-directory") {
+    if fault::is_seeded("lock-remove-any-directory") {
         return fs::remove_tree(path).map(|()| true);
     }
     let Some(directory) = Directory::open(path).optional()? else {
@@ -85,6 +87,69 @@ pub(super) fn discard(path: &Path) -> Result<bool> {
         Ok(_) => Ok(true),
         Err(_) => Ok(Extra::of(&directory, path)? == Extra::Nothing),
     }
+}
+
+/// Whether the directory is a lock directory of this library and holds nothing else.
+pub(super) fn is_spare(path: &Path) -> Result<bool> {
+    let Some(found) = lock_directory::read_at(path, None)? else {
+        return Ok(false);
+    };
+    Ok(found.is_ours() && found.extra()? == Extra::Nothing)
+}
+
+/// Whether the directory holds records of this library, at least one, and nothing else.
+pub(super) fn holds_records_only(path: &Path) -> Result<bool> {
+    let Some(directory) = Directory::open(path).optional()? else {
+        return Ok(false);
+    };
+    let entries = directory.some_entries(MAX_LISTED, path)?;
+    for entry in &entries {
+        let is_named = entry.name.to_str().and_then(RecordName::parse).is_some();
+        let contents = is_named
+            .then(|| record::read_in(&directory, &entry.name, &path.join(&entry.name)))
+            .transpose()?
+            .flatten();
+        if !matches!(contents, Some((_, Contents::Record(_)))) {
+            return Ok(false);
+        }
+    }
+    Ok(!entries.is_empty() && entries.len() < MAX_LISTED)
+}
+
+/// Removes the records in a directory that is no longer at the path of a lock, and then the directory. `false` where it holds
+/// anything else, which stays with it.
+pub(super) fn discard_records(path: &Path) -> Result<bool> {
+    remove_records(path)?;
+    Ok(fs::remove_directory(path).optional().is_ok())
+}
+
+/// Removes the records in a directory.
+pub(super) fn remove_records(path: &Path) -> Result<()> {
+    let Some(directory) = Directory::open(path).optional()? else {
+        return Ok(());
+    };
+    for entry in directory.some_entries(MAX_LISTED, path)? {
+        if entry.name.to_str().and_then(RecordName::parse).is_some() {
+            directory
+                .remove_file(&entry.name, &path.join(&entry.name))
+                .optional()?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the spare. `false` where it is none, or anything else than a directory of this library.
+pub(super) fn discard_spare(lock: &LockPath) -> Result<bool> {
+    // Out of the way first: a holder may be about to use it.
+    let aside = lock.tombstone();
+    if fs::rename(&lock.spare(), &aside).optional()?.is_none() {
+        return Ok(false);
+    }
+    let is_removed = is_spare(&aside)? && discard(&aside)?;
+    if !is_removed {
+        drop(shared::rename_new(&aside, &lock.spare()));
+    }
+    Ok(is_removed)
 }
 
 #[cfg(test)]

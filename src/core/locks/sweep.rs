@@ -1,5 +1,5 @@
-//! What killed processes leave: locks of the dead, prepared and buried directories, half-made files. Never
-//! the guard, and never anything of the living.
+//! What killed processes leave: locks of the dead, prepared and buried directories, half-made files. And the files of locks
+//! that nobody uses any more ([`disused`]). Never anything of the living.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::path::{LockPath, Neighbour};
 use super::record::{self, Contents};
 use super::removal;
 use super::request::Request;
-use super::{shared, staleness};
+use super::{disused, shared, staleness};
 use crate::core::error::{Optional as _, Result};
 use crate::core::sys::dir::Directory;
 use crate::core::sys::fs::Kind;
@@ -28,15 +28,16 @@ const LITTER_AGE: Duration = Duration::from_mins(1);
 /// What a sweep found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Paths that are gone: lock directories of dead holders, and litter.
+    /// Paths that are gone: lock directories of dead holders, litter, and files of locks that are not used any more.
     pub removed: Vec<PathBuf>,
     /// Lock directories whose holders are alive or unknown.
     pub held: Vec<PathBuf>,
 }
 
 /// Sweeps all locks whose directories are in this one. Only what is proven to be of this library is removed: by what it
-/// holds, not by its name, and by its owner where other users may make entries here.
-pub fn sweep(root: &Path) -> Result<Swept> {
+/// holds, not by its name, and by its owner where other users may make entries here. The guard, the records and the spare of a
+/// lock go with `unused`: if nobody has used it for that time, and its filesystem has locks that can be trusted.
+pub fn sweep(root: &Path, unused: Option<Duration>) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut locks = BTreeSet::new();
     let entries = Directory::open_followed(root)?.fresh_entries(root)?;
@@ -62,6 +63,10 @@ pub fn sweep(root: &Path) -> Result<Swept> {
         if sweep_lock(&lock, &neighbours, &mut swept).is_err() {
             // Whose format is newer, or whose directory is closed to us: not ours to clear.
             swept.held.push(lock.directory().to_path_buf());
+        } else if let Some(unused) = unused {
+            // One whose files cannot be removed is left.
+            let removed = disused::remove(&lock, &neighbours, unused);
+            swept.removed.extend(removed.into_iter().flatten());
         }
     }
     Ok(swept)
@@ -78,13 +83,13 @@ fn is_lock_directory(path: &Path) -> Result<bool> {
 
 fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Result<()> {
     let path = lock.directory().to_path_buf();
-    let (inspection, found) = survey(lock, &mut Heirs::for_one_look())?;
+    let (inspection, found) = survey(lock, &mut Heirs::for_one_inspection())?;
     if let Some(found) = &found {
         if matches!(found.extra()?, Extra::Folder(_)) {
             return Ok(());
         }
         let is_removable =
-            found.is_ours() && found.is_trusted_by(neighbours) && found.extra()? == Extra::Nothing;
+            found.has_record() && found.is_trusted_by(neighbours) && found.extra()? == Extra::Nothing;
         if !inspection.is_held && !is_removable {
             return Ok(());
         }
@@ -118,7 +123,9 @@ fn sweep_litter(path: &Path, neighbours: &Neighbours, swept: &mut Swept) -> Resu
     }
     let is_same = Litter::examine_as(&aside, path, neighbours)?.is_some_and(|now| now == before);
     let is_gone = is_same
-        && if before.is_directory {
+        && if before.holds_records {
+            removal::discard_records(&aside)?
+        } else if before.is_directory {
             removal::discard(&aside)?
         } else {
             fs::remove_file(&aside).optional()?;
@@ -139,6 +146,8 @@ struct Litter {
     inode: u64,
     modified_ns: i128,
     is_directory: bool,
+    /// It is a buried directory of records.
+    holds_records: bool,
     /// Of the process that it names; `None` where it names none.
     liveness: Option<Liveness>,
 }
@@ -157,7 +166,10 @@ impl Litter {
             return Ok(None);
         }
         let name = named.to_string_lossy();
+        let holds_records =
+            stat.kind == Kind::Directory && name.ends_with(".tomb") && removal::holds_records_only(path)?;
         let contents = match stat.kind {
+            Kind::Directory if holds_records => Contents::Blank,
             Kind::Directory => match of_directory(path)? {
                 Some(contents) => contents,
                 None => return Ok(None),
@@ -177,6 +189,7 @@ impl Litter {
             inode: stat.inode,
             modified_ns: stat.modified_ns,
             is_directory: stat.kind == Kind::Directory,
+            holds_records,
             liveness,
         }))
     }

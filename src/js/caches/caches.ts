@@ -7,7 +7,8 @@ import { native, unwrap, type NativeFailure } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
 import { type CacheEvent, CacheEvents } from './events.js'
-import { type StoreLocation, parseStoreLocation } from './location.js'
+import { parseStoreLocation } from './location.js'
+import type { CheckedUrl, FileLocation, MemoryLocation, S3Location } from './location-types.js'
 import { BUDGET, CONDITIONS, checkBudget, checkRestoreOptions, checkSnapshotOptions, secretBytes } from './options.js'
 import { outcomeError, restoreResult, snapshotResult } from './results.js'
 
@@ -31,8 +32,18 @@ export interface CacheOptions {
   onEvent?(event: CacheEvent): void
 }
 
-/** Opens a store. Does no I/O; wrong locations throw. `undefined` gives a cache whose calls all answer 'disabled'. */
-export function openCache(store: StoreLocation | undefined, options?: CacheOptions): Cache {
+/**
+ * Opens a store. Does no I/O. `undefined` gives a cache whose calls all answer 'disabled'.
+ *
+ * `store` is a URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the same
+ * fields. TypeScript checks URLs that are literals: the scheme, and the names of the options of an S3 URL.
+ *
+ * Throws ERR_INVALID_ARGUMENT if the location or an option is wrong.
+ */
+export function openCache<const Url extends string>(
+  store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined,
+  options?: CacheOptions,
+): Cache {
   const given = validate.options('options', options, ['hmacKey', 'readOnly', 'conditions', 'onEvent'])
   if (given.onEvent !== undefined) validate.callback('options.onEvent', given.onEvent)
   const readOnly = given.readOnly === undefined ? false : validate.boolean('options.readOnly', given.readOnly)

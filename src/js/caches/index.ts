@@ -11,4 +11,5 @@ export type {
   SnapshotResult,
 } from './contract.js'
 export type { CacheEvent } from './events.js'
-export { cacheLocationFromEnv, type StoreLocation } from './location.js'
+export { cacheLocationFromEnv } from './location.js'
+export type { FileLocation, MemoryLocation, S3Location, StoreLocation, StoreUrl } from './location-types.js'

@@ -3,16 +3,14 @@
 import { fileURLToPath } from 'node:url'
 import { WarmswapError, invalidArgument } from '../native/errors.js'
 import * as validate from '../native/validate.js'
-
-/** 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the same fields. */
-export type StoreLocation = string | { scheme: string; [option: string]: unknown }
+import type { S3Location } from './location-types.js'
 
 /** Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`, `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from any record; no bucket gives `store: undefined`, which every call answers with 'disabled'. */
 export function cacheLocationFromEnv(
   env: Record<string, string | undefined>,
   prefix: string,
   defaults: { region?: string } = {},
-): { store: StoreLocation | undefined; key?: string } {
+): { store: S3Location | undefined; key?: string } {
   if (typeof env !== 'object' || env === null)
     throw invalidArgument('env', env, 'a record of strings, such as process.env')
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(validate.string('prefix', prefix)))
@@ -40,7 +38,7 @@ export function cacheLocationFromEnv(
     sessionToken: read('SESSION_TOKEN'),
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  return { store: { scheme: 's3', ...given }, ...found }
+  return { store: { scheme: 's3', bucket, ...given }, ...found }
 }
 
 /** The scheme and options that the addon takes. */

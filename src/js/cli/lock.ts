@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs'
 import { describeHolder, inspectLock, sweepLocks } from '../locks/index.js'
 import { messageOf } from '../native/callbacks.js'
 import { native } from '../native/native.js'
-import { Answer, parse, splitCommand, wrongArguments } from './arguments.js'
+import { Answer, durationOf, parse, splitCommand, wrongArguments } from './arguments.js'
 import { hold } from './lock-hold.js'
 import { RUN_OPTIONS, run } from './lock-run.js'
 import { duration } from './text.js'
@@ -13,7 +13,8 @@ import { duration } from './text.js'
 const HELP = `Usage:
   warmswap lock ls [directory]      the locks of a directory, and which process holds each
   warmswap lock why <path>          which process holds it, since when, doing what, and what will happen
-  warmswap lock sweep [directory]   remove what killed processes left; never anything of a live process
+  warmswap lock sweep [directory]   remove what killed processes left, and the files of locks that nobody has used for a
+                                    day; never anything of a live process
   warmswap lock run [options] <path> -- <command>
                                     hold the lock while the command runs, also if this program is killed
 
@@ -22,6 +23,8 @@ All commands:
   -q, --quiet          print errors only; the output of the command is not changed
   -h, --help           print this text
   -v, --version        print the version of warmswap
+sweep:
+  --unused-ms <time>   remove the files of locks that nobody has used for this time, such as 12h. Default 1d
 run:
   --timeout <time>     longest wait, such as 30s or 5min; then exit code 75. Default: no limit
   --no-wait            do not wait: exit code 75 if the lock is held
@@ -37,10 +40,12 @@ Exit codes:
   128 + n  run: ended by signal n
   else run: the exit code of the command`
 
+const SWEEP_OPTIONS = { 'unused-ms': 'text' } as const
+
 type Inspected = Awaited<ReturnType<typeof inspectLock>>
 
 export async function lock(all: string[]): Promise<number> {
-  const { name: verb, rest: args } = splitCommand(RUN_OPTIONS, all)
+  const { name: verb, rest: args } = splitCommand({ ...RUN_OPTIONS, ...SWEEP_OPTIONS }, all)
   switch (verb) {
     case 'ls':
       return await list(args)
@@ -56,7 +61,13 @@ export async function lock(all: string[]): Promise<number> {
       throw new Answer(HELP)
     default:
       // For --help and --version, and for unknown options where there is no command.
-      parse('lock', HELP, RUN_OPTIONS, verb === undefined ? all : all.filter(isHelpOrVersion), { max: all.length })
+      parse(
+        'lock',
+        HELP,
+        { ...RUN_OPTIONS, ...SWEEP_OPTIONS },
+        verb === undefined ? all : all.filter(isHelpOrVersion),
+        { max: all.length },
+      )
       throw wrongArguments(
         `${verb === undefined ? 'the command is missing' : `unknown command '${verb}' of 'warmswap lock'`}. Known commands: ls, why, sweep, run`,
       )
@@ -153,8 +164,12 @@ function explain(inspected: Inspected): string {
 }
 
 async function sweep(args: string[]): Promise<number> {
-  const { values, positionals } = parse('lock sweep', HELP, {}, args, { max: 1, what: 'at most one directory' })
-  const { removed, held } = await sweepLocks(resolve(positionals[0] ?? '.'))
+  const { values, positionals } = parse('lock sweep', HELP, SWEEP_OPTIONS, args, {
+    max: 1,
+    what: 'at most one directory',
+  })
+  const unusedMs = durationOf('--unused-ms', values['unused-ms'])
+  const { removed, held } = await sweepLocks(resolve(positionals[0] ?? '.'), unusedMs === undefined ? {} : { unusedMs })
   if (values.json) console.log(JSON.stringify({ removed, held }))
   else if (!values.quiet) {
     for (const path of removed) console.log(`removed ${basename(path)}`)

@@ -6,9 +6,9 @@ import { native, unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import { acquireChecked } from './acquire.js'
 import { Call, listener } from './call.js'
-import type { AnswerOptions, Lock, LockOptions } from './contract.js'
+import type { AnswerOptions, Lock, LockOptions, SweepLocksOptions } from './contract.js'
 import type { Holder, Liveness } from './holder.js'
-import { checkAnswerOptions, checkLockOptions } from './options.js'
+import { checkAnswerOptions, checkLockOptions, checkSweepOptions } from './options.js'
 
 /**
  * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
@@ -103,20 +103,25 @@ export async function waitForLock(
 }
 
 /**
- * Removes what killed processes left in a directory of locks, and never what a live process has. Only entries whose content
- * proves that this library made them are removed, and in a directory that everybody may write to only those of this user,
- * of root or of the directory's owner.
+ * Removes what killed processes left in a directory of locks, and the files of locks that nobody has used for `unusedMs`
+ * (`.name.guard`, `.name.lease`, `.name.spare`). Never removes what a live process has: the sweep acquires a lock before it
+ * removes its files, and a concurrent `acquireLock()` waits for it. Only entries whose content proves that this library made
+ * them are removed, and in a directory that everybody may write to only those of this user, of root or of the directory's
+ * owner.
+ *
+ * `removed` has the paths that no longer exist, `held` the locks whose holders are alive or unknown. After the files of a lock
+ * were removed, `publishFenced()` refuses the generations of its earlier holders, and later generations are larger.
  *
  * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
  * continues in the background.
  */
 export async function sweepLocks(
   directory: string,
-  options?: AnswerOptions,
+  options?: SweepLocksOptions,
 ): Promise<{ removed: string[]; held: string[] }> {
   const path = validate.absolutePath('directory', directory)
-  const { signal, timeoutMs } = checkAnswerOptions(options)
-  return await abortable(signal, (token) => native().sweepLocks(path, timeoutMs, token))
+  const { signal, timeoutMs, unusedMs } = checkSweepOptions(options)
+  return await abortable(signal, (token) => native().sweepLocks(path, unusedMs, timeoutMs, token))
 }
 
 /** What `lock.publish` does, for a child that was given `childEnv()`. */

@@ -4,7 +4,7 @@ import { threadId } from 'node:worker_threads'
 import type { NativeLockOptions } from '../native/binding.cjs'
 import { invalidArgument } from '../native/errors.js'
 import * as validate from '../native/validate.js'
-import type { AnswerOptions, LockOptions } from './contract.js'
+import type { AnswerOptions, LockOptions, SweepLocksOptions } from './contract.js'
 
 const OPTION_NAMES = [
   'mode',
@@ -22,7 +22,7 @@ export type WaitFacts = Parameters<NonNullable<LockOptions['onWait']>>[0]
 /** Options that were checked, in the addon's form. */
 export interface CheckedLockOptions {
   path: string
-  native: Omit<NativeLockOptions, 'call' | 'atOnce'>
+  native: Omit<NativeLockOptions, 'call' | 'inline'>
   signal: AbortSignal | undefined
   onWait: ((facts: WaitFacts) => void) | undefined
 }
@@ -81,5 +81,20 @@ export function checkAnswerOptions(value: AnswerOptions | undefined): {
   return {
     signal: validate.signal('options.signal', signal),
     timeoutMs: validate.milliseconds('options.timeoutMs', timeoutMs, { infinity: true }),
+  }
+}
+
+const DAY_MS = 86_400_000
+
+export function checkSweepOptions(value: SweepLocksOptions | undefined): {
+  signal: AbortSignal | undefined
+  timeoutMs: number
+  unusedMs: number
+} {
+  const known = ['signal', 'timeoutMs', 'unusedMs'] as const
+  const { unusedMs = DAY_MS, ...answer } = validate.options<SweepLocksOptions>('options', value, known)
+  return {
+    ...checkAnswerOptions(answer),
+    unusedMs: validate.milliseconds('options.unusedMs', unusedMs, { infinity: true }),
   }
 }

@@ -21,6 +21,7 @@ export interface PrewarmJob<T extends {} | null> {
   run(lock: Lock): Promise<T> | T
 }
 
+/** The value, and how this call got it. */
 export interface Prewarmed<T> {
   value: T
   role: 'ran' | 'reused'

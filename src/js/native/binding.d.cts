@@ -198,7 +198,7 @@ export declare function filesystemOf(path: string): Reply<NativeFilesystem>
 /** Looks at a lock without taking it. */
 export declare function inspectLock(path: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeInspection>>
 
-/** Whether this build has fault points and mutants. */
+/** Whether this build has fault points and seeded bugs. */
 export declare function isTestingBuild(): boolean
 
 /** The `globalThis` of this thread's main realm, also when called from inside a vm context. */
@@ -424,7 +424,7 @@ export interface NativeLockOptions {
   /** Names the call in its events. */
   call: number
   /** A free lock in memory may be taken without a turn of the event loop. */
-  atOnce: boolean
+  inline: boolean
 }
 
 /** How to pack. */
@@ -687,8 +687,8 @@ export declare function startPack(directory: string, options: NativePackOptions)
 /** Starts to unpack into `target`: from the file `source`, or from what is pushed. */
 export declare function startUnpack(source: string | undefined | null, target: string, options: NativeUnpackOptions): Reply<Unpacker>
 
-/** Sweeps what killed processes left in a directory of locks. */
-export declare function sweepLocks(directory: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeSwept>>
+/** Sweeps what killed processes left in a directory of locks, and the files of locks that were not used for `unused_ms`. */
+export declare function sweepLocks(directory: string, unusedMs: number, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeSwept>>
 
 /** Waits until nobody holds a lock; `true` where a dead holder had left it. */
 export declare function waitForLock(path: string, options: NativeLockOptions, listener: LockListener, token?: CancelToken | undefined | null): Promise<Reply<boolean>>

@@ -30,6 +30,8 @@ export {
   replaceState,
   resetState,
 } from './registry.js'
+export type { StateChange } from './root.js'
+export type { StateScope } from './scope.js'
 
 function tryBinding(): { binding?: ReturnType<typeof loadBinding>; failure?: unknown } {
   try {

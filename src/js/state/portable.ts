@@ -23,3 +23,5 @@ export {
   replaceState,
   resetState,
 } from './registry.js'
+export type { StateChange } from './root.js'
+export type { StateScope } from './scope.js'
