@@ -9,6 +9,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { builds, checkBuilds } from '../__test__/frameworks/builds.js'
+import { checkExamples, examples } from '../__test__/frameworks/example.js'
 import { checkPages, pages } from '../__test__/frameworks/hmr.js'
 import { checkHosts, hosts } from '../__test__/frameworks/hosts.js'
 import { framesModule, lateModule, writePackages } from '../__test__/frameworks/packages.js'
@@ -30,13 +31,14 @@ const frameworks = {
   rwsdk: { program: 'vite/bin/vite.js', args: ['--strictPort'] },
   astro: { program: 'astro/bin/astro.mjs', args: ['dev'] },
 }
-const all = Object.entries({ ...frameworks, ...hosts, ...builds, ...pages }).filter(
+const all = Object.entries({ ...frameworks, ...hosts, ...builds, ...pages, ...examples }).filter(
   ([, { isLong }]) => values.long || !isLong,
 )
 const named = positionals.length > 0 ? positionals : all.map(([name]) => name)
 const names = named.filter((name) => frameworks[name] !== undefined)
 const hostNames = named.filter((name) => hosts[name] !== undefined)
 const buildNames = named.filter((name) => builds[name] !== undefined)
+const exampleNames = named.filter((name) => examples[name] !== undefined)
 const pageNames = named.filter((name) => pages[name] !== undefined)
 // @cloudflare/vite-plugin and Astro need Node 22 or later.
 const node =
@@ -46,16 +48,28 @@ const node =
 
 const totals = { passed: 0, failed: 0, skipped: 0 }
 
+const exampleFolder = join(root, 'examples/redwood')
+
+/** The folder with the lock file of a fixture: that of RedwoodSDK is the example. */
+const packagesOf = (name) => (name === 'rwsdk' ? exampleFolder : join(root, '__test__/frameworks', name))
+const packages = (name) => ensureNpm(`frameworks/${name}`, packagesOf(name))
+
 /** The application, with its packages as a user has them. Returns its folder. */
 function prepare(name, count) {
-  const source = join(root, '__test__/frameworks', name)
-  const home = ensureNpm(`frameworks/${name}`, source)
-  for (const entry of ['src', '.warmswap', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
-    rmSync(join(home, entry), { recursive: true, force: true })
-  cpSync(source, home, { recursive: true })
+  const home = copyFiles(name)
+  cpSync(join(root, '__test__/frameworks', name), home, { recursive: true })
   writePackages(home, count)
   writeFileSync(join(home, 'src/frames.js'), framesModule(count))
   writeFileSync(join(home, 'src/late.js'), lateModule(0))
+  return home
+}
+
+function copyFiles(name) {
+  const home = packages(name)
+  for (const entry of ['src', '.warmswap', '.wrangler', '.astro', 'node_modules/.vite', 'node_modules/.cache'])
+    rmSync(join(home, entry), { recursive: true, force: true })
+  const isInstalled = (path) => path.startsWith(join(exampleFolder, 'node_modules'))
+  cpSync(packagesOf(name), home, { recursive: true, filter: (path) => !isInstalled(path) })
   installWarmswap(join(home, 'node_modules/warmswap'))
   return home
 }
@@ -220,12 +234,13 @@ if (existsSync(node)) {
       ({ wrong }) => wrong.length > 0,
     )
   }
-  const packages = (name) => ensureNpm(`frameworks/${name}`, join(root, '__test__/frameworks', name))
   await checkHosts(hostNames, { root, node, packages, installWarmswap, record })
   await checkBuilds(buildNames, { root, node, packages, prepare, installWarmswap, record, isLong: values.long })
+  await checkExamples(exampleNames, { node, prepareExample: () => copyFiles('rwsdk'), record })
   await checkPages(pageNames, { root, node, packages, prepare, installWarmswap, record, skip })
 } else {
-  totals.skipped = names.length * 2 + hostNames.length * 3 + buildNames.length + pageNames.length * 2
+  totals.skipped =
+    names.length * 2 + hostNames.length * 3 + buildNames.length + pageNames.length * 2 + exampleNames.length
   console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
