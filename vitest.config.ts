@@ -9,8 +9,8 @@ import { testingAddon } from './__test__/support/paths.js'
  */
 const tiers = {
   fast: 'quick, no measurements',
-  system: 'minutes of work, or programs from outside: package managers, browsers, S3 servers, other test runs',
-  storm: 'loads the machine, or measures time or memory: one file at a time, and nothing else',
+  system: 'minutes of work, or programs from outside: browsers, S3 servers, package managers, other test runs',
+  storm: 'measures memory, or times of milliseconds: one file at a time, and nothing else',
 }
 type Tier = keyof typeof tiers
 

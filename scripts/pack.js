@@ -1,8 +1,8 @@
 // node scripts/pack.js [FOLDER]   packs what users install: the root package and a package for each addon that was built
 //
-// The addons are taken from dist/ and from npm/<platform>/ (where the release workflow puts them); or, in `npm test`, whose
-// dist/ has an addon of the dev profile, from the folder that WARMSWAP_RELEASE_ADDON names. The packed root
-// manifest names exactly these platform packages, with exact versions, as optionalDependencies: Yarn 4 fails on a
+// The addons are taken from dist/ and from npm/<platform>/ (where the release workflow puts them); or, in
+// `npm run test:platforms`, from the folder that WARMSWAP_RELEASE_ADDON names: dist/ has an addon of the dev profile
+// there. The packed root manifest names exactly these platform packages, with exact versions, as optionalDependencies: Yarn 4 fails on a
 // platform package that does not exist. The committed manifest has none, because npm would look for them in the registry.
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,6 @@
 // npm run test:frameworks [-- <framework> …]   real frameworks, installed from npm: no request fails over a late discovery
 //   --runs N   late discoveries with warmswap (default 10)
+//   --long     also the other frameworks, and builds with --watch
 // Each framework runs with warmswap and without: without it requests must fail, otherwise the test proves nothing.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,6 +9,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { builds, checkBuilds } from '../__test__/frameworks/builds.js'
+import { checkPages, pages } from '../__test__/frameworks/hmr.js'
 import { checkHosts, hosts } from '../__test__/frameworks/hosts.js'
 import { framesModule, lateModule, writePackages } from '../__test__/frameworks/packages.js'
 import { root, run } from './lib/process.js'
@@ -15,7 +17,7 @@ import { ensureInstalled, ensureNpm } from './lib/setup.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '10' } },
+  options: { runs: { type: 'string', default: '10' }, long: { type: 'boolean', default: false } },
 })
 const RUNS = Number(values.runs)
 const RUNS_WITHOUT = 2
@@ -28,11 +30,14 @@ const frameworks = {
   rwsdk: { program: 'vite/bin/vite.js', args: ['--strictPort'] },
   astro: { program: 'astro/bin/astro.mjs', args: ['dev'] },
 }
-const named =
-  positionals.length > 0 ? positionals : [...Object.keys(frameworks), ...Object.keys(hosts), ...Object.keys(builds)]
+const all = Object.entries({ ...frameworks, ...hosts, ...builds, ...pages }).filter(
+  ([, { isLong }]) => values.long || !isLong,
+)
+const named = positionals.length > 0 ? positionals : all.map(([name]) => name)
 const names = named.filter((name) => frameworks[name] !== undefined)
 const hostNames = named.filter((name) => hosts[name] !== undefined)
 const buildNames = named.filter((name) => builds[name] !== undefined)
+const pageNames = named.filter((name) => pages[name] !== undefined)
 // @cloudflare/vite-plugin and Astro need Node 22 or later.
 const node =
   Number(process.versions.node.split('.')[0]) >= 22
@@ -182,6 +187,11 @@ function record(what, isRight, detail) {
   console.log(`${isRight ? '✓' : '×'} ${what}${isRight ? '' : `\n${detail}`}`)
 }
 
+function skip(count, reason) {
+  totals.skipped += count
+  console.log(`skipped: ${reason}`)
+}
+
 async function check(name, runs, env, what, judge) {
   try {
     const result = await attempt(name, runs, env)
@@ -212,9 +222,10 @@ if (existsSync(node)) {
   }
   const packages = (name) => ensureNpm(`frameworks/${name}`, join(root, '__test__/frameworks', name))
   await checkHosts(hostNames, { root, node, packages, installWarmswap, record })
-  await checkBuilds(buildNames, { root, node, packages, prepare, installWarmswap, record })
+  await checkBuilds(buildNames, { root, node, packages, prepare, installWarmswap, record, isLong: values.long })
+  await checkPages(pageNames, { root, node, packages, prepare, installWarmswap, record, skip })
 } else {
-  totals.skipped = names.length * 2 + hostNames.length * 3 + buildNames.length
+  totals.skipped = names.length * 2 + hostNames.length * 3 + buildNames.length + pageNames.length * 2
   console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)

@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { rustSuites, typescriptSuites } from './lib/capabilities.js'
+import { PLATFORM_SUITES, rustSuites, typescriptSuites } from './lib/capabilities.js'
 import { formats, lints, types } from './lib/checks.js'
 import { expectKnown, parseCommand } from './lib/cli.js'
 import { addTiming, giveUp, phase, printTimings } from './lib/phases.js'
@@ -10,7 +10,8 @@ import { ensureNextest, missingPrograms } from './lib/setup.js'
 
 const usage = `npm test [-- <capability> …] [--long] [--yes]
 
-Installs what is missing, builds, and runs the lints and every test. With capabilities, only their tests.
+Installs what is missing, builds, and runs the lints and the tests. With capabilities, only their tests.
+'npm run test:platforms' runs the tests of ${PLATFORM_SUITES.join(', ')}, and this command does if you name them.
 
   --long   also the longer forms of the tests (WARMSWAP_LONG=1)
   --yes    installs missing Debian packages without a question`
@@ -19,7 +20,7 @@ const known = [...new Set([...rustSuites(), ...typescriptSuites()])]
 const command = { usage, known, options: { long: { type: 'boolean' }, yes: { type: 'boolean' } } }
 const { values, positionals } = parseCommand(command)
 expectKnown(positionals, command)
-const wanted = positionals.length > 0 ? positionals : known
+const wanted = positionals.length > 0 ? positionals : known.filter((name) => !PLATFORM_SUITES.includes(name))
 const rust = rustSuites().filter((name) => name === 'unit' || wanted.includes(name))
 const typescript = typescriptSuites().filter((name) => wanted.includes(name))
 if (values.long) process.env.WARMSWAP_LONG = '1'

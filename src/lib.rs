@@ -9,7 +9,7 @@
 //!
 //! # Features
 //! * `addon` (default): the Node binding. Without it the crate is plain Rust.
-//! * `testing`: fault points and seeded mutants, see [`core::sys::fault`]. Never in a published build.
+//! * `testing`: fault points and seeded bugs, see [`core::sys::fault`]. Never in a published build.
 
 // Of src only: a table of cases in a test may be long. The threshold is in clippy.toml.
 #![warn(clippy::too_many_lines)]

@@ -1,4 +1,4 @@
-// @module-tag storm
+// @module-tag system
 /**
  * I6, I7 from outside: strace kills the process, or fails the call, at each file call of the addon as it is shipped,
  * without any help of ours inside. A first run of each operation is only recorded: every pair (name of the call, how many

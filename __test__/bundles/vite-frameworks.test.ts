@@ -3,12 +3,14 @@
 
 import { once } from 'node:events'
 import {
+  appendFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
   readFileSync,
   readdirSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -18,7 +20,7 @@ import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { openBundles } from 'warmswap'
 import { atomicOutDir } from 'warmswap/vite'
-import { describe, expect } from 'vitest'
+import { describe, expect, onTestFinished, vi } from 'vitest'
 import type { InlineConfig, Plugin, Rolldown } from 'vite'
 import { test as base } from '../support/temp.js'
 
@@ -282,6 +284,43 @@ describe('hashed files of earlier builds', () => {
     expect(chunks(root).filter((name) => first.includes(name) || second.includes(name))).toEqual([])
   })
 
+  test('are dropped after graceMs, counted for each build', async ({ root, write }) => {
+    const vite = await import('vite')
+    vi.useFakeTimers({ toFake: ['Date'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const seen: string[][] = []
+    for (const version of ['one', 'two', 'three']) {
+      page(write, version)
+      await build(vite, root, 60_000)
+      seen.push(chunks(root))
+      vi.setSystemTime(Date.now() + 40_000)
+    }
+    const [one = [], two = [], three = []] = seen
+    const second = two.filter((name) => !one.includes(name))
+    // 40 s after the second build replaced the first, both are there. 80 s after it, only the second is.
+    expect(three).toEqual(expect.arrayContaining([...one, ...second]))
+    page(write, 'four')
+    await build(vite, root, 60_000)
+    expect(chunks(root).filter((name) => one.includes(name))).toEqual([])
+    expect(chunks(root)).toEqual(expect.arrayContaining(second))
+  })
+
+  test('never replace a file of the new build that has the same name and other content', async ({ root, write }) => {
+    const vite = await import('vite')
+    const stamp = (text: string): Plugin => ({
+      name: 'stamp',
+      writeBundle(_, bundle) {
+        for (const name of Object.keys(bundle).filter((each) => /late/.test(each)))
+          appendFileSync(join(root, 'dist', name), `// ${text}`)
+      },
+    })
+    page(write, 'one')
+    await build(vite, root, 60_000, [stamp('first')])
+    const late = chunks(root).find((name) => name.startsWith('late'))!
+    await build(vite, root, 60_000, [stamp('second')])
+    expect(readFileSync(join(root, 'dist/assets', late), 'utf8')).toMatch(/late one(?:.|\n)*second$/)
+  })
+
   test('emptyOutDir: false does not make them files of the build', async ({ root, write }) => {
     const vite = await import('vite')
     page(write, 'one')
@@ -292,6 +331,25 @@ describe('hashed files of earlier builds', () => {
     const keep: Plugin = { name: 'keep', config: () => ({ build: { emptyOutDir: false } }) }
     await build(vite, root, 0, [keep])
     expect(chunks(root).filter((name) => first.includes(name))).toEqual([])
+  })
+
+  test('emptyOutDir: false adds to nothing if outDir was emptied before the build, as Astro does', async ({
+    root,
+    write,
+  }) => {
+    const vite = await import('vite')
+    const keep: Plugin = { name: 'keep', config: () => ({ build: { emptyOutDir: false } }) }
+    const names: string[][] = []
+    for (const version of ['one', 'two', 'three']) {
+      page(write, version)
+      if (version === 'three')
+        for (const name of readdirSync(join(root, 'dist'))) rmSync(join(root, 'dist', name), { recursive: true })
+      await build(vite, root, 0, [keep])
+      names.push(chunks(root))
+    }
+    const [one = [], two = [], three = []] = names
+    expect(two).toEqual(expect.arrayContaining(one))
+    expect(three.filter((name) => two.includes(name))).toEqual([])
   })
 
   test('are not written through a link of the new build', async ({ root, write }) => {

@@ -1,4 +1,4 @@
-// @module-tag storm
+// @module-tag system
 /** I6: a thread or process that ends takes its calls with it: no abort of Node, nothing half done, nothing left. */
 
 import { join } from 'node:path'

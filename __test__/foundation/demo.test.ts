@@ -6,7 +6,7 @@ import { repository } from '../support/paths.js'
 
 test('the demo keeps its promises on real input, and its table has both ways', { timeout: 240_000 }, () => {
   const demo = join(repository, 'examples/dev-server/demo/demo.js')
-  const { stdout, stderr, status } = spawnSync(process.execPath, [demo, '--seconds', '6'], {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [demo, '--seconds', '6', '--patience', '4'], {
     cwd: repository,
     encoding: 'utf8',
   })
@@ -21,5 +21,5 @@ test('the demo keeps its promises on real input, and its table has both ways', {
   expect(figure('builders SIGKILLed')[1]).toBeGreaterThan(0)
   // The load is only a proof if it hurts the way it is done today.
   expect(figure('requests failed')[0]).toBeGreaterThan(0)
-  expect(figure('seconds behind the orphaned lock')[0]).toBeGreaterThan(7)
+  expect(figure('seconds behind the orphaned lock')[0]).toBeGreaterThan(1)
 })

@@ -1,4 +1,4 @@
-// @module-tag storm
+// @module-tag system
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'

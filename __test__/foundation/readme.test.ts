@@ -6,7 +6,7 @@ import { repository } from '../support/paths.js'
 import { folderWith } from '../support/readme.js'
 
 /** A configuration file, or a program that goes on for ever: their own suites run them. */
-const isNotAScript = /^\/\/ (vite\.config|server)\.js|context\.watch\(\)/m
+const isNotAScript = /^\/\/ (vite\.config\.|server\.|astro\.config\.m)js|context\.watch\(\)/m
 
 /** The quick starts: every ```js block of the README, with the heading above it. */
 function quickStarts(): { heading: string; code: string }[] {

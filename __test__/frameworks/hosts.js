@@ -57,6 +57,37 @@ export const hosts = {
     config: 'nuxt.config.ts',
     keeps: { server: kept, probe: kept, config: newThread },
   },
+  'tanstack-start': {
+    isLong: true,
+    packages: 'more',
+    folder: 'more/apps',
+    program: vite,
+    probe: 'src/probe.js',
+    server: 'src/routes/probe.js',
+    config: 'vite.config.js',
+    keeps: { server: kept, probe: kept, config: kept },
+  },
+  solidstart: {
+    isLong: true,
+    packages: 'more',
+    folder: 'more/apps',
+    program: vite,
+    probe: 'src/probe.js',
+    server: 'src/routes/probe.js',
+    config: 'vite.config.js',
+    keeps: { server: kept, probe: kept, config: kept },
+  },
+  vike: {
+    isLong: true,
+    packages: 'more',
+    folder: 'more/apps',
+    // With the plugin of Vike, Vite's own command accepts no --port.
+    program: ['vike/bin.js', 'dev'],
+    probe: 'server/probe.js',
+    server: 'pages/probe/+data.js',
+    config: 'vite.config.js',
+    keeps: { server: kept, probe: kept, config: kept },
+  },
   cloudflare: {
     packages: 'rwsdk',
     program: vite,
@@ -100,7 +131,7 @@ async function start(root, home, name, node) {
   const folder = join(home, 'hosts', name)
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(join(home, 'hosts'), { recursive: true })
-  cpSync(join(root, '__test__/frameworks/hosts/apps', host.app ?? name), folder, { recursive: true })
+  cpSync(join(root, '__test__/frameworks', host.folder ?? 'hosts/apps', host.app ?? name), folder, { recursive: true })
   // Both are there in Nuxt, where the application and the server are two bundles.
   for (const file of new Set([host.probe, ...(host.app === undefined ? [] : [hosts[host.app].probe])]))
     cpSync(join(root, '__test__/frameworks/hosts/probe.js'), join(folder, file))
@@ -112,6 +143,11 @@ async function start(root, home, name, node) {
     mkdirSync(join(folder, 'server/plugins'))
     writeFileSync(join(folder, host.plugin), code)
   }
+  return Object.assign(await serve(node, home, folder, host), { folder })
+}
+
+/** Starts a dev server in a process group of its own. */
+export async function serve(node, home, folder, host) {
   const port = await freePort()
   const [program, ...args] = host.program
   const child = spawn(
@@ -138,7 +174,7 @@ async function start(root, home, name, node) {
     } catch {}
   }
   process.once('exit', kill)
-  const server = { url: `http://127.0.0.1:${port}${host.path ?? '/probe'}`, output: '', folder, child }
+  const server = { url: `http://127.0.0.1:${port}${host.path ?? '/probe'}`, output: '', child }
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text) => {
       server.output += text

@@ -2,7 +2,7 @@
 /** The release: its workflow, and its steps against a local registry with what this machine can build. */
 
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
@@ -63,42 +63,6 @@ function script(cwd: string, args: string[], env: Record<string, string> = {}): 
     )
   })
 }
-
-describe('check', () => {
-  /** A copy of the scripts with this manifest. */
-  function checkout(folder: string, change: object): string {
-    cpSync(join(repository, 'scripts'), join(folder, 'scripts'), { recursive: true })
-    writeFileSync(
-      join(folder, 'package.json'),
-      JSON.stringify({ ...JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')), ...change }),
-    )
-    return folder
-  }
-  const repositoryField = { type: 'git', url: 'git+https://github.com/someone/warmswap.git' }
-  const run = { GITHUB_REPOSITORY: 'someone/warmswap', GITHUB_REF_NAME: 'v0.1.0' }
-
-  test('passes where repository, tag and version agree', async ({ disk }) => {
-    expect(
-      await script(checkout(disk, { repository: repositoryField }), ['scripts/release.js', 'check'], run),
-    ).toMatchObject({ code: 0 })
-  })
-  test.for([
-    ['no repository field', { repository: undefined }, run, /no repository field/],
-    [
-      'another repository',
-      { repository: repositoryField },
-      { ...run, GITHUB_REPOSITORY: 'stranger/fork' },
-      /names 'someone\/warmswap', but this workflow runs in 'stranger\/fork'/,
-    ],
-    ['another tag', { repository: repositoryField }, { ...run, GITHUB_REF_NAME: 'v9.9.9' }, /the tag is 'v9.9.9'/],
-    ['outside of a workflow', { repository: repositoryField }, {}, /GITHUB_REPOSITORY is not set/],
-  ] as const)('fails with %s', async ([, change, env, message], { disk }) => {
-    expect(await script(checkout(disk, change), ['scripts/release.js', 'check'], env)).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(message),
-    })
-  })
-})
 
 describe('publish', () => {
   let folder: string

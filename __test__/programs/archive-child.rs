@@ -67,7 +67,7 @@ fn unpack(archive: &str, target: &str, mode: &str) {
     fault::arm();
     let (_job, ended) = archives::unpack(Some(PathBuf::from(archive)), PathBuf::from(target), options);
     match runtime.block_on(ended) {
-        Ok(unpacked) => println!("{}", unpacked.way.as_str()),
+        Ok(unpacked) => println!("{}", unpacked.method.as_str()),
         Err(failure) => println!("{}: {failure}", UnpackOutcome::from(failure.cause).as_str()),
     }
 }

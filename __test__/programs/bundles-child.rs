@@ -1,7 +1,8 @@
 //! A small process that uses the bundles core and can be killed at any instruction.
 //!
 //! `bundles-child <root> <command> [arguments]`: what each command does stands in `main`. Fault points count from
-//! where the command arms them. A violation of an invariant is a line that begins with `VIOLATION`.
+//! where the command arms them. `bundles-child fork` runs each command that it reads in a fork. A violation of an
+//! invariant is a line that begins with `VIOLATION`.
 
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,13 @@ const FILES: [&str; 4] = ["a.txt", "b.txt", "assets/c.txt", "assets/deep/d.txt"]
 const LINES: usize = 64;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["fork"] {
+        match next_fork() {
+            Some(given) => arguments = given,
+            None => return ExitCode::SUCCESS,
+        }
+    }
     let [root, command, rest @ ..] = arguments.as_slice() else {
         panic!("usage: bundles-child <root> <command> [arguments]");
     };
@@ -40,6 +47,29 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Forks for each line of the standard input: `[[argument, …], [[variable, value], …]]`. Returns the arguments in the
+/// fork, and nothing at the end of the input. Behind the output of each fork it prints `ended true` or `ended false`.
+fn next_fork() -> Option<Vec<String>> {
+    unsafe extern "C" {
+        safe fn fork() -> i32;
+    }
+    for line in std::io::stdin().lines() {
+        let (arguments, environment): (Vec<String>, Vec<(String, String)>) =
+            serde_json::from_str(&line.expect("text")).expect("a request");
+        let Some(child) = rustix::process::Pid::from_raw(fork()) else {
+            for (name, value) in environment {
+                // SAFETY: this process has one thread.
+                unsafe { std::env::set_var(name, value) };
+            }
+            return Some(arguments);
+        };
+        let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+        let (_, status) = ended.expect("waitpid").expect("ended");
+        say(&format!("ended {}", status.exit_status() == Some(0)));
+    }
+    None
 }
 
 async fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {

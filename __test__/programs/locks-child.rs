@@ -96,7 +96,7 @@ fn main() {
         "storm" => storm(rest),
         "hold" => {
             let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
-            say(&format!("held {}", acquired.held.generation()));
+            say(&format!("held {}", acquired.handle.generation()));
             hold_until_killed();
         }
         "parent" => parent(rest),
@@ -115,11 +115,11 @@ fn main() {
                     ));
                 }
             };
-            say(&format!("held {}", acquired.held.generation()));
+            say(&format!("held {}", acquired.handle.generation()));
             if let Ok(pause) = std::env::var("HOLD_MS") {
                 std::thread::sleep(Duration::from_millis(pause.parse().expect("milliseconds")));
             }
-            acquired.held.release(None);
+            acquired.handle.release(None);
             say("released");
         }
         "vacant" => vacant(rest),
@@ -168,7 +168,7 @@ fn lose(rest: &[String]) {
     let acquired = acquire(&rest[0], &request(&rest[1], rest.get(2)));
     say("held");
     let (told, lost) = std::sync::mpsc::channel();
-    acquired.held.on_lost(Box::new(move |_| {
+    acquired.handle.on_lost(Box::new(move |_| {
         let _nobody_left = told.send(());
     }));
     let mut longest = Duration::ZERO;
@@ -178,7 +178,7 @@ fn lose(rest: &[String]) {
             continue;
         }
         let begun = Instant::now();
-        drop(acquired.held.assert_held());
+        drop(acquired.handle.assert_held());
         longest = longest.max(begun.elapsed());
     }
     say(&format!("lost {}", longest.as_millis()));
@@ -191,7 +191,7 @@ fn beside(rest: &[String]) {
     // The renewal that hangs is the next one, of the first lock: it is due first.
     std::thread::sleep(Duration::from_millis(50));
     let healthy = acquire(&rest[1], &request);
-    healthy.held.on_lost(Box::new(|_| say("lost")));
+    healthy.handle.on_lost(Box::new(|_| say("lost")));
     fault::arm();
     say("held");
     hold_until_killed();
@@ -227,7 +227,7 @@ fn apart(rest: &[String]) {
 
 fn parent(rest: &[String]) {
     let acquired = acquire(&rest[0], &request(&rest[1], None));
-    let generation = acquired.held.generation().to_string();
+    let generation = acquired.handle.generation().to_string();
     say(&format!("held {generation}"));
     let program = std::env::current_exe().expect("this program");
     let outlives_us = std::process::Command::new(program)
@@ -267,11 +267,11 @@ fn storm(rest: &[String]) {
         let acquired = acquire(lock, &request);
         critical_section(
             Path::new(arena),
-            acquired.held.generation(),
+            acquired.handle.generation(),
             begun.elapsed(),
             random(&mut seed) % (max_hold * 1000 + 1),
         );
-        acquired.held.release(None);
+        acquired.handle.release(None);
     }
 }
 

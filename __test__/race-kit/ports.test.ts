@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { expect } from 'vitest'
 import { test } from 'warmswap/vitest'
-import { isFree, staysTaken } from '../../src/js/race-kit/ports.js'
+import { isFree, staysBusy } from '../../src/js/race-kit/ports.js'
 
 /** A thread of this process that starts one process after the other. */
 const storm = `
@@ -39,8 +39,8 @@ for (const host of ['127.0.0.1', '0.0.0.0', ...(hasIpv6 ? ['::1', '::'] : [])]) 
     const { number } = await race.port()
     const server = createServer().listen(number, host)
     await once(server, 'listening')
-    expect([await isFree(number), await staysTaken(number)]).toEqual([false, true])
-    const settled = staysTaken(number)
+    expect([await isFree(number), await staysBusy(number)]).toEqual([false, true])
+    const settled = staysBusy(number)
     await new Promise((resolve) => server.close(resolve))
     expect(await settled, 'closed while it was looked at').toBe(false)
   })

@@ -1,4 +1,4 @@
-// @module-tag storm
+// @module-tag system
 // The kit on mistakes that were put there: each is found every time it can show, and none in a server without them.
 import { createServer } from 'node:net'
 import { once } from 'node:events'

@@ -1,91 +1,16 @@
-// @module-tag storm
+// @module-tag system
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import http, { createServer } from 'node:http'
-import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium as browsers } from 'playwright-core'
 import { expect } from 'vitest'
-import { type Instance, type Port, type Probe, type Race, test } from 'warmswap/vitest'
-import { type Answer, ask, startServer } from '../support/race-server.js'
-
-const read: Probe<Port> = {
-  name: 'read',
-  sideEffects: 'none',
-  timeoutMs: 2000,
-  run: async (port, signal) => answerOf(await ask(port, '/data', signal)),
-}
-
-function answerOf(answer: Answer): { nonce: string; value: Answer } {
-  return { nonce: answer.nonce, value: answer }
-}
-
-/** Works before the restart, or is not a target. */
-async function warm(port: Port): Promise<Port> {
-  await expect.poll(async () => (await ask(port, '/data')).status, { interval: 10 }).toBe(200)
-  return port
-}
-
-function options(
-  port: Port,
-  server: Instance,
-): Pick<Parameters<Race['sweep']>[0], 'restart'> & { target(): Promise<Port> } {
-  return { target: () => warm(port), restart: () => server.restart('kill') }
-}
-
-test("health 200 as ready: the sweep finds the edge, to 10 ms of the server's own account", {
-  timeout: 120_000,
-}, async ({ race, tempRoot }) => {
-  const { port, server } = await startServer(race, { UNREADY_MS: '150' })
-  const truths: number[] = []
-  const report = await race.sweep({
-    ...options(port, server),
-    delays: [0, 100, 300],
-    repeats: 4,
-    edgeMs: 10,
-    control: { ...read, name: 'no restart' },
-    probes: [
-      {
-        ...read,
-        run: async (target, signal) => {
-          const answer = await ask(target, '/data', signal)
-          truths.push(answer.readyAt - server.ready.before)
-          return answerOf(answer)
-        },
-      },
-    ],
-  })
-  console.log(String(report))
-  const atOnce = report.points.find(({ delayMs }) => delayMs === 0)
-  console.log(`health-200-as-ready: detection rate at 0 ms ${(atOnce?.pFail ?? 0) * (atOnce?.n ?? 0)} of ${atOnce?.n}`)
-  const { lastFailMs, firstOkMs } = report.edge.read as { lastFailMs: number; firstOkMs: number }
-  const [least, most] = [Math.min(...truths), Math.max(...truths)]
-  expect(firstOkMs - lastFailMs).toBeLessThanOrEqual(10)
-  expect(lastFailMs).toBeLessThanOrEqual(most)
-  // A probe that is sent late may find it ready before its delay.
-  expect(firstOkMs).toBeGreaterThanOrEqual(least - 10)
-  expect(atOnce?.outcomes).toEqual({ 'server-error': 4 })
-  expect(report).toSettleWithin(300)
-  expect(() => expect(report).toSettleWithin(50)).toThrow(/'read' failed \d+ of \d+ times at 50 ms or later/)
-  expect(() => expect(report).toSettleWithin(300, { confidence: 0.99 })).toThrow(/takes 459 samples/)
-  expect(() => expect(report).toSettleWithin(301)).toThrow(/was not tried/)
-  expect(String(report)).toMatch(/control: \d+ of \d+ ok without a restart/)
-  expect(report.command).toBe(
-    `WARMSWAP_RACE_SEED=${race.seed} npx vitest run __test__/race-kit/sweep.test.ts -t "health 200 as ready. the sweep finds the edge. to 10 ms of the server.s own account"`,
-  )
-
-  const file = join(tempRoot, 'report/sweep.html')
-  await report.html(file)
-  const page = readFileSync(file, 'utf8')
-  expect(page).toContain('edge between')
-  expect(page.replaceAll(/http:\/\/127[^<"]*/g, ''), 'nothing is loaded from anywhere').not.toMatch(
-    /(src|href)=|url\(|https?:/,
-  )
-})
+import { type Port, type Probe, test } from 'warmswap/vitest'
+import { answerOf, ask, read, startServer, sweepOf, warm } from '../support/race-server.js'
 
 test('a clean target gives no false alarm: 100 restarts', { timeout: 300_000 }, async ({ race }) => {
   const { port, server } = await startServer(race)
-  const report = await race.sweep({ ...options(port, server), delays: [0, 5, 10, 20], repeats: 25, probes: [read] })
+  const report = await race.sweep({ ...sweepOf(port, server), delays: [0, 5, 10, 20], repeats: 25, probes: [read] })
   expect(report.points.reduce((sum, { n }) => sum + n, 0)).toBe(100)
   expect(report).toSettleWithin(0, { confidence: 0.95 })
   expect(report.edge.read).toEqual({ lastFailMs: null, firstOkMs: 0 })
@@ -193,7 +118,7 @@ test('order comes from the seed; the budget ends it in time; voids are counted',
 test('what is wrong with the test itself is not a finding', async ({ race }) => {
   const { port, server } = await startServer(race)
   const sweep = (given: object) =>
-    race.sweep({ ...options(port, server), delays: [0], repeats: 1, probes: [read], ...given })
+    race.sweep({ ...sweepOf(port, server), delays: [0], repeats: 1, probes: [read], ...given })
   await expect(
     sweep({ probes: [{ ...read, run: async () => (undefined as unknown as { x: () => void }).x() }] }),
   ).rejects.toThrow(TypeError)
@@ -320,7 +245,7 @@ if (chromium === undefined) console.warn('chromium is not installed: the page of
 
 test('every sweep leaves its page, which a browser shows without loading anything', async ({ race }) => {
   const { port, server } = await startServer(race)
-  const report = await race.sweep({ ...options(port, server), delays: [0], repeats: 1, probes: [read] })
+  const report = await race.sweep({ ...sweepOf(port, server), delays: [0], repeats: 1, probes: [read] })
   const page = /page: (.*)/.exec(String(report))?.[1] as string
   expect(existsSync(page)).toBe(true)
   if (chromium === undefined) return

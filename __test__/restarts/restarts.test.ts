@@ -1,4 +1,4 @@
-// @module-tag storm
+// @module-tag system
 /** I14: no request is lost or answered twice across restarts of every kind. */
 
 import { readFileSync, writeFileSync } from 'node:fs'

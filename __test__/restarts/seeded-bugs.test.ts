@@ -28,6 +28,13 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'rescue-without-bounds': ['state/vite-inflight', 'Vite 8.*bounded'],
   'rescue-in-the-old-graph': ['state/vite-inflight', 'Vite 8.*a replay waits'],
   'rescue-before-ready': ['state/vite-inflight', 'Vite 8.*a replay waits'],
+  'out-dir-seen-outside': ['bundles/vite-frameworks', 'Vite 8.*sees its work'],
+  'out-dir-unseen-by-hooks': ['bundles/vite-frameworks', 'Vite 8.*sees its work'],
+  'out-dir-unseen-by-workers': ['bundles/vite-frameworks', 'Vite 8.*in a worker'],
+  'out-dir-published-early': ['bundles/vite-frameworks', 'a buildApp hook of the order post'],
+  'old-chunks-through-a-link': ['bundles/vite-frameworks', 'not written through a link'],
+  'old-chunks-forever': ['bundles/vite-frameworks', 'dropped after graceMs'],
+  'old-chunks-overwrite': ['bundles/vite-frameworks', 'never replace a file'],
   'state-dispose-twice': ['state/vite-auto-version', 'Vite 8.*an edit that fails'],
   'state-open-before-close': ['state/registry', 'concurrent definitions wait for dispose'],
   'state-old-code-wins': ['state/vite-auto-version', 'Vite 8.*code of before the edit'],
@@ -46,7 +53,7 @@ describe('the suite kills its mutants', () => {
     bug: SeededBug | 'none',
   ): Promise<{ numFailedTests: number; numPassedTests: number }> {
     // The bundler of Vite 8 would load the testing addon as its own: it reads the same variable.
-    const addon = file.startsWith('state/vite') ? {} : { WARMSWAP_TESTING_ADDON: '1' }
+    const addon = /\/vite-/.test(file) ? {} : { WARMSWAP_TESTING_ADDON: '1' }
     const child = start(
       process.execPath,
       [VITEST, 'run', `__test__/${file}.test.ts`, '-t', name, '--reporter=json', '--testTimeout=15000'],
@@ -67,6 +74,7 @@ describe('the suite kills its mutants', () => {
   test.each([
     ['state/vite-inflight', 5],
     ['state/vite-auto-version', 3],
+    ['bundles/vite-frameworks', 6],
   ])('without a bug, the tests of %s pass there', { timeout: 120_000 }, async (file, numPassedTests) => {
     const names = Object.values(FOUND_BY).filter(([each]) => each === file)
     const pattern = [...new Set(names.map(([, name]) => name))].join('|')

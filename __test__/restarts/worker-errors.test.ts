@@ -1,11 +1,13 @@
 /** An error of a worker keeps its stack, file, line, code and cause on its way to the caller. Threads and processes alike. */
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
 import { describe, expect } from 'vitest'
 import type { StartContext } from 'warmswap'
 import { startProcess, startWorkerThread } from 'warmswap'
+import { start as startChild } from '../support/children.js'
 import { test } from '../support/coordinators.js'
 import { repository } from '../support/paths.js'
 import { publish } from '../support/stores.js'
@@ -118,4 +120,50 @@ test('an uncaught error that the worker handles is no reason of its end', async 
   const coordinator = open((context) => startProcess(context, 'main.mjs'))
   expect(await coordinator.dispatch('fine')).toBe('fine')
   expect(coordinator.status().lastError).toBe(undefined)
+})
+
+describe.each([
+  ['this Node', process.execPath],
+  ['Node 22', join(repository, 'node_modules/node22-linux-x64/bin/node')],
+] as const)('a syntax error at boot names its file and line on %s', (_name, node) => {
+  const modules: [string, Record<string, string>, string][] = [
+    ['of the entry', { 'main.mjs': '\nconst a = 1\nconst b = }\n' }, 'main.mjs:3'],
+    [
+      'of an import of an import',
+      {
+        'main.mjs': "import fs from 'node:fs'\nimport './lib/a.mjs'\nfs.writeFileSync('/nowhere/ran', '')\n",
+        'lib/a.mjs': "import '../b.js'\n",
+        'b.js': '\n\n\nexport const b = 08n\n',
+        'package.json': '{"type":"module"}',
+      },
+      'b.js:4',
+    ],
+    [
+      'of a module that is imported later',
+      { 'main.mjs': "await import('./late.mjs')\n", 'late.mjs': '\nlet a\nlet a\n' },
+      'late.mjs:3',
+    ],
+    [
+      'of an export that is missing',
+      { 'main.mjs': "\nimport { b } from './lib.mjs'\n", 'lib.mjs': 'export const a = 1\n' },
+      'main.mjs:2',
+    ],
+    ['of a CommonJS module', { 'main.mjs': "import './old.cjs'\n", 'old.cjs': '\nconst a = }\n' }, 'old.cjs:2'],
+  ]
+
+  test.skipIf(!existsSync(node))('threads and processes', { timeout: 120_000 }, async ({ store }) => {
+    for (const [what, files, place] of modules) {
+      await publish(store, files)
+      const child = startChild(node, [join(repository, '__test__/programs/syntax-errors.mjs'), store.root])
+      expect((await child.ended).code, child.stderr()).toBe(0)
+      const told = child.lines.map((line) => JSON.parse(line) as { kind: string; message: string; stack: string })
+      expect(told.map(({ kind }) => kind)).toEqual(['thread', 'process'])
+      for (const { kind, message, stack } of told) {
+        expect(stack, `${kind}: ${what}`).toContain(place)
+        expect(stack, `${kind}: ${what}`).toContain('SyntaxError')
+        // The message has it where Node's own stack has not.
+        if (!/^(file:|\/)/.test(stack) || message.includes('file:')) expect(message, what).toContain(place)
+      }
+    }
+  })
 })

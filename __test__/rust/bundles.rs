@@ -10,6 +10,8 @@ mod durability;
 mod faults;
 #[path = "bundles/fixture.rs"]
 mod fixture;
+#[path = "bundles/forks.rs"]
+mod forks;
 #[path = "bundles/intervals.rs"]
 mod intervals;
 #[path = "bundles/links.rs"]

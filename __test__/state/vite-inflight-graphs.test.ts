@@ -63,6 +63,44 @@ describe.each(versions)('$name', (version) => {
     },
   )
 
+  test('a module that an entry imports and that requests its own server is waited for 300 ms', async () => {
+    let environment: DevEnvironment | undefined
+    const code: Record<string, string> = {
+      '\0entry': `export { config } from 'virtual:imported'`,
+      '\0imported': 'export const config = await globalThis.__askOwnServer()',
+    }
+    const entry: PluginOption = {
+      name: 'fixture:entry',
+      configureServer: (server) => {
+        environment = server.environments.ssr
+      },
+      resolveId: (id) => (/^virtual:(entry|imported)$/.test(id) ? id.replace('virtual:', '\0') : undefined),
+      load: (id) => code[id],
+    }
+    const handler = async (
+      request: { url?: string | undefined },
+      response: { end(text: string): unknown },
+    ): Promise<void> => {
+      if (request.url?.includes('config')) return void response.end('configured')
+      response.end((await runnerOf(environment).import<{ config: string }>('virtual:entry')).config)
+    }
+    const stage = { plugins: together({}, entry), version, rescue: { readyMs: HOUR_MS }, handler }
+    await onStage(stage, async ({ get, reoptimize }) => {
+      let asked = 0
+      Object.assign(globalThis, {
+        __askOwnServer: async () => {
+          asked += 1
+          return (await get('/handler/config')).text()
+        },
+      })
+      const page = async (): Promise<string> => (await soon(get('/handler/page'), 'a page')).text()
+      expect(await page()).toBe('configured')
+      await reoptimize()
+      expect(await page()).toBe('configured')
+      expect(asked).toBe(2)
+    })
+  })
+
   test('entries with a URL of their own leave one listener in the runner', async () => {
     await onStage({ plugins, version }, async ({ fixture, reoptimize, get }) => {
       for (let visit = 0; visit < 20; visit += 1) await fixture.runner.import(`${ENTRY}?visit=${visit}`)

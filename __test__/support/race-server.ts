@@ -1,7 +1,8 @@
 /** What the suites of the race kit share: the server they restart, and how to ask it. */
 
 import { join } from 'node:path'
-import type { Port, Race } from 'warmswap/vitest'
+import { expect } from 'vitest'
+import type { Instance, Port, Probe, Race } from 'warmswap/vitest'
 import { repository } from './paths.js'
 
 export const serverProgram = join(repository, '__test__/programs/race-server.mjs')
@@ -34,4 +35,30 @@ export async function startServer(
     ...more,
   })
   return { port, server }
+}
+
+/** Asks for what the server is late with after a restart. */
+export const read: Probe<Port> = {
+  name: 'read',
+  sideEffects: 'none',
+  timeoutMs: 2000,
+  run: async (port, signal) => answerOf(await ask(port, '/data', signal)),
+}
+
+export function answerOf(answer: Answer): { nonce: string; value: Answer } {
+  return { nonce: answer.nonce, value: answer }
+}
+
+/** Works before the restart, or is not a target. */
+export async function warm(port: Port): Promise<Port> {
+  await expect.poll(async () => (await ask(port, '/data')).status, { interval: 10 }).toBe(200)
+  return port
+}
+
+/** What a sweep over restarts of the server needs besides its probes and delays. */
+export function sweepOf(
+  port: Port,
+  server: Instance,
+): Pick<Parameters<Race['sweep']>[0], 'restart'> & { target(): Promise<Port> } {
+  return { target: () => warm(port), restart: () => server.restart('kill') }
 }

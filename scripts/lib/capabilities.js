@@ -9,6 +9,9 @@ export function rustSuites() {
   return ['unit', ...[...manifest.matchAll(/^\[\[test\]\]\s*name = "([^"]+)"/gm)].map(([, name]) => name)]
 }
 
+/** Suites about other people's programs. `npm run test:platforms` runs them, with the addon that ships. */
+export const PLATFORM_SUITES = ['install']
+
 /** The folders of __test__ that have TypeScript tests. */
 export function typescriptSuites() {
   return readdirSync(join(root, '__test__')).filter((name) => testFiles(name).length > 0)

@@ -46,7 +46,7 @@ impl<T: 'static + JsValuesTupleIntoVec> Drop for Listener<T> {
     fn drop(&mut self) {
         let mut callables = self.listeners.callables();
         let released = callables.owned.remove(&self.key);
-        if fault::mutant("listener-released-outside-the-lock") {
+        if fault::is_seeded("listener-released-outside-the-lock") {
             drop(callables);
         }
         drop(released);
@@ -74,7 +74,7 @@ struct Listeners(Mutex<Callables>);
 impl Listeners {
     /// Releases everything under the lock and on the environment's own thread: no other thread is inside Node for it.
     fn release_all(&self) {
-        if !fault::mutant("listener-released-outside-the-lock") {
+        if !fault::is_seeded("listener-released-outside-the-lock") {
             self.callables().owned.clear();
         }
     }

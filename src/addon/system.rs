@@ -42,7 +42,7 @@ pub fn error_codes() -> Vec<(String, bool)> {
         .collect()
 }
 
-/// Whether this build has fault points and mutants.
+/// Whether this build has fault points and seeded bugs.
 #[napi]
 pub fn is_testing_build() -> bool {
     cfg!(feature = "testing")

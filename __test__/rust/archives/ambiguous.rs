@@ -647,6 +647,52 @@ fn cases() -> Vec<(&'static str, Vec<u8>)> {
                 })
                 .end(),
         ),
+        (
+            "a pax header by the tar of Solaris",
+            Raw::default()
+                .with(b'X', b"PaxHeader", b"", &path("b"), |_| {})
+                .file("a", b"1")
+                .end(),
+        ),
+        (
+            "a pax size of a directory, which hides an entry",
+            Raw::default()
+                .pax(&record("size", "1024"))
+                .directory("d")
+                .file("hidden", b"1")
+                .end(),
+        ),
+        (
+            "a pax size of a link, which hides an entry",
+            Raw::default()
+                .file("a", b"1")
+                .pax(&record("size", "1024"))
+                .symlink("l", "a")
+                .file("hidden", b"1")
+                .end(),
+        ),
+        (
+            "the size of a file with holes by star",
+            Raw::default()
+                .pax(&record("SCHILY.realsize", "1000"))
+                .file("a", b"1")
+                .end(),
+        ),
+        (
+            "a global character set",
+            Raw::default()
+                .with(b'g', b"g", b"", &record("hdrcharset", "BINARY"), |_| {})
+                .file("a", b"1")
+                .end(),
+        ),
+        (
+            "a file, then a hard link to itself",
+            Raw::default().file("a", b"1").hard_link("a", "a").end(),
+        ),
+        (
+            "half a block of zeros at the end",
+            [Raw::default().file("a", b"1").0, vec![0; 1000]].concat(),
+        ),
         ("a pax header of nothing", Raw::default().pax(&path("a")).end()),
     ]
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use warmswap::core::archives::commit::{self, CommitWay, Gate, StagedTree, TargetMode};
+use warmswap::core::archives::commit::{self, CommitMethod, Gate, StagedTree, TargetMode};
 use warmswap::core::archives::pipeline::Unpacked;
 use warmswap::core::archives::{ExtractOptions, Limits};
 use warmswap::core::failure::{Cause, Result};
@@ -124,8 +124,8 @@ fn i8_absent_empty_and_full_targets() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let target = root.path().join("below/target");
     assert_eq!(
-        unpack(&target, TargetMode::IfEmpty).expect("restored").way,
-        CommitWay::Rename
+        unpack(&target, TargetMode::IfEmpty).expect("restored").method,
+        CommitMethod::Rename
     );
     assert!(is_new(&target));
 
@@ -133,8 +133,8 @@ fn i8_absent_empty_and_full_targets() {
     fs::create_dir(&target).expect("mkdir");
     fs::set_permissions(&target, fs::Permissions::from_mode(0o710)).expect("chmod");
     assert_eq!(
-        unpack(&target, TargetMode::IfEmpty).expect("restored").way,
-        CommitWay::Rename
+        unpack(&target, TargetMode::IfEmpty).expect("restored").method,
+        CommitMethod::Rename
     );
     assert_eq!(
         fs::metadata(&target).expect("stat").permissions().mode() & 0o7777,
@@ -151,8 +151,8 @@ fn i8_absent_empty_and_full_targets() {
     );
     assert_eq!(describe(&target), before);
     assert_eq!(
-        unpack(&target, TargetMode::Replace).expect("restored").way,
-        CommitWay::Exchange
+        unpack(&target, TargetMode::Replace).expect("restored").method,
+        CommitMethod::Exchange
     );
     assert!(is_new(&target));
     wait_until_clean(root.path());
@@ -165,7 +165,7 @@ fn i8_merge_never_overwrites() {
     fill(&target);
     std::os::unix::fs::symlink("nowhere", target.join("l")).expect("symlink");
     let merged = unpack(&target, TargetMode::Merge).expect("merged");
-    assert_eq!((merged.way, merged.kept), (CommitWay::Merge, 2));
+    assert_eq!((merged.method, merged.kept), (CommitMethod::Merge, 2));
     assert_eq!(fs::read(target.join("kept")).ok().as_deref(), Some(&b"old"[..]));
     assert_eq!(fs::read(target.join("d/new")).ok().as_deref(), Some(&b"new"[..]));
     assert_eq!(
@@ -204,14 +204,14 @@ fn i8_the_target_can_be_a_link() {
     ] {
         std::os::unix::fs::symlink(text, path(name)).expect("symlink");
     }
-    for (name, real, way) in [
-        ("link", "disk/real", CommitWay::Exchange),
-        ("second", "disk/real", CommitWay::Exchange),
-        ("new", "disk/absent", CommitWay::Rename),
+    for (name, real, method) in [
+        ("link", "disk/real", CommitMethod::Exchange),
+        ("second", "disk/real", CommitMethod::Exchange),
+        ("new", "disk/absent", CommitMethod::Rename),
     ] {
         assert_eq!(
-            unpack(&path(name), TargetMode::Replace).expect("restored").way,
-            way,
+            unpack(&path(name), TargetMode::Replace).expect("restored").method,
+            method,
             "{name}"
         );
         assert!(
@@ -230,14 +230,14 @@ fn i8_a_mount_point_is_filled_child_by_child() {
         fs::create_dir(&target).expect("mkdir");
         run("mount", &["-t", "tmpfs", "tmpfs", text(&target)]);
         assert_eq!(
-            unpack(&target, TargetMode::IfEmpty).expect("restored").way,
-            CommitWay::Children
+            unpack(&target, TargetMode::IfEmpty).expect("restored").method,
+            CommitMethod::Children
         );
         assert!(is_new(&target));
         fs::write(target.join("old"), "old").expect("write");
         assert_eq!(
-            unpack(&target, TargetMode::Replace).expect("restored").way,
-            CommitWay::Children
+            unpack(&target, TargetMode::Replace).expect("restored").method,
+            CommitMethod::Children
         );
         assert!(is_new(&target));
         wait_until_clean(&target);
@@ -253,8 +253,8 @@ fn i8_a_bind_mount_of_the_same_filesystem_is_a_mount_point_too() {
         fill(&real);
         run("mount", &["--bind", text(&real), text(&target)]);
         assert_eq!(
-            unpack(&target, TargetMode::Replace).expect("restored").way,
-            CommitWay::Children
+            unpack(&target, TargetMode::Replace).expect("restored").method,
+            CommitMethod::Children
         );
         assert!(is_new(&target));
         wait_until_clean(&target);
@@ -273,8 +273,8 @@ fn i8_a_parent_that_cannot_be_written_is_no_obstacle() {
         run("mount", &["--bind", text(&writable), text(&target)]);
         run("mount", &["-o", "remount,ro", text(&lower)]);
         assert_eq!(
-            unpack(&target, TargetMode::Replace).expect("restored").way,
-            CommitWay::Children
+            unpack(&target, TargetMode::Replace).expect("restored").method,
+            CommitMethod::Children
         );
         assert!(is_new(&target));
     });
@@ -310,26 +310,26 @@ fn i8_overlay_layers() {
         assert_eq!(
             unpack(&merged.join("empty"), TargetMode::IfEmpty)
                 .expect("restored")
-                .way,
-            CommitWay::Rename
+                .method,
+            CommitMethod::Rename
         );
         assert_eq!(
             unpack(&merged.join("fresh"), TargetMode::IfEmpty)
                 .expect("restored")
-                .way,
-            CommitWay::Rename
+                .method,
+            CommitMethod::Rename
         );
         assert_eq!(
             unpack(&merged.join("fresh"), TargetMode::Replace)
                 .expect("restored")
-                .way,
-            CommitWay::Exchange
+                .method,
+            CommitMethod::Exchange
         );
         assert_eq!(
             unpack(&merged.join("target"), TargetMode::Replace)
                 .expect("restored")
-                .way,
-            CommitWay::Children
+                .method,
+            CommitMethod::Children
         );
         assert!(is_new(&merged.join("target")));
         wait_until_clean(&merged);
@@ -714,7 +714,7 @@ fn i7_an_old_entry_whose_name_is_taken_meanwhile_is_never_deleted() {
             assert_theirs(&target, &[name], &what);
             assert_nothing_old_is_lost(&target, &OLD_FILES, &what);
             let again = unpack(&target, TargetMode::Replace).expect("restored");
-            assert_eq!(again.way, CommitWay::Children, "{what}");
+            assert_eq!(again.method, CommitMethod::Children, "{what}");
             assert!(is_new(&target), "{what}");
         }
     });

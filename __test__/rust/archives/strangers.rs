@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use warmswap::core::archives::ExtractOptions;
-use warmswap::core::archives::commit::{CommitWay, TargetMode};
+use warmswap::core::archives::commit::{CommitMethod, TargetMode};
 use warmswap::core::failure::Cause;
 
 use super::support::machine::{
@@ -16,11 +16,11 @@ use super::support::machine::{
 };
 use super::support::{describe, replace};
 
-fn unpack(target: &Path, mode: TargetMode) -> Result<CommitWay, String> {
+fn unpack(target: &Path, mode: TargetMode) -> Result<CommitMethod, String> {
     let target = target.to_path_buf();
     unblocked("unpack", move || {
         replace(&archive(), &target, mode, &ExtractOptions::default())
-            .map(|unpacked| unpacked.way)
+            .map(|unpacked| unpacked.method)
             .map_err(|failure| format!("{:?}: {failure}", failure.error.code))
     })
 }
@@ -97,7 +97,7 @@ fn b1_names_of_a_journal_are_single_components() {
         assert_eq!(describe(&stage), planted, "{names:?}");
         assert_eq!(
             unpack(&target, TargetMode::Replace),
-            Ok(CommitWay::Exchange),
+            Ok(CommitMethod::Exchange),
             "{names:?}"
         );
         assert!(parent.join("outside.txt").exists(), "{names:?}");
@@ -204,7 +204,7 @@ fn b4_a_stage_with_a_link_in_place_of_one_of_its_directories_is_left_alone() {
         std::os::unix::fs::symlink(&outside, stage.join(name)).expect("symlink");
         assert_eq!(
             unpack(&target, TargetMode::Replace),
-            Ok(CommitWay::Exchange),
+            Ok(CommitMethod::Exchange),
             "{name}"
         );
         assert_eq!(fs::read_dir(&outside).expect("readdir").count(), 1, "{name}");
@@ -237,8 +237,8 @@ fn b4_nothing_in_place_of_a_stage_or_a_part_of_it_blocks_a_restore() {
             stage.join(place)
         };
         impersonate(&path, how, &outside);
-        let way = unpack(&target, TargetMode::Replace);
-        assert!(way.is_ok(), "a {how} in place of '{place}': {way:?}");
+        let method = unpack(&target, TargetMode::Replace);
+        assert!(method.is_ok(), "a {how} in place of '{place}': {method:?}");
         assert_eq!(
             fs::read(target.join("new.txt")).ok().as_deref(),
             Some(&b"new"[..])
@@ -271,7 +271,7 @@ fn b1_a_link_of_a_strangers_is_no_target() {
     );
     assert!(real.join("kept").exists());
     own(&link, 0);
-    assert_eq!(unpack(&link, TargetMode::Replace), Ok(CommitWay::Exchange));
+    assert_eq!(unpack(&link, TargetMode::Replace), Ok(CommitMethod::Exchange));
     assert!(link.is_symlink() && real.join("new.txt").exists());
 }
 

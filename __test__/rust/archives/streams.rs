@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use warmswap::core::archives::codec::Format;
-use warmswap::core::archives::commit::{CommitWay, TargetMode};
+use warmswap::core::archives::commit::{CommitMethod, TargetMode};
 use warmswap::core::archives::{self, Duplicates, Limits, Next, Symlinks, UnpackOptions, WriteOptions};
 use warmswap::core::failure::{Cause, Result, Stage};
 use warmswap::core::sys::deadline::Deadline;
@@ -103,7 +103,10 @@ fn an_unpack_takes_a_file_or_what_is_pushed() {
             ended.await.expect("no panic")
         })
         .expect("restored");
-        assert_eq!((unpacked.way, unpacked.files), (CommitWay::Rename, summary.files));
+        assert_eq!(
+            (unpacked.method, unpacked.files),
+            (CommitMethod::Rename, summary.files)
+        );
         assert_eq!(job.progress.so_far().0, summary.files);
         assert_eq!(describe(&target), describe(&tree));
     }

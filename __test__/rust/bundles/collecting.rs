@@ -6,13 +6,13 @@ use crate::fixture::{Fixture, names};
 use crate::support::{kill, kills, position, read, stopped_at, write};
 
 /// I7: a collector that was killed half-way leaves nothing that a rollback could point to.
-fn a_killed_collection_leaves_nothing_to_roll_back_to(mutant: &str) -> Result<(), String> {
+fn a_killed_collection_leaves_nothing_to_roll_back_to(seeded_bug: &str) -> Result<(), String> {
     for point in 1.. {
         let fixture = Fixture::with_two_generations();
         let mut other = fixture.spawn(&["rollback-when-told", "1"], &[]);
         let mut lines = BufReader::new(other.stdout.take().expect("piped")).lines();
         assert_eq!(lines.next().expect("a line").expect("text"), "ready");
-        let Some(mut child) = stopped_at(&fixture, &["publish-and-collect"], point, mutant) else {
+        let Some(mut child) = stopped_at(&fixture, &["publish-and-collect"], point, seeded_bug) else {
             kill(&mut other);
             return Ok(());
         };
@@ -36,12 +36,12 @@ fn i7_a_killed_collection_leaves_nothing_to_roll_back_to() {
 }
 
 /// I8: with durability 'power' nothing is collected before the pointer is durable.
-fn collected_only_after_the_pointer_is_durable(mutant: &str) -> Result<(), String> {
+fn collected_only_after_the_pointer_is_durable(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");
     let environment = [
         ("DURABILITY", "power"),
-        ("WARMSWAP_MUTANT", mutant),
+        ("WARMSWAP_MUTANT", seeded_bug),
         ("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8")),
     ];
     assert!(fixture.child(&["publish-and-collect"], &environment).succeeded);
@@ -65,7 +65,7 @@ fn i8_nothing_is_collected_before_the_pointer_is_durable() {
 }
 
 /// `graceMs` is a minute, and the wall clock steps by an hour, forward or back.
-fn grace_survives_steps(mutant: &str) -> Result<(), String> {
+fn grace_survives_steps(seeded_bug: &str) -> Result<(), String> {
     for (at_publish, at_collect) in [("0", "3600"), ("3600", "0")] {
         let fixture = Fixture::with_two_generations();
         let clock = fixture.path("clock");
@@ -73,7 +73,7 @@ fn grace_survives_steps(mutant: &str) -> Result<(), String> {
             write(&clock, seconds);
             let environment = [
                 ("WARMSWAP_CLOCK", clock.to_str().expect("UTF-8")),
-                ("WARMSWAP_MUTANT", mutant),
+                ("WARMSWAP_MUTANT", seeded_bug),
             ];
             assert!(fixture.child(&[command], &environment).succeeded, "{command}");
         };

@@ -6,11 +6,13 @@ use crate::fixture::Fixture;
 use crate::support::{expect, kills, overwrite, read, write};
 
 /// A file of the current generation gets other bytes of the same length, in the boot of the publish.
-fn altered_bytes_are_not_served(mutant: &str) -> Result<(), String> {
+fn altered_bytes_are_not_served(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let path = fixture.root().join("gens/000002/tree/assets/c.txt");
     overwrite(&path, &"x".repeat(read(&path).len()));
-    let seen = fixture.child(&["verify"], &[("WARMSWAP_MUTANT", mutant)]).output;
+    let seen = fixture
+        .child(&["verify"], &[("WARMSWAP_MUTANT", seeded_bug)])
+        .output;
     expect("current 1\nproblems 0\ndone\n", &seen)
 }
 
@@ -20,14 +22,14 @@ fn altered_bytes_are_not_served_by_the_next_open() {
 }
 
 /// A file is added and a mode is changed, and then the machine boots again.
-fn what_was_added_deletes_no_build(mutant: &str) -> Result<(), String> {
+fn what_was_added_deletes_no_build(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let tree = fixture.root().join("gens/000002/tree");
     write(&tree.join(".nojekyll"), "");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(tree.join("b.txt"), mode).expect("chmod");
     for boot in ["the next boot", "the one after it"] {
-        let environment = [("WARMSWAP_BOOT_ID", boot), ("WARMSWAP_MUTANT", mutant)];
+        let environment = [("WARMSWAP_BOOT_ID", boot), ("WARMSWAP_MUTANT", seeded_bug)];
         let seen = fixture.child(&["verify"], &environment).output;
         expect("current 2\nproblems 2\ndone\n", &seen)?;
     }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::fixture::{Outcome, command, not_run, run, start};
+use crate::fixture::{Outcome, command, not_run, start};
+use crate::forks::run_fork;
 
 /// `_IOR('X', 125, u32)` of ext4 and xfs, with the flag NOLOGFLUSH.
 const SHUTDOWN: &str = "import fcntl,os,sys,struct; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
@@ -248,7 +249,7 @@ const FRESH: Scenario = Scenario {
 impl Scenario {
     fn run(self, root: &Path, command_name: &str, more: &[(&str, &str)]) -> Outcome {
         let own = [("DURABILITY", self.durability), ("KEEP", self.keep)];
-        run(&mut command(root, &[command_name], &[&own, more].concat()))
+        run_fork(&command(root, &[command_name], &[&own, more].concat()))
     }
 
     fn prepare(self, root: &Path) {
@@ -400,12 +401,12 @@ fn i9_process_never_returns_a_torn_generation() {
 }
 
 /// Whether an acknowledged publish is lost or torn by a crash; `None` where this cannot run.
-fn loses(filesystem: Filesystem, scenario: Scenario, mutant: &str, when: When) -> Option<bool> {
+fn loses(filesystem: Filesystem, scenario: Scenario, seeded_bug: &str, when: When) -> Option<bool> {
     let mut disk = disk_of(filesystem)?;
     let root = disk.store("store");
     scenario.prepare(&root);
     disk.flush();
-    let outcome = scenario.run(&root, scenario.command, &[("WARMSWAP_MUTANT", mutant)]);
+    let outcome = scenario.run(&root, scenario.command, &[("WARMSWAP_MUTANT", seeded_bug)]);
     assert!(outcome.succeeded, "{}", outcome.output);
     when.pass(&disk);
     disk.lose_power();
@@ -420,13 +421,13 @@ fn loses(filesystem: Filesystem, scenario: Scenario, mutant: &str, when: When) -
 #[test]
 fn i8_the_crash_notices_a_missing_flush() {
     for filesystem in FILESYSTEMS {
-        let mutants: &[&str] = match filesystem {
+        let seeded_bugs: &[&str] = match filesystem {
             Filesystem::Btrfs => &["no-fsync"],
             Filesystem::Ext4 | Filesystem::Xfs => &["no-fsync", "only-root-fsync"],
         };
-        for mutant in mutants {
-            let seen = loses(filesystem, POWER, mutant, When::AtOnce);
-            assert_ne!(seen, Some(false), "{mutant} on {filesystem:?}");
+        for seeded_bug in seeded_bugs {
+            let seen = loses(filesystem, POWER, seeded_bug, When::AtOnce);
+            assert_ne!(seen, Some(false), "{seeded_bug} on {filesystem:?}");
         }
         assert_ne!(
             loses(filesystem, POWER, "", When::AtOnce),

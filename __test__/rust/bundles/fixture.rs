@@ -10,6 +10,8 @@ use std::time::Duration;
 use warmswap::core::bundles::{Options, Patience, Store};
 use warmswap::core::sys::cancel::Cancel;
 
+use crate::forks::run_fork;
+
 /// Who runs the children.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum User {
@@ -157,7 +159,11 @@ impl Fixture {
 
     /// Runs a child to its end.
     pub(crate) fn child(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
-        run(&mut self.command(arguments, environment))
+        let mut command = self.command(arguments, environment);
+        match self.user {
+            User::Ours => run_fork(&command),
+            User::Nobody => run_alone(&mut command),
+        }
     }
 
     pub(crate) fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
@@ -325,7 +331,7 @@ fn command_of(program: &Path, root: &Path, arguments: &[&str], environment: &[(&
     command
 }
 
-pub(crate) fn run(command: &mut Command) -> Outcome {
+fn run_alone(command: &mut Command) -> Outcome {
     let child = start(command).expect("the child runs");
     let output = child.wait_with_output().expect("the child ends");
     Outcome {

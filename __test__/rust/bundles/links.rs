@@ -50,9 +50,9 @@ mod outside {
 }
 
 /// A tool deletes a file through the link, rewrites another one in its place, and adds a third one.
-fn tools_do_not_change_a_generation(mutant: &str) -> Result<(), String> {
+fn tools_do_not_change_a_generation(seeded_bug: &str) -> Result<(), String> {
     let fixture = linked();
-    publish(&fixture, &[("WARMSWAP_MUTANT", mutant)]);
+    publish(&fixture, &[("WARMSWAP_MUTANT", seeded_bug)]);
     outside::remove(&fixture.path("dist/a.txt"));
     write(&fixture.path("dist/b.txt"), "in place");
     write(&fixture.path("dist/c.txt"), "more");
@@ -89,10 +89,10 @@ fn a_file_that_appears_in_the_place_of_the_link_is_not_overwritten() {
     assert_eq!(read(&link), "mine");
 }
 
-fn a_replaced_directory_is_kept(mutant: &str) -> Result<(), String> {
+fn a_replaced_directory_is_kept(seeded_bug: &str) -> Result<(), String> {
     let fixture = linked();
     fixture.make_directory_in_place_of_link();
-    let opened = fixture.child(&["open"], &[("ADOPT", "1"), ("WARMSWAP_MUTANT", mutant)]);
+    let opened = fixture.child(&["open"], &[("ADOPT", "1"), ("WARMSWAP_MUTANT", seeded_bug)]);
     assert!(opened.succeeded, "{}", opened.output);
     for _ in 0..4 {
         assert!(fixture.child(&["publish-and-collect"], &[]).succeeded);

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::fixture::{Fixture, User, command, names, run};
+use crate::fixture::{Fixture, User, command, names};
+use crate::forks::run_fork;
 use crate::support::{expect, kills};
 
 /// A stranger's store in a directory that everybody may write to is read, and nothing is written there.
-fn a_strangers_store_is_only_read(mutant: &str) -> Result<(), String> {
+fn a_strangers_store_is_only_read(seeded_bug: &str) -> Result<(), String> {
     let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
-        return if mutant.is_empty() {
+        return if seeded_bug.is_empty() {
             Ok(())
         } else {
             Err("not run".to_owned())
@@ -23,10 +24,10 @@ fn a_strangers_store_is_only_read(mutant: &str) -> Result<(), String> {
         "the stranger's own publish"
     );
     let root = |arguments: &[&str]| {
-        run(&mut command(
+        run_fork(&command(
             fixture.root(),
             arguments,
-            &[("WARMSWAP_MUTANT", mutant)],
+            &[("WARMSWAP_MUTANT", seeded_bug)],
         ))
         .output
     };
@@ -47,16 +48,16 @@ fn a_strangers_store_is_read_and_not_written() {
 
 /// What root left in a user's store, a generation and a killed writer's stage, cannot be removed by that user; it is out
 /// of sight and stops nobody.
-fn anothers_litter_stops_nobody(mutant: &str) -> Result<(), String> {
+fn anothers_litter_stops_nobody(seeded_bug: &str) -> Result<(), String> {
     let Some(fixture) = Fixture::of_user(Path::new("/dev/shm"), User::Nobody) else {
-        return if mutant.is_empty() {
+        return if seeded_bug.is_empty() {
             Ok(())
         } else {
             Err("not run".to_owned())
         };
     };
     assert!(fixture.child(&["publish"], &[]).succeeded);
-    let root = |environment: &[(&str, &str)]| run(&mut command(fixture.root(), &["publish"], environment));
+    let root = |environment: &[(&str, &str)]| run_fork(&command(fixture.root(), &["publish"], environment));
     assert!(root(&[]).succeeded);
     assert!(!root(&[("WARMSWAP_FAULT", "12:KILL")]).succeeded);
     for arguments in [
@@ -65,7 +66,7 @@ fn anothers_litter_stops_nobody(mutant: &str) -> Result<(), String> {
         &["publish-and-collect"],
         &["open"],
     ] {
-        let outcome = fixture.child(arguments, &[("WARMSWAP_MUTANT", mutant)]);
+        let outcome = fixture.child(arguments, &[("WARMSWAP_MUTANT", seeded_bug)]);
         if !outcome.succeeded {
             return Err(outcome.output);
         }

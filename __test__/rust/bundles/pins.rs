@@ -8,24 +8,24 @@ use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, pid, read, stopped, stopped_at};
 
 /// I2: a generation that a process holds stays, whatever is published and collected meanwhile.
-fn a_held_generation_stays(mutant: &str) -> Result<(), String> {
-    stays_while_held("hold", mutant)
+fn a_held_generation_stays(seeded_bug: &str) -> Result<(), String> {
+    stays_while_held("hold", seeded_bug)
 }
 
 /// I2: also if its lock file was removed and made again while this process held it.
-fn what_was_healed_stays(mutant: &str) -> Result<(), String> {
-    stays_while_held("hold-what-was-healed", mutant)
+fn what_was_healed_stays(seeded_bug: &str) -> Result<(), String> {
+    stays_while_held("hold-what-was-healed", seeded_bug)
 }
 
-fn stays_while_held(holding: &str, mutant: &str) -> Result<(), String> {
+fn stays_while_held(holding: &str, seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
-    let mut holder = fixture.spawn(&[holding], &[("WARMSWAP_MUTANT", mutant)]);
+    let mut holder = fixture.spawn(&[holding], &[("WARMSWAP_MUTANT", seeded_bug)]);
     let mut lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "holding 2");
     for _ in 0..4 {
         assert!(
             fixture
-                .child(&["publish-and-collect"], &[("WARMSWAP_MUTANT", mutant)])
+                .child(&["publish-and-collect"], &[("WARMSWAP_MUTANT", seeded_bug)])
                 .succeeded
         );
     }
@@ -36,7 +36,7 @@ fn stays_while_held(holding: &str, mutant: &str) -> Result<(), String> {
 }
 
 /// I3: a reader that is overtaken between opening the lock file and locking it starts again.
-fn an_overtaken_reader_starts_again(mutant: &str) -> Result<(), String> {
+fn an_overtaken_reader_starts_again(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");
     fixture.child(&["pin"], &[("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8"))]);
@@ -45,7 +45,7 @@ fn an_overtaken_reader_starts_again(mutant: &str) -> Result<(), String> {
         .position(|line| line.contains(" flock "))
         .expect("a lock call")
         + 1;
-    let reader = stopped_at(&fixture, &["pin"], point, mutant).expect("stopped before its flock");
+    let reader = stopped_at(&fixture, &["pin"], point, seeded_bug).expect("stopped before its flock");
     for _ in 0..3 {
         assert!(fixture.child(&["publish-and-collect"], &[]).succeeded);
     }
@@ -66,7 +66,7 @@ fn i2_a_held_generation_stays() {
     kills(a_held_generation_stays, "no-reader-lock");
     assert!(
         a_held_generation_stays("collect-without-lock").is_err(),
-        "the mutant collect-without-lock was not noticed"
+        "the seeded bug collect-without-lock was not noticed"
     );
 }
 
@@ -118,9 +118,9 @@ fn i5_a_pin_ends_with_its_process_and_not_before() {
 }
 
 /// A store is moved away while a process has it open, and another one takes its place.
-fn a_replaced_store_is_not_pinned(mutant: &str) -> Result<(), String> {
+fn a_replaced_store_is_not_pinned(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
-    let mut child = fixture.spawn(&["pin-when-told"], &[("WARMSWAP_MUTANT", mutant)]);
+    let mut child = fixture.spawn(&["pin-when-told"], &[("WARMSWAP_MUTANT", seeded_bug)]);
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "ready");
     #[expect(clippy::disallowed_methods, reason = "as mv does")]

@@ -8,10 +8,10 @@ use crate::fixture::Fixture;
 use crate::support::{go_on, kill, kills, pid, position, read, stopped, stopped_at, write};
 
 /// I1: at each instant of a publish the pointer names a complete generation.
-fn pointer_is_complete_at_each_call(mutant: &str) -> Result<(), String> {
+fn pointer_is_complete_at_each_call(seeded_bug: &str) -> Result<(), String> {
     for point in 1.. {
         let fixture = Fixture::with_two_generations();
-        let Some(mut child) = stopped_at(&fixture, &["publish"], point, mutant) else {
+        let Some(mut child) = stopped_at(&fixture, &["publish"], point, seeded_bug) else {
             return Ok(());
         };
         let seen = fixture.child(&["verify"], &[]).output;
@@ -28,18 +28,18 @@ fn i1_the_pointer_names_a_complete_generation_at_each_call() {
     kills(pointer_is_complete_at_each_call, "flip-before-rename");
     assert!(
         pointer_is_complete_at_each_call("pointer-before-manifest").is_err(),
-        "the mutant pointer-before-manifest was not noticed"
+        "the seeded bug pointer-before-manifest was not noticed"
     );
 }
 
 /// A lock on a file that somebody removed between its open and its flock excludes nobody: it is taken again.
-fn a_removed_writer_lock_is_taken_again(mutant: &str) -> Result<(), String> {
+fn a_removed_writer_lock_is_taken_again(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let (log, path) = (fixture.path("points"), fixture.root().join("writer.lock"));
     let environment = [
         ("WARMSWAP_FAULT", "1:STOP:flock"),
         ("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8")),
-        ("WARMSWAP_MUTANT", mutant),
+        ("WARMSWAP_MUTANT", seeded_bug),
     ];
     let mut child = stopped(&fixture, &["collect"], &environment).expect("stopped before its flock");
     #[expect(clippy::disallowed_methods, reason = "as `rm *.lock` does")]
@@ -83,12 +83,12 @@ fn two_openers_of_a_new_store_do_not_take_each_other_for_strangers() {
 }
 
 /// I8: with durability 'power' a rollback flushes what was published without it, before the pointer moves.
-fn a_rollback_flushes_what_was_not(mutant: &str) -> Result<(), String> {
+fn a_rollback_flushes_what_was_not(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");
     let environment = [
         ("DURABILITY", "power"),
-        ("WARMSWAP_MUTANT", mutant),
+        ("WARMSWAP_MUTANT", seeded_bug),
         ("WARMSWAP_FAULT_LOG", log.to_str().expect("UTF-8")),
     ];
     assert!(fixture.child(&["rollback", "1"], &environment).succeeded);

@@ -4,9 +4,9 @@ use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, read, stopped, write};
 
 /// I2: a stage that began as a copy of the current generation shares no inode with it.
-fn a_copy_shares_no_inode(mutant: &str) -> Result<(), String> {
+fn a_copy_shares_no_inode(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
-    let outcome = fixture.child(&["rewrite-a-copy"], &[("WARMSWAP_MUTANT", mutant)]);
+    let outcome = fixture.child(&["rewrite-a-copy"], &[("WARMSWAP_MUTANT", seeded_bug)]);
     if outcome.succeeded {
         Ok(())
     } else {
@@ -20,7 +20,7 @@ fn i2_a_copy_shares_no_inode() {
 }
 
 /// A tool rewrites a folder while it is adopted: the adopter is stopped after its first look.
-fn a_torn_folder_is_not_adopted(mutant: &str) -> Result<(), String> {
+fn a_torn_folder_is_not_adopted(seeded_bug: &str) -> Result<(), String> {
     // In a copy the first file is made, in a move the first entry is renamed.
     for (how, fault) in [
         ("copy", "1:STOP:copy_file_range"),
@@ -30,7 +30,7 @@ fn a_torn_folder_is_not_adopted(mutant: &str) -> Result<(), String> {
         let fixture = Fixture::with_two_generations();
         let source = fixture.path("source");
         fixture.make_folder(&source);
-        let environment = [("WARMSWAP_FAULT", fault), ("WARMSWAP_MUTANT", mutant)];
+        let environment = [("WARMSWAP_FAULT", fault), ("WARMSWAP_MUTANT", seeded_bug)];
         let arguments = ["adopt", how, source.to_str().expect("UTF-8")];
         let child = stopped(&fixture, &arguments, &environment).expect("stopped at its fault point");
         for name in ["a.txt", "assets/b.txt"] {

@@ -66,7 +66,7 @@ impl Tally {
 /// The children of a storm, each in its place.
 struct Crowd<'fixture> {
     fixture: &'fixture Fixture,
-    mutant: &'fixture str,
+    seeded_bug: &'fixture str,
     sender: mpsc::Sender<(Life, String)>,
     lives: Life,
 }
@@ -80,7 +80,7 @@ impl Crowd<'_> {
         };
         let mut child = self
             .fixture
-            .spawn(&[command], &[("WARMSWAP_MUTANT", self.mutant)]);
+            .spawn(&[command], &[("WARMSWAP_MUTANT", self.seeded_bug)]);
         let output = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, life) = (self.sender.clone(), self.lives);
         self.lives += 1;
@@ -94,11 +94,11 @@ impl Crowd<'_> {
     }
 }
 
-fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
+fn storm(fixture: &Fixture, length: Duration, seeded_bug: &str) -> Tally {
     let (sender, lines) = mpsc::channel();
     let mut crowd = Crowd {
         fixture,
-        mutant,
+        seeded_bug,
         sender,
         lives: 0,
     };
@@ -106,7 +106,7 @@ fn storm(fixture: &Fixture, length: Duration, mutant: &str) -> Tally {
     let began = Instant::now();
     let mut tally = Tally::default();
     let mut random = began.elapsed().subsec_nanos() | 1;
-    while began.elapsed() < length && (mutant.is_empty() || tally.violations.is_empty()) {
+    while began.elapsed() < length && (seeded_bug.is_empty() || tally.violations.is_empty()) {
         thread::sleep(PAUSE);
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let victim = (random >> 8) as usize % children.len();
@@ -212,13 +212,13 @@ fn i1_to_i4_a_storm_of_nobody_on_disk_leaves_nothing_missing_torn_mixed_or_backw
 /// The storm sees what it is there for.
 #[test]
 fn the_storm_notices_readers_without_a_lock_and_collectors_without_a_lock() {
-    for mutant in ["no-reader-lock", "collect-without-lock"] {
+    for seeded_bug in ["no-reader-lock", "collect-without-lock"] {
         let fixture = Fixture::in_memory();
         assert!(fixture.child(&["publish"], &[]).succeeded);
-        let tally = storm(&fixture, Duration::from_secs(15), mutant);
+        let tally = storm(&fixture, Duration::from_secs(15), seeded_bug);
         assert!(
             !tally.violations.is_empty(),
-            "the storm did not notice {mutant}: {} reads",
+            "the storm did not notice {seeded_bug}: {} reads",
             tally.reads()
         );
     }

@@ -10,20 +10,25 @@ use crate::fixture::Fixture;
 
 pub(crate) type Check = fn(&str) -> Result<(), String>;
 
-/// The check holds for the real thing and fails for the mutant.
-pub(crate) fn kills(check: Check, mutant: &str) {
+/// The check holds for the real thing and fails for the seeded bug.
+pub(crate) fn kills(check: Check, seeded_bug: &str) {
     check("").expect("the real protocol");
-    let survived = check(mutant);
-    assert!(survived.is_err(), "the mutant {mutant} was not noticed");
+    let survived = check(seeded_bug);
+    assert!(survived.is_err(), "the seeded bug {seeded_bug} was not noticed");
 }
 
 /// Stops the child at one of its system calls; `None` once it has fewer.
-pub(crate) fn stopped_at(fixture: &Fixture, arguments: &[&str], point: usize, mutant: &str) -> Option<Child> {
+pub(crate) fn stopped_at(
+    fixture: &Fixture,
+    arguments: &[&str],
+    point: usize,
+    seeded_bug: &str,
+) -> Option<Child> {
     let fault = format!("{point}:STOP");
     stopped(
         fixture,
         arguments,
-        &[("WARMSWAP_FAULT", &fault), ("WARMSWAP_MUTANT", mutant)],
+        &[("WARMSWAP_FAULT", &fault), ("WARMSWAP_MUTANT", seeded_bug)],
     )
 }
 

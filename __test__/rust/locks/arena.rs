@@ -223,11 +223,11 @@ pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-pub(crate) fn assert_kills(check: impl Fn(&[(&str, &str)]) -> Result<(), String>, mutant: &str) {
-    check(&[]).expect("holds without the mutant");
+pub(crate) fn assert_kills(check: impl Fn(&[(&str, &str)]) -> Result<(), String>, seeded_bug: &str) {
+    check(&[]).expect("holds without the seeded bug");
     assert!(
-        check(&[("WARMSWAP_MUTANT", mutant)]).is_err(),
-        "the mutant {mutant} survives"
+        check(&[("WARMSWAP_MUTANT", seeded_bug)]).is_err(),
+        "the seeded bug {seeded_bug} survives"
     );
 }
 

@@ -92,7 +92,7 @@ fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
                 "{mode}, {step} s: waited {waited} ms"
             );
         }
-        held.held.release(None);
+        held.handle.release(None);
     }
 }
 

@@ -24,14 +24,14 @@ fn i1_kills_taking_by_rename_instead_of_link() {
 /// I1: a taker that slept between its look and its link does not get in beside the one that was faster.
 fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
-    holder(&arena).held.release(None);
+    holder(&arena).handle.release(None);
     let mut slow = start(
         &["once", &arena.lock(), "lease"],
         environment,
         &[("WARMSWAP_FAULT", "1:STOP:linkat")],
     );
     eventually("the stop at its link", || is_stopped(slow.pid()));
-    holder(&arena).held.release(None);
+    holder(&arena).handle.release(None);
     let mut current = Process::start(&["hold", &arena.lock(), "lease"], &[]);
     current.line().expect("held");
     // Without its directory, which would be a second barrier, and stopped, so that it does not make it again.
@@ -50,15 +50,15 @@ fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
 fn i1_a_number_that_was_given_back_is_not_taken_again() {
     let arena = Arena::new();
     let first = holder(&arena);
-    let generation = first.held.generation();
-    first.held.release(None);
+    let generation = first.handle.generation();
+    first.handle.release(None);
     let mut slow = start(
         &["once", &arena.lock(), "lease"],
         &[],
         &[("WARMSWAP_FAULT", "1:STOP:linkat")],
     );
     eventually("the stop at its link", || is_stopped(slow.pid()));
-    holder(&arena).held.release(None);
+    holder(&arena).handle.release(None);
     slow.signal(Signal::CONT);
     assert_eq!(slow.line(), Some(format!("held {}", generation + 2)));
     assert_eq!(slow.line().as_deref(), Some("released"));

@@ -66,7 +66,7 @@ fn i3_no_instruction_of_reclaim_heartbeat_and_release_is_fatal() {
             assert_owner_is_whole(&arena, &when);
             let next = arena.acquire(mode, Duration::from_secs(5));
             let next = next.unwrap_or_else(|error| panic!("{when}: {error}"));
-            next.held.release(None);
+            next.handle.release(None);
         }
         assert!((30..LAST_POINT - 1).contains(&points), "{mode}: {points} points");
     }
@@ -87,7 +87,7 @@ fn i3_no_instruction_of_a_sweep_is_fatal() {
         child.reap();
         assert_owner_is_whole(&arena, &fault);
         let next = arena.acquire("auto", Duration::from_secs(5)).expect(&fault);
-        next.held.release(None);
+        next.handle.release(None);
         if ended.is_some() {
             assert!(point > 40, "{point} points");
             return;
@@ -122,7 +122,7 @@ fn i22_a_full_or_read_only_disk_leaves_nothing_behind() {
                 }
             }
             let next = arena.acquire(mode, Duration::from_secs(5)).expect(&fault);
-            next.held.release(None);
+            next.handle.release(None);
         }
         assert!(refused >= 20, "{mode} {failure}: {refused} refusals");
     }
@@ -142,9 +142,9 @@ fn i21_a_sweep_leaves_no_litter_and_touches_nobody_alive() {
         file.set_modified(two_minutes_ago).expect("back-dated");
     }
     warmswap::core::locks::sweep(&arena.locks(), None).expect("swept");
-    held.held.assert_held().expect("a sweep touches nobody alive");
+    held.handle.assert_held().expect("a sweep touches nobody alive");
     assert_eq!(litter(&arena), ["key.lock"], "what the living one has");
-    held.held.release(None);
+    held.handle.release(None);
     assert_eq!(litter(&arena), Vec::<String>::new());
 }
 

@@ -34,7 +34,7 @@ fn publish_late(arena: &Arena, mode: &str, round: u64, environment: &[(&str, &st
 
     let successor = arena.acquire(mode, SOON).expect("the lock");
     let publish = || {
-        let published = successor.held.publish_file(&current, &artifact);
+        let published = successor.handle.publish_file(&current, &artifact);
         published.expect("published");
     };
     let let_child_go = || std::fs::write(&go, "").expect("the sign");
@@ -48,7 +48,7 @@ fn publish_late(arena: &Arena, mode: &str, round: u64, environment: &[(&str, &st
     }
     // The child writes to the pipe of its parent.
     let answer = holder.line().expect("the child's answer");
-    successor.held.release(None);
+    successor.handle.release(None);
     let published = std::fs::read_to_string(&artifact).expect("the artifact");
     ensure(
         answer == "ERR_FENCED" && published == "current",

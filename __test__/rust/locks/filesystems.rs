@@ -59,7 +59,7 @@ fn i1_i2_on_overlayfs() {
     let _mounted = Mount::new(&["-t", "overlay", "overlay", "-o", &options], &merged);
     let arena = Arena::at(&merged.join("arena"));
     let before = arena.acquire("auto", SOON).expect("the lock of a lower layer");
-    before.held.release(None);
+    before.handle.release(None);
     let record = std::fs::read_to_string(arena.locks().join(".key.lock.lease/2.free")).expect("its record");
     assert!(
         record.contains("\"fsType\":\"overlayfs\"") && record.contains("\"mode\":\"kernel\""),
@@ -119,9 +119,9 @@ fn i22_a_really_full_and_a_really_read_only_disk() {
             Vec::<String>::new(),
             "{mode}: something stays of a taking that failed"
         );
-        holder.held.assert_held().expect("the holder is untouched");
+        holder.handle.assert_held().expect("the holder is untouched");
         assert_eq!(
-            holder.held.release(None),
+            holder.handle.release(None),
             warmswap::core::locks::Release::Released,
             "{mode}: also given back on a full disk"
         );
@@ -129,7 +129,7 @@ fn i22_a_really_full_and_a_really_read_only_disk() {
         arena
             .acquire(mode, SOON)
             .expect("the lock again")
-            .held
+            .handle
             .release(None);
 
         let remounted = Command::new("mount")

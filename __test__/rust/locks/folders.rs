@@ -21,7 +21,7 @@ pub(crate) fn take(arena: &Arena, mode: &str, within: Duration) -> Result<(), St
     let taken = locks::acquire(lock, request, Deadline::after(within), Cancel::new(), None);
     futures::executor::block_on(taken)
         .map(|acquired| {
-            acquired.held.release(None);
+            acquired.handle.release(None);
         })
         .map_err(|error| format!("{}: {}", error.code.as_str(), error.message))
 }

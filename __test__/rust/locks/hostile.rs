@@ -16,7 +16,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 fn code(arena: &Arena, mode: &str, within: Duration) -> Option<&'static str> {
     match arena.acquire(mode, within) {
         Ok(acquired) => {
-            acquired.held.release(None);
+            acquired.handle.release(None);
             None
         }
         Err(error) => Some(error.code.as_str()),
@@ -232,7 +232,7 @@ fn i22_records_with_strange_numbers_are_no_records() {
         std::fs::write(records.join(name), "{}").expect("a record");
         for mode in MODES {
             let acquired = arena.acquire(mode, SOON).expect(name);
-            acquired.held.release(None);
+            acquired.handle.release(None);
         }
     }
 }
@@ -254,6 +254,6 @@ fn i22_there_is_no_number_after_the_last() {
         let cancel = Cancel::new();
         let taken = locks::acquire(other, request(mode), Deadline::after(SOON), cancel, None);
         let taken = futures::executor::block_on(taken).expect("a lock beside it");
-        taken.held.release(None);
+        taken.handle.release(None);
     }
 }

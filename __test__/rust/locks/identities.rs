@@ -188,7 +188,7 @@ fn i6_a_reboot_ends_a_kernel_lock() {
     let next = arena
         .acquire("auto", SOON)
         .expect("the lock of a machine that was booted anew");
-    next.held.release(None);
+    next.handle.release(None);
 }
 
 /// I6a: a holder that is dead and not reaped is dead.

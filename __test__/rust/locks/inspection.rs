@@ -10,7 +10,7 @@ fn i23_a_living_holder_is_not_told_dead_where_only_its_directory_is_seen() {
     for mode in MODES {
         let arena = Arena::new();
         let records = arena.locks().join(".key.lock.lease");
-        arena.acquire(mode, SOON).expect("the lock").held.release(None);
+        arena.acquire(mode, SOON).expect("the lock").handle.release(None);
         let before = std::fs::read(records.join("1.free")).expect("what was given back");
         let mut holder = Process::start(&["hold", &arena.lock(), mode], &[]);
         holder.line().expect("held");

@@ -79,16 +79,16 @@ fn i5_no_text_of_its_own_costs_a_holder_its_lock() {
         ))
     };
     let acquired = acquire(&room).expect("the lock");
-    progress_is_written(&arena, &acquired.held, &"\u{1}".repeat(5000));
+    progress_is_written(&arena, &acquired.handle, &"\u{1}".repeat(5000));
     let message = "\u{1}".repeat(200_000);
-    acquired.held.release(Some(locks::FailedRun {
+    acquired.handle.release(Some(locks::FailedRun {
         generation: 1,
         message,
     }));
     let next = acquire(&room).expect("the lock");
-    let inherited = next.held.inherited_failure().expect("the failure is shared");
+    let inherited = next.handle.inherited_failure().expect("the failure is shared");
     assert_eq!(inherited.message.len(), 2048);
-    next.held.release(None);
+    next.handle.release(None);
     let too_much = Request {
         metadata: Some(serde_json::json!("x".repeat(33_000))),
         ..request("lease")

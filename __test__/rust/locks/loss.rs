@@ -32,7 +32,7 @@ fn deleted_guard_strands_nobody(environment: &[(&str, &str)]) -> Result<(), Stri
     eventually("the wait", || has_open(waiter.pid(), "guard"));
     std::fs::remove_file(arena.locks().join(".key.lock.guard")).expect("deleted");
     let robbed = waiter.line_within(A_WHILE).is_some();
-    held.held.release(None);
+    held.handle.release(None);
     ensure(!robbed, "the holder was robbed")?;
     ensure(
         waiter.line_within(SOON).is_some(),
@@ -121,7 +121,7 @@ fn i8_a_filesystem_that_hangs_stops_no_look_elsewhere() {
 fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
     for mode in MODES {
         let arena = Arena::new();
-        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let held = arena.acquire(mode, SOON).expect("the lock").handle;
         let (told, lost) = mpsc::channel();
         held.on_lost(Box::new(move |why| {
             let _nobody_left = told.send(why.to_owned());
@@ -144,7 +144,7 @@ fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
 fn i8_a_release_on_the_news_of_a_loss_leaves_nothing() {
     for mode in MODES {
         let arena = Arena::new();
-        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let held = arena.acquire(mode, SOON).expect("the lock").handle;
         let (told, released) = mpsc::channel();
         let lost = Arc::clone(&held);
         held.on_lost(Box::new(move |_| {

@@ -102,7 +102,7 @@ fn i19_short_waits_and_single_tries_follow_an_ownerless_directory_together() {
             let deadline = Deadline::after(Duration::from_millis(within));
             let cancel = Cancel::new();
             let taken = locks::acquire(lock.clone(), request.clone(), deadline, cancel, None);
-            futures::executor::block_on(taken).map(|acquired| acquired.held.release(None))
+            futures::executor::block_on(taken).map(|acquired| acquired.handle.release(None))
         };
         let begun = Instant::now();
         eventually("the end of its window", || attempt().is_ok());
@@ -183,7 +183,7 @@ fn i23_who_waits_for_a_mkdir_lock_is_not_its_holder() {
         let next = arena
             .acquire(mode, SOON)
             .expect("the lock beside a stopped waiter");
-        next.held.release(None);
+        next.handle.release(None);
         waiter.signal(rustix::process::Signal::CONT);
         assert!(
             waiter

@@ -22,10 +22,13 @@ fn late_release_touches_nothing(environment: &[(&str, &str)]) -> Result<(), Stri
     stopped.signal(Signal::CONT);
     stopped.line().expect("it has released what it had");
     let owner = std::fs::read_to_string(format!("{}/owner.json", arena.lock())).unwrap_or_default();
-    successor.held.assert_held().map_err(|error| error.to_string())?;
+    successor
+        .handle
+        .assert_held()
+        .map_err(|error| error.to_string())?;
     // A deleted directory is made again by its holder: only its number tells.
     ensure(
-        its.is_some() && inode() == its && owner.contains(successor.held.token()),
+        its.is_some() && inode() == its && owner.contains(successor.handle.token()),
         "the successor's directory is gone",
     )
 }

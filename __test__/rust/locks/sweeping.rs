@@ -66,8 +66,8 @@ fn i21_a_sweep_spares_what_names_a_living_process_and_does_not_stop_at_what_is_o
     let swept = locks::sweep(&arena.locks(), None).expect("swept");
     assert_eq!(swept.removed, std::slice::from_ref(&nobodys));
     assert!(living.exists() && !nobodys.exists());
-    held.held.assert_held().expect("held");
-    held.held.release(None);
+    held.handle.assert_held().expect("held");
+    held.handle.release(None);
 }
 
 #[test]

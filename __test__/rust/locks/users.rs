@@ -222,7 +222,7 @@ fn b_kills_renaming_records_by_their_path() {
 fn b_a_release_does_not_follow_a_replaced_directory_of_records() {
     for mode in MODES {
         let arena = Arena::new();
-        let held = arena.acquire(mode, SOON).expect("the lock").held;
+        let held = arena.acquire(mode, SOON).expect("the lock").handle;
         let outside = arena.path().join("outside");
         std::fs::create_dir(&outside).expect("mkdir");
         std::fs::write(outside.join("1.json"), "precious").expect("a file");

@@ -32,7 +32,7 @@ fn i2_a_wait_for_vacancy_does_not_wait_for_itself() {
         );
         std::fs::remove_dir(arena.lock()).expect("given back");
         assert_eq!(vacant.recv_timeout(SOON), Ok(Ok(false)), "{mode}");
-        arena.acquire(mode, SOON).expect("the lock").held.release(None);
+        arena.acquire(mode, SOON).expect("the lock").handle.release(None);
 
         std::fs::create_dir(arena.lock()).expect("an ownerless directory");
         let quick = Request {
@@ -74,7 +74,7 @@ fn i2_who_may_only_read_waits_for_a_living_holder() {
     let arena = Arena::new();
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(arena.path(), readable).expect("readable to all");
-    let held = arena.acquire("lease", SOON).expect("the lock").held;
+    let held = arena.acquire("lease", SOON).expect("the lock").handle;
     let mut reader = Command::new(program());
     reader.args(["vacant", &arena.lock(), "auto"]).env("TELL", "1");
     let mut reader = Process::spawn(reader.uid(NOBODY).gid(NOBODY));
@@ -92,7 +92,7 @@ fn leave_to_no_child(arena: &Arena) -> Arc<LockHandle> {
     let lock = LockPath::parse(&arena.lock()).expect("a path");
     let cancel = Cancel::new();
     let taken = locks::acquire(lock, covering, Deadline::after(SOON), cancel, None);
-    let held = futures::executor::block_on(taken).expect("the lock").held;
+    let held = futures::executor::block_on(taken).expect("the lock").handle;
     held.child_fd().expect("a descriptor for a child");
     held.leave();
     held
@@ -107,7 +107,7 @@ fn i2_a_lock_whose_children_have_ended_is_free_though_its_process_lives() {
         assert_eq!(vacant.recv_timeout(SOON), Ok(Ok(true)), "{mode}");
         let _left = leave_to_no_child(&arena);
         let taken = arena.acquire(mode, SOON).expect("the lock");
-        assert!(taken.held.took_over_from().is_some(), "{mode}");
-        taken.held.release(None);
+        assert!(taken.handle.took_over_from().is_some(), "{mode}");
+        taken.handle.release(None);
     }
 }

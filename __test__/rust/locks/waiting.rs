@@ -64,5 +64,9 @@ fn i15_a_try_with_cover_children_that_fails_leaves_nothing() {
     assert!(taken.is_err());
     std::fs::remove_dir(arena.lock()).expect("given back");
     assert!(!locks::inspect(&lock).expect("a look").is_held);
-    arena.acquire("auto", SOON).expect("the lock").held.release(None);
+    arena
+        .acquire("auto", SOON)
+        .expect("the lock")
+        .handle
+        .release(None);
 }

@@ -1,6 +1,7 @@
 // warmswap's main job on real input, then the same load the way it is done today, and one table of both.
 //   node demo.js                 about 30 s each
 //   node demo.js --seconds 5     shorter
+//   node demo.js --patience 4    deletes today's orphaned lock after 4 s, instead of 8 s
 //   node demo.js --serve         warmswap's server stays up for a person
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,13 +20,14 @@ import { makeTrouble } from './trouble.js'
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '30' },
+    patience: { type: 'string', default: '8' },
     serve: { type: 'boolean', default: false },
     port: { type: 'string', default: '5173' },
   },
 })
 const work = fileURLToPath(new URL('../../../.cache/demo', import.meta.url))
 /** Today's lock is stale after 30 minutes; after this time the demo does what users do and deletes it by hand. */
-const PATIENCE_MS = 8_000
+const patienceMs = Number(values.patience) * 1000
 
 async function orphanLock(way, app) {
   const holder = spawn(process.execPath, [fileURLToPath(new URL('./hold-lock.js', import.meta.url)), way, app], {
@@ -40,7 +42,7 @@ async function runWay(way, { snapshot, seconds }) {
   const app = await freshApp(work, way)
   await orphanLock(way, app)
   const server = new ServerProcess({ way, app, snapshot })
-  const impatience = setTimeout(() => rm(join(app, 'prewarm.lock'), { recursive: true, force: true }), PATIENCE_MS)
+  const impatience = setTimeout(() => rm(join(app, 'prewarm.lock'), { recursive: true, force: true }), patienceMs)
   const { waitedMs } = await server.next('prewarmed')
   clearTimeout(impatience)
   const restored = await server.next('restored')
@@ -50,7 +52,7 @@ async function runWay(way, { snapshot, seconds }) {
   const progress = startProgress(way, seconds, load.counts)
   const signal = AbortSignal.timeout(seconds * 1000)
   const trouble = await makeTrouble({ app, port, signal, startSecond: () => new ServerProcess({ way, app, snapshot }) })
-  await servesRevision(server, trouble.revision)
+  await servesRevision(server, trouble.revision, way === 'today' ? patienceMs : 10_000)
   await load.stop()
   progress.stop()
   await server.kill('SIGTERM')
@@ -65,9 +67,9 @@ async function runWay(way, { snapshot, seconds }) {
   }
 }
 
-/** Waits for the last edit to be served; today's way may never get there, so not for ever. */
-async function servesRevision(server, revision) {
-  const patience = AbortSignal.timeout(10_000)
+/** Waits until the last edit is served, at most `timeoutMs`: today's way may never serve it. */
+async function servesRevision(server, revision, timeoutMs) {
+  const patience = AbortSignal.timeout(timeoutMs)
   while (server.published < revision && !patience.aborted)
     await once(server, 'published', { signal: patience }).catch(() => {})
 }
@@ -115,7 +117,7 @@ async function compare() {
   )
   const ours = await runWay('warmswap', { snapshot: snapshots.warmswap, seconds })
   const today = await runWay('today', { snapshot: snapshots.today, seconds })
-  printTable({ today, warmswap: ours }, PATIENCE_MS)
+  printTable({ today, warmswap: ours }, patienceMs)
   const broken = brokenPromises(ours)
   for (const promise of broken) console.error(`A promise broke: ${promise}`)
   for (const example of ours.examples) console.error(`  ${example}`)

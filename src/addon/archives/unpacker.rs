@@ -147,7 +147,7 @@ fn convert(ended: failure::Result<Unpacked>) -> NativeUnpackResult {
             reason: None,
             code: None,
             stage: None,
-            commit: Some(done.way.as_str().to_owned()),
+            commit: Some(done.method.as_str().to_owned()),
             files: number::number(done.files),
             bytes: number::number(done.bytes),
             compressed_bytes: number::number(done.compressed_bytes),

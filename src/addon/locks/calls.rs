@@ -26,17 +26,17 @@ pub fn acquire_lock<'env>(
 ) -> napi::Result<Either<Reply<NativeLock>, Object<'env>>> {
     let scope = scope(env)?;
     let events = CallEvents::new(listener, options.call);
-    let at_once = options.at_once;
+    let inline = options.inline;
     let first_try = runtime::guarded(|| {
-        let asked = Checked::new(&path, options)?;
-        if at_once && let Some(acquired) = scope.try_acquire_inline(&asked.lock, &asked.request)? {
+        let checked = Checked::new(&path, options)?;
+        if inline && let Some(acquired) = scope.try_acquire_inline(&checked.lock, &checked.request)? {
             return Ok(Either::A(NativeLock::new(acquired, &scope, &events)));
         }
-        Ok(Either::B(asked))
+        Ok(Either::B(checked))
     })?;
-    let asked = match first_try.0 {
-        Ok(Either::A(taken)) => return Ok(Either::A(Reply(Ok(taken)))),
-        Ok(Either::B(asked)) => asked,
+    let checked = match first_try.0 {
+        Ok(Either::A(acquired)) => return Ok(Either::A(Reply(Ok(acquired)))),
+        Ok(Either::B(checked)) => checked,
         Err(error) => return Ok(Either::A(Reply(Err(error)))),
     };
     let (settle, promise) = promise(env)?;
@@ -44,7 +44,7 @@ pub fn acquire_lock<'env>(
         lock,
         request,
         deadline,
-    } = asked;
+    } = checked;
     let (cancel, on_wait) = (cancel::of(token), events.on_wait());
     let of = Arc::clone(&scope);
     scope.acquire(lock, request, deadline, &cancel, Some(on_wait), move |acquired| {
@@ -66,12 +66,12 @@ pub fn wait_for_lock<'env>(
     let scope = scope(env)?;
     let events = CallEvents::new(listener, options.call);
     match Checked::new(&path, options) {
-        Ok(asked) => {
+        Ok(checked) => {
             let Checked {
                 lock,
                 request,
                 deadline,
-            } = asked;
+            } = checked;
             let (cancel, on_wait) = (cancel::of(token), events.on_wait());
             scope.wait_until_vacant(lock, request, deadline, &cancel, Some(on_wait), settle);
         }

@@ -19,17 +19,17 @@ type Promise<'env, T> = napi::Result<PromiseRaw<'env, Reply<T>>>;
 /// A lock that is held.
 #[napi]
 pub struct NativeLock {
-    held: Arc<LockHandle>,
+    handle: Arc<LockHandle>,
     scope: Arc<LockScope>,
     waited_since: Option<u64>,
 }
 
 impl NativeLock {
     pub(super) fn new(acquired: Acquired, scope: &Arc<LockScope>, events: &CallEvents) -> Self {
-        let Acquired { held, waited_since } = acquired;
-        held.on_lost(events.on_lost());
+        let Acquired { handle, waited_since } = acquired;
+        handle.on_lost(events.on_lost());
         Self {
-            held,
+            handle,
             scope: Arc::clone(scope),
             waited_since,
         }
@@ -41,25 +41,25 @@ impl NativeLock {
     /// The random name of this taking.
     #[napi(getter)]
     pub fn token(&self) -> String {
-        self.held.token().to_owned()
+        self.handle.token().to_owned()
     }
 
     /// The fencing token.
     #[napi(getter)]
     pub fn generation(&self) -> f64 {
-        number(self.held.generation())
+        number(self.handle.generation())
     }
 
     /// How it is kept.
     #[napi(getter, ts_return_type = "'kernel' | 'lease'")]
     pub fn mode(&self) -> NativeMode {
-        self.held.mode().into()
+        self.handle.mode().into()
     }
 
     /// The dead holder that was followed: `Holder` as JSON.
     #[napi(getter)]
     pub fn took_over_from(&self) -> Option<String> {
-        self.held.took_over_from().as_ref().map(json)
+        self.handle.took_over_from().as_ref().map(json)
     }
 
     /// The generation that had the lock when the wait began.
@@ -71,40 +71,40 @@ impl NativeLock {
     /// The last failed run: `{ generation, message }` as JSON.
     #[napi(getter)]
     pub fn failure(&self) -> Option<String> {
-        self.held.inherited_failure().map(json)
+        self.handle.inherited_failure().map(json)
     }
 
     /// Fails unless the lock is held.
     #[napi(ts_return_type = "Reply<void>")]
     pub fn assert_held(&self) -> napi::Result<Reply<()>> {
-        runtime::guarded(|| self.held.assert_held())
+        runtime::guarded(|| self.handle.assert_held())
     }
 
     /// Tells waiters what is being done.
     #[napi]
     pub fn progress(&self, phase: String) {
-        self.held.progress(&phase);
+        self.handle.progress(&phase);
     }
 
     /// Renames unless a later generation exists.
     #[napi(ts_return_type = "Promise<Reply<void>>")]
     pub fn publish<'env>(&self, env: &'env Env, from: String, to: String) -> Promise<'env, ()> {
-        let held = Arc::clone(&self.held);
-        let place = held.lock().directory().to_path_buf();
+        let handle = Arc::clone(&self.handle);
+        let place = handle.lock().directory().to_path_buf();
         runtime::blocking(env, &place, move || {
-            held.publish_file(Path::new(&from), Path::new(&to))
+            handle.publish_file(Path::new(&from), Path::new(&to))
         })
     }
 
     /// The descriptor that children keep the lock with.
     #[napi(ts_return_type = "Reply<number>")]
     pub fn child_fd(&self) -> napi::Result<Reply<i32>> {
-        runtime::guarded(|| self.held.child_fd())
+        runtime::guarded(|| self.handle.child_fd())
     }
 
     /// Gives the lock back; `false` where it was lost. With the message of a failed run for those who waited.
     #[napi(ts_return_type = "Reply<boolean>")]
     pub fn release(&self, failure: Option<String>) -> napi::Result<Reply<bool>> {
-        runtime::guarded(|| Ok(self.scope.release(&self.held, failure) == Release::Released))
+        runtime::guarded(|| Ok(self.scope.release(&self.handle, failure) == Release::Released))
     }
 }

@@ -68,7 +68,7 @@ pub struct NativeLockOptions {
     /// Names the call in its events.
     pub call: f64,
     /// A free lock in memory may be taken without a turn of the event loop.
-    pub at_once: bool,
+    pub inline: bool,
 }
 
 /// Path and options of one call, checked.

@@ -131,7 +131,7 @@ impl NativeCell {
         let started = runtime::spawn(async move {
             let outcome = tokio::select! {
                 outcome = cell.changed(since, deadline, &cancel) => outcome,
-                () = ended.cancelled(), if !fault::mutant("state-wait-outlives-its-thread") => Err(Cancel::error()),
+                () = ended.cancelled(), if !fault::is_seeded("state-wait-outlives-its-thread") => Err(Cancel::error()),
             };
             settle.call(Reply(outcome.map(BigInt::from)));
         });

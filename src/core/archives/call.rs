@@ -6,7 +6,7 @@
 //!    └─────gate.close()──▶ Dead            the caller has its answer; the work may only clean up
 //! ```
 //!
-//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop: it settles
+//! A write(2) on a stalled disk cannot be cancelled, so a call never waits for its work to stop: it ends
 //! from a timer, and the work, whenever it wakes, finds that it may not commit any more.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::core::failure::{Cause, Failure, Result, Stage};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
 
-/// How long a commit that began in time may run over the deadline before the call settles without it.
+/// How long a commit that began in time may run over the deadline before the call ends without it.
 const COMMIT_GRACE: Duration = Duration::from_millis(60);
 
 /// The end of one call.
@@ -42,7 +42,7 @@ impl Call {
 
     /// Waits for `work`, but not after `end` has resolved with the reason why the call is over, unless the commit has
     /// begun by then. Work that goes on by itself when its future is dropped is barred from committing.
-    pub async fn settle<T>(
+    pub async fn wait_for<T>(
         &self,
         work: impl Future<Output = T>,
         end: impl Future<Output = Failure>,

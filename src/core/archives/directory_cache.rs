@@ -71,7 +71,7 @@ impl DirectoryCache {
 }
 
 /// Directory and name of a relative path.
-pub(super) fn cut(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (&path[..0], path),

@@ -3,7 +3,7 @@
 use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::name;
 
-use crate::core::archives::directory_cache::{DirectoryCache, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, split_path};
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
 use crate::core::failure::{Failure, Result};
 
@@ -28,7 +28,7 @@ impl EntryHasher {
     pub fn hash(&mut self, tree: &Tree, at: usize) -> Result<Hash> {
         let node = tree.nodes()[at];
         let path = tree.path(&node);
-        let (parent, name) = cut(path);
+        let (parent, name) = split_path(path);
         let (name, shown) = (name::from_bytes(name), as_path(path));
         let directory = self.directories.existing(parent)?;
         if node.kind() == NodeKind::Symlink {

@@ -32,7 +32,7 @@ pub use entry_hasher::EntryHasher;
 pub use format::{Limits, Needs};
 pub use outcome::UnpackOutcome;
 pub use pack::{PackStream, Skipped, Walk, WriteOptions, WriteSummary, pack, walk, write};
-pub(super) use pack::{Visit, facts_of, mode_of, visit};
+pub(super) use pack::{Visitor, facts_of, mode_of, walk_with};
 pub use progress::Progress;
 pub use unpack::{
     Duplicates, Expected, ExtractOptions, ExtractSummary, Feed, Next, Symlinks, UnpackJob, UnpackOptions,

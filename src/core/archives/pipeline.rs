@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::core::archives::commit::{self, CommitWay, Gate, TargetMode};
+use crate::core::archives::commit::{self, CommitMethod, Gate, TargetMode};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, ExtractOptions, Skipped};
 use crate::core::failure::{Failure, Result, Stage};
@@ -25,7 +25,7 @@ pub struct Unpacked {
     /// Pipes and devices of the archive, which are not made.
     pub skipped: Vec<Skipped>,
     /// How it was committed.
-    pub way: CommitWay,
+    pub method: CommitMethod,
     /// Milliseconds until the tree was staged and proved.
     pub unpack_ms: f64,
     /// Milliseconds of the commit.
@@ -94,7 +94,7 @@ impl Replacement<'_> {
             compressed_bytes: extracted.compressed_bytes,
             kept: committed.kept,
             skipped: extracted.skipped,
-            way: committed.way,
+            method: committed.method,
             unpack_ms,
             commit_ms,
         })

@@ -70,9 +70,9 @@ impl SharedDirectory {
 
     /// Opens a directory in this one, to change what is in it: it must not be a stranger's.
     pub(in crate::core) fn open_trusted(&self, name: &OsStr) -> Result<Self> {
-        let site = self.open(name)?;
-        self.expect_trusted(&site.stat, &site.path)?;
-        Ok(site)
+        let opened = self.open(name)?;
+        self.expect_trusted(&opened.stat, &opened.path)?;
+        Ok(opened)
     }
 
     /// What an entry is, if there is one.
@@ -82,7 +82,7 @@ impl SharedDirectory {
 
     /// Whether an entry may be removed, replaced or acted on.
     pub(in crate::core) fn trusts(&self, entry: &Stat) -> bool {
-        self.around.trusts(entry) || crate::core::sys::fault::mutant("trust-strangers")
+        self.around.trusts(entry) || crate::core::sys::fault::is_seeded("trust-strangers")
     }
 
     /// Fails with path and owner if a stranger's entry has this name. One that does not exist is fine.
@@ -137,8 +137,8 @@ impl Target {
         self.parent.stat(&self.name)
     }
 
-    /// The directory itself.
-    pub(in crate::core) fn site(&self) -> Result<SharedDirectory> {
+    /// Opens the target.
+    pub(in crate::core) fn open_directory(&self) -> Result<SharedDirectory> {
         self.parent.open(&self.name)
     }
 

@@ -39,7 +39,7 @@ pub(super) fn adopt(from: &Path, to: &Path, method: CopyMethod, cancel: &Cancel)
 fn inspect_at_rest(directory: &Path, cancel: &Cancel) -> Result<Tree> {
     let mut tree = inspect(directory, cancel)?;
     for _ in 0..MAX_RESTS {
-        if has_rested(&tree) || fault::mutant("adopt-torn") {
+        if has_rested(&tree) || fault::is_seeded("adopt-torn") {
             return Ok(tree);
         }
         cancel.sleep(REST, Deadline::NEVER);
@@ -94,7 +94,7 @@ fn copy_checked(from: &Path, to: &Path, method: CopyMethod, before: &Tree, cance
 
 /// Fails if the directory is not what it was before.
 fn compare(directory: &Path, before: &Tree, cancel: &Cancel) -> Result<()> {
-    if fault::mutant("adopt-torn") {
+    if fault::is_seeded("adopt-torn") {
         return Ok(());
     }
     let after = inspect(directory, cancel)?;
@@ -169,7 +169,7 @@ fn move_checked<'tree>(
         }
         moved.push(name);
     }
-    if fault::mutant("adopt-torn") {
+    if fault::is_seeded("adopt-torn") {
         return Ok(());
     }
     for name in &*moved {

@@ -102,14 +102,14 @@ impl Writer<'_> {
             )?;
         }
         let lock = LockOptions::at(&path).check(Check::None).try_lock()?;
-        if matches!(lock, Attempt::Busy(_)) && !fault::mutant("collect-without-lock") {
+        if matches!(lock, Attempt::Busy(_)) && !fault::is_seeded("collect-without-lock") {
             return Ok(Removal::Pinned);
         }
         // Nobody moves the pointer without the writer lock; a look costs less than a generation lost to somebody who does.
         if pointer::read(layout)? == Some(number) {
             return Ok(Removal::Pinned);
         }
-        if fault::mutant("rename-before-unlink") {
+        if fault::is_seeded("rename-before-unlink") {
             let removal = move_generation_to_trash(layout, number)?;
             fs::remove_file(&path).optional()?;
             return Ok(removal);
@@ -143,8 +143,8 @@ fn is_other_than_a_file(path: &Path) -> Result<bool> {
 
 fn move_generation_to_trash(layout: &Layout, number: u64) -> Result<Removal> {
     let trash = layout.trash(&format!("{}-{}", name_of(number), clock::monotonic_micros()));
-    let is_gone = move_to_trash(&layout.generation(number), &trash)?;
-    Ok(if is_gone {
+    let is_moved = move_to_trash(&layout.generation(number), &trash)?;
+    Ok(if is_moved {
         Removal::Removed
     } else {
         Removal::NotPermitted

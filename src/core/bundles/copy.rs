@@ -38,7 +38,7 @@ pub(super) fn copy_tree(
             Kind::Symlink => fs::read_link(path)
                 .and_then(|text| fs::symlink(&text, &target))
                 .map(|()| true),
-            Kind::File if fault::mutant("hard-link-stage") => fs::link(path, &target).map(|()| true),
+            Kind::File if fault::is_seeded("hard-link-stage") => fs::link(path, &target).map(|()| true),
             Kind::File => file(path, &target, stat.mode | 0o200, &mut clone).map(|()| true),
             Kind::Other => Err(Error::argument(
                 "directory",

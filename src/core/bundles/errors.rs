@@ -11,7 +11,7 @@ pub(super) fn nothing_published(layout: &Layout) -> Error {
     )
 }
 
-pub(super) fn gone(number: u64) -> Error {
+pub(super) fn generation_gone(number: u64) -> Error {
     Error::new(
         Code::GenerationGone,
         format!(

@@ -73,12 +73,12 @@ pub(super) fn check_format(root: &Path) -> Result<bool> {
 
 /// The first entry that is not what a creation that was killed can have left.
 fn foreign_entry(root: &Path) -> Result<Option<String>> {
-    let ours = |name: &str| DIRECTORIES.contains(&name) || ["writer.lock", "FORMAT.tmp"].contains(&name);
+    let is_known = |name: &str| DIRECTORIES.contains(&name) || ["writer.lock", "FORMAT.tmp"].contains(&name);
     let entries = fs::read_directory(root).optional()?.unwrap_or_default();
     Ok(entries
         .iter()
         .map(|entry| entry.name.to_string_lossy().into_owned())
-        .find(|name| !ours(name)))
+        .find(|name| !is_known(name)))
 }
 
 /// `FORMAT` last: with it the store is complete.
@@ -117,7 +117,7 @@ fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = layout.file(&format!("{name}.tmp"));
     fs::remove_file(&temporary).optional()?;
     fs::write_new(&temporary, bytes, 0o644)?;
-    if !fault::mutant("no-format-fsync") {
+    if !fault::is_seeded("no-format-fsync") {
         durability::sync(&temporary)?;
     }
     fs::rename(&temporary, &layout.file(name))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Optional, Result};
 use crate::core::sys::fs;
 
-use super::errors::{corrupt, gone};
+use super::errors::{corrupt, generation_gone};
 use super::layout::{Layout, MAX_NUMBER};
 use super::options::Durability;
 
@@ -51,7 +51,7 @@ impl Head {
     pub fn read(layout: &Layout, number: u64) -> Result<Self> {
         let path = layout.pin(number);
         let Some(bytes) = fs::read_capped(&path, MAX_HEAD_BYTES).optional()? else {
-            return Err(gone(number));
+            return Err(generation_gone(number));
         };
         match serde_json::from_slice::<Self>(&bytes) {
             Ok(head) if head.number == number && head.is_plausible() => Ok(head),

@@ -7,7 +7,7 @@ use crate::core::sys::fs::Stat;
 use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::{fault, flock};
 
-use super::errors::gone;
+use super::errors::generation_gone;
 use super::pointer;
 use super::store::Store;
 
@@ -35,7 +35,7 @@ impl Hold {
     pub(super) fn acquire(store: &Store, number: u64) -> Result<Self> {
         match lock_shared(&store.layout.pin(number))? {
             SharedLock::Held(lock, _) => Ok(Self { lock }),
-            SharedLock::Missing | SharedLock::Busy => Err(gone(number)),
+            SharedLock::Missing | SharedLock::Busy => Err(generation_gone(number)),
         }
     }
 }
@@ -52,14 +52,14 @@ pub(super) enum SharedLock {
 
 pub(super) fn lock_shared(path: &Path) -> Result<SharedLock> {
     // A collector removes the file under its own lock: a lock on a removed file holds nothing.
-    let check = if fault::mutant("no-recheck") {
+    let check = if fault::is_seeded("no-recheck") {
         Check::None
     } else {
         Check::Links
     };
     match LockOptions::at(path).shared().check(check).try_lock()? {
         Attempt::Locked(lock) => {
-            if fault::mutant("no-reader-lock") {
+            if fault::is_seeded("no-reader-lock") {
                 flock::unlock(lock.file(), path)?;
             }
             let stat = lock.stat(path)?;

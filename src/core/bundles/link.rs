@@ -263,14 +263,14 @@ pub(super) fn sweep_temporary(store: &Store, link: &Path) -> Result<bool> {
 
 /// A link that stays right when both are moved together, as with a project's folder.
 fn relative_to(from: &Path, to: &Path) -> PathBuf {
-    let mut ours = from.components().peekable();
-    let mut theirs = to.components().peekable();
-    while ours.peek().is_some() && ours.peek() == theirs.peek() {
-        ours.next();
-        theirs.next();
+    let mut from_parts = from.components().peekable();
+    let mut to_parts = to.components().peekable();
+    while from_parts.peek().is_some() && from_parts.peek() == to_parts.peek() {
+        from_parts.next();
+        to_parts.next();
     }
-    let up = ours.map(|_| Component::ParentDir);
-    up.chain(theirs).collect()
+    let up = from_parts.map(|_| Component::ParentDir);
+    up.chain(to_parts).collect()
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ struct Opening {
 enum LockState {
     Held(FileLock),
     /// Another process holds it, and this opener has to write.
-    Wanted,
+    Needed,
     /// Another process holds it, and this opener does not have to write: a stopped writer must not keep readers from
     /// opening (I21).
     NotNeeded,
@@ -126,7 +126,7 @@ impl Opening {
 
     /// The lock to wait for before [`finish`](Self::finish), if any.
     fn waits_for(&self) -> Option<PathBuf> {
-        matches!(self.lock, LockState::Wanted).then(|| self.store.layout.writer_lock())
+        matches!(self.lock, LockState::Needed).then(|| self.store.layout.writer_lock())
     }
 
     /// Makes, configures and repairs the store. `lock` is what [`waits_for`](Self::waits_for) asked for.
@@ -144,7 +144,7 @@ impl Opening {
         let lock = match (found, lock) {
             (LockState::Held(lock), _) | (_, Some(lock)) => lock,
             (LockState::Refused, None) => return recover::check_unwritable(&store, cancel).map(|()| store),
-            (LockState::Wanted | LockState::NotNeeded, None) => return Ok(store),
+            (LockState::Needed | LockState::NotNeeded, None) => return Ok(store),
         };
         store.ownership.check_names(&store.layout)?;
         match made {
@@ -182,7 +182,7 @@ impl Opening {
 fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockState> {
     if let Err(stranger) = store.ownership.check(&store.layout) {
         // Reading needs no trust.
-        let reads = existing && asks_for_nothing(options);
+        let reads = existing && requests_no_change(options);
         return if reads {
             Ok(LockState::Refused)
         } else {
@@ -191,13 +191,15 @@ fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockStat
     }
     store.ownership.check_names(&store.layout)?;
     match FileLock::try_acquire(&store.layout.writer_lock()) {
-        Ok(Some(lock)) if existing && !lock.is_writable() && asks_for_nothing(options) => {
+        Ok(Some(lock)) if existing && !lock.is_writable() && requests_no_change(options) => {
             Ok(LockState::Refused)
         }
         Ok(Some(lock)) => Ok(LockState::Held(lock)),
-        Ok(None) if must_write(store, existing, options)? => Ok(LockState::Wanted),
+        Ok(None) if must_write(store, existing, options)? => Ok(LockState::Needed),
         Ok(None) => Ok(LockState::NotNeeded),
-        Err(error) if existing && is_read_only(&error) && asks_for_nothing(options) => Ok(LockState::Refused),
+        Err(error) if existing && is_read_only(&error) && requests_no_change(options) => {
+            Ok(LockState::Refused)
+        }
         Err(error) => Err(error),
     }
 }
@@ -213,7 +215,7 @@ fn must_write(store: &Store, existing: bool, options: &Options) -> Result<bool> 
         || link::needs_adoption(store)?)
 }
 
-fn asks_for_nothing(options: &Options) -> bool {
+fn requests_no_change(options: &Options) -> bool {
     options.keep.is_none() && options.grace_ms.is_none() && options.link.is_none()
 }
 

@@ -57,7 +57,7 @@ impl Ownership {
         // Only root mounts: a mount point is not a stranger's trap.
         let is_trusted = above.trusts(&stat) || is_mount_root(root);
         Ok(Self {
-            is_trusted: is_trusted || fault::mutant("trust-any-owner"),
+            is_trusted: is_trusted || fault::is_seeded("trust-any-owner"),
             root: Surroundings::new(root, stat),
             above,
             stat,
@@ -74,7 +74,7 @@ impl Ownership {
 
     /// Fails where a stranger has put something at a name of the root that a writer needs.
     pub(super) fn check_names(&self, layout: &Layout) -> Result<()> {
-        if !self.root.anyone_may_write() || fault::mutant("trust-any-owner") {
+        if !self.root.anyone_may_write() || fault::is_seeded("trust-any-owner") {
             return Ok(());
         }
         for name in WRITTEN.iter().chain(&DIRECTORIES) {
@@ -110,7 +110,7 @@ pub(super) fn check_directories(layout: &Layout) -> Result<()> {
 
 /// Whether an entry of a directory of the store may be removed or renamed.
 pub(super) fn may_change(surroundings: &Surroundings, path: &Path) -> Result<bool> {
-    if !surroundings.anyone_may_write() || fault::mutant("trust-any-owner") {
+    if !surroundings.anyone_may_write() || fault::is_seeded("trust-any-owner") {
         return Ok(true);
     }
     Ok(fs::stat(path)

@@ -15,7 +15,7 @@ use crate::core::sys::fs::{self, Stat};
 use crate::core::sys::lock_file::LockedFile;
 use crate::core::sys::sync::Mutex;
 
-use super::errors::{corrupt, gone, nothing_published};
+use super::errors::{corrupt, generation_gone, nothing_published};
 use super::hold::{Hold, SharedLock, lock_shared};
 use super::pointer;
 use super::recent::GenerationPaths;
@@ -44,7 +44,7 @@ struct PinnedGeneration {
 
 #[derive(Debug, Default)]
 struct PinTable {
-    held: HashMap<PinKey, PinnedGeneration>,
+    generations: HashMap<PinKey, PinnedGeneration>,
     live_owners: HashSet<PinOwner>,
     /// Owners that ended. A publish that ends after its thread must not leave a share that nobody releases.
     ended_owners: HashSet<PinOwner>,
@@ -68,9 +68,9 @@ pub fn owner_ends(owner: PinOwner) {
     let mut pins = pins();
     pins.ended_owners.insert(owner);
     pins.live_owners.remove(&owner);
-    pins.held.retain(|_, held| {
-        held.shares.remove(&owner);
-        !held.shares.is_empty()
+    pins.generations.retain(|_, pinned| {
+        pinned.shares.remove(&owner);
+        !pinned.shares.is_empty()
     });
 }
 
@@ -93,7 +93,7 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
             SharedLock::Held(lock, stat) => {
                 // Between readlink and flock the generation can have been collected, or be no longer current:
                 // then nothing proves that it will stay complete.
-                if fault::mutant("no-recheck") || pointer::read(&store.layout)? == Some(number) {
+                if fault::is_seeded("no-recheck") || pointer::read(&store.layout)? == Some(number) {
                     let Some(tree) = check_tree(store, &paths, &stat)? else {
                         return Err(corrupt(number, "its tree is missing").at(&paths.tree));
                     };
@@ -119,8 +119,8 @@ fn acquire_current(store: &Store, owner: PinOwner) -> Result<u64> {
 
 /// What the pointer says, and not what this process holds already: that may have been overtaken.
 fn current(store: &Store) -> Result<Option<u64>> {
-    if fault::mutant("held-before-pointer")
-        && let Some(key) = pins().held.keys().find(|key| key.store == store.key)
+    if fault::is_seeded("held-before-pointer")
+        && let Some(key) = pins().generations.keys().find(|key| key.store == store.key)
     {
         return Ok(Some(key.number));
     }
@@ -138,12 +138,12 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
         return Ok(());
     }
     let SharedLock::Held(lock, stat) = lock_shared(&paths.pin)? else {
-        return Err(gone(number));
+        return Err(generation_gone(number));
     };
     match check_tree(store, &paths, &stat)? {
         Some(tree) => insert(store, owner, number, lock, tree),
         // A lock file without its generation is a publish in progress.
-        None => Err(gone(number)),
+        None => Err(generation_gone(number)),
     }
 }
 
@@ -152,7 +152,7 @@ fn acquire_number(store: &Store, owner: PinOwner, number: u64) -> Result<()> {
 /// entries are checked for missing or altered content. `pin` is the lock file.
 fn check_tree(store: &Store, paths: &GenerationPaths, pin: &Stat) -> Result<Option<EntryVersion>> {
     let Some(tree) = store_identity::directory_stat(&paths.tree)? else {
-        return Ok(fault::mutant("no-recheck").then(|| EntryVersion::of(pin)));
+        return Ok(fault::is_seeded("no-recheck").then(|| EntryVersion::of(pin)));
     };
     let version = EntryVersion::of(&tree);
     let mut compared = paths.compared.lock();
@@ -178,17 +178,17 @@ pub fn release(store: &Store, owner: PinOwner, number: u64) {
         number,
     };
     let mut pins = pins();
-    let Some(held) = pins.held.get_mut(&key) else {
+    let Some(pinned) = pins.generations.get_mut(&key) else {
         return;
     };
-    if let Some(count) = held.shares.get_mut(&owner) {
+    if let Some(count) = pinned.shares.get_mut(&owner) {
         *count -= 1;
         if *count == 0 {
-            held.shares.remove(&owner);
+            pinned.shares.remove(&owner);
         }
     }
-    if held.shares.is_empty() {
-        pins.held.remove(&key);
+    if pinned.shares.is_empty() {
+        pins.generations.remove(&key);
     }
 }
 
@@ -204,12 +204,12 @@ fn add_share(store: &Store, owner: PinOwner, paths: &GenerationPaths) -> Result<
     if pins.ended_owners.contains(&owner) {
         return Err(owner_has_ended());
     }
-    match pins.held.get_mut(&PinKey {
+    match pins.generations.get_mut(&PinKey {
         store: store.key,
         number: paths.number,
     }) {
-        Some(held) if protects(held, paths)? => {
-            *held.shares.entry(owner).or_default() += 1;
+        Some(pinned) if protects(pinned, paths)? => {
+            *pinned.shares.entry(owner).or_default() += 1;
             Ok(true)
         }
         _ => Ok(false),
@@ -219,18 +219,18 @@ fn add_share(store: &Store, owner: PinOwner, paths: &GenerationPaths) -> Result<
 /// Whether the file that is held still keeps what is at the path. Not after somebody removed it, alone or with the whole
 /// store, and a new one has its name; not after the store was moved and another one took its place. The new store's
 /// root can even have the same inode.
-fn protects(held: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
-    if fault::mutant("trust-removed-lock") {
+fn protects(pinned: &PinnedGeneration, paths: &GenerationPaths) -> Result<bool> {
+    if fault::is_seeded("trust-removed-lock") {
         return Ok(true);
     }
-    if fs::stat_file(held.lock.file(), &paths.pin)?.links == 0 {
+    if fs::stat_file(pinned.lock.file(), &paths.pin)?.links == 0 {
         return Ok(false);
     }
-    if fault::mutant("trust-replaced-root") {
+    if fault::is_seeded("trust-replaced-root") {
         return Ok(true);
     }
     let tree = fs::stat(&paths.tree).optional()?;
-    Ok(tree.is_some_and(|tree| EntryVersion::of(&tree) == held.tree))
+    Ok(tree.is_some_and(|tree| EntryVersion::of(&tree) == pinned.tree))
 }
 
 fn insert(store: &Store, owner: PinOwner, number: u64, lock: LockedFile, tree: EntryVersion) -> Result<()> {
@@ -242,23 +242,23 @@ fn insert(store: &Store, owner: PinOwner, number: u64, lock: LockedFile, tree: E
         store: store.key,
         number,
     };
-    let held = match pins.held.entry(key) {
+    let pinned = match pins.generations.entry(key) {
         Entry::Vacant(vacant) => vacant.insert(PinnedGeneration {
             lock,
             tree,
             shares: HashMap::new(),
         }),
         Entry::Occupied(occupied) => {
-            let held = occupied.into_mut();
+            let pinned = occupied.into_mut();
             // Another thread came first: its descriptor stays and this one closes.
-            if !protects(held, &store.recent.paths(&store.layout, number))? {
-                held.lock = lock;
-                held.tree = tree;
+            if !protects(pinned, &store.recent.paths(&store.layout, number))? {
+                pinned.lock = lock;
+                pinned.tree = tree;
             }
-            held
+            pinned
         }
     };
-    *held.shares.entry(owner).or_default() += 1;
+    *pinned.shares.entry(owner).or_default() += 1;
     drop(pins);
     store.identity.note(number);
     Ok(())

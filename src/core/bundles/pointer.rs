@@ -14,7 +14,7 @@ use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
 /// The number of the current generation; `None` where nothing has been published.
 pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     let path = layout.pointer();
-    let target = match fs::read_link(path).optional() {
+    let target = match fs::read_pointer(path).optional() {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
         Err(error) => return Err(explain(error, path)),
@@ -42,10 +42,11 @@ fn explain(error: Error, path: &Path) -> Error {
     };
     Error {
         message: format!(
-            "'{}' is {} of uid {}. Expected a symbolic link. Remove it; the next publish makes the link again",
+            "'{}' is {} of uid {}. Expected {}. Remove it; the next publish makes the link again",
             path.display(),
             found.0,
-            found.1
+            found.1,
+            fs::POINTER
         ),
         ..error
     }
@@ -69,7 +70,7 @@ pub(super) fn flip(layout: &Layout, number: u64) -> Result<()> {
     let temporary = layout.file("current.tmp");
     // A writer that was killed between symlink and rename left it.
     fs::remove_file(&temporary).optional()?;
-    fs::symlink(Path::new(&format!("gens/{}/tree", name_of(number))), &temporary)?;
+    fs::make_pointer(Path::new(&format!("gens/{}/tree", name_of(number))), &temporary)?;
     fs::rename(&temporary, layout.pointer())
 }
 
@@ -130,7 +131,7 @@ impl FormerGeneration {
 
     fn age_in_this_boot(&self, now: &Now) -> Option<u64> {
         let (then, here) = (self.since.as_ref()?, now.since.as_ref()?);
-        if then.boot != here.boot || fault::mutant("grace-by-wall-clock") {
+        if then.boot != here.boot || fault::is_seeded("grace-by-wall-clock") {
             return None;
         }
         u64::try_from(here.ms.checked_sub(then.ms)?).ok()

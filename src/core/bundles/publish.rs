@@ -138,12 +138,12 @@ impl Writer<'_> {
 
     fn next_head(&self, stage: &Stage, sealed: &Sealed, options: &PublishOptions) -> Result<Head> {
         let layout = &self.store.layout;
-        let taken = [
+        let used_numbers = [
             numbers_in(&layout.file("gens"))?,
             numbers_in(&layout.file("pins"))?,
         ]
         .concat();
-        let highest = taken
+        let highest = used_numbers
             .into_iter()
             .chain(self.current)
             .chain([self.mirror.highest, self.store.identity.highest_known()])
@@ -193,7 +193,7 @@ impl Writer<'_> {
         let hold = wants_pin
             .then(|| Hold::acquire(self.store, head.number))
             .transpose()?;
-        if fault::mutant("pointer-before-manifest") {
+        if fault::is_seeded("pointer-before-manifest") {
             fs::rename(&layout.stage(&stage.id), &layout.generation(head.number))?;
             self.flip(head)?;
             fs::write_new(
@@ -203,7 +203,7 @@ impl Writer<'_> {
             )?;
             return Ok(hold);
         }
-        if fault::mutant("flip-before-rename") {
+        if fault::is_seeded("flip-before-rename") {
             self.flip(head)?;
             fs::rename(
                 &self.store.layout.stage(&stage.id),

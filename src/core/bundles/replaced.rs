@@ -83,7 +83,7 @@ pub(super) fn was_made_here(store: &Store, directory: &Path) -> Result<bool> {
 /// Takes a directory away from the neighbourhood of a link: one that this package made is removed by a later open,
 /// because processes may still work in it, an empty one now, and any other one is set aside.
 pub(super) fn remove_or_set_aside(store: &Store, directory: &Path, link: &Path) -> Result<()> {
-    if was_made_here(store, directory)? || fault::mutant("trash-adopted") {
+    if was_made_here(store, directory)? || fault::is_seeded("trash-adopted") {
         let trash = store
             .layout
             .trash(&format!("{ADOPTED}{}", clock::monotonic_micros()));

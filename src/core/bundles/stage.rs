@@ -145,7 +145,7 @@ impl Stage {
         ))?;
         check_complete(&manifest, require)?;
         let sealed = Sealed { manifest };
-        if !fault::mutant("pointer-before-manifest") {
+        if !fault::is_seeded("pointer-before-manifest") {
             with_advice(self.write_manifest(&sealed))?;
         }
         with_advice(view::prepare(

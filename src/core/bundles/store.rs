@@ -96,8 +96,8 @@ impl Store {
     /// Whether what a pointer will name is flushed before the pointer moves.
     pub(super) fn flushes(&self) -> bool {
         self.durability == Durability::Power
-            && !fault::mutant("no-fsync")
-            && !fault::mutant("only-root-fsync")
+            && !fault::is_seeded("no-fsync")
+            && !fault::is_seeded("only-root-fsync")
     }
 
     pub(super) fn config(&self) -> Result<Config> {

@@ -88,7 +88,7 @@ impl StoreIdentity {
 
     /// Fails if the store that was opened is not at its path any more.
     pub(super) fn check(&self, layout: &Layout) -> Result<()> {
-        if fault::mutant("trust-replaced-root") {
+        if fault::is_seeded("trust-replaced-root") {
             return Ok(());
         }
         let Some(id) = &self.id else {

@@ -36,7 +36,7 @@ pub(super) fn move_to_trash(directory: &Path, trash: &Path) -> Result<bool> {
 /// Removes a tree. `false` if it is owned by another user: such a tree must not make a collection fail.
 pub(super) fn remove_permitted(directory: &Path) -> Result<bool> {
     match fs::remove_tree(directory) {
-        Err(error) if error.is_denied() && !fault::mutant("anothers-litter-stops") => Ok(false),
+        Err(error) if error.is_denied() && !fault::is_seeded("anothers-litter-stops") => Ok(false),
         removed => removed.map(|()| true),
     }
 }

@@ -62,7 +62,7 @@ fn find_changes(store: &Store, number: u64, cancel: &Cancel) -> Result<Vec<(Stri
 
 /// Whether a generation has a readable head and all its content, by the times of change.
 pub(super) fn is_usable(store: &Store, number: u64, cancel: &Cancel) -> Result<bool> {
-    if fault::mutant("trust-changed-tree") {
+    if fault::is_seeded("trust-changed-tree") {
         return Ok(fs::stat(&store.layout.tree(number)).is_ok());
     }
     is_complete(Head::read(&store.layout, number).and_then(|_| find_changes(store, number, cancel)))
@@ -74,7 +74,7 @@ pub(super) fn is_intact(store: &Store, number: u64, cancel: &Cancel) -> Result<b
 
 pub(super) fn is_complete(found: Result<Vec<(String, Problem)>>) -> Result<bool> {
     match found {
-        Ok(problems) if fault::mutant("extra-is-damage") => Ok(problems.is_empty()),
+        Ok(problems) if fault::is_seeded("extra-is-damage") => Ok(problems.is_empty()),
         Ok(problems) => Ok(!problems.iter().any(|(_, problem)| problem.is_of_content())),
         Err(error)
             if matches!(error.code, Code::GenerationCorrupt | Code::GenerationGone)

@@ -155,7 +155,7 @@ fn place(store: &Store, from: &Path, number: u64) -> Result<View> {
 pub(super) fn link_to(layout: &Layout, view: View) -> Result<()> {
     let temporary = layout.file("view.tmp");
     fs::remove_file(&temporary).optional()?;
-    let target = if fault::mutant("link-to-generation") {
+    let target = if fault::is_seeded("link-to-generation") {
         format!("gens/{}/tree", name_of(view.number))
     } else {
         format!("views/{}/tree", view.name())

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{durability, fault, fs};
 
-use super::errors::gone;
+use super::errors::generation_gone;
 use super::file_lock::FileLock;
 use super::head::Head;
 use super::hold::Hold;
@@ -99,7 +99,7 @@ impl<'store> Writer<'store> {
         }
         // What was never current is what a killed publish left.
         if !self.mirror.history.iter().any(|former| former.number == number) {
-            return Err(gone(number));
+            return Err(generation_gone(number));
         }
         let head = self.store.head(number)?;
         link::check_replaceable(self.store)?;
@@ -116,7 +116,7 @@ impl<'store> Writer<'store> {
         if !self.store.flushes() || head.durability == Durability::Power {
             return Ok(());
         }
-        if fault::mutant("trust-unflushed") {
+        if fault::is_seeded("trust-unflushed") {
             return Ok(());
         }
         let layout = &self.store.layout;
@@ -155,7 +155,7 @@ impl<'store> Writer<'store> {
         // The mirror last: it is what wakes watchers, and those who then look through the link must find it.
         let followed = link::update(self.store, view);
         drop(Mirror::commit(&self.store.layout));
-        if fault::mutant("collect-before-durable") {
+        if fault::is_seeded("collect-before-durable") {
             self.collect()?;
         }
         self.sync_root().map_err(|error| Error {
@@ -169,7 +169,7 @@ impl<'store> Writer<'store> {
 
     /// Flushes the pointer.
     pub(super) fn sync_root(&self) -> Result<()> {
-        if self.store.durability == Durability::Power && !fault::mutant("no-fsync") {
+        if self.store.durability == Durability::Power && !fault::is_seeded("no-fsync") {
             return durability::sync(self.store.layout.root());
         }
         Ok(())

@@ -97,35 +97,70 @@ pub(super) async fn probe_conditions(
     let path = probe_path(folder);
     let body = || Body::Bytes(Bytes::from_static(b"warmswap probe"));
     let honours = async {
-        if !accepts_condition(store, &path, body(), context).await? {
+        let Some(written) = accepts_condition(store, &path, body(), context).await? else {
             return Ok(false);
-        }
+        };
         let absent = was_refused(store.write(&path, body(), Condition::Absent, context).await)?;
         let version = was_refused(store.write(&path, body(), stale(), context).await)?;
-        Ok(absent && version)
+        Ok(absent && version && accepts_version(store, &path, body(), written, context).await?)
     };
     let honours = honours.await;
     tidy_up(store, &path, context).await;
     honours
 }
 
-/// Whether a write under a condition that holds is accepted. Stores without conditions answer it with 400 or 501
+/// Whether a write over the version that is there is accepted. `DigitalOcean` Spaces refuses it with 412 unless the
+/// version stands there without its quotes (slatedb#1818).
+async fn accepts_version(
+    store: &dyn Store,
+    path: &str,
+    body: Body,
+    version: String,
+    context: &Arc<CallContext>,
+) -> StoreResult<bool> {
+    let write = |condition| store.write(path, body.clone(), condition, context);
+    let condition = Condition::Version(version.clone());
+    match write(condition.clone()).await {
+        Ok(_) => return Ok(true),
+        Err(failure) if failure.cause == Cause::Misconfigured => return Ok(false),
+        // The answer to a write that did happen can be lost. Its repetition then fails.
+        Err(failure) if matches!(failure.cause, Cause::Changed | Cause::Conflict) => {
+            if store.stat(path, context).await?.etag != version {
+                return Ok(true);
+            }
+        }
+        Err(failure) => return Err(failure),
+    }
+    if !store.set_plain_versions(true) {
+        return Ok(false);
+    }
+    let works = was_refused(write(stale()).await)? && write(condition).await.is_ok();
+    store.set_plain_versions(works);
+    Ok(works)
+}
+
+/// The version that a write under a condition that holds has made; none if the condition is not accepted. Stores without conditions answer it with 400 or 501
 /// (Alibaba OSS: `NotImplemented` with both), and accept the same write without the condition.
 async fn accepts_condition(
     store: &dyn Store,
     path: &str,
     body: Body,
     context: &Arc<CallContext>,
-) -> StoreResult<bool> {
-    let written = store.write(path, body.clone(), Condition::Absent, context).await;
-    let Err(failure) = written else { return Ok(true) };
+) -> StoreResult<Option<String>> {
+    let failure = match store.write(path, body.clone(), Condition::Absent, context).await {
+        Ok(version) => return Ok(Some(version)),
+        Err(failure) => failure,
+    };
     match failure.cause {
         Cause::Misconfigured => match store.write(path, body, Condition::Always, context).await {
-            Ok(_) => Ok(false),
+            Ok(_) => Ok(None),
             Err(_) => Err(failure),
         },
         // The answer to a write that did happen can be lost. Its repetition then fails.
-        Cause::Changed | Cause::Conflict if store.stat(path, context).await.is_ok() => Ok(true),
+        Cause::Changed | Cause::Conflict => match store.stat(path, context).await {
+            Ok(object) => Ok(Some(object.etag)),
+            Err(_) => Err(failure),
+        },
         _ => Err(failure),
     }
 }

@@ -40,7 +40,7 @@ pub struct Amount {
 impl Guard {
     /// Fails if a tree may not become a generation.
     pub fn check(&self, tree: Amount, current: Option<Amount>) -> Result<()> {
-        if fault::mutant("guard-by-existence") {
+        if fault::is_seeded("guard-by-existence") {
             return Ok(());
         }
         if tree.files < self.min_files || tree.bytes < self.min_bytes {

@@ -91,7 +91,7 @@ impl Run {
 
     /// Whether the work may change what others see. From then on the call waits for the work.
     pub fn may_commit(&self) -> bool {
-        self.call.gate.pass() || fault::mutant("commit-after-deadline")
+        self.call.gate.pass() || fault::is_seeded("commit-after-deadline")
     }
 
     /// Ends the time of one stage and starts that of the next.
@@ -177,12 +177,12 @@ impl Run {
         }
     }
 
-    /// Runs the work until it, the deadline, the caller or the throughput ends it. `settle` makes the answer
+    /// Runs the work until it, the deadline, the caller or the throughput ends it. `report` makes the result
     /// of a call that was ended; its work goes on by itself until it notices.
     pub async fn race<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = T> + Send + 'static,
-        settle: impl FnOnce(Failure) -> T,
+        report: impl FnOnce(Failure) -> T,
     ) -> T {
         let task = tokio::spawn(work);
         let work = async {
@@ -194,9 +194,9 @@ impl Run {
                 Failure::new(Cause::Other, panic.to_string())
             })
         };
-        match self.call.settle(work, self.call_over()).await {
+        match self.call.wait_for(work, self.call_over()).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) | Err(failure) => settle(failure),
+            Ok(Err(failure)) | Err(failure) => report(failure),
         }
     }
 

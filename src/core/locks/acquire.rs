@@ -62,11 +62,11 @@ pub fn try_acquire_inline(lock: &LockPath, request: &Request) -> Result<Option<A
     let Some(queue) = Queue::known(lock, request.mode)? else {
         return Ok(None);
     };
-    let taken = Attempt::new(lock, Arc::new(request.clone()))?.try_acquire_inline()?;
-    Ok(taken.map(|held| {
-        queue.watch_later(&held);
+    let acquired = Attempt::new(lock, Arc::new(request.clone()))?.try_acquire_inline()?;
+    Ok(acquired.map(|handle| {
+        queue.watch_later(&handle);
         Acquired {
-            held,
+            handle,
             waited_since: None,
         }
     }))

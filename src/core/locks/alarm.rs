@@ -51,7 +51,7 @@ impl Alarm {
         let mut set = set();
         let key = (at, set.next);
         set.next += 1;
-        if fault::mutant("lock-no-alarm") {
+        if fault::is_seeded("lock-no-alarm") {
             return Self(key);
         }
         set.calls.insert(key, Box::new(call));

@@ -65,7 +65,7 @@ impl Attempt {
             return Ok(None);
         }
         match self.step()? {
-            Step::Acquired(held) => Ok(Some(held)),
+            Step::Acquired(handle) => Ok(Some(handle)),
             Step::Vacant { .. } | Step::Blocked(_) => Ok(None),
         }
     }
@@ -112,10 +112,10 @@ impl Attempt {
             return Ok(Step::Vacant { orphaned: false });
         };
         match self.try_acquire() {
-            Ok(Step::Acquired(held)) => {
-                held.release(None);
+            Ok(Step::Acquired(handle)) => {
+                handle.release(None);
                 Ok(Step::Vacant {
-                    orphaned: held.took_over_from().is_some(),
+                    orphaned: handle.took_over_from().is_some(),
                 })
             }
             // Also who may only read here waits for the living.
@@ -134,20 +134,20 @@ impl Attempt {
 
     fn try_acquire(&mut self) -> Result<Step> {
         loop {
-            let held = match self.try_link_record()? {
+            let handle = match self.try_link_record()? {
                 LinkAttempt::Record(new) => LockHandle::start(*new),
                 LinkAttempt::Nothing => continue,
                 LinkAttempt::Blocked(blocker) => return Ok(Step::Blocked(blocker)),
             };
-            if let Some(blocker) = self.publish(&held)? {
+            if let Some(blocker) = self.publish(&handle)? {
                 // It came in between.
-                held.release(None);
+                handle.release(None);
                 return Ok(Step::Blocked(Box::new(blocker)));
             }
-            if held.took_over_from().is_some() {
+            if handle.took_over_from().is_some() {
                 staleness::forget(&self.context.lock, &self.context.neighbours);
             }
-            return Ok(Step::Acquired(held));
+            return Ok(Step::Acquired(handle));
         }
     }
 
@@ -175,7 +175,7 @@ impl Attempt {
             blocker = self.obstacles.judge_record(&self.context, top, id)?;
         }
         if blocker.is_none() {
-            blocker = self.obstacles.judge_standing_directory(&self.context, top, id)?;
+            blocker = self.obstacles.judge_existing_directory(&self.context, top, id)?;
         }
         if let Some(blocker) = blocker {
             self.guard = guard.map(LockedGuard::unlock).transpose()?;
@@ -215,30 +215,30 @@ impl Attempt {
 
     /// Makes the lock directory appear. What a dead predecessor of ours left is moved away, and another program's if it
     /// keeps nobody out. Who stands in the way where it does.
-    fn publish(&mut self, held: &LockHandle) -> Result<Option<Blocker>> {
+    fn publish(&mut self, handle: &LockHandle) -> Result<Option<Blocker>> {
         let context = &self.context;
         loop {
-            if held.publish()? {
+            if handle.publish()? {
                 return Ok(None);
             }
             let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
                 continue;
             };
-            let follows = |record: &Record| held.follows(record);
-            let (is_orphan, guard) = (held.is_orphan(), held.guard_id());
+            let supersedes = |record: &Record| handle.supersedes(record);
+            let (is_orphan, guard) = (handle.is_orphan(), handle.guard_id());
             let (blocker, holder) = self
                 .obstacles
-                .judge_directory(context, &found, follows, is_orphan, guard)?;
+                .judge_directory(context, &found, supersedes, is_orphan, guard)?;
             if blocker.is_some() {
                 return Ok(blocker);
             }
             match removal::bury(&context.lock, &found, &context.neighbours) {
                 Ok(false) => {}
-                Ok(true) => held.note_orphan(holder),
+                Ok(true) => handle.note_orphan(holder),
                 // Another user's: it stays. Among ourselves it decides nothing, and whoever knows nothing else is kept out
                 // by it as well as by ours.
-                Err(error) if found.is_ours() && is_anothers(&error) => {
-                    held.note_orphan(holder);
+                Err(error) if found.has_record() && is_owned_by_another_user(&error) => {
+                    handle.note_orphan(holder);
                     return Ok(None);
                 }
                 Err(error) => return Err(error),
@@ -261,7 +261,7 @@ enum Locked {
 }
 
 /// A sticky directory does not let go of another user's entry, and this library does not move one.
-fn is_anothers(error: &Error) -> bool {
+fn is_owned_by_another_user(error: &Error) -> bool {
     error.code == Code::Untrusted || error.kind() == Some(ErrorKind::PermissionDenied)
 }
 

@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::path::LockPath;
 use super::record_log::{RecordLog, RecordsId};
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::cancel::Cancel;
 use crate::core::sys::deadline::Deadline;
-use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile, Wait};
+use crate::core::sys::dir::DirectoryLock;
 use crate::core::sys::{fault, filesystem, fs};
 
 /// Another publisher holds the fence for two system calls; one that is stopped in between must not stop us
@@ -49,7 +48,7 @@ pub(super) fn publish(
         check_generation(lock, log.as_ref(), generation)
     };
     let fence = log.as_ref().map(lock_fence).transpose()?;
-    if !fault::mutant("lock-publish-unfenced") {
+    if !fault::is_seeded("lock-publish-unfenced") {
         check()?;
     }
     fs::rename(from, to)?;
@@ -58,28 +57,26 @@ pub(super) fn publish(
 }
 
 /// Locks the directory of these records until the result is dropped. `None` where kernel locks cannot be trusted.
-fn lock_fence(log: &RecordLog) -> Result<Option<LockedFile>> {
+fn lock_fence(log: &RecordLog) -> Result<Option<DirectoryLock>> {
     let path = log.directory_path();
     if !filesystem::of(path)?.trusted {
         return Ok(None);
     }
-    let wait = Wait {
-        deadline: Deadline::after(PATIENCE),
-        cancel: &Cancel::new(),
-        pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(1),
-    };
-    let directory = log.directory().to_file(path)?;
-    // Whether it is still the directory at its path is checked with the generation.
-    let options = LockOptions::at(path).check(Check::None);
-    if let Attempt::Locked(fence) = options.lock_open(directory.into(), wait)? {
-        return Ok(Some(fence));
+    let deadline = Deadline::after(PATIENCE);
+    loop {
+        // Whether it is still the directory at its path is checked with the generation.
+        if let Some(fence) = log.directory().try_lock(path)? {
+            return Ok(Some(fence));
+        }
+        if deadline.has_passed() {
+            let message = format!(
+                "another process has been publishing under '{}' for 10 s; is it stopped?",
+                path.display()
+            );
+            return Err(Error::new(Code::Timeout, message).at(path));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let message = format!(
-        "another process has been publishing under '{}' for 10 s; is it stopped?",
-        path.display()
-    );
-    Err(Error::new(Code::Timeout, message).at(path))
 }
 
 fn check_generation(lock: &LockPath, log: Option<&RecordLog>, generation: u64) -> Result<()> {
@@ -88,11 +85,11 @@ fn check_generation(lock: &LockPath, log: Option<&RecordLog>, generation: u64) -
         _ => None,
     };
     let top = log.map(RecordLog::top).transpose()?.flatten();
-    let standing = top.and_then(|top| top.record).map(|record| record.generation);
-    if standing == Some(generation) {
+    let existing = top.and_then(|top| top.record).map(|record| record.generation);
+    if existing == Some(generation) {
         return Ok(());
     }
-    let found = standing.map_or_else(
+    let found = existing.map_or_else(
         || "its records are gone".to_owned(),
         |found| format!("generation {found} has the lock"),
     );

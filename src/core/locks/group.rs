@@ -102,7 +102,7 @@ impl Group {
         self.watches = watches;
     }
 
-    pub(super) fn wanted_watches(&self) -> Vec<(PathBuf, Interest)> {
+    pub(super) fn required_watches(&self) -> Vec<(PathBuf, Interest)> {
         let lock = &self.key.lock;
         let mut wanted = vec![(lock.records(), Interest::Entries)];
         if self
@@ -132,17 +132,17 @@ impl Group {
     /// Lets the first waiter try. Answers the waiters that acquire the lock or time out, and notifies the others.
     /// Returns the locks that were acquired.
     pub(super) fn poll(&mut self) -> Vec<Arc<LockHandle>> {
-        let mut taken = Vec::new();
+        let mut acquired = Vec::new();
         self.waiters.retain(|waiter| !waiter.is_gone());
         while let Some(first) = self.waiters.front() {
             let id = first.id;
             match self.step() {
-                Ok(Step::Acquired(held)) => {
+                Ok(Step::Acquired(handle)) => {
                     self.attempt = None;
                     self.blocker = None;
-                    taken.push(Arc::clone(&held));
+                    acquired.push(Arc::clone(&handle));
                     if let Some(first) = self.waiters.pop_front() {
-                        first.succeed(held);
+                        first.succeed(handle);
                     }
                 }
                 Ok(Step::Vacant { orphaned }) => {
@@ -168,7 +168,7 @@ impl Group {
         if self.waiters.is_empty() {
             self.attempt = None;
         }
-        taken
+        acquired
     }
 
     fn step(&mut self) -> Result<Step, Error> {

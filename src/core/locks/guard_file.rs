@@ -58,7 +58,7 @@ pub(super) fn is_busy(lock: &LockPath, id: GuardId) -> Result<Option<bool>> {
 
 /// Whether a waiter has marked the guard file. Like [`is_busy`], this wakes no waiter.
 pub(super) fn has_waiters(lock: &LockPath) -> Result<bool> {
-    if fault::mutant("lock-no-line") {
+    if fault::is_seeded("lock-no-line") {
         return Ok(false);
     }
     let path = &*lock.guard();
@@ -124,7 +124,7 @@ impl GuardFile {
                 Ok(Attempted::Locked(LockedGuard { file, path, id }))
             }
             Attempt::Busy(file)
-                if fault::mutant("lock-file-unchecked") || options.current(&file)?.is_some() =>
+                if fault::is_seeded("lock-file-unchecked") || options.current(&file)?.is_some() =>
             {
                 Ok(Attempted::Busy(Self {
                     file,
@@ -166,7 +166,7 @@ impl LockedGuard {
 
     /// Unlocks and closes the file, which wakes the waiters.
     pub(super) fn release(self) -> Result<()> {
-        if fault::mutant("lock-unlink-guard") {
+        if fault::is_seeded("lock-unlink-guard") {
             fs::remove_file(&self.path).optional()?;
         }
         // A child that inherited the descriptor must not keep what was given back.

@@ -20,8 +20,8 @@ use crate::core::sys::clock::boot_micros;
 use crate::core::sys::sync::Mutex;
 use crate::core::sys::{fault, fs};
 
-const FOLLOWED: &str = "another holder has taken it, or its files were deleted";
-const TAKEN_BY_ANOTHER: &str = "its directory was removed and taken by another program";
+const TAKEN_OVER: &str = "another holder has taken it, or its files were deleted";
+const OWNED_BY_ANOTHER: &str = "its directory was removed and taken by another program";
 
 /// How a release ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +232,7 @@ impl LockHandle {
     }
 
     fn release_files(&self, mut files: MutexGuard<'_, HoldFiles>, failure: Option<FailedRun>) -> Release {
-        if fault::mutant("lock-release-without-token") {
+        if fault::is_seeded("lock-release-without-token") {
             drop(fs::remove_tree(self.lock.directory()));
         }
         self.state.expire();
@@ -242,11 +242,11 @@ impl LockHandle {
                 .finds_its_record()
                 .unwrap_or_else(|error| is_kept_by_a_failure(&error))
         {
-            self.state.lose(FOLLOWED);
+            self.state.lose(TAKEN_OVER);
         }
         let owner = files.directory_owner();
-        if owner == DirectoryOwner::Anothers {
-            self.state.lose(TAKEN_BY_ANOTHER);
+        if owner == DirectoryOwner::Other {
+            self.state.lose(OWNED_BY_ANOTHER);
         }
         if self.state.is_released() {
             return Release::Released;
@@ -311,9 +311,9 @@ impl LockHandle {
         }
         self.state.renew(begun);
         match files.directory_owner() {
-            DirectoryOwner::Ours => files.touch_directory(),
-            DirectoryOwner::Anothers => self.state.lose(TAKEN_BY_ANOTHER),
-            DirectoryOwner::Gone | DirectoryOwner::Unknown => {}
+            DirectoryOwner::ThisLock => files.touch_directory(),
+            DirectoryOwner::Other => self.state.lose(OWNED_BY_ANOTHER),
+            DirectoryOwner::Removed | DirectoryOwner::Unknown => {}
         }
     }
 
@@ -334,21 +334,21 @@ impl LockHandle {
             return;
         }
         match files.directory_owner() {
-            DirectoryOwner::Gone => {
+            DirectoryOwner::Removed => {
                 if !files.publish_again() {
-                    self.state.lose(TAKEN_BY_ANOTHER);
+                    self.state.lose(OWNED_BY_ANOTHER);
                 }
             }
-            DirectoryOwner::Anothers => self.state.lose(TAKEN_BY_ANOTHER),
-            DirectoryOwner::Ours | DirectoryOwner::Unknown => {}
+            DirectoryOwner::Other => self.state.lose(OWNED_BY_ANOTHER),
+            DirectoryOwner::ThisLock | DirectoryOwner::Unknown => {}
         }
     }
 
     /// Checks on disk that the lock is still held. A lock that another holder has by now is lost.
     fn confirm_held(&self, files: &HoldFiles) -> bool {
         self.state.expire();
-        if self.is_held() && !files.is_still_ours() {
-            self.state.lose(FOLLOWED);
+        if self.is_held() && !files.is_still_current() {
+            self.state.lose(TAKEN_OVER);
         }
         self.is_held()
     }
@@ -359,7 +359,7 @@ impl LockHandle {
     }
 
     /// Whether this record belongs to one that we or our predecessors have followed.
-    pub(super) fn follows(&self, record: &Record) -> bool {
+    pub(super) fn supersedes(&self, record: &Record) -> bool {
         let is_predecessor = self
             .predecessor
             .as_ref()

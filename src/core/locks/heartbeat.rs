@@ -74,7 +74,7 @@ impl Heartbeat {
         let id = beats.next_id;
         beats.next_id += 1;
         let due = Instant::now() + period;
-        if !fault::mutant("lock-no-native-heartbeat") {
+        if !fault::is_seeded("lock-no-native-heartbeat") {
             beats.repeated.push(Repeated {
                 id,
                 beat: Arc::new(beat),

@@ -10,7 +10,7 @@ use super::liveness::Liveness;
 use super::path::LockPath;
 use super::record::{Holder, LockMode, Record};
 use crate::core::sys::identity;
-use crate::core::sys::lockers::{self, Wanted};
+use crate::core::sys::lockers::{self, LockedEntry};
 
 /// How long a search may take, and how often one asker searches: it reads the descriptors of all processes.
 const LIMIT: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ enum GuardKeeper {
 
 impl Heirs {
     /// For a single question.
-    pub(super) fn for_one_look() -> Self {
+    pub(super) fn for_one_inspection() -> Self {
         Self {
             asks_guard: true,
             ..Self::default()
@@ -92,23 +92,23 @@ impl Heirs {
         ) else {
             return GuardKeeper::Itself;
         };
-        let guard = lock.guard();
-        let wanted = Wanted {
-            name: guard.file_name().unwrap_or_else(|| OsStr::new("")),
+        let path = lock.guard();
+        let guard = LockedEntry {
+            name: path.file_name().unwrap_or_else(|| OsStr::new("")),
             device: id.device,
             inode: id.inode,
         };
         let is_alive = record.process.liveness() == Liveness::Alive;
-        if is_alive && lockers::has_locked(record.process.pid, wanted) {
+        if is_alive && lockers::has_locked(record.process.pid, guard) {
             return GuardKeeper::Itself;
         }
         if self.token != record.token {
             self.token.clone_from(&record.token);
             (self.child, self.searched) = (None, None);
         }
-        self.child = self.child.filter(|pid| lockers::has_locked(*pid, wanted));
+        self.child = self.child.filter(|pid| lockers::has_locked(*pid, guard));
         if self.child.is_none() && self.searched.is_none_or(|at| at.elapsed() >= PAUSE) {
-            self.child = lockers::find(wanted, record.process.pid, LIMIT);
+            self.child = lockers::find(guard, record.process.pid, LIMIT);
             self.searched = Some(Instant::now());
         }
         match self.child {

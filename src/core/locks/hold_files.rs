@@ -17,9 +17,9 @@ use crate::core::sys::{fault, fs};
 /// Whose the lock directory is, as its holder sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DirectoryOwner {
-    Ours,
-    Anothers,
-    Gone,
+    ThisLock,
+    Other,
+    Removed,
     Unknown,
 }
 
@@ -112,15 +112,15 @@ impl HoldFiles {
             return DirectoryOwner::Unknown;
         }
         if self.is_written_at(&self.lock.owner()) {
-            return DirectoryOwner::Ours;
+            return DirectoryOwner::ThisLock;
         }
         match record::read(&self.lock.owner()) {
             Ok(Some((_, Contents::Record(record)))) if record.token == self.record.token => {
-                DirectoryOwner::Ours
+                DirectoryOwner::ThisLock
             }
-            Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => DirectoryOwner::Anothers,
+            Ok(Some((_, Contents::Record(_) | Contents::Foreign(_)))) => DirectoryOwner::Other,
             Ok(None) if matches!(fs::stat(self.lock.directory()), Err(error) if error.is_not_found()) => {
-                DirectoryOwner::Gone
+                DirectoryOwner::Removed
             }
             // A broken owner says nothing, and one without is a mkdir lock between its two steps: the next look tells.
             _ => DirectoryOwner::Unknown,
@@ -137,7 +137,7 @@ impl HoldFiles {
         if !self.is_published {
             drop(removal::discard(&self.lock.prepared(&self.record.token)));
         }
-        if owner != DirectoryOwner::Ours {
+        if owner != DirectoryOwner::ThisLock {
             return None;
         }
         removal::withdraw(&self.lock)
@@ -156,17 +156,17 @@ impl HoldFiles {
     }
 
     /// Whether our record is the highest that stands where others look.
-    pub(super) fn is_still_ours(&self) -> bool {
+    pub(super) fn is_still_current(&self) -> bool {
         let Some(log) = &self.log else {
             return false;
         };
         let is_top = |top: TopRecord| {
             !top.is_free && top.record.is_some_and(|record| record.token == self.record.token)
         };
-        let is_ours = log
+        let is_current = log
             .top()
             .and_then(|top| Ok(top.is_some_and(is_top) && log.is_current()?));
-        is_ours.unwrap_or_else(|error| is_kept_by_a_failure(&error))
+        is_current.unwrap_or_else(|error| is_kept_by_a_failure(&error))
     }
 
     /// Writes a record that differs from the last one.

@@ -18,13 +18,13 @@ use crate::core::sys::filesystem;
 /// # Errors
 /// `ERR_INVALID_ARGUMENT` where a file or a link is in the place of the lock directory.
 pub fn inspect(lock: &LockPath) -> Result<Inspection> {
-    let (mut inspection, found) = survey(lock, &mut Heirs::for_one_look())?;
+    let (mut inspection, found) = survey(lock, &mut Heirs::for_one_inspection())?;
     let Some(found) = found else {
         return Ok(inspection);
     };
     match found.extra()? {
         // Ours is waited for, whatever else is in its directory.
-        Extra::Folder(names) if !found.is_ours() => {
+        Extra::Folder(names) if !found.has_record() => {
             return Ok(Inspection {
                 warning: Some(found.is_a_folder(&names).message),
                 ..Inspection::FREE
@@ -43,7 +43,7 @@ pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, 
     let top = highest.top;
     let found = lock_directory::read(lock, None)?;
     // Another program's directory keeps also him out whose record stands.
-    let is_foreign = found.as_ref().is_some_and(|found| !found.is_ours());
+    let is_foreign = found.as_ref().is_some_and(|found| !found.has_record());
     if let Some(top) = top.as_ref().filter(|top| !top.is_free && !is_foreign) {
         let record = top.record.as_deref();
         let holder = record.map_or_else(Holder::ownerless, Record::holder);
@@ -58,9 +58,10 @@ pub(super) fn survey(lock: &LockPath, heirs: &mut Heirs) -> Result<(Inspection, 
         .is_some_and(|found| found.trusted);
     // One of ours is of a holder that came after the look at the records, or whose records were deleted, if it is not
     // one that could not be removed.
-    let follows = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
+    let supersedes = |record: &Record| top.as_ref().is_some_and(|top| top.reaches(record));
     // What is left of a window does not matter: nothing is taken over here.
     let is_orphan = top.as_ref().is_some_and(|top| !top.is_free);
-    let (status, holder) = liveness::of_directory(&found, follows, is_orphan, None, is_local, Duration::ZERO);
+    let (status, holder) =
+        liveness::of_directory(&found, supersedes, is_orphan, None, is_local, Duration::ZERO);
     Ok((Inspection::new(status, holder), Some(found)))
 }

@@ -83,20 +83,20 @@ fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
     its == ours || (record.process.is_of_another_boot() && its.inode == ours.inode)
 }
 
-/// Of a lock directory, and whose it is. `follows` says which records are of holders that stand behind nobody any more;
+/// Of a lock directory, and whose it is. `supersedes` says which records are of holders that stand behind nobody any more;
 /// what nobody can verify is left for the window of foreign locks, on a filesystem that may be this machine's own.
 /// `is_orphan`: a record of this lock stands, or was followed, that was not given back. Then an owner without bytes is that
 /// of its holder, lost with the power.
 pub(super) fn of_directory(
     found: &LockDirectory,
-    follows: impl Fn(&Record) -> bool,
+    supersedes: impl Fn(&Record) -> bool,
     is_orphan: bool,
     guard: Option<GuardId>,
     is_local: bool,
     window: Duration,
 ) -> (HolderStatus, Holder) {
     match &found.contents {
-        Some(Contents::Record(record)) if follows(record) => (HolderStatus::Dead, record.holder()),
+        Some(Contents::Record(record)) if supersedes(record) => (HolderStatus::Dead, record.holder()),
         Some(Contents::Record(record)) => (of_record(Some(record), guard), record.holder()),
         Some(Contents::Foreign(owner)) => (of_foreign(owner, is_local, window), owner.holder()),
         Some(Contents::Blank) if is_orphan => (HolderStatus::unverifiable(window), Holder::ownerless()),

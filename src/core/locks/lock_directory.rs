@@ -49,7 +49,7 @@ pub(super) enum Extra {
 
 impl LockDirectory {
     /// Of a holder of this library.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(super) fn has_record(&self) -> bool {
         matches!(self.contents, Some(Contents::Record(_)))
     }
 
@@ -70,7 +70,7 @@ impl LockDirectory {
     /// What else is in the directory.
     pub(super) fn extra(&self) -> Result<Extra> {
         match &self.directory {
-            Some(directory) if !fault::mutant("lock-remove-any-directory") => {
+            Some(directory) if !fault::is_seeded("lock-remove-any-directory") => {
                 Extra::of(directory, &self.path)
             }
             _ => Ok(Extra::Nothing),
@@ -79,7 +79,7 @@ impl LockDirectory {
 
     /// `ERR_INVALID_ARGUMENT` with the way out if this is an ordinary folder.
     pub(super) fn refuse_folder(&self) -> Result<()> {
-        if self.is_ours() {
+        if self.has_record() {
             return Ok(());
         }
         match self.extra()? {
@@ -124,7 +124,8 @@ impl LockDirectory {
         let is_it =
             directory.own_stat(path)?.inode == self.stat.inode && owner.map(|(bytes, _)| bytes) == self.owner;
         Ok(is_it
-            && (fault::mutant("lock-remove-any-directory") || Extra::of(&directory, path)? == Extra::Nothing))
+            && (fault::is_seeded("lock-remove-any-directory")
+                || Extra::of(&directory, path)? == Extra::Nothing))
     }
 }
 

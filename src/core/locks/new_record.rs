@@ -92,7 +92,7 @@ fn prepare_and_link(
     prepared: &Path,
     guard: Option<&LockedGuard>,
 ) -> Result<Option<(RecordLog, RecordFile)>> {
-    record.assert_has_room()?;
+    record.check_metadata_size()?;
     let finished =
         PreparedDirectory::make(&context.lock, prepared, &record.to_bytes()?, &context.neighbours)?;
     let log = match log {
@@ -105,16 +105,16 @@ fn prepare_and_link(
     if !log.link(&finished, record.n)? {
         return Ok(None);
     }
-    let settled = settle(context, &log, record, guard);
-    if !matches!(settled, Ok(true)) {
+    let confirmed = confirm_record(context, &log, record, guard);
+    if !matches!(confirmed, Ok(true)) {
         log.remove(record.n)?;
     }
-    Ok(settled?.then_some((log, finished.record_file)))
+    Ok(confirmed?.then_some((log, finished.record_file)))
 }
 
-/// A slow taker can link a number whose owner has long been followed and removed, and a guard may have
-/// been deleted and made anew while we took it.
-fn settle(
+/// A slow acquirer can link a number whose owner was taken over from and removed long ago, and a guard file can have
+/// been deleted and created again while it was acquired.
+fn confirm_record(
     context: &AttemptContext,
     log: &RecordLog,
     record: &Record,
@@ -125,7 +125,7 @@ fn settle(
     {
         return Ok(false);
     }
-    log.settle(record.n, context.mode)
+    log.confirm_and_prune(record.n, context.mode)
 }
 
 fn make_record(

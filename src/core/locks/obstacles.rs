@@ -91,7 +91,7 @@ impl Obstacles {
 
     /// Whether a directory keeps us out, asked before there is a record of ours: one that stood while we wait would keep
     /// everybody out, be what others take for the holder, and stay if our process were stopped.
-    pub(super) fn judge_standing_directory(
+    pub(super) fn judge_existing_directory(
         &mut self,
         context: &AttemptContext,
         top: Option<&TopRecord>,
@@ -100,29 +100,29 @@ impl Obstacles {
         let Some(found) = lock_directory::read(&context.lock, Some(&context.neighbours))? else {
             return Ok(None);
         };
-        let follows = |record: &Record| top.is_some_and(|top| top.reaches(record));
+        let supersedes = |record: &Record| top.is_some_and(|top| top.reaches(record));
         let is_orphan = top.is_some_and(|top| !top.is_free);
-        let (blocker, _) = self.judge_directory(context, &found, follows, is_orphan, guard)?;
-        if blocker.is_none() && !found.is_ours() {
+        let (blocker, _) = self.judge_directory(context, &found, supersedes, is_orphan, guard)?;
+        if blocker.is_none() && !found.has_record() {
             // Another user's directory, which nobody waits for any more, cannot be removed.
             found.check(&context.neighbours)?;
         }
         Ok(blocker)
     }
 
-    /// Whether a lock directory keeps us out, and its holder. `follows` says which records are of holders that the taker
+    /// Whether a lock directory keeps us out, and its holder. `supersedes` says which records are of holders that the taker
     /// follows.
     pub(super) fn judge_directory(
         &mut self,
         context: &AttemptContext,
         found: &LockDirectory,
-        follows: impl Fn(&Record) -> bool,
+        supersedes: impl Fn(&Record) -> bool,
         is_orphan: bool,
         guard: Option<GuardId>,
     ) -> Result<(Option<Blocker>, Holder)> {
         let is_local = context.filesystem.trusted;
         let window = context.request.foreign_stale;
-        let (status, holder) = liveness::of_directory(found, follows, is_orphan, guard, is_local, window);
+        let (status, holder) = liveness::of_directory(found, supersedes, is_orphan, guard, is_local, window);
         let blocker = self.blocker(context, status, holder.clone(), found)?;
         Ok((blocker, holder))
     }
@@ -143,7 +143,7 @@ impl Obstacles {
             }
             HolderStatus::Dead => (Liveness::Dead, None),
         };
-        let (note, retry_after) = if found.is_ours() && retry_after.is_some() {
+        let (note, retry_after) = if found.has_record() && retry_after.is_some() {
             (None, retry_after)
         } else {
             match found.extra()? {

@@ -31,7 +31,7 @@ impl PreparedDirectory {
         owner: &[u8],
         neighbours: &Neighbours,
     ) -> Result<Self> {
-        let directory = match take_spare(lock, prepared, neighbours) {
+        let directory = match reuse_spare(lock, prepared, neighbours) {
             Some(spare) => spare,
             None => shared::make_private_directory(prepared)?,
         };
@@ -82,7 +82,7 @@ fn publish_in_two_steps(lock: &LockPath, prepared: &Path) -> Result<bool> {
 }
 
 /// The emptied spare under our own name; `None` where there is none that is a holder's and lets itself be emptied.
-fn take_spare(lock: &LockPath, prepared: &Path, neighbours: &Neighbours) -> Option<Directory> {
+fn reuse_spare(lock: &LockPath, prepared: &Path, neighbours: &Neighbours) -> Option<Directory> {
     let anyone_may_write = neighbours.anyone_may_write();
     if anyone_may_write {
         let stat = fs::stat(&lock.spare()).ok()?;

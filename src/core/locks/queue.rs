@@ -36,7 +36,7 @@ const MAX_PARENTS: usize = 1024;
 /// How much later than its deadline a call ends whose filesystem has not said what it is: a passed deadline is for one try.
 const UNANSWERED: Duration = Duration::from_millis(500);
 /// Who waits until a filesystem has said what it is, by parent directory: for each one thread asks.
-static ASKING: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
+static WAITS_BY_DIRECTORY: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
 
 impl Queue {
     /// Whether the directory of this lock is known to be in memory, where no call waits for a disk.
@@ -119,8 +119,8 @@ impl Queue {
     }
 
     /// Watches a lock, unless it is given back very soon.
-    pub(super) fn watch_later(&self, held: &Arc<LockHandle>) {
-        self.0.watch_later(held);
+    pub(super) fn watch_later(&self, handle: &Arc<LockHandle>) {
+        self.0.watch_later(handle);
     }
 
     /// Lets a call wait whose filesystem is asked on a thread of its own: one that does not answer stops neither the caller
@@ -131,11 +131,11 @@ impl Queue {
         }
         let lock = wait.waiter.lock.clone();
         let parent = lock.parent().to_path_buf();
-        let mut asking = ASKING.lock();
-        let waits = asking.entry(parent).or_default();
+        let mut by_directory = WAITS_BY_DIRECTORY.lock();
+        let waits = by_directory.entry(parent).or_default();
         waits.push(wait);
         let is_first = waits.len() == 1;
-        drop(asking);
+        drop(by_directory);
         if !is_first {
             return;
         }
@@ -145,7 +145,7 @@ impl Queue {
             Self::enter_found(&apart);
         });
         if let Err(refused) = started {
-            let waits = ASKING.lock().remove(lock.parent());
+            let waits = WAITS_BY_DIRECTORY.lock().remove(lock.parent());
             for wait in waits.into_iter().flatten() {
                 wait.fail(refused.again());
             }
@@ -154,7 +154,7 @@ impl Queue {
 
     /// Whoever has waited for the answer of this lock's filesystem.
     fn enter_found(lock: &LockPath) {
-        let waits = ASKING.lock().remove(lock.parent());
+        let waits = WAITS_BY_DIRECTORY.lock().remove(lock.parent());
         for wait in waits.into_iter().flatten() {
             match Self::find(lock, wait.waiter.request.mode) {
                 Ok(queue) => queue.enter(wait),

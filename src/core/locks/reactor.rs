@@ -91,9 +91,9 @@ impl Mailbox {
     }
 
     /// Watches a lock, unless it is given back very soon.
-    pub(super) fn watch_later(self: &Arc<Self>, held: &Arc<LockHandle>) {
-        let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(held));
-        held.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
+    pub(super) fn watch_later(self: &Arc<Self>, handle: &Arc<LockHandle>) {
+        let (mailbox, watched) = (Arc::clone(self), Arc::downgrade(handle));
+        handle.set_watch(Alarm::set(Instant::now() + UNWATCHED, move || {
             mailbox.send(Message::Watch(watched));
         }));
     }
@@ -119,13 +119,13 @@ enum Watcher {
 }
 
 struct Hold {
-    held: Weak<LockHandle>,
+    handle: Weak<LockHandle>,
     watches: Vec<WatchId>,
 }
 
 impl Hold {
-    fn held(&self) -> Option<Arc<LockHandle>> {
-        self.held.upgrade().filter(|held| held.is_held())
+    fn handle(&self) -> Option<Arc<LockHandle>> {
+        self.handle.upgrade().filter(|handle| handle.is_held())
     }
 }
 
@@ -147,7 +147,7 @@ impl Reactor {
                 match message {
                     Message::Wait(waiter) => self.enqueue(*waiter),
                     Message::Forget(id) => self.groups.values_mut().for_each(|group| group.forget(id)),
-                    Message::Watch(held) => self.watch_hold(held),
+                    Message::Watch(handle) => self.watch_hold(handle),
                 }
             }
             self.poll_due_groups();
@@ -160,7 +160,7 @@ impl Reactor {
         // Who wants one try must not stand in the queue; the lock is as free for it as for the first there.
         if waiter.is_single_try() {
             let mut alone = Group::new(waiter);
-            self.settle(&mut alone);
+            self.poll_until_waiting(&mut alone);
             return;
         }
         match self.groups.get_mut(&key) {
@@ -183,7 +183,7 @@ impl Reactor {
             let Some(mut group) = self.groups.remove(&key) else {
                 continue;
             };
-            self.settle(&mut group);
+            self.poll_until_waiting(&mut group);
             if group.is_empty() {
                 self.unwatch(group.watches(), &Watcher::Group(key));
             } else {
@@ -192,9 +192,9 @@ impl Reactor {
         }
     }
 
-    /// Lets a group look until it has nobody left or has to wait; the watches are set before the last look,
-    /// so that nothing falls in between.
-    fn settle(&mut self, group: &mut Group) {
+    /// Polls a group until it is empty or has to wait. The watches are set before the last poll,
+    /// so that no change is missed in between.
+    fn poll_until_waiting(&mut self, group: &mut Group) {
         self.poll(group);
         while !group.is_empty() && self.watch_group(group) {
             self.poll(group);
@@ -202,8 +202,8 @@ impl Reactor {
     }
 
     fn poll(&mut self, group: &mut Group) {
-        for held in group.poll() {
-            self.mailbox.watch_later(&held);
+        for handle in group.poll() {
+            self.mailbox.watch_later(&handle);
         }
     }
 
@@ -212,7 +212,7 @@ impl Reactor {
         let watcher = Watcher::Group(group.key().clone());
         let mut is_new = false;
         let mut set = Vec::new();
-        for (path, interest) in group.wanted_watches() {
+        for (path, interest) in group.required_watches() {
             if let Some(id) = self.watch(&path, interest, &watcher) {
                 is_new |= !group.watches().contains(&id);
                 set.push(id);
@@ -230,20 +230,23 @@ impl Reactor {
     }
 
     fn watch_hold(&mut self, weak: Weak<LockHandle>) {
-        let Some(held) = weak.upgrade().filter(|held| held.is_held()) else {
+        let Some(handle) = weak.upgrade().filter(|handle| handle.is_held()) else {
             return;
         };
-        let watcher = Watcher::Hold(held.token().to_owned());
-        let lock = held.lock();
+        let watcher = Watcher::Hold(handle.token().to_owned());
+        let lock = handle.lock();
         let paths = [lock.records(), PathBuf::from(lock.directory())];
         let watches = paths
             .iter()
             .filter_map(|path| self.watch(path, Interest::Entries, &watcher))
             .collect();
-        let hold = Hold { held: weak, watches };
-        self.holds.insert(held.token().to_owned(), hold);
+        let hold = Hold {
+            handle: weak,
+            watches,
+        };
+        self.holds.insert(handle.token().to_owned(), hold);
         // What happened to it before.
-        held.check();
+        handle.check();
     }
 
     fn watch(&mut self, path: &Path, interest: Interest, watcher: &Watcher) -> Option<WatchId> {
@@ -301,8 +304,8 @@ impl Reactor {
         self.groups.values_mut().for_each(Group::retry_soon);
         self.holds
             .values()
-            .filter_map(Hold::held)
-            .for_each(|held| held.check());
+            .filter_map(Hold::handle)
+            .for_each(|handle| handle.check());
     }
 
     fn notify(&mut self, id: WatchId) {
@@ -314,8 +317,8 @@ impl Reactor {
                     }
                 }
                 Watcher::Hold(token) => {
-                    if let Some(held) = self.holds.get(&token).and_then(Hold::held) {
-                        held.check();
+                    if let Some(handle) = self.holds.get(&token).and_then(Hold::handle) {
+                        handle.check();
                     }
                 }
             }
@@ -326,7 +329,7 @@ impl Reactor {
         let over: Vec<String> = self
             .holds
             .iter()
-            .filter(|(_, hold)| hold.held().is_none())
+            .filter(|(_, hold)| hold.handle().is_none())
             .map(|(token, _)| token.clone())
             .collect();
         for token in over {

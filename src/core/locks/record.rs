@@ -158,7 +158,7 @@ impl Record {
     }
 
     /// `ERR_TOO_LARGE` where the user's metadata leaves no room for what is told later.
-    pub(super) fn assert_has_room(&self) -> Result<()> {
+    pub(super) fn check_metadata_size(&self) -> Result<()> {
         let metadata = self.meta.as_ref().map_or(0, |meta| meta.to_string().len());
         if metadata <= MAX_METADATA_BYTES {
             return Ok(());

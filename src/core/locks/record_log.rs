@@ -103,7 +103,7 @@ impl RecordLog {
                 .map_err(|error| neighbours::explain(error, &path, "records", Kind::Directory, neighbours))?,
         };
         let stat = directory.own_stat(&path)?;
-        if let Some(neighbours) = neighbours.filter(|_| !is_everybodys(&stat)) {
+        if let Some(neighbours) = neighbours.filter(|_| !is_writable_by_all(&stat)) {
             neighbours.check(&stat, &path)?;
         }
         Ok(Some(Self {
@@ -134,7 +134,7 @@ impl RecordLog {
 
     /// Whether the open directory is still the one at its path.
     pub(super) fn is_current(&self) -> Result<bool> {
-        if fault::mutant("lock-records-by-path") {
+        if fault::is_seeded("lock-records-by-path") {
             return Ok(true);
         }
         self.is_at(&self.path)
@@ -229,7 +229,7 @@ impl RecordLog {
     /// Gives a finished record its number. `false` where another taker was first, or the directory is gone.
     pub(super) fn link(&self, finished: &PreparedDirectory, n: u64) -> Result<bool> {
         let path = self.path(n);
-        if fault::mutant("lock-take-by-rename") {
+        if fault::is_seeded("lock-take-by-rename") {
             let copy = self.path.with_extension(uuid::Uuid::new_v4().to_string());
             fs::write_new(&copy, &fs::read(&finished.path.join("owner.json"))?, 0o644)?;
             return fs::rename(&copy, &path).map(|()| true);
@@ -250,12 +250,12 @@ impl RecordLog {
             return Ok(false);
         }
         let name = RecordName::held(n).text();
-        let standing = self.directory.stat(&name, &self.path(n)).optional()?;
-        Ok(standing.is_some_and(|standing| id_of(&standing) == id_of(&ours)))
+        let existing = self.directory.stat(&name, &self.path(n)).optional()?;
+        Ok(existing.is_some_and(|existing| id_of(&existing) == id_of(&ours)))
     }
 
     /// Whether our record of this number stands, and nothing beside or above it. What is below it then goes.
-    pub(super) fn settle(&self, n: u64, mode: LockMode) -> Result<bool> {
+    pub(super) fn confirm_and_prune(&self, n: u64, mode: LockMode) -> Result<bool> {
         let ours = RecordName::held(n);
         let mut names = self.names()?.records;
         if mode == LockMode::Lease {
@@ -266,7 +266,7 @@ impl RecordLog {
             }
         }
         let stands_alone = names.contains(&ours) && names.iter().all(|name| name.n < n || *name == ours);
-        if !stands_alone && !fault::mutant("lock-no-check-after-link") {
+        if !stands_alone && !fault::is_seeded("lock-no-check-after-link") {
             return Ok(false);
         }
         for below in names.into_iter().filter(|name| name.n < n) {
@@ -291,7 +291,7 @@ impl RecordLog {
         let path = self.path(n);
         fs::write_new(next, bytes, 0o644)
             .and_then(|()| {
-                if fault::mutant("lock-records-by-path") {
+                if fault::is_seeded("lock-records-by-path") {
                     return fs::rename(next, &path);
                 }
                 self.directory
@@ -338,7 +338,7 @@ fn id_of(stat: &Stat) -> RecordsId {
 
 /// Whether everybody may change everything in this directory, so that nobody gains anything by what this process does in it:
 /// as the directory of records is in one that everybody may write to.
-fn is_everybodys(stat: &Stat) -> bool {
+fn is_writable_by_all(stat: &Stat) -> bool {
     const OTHERS_MAY_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     stat.mode & (OTHERS_MAY_WRITE | STICKY) == OTHERS_MAY_WRITE

@@ -27,7 +27,7 @@ pub(super) fn withdraw(lock: &LockPath) -> Option<PathBuf> {
 /// Moves what was found out of the way and removes it. `false` where it was no longer what was found: then
 /// it is put back.
 pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbours) -> Result<bool> {
-    if fault::mutant("lock-check-then-remove") {
+    if fault::is_seeded("lock-check-then-remove") {
         return fs::remove_tree(lock.directory()).map(|()| true);
     }
     found.check(neighbours)?;
@@ -38,7 +38,7 @@ pub(super) fn bury(lock: &LockPath, found: &LockDirectory, neighbours: &Neighbou
     }
     let buried = found.is_now_at(tombstone).and_then(|is_it| {
         Ok(is_it
-            && ((found.is_ours() && shared::rename_new(tombstone, &lock.spare()).is_ok())
+            && ((found.has_record() && shared::rename_new(tombstone, &lock.spare()).is_ok())
                 || discard(tombstone)?))
     });
     if !matches!(buried, Ok(true)) {
@@ -68,7 +68,7 @@ fn put_back(lock: &LockPath, tombstone: &Path) -> Result<()> {
 /// Removes a directory of ours with the files that this library puts into one. `false`, and nothing is removed, where it
 /// holds anything else. What a filesystem keeps for open files stays until a sweep.
 pub(super) fn discard(path: &Path) -> Result<bool> {
-    if fault::mutant("lock-remove-any-directory") {
+    if fault::is_seeded("lock-remove-any-directory") {
         return fs::remove_tree(path).map(|()| true);
     }
     let Some(directory) = Directory::open(path).optional()? else {

@@ -22,7 +22,7 @@ pub struct LockScope(Mutex<Option<Holdings>>);
 /// `None` in its scope once that has ended.
 #[derive(Default)]
 struct Holdings {
-    held: HashMap<String, Arc<LockHandle>>,
+    handles: HashMap<String, Arc<LockHandle>>,
     waits: Vec<Cancel>,
 }
 
@@ -35,12 +35,12 @@ impl LockScope {
     /// Ends the scope: cancels its waits and gives its locks back, unless children have them.
     pub fn close(&self) {
         let holdings = self.holdings().take();
-        let Some(Holdings { held, waits }) = holdings else {
+        let Some(Holdings { handles, waits }) = holdings else {
             return;
         };
         waits.iter().for_each(Cancel::cancel);
-        for held in held.values() {
-            held.leave();
+        for handle in handles.values() {
+            handle.leave();
         }
     }
 
@@ -96,14 +96,14 @@ impl LockScope {
     }
 
     /// Releases a lock of this scope, with the message of a failed run for those who waited.
-    pub fn release(&self, held: &LockHandle, failure: Option<String>) -> Release {
+    pub fn release(&self, handle: &LockHandle, failure: Option<String>) -> Release {
         let failure = failure.map(|message| FailedRun {
-            generation: held.generation(),
+            generation: handle.generation(),
             message,
         });
-        let release = held.release(failure);
+        let release = handle.release(failure);
         if let Some(holdings) = self.holdings().as_mut() {
-            holdings.held.remove(held.token());
+            holdings.handles.remove(handle.token());
         }
         release
     }
@@ -129,8 +129,10 @@ impl LockScope {
     fn keep(&self, acquired: Acquired) -> Result<Acquired> {
         match self.holdings().as_mut() {
             Some(holdings) => {
-                let held = &acquired.held;
-                holdings.held.insert(held.token().to_owned(), Arc::clone(held));
+                let handle = &acquired.handle;
+                holdings
+                    .handles
+                    .insert(handle.token().to_owned(), Arc::clone(handle));
                 Ok(acquired)
             }
             None => Err(Error::new(

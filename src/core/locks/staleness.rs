@@ -66,7 +66,7 @@ impl StalenessTracker {
         subject: Subject,
         evidence: &[u8],
     ) -> Duration {
-        if fault::mutant("lock-wall-clock-staleness") {
+        if fault::is_seeded("lock-wall-clock-staleness") {
             return age_by_wall_clock(lock);
         }
         let now = monotonic_micros();

@@ -83,13 +83,13 @@ fn is_lock_directory(path: &Path) -> Result<bool> {
 
 fn sweep_lock(lock: &LockPath, neighbours: &Neighbours, swept: &mut Swept) -> Result<()> {
     let path = lock.directory().to_path_buf();
-    let (inspection, found) = survey(lock, &mut Heirs::for_one_look())?;
+    let (inspection, found) = survey(lock, &mut Heirs::for_one_inspection())?;
     if let Some(found) = &found {
         if matches!(found.extra()?, Extra::Folder(_)) {
             return Ok(());
         }
         let is_removable =
-            found.is_ours() && found.is_trusted_by(neighbours) && found.extra()? == Extra::Nothing;
+            found.has_record() && found.is_trusted_by(neighbours) && found.extra()? == Extra::Nothing;
         if !inspection.is_held && !is_removable {
             return Ok(());
         }

@@ -66,7 +66,7 @@ pub type OnWait = Box<dyn Fn(WaitInfo) + Send>;
 /// A lock that was waited for.
 pub struct Acquired {
     /// The lock.
-    pub held: Arc<LockHandle>,
+    pub handle: Arc<LockHandle>,
     /// The generation that had the lock when the wait began; `None` where there was no wait.
     pub waited_since: Option<u64>,
 }
@@ -217,9 +217,9 @@ impl Waiter {
     }
 
     /// Hands the lock over.
-    pub(super) fn succeed(self, held: Arc<LockHandle>) {
+    pub(super) fn succeed(self, handle: Arc<LockHandle>) {
         let acquired = Acquired {
-            held,
+            handle,
             waited_since: self.first_generation,
         };
         self.answer(Ok(Outcome::Acquired(acquired)));

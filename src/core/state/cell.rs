@@ -76,7 +76,7 @@ impl Cell {
         let mut version = 0;
         self.latest.send_if_modified(|latest| {
             version = self.put(latest, bytes);
-            !fault::mutant("state-write-wakes-nobody")
+            !fault::is_seeded("state-write-wakes-nobody")
         });
         version
     }
@@ -86,7 +86,7 @@ impl Cell {
         let bytes = Arc::from(bytes);
         let mut swap = Swap::Refused(expected);
         self.latest.send_if_modified(|latest| {
-            let is_expected = latest.version == expected || fault::mutant("state-cas-without-compare");
+            let is_expected = latest.version == expected || fault::is_seeded("state-cas-without-compare");
             swap = if is_expected {
                 Swap::Written(self.put(latest, bytes))
             } else {

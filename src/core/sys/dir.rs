@@ -13,7 +13,9 @@ use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Access, Entry, Stat};
 use crate::core::sys::name;
 use crate::core::sys::platform::files::{self, Base, CURRENT, Handle};
-use crate::core::sys::platform::{Create, How, Times, volume};
+use crate::core::sys::platform::{Create, How, Times, lock, volume};
+
+pub use crate::core::sys::platform::DirectoryLock;
 
 pub use crate::core::sys::fs::{append_from, read_at, read_exact_at, set_file_modified, set_size, write_at};
 
@@ -60,9 +62,9 @@ impl Directory {
             .map(File::from)
     }
 
-    /// A descriptor of this directory, for the calls that lock it.
-    pub fn to_file(&self, path: &Path) -> Result<File> {
-        call("fcntl", path, || self.0.try_clone()).map(File::from)
+    /// Locks this directory if it is free now; `None` if another process or call has locked it.
+    pub fn try_lock(&self, path: &Path) -> Result<Option<DirectoryLock>> {
+        call("flock", path, || lock::try_directory(&self.0))
     }
 
     /// Opens an existing regular file in this directory. Anything else is an error that names it, and nothing blocks.
@@ -131,6 +133,7 @@ impl Directory {
         call("symlinkat", path, || {
             files::symlink(Path::new(target), self.base(), Path::new(name))
         })
+        .map_err(fs::explain_symlink)
     }
 
     /// Gives the file `existing` of the directory `from` a further name in this one.
@@ -274,13 +277,8 @@ impl Directory {
             None => Ok(self.stat(name, path)?.device != self.own_stat(path)?.device),
         }
     }
-
-    /// The descriptor as a file, for its kernel lock.
-    pub fn into_file(self) -> File {
-        File::from(self.0)
-    }
 }
 
 fn follows_links() -> bool {
-    fault::mutant("follow-links")
+    fault::is_seeded("follow-links")
 }

@@ -37,11 +37,6 @@ pub fn is_out_of_descriptors(error: &Error) -> bool {
     error.source.as_ref().is_some_and(errno::is_out_of_descriptors)
 }
 
-/// Whether a process of this pid does not exist (any more).
-pub(super) fn is_no_process(error: &Error) -> bool {
-    error.source.as_ref().is_some_and(errno::is_no_process)
-}
-
 /// The error of a call that found an entry of the new name.
 pub fn already_exists() -> io::Error {
     errno::already_exists()

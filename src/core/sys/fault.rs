@@ -1,4 +1,4 @@
-//! Fault points and seeded mutants, in builds with the feature `testing` only; elsewhere every call here is
+//! Fault points and seeded bugs, in builds with the feature `testing` only; elsewhere every call here is
 //! an empty inline function.
 //!
 //! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS|EINVAL|ENOLCK|ENOTSUP|EPERM>`: what happens at
@@ -9,7 +9,7 @@
 //! * `WARMSWAP_MUTANT=<name>`: turns a seeded bug on, so that a suite can prove that it would see it.
 
 #[cfg(feature = "testing")]
-pub use active::{arm, mutant, point};
+pub use active::{arm, is_seeded, point};
 
 /// Starts counting fault points; before it none strikes.
 #[cfg(not(feature = "testing"))]
@@ -19,7 +19,7 @@ pub fn arm() {}
 /// Whether a seeded bug is on: never in this build.
 #[cfg(not(feature = "testing"))]
 #[inline]
-pub const fn mutant(_name: &str) -> bool {
+pub const fn is_seeded(_name: &str) -> bool {
     false
 }
 
@@ -41,7 +41,7 @@ mod active {
 
     static ARMED: AtomicBool = AtomicBool::new(false);
     static REACHED: AtomicU64 = AtomicU64::new(0);
-    static MUTANT: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("WARMSWAP_MUTANT").ok());
+    static SEEDED_BUG: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("WARMSWAP_MUTANT").ok());
     static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
         std::env::var("WARMSWAP_FAULT")
             .ok()
@@ -80,8 +80,8 @@ mod active {
     }
 
     /// Whether this seeded bug is on.
-    pub fn mutant(name: &str) -> bool {
-        MUTANT.as_deref() == Some(name)
+    pub fn is_seeded(name: &str) -> bool {
+        SEEDED_BUG.as_deref() == Some(name)
     }
 
     /// A place where a test can let the world go wrong.

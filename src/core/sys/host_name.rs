@@ -14,7 +14,7 @@ use crate::core::sys::{errno, thread, workers};
 type Addresses = std::result::Result<Vec<SocketAddr>, String>;
 
 /// Who waits for the addresses of a name.
-static ASKED: LazyLock<Mutex<HashMap<String, Vec<oneshot::Sender<Addresses>>>>> =
+static CALLERS: LazyLock<Mutex<HashMap<String, Vec<oneshot::Sender<Addresses>>>>> =
     LazyLock::new(Mutex::default);
 
 /// The addresses of a host, with port 0.
@@ -24,21 +24,21 @@ static ASKED: LazyLock<Mutex<HashMap<String, Vec<oneshot::Sender<Addresses>>>>> 
 pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
     let (caller, answer) = oneshot::channel();
     let is_first = {
-        let mut asked = asked();
-        let is_first = !asked.contains_key(host);
-        let callers = asked.entry(host.to_owned()).or_default();
+        let mut callers = callers();
+        let is_first = !callers.contains_key(host);
+        let callers = callers.entry(host.to_owned()).or_default();
         callers.retain(|caller| !caller.is_closed());
         callers.push(caller);
         is_first
     };
     if is_first {
-        let asking = Asking(host.to_owned());
+        let lookup = Lookup(host.to_owned());
         workers::detach_name(move || {
-            let addresses = (asking.0.as_str(), 0).to_socket_addrs();
+            let addresses = (lookup.0.as_str(), 0).to_socket_addrs();
             let addresses = addresses
                 .map(Iterator::collect)
                 .map_err(|error| error.to_string());
-            asking.answer(&addresses);
+            lookup.answer(&addresses);
         });
     }
     match answer.await {
@@ -48,24 +48,24 @@ pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
     }
 }
 
-fn asked() -> MutexGuard<'static, HashMap<String, Vec<oneshot::Sender<Addresses>>>> {
-    ASKED.lock()
+fn callers() -> MutexGuard<'static, HashMap<String, Vec<oneshot::Sender<Addresses>>>> {
+    CALLERS.lock()
 }
 
-/// A name that is being asked for. Dropped without an answer where there was no thread.
-struct Asking(String);
+/// A name that is being looked up. Dropped without an answer where there was no thread.
+struct Lookup(String);
 
-impl Asking {
+impl Lookup {
     fn answer(&self, addresses: &Addresses) {
-        for caller in asked().remove(&self.0).into_iter().flatten() {
+        for caller in callers().remove(&self.0).into_iter().flatten() {
             drop(caller.send(addresses.clone()));
         }
     }
 }
 
-impl Drop for Asking {
+impl Drop for Lookup {
     fn drop(&mut self) {
-        drop(asked().remove(&self.0));
+        drop(callers().remove(&self.0));
     }
 }
 
@@ -89,6 +89,6 @@ mod tests {
             assert!(!both.1.expect("known").is_empty());
             resolve("name.invalid").await.expect_err("not known");
         });
-        assert!(asked().is_empty());
+        assert!(callers().is_empty());
     }
 }

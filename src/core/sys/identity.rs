@@ -1,14 +1,13 @@
 //! Who a process is, beyond its pid: a pid alone is reused, means another process in another pid namespace,
 //! and outlives its process as a zombie.
 
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::sys::fault;
 use crate::core::sys::platform::process::{self, Opened, Process};
 use crate::core::sys::platform::{host, name};
-use crate::core::sys::{clock, errno, fault, fs};
 
 /// The inode of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 pub const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -28,7 +27,7 @@ pub struct Identity {
     /// Inode of its pidfd: unique in a boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pidfd_ino: Option<u64>,
-    /// When it started, in ticks of 10 ms since boot.
+    /// When it started: on Linux in ticks of 10 ms since boot, on macOS in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
 }
@@ -81,7 +80,7 @@ impl Identity {
         self.boot_id.is_some()
             && self.boot_id == here.boot_id
             && self.pid_ns.is_some()
-            && (self.pid_ns == here.pid_ns || fault::mutant("lock-blind-to-pid-namespaces"))
+            && (self.pid_ns == here.pid_ns || fault::is_seeded("lock-blind-to-pid-namespaces"))
     }
 
     /// Whether it ran before this boot of this machine, or on another machine.
@@ -100,7 +99,7 @@ impl Identity {
         if !process::is_pid(self.pid) {
             return Liveness::Unknown;
         }
-        if fault::mutant("lock-pid-only-liveness") {
+        if fault::is_seeded("lock-pid-only-liveness") {
             let can_signal = process::can_signal(self.pid);
             return if can_signal {
                 Liveness::Alive
@@ -132,14 +131,10 @@ impl Identity {
     }
 }
 
-/// When a process of this pid namespace started, in milliseconds since the epoch. It is made of two clocks of
-/// which one can be stepped: good for doubt, not for proof.
+/// When a process of this pid namespace started, in milliseconds since the epoch. Where it is made of two clocks of which
+/// one can be set, it is good for doubt, not for proof.
 pub fn started_at_wall_millis(pid: u32) -> Option<i64> {
-    let ticks = process::started(pid)?.ticks;
-    let millis = i64::try_from(process::ticks_to_millis(ticks)).ok()?;
-    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
-    let now = i64::try_from(clock::wall_millis()).ok()?;
-    Some(now - up + millis)
+    process::started_at_wall_millis(pid)
 }
 
 /// Whether no process of this machine has this pid, in whatever pid namespace it counts. `false` wherever that is not
@@ -149,40 +144,18 @@ pub fn is_pid_unused_in_all_namespaces(pid: u32) -> bool {
     if !is_gone_here && !is_zombie(pid) || this_process().pid_ns != Some(FIRST_PID_NAMESPACE) {
         return false;
     }
-    let Ok(entries) = fs::read_directory(Path::new("/proc")) else {
+    let Some(processes) = process::all() else {
         return false;
     };
-    let processes: Vec<&str> = entries
-        .iter()
-        .filter_map(|entry| entry.name.to_str())
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .collect();
     // Where others' processes are hidden the first one is.
-    processes.contains(&"1")
+    process::ALWAYS_THERE.is_none_or(|first| processes.contains(&first))
         && processes
             .iter()
-            .all(|name| has_pid_in_some_namespace(name, pid) == Some(false))
+            .all(|process| process::has_pid_in_some_namespace(*process, pid) == Some(false))
 }
 
 fn is_zombie(pid: u32) -> bool {
     process::started(pid).is_some_and(|found| found.is_zombie)
-}
-
-/// `None` where nobody tells.
-fn has_pid_in_some_namespace(process: &str, pid: u32) -> Option<bool> {
-    let path = PathBuf::from(format!("/proc/{process}/status"));
-    let text = match fs::read_capped(&path, 1 << 16) {
-        Ok(text) => text,
-        Err(error) => {
-            let has_ended = error.is_not_found() || errno::is_no_process(&error);
-            return has_ended.then_some(false);
-        }
-    };
-    let text = String::from_utf8_lossy(&text);
-    let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
-    let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
-    let pids = field("NSpid:").unwrap_or(process);
-    Some(!is_zombie && pids.split_ascii_whitespace().any(|each| each.parse() == Ok(pid)))
 }
 
 /// The kernel's identity of this boot; `None` where the platform tells none.

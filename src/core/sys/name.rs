@@ -13,3 +13,8 @@ pub fn as_bytes(name: &OsStr) -> &[u8] {
 pub fn from_bytes(bytes: &[u8]) -> &OsStr {
     platform::name::from_bytes(bytes)
 }
+
+/// Why a directory of this system cannot hold an entry of this name; `None` if it can.
+pub fn refusal(name: &[u8]) -> Option<&'static str> {
+    platform::name::refusal(name)
+}

@@ -2,12 +2,11 @@
 //! call tries again: limits are lifted, and other processes end.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::sys::platform::host;
-use crate::core::sys::{errno, fs};
+use crate::core::sys::errno;
+use crate::core::sys::platform::{host, limits};
 
 /// Starts a thread that nobody joins.
 ///
@@ -70,7 +69,7 @@ pub fn refused(error: &io::Error) -> Error {
             format!(
                 "The operating system refused another thread for this process ({error}). {} Raise the limit or end \
                  other processes, and call again",
-                describe(&limits())
+                describe(&known_limits())
             ),
         )
     }
@@ -90,57 +89,11 @@ fn describe(limits: &[String]) -> String {
     format!("Its limits: {}.", limits.join("; "))
 }
 
-/// The limits that can refuse a thread, the tightest control group first.
-fn limits() -> Vec<String> {
-    let mut limits: Vec<String> = control_group().into_iter().collect();
-    if let Some(most) = host::thread_limit() {
-        limits.push(format!("RLIMIT_NPROC (ulimit -u) is {most} threads of this user"));
-    }
-    if let Some(most) = number(Path::new("/proc/sys/kernel/threads-max")) {
-        limits.push(format!("kernel.threads-max is {most}"));
-    }
-    limits
-}
-
-/// `pids.max` of the control group that has least room, of this process's and those above it.
-fn control_group() -> Option<String> {
-    let known = text(Path::new("/proc/self/cgroup"))?;
-    known
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            match (fields.next()?, fields.next()?) {
-                ("", below) => Some((Path::new("/sys/fs/cgroup"), below)),
-                ("pids", below) => Some((Path::new("/sys/fs/cgroup/pids"), below)),
-                _ => None,
-            }
-        })
-        .flat_map(|(root, below)| {
-            let below = PathBuf::from(below.trim_start_matches('/'));
-            let groups: Vec<PathBuf> = below.ancestors().map(|group| root.join(group)).collect();
-            groups
-        })
-        .filter_map(|group| {
-            let most = number(&group.join("pids.max"))?;
-            let used = number(&group.join("pids.current"))?;
-            Some((most.saturating_sub(used), most, used, group))
-        })
-        .min()
-        .map(|(_, most, used, group)| {
-            format!(
-                "pids.max of the control group '{}' is {most}, with {used} in use",
-                group.display()
-            )
-        })
-}
-
-fn text(path: &Path) -> Option<String> {
-    String::from_utf8(fs::read_capped(path, 1 << 16).ok()?).ok()
-}
-
-/// `None` also for `max`.
-fn number(path: &Path) -> Option<u64> {
-    text(path)?.trim().parse().ok()
+/// The limits that can refuse a thread.
+fn known_limits() -> Vec<String> {
+    let of_user = host::thread_limit();
+    let of_user = of_user.map(|most| format!("RLIMIT_NPROC (ulimit -u) is {most} threads of this user"));
+    limits::of_threads().into_iter().chain(of_user).collect()
 }
 
 #[cfg(test)]

@@ -22,26 +22,14 @@ use std::sync::{LazyLock, OnceLock};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::fs::{self, Stat};
 use crate::core::sys::identity;
+use crate::core::sys::platform::users;
 
 const OTHERS_MAY_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 const ROOT: u32 = 0;
 
 /// The uid that stands for every user that this user namespace does not map; `None` where all users are mapped.
-static UNMAPPED: LazyLock<Option<u32>> = LazyLock::new(|| {
-    let read = |path| fs::read_capped(Path::new(path), 4096).ok();
-    let map = String::from_utf8(read("/proc/self/uid_map")?).ok()?;
-    let overflow = String::from_utf8(read("/proc/sys/kernel/overflowuid")?).ok()?;
-    let overflow = overflow.trim().parse().ok()?;
-    let maps_it = map.lines().any(|line| {
-        let fields: Vec<u64> = line
-            .split_whitespace()
-            .filter_map(|field| field.parse().ok())
-            .collect();
-        matches!(fields[..], [first, _, count] if (first..first + count).contains(&u64::from(overflow)))
-    });
-    (!maps_it).then_some(overflow)
-});
+static UNMAPPED: LazyLock<Option<u32>> = LazyLock::new(users::unmapped);
 
 /// A directory whose entries are judged by their owner.
 #[derive(Debug)]

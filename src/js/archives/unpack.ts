@@ -57,7 +57,7 @@ export async function unpack(
   try {
     // Not waited for: a source that stalls would stall the call.
     if (chunks) void feed(unpacker, chunks)
-    return settle(unwrap(await unpacker.result()), { strict, signal, started })
+    return resultOf(unwrap(await unpacker.result()), { strict, signal, started })
   } finally {
     chunks?.giveUp()
     stopShowing()
@@ -67,7 +67,7 @@ export async function unpack(
 
 type NativeResult = Exclude<Awaited<ReturnType<Unpacker['result']>>, { warmswapFailure: true }>
 
-function settle(
+function resultOf(
   ended: NativeResult,
   call: { strict: boolean; signal: AbortSignal | undefined; started: number },
 ): RestoreResult {

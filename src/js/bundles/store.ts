@@ -75,10 +75,10 @@ export class Store implements BundleStore {
   }
 
   pin(options?: { generation?: number }): Pin {
-    if (options === undefined) return this.#held(unwrap(this.open().pin()))
+    if (options === undefined) return this.#toPin(unwrap(this.open().pin()))
     const { generation } = check.options('options', options, ['generation'])
     if (generation !== undefined) check.wholeNumber('options.generation', generation, 1)
-    return this.#held(unwrap(this.open().pin(generation)))
+    return this.#toPin(unwrap(this.open().pin(generation)))
   }
 
   async stage(options?: WriteOptions & { from?: 'empty' | 'current'; fenced?: boolean }): Promise<Stage> {
@@ -109,24 +109,24 @@ export class Store implements BundleStore {
     const { fingerprint, ...wait } = check.options('options', options, ['fingerprint', 'signal', 'timeoutMs'])
     const wanted = check.string('options.fingerprint', fingerprint)
     const { timeoutMs, signal } = waiting(wait)
-    const ready = await this.#made(wanted)
+    const ready = await this.#find(wanted)
     if (ready !== null) return ready
     const lock = await acquireBuildLock(this, { timeoutMs, signal })
     try {
-      return (await this.#made(wanted)) ?? (await this.#make(build, wanted, signal))
+      return (await this.#find(wanted)) ?? (await this.#make(build, wanted, signal))
     } finally {
       lock.release()
     }
   }
 
   /** A pin on a generation of this fingerprint whose content is complete: the current one first, then the newest. */
-  async #made(fingerprint: string): Promise<Pin | null> {
+  async #find(fingerprint: string): Promise<Pin | null> {
     const current = unwrap(this.open().current())
-    const made = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
-    made.sort(
+    const found = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
+    found.sort(
       (one, other) => Number(other.number === current) - Number(one.number === current) || other.number - one.number,
     )
-    for (const { number } of made) {
+    for (const { number } of found) {
       const pin = this.#tryPin(number)
       if (pin === null) continue
       if ((await this.#verifies(number)) === true) return pin
@@ -226,7 +226,7 @@ export class Store implements BundleStore {
     await this.close()
   }
 
-  #held(number: number): Pin {
+  #toPin(number: number): Pin {
     // Most pins are of the same generation again.
     if (this.#pinned?.number !== number) this.#pinned = new StoredGeneration(this.#native, this.root, number)
     return new PinHandle(this.#native, this.root, this.#pinned)
@@ -238,21 +238,21 @@ export async function acquireBuildLock(
   store: BundleStore,
   wait: { timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<NativeBuildLock> {
-  const bundles = ours(store).open()
+  const bundles = storeOf(store).open()
   return await abortable(wait.signal, (token) => bundles.buildLock(wait.timeoutMs, token))
 }
 
-function ours(store: BundleStore): Store {
+function storeOf(store: BundleStore): Store {
   if (store instanceof Store) return store
   throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
 }
 
 /** Throws ERR_CLOSED if the store was closed, ERR_INVALID_ARGUMENT if it is no store of this copy of warmswap. */
 export function assertOpen(store: BundleStore): void {
-  ours(store).open()
+  storeOf(store).open()
 }
 
 /** The store's id, if it has one. */
 export function idOf(store: BundleStore): string | null {
-  return ours(store).open().id
+  return storeOf(store).open().id
 }

@@ -12,6 +12,7 @@ import {
   storeFindings,
   versionFindings,
 } from './doctor-findings.js'
+import { platformFindings } from './platform-row.js'
 
 const HELP = `Usage: warmswap doctor [directory] [--store <url>]
 Examines the versions of addon and JavaScript; the filesystem of the directory (default: the current one) and what it
@@ -58,7 +59,7 @@ export async function doctor(args: string[]): Promise<number> {
 }
 
 async function examine(path: string, store: string | undefined): Promise<Finding[]> {
-  const versions = versionFindings()
+  const versions = [...versionFindings(), ...platformFindings()]
   try {
     native()
   } catch (error) {

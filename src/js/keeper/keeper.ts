@@ -10,7 +10,7 @@
 
 import { rmSync, writeSync } from 'node:fs'
 import type { Fact } from './facts.js'
-import { type ProcessFacts, isRunning, livingProcesses, parentOf, signalProcess, startOf } from './processes.js'
+import { type ProcessFacts, isRunning, runningProcesses, parentOf, signalProcess, startOf } from './processes.js'
 import { Environments, Ward } from './ward.js'
 
 /** Processes that the kernel had started before the host started its first. */
@@ -106,12 +106,12 @@ async function ownEnds(): Promise<void> {
 /** Kills what belongs to these wards. Returns how many processes were found. */
 function kill(some: readonly Ward[]): number {
   if (some.length === 0) return 0
-  const living = livingProcesses()
+  const running = runningProcesses()
   const environments = new Environments()
   const found = new Map<number, ProcessFacts>()
   const left = new Map<number, ProcessFacts>()
   for (const ward of some) {
-    const { inside, detached } = ward.members(living, environments)
+    const { inside, detached } = ward.members(running, environments)
     for (const each of inside) found.set(each.pid, each)
     for (const each of detached) (ward.charge.killDetached ? found : left).set(each.pid, each)
   }

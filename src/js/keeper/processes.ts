@@ -17,7 +17,7 @@ export interface ProcessFacts {
 type Stat = Omit<ProcessFacts, 'command'> & { isZombie: boolean }
 
 /** All processes that are alive; a zombie is not. */
-export function livingProcesses(): ProcessFacts[] {
+export function runningProcesses(): ProcessFacts[] {
   return process.platform === 'linux' ? fromProc() : fromPs()
 }
 
@@ -108,9 +108,9 @@ export function forks(): number {
 export function descendsFrom(
   one: ProcessFacts,
   ancestors: ReadonlySet<number>,
-  living: readonly ProcessFacts[],
+  running: readonly ProcessFacts[],
 ): boolean {
-  const parents = new Map(living.map(({ pid, parent }) => [pid, parent]))
+  const parents = new Map(running.map(({ pid, parent }) => [pid, parent]))
   for (let pid: number | undefined = one.parent; pid !== undefined && pid > 1; pid = parents.get(pid)) {
     if (ancestors.has(pid)) return true
   }

@@ -57,15 +57,17 @@ export class Ward {
   }
 
   /** The processes that are proven to belong to this charge. */
-  members(living: readonly ProcessFacts[], environments: Environments): Members {
+  members(running: readonly ProcessFacts[], environments: Environments): Members {
     this.confirm()
     const leader = this.#isProven() ? this.#leader?.pid : undefined
     const isInside = ({ group, session }: ProcessFacts): boolean =>
       leader !== undefined && (group === leader || session === leader)
     const own = new Set(
-      living.filter((each) => isInside(each) || environments.of(each).includes(this.charge.mark)).map(({ pid }) => pid),
+      running
+        .filter((each) => isInside(each) || environments.of(each).includes(this.charge.mark))
+        .map(({ pid }) => pid),
     )
-    const all = living.filter((each) => own.has(each.pid) || descendsFrom(each, own, living))
+    const all = running.filter((each) => own.has(each.pid) || descendsFrom(each, own, running))
     // One that was being started when the host ended is killed as a whole: its leader is not known.
     const belongs = (each: ProcessFacts): boolean => isInside(each) || this.#isStarting
     return {

@@ -43,7 +43,7 @@ export class Call {
   async run<T>(
     start: (options: NativeLockOptions, token?: CancelToken) => T | NativeFailure | Promise<T | NativeFailure>,
   ): Promise<T> {
-    const options = { ...this.#checked.native, call: this.#number, atOnce: this.#number % CALLS_A_TURN !== 0 }
+    const options = { ...this.#checked.native, call: this.#number, inline: this.#number % CALLS_A_TURN !== 0 }
     const { signal } = this.#checked
     return signal === undefined
       ? unwrap(await start(options))

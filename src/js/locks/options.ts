@@ -22,7 +22,7 @@ export type WaitFacts = Parameters<NonNullable<LockOptions['onWait']>>[0]
 /** Options that were checked, in the addon's form. */
 export interface CheckedLockOptions {
   path: string
-  native: Omit<NativeLockOptions, 'call' | 'atOnce'>
+  native: Omit<NativeLockOptions, 'call' | 'inline'>
   signal: AbortSignal | undefined
   onWait: ((facts: WaitFacts) => void) | undefined
 }

@@ -198,7 +198,7 @@ export declare function filesystemOf(path: string): Reply<NativeFilesystem>
 /** Looks at a lock without taking it. */
 export declare function inspectLock(path: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeInspection>>
 
-/** Whether this build has fault points and mutants. */
+/** Whether this build has fault points and seeded bugs. */
 export declare function isTestingBuild(): boolean
 
 /** The `globalThis` of this thread's main realm, also when called from inside a vm context. */
@@ -424,7 +424,7 @@ export interface NativeLockOptions {
   /** Names the call in its events. */
   call: number
   /** A free lock in memory may be taken without a turn of the event loop. */
-  atOnce: boolean
+  inline: boolean
 }
 
 /** How to pack. */

@@ -1,12 +1,12 @@
 /** Process groups: who is in one, whose they are, and how they end. */
 
-import { type ProcessFacts, descendsFrom, environmentOf, livingProcesses, signalProcess } from '../keeper/processes.js'
+import { type ProcessFacts, descendsFrom, environmentOf, runningProcesses, signalProcess } from '../keeper/processes.js'
 import { now, sleep } from './clock.js'
 
 export {
   type ProcessFacts,
   descendsFrom,
-  livingProcesses,
+  runningProcesses,
   nameProcesses,
   numbers,
   signalProcess,
@@ -30,13 +30,13 @@ export function nonceOf(pid: number): string | undefined {
     ?.slice(NONCE.length + 1)
 }
 
-/** The living processes of these groups, those that descend from them, and those that carry the mark. */
+/** The running processes of these groups, those that descend from them, and those that carry the mark. */
 export function ownedProcesses(groups: ReadonlySet<number>, mark: string): ProcessFacts[] {
-  const living = livingProcesses()
+  const running = runningProcesses()
   const owned = new Set(
-    living.filter(({ pid, group }) => groups.has(group) || isMarked(pid, mark)).map(({ pid }) => pid),
+    running.filter(({ pid, group }) => groups.has(group) || isMarked(pid, mark)).map(({ pid }) => pid),
   )
-  return living.filter((each) => owned.has(each.pid) || descendsFrom(each, owned, living))
+  return running.filter((each) => owned.has(each.pid) || descendsFrom(each, owned, running))
 }
 
 export function signalGroup(group: number, signal: NodeJS.Signals): void {
@@ -50,7 +50,7 @@ const POLL_MS = 5
 export async function waitUntilEmpty(group: number, deadlineMs: number): Promise<ProcessFacts[]> {
   const until = now() + deadlineMs
   for (;;) {
-    const left = isEmpty(group) ? [] : livingProcesses().filter((each) => each.group === group)
+    const left = isEmpty(group) ? [] : runningProcesses().filter((each) => each.group === group)
     if (left.length === 0 || now() >= until) return left
     await sleep(POLL_MS)
   }

@@ -29,7 +29,7 @@ declare module 'vitest' {
   interface Matchers<T = any> extends RaceMatchers<T> {}
 }
 
-interface Verdict {
+interface MatcherResult {
   pass: boolean
   message: () => string
 }
@@ -43,7 +43,7 @@ function toSettleWithin(
   received: unknown,
   ms: number,
   { confidence, probe }: { confidence?: number; probe?: string } = {},
-): Verdict {
+): MatcherResult {
   if (!(received instanceof Report)) throw invalidArgument('expect(…)', received, 'the report of race.sweep()')
   milliseconds('ms', ms)
   if (confidence !== undefined && !(confidence > 0 && confidence < 1))
@@ -94,15 +94,15 @@ function problemsOf({ facts }: Report, probe: string, ms: number, confidence: nu
   ]
 }
 
-function toAnswerEachOnce(received: unknown): Verdict {
+function toAnswerEachOnce(received: unknown): MatcherResult {
   return judge(received, ['lost', 'twice'], 'every request was answered once')
 }
 
-function toNeverGoBackwards(received: unknown): Verdict {
+function toNeverGoBackwards(received: unknown): MatcherResult {
   return judge(received, ['stale', 'backwards'], 'no answer went back in time')
 }
 
-function judge(received: unknown, kinds: ('lost' | 'twice' | 'stale' | 'backwards')[], good: string): Verdict {
+function judge(received: unknown, kinds: ('lost' | 'twice' | 'stale' | 'backwards')[], good: string): MatcherResult {
   if (!(received instanceof RequestHistory)) throw invalidArgument('expect(…)', received, 'a history of race.history()')
   const findings = received.check()
   const lines = kinds.flatMap((kind) =>
@@ -118,7 +118,7 @@ function judge(received: unknown, kinds: ('lost' | 'twice' | 'stale' | 'backward
   return { pass: lines.length === 0, message: () => (lines.length === 0 ? good : lines.join('\n')) }
 }
 
-async function toLeakNothing(received: unknown): Promise<Verdict> {
+async function toLeakNothing(received: unknown): Promise<MatcherResult> {
   if (!(received instanceof RunningRace)) throw invalidArgument('expect(…)', received, 'the race of this test')
   const leaks = await received.leaks()
   return {

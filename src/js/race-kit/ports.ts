@@ -71,7 +71,7 @@ const SETTLE_MS = 500
 const SETTLE_POLL_MS = 10
 
 /** Whether it is taken, and not only on the way to being free. */
-export async function staysTaken(number: number): Promise<boolean> {
+export async function staysBusy(number: number): Promise<boolean> {
   for (let waited = 0; waited < SETTLE_MS; waited += SETTLE_POLL_MS) {
     if (await isFree(number)) return false
     await sleep(SETTLE_POLL_MS)

@@ -9,7 +9,7 @@ import { withCleanUpErrors } from './clean-up.js'
 import { now, sleep } from './clock.js'
 import { MARK, NONCE, type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from './groups.js'
 import { LineReader, OutputTail } from './output.js'
-import { staysTaken } from './ports.js'
+import { staysBusy } from './ports.js'
 import type { Random } from './random.js'
 import { waitUntilReady } from './readiness.js'
 import { listenerOf } from './tcp-table.js'
@@ -279,7 +279,7 @@ export class ManagedInstance implements Instance {
   /** A port that somebody took while the instance was down is an error of the surroundings, not a finding. */
   async #requirePort(): Promise<void> {
     const number = this.options.port?.number
-    if (number === undefined || !(await staysTaken(number))) return
+    if (number === undefined || !(await staysBusy(number))) return
     const pid = listenerOf(number)
     throw this.#failure(
       'ERR_IO',
@@ -322,10 +322,10 @@ export class ManagedInstance implements Instance {
 
   #failure(code: 'ERR_WORKER_EXITED' | 'ERR_NOT_READY' | 'ERR_IO', what: string): WarmswapError {
     const { stdout, stderr } = this.output
-    const said = [stdout && `standard output:\n${tail(stdout)}`, stderr && `standard error:\n${tail(stderr)}`]
+    const output = [stdout && `standard output:\n${tail(stdout)}`, stderr && `standard error:\n${tail(stderr)}`]
       .filter(Boolean)
       .join('\n')
-    return new WarmswapError(code, `'${this.name}' ${what}${said && `\n${said}`}`)
+    return new WarmswapError(code, `'${this.name}' ${what}${output && `\n${output}`}`)
   }
 }
 

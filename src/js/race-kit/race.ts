@@ -10,7 +10,7 @@ import { now, sleep } from './clock.js'
 import {
   type ProcessFacts,
   descendsFrom,
-  livingProcesses,
+  runningProcesses,
   nameProcesses,
   nonceOf,
   ownedProcesses,
@@ -18,7 +18,7 @@ import {
 } from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
-import { reservePort, staysTaken } from './ports.js'
+import { reservePort, staysBusy } from './ports.js'
 import { ManagedInstance, type Surroundings, checkStartOptions } from './processes.js'
 import { RacePoints } from './race-points.js'
 import { type Random, seeded } from './random.js'
@@ -119,7 +119,7 @@ export class RunningRace implements Race {
     this.#ports.add(port.number)
     // Looked at while it is still reserved: the next holder's server would be taken for a leak.
     this.#portCleanUp.add(async () => {
-      const taken = await this.#takenPorts([port.number])
+      const taken = await this.#busyPorts([port.number])
       await port.release()
       if (taken.length > 0) throw new Error(taken[0])
     })
@@ -187,14 +187,14 @@ export class RunningRace implements Race {
   /** What is alive or taken and belongs to no running instance. */
   async leaks(): Promise<string[]> {
     const processes = this.#strays().map((each) => `process ${nameProcesses([each])} belongs to no running instance`)
-    return [...this.#outlived, ...processes, ...(await this.#takenPorts(this.#ports))]
+    return [...this.#outlived, ...processes, ...(await this.#busyPorts(this.#ports))]
   }
 
   #strays(): ProcessFacts[] {
     const groups = new Set(this.#instances.flatMap(({ group }) => group ?? []))
-    const living = livingProcesses()
-    const members = new Set(living.filter(({ group }) => groups.has(group)).map(({ pid }) => pid))
-    return this.#owned(groups).filter((each) => !members.has(each.pid) && !descendsFrom(each, members, living))
+    const running = runningProcesses()
+    const members = new Set(running.filter(({ group }) => groups.has(group)).map(({ pid }) => pid))
+    return this.#owned(groups).filter((each) => !members.has(each.pid) && !descendsFrom(each, members, running))
   }
 
   /** Without those that killDetached: false leaves running. */
@@ -209,11 +209,11 @@ export class RunningRace implements Race {
   }
 
   /** Which of them somebody listens on though nothing of ours runs. */
-  async #takenPorts(ports: Iterable<number>): Promise<string[]> {
+  async #busyPorts(ports: Iterable<number>): Promise<string[]> {
     if (this.#instances.some(({ group }) => group !== undefined)) return []
     const taken: string[] = []
     for (const number of ports) {
-      if (await staysTaken(number))
+      if (await staysBusy(number))
         taken.push(`port ${number} is taken by process ${listenerOf(number) ?? '(unknown)'} though no instance runs`)
     }
     return taken

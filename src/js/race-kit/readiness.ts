@@ -39,9 +39,9 @@ export async function waitUntilReady(options: ReadinessOptions): Promise<Interva
   const { ready } = options
   if ('http' in ready) return await polled(options, ready.http, ready.nonce === true || options.nonceFrom !== undefined)
   if ('line' in ready)
-    return await announced(options, (told) => options.signs.onLine((line) => ready.line.test(line) && told()))
-  return await announced(options, (told) =>
-    options.signs.onMessage((message) => isReadyMessage(message, ready.ipc) && told(timeOf(message))),
+    return await announced(options, (announce) => options.signs.onLine((line) => ready.line.test(line) && announce()))
+  return await announced(options, (announce) =>
+    options.signs.onMessage((message) => isReadyMessage(message, ready.ipc) && announce(timeOf(message))),
   )
 }
 
@@ -51,7 +51,7 @@ export async function waitUntilReady(options: ReadinessOptions): Promise<Interva
  */
 function announced(
   { started, signal }: ReadinessOptions,
-  listen: (told: (at?: number) => void) => () => void,
+  listen: (announce: (at?: number) => void) => () => void,
 ): Promise<Interval> {
   return new Promise((resolve, reject) => {
     let [before, last] = [started, started]

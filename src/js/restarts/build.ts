@@ -56,15 +56,15 @@ export interface BuildResult {
 }
 
 /** How often a waiter for the build lock looks at what is current: a pin and its release, about 9 µs. */
-const LOOK_MS = 5
+const POLL_MS = 5
 
 type Outcome =
   | { kind: 'published'; generation: number }
   | { kind: 'failed'; error: unknown }
-  /** Somebody else published what was needed, or this flight was given up: look again. */
-  | { kind: 'look-again' }
+  /** Somebody else published what was needed, or this flight was given up: check again. */
+  | { kind: 'check-again' }
 
-const CHECK_AGAIN: Outcome = { kind: 'look-again' }
+const CHECK_AGAIN: Outcome = { kind: 'check-again' }
 
 /** One build that is due or running. */
 interface Flight {
@@ -176,30 +176,30 @@ export class Builds {
   private async waitForTurn(flight: Flight): Promise<{ release(): void } | Outcome> {
     const enough = new AbortController()
     const signal = AbortSignal.any([flight.abandon.signal, enough.signal])
-    const looking = this.pollElsewhere(flight, enough)
-    looking.catch(() => {})
+    const polling = this.pollElsewhere(flight, enough)
+    polling.catch(() => {})
     try {
       const lock = await acquireBuildLock(this.store, { timeoutMs: Infinity, signal })
       return await this.unlessElsewhere(lock, async () =>
-        signal.aborted ? ((await looking) ?? CHECK_AGAIN) : this.elsewhere(flight),
+        signal.aborted ? ((await polling) ?? CHECK_AGAIN) : this.elsewhere(flight),
       )
     } catch (error) {
-      if (signal.aborted) return (await looking) ?? CHECK_AGAIN
+      if (signal.aborted) return (await polling) ?? CHECK_AGAIN
       throw error
     } finally {
       enough.abort()
-      await looking
+      await polling
     }
   }
 
   /** The holder may have ended between the last look and the lock. */
   private async unlessElsewhere(
     lock: { release(): void },
-    look: () => Promise<Outcome | undefined>,
+    check: () => Promise<Outcome | undefined>,
   ): Promise<{ release(): void } | Outcome> {
     let outcome: Outcome | undefined
     try {
-      outcome = await look()
+      outcome = await check()
     } catch (error) {
       lock.release()
       throw error
@@ -224,7 +224,7 @@ export class Builds {
   /** Raises `enough` with the first outcome elsewhere, or when nobody can tell. */
   private async pollElsewhere(flight: Flight, enough: AbortController): Promise<Outcome | undefined> {
     try {
-      for (; !enough.signal.aborted; await pause(LOOK_MS, enough.signal)) {
+      for (; !enough.signal.aborted; await pause(POLL_MS, enough.signal)) {
         const outcome = this.elsewhere(flight)
         if (outcome) return outcome
       }
@@ -304,9 +304,9 @@ export class Builds {
 }
 
 /** A generation that is not there, or damaged, is no reason not to build: the build is what heals it. */
-function usable<T>(look: () => T): T | undefined {
+function usable<T>(open: () => T): T | undefined {
   try {
-    return look()
+    return open()
   } catch (error) {
     if (
       isWarmswapError(error) &&

@@ -26,8 +26,8 @@ import { problemOf } from './malformed.js'
 import { fromRemote, type RemoteError } from './remote-error.js'
 import { type Deferred, deferred } from './wait.js'
 
-/** What a worker says of a request, which must be one of its own. */
-export type Saying = { id: number; incarnation: number } & (
+/** A message of a worker about one of its requests. */
+export type RequestMessage = { id: number; incarnation: number } & (
   | { warmswap: 'reply'; value: unknown }
   | { warmswap: 'reply'; error: RemoteError }
   | { warmswap: 'stream' }
@@ -35,14 +35,14 @@ export type Saying = { id: number; incarnation: number } & (
   | { warmswap: 'end'; error?: RemoteError }
 )
 
-/** What a worker says. */
+/** A message of a worker. */
 export type FromWorker =
   | { warmswap: 'ready' }
   | { warmswap: 'begun'; id: number }
   | { warmswap: 'uncaught'; error: RemoteError }
-  | Saying
+  | RequestMessage
 
-/** What a worker is told. */
+/** A message to a worker. */
 export type ToWorker =
   | { warmswap: 'request'; id: number; incarnation: number; request: unknown }
   | { warmswap: 'more'; id: number; count: number }
@@ -187,7 +187,7 @@ export class Channel<Q, R> {
     if (!this.end) this.post({ warmswap: 'cancel', id })
   }
 
-  private answer(message: Saying): void {
+  private answer(message: RequestMessage): void {
     const isLast = message.warmswap === 'reply' || message.warmswap === 'end'
     if (this.calledOff.has(message.id)) {
       if (isLast) this.calledOff.delete(message.id)
@@ -204,10 +204,10 @@ export class Channel<Q, R> {
       this.open.delete(message.id)
       open.unlisten?.()
     }
-    this.settle(message, open)
+    this.finish(message, open)
   }
 
-  private settle(message: Saying, open: Open): void {
+  private finish(message: RequestMessage, open: Open): void {
     const failure =
       'error' in message && message.error ? { error: fromRemote(message.error, 'in the worker') } : undefined
     if (message.warmswap === 'part') this.receivePart(message, open)
@@ -220,7 +220,7 @@ export class Channel<Q, R> {
   }
 
   /** A part that was not asked for would wait here without bounds. */
-  private receivePart({ id, value }: Saying & { warmswap: 'part' }, { incoming }: Open): void {
+  private receivePart({ id, value }: RequestMessage & { warmswap: 'part' }, { incoming }: Open): void {
     if (incoming?.push(value) !== false) return
     this.refuse(`sent more parts of its answer to request ${id} than it was asked for; the answer was ended`)
     incoming.end({

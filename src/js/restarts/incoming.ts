@@ -22,8 +22,8 @@ export interface Upstream {
 export class Incoming implements AsyncIterableIterator<unknown> {
   private readonly parts: unknown[] = []
   private readonly waiting: Deferred<Step>[] = []
-  /** Asked for, and not here yet. */
-  private asked = 0
+  /** Parts that were requested and have not arrived. */
+  private requested = 0
   private over: { error?: unknown } | undefined
 
   constructor(private readonly upstream: Upstream) {}
@@ -35,7 +35,7 @@ export class Incoming implements AsyncIterableIterator<unknown> {
   next(): Promise<Step> {
     const step = deferred<Step>()
     this.waiting.push(step)
-    this.settle()
+    this.deliver()
     return step.promise
   }
 
@@ -43,31 +43,31 @@ export class Incoming implements AsyncIterableIterator<unknown> {
     if (!this.over) this.upstream.cancel()
     this.over = {}
     this.parts.length = 0
-    this.settle()
+    this.deliver()
     return { done: true, value: undefined }
   }
 
   /** A part from the worker. Returns false for one that it was not asked for. */
   push(part: unknown): boolean {
-    if (this.asked <= 0) return false
-    this.asked -= 1
+    if (this.requested <= 0) return false
+    this.requested -= 1
     if (this.over) return true
     this.parts.push(part)
-    this.settle()
+    this.deliver()
     return true
   }
 
   /** There are no more; what came before an error is still given out first. */
   end(how: { error?: unknown } = {}): void {
     this.over ??= how
-    this.settle()
+    this.deliver()
   }
 
-  private settle(): void {
+  private deliver(): void {
     while (this.waiting.length > 0 && this.parts.length > 0)
       this.waiting.shift()?.resolve({ done: false, value: this.parts.shift() })
     if (this.over) this.finish(this.over)
-    else this.ask()
+    else this.requestMore()
   }
 
   private finish(over: { error?: unknown }): void {
@@ -79,12 +79,12 @@ export class Incoming implements AsyncIterableIterator<unknown> {
     }
   }
 
-  private ask(): void {
-    const room =
-      __WARMSWAP_TESTING__ && isSeeded('stream-without-bounds') ? WINDOW : WINDOW - this.asked - this.parts.length
+  private requestMore(): void {
+    const count =
+      __WARMSWAP_TESTING__ && isSeeded('stream-without-bounds') ? WINDOW : WINDOW - this.requested - this.parts.length
     // In halves: a message for each part would be as many again.
-    if (room < WINDOW / 2) return
-    this.asked += room
-    this.upstream.more(room)
+    if (count < WINDOW / 2) return
+    this.requested += count
+    this.upstream.more(count)
   }
 }

@@ -14,6 +14,7 @@ import type { WorkerHandle } from './handle.js'
 import { shieldChannel } from './process-channel.js'
 import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
 import { checkedStartContext, type GivenContext } from './start-context.js'
+import { isUnlocated, locate } from './syntax-error.js'
 import { within } from './wait.js'
 
 /** Options of {@link startProcess}. */
@@ -99,7 +100,7 @@ export async function startProcess<Q = unknown, R = unknown>(
   }, 'bytes')
   child.on('message', (message) => channel.receive(message))
   shieldChannel(child, (error) => refuseUnreadable(channel, error))
-  const exited = end(child, channel, kept)
+  const exited = end(child, channel, kept, file)
   // Before it is ready it says that it has taken it; its end and its time are told by the channel.
   handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
     if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
@@ -146,7 +147,7 @@ interface ProcessEnd {
   error?: Error | undefined
 }
 
-async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept): Promise<ProcessEnd> {
+async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept, entry: string): Promise<ProcessEnd> {
   const { pid } = child
   if (pid !== undefined) watchGroup(pid)
   const closed = once(child, 'close')
@@ -173,6 +174,7 @@ async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept
   await within(closed, { timeoutMs: LAST_MESSAGES_MS, late }).catch(() => {})
   // An uncaught error that a handler of the worker dealt with did not end it.
   const error = code === 0 ? undefined : channel.failure
+  if (isUnlocated(error)) await locate(error, entry)
   channel.close(signal ?? `exit code ${code}`, error)
   return { code, signal, error }
 }

@@ -117,15 +117,15 @@ export class RequestQueue<Q, R> {
     request.answerer = answerer
     answerer.inFlight.add(request)
     // Only the worker that has the request now may answer it.
-    const isTheirs = (): boolean =>
+    const isCurrent = (): boolean =>
       request.answerer === answerer || (__WARMSWAP_TESTING__ && isSeeded('accept-late-replies'))
     answerer.send(request.value, request.given.signal).then(
       (value) => {
-        if (isTheirs()) request.settle({ value })
+        if (isCurrent()) request.settle({ value })
         // Nobody would read it, and its worker would wait for that.
         else if (value instanceof LongAnswer) value.cut(tooLate(answerer.incarnation))
       },
-      (error) => isTheirs() && this.unanswered(request, error),
+      (error) => isCurrent() && this.unanswered(request, error),
     )
   }
 

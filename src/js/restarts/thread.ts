@@ -1,5 +1,6 @@
 /** A worker that is a thread of this process. */
 
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { WarmswapError } from '../native/errors.js'
 import { refuseLoss, uncopyable } from '../native/loss.js'
@@ -9,6 +10,7 @@ import type { WorkerHandle } from './handle.js'
 import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
 import { fromRemote, toRemote } from './remote-error.js'
 import { checkedStartContext, type GivenContext } from './start-context.js'
+import { isUnlocated, locate } from './syntax-error.js'
 import { within } from './wait.js'
 
 /** Options of {@link startWorkerThread}. */
@@ -47,7 +49,8 @@ export async function startWorkerThread<Q = unknown, R = unknown>(
   thread.on('messageerror', (error) => refuseUnreadable(channel, error))
   thread.on('error', (error: unknown) => (failure = fromRemote(toRemote(error), 'in the worker')))
   const exited = new Promise<{ code: number; error?: Error | undefined }>((resolve) => {
-    thread.on('exit', (code) => {
+    thread.on('exit', async (code) => {
+      if (isUnlocated(failure)) await locate(failure, fileURLToPath(url))
       channel.close(`exit code ${code}`, failure)
       resolve({ code, error: failure })
     })

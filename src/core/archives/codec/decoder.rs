@@ -11,6 +11,8 @@ use crate::core::archives::format::header;
 use crate::core::failure::{Failure, Result};
 
 const TAR_MAGIC_AT: usize = 257;
+/// Decoded bytes that are read over to find damage in what is no tar archive.
+const MAX_READ_OVER: u64 = 64 << 20;
 
 /// The format of an archive that starts with these bytes.
 pub fn sniff(start: &[u8]) -> Option<Format> {
@@ -65,7 +67,9 @@ impl<S: Read> Decoder<S> {
         };
         if format != Format::Tar {
             let start = first_block(&mut decoder.codec).map_err(Failure::of_read)?;
-            check_inner(format, &start)?;
+            if sniff(&start) != Some(Format::Tar) {
+                return Err(no_tar(format, &start, &mut decoder.codec));
+            }
             decoder.start = Cursor::new(start);
         }
         Ok(decoder)
@@ -106,32 +110,72 @@ fn first_block(source: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Bytes that are known to be something else are no damage.
+/// Why bytes are no archive. Those that are known to be something else are not damaged.
 fn no_archive(start: &[u8]) -> Failure {
     if start.is_empty() {
         return Failure::corrupt("the archive is empty");
     }
-    match foreign::name(start) {
-        Some(name) => Failure::refused(format!("expected a tar, tar.gz or tar.zst archive, got {name}")),
-        None => Failure::corrupt("the bytes are not a tar, tar.gz or tar.zst archive"),
+    if let Some(name) = foreign::name(start) {
+        return Failure::refused(format!("expected a tar, tar.gz or tar.zst archive, got {name}"));
     }
+    if is_beginning(start) {
+        return Failure::corrupt(format!("the archive is cut off after {} bytes", start.len()));
+    }
+    Failure::corrupt(
+        "the bytes have no mark of tar, gzip or zstd. Either they have a format without a mark (brotli, raw deflate), or their beginning is damaged: check what they are before you replace them",
+    )
 }
 
-/// A stream that was compressed twice, or is no tar archive, is not damaged.
-fn check_inner(format: Format, start: &[u8]) -> Result<()> {
+/// Whether these bytes, which are no archive, are the beginning of one.
+fn is_beginning(start: &[u8]) -> bool {
+    let is_of_magic = |magic: &[u8]| start.len() < magic.len() && magic.starts_with(start);
+    is_of_magic(&[0x1f, 0x8b]) || is_of_magic(&[0x28, 0xb5, 0x2f, 0xfd]) || is_beginning_of_tar(start)
+}
+
+/// A name that ends in NULs, then digits.
+fn is_beginning_of_tar(start: &[u8]) -> bool {
+    let (name, numbers) = start.split_at(start.len().min(100));
+    let Some(end) = name.iter().position(|byte| *byte == 0) else {
+        return false;
+    };
+    let is_number = |byte: &u8| matches!(byte, 0 | b' ' | b'0'..=b'7');
+    start.len() < 512
+        && name[..end].iter().all(|byte| *byte >= b' ')
+        && name[end..].iter().all(|byte| *byte == 0)
+        && numbers.iter().take(48).all(is_number)
+}
+
+/// Why decoded bytes are no tar archive. The rest is read too, because damage in compressed data can make anything of
+/// it, and is found by its checksum.
+fn no_tar(format: Format, start: &[u8], rest: &mut impl Read) -> Failure {
     let outer = if format == Format::TarGz { "gzip" } else { "zstd" };
+    if let Err(error) = io::copy(&mut rest.take(MAX_READ_OVER), &mut io::sink()) {
+        return Failure::of_read(error);
+    }
+    if start.is_empty() {
+        return Failure::corrupt(format!(
+            "the {outer} data holds no bytes: the program that made the archive has probably failed"
+        ));
+    }
+    if is_beginning(start) {
+        return Failure::corrupt(format!(
+            "the archive was cut off after {} bytes before it was compressed",
+            start.len()
+        ));
+    }
     let inner = match sniff(start) {
         Some(Format::TarGz) => Some("gzip"),
         Some(Format::TarZst) => Some("zstd"),
-        Some(Format::Tar) => None,
-        None => foreign::name(start),
+        _ => foreign::compression(start),
     };
-    match inner {
-        Some(inner) => Err(Failure::refused(format!(
+    let name = foreign::name(start).unwrap_or("other bytes");
+    let name = name.split(", probably").next().unwrap_or(name);
+    Failure::refused(match inner {
+        Some(inner) => format!(
             "expected a tar archive within {outer}, got {inner} within {outer}. Archives that are compressed twice are not read"
-        ))),
-        None => Ok(()),
-    }
+        ),
+        None => format!("expected a tar archive within {outer}, got {name}. The {outer} data is not damaged"),
+    })
 }
 
 /// The members of a gzip file, one behind the other, and the zeros that tapes and block devices fill it up with.
@@ -161,7 +205,7 @@ impl<R: BufRead> Members<R> {
 impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while let Some(mut member) = self.present.take() {
-            let count = member.read(buffer)?;
+            let count = member.read(buffer).map_err(of_gzip)?;
             if count > 0 || buffer.is_empty() {
                 self.present = Some(member);
                 return Ok(count);
@@ -177,6 +221,14 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
+/// The decoder has several words for data that ends early.
+fn of_gzip(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return io::Error::new(error.kind(), "the gzip data is cut off");
+    }
+    error
+}
+
 fn has_another_member(source: &mut impl BufRead) -> io::Result<bool> {
     let mut is_padded = false;
     loop {
@@ -184,7 +236,7 @@ fn has_another_member(source: &mut impl BufRead) -> io::Result<bool> {
         if bytes.is_empty() {
             return Ok(false);
         }
-        if !is_padded && bytes[0] != 0 {
+        if !is_padded && bytes[0] == 0x1f {
             return Ok(true);
         }
         if bytes.iter().any(|byte| *byte != 0) {

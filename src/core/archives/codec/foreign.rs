@@ -1,67 +1,111 @@
 //! Names of what is no archive that is read here. A good archive of another kind is not a damaged one.
 
-/// Magic bytes at the start, and what they are.
-const MAGIC: [(&[u8], &str); 14] = [
+/// Compressed data: what is in it is not known.
+const COMPRESSED: [(&[u8], &str); 9] = [
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x02\x21\x4c\x18", "lz4 (its old form)"),
     (b"LZIP", "lzip"),
     (b"\x1f\x9d", "compress (.Z)"),
     (b"\x5d\0\0", "lzma"),
     (b"\xff\x06\0\0sNaPpY", "snappy"),
+    (b"\x89LZO\0", "lzop"),
+];
+
+/// Other magic bytes at the start, and what they are.
+const MAGIC: [(&[u8], &str); 17] = [
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "a zip archive"),
+    (b"PK\x07\x08", "a zip archive in parts"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"xar!", "a xar archive"),
     (b"!<arch>\n", "an ar archive"),
     (b"070701", "a cpio archive"),
+    (b"070702", "a cpio archive"),
+    (b"070707", "a cpio archive"),
+    (b"\xc7\x71", "a cpio archive"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\x7fELF", "a program (ELF)"),
+    (b"\x89PNG", "an image (PNG)"),
+    (b"%PDF-", "a PDF document"),
     (
         b"version https://git-lfs",
         "a Git LFS pointer, not the file that it stands for",
     ),
+    (b"\x37\xa4\x30\xec", "a zstd dictionary"),
 ];
+
+/// The compression of the bytes, if it is known and not read here.
+pub(super) fn compression(start: &[u8]) -> Option<&'static str> {
+    let known = COMPRESSED.iter().find(|(magic, _)| start.starts_with(magic));
+    match (known, start) {
+        (Some((_, name)), _) => Some(name),
+        // zstd before 0.8; later ones have one magic number.
+        (None, [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..]) => Some("zstd of before version 0.8"),
+        (None, [0x78, flags @ (0x01 | 0x5e | 0x9c | 0xda), ..])
+            if (0x7800 | u16::from(*flags)).is_multiple_of(31) && !is_text(start) =>
+        {
+            Some("zlib")
+        }
+        _ => None,
+    }
+}
 
 /// What the bytes are, if it is known and no tar archive.
 pub(super) fn name(start: &[u8]) -> Option<&'static str> {
+    if let Some(name) = compression(start) {
+        return Some(name);
+    }
     if let Some((_, name)) = MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Some(name);
     }
-    match start {
-        // zstd before 0.8; later ones have one magic number.
-        [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..] => return Some("zstd of before version 0.8"),
-        [0x37, 0xa4, 0x30, 0xec, ..] => return Some("a zstd dictionary"),
-        _ => {}
+    if matches!(start, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+        return Some("text in UTF-16, probably the answer of a server");
     }
+    is_text(start).then(|| name_of_text(start))
+}
+
+fn name_of_text(start: &[u8]) -> &'static str {
     let text = start
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(start)
         .trim_ascii_start();
-    let begins = |with: &[u8]| {
+    let begins = |with: &str| {
         text.get(..with.len())
-            .is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(with.as_bytes()))
     };
-    if ["<!doctype html", "<html", "<head", "<body", "<!--"]
-        .iter()
-        .any(|tag| begins(tag.as_bytes()))
-    {
-        return Some("an HTML page, probably the answer of a server or a proxy");
+    if begins("<?xml") || begins("<error") {
+        return "an XML document, probably the error of a server";
     }
-    if begins(b"<?xml") || begins(b"<error>") {
-        return Some("an XML document, probably the error of a server");
+    match text {
+        [b'<', b'!' | b'a'..=b'z' | b'A'..=b'Z', ..] => {
+            "an HTML page, probably the answer of a server or a proxy"
+        }
+        [b'{' | b'[' | b'"', ..] => "JSON, probably the answer of a server",
+        _ => "text, probably the answer of a server",
     }
-    if (begins(b"{") || begins(b"["))
-        && text
-            .iter()
-            .all(|byte| *byte >= b' ' || byte.is_ascii_whitespace())
-    {
-        return Some("JSON, probably the answer of a server");
-    }
-    None
+}
+
+/// Whether the bytes are the beginning of a text in UTF-8. The last letter may be cut.
+fn is_text(start: &[u8]) -> bool {
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !text.is_empty()
+        && !text
+            .chars()
+            .any(|letter| letter.is_control() && !letter.is_whitespace())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::name;
+    use super::{compression, name};
 
     #[test]
     fn foreign_bytes_are_named() {
@@ -70,9 +114,19 @@ mod tests {
             (b"PK\x03\x04\x14\0", "zip"),
             (b"\n\n  <!DOCTYPE html><html>", "HTML"),
             (b"\xef\xbb\xbf<HTML>", "HTML"),
+            (b"<h1>Not Found</h1>", "HTML"),
             (b"<?xml version='1.0'?><Error>", "XML"),
+            (b"<Error xmlns='s3'><Code>", "XML"),
             (b"{\"error\":\n\t1}", "JSON"),
+            (b"\"Not found\"", "JSON"),
+            (b"404 page not found\n", "text"),
+            ("gr\u{fc}n".as_bytes(), "text"),
+            (&"gr\u{fc}".as_bytes()[..3], "text"),
+            (b"\xff\xfe{\0", "UTF-16"),
             (b"\x25\xb5\x2f\xfd", "zstd of before"),
+            (b"\x78\x9c\xed\xbd", "zlib"),
+            (b"x^2 is text", "text"),
+            (b"070707000001", "cpio"),
         ] {
             assert!(
                 name(start).is_some_and(|name| name.contains(expected)),
@@ -80,8 +134,9 @@ mod tests {
                 start.escape_ascii()
             );
         }
-        for start in [&b""[..], b"{\0", b"random bytes", b"./package.json"] {
+        for start in [&b""[..], b"{\0", b"\x1b\x07\x80", b"\x78\x9d\xed\xbd"] {
             assert_eq!(name(start), None, "{}", start.escape_ascii());
         }
+        assert_eq!(compression(b"PK\x03\x04"), None);
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Frames<R> {
     /// Bytes of the header of the next frame, which are decoded before those of `source`.
     head: Vec<u8>,
     is_between: bool,
+    has_output: bool,
     seen: Seen,
 }
 
@@ -73,6 +74,7 @@ impl<R: BufRead> Frames<R> {
             limits,
             head: Vec::with_capacity(MAX_HEADER),
             is_between: true,
+            has_output: false,
             seen: Seen::default(),
         })
     }
@@ -176,10 +178,11 @@ impl<R: BufRead> Read for Frames<R> {
             };
             let is_ended = bytes.is_empty();
             let (mut input, mut output) = (InBuffer::around(bytes), OutBuffer::around(&mut *buffer));
-            let left = self
-                .context
-                .decompress_stream(&mut output, &mut input)
-                .map_err(of_zstd)?;
+            let left = match self.context.decompress_stream(&mut output, &mut input) {
+                Ok(left) => left,
+                Err(code) if self.has_output => return Err(of_zstd(code)),
+                Err(code) => return Err(of_first_bytes(code)),
+            };
             let (used, made) = (input.pos(), output.pos());
             self.seen.add(&bytes[..used]);
             if is_head {
@@ -189,6 +192,7 @@ impl<R: BufRead> Read for Frames<R> {
             }
             self.is_between = left == 0;
             if made > 0 {
+                self.has_output = true;
                 return Ok(made);
             }
             if is_ended && left > 0 {
@@ -213,6 +217,15 @@ impl Seen {
 
 fn of_zstd(code: usize) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, get_error_name(code))
+}
+
+/// Data of a dictionary without its id looks damaged from the first byte on.
+fn of_first_bytes(code: usize) -> io::Error {
+    let message = format!(
+        "{}, or the data needs a zstd dictionary that it does not name",
+        get_error_name(code)
+    );
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// RFC 8878, 3.1.1.1. `None` where it is cut off.

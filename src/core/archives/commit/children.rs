@@ -17,8 +17,8 @@ use crate::core::sys::fs::{self, Access, Kind};
 use crate::core::sys::name;
 use crate::core::sys::path::MAX_NAME_BYTES;
 
-use crate::core::archives::commit::container::{Container, DONE, JOURNAL, NEW_JOURNAL, OLD, TREE};
-use crate::core::archives::commit::moves::{Taken, move_entry};
+use crate::core::archives::commit::moves::{OnConflict, move_entry};
+use crate::core::archives::commit::stage_directory::{DONE, JOURNAL, NEW_JOURNAL, OLD, StageDirectory, TREE};
 use crate::core::archives::exclude::is_no_content;
 use crate::core::archives::shared_directory::Target;
 use crate::core::failure;
@@ -32,32 +32,32 @@ const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 /// never swept.
 const KEPT: &str = ".warmswap-kept-";
 
-/// Puts the children of the container's tree into `target`, in the place of its own if it `replaces` them, or changes
+/// Puts the children of the stage's tree into `target`, in the place of its own if it `replaces` them, or changes
 /// nothing.
-pub(super) fn commit(container: &Container, target: &Target, replaces: bool) -> failure::Result<()> {
+pub(super) fn commit(stage: &StageDirectory, target: &Target, replaces: bool) -> failure::Result<()> {
     let mut names = Vec::new();
-    for entry in container
-        .site
+    for entry in stage
+        .opened
         .open_trusted(TREE.as_ref())?
         .directory
-        .entries(&container.path(TREE))?
+        .entries(&stage.path(TREE))?
     {
         // An archive of a volume's root can hold its lost+found: no content here either.
         if !is_no_content(name::as_bytes(&entry.name)) {
             names.push(entry.name);
         }
     }
-    begin(container, &names)?;
-    let moved = move_children(container, target, &names, replaces).and_then(|()| {
-        let done = container.path(DONE);
-        container
-            .site
+    begin(stage, &names)?;
+    let moved = move_children(stage, target, &names, replaces).and_then(|()| {
+        let done = stage.path(DONE);
+        stage
+            .opened
             .directory
             .create_new(DONE.as_ref(), 0o600, &done)
             .map(drop)
     });
     if let Err(mut error) = moved {
-        if let Some(kept) = roll_back(container, target, &names)? {
+        if let Some(kept) = roll_back(stage, target, &names)? {
             error.message = format!(
                 "{}; what another process has made in '{}' in the meantime stays, and what it had replaced is in '{}'",
                 error.message,
@@ -66,26 +66,26 @@ pub(super) fn commit(container: &Container, target: &Target, replaces: bool) -> 
             );
         }
         // A second attempt starts afresh.
-        container.forget_journal()?;
-        container
-            .site
+        stage.forget_journal()?;
+        stage
+            .opened
             .directory
-            .remove_tree(OLD.as_ref(), &container.path(OLD))?;
+            .remove_tree(OLD.as_ref(), &stage.path(OLD))?;
         return Err(error.into());
     }
     Ok(())
 }
 
 /// Makes `old/` and the journal.
-fn begin(container: &Container, names: &[OsString]) -> Result<()> {
-    let directory = &container.site.directory;
-    directory.make_directory(OLD.as_ref(), 0o700, &container.path(OLD))?;
+fn begin(stage: &StageDirectory, names: &[OsString]) -> Result<()> {
+    let directory = &stage.opened.directory;
+    directory.make_directory(OLD.as_ref(), 0o700, &stage.path(OLD))?;
     let mut journal = MAGIC.to_vec();
     for name in names {
         journal.extend_from_slice(name::as_bytes(name));
         journal.push(0);
     }
-    let (path, new_path) = (container.path(JOURNAL), container.path(NEW_JOURNAL));
+    let (path, new_path) = (stage.path(JOURNAL), stage.path(NEW_JOURNAL));
     directory
         .remove_file(NEW_JOURNAL.as_ref(), &new_path)
         .optional()?;
@@ -94,9 +94,9 @@ fn begin(container: &Container, names: &[OsString]) -> Result<()> {
     directory.rename(NEW_JOURNAL.as_ref(), directory, JOURNAL.as_ref(), &path)
 }
 
-fn move_children(container: &Container, target: &Target, names: &[OsString], replaces: bool) -> Result<()> {
-    let old = container.site.open_trusted(OLD.as_ref())?;
-    let here = target.site()?;
+fn move_children(stage: &StageDirectory, target: &Target, names: &[OsString], replaces: bool) -> Result<()> {
+    let old = stage.opened.open_trusted(OLD.as_ref())?;
+    let here = target.open_directory()?;
     let leaving = if replaces {
         here.directory.entries(&target.path)?
     } else {
@@ -109,47 +109,47 @@ fn move_children(container: &Container, target: &Target, names: &[OsString], rep
                 &old.directory,
                 &entry.name,
                 &target.path,
-                Taken::Refused,
+                OnConflict::Fail,
             )?;
         }
     }
-    let tree = container.site.open_trusted(TREE.as_ref())?;
+    let tree = stage.opened.open_trusted(TREE.as_ref())?;
     for name in names {
         move_entry(
             &tree.directory,
             &here.directory,
             name,
             &target.path,
-            Taken::Refused,
+            OnConflict::Fail,
         )?;
     }
     Ok(())
 }
 
 /// Whether a commit of this stage was begun and not finished.
-pub(super) fn is_unfinished(container: &Container) -> Result<bool> {
-    Ok(container.has(JOURNAL)? && !container.has(DONE)?)
+pub(super) fn is_unfinished(stage: &StageDirectory) -> Result<bool> {
+    Ok(stage.has(JOURNAL)? && !stage.has(DONE)?)
 }
 
 /// Takes back what a commit that was killed has moved. `false` if its journal is none that [`commit`] writes: then
 /// nothing is done.
-pub(super) fn roll_back_unfinished(container: &Container, target: &Target) -> failure::Result<bool> {
-    let has_tree = container.has(TREE)?;
-    let Some(names) = read_journal(container)?.filter(|_| has_tree) else {
+pub(super) fn roll_back_unfinished(stage: &StageDirectory, target: &Target) -> failure::Result<bool> {
+    let has_tree = stage.has(TREE)?;
+    let Some(names) = read_journal(stage)?.filter(|_| has_tree) else {
         return Ok(false);
     };
-    roll_back(container, target, &names)?;
+    roll_back(stage, target, &names)?;
     Ok(true)
 }
 
 /// The names of the new children; `None` if one of them is no name of an entry.
-fn read_journal(container: &Container) -> Result<Option<Vec<OsString>>> {
-    let path = container.path(JOURNAL);
-    let file = container
-        .site
+fn read_journal(stage: &StageDirectory) -> Result<Option<Vec<OsString>>> {
+    let path = stage.path(JOURNAL);
+    let file = stage
+        .opened
         .directory
         .open_regular(JOURNAL.as_ref(), Access::Read, &path)?;
-    if !container.site.trusts(&fs::stat_file(&file, &path)?) {
+    if !stage.opened.trusts(&fs::stat_file(&file, &path)?) {
         return Ok(None);
     }
     let mut journal = Vec::new();
@@ -187,14 +187,14 @@ fn is_child(name: &[u8]) -> bool {
 }
 
 /// Moves everything back. Returns the place of those old children whose names are taken.
-fn roll_back(container: &Container, target: &Target, names: &[OsString]) -> Result<Option<PathBuf>> {
+fn roll_back(stage: &StageDirectory, target: &Target, names: &[OsString]) -> Result<Option<PathBuf>> {
     let is_directory = target.stat()?.is_some_and(|stat| stat.kind == Kind::Directory);
     if !is_directory {
         // The target was removed: there is no place to put anything back to.
-        return keep_old(container);
+        return keep_old(stage);
     }
-    let here = target.site()?;
-    let tree = container.site.open_trusted(TREE.as_ref())?;
+    let here = target.open_directory()?;
+    let tree = stage.opened.open_trusted(TREE.as_ref())?;
     for name in names.iter().filter(|name| !is_no_content(name::as_bytes(name))) {
         // A new child came in by one rename: it is here exactly when it is not in the tree.
         let came_in = tree.stat(name)?.is_none() && here.stat(name)?.is_some_and(|stat| here.trusts(&stat));
@@ -204,15 +204,15 @@ fn roll_back(container: &Container, target: &Target, names: &[OsString]) -> Resu
                 &tree.directory,
                 name,
                 &target.path,
-                Taken::Refused,
+                OnConflict::Fail,
             )?;
         }
     }
     // What could not be put back is kept already, by a process that was killed right after that.
-    let Some(old) = container.site.open_trusted(OLD.as_ref()).optional()? else {
+    let Some(old) = stage.opened.open_trusted(OLD.as_ref()).optional()? else {
         return Ok(None);
     };
-    let filled = Taken::Filled {
+    let filled = OnConflict::Fill {
         committer: old.stat.uid,
     };
     for entry in old.directory.entries(&old.path)? {
@@ -224,18 +224,18 @@ fn roll_back(container: &Container, target: &Target, names: &[OsString]) -> Resu
             moved => moved?,
         }
     }
-    keep_old(container)
+    keep_old(stage)
 }
 
 /// `None` where nothing is left to be kept.
-fn keep_old(container: &Container) -> Result<Option<PathBuf>> {
-    let (directory, path) = (&container.site.directory, container.path(OLD));
+fn keep_old(stage: &StageDirectory) -> Result<Option<PathBuf>> {
+    let (directory, path) = (&stage.opened.directory, stage.path(OLD));
     if directory.remove_directory(OLD.as_ref(), &path).optional().is_ok() {
         return Ok(None);
     }
-    let home = container.home();
+    let parent = stage.parent();
     let name = format!("{KEPT}{}", uuid::Uuid::new_v4().simple());
-    let kept = home.path.join(&name);
-    directory.rename(OLD.as_ref(), &home.directory, name.as_ref(), &kept)?;
+    let kept = parent.path.join(&name);
+    directory.rename(OLD.as_ref(), &parent.directory, name.as_ref(), &kept)?;
     Ok(Some(kept))
 }

@@ -20,14 +20,14 @@ pub(super) fn merge(from: &Directory, to: &Directory) -> failure::Result<u64> {
     match merger.directory(from, to, &mut PathBuf::new()) {
         Ok(()) => Ok(merger.kept),
         Err(error) => {
-            merger.take_back(from, to)?;
+            merger.roll_back(from, to)?;
             Err(error.into())
         }
     }
 }
 
 /// Names the directory of the target that this user may not use.
-fn in_the_way(mut error: Error, directory: &Path) -> Error {
+fn explain_denied(mut error: Error, directory: &Path) -> Error {
     if error.is_denied() {
         error.message = format!(
             "the directory '{}' of the target does not let this user read and write ({}). Change its mode or owner, or restore to another directory",
@@ -51,7 +51,7 @@ impl Merger {
             match rename_new(from, to, &entry.name, path) {
                 Ok(()) => self.moved.push(path.clone()),
                 Err(error) if error.is_exists() => self.existing(from, to, &entry.name, path)?,
-                Err(error) => return Err(in_the_way(error, path.parent().unwrap_or(path))),
+                Err(error) => return Err(explain_denied(error, path.parent().unwrap_or(path))),
             }
             path.pop();
         }
@@ -75,11 +75,11 @@ impl Merger {
         let from = from.open_own_directory(name, path)?;
         let to = to
             .open_directory(name, path)
-            .map_err(|error| in_the_way(error, path))?;
+            .map_err(|error| explain_denied(error, path))?;
         self.directory(&from, &to, path)
     }
 
-    fn take_back(&self, from: &Directory, to: &Directory) -> Result<()> {
+    fn roll_back(&self, from: &Directory, to: &Directory) -> Result<()> {
         for path in self.moved.iter().rev() {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 continue;

@@ -1,6 +1,6 @@
 //! From a staged tree to the target, in the way that fits its mount.
 //!
-//! | target | way | atomic |
+//! | target | method | atomic |
 //! | --- | --- | --- |
 //! | absent | rename, refused if it appeared meanwhile | yes |
 //! | empty directory that is no mount | rename over it (also an overlay's lower directory) | yes |
@@ -17,18 +17,18 @@
 //! not overwritten when the commit is taken back: the old one is then kept as `.warmswap-kept-…`.
 //!
 //! A stage can come from every user that may write next to the target, so only a trusted one is replayed or removed
-//! (see `container`), and every call is relative to an open directory.
+//! (see `stage_directory`), and every call is relative to an open directory.
 
 mod children;
-mod container;
 mod gate;
 mod merge;
 mod moves;
 mod restricted;
+mod stage_directory;
 mod staged_tree;
 mod sweep;
 mod target_state;
 
 pub use gate::Gate;
-pub use staged_tree::{CommitWay, Committed, Leftovers, StagedTree, TargetMode};
+pub use staged_tree::{CommitMethod, Committed, Leftovers, StagedTree, TargetMode};
 pub use sweep::sweep;

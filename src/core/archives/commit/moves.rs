@@ -14,12 +14,12 @@ const MAX_LEVELS: usize = 256;
 
 /// What a directory is moved to whose name is taken by another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum OnConflict {
     /// Nothing: another process has made that one.
-    Refused,
+    Fail,
     /// Into it: its own move may have been cut off between two of its children. Then it belongs to the owner of the
     /// one that is moved, or to the user whose commit it was.
-    Filled { committer: u32 },
+    Fill { committer: u32 },
 }
 
 /// Moves an entry. A directory of an overlay's lower layer cannot be renamed (EXDEV): its children are moved
@@ -29,9 +29,9 @@ pub(super) fn move_entry(
     to: &Directory,
     name: &OsStr,
     path: &Path,
-    taken: Taken,
+    on_conflict: OnConflict,
 ) -> Result<()> {
-    move_at(from, to, name, path, taken, 0)
+    move_at(from, to, name, path, on_conflict, 0)
 }
 
 fn move_at(
@@ -39,7 +39,7 @@ fn move_at(
     to: &Directory,
     name: &OsStr,
     path: &Path,
-    taken: Taken,
+    on_conflict: OnConflict,
     level: usize,
 ) -> Result<()> {
     let path = path.join(name);
@@ -48,9 +48,9 @@ fn move_at(
         Err(error) => error,
     };
     let stat = from.stat(name, &path)?;
-    let is_taken = error.is_exists() || error.kind() == Some(ErrorKind::DirectoryNotEmpty);
-    let is_movable = match taken {
-        Taken::Filled { committer } if is_taken => {
+    let has_conflict = error.is_exists() || error.kind() == Some(ErrorKind::DirectoryNotEmpty);
+    let is_movable = match on_conflict {
+        OnConflict::Fill { committer } if has_conflict => {
             let there = to.stat(name, &path)?;
             there.kind == Kind::Directory && [stat.uid, committer].contains(&there.uid)
         }
@@ -60,13 +60,13 @@ fn move_at(
         return Err(error);
     }
     match to.make_directory(name, 0o700, &path) {
-        Err(error) if is_taken && error.is_exists() => {}
+        Err(error) if has_conflict && error.is_exists() => {}
         made => made?,
     }
     let (source, sink) = (from.open_directory(name, &path)?, to.open_directory(name, &path)?);
     let mut refused = Ok(());
     for entry in source.entries(&path)? {
-        match move_at(&source, &sink, &entry.name, &path, taken, level + 1) {
+        match move_at(&source, &sink, &entry.name, &path, on_conflict, level + 1) {
             Err(error) if error.is_exists() => refused = Err(error),
             moved => moved?,
         }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::core::archives::commit::container::TREE;
+use crate::core::archives::commit::stage_directory::TREE;
 use crate::core::archives::commit::target_state::TargetState;
 use crate::core::archives::shared_directory::Target;
 use crate::core::error::{Error, Result};

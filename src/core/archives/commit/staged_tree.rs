@@ -1,24 +1,23 @@
 //! An empty directory on the target's filesystem, and the way from it to the target.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::archives::commit::container::{Container, TREE};
 use crate::core::archives::commit::gate::Gate;
 use crate::core::archives::commit::restricted::{
     WHILE_FILLED, cannot_be_written, exchange, explain_stage, mode_for_tree,
 };
+use crate::core::archives::commit::stage_directory::{StageDirectory, TREE};
 use crate::core::archives::commit::sweep::{TargetLock, exclude_others, sweep_while};
 use crate::core::archives::commit::target_state::{TargetState, not_empty, refuse_home};
 use crate::core::archives::commit::{children, merge};
 use crate::core::archives::shared_directory::Target;
 use crate::core::error::Error;
 use crate::core::failure::{Cause, Failure, Result};
-use crate::core::sys::dir::Directory;
+use crate::core::sys::dir::{Directory, DirectoryLock};
 use crate::core::sys::{errno, fault, filesystem};
 
 /// How long a commit child by child waits for another one on its target.
@@ -37,7 +36,7 @@ pub enum TargetMode {
 
 /// How a commit was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommitWay {
+pub enum CommitMethod {
     /// One rename.
     Rename,
     /// One exchange.
@@ -48,7 +47,7 @@ pub enum CommitWay {
     Merge,
 }
 
-impl CommitWay {
+impl CommitMethod {
     /// The name that JavaScript sees.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +63,7 @@ impl CommitWay {
 #[derive(Debug)]
 pub struct Committed {
     /// How.
-    pub way: CommitWay,
+    pub method: CommitMethod,
     /// Entries of the archive that were left out because the target had them ('merge').
     pub kept: u64,
     /// The old tree, to be removed off the critical path.
@@ -75,7 +74,7 @@ pub struct Committed {
 /// then its lock says that it is in use.
 #[derive(Debug)]
 pub struct Leftovers {
-    container: Container,
+    stage_directory: StageDirectory,
     /// A commit could not be taken back (a disk that fails): the old tree is in it, and the next call tries again.
     is_needed: bool,
 }
@@ -84,7 +83,7 @@ impl Drop for Leftovers {
     fn drop(&mut self) {
         if !self.is_needed {
             // What cannot be removed now is swept by the next call on this target.
-            drop(self.container.remove());
+            drop(self.stage_directory.remove());
         }
     }
 }
@@ -106,7 +105,7 @@ pub struct StagedTree {
 /// The target as it stands, under our lock where it may be changed child by child and its filesystem has locks.
 struct ReservedTarget {
     state: TargetState,
-    others: Option<File>,
+    others: Option<DirectoryLock>,
 }
 
 impl StagedTree {
@@ -129,19 +128,19 @@ impl StagedTree {
         let made = if is_mount {
             None
         } else {
-            Some(Container::create(&target.parent, &target.name))
+            Some(StageDirectory::create(&target.parent, &target.name))
         };
-        let (container, is_inside) = match made {
-            Some(Ok(container)) => (container, false),
+        let (stage_directory, is_inside) = match made {
+            Some(Ok(stage_directory)) => (stage_directory, false),
             Some(Err(error)) if !exists || !cannot_be_written(&error) => return Err(error.into()),
             Some(Err(_)) | None => {
                 let made = target
-                    .site()
-                    .and_then(|site| Container::create(&Arc::new(site), &target.name));
+                    .open_directory()
+                    .and_then(|opened| StageDirectory::create(&Arc::new(opened), &target.name));
                 (made.map_err(|error| explain_stage(error, &target, &state))?, true)
             }
         };
-        let tree = container.path(TREE);
+        let tree = stage_directory.path(TREE);
         let target_mode = mode_for_tree(&target, &state);
         let stage = Self {
             target_mode,
@@ -151,7 +150,7 @@ impl StagedTree {
             is_inside,
             tree,
             remains: Leftovers {
-                container,
+                stage_directory,
                 is_needed: false,
             },
         };
@@ -160,7 +159,7 @@ impl StagedTree {
     }
 
     fn make_tree(&self) -> Result<()> {
-        let directory = &self.remains.container.site.directory;
+        let directory = &self.remains.stage_directory.opened.directory;
         directory.make_directory(TREE.as_ref(), 0o777, &self.tree)?;
         if let Some(mode) = self.target_mode {
             self.open()?.set_own_mode(mode | WHILE_FILLED, &self.tree)?;
@@ -175,7 +174,7 @@ impl StagedTree {
 
     /// Opens the directory where the tree is built.
     pub fn open(&self) -> Result<Directory> {
-        let directory = &self.remains.container.site.directory;
+        let directory = &self.remains.stage_directory.opened.directory;
         Ok(directory.open_directory(TREE.as_ref(), &self.tree)?)
     }
 
@@ -187,7 +186,7 @@ impl StagedTree {
     /// Makes the staged tree the target's, if the gate still lets it. On an error the target is as it was.
     pub fn commit(mut self, gate: &Gate) -> Result<Committed> {
         let mut reserved = self.reserve(COMMIT_PATIENCE)?;
-        if !gate.pass() && !fault::mutant("commit-after-deadline") {
+        if !gate.pass() && !fault::is_seeded("commit-after-deadline") {
             return Err(Failure::new(
                 Cause::Timeout,
                 "the call was over before its commit",
@@ -205,9 +204,9 @@ impl StagedTree {
                     drop(reserved.others.take());
                     reserved = self.reserve(Duration::ZERO)?;
                 }
-                Ok((way, kept)) => {
+                Ok((method, kept)) => {
                     return Ok(Committed {
-                        way,
+                        method,
                         kept,
                         leftovers: self.remains,
                     });
@@ -238,7 +237,7 @@ impl StagedTree {
     }
 
     /// Has the target to itself, and as it was before any commit of a dead process.
-    fn lock(&self, patience: Duration) -> Result<Option<File>> {
+    fn lock(&self, patience: Duration) -> Result<Option<DirectoryLock>> {
         let others = exclude_others(&self.target, patience)?;
         if others.is_some() {
             sweep_while(&self.target, TargetLock::Ours)?;
@@ -246,17 +245,17 @@ impl StagedTree {
         Ok(others)
     }
 
-    fn attempt(&mut self, reserved: &ReservedTarget) -> Result<(CommitWay, u64)> {
+    fn attempt(&mut self, reserved: &ReservedTarget) -> Result<(CommitMethod, u64)> {
         let state = &reserved.state;
         if let (TargetState::Full(_), TargetMode::Merge) = (state, self.mode) {
-            let here = self.target.site()?;
-            return merge::merge(&self.open()?, &here.directory).map(|kept| (CommitWay::Merge, kept));
+            let here = self.target.open_directory()?;
+            return merge::merge(&self.open()?, &here.directory).map(|kept| (CommitMethod::Merge, kept));
         }
         if self.is_inside {
             return self.children(reserved);
         }
         let (from, to) = (
-            &self.remains.container.site.directory,
+            &self.remains.stage_directory.opened.directory,
             &self.target.parent.directory,
         );
         let (tree, name, path) = (OsStr::new(TREE), &*self.target.name, &*self.target.path);
@@ -265,17 +264,19 @@ impl StagedTree {
             _ => None,
         };
         let result = match state {
-            TargetState::Absent => from.rename_new(tree, to, name, path).map(|()| CommitWay::Rename),
-            TargetState::Empty(_) => from.rename(tree, to, name, path).map(|()| CommitWay::Rename),
-            TargetState::Full(stat) => exchange(from, to, name, path, stat).map(|()| CommitWay::Exchange),
+            TargetState::Absent => from
+                .rename_new(tree, to, name, path)
+                .map(|()| CommitMethod::Rename),
+            TargetState::Empty(_) => from.rename(tree, to, name, path).map(|()| CommitMethod::Rename),
+            TargetState::Full(stat) => exchange(from, to, name, path, stat).map(|()| CommitMethod::Exchange),
         };
         match result {
-            Ok(way) => {
+            Ok(method) => {
                 // A directory that forbids to write cannot be moved by its own user. The new tree is in place.
                 if let Some((directory, mode)) = restricted {
                     drop(directory.set_own_mode(mode, path));
                 }
-                Ok((way, 0))
+                Ok((method, 0))
             }
             Err(error) if error.is_exists() || error.kind() == Some(ErrorKind::DirectoryNotEmpty) => {
                 match (state, TargetState::of(&self.target)?) {
@@ -290,7 +291,7 @@ impl StagedTree {
             // Filesystems without flags for rename.
             Err(error) if errno::is_unsupported(&error) && matches!(state, TargetState::Absent) => {
                 from.rename(tree, to, name, path)?;
-                Ok((CommitWay::Rename, 0))
+                Ok((CommitMethod::Rename, 0))
             }
             Err(error) => Err(self.explain(error, state).into()),
         }
@@ -311,7 +312,7 @@ impl StagedTree {
         error
     }
 
-    fn children(&mut self, reserved: &ReservedTarget) -> Result<(CommitWay, u64)> {
+    fn children(&mut self, reserved: &ReservedTarget) -> Result<(CommitMethod, u64)> {
         // Not foreseen, and the gate is passed: nothing is waited for.
         let _others = match &reserved.others {
             Some(_) => None,
@@ -322,12 +323,13 @@ impl StagedTree {
         {
             return Err(not_empty(&self.target.path));
         }
-        let container = &self.remains.container;
-        let Err(failure) = children::commit(container, &self.target, self.mode == TargetMode::Replace) else {
-            return Ok((CommitWay::Children, 0));
+        let stage_directory = &self.remains.stage_directory;
+        let Err(failure) = children::commit(stage_directory, &self.target, self.mode == TargetMode::Replace)
+        else {
+            return Ok((CommitMethod::Children, 0));
         };
         // Its journal goes when everything is taken back.
-        self.remains.is_needed = children::is_unfinished(container).unwrap_or(true);
+        self.remains.is_needed = children::is_unfinished(stage_directory).unwrap_or(true);
         if self.mode != TargetMode::Replace && failure.error.is_exists() && !self.remains.is_needed {
             return Err(not_empty(&self.target.path));
         }

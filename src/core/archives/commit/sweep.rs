@@ -1,16 +1,15 @@
 //! What dead processes left next to a target and in it.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::error::Optional as _;
-use crate::core::sys::flock;
+use crate::core::sys::dir::DirectoryLock;
 use crate::core::sys::fs::Kind;
 
 use crate::core::archives::commit::children;
-use crate::core::archives::commit::container::Container;
+use crate::core::archives::commit::stage_directory::StageDirectory;
 use crate::core::archives::shared_directory::{SharedDirectory, Target};
 use crate::core::failure::{Cause, Failure, Result};
 
@@ -38,24 +37,24 @@ pub fn sweep(target: &Path) -> Result<usize> {
 pub(super) fn sweep_while(target: &Target, lock: TargetLock) -> Result<usize> {
     let mut swept = sweep_in(&target.parent, target, lock)?;
     if target.stat()?.is_some_and(|stat| stat.kind == Kind::Directory)
-        && let Some(inside) = target.site().optional()?
+        && let Some(inside) = target.open_directory().optional()?
     {
         swept += sweep_in(&Arc::new(inside), target, lock)?;
     }
     Ok(swept)
 }
 
-fn sweep_in(home: &Arc<SharedDirectory>, target: &Target, lock: TargetLock) -> Result<usize> {
+fn sweep_in(parent: &Arc<SharedDirectory>, target: &Target, lock: TargetLock) -> Result<usize> {
     let mut swept = 0;
-    for name in Container::names(home, &target.name)? {
-        if let Some(dead) = Container::open_dead(home, name)? {
+    for name in StageDirectory::names(parent, &target.name)? {
+        if let Some(dead) = StageDirectory::open_dead(parent, name)? {
             swept += usize::from(sweep_one(&dead, target, lock)?);
         }
     }
     Ok(swept)
 }
 
-fn sweep_one(dead: &Container, target: &Target, target_lock: TargetLock) -> Result<bool> {
+fn sweep_one(dead: &StageDirectory, target: &Target, target_lock: TargetLock) -> Result<bool> {
     if children::is_unfinished(dead)? {
         let _others = match target_lock {
             TargetLock::Ours => None,
@@ -77,23 +76,23 @@ fn sweep_one(dead: &Container, target: &Target, target_lock: TargetLock) -> Resu
 
 /// Keeps other commits child by child off this target, and what takes them back: two at once would mix their trees.
 /// The lock is on the directory itself; `None` where that no longer exists, or the filesystem has no such lock.
-pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<File>> {
-    let Some(site) = target.site().optional()? else {
+pub(super) fn exclude_others(target: &Target, patience: Duration) -> Result<Option<DirectoryLock>> {
+    let Some(opened) = target.open_directory().optional()? else {
         return Ok(None);
     };
-    let directory = site.directory.into_file();
+    let directory = opened.directory;
     let since = Instant::now();
     loop {
-        match flock::try_exclusive(&directory, &target.path) {
-            Ok(true) => return Ok(Some(directory)),
+        match directory.try_lock(&target.path) {
+            Ok(Some(lock)) => return Ok(Some(lock)),
             Err(_) => return Ok(None),
-            Ok(false) if since.elapsed() >= patience => {
+            Ok(None) if since.elapsed() >= patience => {
                 return Err(Failure::new(
                     Cause::Busy,
                     format!("another call is committing to '{}'", target.path.display()),
                 ));
             }
-            Ok(false) => std::thread::sleep(COMMIT_POLL),
+            Ok(None) => std::thread::sleep(COMMIT_POLL),
         }
     }
 }

@@ -36,7 +36,7 @@ impl TargetState {
                 return Err(Error::argument("into", shown, "a directory, or a path where nothing is").into());
             }
         }
-        let entries = target.site()?.directory.entries(&target.path)?;
+        let entries = target.open_directory()?.directory.entries(&target.path)?;
         let is_full = entries
             .iter()
             .any(|entry| !is_no_content(name::as_bytes(&entry.name)));

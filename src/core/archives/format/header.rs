@@ -19,6 +19,8 @@ pub(in crate::core::archives) mod flag {
     pub(in crate::core) const DIRECTORY: u8 = b'5';
     pub(in crate::core) const PAX: u8 = b'x';
     pub(in crate::core) const PAX_GLOBAL: u8 = b'g';
+    /// A pax header by the tar of Solaris.
+    pub(in crate::core) const PAX_SOLARIS: u8 = b'X';
     pub(in crate::core) const GNU_LONG_NAME: u8 = b'L';
     pub(in crate::core) const GNU_LONG_LINK: u8 = b'K';
     pub(in crate::core) const GNU_SPARSE: u8 = b'S';

@@ -6,6 +6,7 @@
 //! `max_bytes` and `max_files` before anything is read, no byte beyond them is written, and what else the archive
 //! decodes to (headers, padding) stays under the ratio.
 
+use crate::core::sys::name;
 use crate::core::sys::path::MAX_PATH_BYTES;
 
 use crate::core::archives::codec::WindowLimits;
@@ -214,6 +215,19 @@ impl Needs {
             ..Self::default()
         }
     }
+}
+
+/// Refuses names that a directory of this system cannot hold.
+pub(in crate::core::archives) fn check_names(path: &[u8]) -> Result<()> {
+    for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+        if let Some(why) = name::refusal(part) {
+            return Err(Failure::refused(format!(
+                "'{}' cannot be a name on this system: {why}. Rename the entry, or exclude it when you pack the tree",
+                path.escape_ascii()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what is too long or too deep for any filesystem we write to.

@@ -103,9 +103,9 @@ pub(in crate::core::archives) fn parse(bytes: &[u8]) -> Result<Records> {
 
 /// Reads a global header: only what changes no entry's meaning is let through.
 pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
-    for_each(bytes, |key, _| {
+    for_each(bytes, |key, value| {
         let changes_meaning =
-            matches!(key, b"path" | b"linkpath" | b"size" | b"hdrcharset") || key.starts_with(b"GNU.sparse");
+            matches!(key, b"path" | b"linkpath" | b"size") || is_of_holes(key) || is_charset(key, value);
         if changes_meaning {
             return Err(Failure::refused(format!(
                 "a global pax header sets '{}' for all entries",
@@ -116,10 +116,22 @@ pub(in crate::core::archives) fn check_global(bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Records of files with holes. bsdtar takes those of star and Solaris for the size of any file, and the others
+/// ignore them.
+fn is_of_holes(key: &[u8]) -> bool {
+    key.starts_with(b"GNU.sparse") || matches!(key, b"SCHILY.realsize" | b"SUN.holesdata")
+}
+
+/// Whether the record sets a character set in which names would have other bytes.
+fn is_charset(key: &[u8], value: &[u8]) -> bool {
+    key == b"hdrcharset" && value != b"BINARY" && value != b"ISO-IR 10646 2000 UTF-8"
+}
+
 fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
     // Some writers fill the last block up with NULs and count them.
     while rest.iter().any(|byte| *byte != 0) {
-        let (record, behind) = cut(rest).ok_or_else(|| Failure::refused("a pax record is malformed"))?;
+        let (record, behind) =
+            split_record(rest).ok_or_else(|| Failure::refused("a pax record is malformed"))?;
         let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
         let Some(equals) = equals else {
             return Err(Failure::refused("a pax record has no key"));
@@ -131,7 +143,7 @@ fn for_each(mut rest: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<()>) -
 }
 
 /// One record without length and newline, and what stands behind it.
-fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
     let length = usize::try_from(decimal(&bytes[..space])?).ok()?;
     if length <= space + 1 || length > bytes.len() || bytes[length - 1] != b'\n' {
@@ -152,8 +164,12 @@ impl Records {
                 key,
                 parse_time(value).ok_or_else(malformed)?,
             ),
-            b"hdrcharset" if value != b"BINARY" && value != b"ISO-IR 10646 2000 UTF-8" => Err(malformed()),
+            _ if is_charset(key, value) => Err(malformed()),
             _ if key.starts_with(b"GNU.sparse.") => self.sparse.add(key, value),
+            _ if is_of_holes(key) => Err(Failure::refused(format!(
+                "the pax record '{}' of star and Solaris gives a file holes, and is not read",
+                key.escape_ascii()
+            ))),
             _ => Ok(()),
         }
     }

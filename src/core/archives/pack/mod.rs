@@ -14,5 +14,5 @@ mod write;
 pub use options::WriteOptions;
 pub use stream::{PackStream, pack};
 pub use walk::{Skipped, Walk, walk};
-pub(in crate::core) use walk::{Visit, facts_of, mode_of, visit};
+pub(in crate::core) use walk::{Visitor, facts_of, mode_of, walk_with};
 pub use write::{WriteSummary, write};

@@ -19,7 +19,7 @@ use crate::core::sys::dir::{self, Directory};
 use crate::core::sys::{fault, fs};
 
 /// Room for headers of one small entry, its long path included.
-const HEADER_ROOM: u64 = 3 * BLOCK as u64;
+const HEADER_BYTES: u64 = 3 * BLOCK as u64;
 
 /// One frame to be made.
 pub(super) enum Job {
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
         let mut size = 0;
         for (position, index) in self.small.iter().enumerate() {
             let node = &self.tree.nodes()[*index as usize];
-            let entry = HEADER_ROOM + node.size.next_multiple_of(BLOCK as u64);
+            let entry = HEADER_BYTES + node.size.next_multiple_of(BLOCK as u64);
             if size + entry > FRAME_BYTES as u64 {
                 if !jobs.send(Job::Files(start..position)) {
                     return Ok(updates);
@@ -115,11 +115,11 @@ impl<'a> Plan<'a> {
         while offset < stat.size {
             self.options.cancel.check()?;
             let start = pieces.buffer.len();
-            let room = (FRAME_BYTES - start.min(FRAME_BYTES)).max(BLOCK) as u64;
-            let wanted = usize::try_from(room.min(stat.size - offset)).unwrap_or(FRAME_BYTES);
-            pieces.buffer.resize(start + wanted, 0);
+            let space = (FRAME_BYTES - start.min(FRAME_BYTES)).max(BLOCK) as u64;
+            let length = usize::try_from(space.min(stat.size - offset)).unwrap_or(FRAME_BYTES);
+            pieces.buffer.resize(start + length, 0);
             let count = dir::read_at(&file, &mut pieces.buffer[start..], offset, as_path(path))?;
-            if count < wanted {
+            if count < length {
                 return Err(changed(path));
             }
             if self.options.hash {
@@ -130,7 +130,7 @@ impl<'a> Plan<'a> {
                 break;
             }
         }
-        if fs::stat_file(&file, as_path(path))? != stat && !fault::mutant("pack-torn-files") {
+        if fs::stat_file(&file, as_path(path))? != stat && !fault::is_seeded("pack-torn-files") {
             return Err(changed(path));
         }
         pieces.buffer.resize(pieces.buffer.len() + padding(stat.size), 0);

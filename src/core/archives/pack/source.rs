@@ -7,7 +7,7 @@ use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{dir, fault, name};
 
 use crate::core::archives::codec::FRAME_BYTES;
-use crate::core::archives::directory_cache::{DirectoryCache, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, split_path};
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::format::padding;
 use crate::core::archives::pack::options::WriteOptions;
@@ -40,7 +40,7 @@ pub(super) fn changed(path: &[u8]) -> Failure {
 
 /// A file and what it is now; `None` where there is no such file any more.
 pub(super) fn open(directories: &mut DirectoryCache, path: &[u8]) -> Result<Option<(File, Stat)>> {
-    let (parent, name) = cut(path);
+    let (parent, name) = split_path(path);
     let opened = directories
         .existing(parent)
         .and_then(|directory| directory.open_file(name::from_bytes(name), as_path(path)))
@@ -90,7 +90,7 @@ pub(super) fn small_file(
         }
         let count = dir::append_from(&file, raw, size, as_path(path))?;
         let is_whole = count == size && fs::stat_file(&file, as_path(path))? == stat;
-        if is_whole || fault::mutant("pack-torn-files") {
+        if is_whole || fault::is_seeded("pack-torn-files") {
             // What the header promised, also where the seeded bug takes other bytes for whole.
             raw.resize(data + size, 0);
             let hash = if options.hash {

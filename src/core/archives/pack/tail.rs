@@ -7,7 +7,7 @@ use crate::core::sys::dir::Directory;
 use crate::core::sys::name;
 
 use crate::core::archives::codec::{FRAME_BYTES, FrameEncoder};
-use crate::core::archives::directory_cache::{DirectoryCache, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, split_path};
 use crate::core::archives::format::BLOCK;
 use crate::core::archives::format::header::{self, Fields, flag};
 use crate::core::archives::pack::options::WriteOptions;
@@ -109,7 +109,7 @@ impl Tail<'_, '_> {
         directories: &mut DirectoryCache,
     ) -> Result<Option<(bool, bool)>> {
         let path = tree.path(&tree.nodes()[index]).to_vec();
-        let (parent, name) = cut(&path);
+        let (parent, name) = split_path(&path);
         let Some(target) = directories
             .existing(parent)
             .and_then(|directory| directory.read_link(name::from_bytes(name), as_path(&path)))

@@ -11,7 +11,7 @@ use crate::core::sys::path::MAX_PATH_BYTES;
 use crate::core::sys::{clock, name};
 
 use crate::core::archives::exclude::Excludes;
-use crate::core::archives::format::limits::MAX_DEPTH;
+use crate::core::archives::format::limits::{self, MAX_DEPTH};
 use crate::core::archives::tree::{Facts, NodeKind, Tree, as_path};
 use crate::core::failure::Result;
 
@@ -44,8 +44,8 @@ pub struct Walk {
     pub skipped: Vec<Skipped>,
 }
 
-/// What a walk reports its entries to.
-pub(in crate::core) trait Visit {
+/// Receives the entries of a walk.
+pub(in crate::core) trait Visitor {
     /// A file, directory or link. A link's permission bits say nothing.
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()>;
     /// Something that is not part of the tree.
@@ -56,16 +56,16 @@ pub(in crate::core) trait Visit {
 pub fn walk(directory: &Path, excludes: &Excludes, cancel: &Cancel) -> Result<Walk> {
     let mut found = WalkBuilder::default();
     found.walk.tree.taken_ns = clock::wall_nanos();
-    visit(directory, excludes, cancel, &mut found)?;
+    walk_with(directory, excludes, cancel, &mut found)?;
     Ok(found.finish())
 }
 
-/// Tells `visitor` the entries of a directory in [`crate::core::archives::tree::walk_order`].
-pub(in crate::core) fn visit(
+/// Reports the entries of a directory to `visitor`, in [`crate::core::archives::tree::walk_order`].
+pub(in crate::core) fn walk_with(
     directory: &Path,
     excludes: &Excludes,
     cancel: &Cancel,
-    visitor: &mut dyn Visit,
+    visitor: &mut dyn Visitor,
 ) -> Result<()> {
     let mut walker = Walker {
         excludes,
@@ -91,7 +91,7 @@ fn explain(directory: &Path, error: Error) -> Error {
 struct Walker<'a> {
     excludes: &'a Excludes,
     cancel: &'a Cancel,
-    visitor: &'a mut dyn Visit,
+    visitor: &'a mut dyn Visitor,
 }
 
 impl Walker<'_> {
@@ -112,6 +112,7 @@ impl Walker<'_> {
                     "a SQLite database that is being written (its -wal is not empty)",
                 );
             } else if !self.excludes.matches(path) {
+                limits::check_names(name::as_bytes(&entry.name))?;
                 self.entry(directory, &entry.name, path, depth)?;
             }
             path.truncate(length);
@@ -158,7 +159,7 @@ struct WalkBuilder {
     devices: Vec<u64>,
 }
 
-impl Visit for WalkBuilder {
+impl Visitor for WalkBuilder {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> Result<()> {
         #[expect(
             clippy::cast_possible_truncation,

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use crate::core::archives::codec::Decoder;
 use crate::core::archives::unpack::options::ExtractOptions;
-use crate::core::failure::{Failure, Result};
+use crate::core::error::Code;
+use crate::core::failure::{Cause, Failure, Result};
 
 /// Decoded bytes that travel together.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -20,6 +21,15 @@ pub(super) struct Counters<'a> {
     pub(super) decoded: &'a AtomicU64,
     /// Set before the stream ends, if the compressed data proves that nothing is missing.
     pub(super) is_complete: &'a AtomicBool,
+}
+
+/// A pointer says which archive the bytes are: those of another format in its place are damage.
+fn as_promised(failure: Failure, options: &ExtractOptions) -> Failure {
+    let is_of_format = failure.cause == Cause::Refused && failure.error.code == Code::Unsupported;
+    if options.expected.is_some() && is_of_format {
+        return Failure::corrupt(failure.error.message);
+    }
+    failure
 }
 
 /// Decodes until the stream ends, a limit is passed or nobody takes the chunks.
@@ -43,7 +53,8 @@ pub(super) fn decode(
             source,
             count: compressed,
         };
-        let mut reader = Decoder::new(source, limits.window())?;
+        let decoder = Decoder::new(source, limits.window());
+        let mut reader = decoder.map_err(|failure| as_promised(failure, options))?;
         loop {
             let mut chunk = recycled.try_recv().unwrap_or_default();
             let count = fill(&mut reader, &mut chunk).map_err(Failure::of_read)?;

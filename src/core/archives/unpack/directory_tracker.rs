@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use crate::core::archives::directory_cache::{DirectoryCache, cut};
+use crate::core::archives::directory_cache::{DirectoryCache, split_path};
 use crate::core::archives::format::limits::DIRECTORY_BYTES;
 use crate::core::archives::tree::as_path;
 use crate::core::archives::unpack::options::Duplicates;
@@ -83,7 +83,7 @@ impl DirectoryTracker {
         let named = Named { mode, modified_ns };
         match self.table.get_mut(path) {
             None => {
-                let (parent, name) = cut(path);
+                let (parent, name) = split_path(path);
                 let parent = self.enter(parent)?;
                 make(&parent, name::from_bytes(name), path)?;
                 self.path_bytes += path.len();

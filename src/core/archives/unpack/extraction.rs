@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::core::archives::Skipped;
-use crate::core::archives::directory_cache::cut;
+use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::sizing::LARGE_FILE;
 use crate::core::archives::tree::{self, Hash, NodeKind, Tree, as_path};
 use crate::core::archives::unpack::directory_tracker::{DirectoryTracker, twice};
@@ -132,7 +132,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
                 return Ok(());
             }
             EntryKind::HardLink(target) => return self.hard_link(&path, &target),
-            _ => self.make_way(&path)?,
+            _ => self.replace_earlier(&path)?,
         }
         match kind {
             EntryKind::File(size) => {
@@ -144,7 +144,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
                 }
             }
             EntryKind::SparseFile(sparse) => {
-                let is_trusting = fault::mutant("trust-header-size");
+                let is_trusting = fault::is_seeded("trust-header-size");
                 self.count(if is_trusting { sparse.stored } else { sparse.size }, &path)?;
                 self.sparse_file(stream, &path, mode, modified_ns, &sparse)
             }
@@ -160,9 +160,13 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let Some(named) = self.names.find(&self.tree, target) else {
-            return Err(no_target(path, target));
+            return self.left_out_link(path, target);
         };
-        self.make_way(path)?;
+        // `tar -c a a` writes a file with several names like this.
+        if path == target && self.options.duplicates == Duplicates::Replace {
+            return Ok(());
+        }
+        self.replace_earlier(path)?;
         let node = self.tree.nodes()[named as usize];
         if node.kind() != NodeKind::Symlink {
             // Size, mode and hash are those of the file, once all files are known.
@@ -183,9 +187,21 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
             .add(index, path, &text, modified_ns, self.options.symlinks)
     }
 
+    /// A further name of a pipe or device is left out too.
+    fn left_out_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let Some(why) = self.left_out.reason(target) else {
+            return Err(no_target(path, target));
+        };
+        if self.names.find(&self.tree, path).is_some() {
+            return Err(twice(path));
+        }
+        self.left_out.add(path, why);
+        Ok(())
+    }
+
     /// Makes way for an entry whose path an earlier one has, as `tar -r` and `tar -u` write them: that one is removed,
     /// so that nothing is written through it. A directory in the way is found by the filesystem.
-    fn make_way(&mut self, path: &[u8]) -> Result<()> {
+    fn replace_earlier(&mut self, path: &[u8]) -> Result<()> {
         let is_left_out = self.left_out.remove(path);
         let earlier = self.names.find(&self.tree, path);
         if (is_left_out || earlier.is_some()) && self.options.duplicates == Duplicates::Reject {
@@ -196,10 +212,10 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
         };
         let is_on_disk =
             self.tree.nodes()[earlier as usize].kind() == NodeKind::File && !self.hard_links.has(earlier);
-        if is_on_disk && !fault::mutant("write-through") {
+        if is_on_disk && !fault::is_seeded("write-through") {
             self.flush()?;
             self.writers.wait()?;
-            let (parent, name) = cut(path);
+            let (parent, name) = split_path(path);
             let directory = self.directories.enter(parent)?;
             directory.remove_file(name::from_bytes(name), as_path(path))?;
         }
@@ -265,7 +281,7 @@ impl<'a, 'scope> Extraction<'a, 'scope> {
 
     /// The directory of a file. If descriptors have run out, those of waiting batches are given back first.
     fn directory_of(&mut self, path: &[u8]) -> Result<Arc<Directory>> {
-        let (parent, _) = cut(path);
+        let (parent, _) = split_path(path);
         match self.directories.enter(parent) {
             Err(failure) if errno::is_out_of_descriptors(&failure.error) => {
                 self.directories.clear_cache();

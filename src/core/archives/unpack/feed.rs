@@ -15,7 +15,7 @@ use crate::core::sys::sync::{Condvar, Mutex};
 use crate::core::failure::Failure;
 
 /// Bytes that wait to be read before the feeder is asked to wait.
-const ROOM: usize = 8 << 20;
+const MAX_BUFFERED_BYTES: usize = 8 << 20;
 /// How soon a reader that waits sees that its call was cancelled.
 const CANCEL_CHECK: Duration = Duration::from_millis(20);
 
@@ -45,7 +45,7 @@ struct State {
     bytes: usize,
     is_ended: bool,
     failure: Option<String>,
-    is_reader_gone: bool,
+    is_reader_closed: bool,
 }
 
 /// What a feeder does next.
@@ -69,9 +69,10 @@ impl State {
     fn next(&self) -> Next {
         match self {
             Self {
-                is_reader_gone: true, ..
+                is_reader_closed: true,
+                ..
             } => Next::Stop,
-            Self { bytes, .. } if *bytes >= ROOM => Next::Wait,
+            Self { bytes, .. } if *bytes >= MAX_BUFFERED_BYTES => Next::Wait,
             _ => Next::More,
         }
     }
@@ -167,7 +168,7 @@ impl FeedReader {
 impl Drop for FeedReader {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.is_reader_gone = true;
+        state.is_reader_closed = true;
         state.chunks.clear();
         state.bytes = 0;
         drop(state);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::Duration;
 
-use crate::core::archives::directory_cache::cut;
+use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::tree::{self, Hash, as_path};
 use crate::core::archives::unpack::directory_tracker::twice;
 use crate::core::failure::{Failure, Result};
@@ -17,7 +17,7 @@ const DESCRIPTOR_TRIES: u32 = 32;
 
 /// Makes a new file of the archive.
 pub(super) fn create(directory: &Directory, path: &[u8], mode: u32) -> Result<File> {
-    let name = name::from_bytes(cut(path).1);
+    let name = name::from_bytes(split_path(path).1);
     let mut pause = Duration::from_millis(2);
     for _ in 1..DESCRIPTOR_TRIES {
         match directory.create_new(name, mode, as_path(path)) {

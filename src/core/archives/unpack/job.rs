@@ -103,10 +103,10 @@ async fn run(
             () = call.deadline_passed() => Failure::new(Cause::Timeout, "the deadline passed"),
         }
     };
-    let settled = call.settle(work.wait(), end).await;
+    let ended = call.wait_for(work.wait(), end).await;
     // The feeder learns that its bytes are not read any more.
     call.stop.cancel();
-    let done = settled.and_then(|ran| ran.unwrap_or_else(|error| Err(error.into())));
+    let done = ended.and_then(|ran| ran.unwrap_or_else(|error| Err(error.into())));
     done.map_err(|failure| failure.during(Stage::Write))
 }
 

@@ -19,6 +19,11 @@ impl LeftOut {
         }
     }
 
+    /// Why the path is left out, if it is.
+    pub(super) fn reason(&self, path: &[u8]) -> Option<&'static str> {
+        self.all.get(path).copied()
+    }
+
     /// A later entry has the path.
     pub(super) fn remove(&mut self, path: &[u8]) -> bool {
         self.all.remove(path).is_some()

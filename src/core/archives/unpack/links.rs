@@ -2,7 +2,7 @@
 
 use crate::core::sys::cancel::Cancel;
 
-use crate::core::archives::directory_cache::cut;
+use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::tree::Tree;
 use crate::core::archives::unpack::options::Symlinks;
 use crate::core::archives::unpack::texts::{Text, Texts};
@@ -143,7 +143,7 @@ fn leaves<'a>(
     target_of: impl Fn(&[u8]) -> Option<&'a [u8]>,
     parts_left: &mut u64,
 ) -> Option<bool> {
-    let (parent, _) = cut(path);
+    let (parent, _) = split_path(path);
     let mut at: Vec<u8> = parent.to_vec();
     let mut rest: Vec<&[u8]> = parts(target);
     let mut followed = 0;
@@ -152,7 +152,7 @@ fn leaves<'a>(
         match part {
             b"" | b"." => {}
             b".." if at.is_empty() => return Some(true),
-            b".." => at.truncate(cut(&at).0.len()),
+            b".." => at.truncate(split_path(&at).0.len()),
             name => {
                 let parent = at.len();
                 if parent > 0 {

@@ -95,11 +95,20 @@ impl<'a> Stream<'a> {
         }
         let mut block = [0; BLOCK];
         let mut filled = 0;
-        self.read(BLOCK as u64, |bytes| {
-            block[filled..filled + bytes.len()].copy_from_slice(bytes);
-            filled += bytes.len();
-            Ok(())
-        })?;
+        while filled < BLOCK {
+            let available = self.available()?;
+            // A last block of zeros may be cut off: nothing can be missing behind it but zeros.
+            if available.is_empty() && block == [0; BLOCK] {
+                break;
+            }
+            if available.is_empty() {
+                return Err(Failure::corrupt("the archive is cut off"));
+            }
+            let count = available.len().min(BLOCK - filled);
+            block[filled..filled + count].copy_from_slice(&available[..count]);
+            self.at += count;
+            filled += count;
+        }
         Ok(Some(block))
     }
 

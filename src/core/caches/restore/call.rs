@@ -42,7 +42,7 @@ impl Cache {
         };
         let stage = Arc::clone(&run);
         let mut report = run
-            .race(call.work(), move |failure| settle(failure, stage.stage()))
+            .race(call.work(), move |failure| failed_report(failure, stage.stage()))
             .await;
         report.ticket = seen.to_text();
         report.timings = run.timings();
@@ -68,7 +68,7 @@ async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
     Ok(())
 }
 
-fn settle(failure: Failure, stage: Stage) -> RestoreReport {
+fn failed_report(failure: Failure, stage: Stage) -> RestoreReport {
     let mut report = RestoreReport::new(failure.cause.into());
     report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
     report.stage = Some(stage);
@@ -148,7 +148,7 @@ impl Restore {
             self.report.key = Some(key.as_str().to_owned());
             match self.restore_found(key, found, is_second).await {
                 // The object was replaced or pruned while it was read: once more from the pointer.
-                Err(failure) if is_gone(failure.cause) && !is_second => is_second = true,
+                Err(failure) if is_missing(failure.cause) && !is_second => is_second = true,
                 Err(failure) if failure.cause == Cause::NotFound => return Err(without_object(&failure)),
                 ended => return ended,
             }
@@ -232,7 +232,7 @@ impl Restore {
         self.report.bytes = placed.bytes;
         self.report.skipped_files = placed.kept;
         self.report.skipped = placed.skipped;
-        self.report.commit = Some(placed.way.as_str());
+        self.report.commit = Some(placed.method.as_str());
         Ok(RestoreOutcome::Restored)
     }
 
@@ -309,7 +309,7 @@ fn is_of_its_key(outcome: RestoreOutcome) -> bool {
     )
 }
 
-fn is_gone(cause: Cause) -> bool {
+fn is_missing(cause: Cause) -> bool {
     matches!(cause, Cause::Changed | Cause::NotFound)
 }
 

@@ -50,7 +50,7 @@ impl Cache {
         };
         let stage = Arc::clone(&run);
         let mut report = run
-            .race(call.work(), move |failure| settle(failure, stage.stage()))
+            .race(call.work(), move |failure| failed_report(failure, stage.stage()))
             .await;
         report.timings = run.timings();
         report.uploaded_bytes = run.context.sent_bytes();
@@ -58,7 +58,7 @@ impl Cache {
     }
 }
 
-fn settle(failure: Failure, stage: Stage) -> SnapshotReport {
+fn failed_report(failure: Failure, stage: Stage) -> SnapshotReport {
     let failure = match failure.cause {
         Cause::Timeout if stage == Stage::Quiet => {
             Failure::unstable("the tree kept changing until the deadline")

@@ -40,7 +40,7 @@ impl Upload<'_> {
         parent: Option<&Pointer>,
         condition: &Condition,
     ) -> Result<Pointer> {
-        let pointer_first = fault::mutant("pointer-before-blob");
+        let pointer_first = fault::is_seeded("pointer-before-blob");
         let mut pointer = self.pointer(packed, parent);
         if pointer_first {
             self.put_pointer(&pointer, condition).await?;
@@ -83,14 +83,14 @@ impl Upload<'_> {
         let body = Body::Spool(Arc::clone(spool));
         let etag = self.send(&path, &body).await?;
         self.run.enter(Stage::Verify);
-        if self.is_as_promised(pointer, &path, &etag).await? {
+        if self.is_as_expected(pointer, &path, &etag).await? {
             return Ok(etag);
         }
         // A damaged blob under its final name would break the key for ever (decocms/studio#5399).
         self.run.enter(Stage::Upload);
         let etag = self.store.write(&path, body, Condition::Always, context).await?;
         self.run.enter(Stage::Verify);
-        if self.is_as_promised(pointer, &path, &etag).await? {
+        if self.is_as_expected(pointer, &path, &etag).await? {
             return Ok(etag);
         }
         Err(Failure::new(
@@ -151,7 +151,7 @@ impl Upload<'_> {
         }
     }
 
-    async fn is_as_promised(&self, pointer: &Pointer, path: &str, etag: &str) -> Result<bool> {
+    async fn is_as_expected(&self, pointer: &Pointer, path: &str, etag: &str) -> Result<bool> {
         let object = ObjectMeta {
             path: path.to_owned(),
             size: pointer.size,
@@ -229,13 +229,13 @@ impl Upload<'_> {
         let etag = match written {
             Ok(etag) => etag,
             // The answer to a write that did happen can be lost, and its repetition then fails.
-            Err(failure) => self.find_written(packed, &failure).await.ok_or(failure)?,
+            Err(failure) => self.find_uploaded(packed, &failure).await.ok_or(failure)?,
         };
         Ok((SnapshotOutcome::Uploaded, etag))
     }
 
     /// The version of the one object, if it is what was written although the write failed.
-    async fn find_written(&self, packed: &Packed, failure: &Failure) -> Option<String> {
+    async fn find_uploaded(&self, packed: &Packed, failure: &Failure) -> Option<String> {
         if !is_uncertain(failure.cause) {
             return None;
         }

@@ -8,13 +8,14 @@ use crate::core::failure::Cause;
 const BEGINNING: usize = 1024;
 
 /// Errors of S3 after which the same request can succeed.
-const TRANSIENT: [&str; 6] = [
+const TRANSIENT: [&str; 7] = [
     "InternalError",
     "OperationAborted",
     "RequestTimeout",
     "ServiceUnavailable",
     "SlowDown",
     "TooManyRequests",
+    "XMinioServerNotInitialized",
 ];
 
 /// Errors about the credentials, by any of the stores that speak S3. They say nothing of permissions.
@@ -52,6 +53,8 @@ pub(super) struct Answer {
     pub(super) code: String,
     /// The region of the bucket, if the error names it.
     pub(super) region: Option<String>,
+    /// The host that the error names for the bucket.
+    pub(super) endpoint: Option<String>,
     /// Whether the same request can succeed when it is repeated.
     pub(super) is_transient: bool,
     /// Whether a document ends before its end.
@@ -75,10 +78,12 @@ impl Answer {
         }
         let text = String::from_utf8_lossy(body);
         let code = letters(element(&text, "Code"));
+        let endpoint = element(&text, "Endpoint").filter(|host| is_host(host));
         Self {
             is_transient: TRANSIENT.contains(&code.as_str()),
             is_cut: status.is_success() && code.is_empty(),
             region: element(&text, "Region").map(str::to_owned),
+            endpoint: endpoint.map(str::to_owned),
             code,
         }
     }
@@ -92,12 +97,20 @@ impl Answer {
 /// The cause that the name of an error stands for, with any status; `None` if the status says more.
 pub(super) fn cause_of(code: &str) -> Option<Cause> {
     Some(match code {
-        "NoSuchBucket" | "InvalidBucketName" | "NotImplemented" => Cause::Misconfigured,
+        "NoSuchBucket"
+        | "InvalidBucketName"
+        | "NotImplemented"
+        | "SecondLevelDomainForbidden"
+        | "PathStyleDomainForbidden" => Cause::Misconfigured,
         "NoSuchKey" => Cause::NotFound,
         "PreconditionFailed" => Cause::Changed,
         "ConditionalRequestConflict" | "OperationAborted" => Cause::Conflict,
         "AccessDenied" | "AllAccessDisabled" => Cause::Denied,
-        "QuotaExceeded" | "StorageFull" | "XMinioStorageFull" => Cause::NoSpace,
+        "InsufficientCapacity"
+        | "QuotaExceeded"
+        | "StorageFull"
+        | "XMinioAdminBucketQuotaExceeded"
+        | "XMinioStorageFull" => Cause::NoSpace,
         // Aborted by a lifecycle rule, or completed by a request whose answer was lost.
         "NoSuchUpload" => Cause::Unavailable,
         _ if TRANSIENT.contains(&code) => Cause::Unavailable,
@@ -106,14 +119,20 @@ pub(super) fn cause_of(code: &str) -> Option<Cause> {
     })
 }
 
-/// The letters and digits at the beginning: nothing else of an answer, which may repeat the request, gets into a
+/// The letters, digits and dots at the beginning (`KMS.NotFoundException`): nothing else of an answer, which may repeat the request, gets into a
 /// message.
 pub(super) fn letters(text: Option<&str>) -> String {
     text.unwrap_or_default()
         .chars()
-        .take_while(char::is_ascii_alphanumeric)
+        .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '.')
         .take(64)
         .collect()
+}
+
+/// Whether a text is the name of a host, and nothing else.
+fn is_host(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    text.len() <= 253 && text.contains('.') && text.bytes().all(is_letter)
 }
 
 /// The name of the first element that is no declaration.
@@ -181,6 +200,18 @@ mod tests {
             "<?xml version=\"1.0\"?><R></R>",
         ] {
             assert!(!of(200, body).is_failure(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_the_name_of_a_host() {
+        let of_host = |host: &str| of(301, &format!("<Error><Endpoint>{host}</Endpoint></Error>")).endpoint;
+        assert_eq!(
+            of_host("b.s3-eu-west-1.amazonaws.com").as_deref(),
+            Some("b.s3-eu-west-1.amazonaws.com")
+        );
+        for text in ["", "host", "a.b/c", "a.b:80", "user@a.b", "a.b secret"] {
+            assert_eq!(of_host(text), None, "{text}");
         }
     }
 

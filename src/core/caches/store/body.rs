@@ -38,7 +38,7 @@ pub(super) enum Bound {
 impl Bound {
     /// The limit of an answer to an operation of OpenDAL's S3 service, or to a request for credentials.
     pub(super) fn of(operation: Option<&str>, range: Option<&Range<u64>>, status: StatusCode) -> Self {
-        if crate::core::sys::fault::mutant("read-answers-whole") {
+        if crate::core::sys::fault::is_seeded("read-answers-whole") {
             return Self::Reader;
         }
         match operation {

@@ -1,7 +1,7 @@
 //! What happened to the requests of one store operation.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use http::StatusCode;
 use opendal::{Error, ErrorKind};
@@ -20,6 +20,8 @@ pub(super) struct Exchange {
     code: Mutex<String>,
     failure: Mutex<Option<Failure>>,
     named_region: Mutex<Option<String>>,
+    named_endpoint: Mutex<Option<String>>,
+    asked_pause: AtomicU64,
 }
 
 impl Exchange {
@@ -33,6 +35,8 @@ impl Exchange {
             code: Mutex::default(),
             failure: Mutex::new(None),
             named_region: Mutex::new(None),
+            named_endpoint: Mutex::new(None),
+            asked_pause: AtomicU64::new(0),
         }
     }
 
@@ -43,6 +47,24 @@ impl Exchange {
 
     pub(super) fn note_region(&self, region: String) {
         *self.named_region.lock() = Some(region);
+    }
+
+    /// The host that the store named for the bucket, if its region cannot be read from it.
+    pub(super) fn named_endpoint(&self) -> Option<String> {
+        self.named_endpoint.lock().clone()
+    }
+
+    pub(super) fn note_endpoint(&self, host: String) {
+        *self.named_endpoint.lock() = Some(host);
+    }
+
+    /// Seconds after which the store asked to try again, if a call cannot wait for so long; else 0.
+    pub(super) fn asked_pause(&self) -> u64 {
+        self.asked_pause.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_asked_pause(&self, seconds: u64) {
+        self.asked_pause.store(seconds, Ordering::Relaxed);
     }
 
     /// The region that the requests are signed for.

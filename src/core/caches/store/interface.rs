@@ -26,6 +26,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whether a [`Condition`] may be silently ignored, so that it must be probed.
     fn conditions_are_uncertain(&self) -> bool;
 
+    /// Whether conditions can name versions without their quotes, as `DigitalOcean` Spaces needs it, and from now on do.
+    fn set_plain_versions(&self, _are_plain: bool) -> bool {
+        false
+    }
+
     /// Size and version of an object.
     fn stat<'a>(
         &'a self,

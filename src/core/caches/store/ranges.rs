@@ -22,7 +22,7 @@ use crate::core::failure::{Cause, Failure};
 /// Bytes of one part.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Bytes, and the room that they take until they are read.
+/// Bytes, and the permit that they hold until they are read.
 type Part = (Bytes, Option<OwnedSemaphorePermit>);
 
 /// The bytes of an object in order, for a thread that blocks.
@@ -101,13 +101,13 @@ async fn pump(
     sender: mpsc::Sender<Part>,
 ) -> StoreResult<()> {
     let mut delivered = 0;
-    let rooms = Arc::new(Semaphore::new(concurrency + 1));
+    let permits = Arc::new(Semaphore::new(concurrency + 1));
     let read = |range| {
-        let (rooms, store, object, context) = (Arc::clone(&rooms), &*store, &object, &context);
+        let (permits, store, object, context) = (Arc::clone(&permits), &*store, &object, &context);
         async move {
             // Given in the order of the parts, so that the one that is read next never waits for a later one.
-            let room = rooms.acquire_owned().await.ok();
-            Ok((read_part(store, object, range, context).await?, room))
+            let permit = permits.acquire_owned().await.ok();
+            Ok((read_part(store, object, range, context).await?, permit))
         }
     };
     let mut parts = futures::stream::iter(split(object.size))

@@ -78,7 +78,7 @@ fn decide(
 
 /// Why a target is not where credentials may go.
 fn refusal(from: &Url, to: &Url) -> Option<&'static str> {
-    if crate::core::sys::fault::mutant("follow-redirects") {
+    if crate::core::sys::fault::is_seeded("follow-redirects") {
         return None;
     }
     if !matches!(to.scheme(), "http" | "https") || !to.username().is_empty() || to.password().is_some() {
@@ -113,6 +113,33 @@ fn region_of(from: &Url, to: &Url, region: &str) -> Option<String> {
         }
     }
     named.filter(|_| labels == to.len())
+}
+
+/// The region in the host that an answer names for the bucket. Only that region is used: the host of the next request
+/// comes from the configuration.
+pub(super) fn region_of_host(requested: &str, named: &str, region: &str) -> Option<String> {
+    const AWS: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
+    if AWS
+        .iter()
+        .any(|domain| named.ends_with(domain) && requested.ends_with(domain))
+    {
+        // s3.eu-west-1, s3.dualstack.eu-west-1, and the older s3-eu-west-1. Without a region it says nothing.
+        let rest = named.rsplit_once("s3.").or_else(|| named.rsplit_once("s3-"))?.1;
+        let label = rest.trim_start_matches("dualstack.").split('.').next()?;
+        let is_name = label.contains('-') && label.bytes().any(|byte| byte.is_ascii_digit());
+        return Some(label.to_owned()).filter(|label| is_name && is_region(label));
+    }
+    // The bucket can be the first label of one of them and not of the other.
+    let without_bucket = |host: &str| host.split_once('.').map(|(_, rest)| rest.to_owned());
+    let url = |host: &str| Url::parse(&format!("https://{host}")).ok();
+    let hosts = |host: &str| [Some(host.to_owned()), without_bucket(host)];
+    hosts(requested).iter().flatten().find_map(|from| {
+        let from = url(from)?;
+        hosts(named)
+            .iter()
+            .flatten()
+            .find_map(|to| region_of(&from, &url(to)?, region))
+    })
 }
 
 /// Whether a text that an answer holds names a region other than the one that the request was signed for.
@@ -254,6 +281,44 @@ mod tests {
             Some("http://other.test/"),
         );
         assert!(matches!(credentials, Next::Refuse(_)), "{credentials:?}");
+    }
+
+    #[test]
+    fn a_region_is_read_from_the_host_that_an_answer_names() {
+        for (requested, named, region) in [
+            (
+                "s3.us-east-1.amazonaws.com",
+                "b.s3-eu-west-1.amazonaws.com",
+                Some("eu-west-1"),
+            ),
+            (
+                "b.s3.us-east-1.amazonaws.com",
+                "b.s3.eu-west-1.amazonaws.com",
+                Some("eu-west-1"),
+            ),
+            (
+                "b.s3.us-east-1.amazonaws.com",
+                "b.s3.dualstack.eu-west-1.amazonaws.com",
+                Some("eu-west-1"),
+            ),
+            ("b.s3.us-east-1.amazonaws.com", "b.s3.amazonaws.com", None),
+            (
+                "b.s3.us-east-1.amazonaws.com",
+                "b.s3.eu-west-1.amazonaws.com.evil.test",
+                None,
+            ),
+            ("b.us-east-1.spaces.test", "ams3.spaces.test", None),
+            (
+                "us-east-1.spaces.test",
+                "b.eu-west-1.spaces.test",
+                Some("eu-west-1"),
+            ),
+            ("us-east-1.spaces.test", "eu-west-1.evil.test", None),
+            ("127.0.0.1", "eu-west-1.evil.test", None),
+        ] {
+            let found = region_of_host(requested, named, "us-east-1");
+            assert_eq!(found.as_deref(), region, "{requested} {named}");
+        }
     }
 
     #[test]

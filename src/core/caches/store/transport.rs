@@ -21,7 +21,7 @@ use opendal::raw::ServiceOperation;
 use opendal::{Buffer, HttpBody, HttpTransport, Result};
 use reqwest::Url;
 
-use super::answer::{Answer, is_document};
+use super::answer::{Answer, is_document, letters};
 use super::body::{BodyProgress, Bound, Incoming, Outgoing};
 use super::call_context::{CallContext, pause};
 use super::exchange::Exchange;
@@ -34,6 +34,9 @@ use crate::core::sys::host_name;
 /// that crosses the close fails, and so does its repetition on the next stale one), load balancers drop them
 /// silently after 60 s and more (nx#35739).
 const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// Longest pause before a request is tried again. If the store asks for a longer one, the request is not repeated.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Stands for a length that an answer does not announce.
 pub(super) const NO_LENGTH: u64 = u64::MAX;
@@ -102,6 +105,10 @@ impl HttpTransport for Transport {
         let mut attempt = 1;
         loop {
             let answer = self.answer(&request, operation, range.as_ref()).await;
+            let asked = answer
+                .as_ref()
+                .ok()
+                .and_then(|(response, _)| asked_pause(response));
             let is_transient = match &answer {
                 Ok((response, has_failed)) => {
                     *has_failed || (is_conditional_write && response.status() == StatusCode::CONFLICT)
@@ -116,10 +123,14 @@ impl HttpTransport for Transport {
             if !is_transient || attempt >= exchange.context.attempts {
                 return answer.map(|(response, _)| response);
             }
+            if let Some(asked) = asked.filter(|asked| *asked > MAX_PAUSE) {
+                exchange.note_asked_pause(asked.as_secs());
+                return answer.map(|(response, _)| response);
+            }
             exchange.context.retried();
             // What the next attempt is answered counts, not what this one failed with.
             exchange.forget_failure();
-            tokio::time::sleep(pause(attempt)).await;
+            tokio::time::sleep(pause(attempt).max(asked.unwrap_or_default())).await;
             attempt += 1;
         }
     }
@@ -141,6 +152,9 @@ impl Transport {
         if let Some(operation) = operation {
             exchange.note_status(operation, status);
         }
+        if status.is_success() && operation == Some("GetObject") {
+            self.check_encoding(request.uri().path(), &response)?;
+        }
         if let Some(range) = range.filter(|_| status.is_success()) {
             self.check_range(range, &response)?;
         }
@@ -152,14 +166,19 @@ impl Transport {
             operation.is_some() && status.as_u16() < 500
         };
         if says_more {
-            return self.read_answer(response).await;
+            let host = request.uri().host().unwrap_or_default();
+            return self.read_answer(response, host).await;
         }
         Ok((response, is_transient(status)))
     }
 
     /// Reads what the body of an answer of the store says. An error in an answer with status 200 becomes one with
     /// status 500 for OpenDAL, which does not look for it in all of them.
-    async fn read_answer(&self, response: Response<HttpBody>) -> Result<(Response<HttpBody>, bool)> {
+    async fn read_answer(
+        &self,
+        response: Response<HttpBody>,
+        host: &str,
+    ) -> Result<(Response<HttpBody>, bool)> {
         let exchange = &self.0;
         let (mut parts, mut body) = response.into_parts();
         let status = parts.status;
@@ -167,9 +186,19 @@ impl Transport {
         let body = body.to_buffer().await?.to_bytes();
         let mut answer = Answer::read(status, &body);
         exchange.note_code(&answer.code);
-        let named = answer.region.take();
-        if let Some(region) = named.filter(|region| redirect::is_other_region(region, exchange.region())) {
-            exchange.note_region(region);
+        let endpoint = answer.endpoint.take();
+        let region = exchange.region();
+        let named = answer.region.take().or_else(|| {
+            let endpoint = endpoint.as_ref()?;
+            redirect::region_of_host(host, endpoint, region)
+        });
+        match (
+            named.filter(|named| redirect::is_other_region(named, region)),
+            endpoint,
+        ) {
+            (Some(region), _) => exchange.note_region(region),
+            (None, Some(endpoint)) => exchange.note_endpoint(endpoint),
+            (None, None) => {}
         }
         if status.is_success() && answer.is_failure() {
             parts.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -252,8 +281,29 @@ impl Transport {
         }
     }
 
+    /// Refuses bytes that are not those of the object. Our own objects are stored without an encoding, so that one comes
+    /// from a proxy. Cloud Storage decodes objects that were stored with one, and then ignores ranges.
+    fn check_encoding(&self, path: &str, response: &reqwest::Response) -> Result<()> {
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let encoding = header(header::CONTENT_ENCODING.as_str()).unwrap_or_default();
+        // Some servers keep the `aws-chunked` of an upload.
+        let is_encoded = !matches!(encoding, "" | "identity" | "aws-chunked");
+        let is_ours = path.ends_with("/current.json") || path.contains("/blobs/");
+        let message = if header("x-guploader-response-body-transformations").is_some() {
+            "the store decodes the object on its way, so that its size and ranges do not fit: remove Content-Encoding from the object's metadata".to_owned()
+        } else if is_ours && is_encoded {
+            let encoding = letters(Some(encoding));
+            format!(
+                "the answer has the Content-Encoding '{encoding}', which was not asked for: a proxy before the store changes answers, or the object's metadata does"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(self.0.fail(Cause::Misconfigured, message))
+    }
+
     fn check_range(&self, range: &Range<u64>, response: &reqwest::Response) -> Result<()> {
-        if crate::core::sys::fault::mutant("accept-any-range") {
+        if crate::core::sys::fault::is_seeded("accept-any-range") {
             return Ok(());
         }
         if response.status() != StatusCode::PARTIAL_CONTENT {
@@ -314,8 +364,14 @@ fn is_of_this_machine(url: &Url) -> bool {
     }
 }
 
+/// How long the store asks to wait. Dates are not read: clocks differ.
+fn asked_pause(response: &Response<HttpBody>) -> Option<Duration> {
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
 fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
 fn requested_range(request: &Request<Buffer>) -> Option<Range<u64>> {

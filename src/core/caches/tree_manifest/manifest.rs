@@ -9,7 +9,7 @@ use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{NodeKind, Tree, walk_order};
-use crate::core::archives::{self, Skipped, Visit, Walk};
+use crate::core::archives::{self, Skipped, Visitor, Walk};
 use crate::core::error::Result;
 use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
@@ -80,7 +80,7 @@ impl TreeManifest {
             files: 0,
             bytes: 0,
         };
-        archives::visit(&follow(target)?, excludes, cancel, &mut comparing)?;
+        archives::walk_with(&follow(target)?, excludes, cancel, &mut comparing)?;
         let is_same = comparing.is_same && comparing.entries.is_whole();
         Ok(is_same.then_some((comparing.files, comparing.bytes)))
     }
@@ -150,7 +150,7 @@ struct Comparing {
     bytes: u64,
 }
 
-impl Visit for Comparing {
+impl Visitor for Comparing {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> failure::Result<()> {
         if !self.is_same {
             return Ok(());

@@ -25,7 +25,7 @@ impl Place {
         }
         let target = Target::open(&path, false)?;
         if target.stat()?.is_some() && target.is_mount()? {
-            return target.site().map(inside);
+            return target.open_directory().map(inside);
         }
         let hash = blake3::hash(target.name.as_encoded_bytes()).to_hex();
         Ok(Self {

@@ -9,7 +9,7 @@ use super::writer::ManifestWriter;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::shared_directory::follow;
 use crate::core::archives::tree::{Facts, NodeKind, Tree, walk_order};
-use crate::core::archives::{self, Visit};
+use crate::core::archives::{self, Visitor};
 use crate::core::failure;
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
@@ -40,7 +40,7 @@ pub fn write_restored(
         settled_before_ns: committed_ns - TICK_NS,
         writer: ManifestWriter::begin(Place::of(target)?, generation, clock::wall_nanos())?,
     };
-    archives::visit(target, &Excludes::default(), cancel, &mut writing)?;
+    archives::walk_with(target, &Excludes::default(), cancel, &mut writing)?;
     while let Some(index) = writing.order.next() {
         writing.changed(index)?;
     }
@@ -56,7 +56,7 @@ struct RestoredManifest<'a> {
     writer: ManifestWriter,
 }
 
-impl Visit for RestoredManifest<'_> {
+impl Visitor for RestoredManifest<'_> {
     fn entry(&mut self, path: &[u8], kind: NodeKind, stat: &Stat) -> failure::Result<()> {
         let tree = self.tree;
         let is_before = |index: &u32| walk_order(tree.path_at(*index), path).is_lt();

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::core::error::Result;
+use crate::core::error::{Code, Error, Result};
 use crate::core::sys::call::call;
+use crate::core::sys::platform::errno;
 use crate::core::sys::platform::files::{self, AsHandle, CURRENT};
-use crate::core::sys::platform::{Kind, Stat, Times};
+use crate::core::sys::platform::{Kind, Stat, Times, pointer};
 
 /// What an entry is; a link is reported as a link.
 pub fn stat(path: &Path) -> Result<Stat> {
@@ -40,12 +41,40 @@ pub fn read_link(path: &Path) -> Result<PathBuf> {
 /// The path with every link resolved.
 pub fn canonicalize(path: &Path) -> Result<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-    call("realpath", path, || std::fs::canonicalize(path))
+    call("realpath", path, || std::fs::canonicalize(path)).map(files::simplify)
 }
 
 /// Makes a symbolic link.
+///
+/// # Errors
+/// Those of the system call, and `ERR_UNSUPPORTED` where this user may make no links.
 pub fn symlink(target: &Path, path: &Path) -> Result<()> {
-    call("symlink", path, || files::symlink(target, CURRENT, path))
+    call("symlink", path, || files::symlink(target, CURRENT, path)).map_err(explain_symlink)
+}
+
+/// Says what makes links possible where the system refuses them to this user.
+pub(in super::super) fn explain_symlink(error: Error) -> Error {
+    let Some(way_out) = error.source.as_ref().and_then(errno::symlinks_refused) else {
+        return error;
+    };
+    Error {
+        code: Code::Unsupported,
+        message: format!("{}. {way_out}", error.message),
+        ..error
+    }
+}
+
+/// What a pointer is on this system, in words.
+pub use pointer::POINTER;
+
+/// The text of a pointer: of a symbolic link, or of the file that stands for one.
+pub fn read_pointer(path: &Path) -> Result<PathBuf> {
+    call("readlink", path, || pointer::read_pointer(path))
+}
+
+/// Makes a pointer. [`rename`] replaces one in one step.
+pub fn make_pointer(target: &Path, path: &Path) -> Result<()> {
+    call("symlink", path, || pointer::make_pointer(target, path))
 }
 
 /// Gives a file a further name; `AlreadyExists` if there is an entry of that name.

@@ -52,10 +52,10 @@ pub fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
 /// has no such thing.
 pub fn clone_file(from: &Path, to: &Path, mode: u32) -> Result<bool> {
     let source = open(from, How::READ)?;
-    let copy = create_new(to, mode)?;
-    match call("ficlone", to, || volume::clone_blocks(&copy, &source)) {
-        Ok(()) => set_file_mode(&copy, mode, to).map(|()| true),
-        Err(_) => remove_file(to).map(|()| false),
+    match call("ficlone", to, || volume::clone_file(&source, to, mode)) {
+        Ok(copy) => set_file_mode(&copy, mode, to).map(|()| true),
+        Err(error) if error.is_exists() => Err(error),
+        Err(_) => Ok(false),
     }
 }
 

@@ -25,13 +25,6 @@ pub struct LockedFile {
     has_lock: bool,
 }
 
-impl From<File> for LockFile {
-    /// An open directory, or a file that the caller has opened.
-    fn from(file: File) -> Self {
-        Self::opened(file, None, false)
-    }
-}
-
 impl LockFile {
     pub(super) fn opened(file: File, stat: Option<Stat>, is_writable: bool) -> Self {
         Self {

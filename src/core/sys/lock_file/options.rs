@@ -200,7 +200,7 @@ impl<'a> LockOptions<'a> {
         if self.check != Check::None {
             match self.current(&file)? {
                 Some(stat) => file.stat = Some(stat),
-                None if fault::mutant("lock-file-unchecked") => {}
+                None if fault::is_seeded("lock-file-unchecked") => {}
                 None => return Ok(Attempt::Gone),
             }
         }
@@ -267,7 +267,7 @@ impl<'a> LockOptions<'a> {
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt), and `ERR_ABORTED`.
-    pub fn lock_open(&self, mut file: LockFile, wait: Wait<'_>) -> Result<Attempt> {
+    pub(super) fn lock_open(&self, mut file: LockFile, wait: Wait<'_>) -> Result<Attempt> {
         let mut pause = wait.pause;
         loop {
             match self.attempt(file)? {

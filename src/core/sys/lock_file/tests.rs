@@ -117,14 +117,23 @@ fn a_waiter_follows_a_file_that_is_replaced_and_can_be_cancelled() {
         drop(waiter.join().expect("the lock of the new file"));
     });
     drop(held);
-    let directory = Directory::open(root.path()).expect("open").into_file();
-    let whole = LockOptions::at(root.path()).check(Check::None);
-    let held = locked(whole.lock_open(directory.into(), wait(Deadline::NEVER)));
+    let held = locked(options.try_lock());
     cancel.cancel();
-    let other = Directory::open(root.path()).expect("open").into_file();
-    let ended = whole.lock_open(other.into(), wait(Deadline::NEVER));
+    let other = options.open().expect("open").expect("a file");
+    let ended = options.lock_open(other, wait(Deadline::NEVER));
     assert_eq!(ended.expect_err("cancelled").code, Code::Aborted);
     drop(held);
+}
+
+#[test]
+fn a_directory_is_locked_until_its_lock_is_dropped() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let open = || Directory::open(root.path()).expect("open");
+    let attempt = || open().try_lock(root.path()).expect("no error");
+    let held = attempt().expect("free");
+    assert!(attempt().is_none(), "another handle has it");
+    drop(held);
+    assert!(attempt().is_some());
 }
 
 /// Runs itself a second time as the other process.

@@ -5,6 +5,7 @@
 //! * `types`: what all systems share.
 //! * `unix`: the calls that Linux and macOS have in common.
 //! * `linux`, `macos`: what only they have, or do not have.
+//! * `windows`: all of it.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -13,15 +14,24 @@ mod macos;
 mod types;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_os = "linux")]
 use linux as system;
 #[cfg(target_os = "macos")]
 use macos as system;
+#[cfg(unix)]
+use unix as common;
+#[cfg(windows)]
+use windows as common;
+#[cfg(windows)]
+use windows as system;
 
+pub use common::lock::DirectoryLock;
 pub use system::events::{Events, ProcessWatch, Waker};
-pub use types::{Access, Entry, Filesystem, Kind, Stat};
+pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
-pub(super) use system::{clock, filesystem, mark, process, volume};
-pub(super) use types::{Create, How, Times};
-pub(super) use unix::{errno, files, host, lock, name};
+pub(super) use common::{errno, files, host, lock, name, pointer};
+pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
+pub(super) use types::{Create, How, Mount, Times};

@@ -1,6 +1,7 @@
 //! The types that all systems share.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 /// How an open file is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,4 +142,23 @@ impl Filesystem {
     pub fn is_in_memory(&self) -> bool {
         self.name == "tmpfs"
     }
+}
+
+/// Where something is mounted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) path: PathBuf,
+    /// Whether a server or another process answers for it.
+    pub(crate) is_remote: bool,
+}
+
+/// A file that may be locked.
+#[derive(Debug, Clone, Copy)]
+pub struct LockedEntry<'a> {
+    /// Its name, by which most descriptors are ruled out without a stat.
+    pub name: &'a OsStr,
+    /// Of its filesystem.
+    pub device: u64,
+    /// Of the file.
+    pub inode: u64,
 }

@@ -12,7 +12,7 @@ use crate::core::sys::mounts::Mounts;
 
 /// From so many paths on that are asked for at the same time, which is a sign of one that hangs, those on one remote mount
 /// share a turn.
-const MANY_ASKING: usize = 4;
+const MANY_PROBES: usize = 4;
 
 /// What a job waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,22 +36,22 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum GroupKey {
     /// Jobs that ask for the devices of these paths, or of the remote mounts that they are on.
-    Asking(Vec<PathBuf>),
+    Probe(Vec<PathBuf>),
     Device(Class, u64),
     /// Resolution of host names, which needs no filesystem.
     Names,
 }
 
 impl GroupKey {
-    pub(super) fn asking(class: Class, paths: &[PathBuf], asking: usize) -> Self {
-        if fault::mutant("workers-shared") {
+    pub(super) fn probe(class: Class, paths: &[PathBuf], probes: usize) -> Self {
+        if fault::is_seeded("workers-shared") {
             return Self::Device(class, 0);
         }
-        if asking < MANY_ASKING {
-            return Self::Asking(paths.to_vec());
+        if probes < MANY_PROBES {
+            return Self::Probe(paths.to_vec());
         }
         let mounts = Mounts::read();
-        Self::Asking(
+        Self::Probe(
             paths
                 .iter()
                 .map(|path| mounts.place(path).to_path_buf())
@@ -61,7 +61,7 @@ impl GroupKey {
 
     pub(super) fn limit(&self) -> usize {
         match self {
-            Self::Asking(_) => 1,
+            Self::Probe(_) => 1,
             Self::Device(class, _) => class.limit(),
             Self::Names => 64,
         }

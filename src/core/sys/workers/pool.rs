@@ -13,7 +13,7 @@ use crate::core::sys::{fs, thread};
 /// A thread without work ends after so long.
 const KEEP: Duration = Duration::from_secs(5);
 /// Most paths that are asked for at the same time, and the time after which one of them counts as hung.
-const MOST_ASKING: usize = 64;
+const MAX_PROBES: usize = 64;
 const HUNG_AFTER: Duration = Duration::from_secs(2);
 /// Where the operating system refuses a thread, a job waits for the thread of another one that began so recently.
 const RECENT: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ struct Pool {
     ready: VecDeque<(GroupKey, Job)>,
     /// Jobs that wait because too many directories are asked for.
     crowd: VecDeque<(GroupKey, Job)>,
-    asking: usize,
+    probes: usize,
     /// Threads that wait for work.
     idle: usize,
     /// When the short jobs that run have begun.
@@ -52,8 +52,8 @@ fn pool() -> MutexGuard<'static, Pool> {
 
 pub(super) fn submit(key: Option<GroupKey>, class: Class, paths: Vec<PathBuf>, work: impl Work + 'static) {
     let key = key.unwrap_or_else(|| {
-        let asking = pool().asking;
-        GroupKey::asking(class, &paths, asking)
+        let probes = pool().probes;
+        GroupKey::probe(class, &paths, probes)
     });
     let job = Job {
         class,
@@ -75,8 +75,7 @@ fn finish(leaving: Leaving) {
 
 impl Pool {
     fn admit(&mut self, key: GroupKey, job: Job, leaving: &mut Leaving) {
-        if matches!(key, GroupKey::Asking(_)) && self.asking >= MOST_ASKING && !self.groups.contains_key(&key)
-        {
+        if matches!(key, GroupKey::Probe(_)) && self.probes >= MAX_PROBES && !self.groups.contains_key(&key) {
             if self.has_hung() {
                 leaving.push((job, Some(self.hung())));
             } else {
@@ -106,8 +105,8 @@ impl Pool {
         let group = self.groups.entry(key.clone()).or_default();
         group.running += 1;
         group.since = Some(Instant::now());
-        if matches!(key, GroupKey::Asking(_)) {
-            self.asking += 1;
+        if matches!(key, GroupKey::Probe(_)) {
+            self.probes += 1;
         }
     }
 
@@ -150,8 +149,8 @@ impl Pool {
             if next.is_none() && group.running == 0 {
                 self.groups.remove(key);
             }
-            if matches!(key, GroupKey::Asking(_)) {
-                self.asking -= 1;
+            if matches!(key, GroupKey::Probe(_)) {
+                self.probes -= 1;
             }
             let Some(job) = next else { break };
             self.count(key);
@@ -159,8 +158,8 @@ impl Pool {
                 return;
             }
         }
-        if matches!(key, GroupKey::Asking(_))
-            && self.asking < MOST_ASKING
+        if matches!(key, GroupKey::Probe(_))
+            && self.probes < MAX_PROBES
             && let Some((key, job)) = self.crowd.pop_front()
         {
             self.admit(key, job, leaving);
@@ -173,7 +172,7 @@ impl Pool {
 
     fn asked(&self) -> impl Iterator<Item = (&PathBuf, Instant)> {
         self.groups.iter().filter_map(|(key, group)| match key {
-            GroupKey::Asking(parents) => Some((parents.first()?, group.since?)),
+            GroupKey::Probe(parents) => Some((parents.first()?, group.since?)),
             GroupKey::Device(..) | GroupKey::Names => None,
         })
     }
@@ -184,7 +183,7 @@ impl Pool {
         Error::new(
             Code::Timeout,
             format!(
-                "{MOST_ASKING} paths of this process do not answer, the first of them '{path}'. Their filesystems hang: \
+                "{MAX_PROBES} paths of this process do not answer, the first of them '{path}'. Their filesystems hang: \
                  unmount them, or bring their servers back, and call again"
             ),
         )
@@ -214,7 +213,7 @@ fn serve() {
 fn perform(key: GroupKey, job: Job) {
     let begun = begin(job.class);
     let placed = match key {
-        GroupKey::Asking(_) => place(&key, job),
+        GroupKey::Probe(_) => place(&key, job),
         key => Some((key, job)),
     };
     let mut leaving = Leaving::new();
@@ -241,7 +240,7 @@ fn begin(class: Class) -> u64 {
 }
 
 /// Asks where a job belongs, and gives it back if it may run there now.
-fn place(asking: &GroupKey, job: Job) -> Option<(GroupKey, Job)> {
+fn place(probe: &GroupKey, job: Job) -> Option<(GroupKey, Job)> {
     let mut device = 0;
     if !job.work.is_abandoned() {
         // Each of them, so that one that hangs does so here.
@@ -252,7 +251,7 @@ fn place(asking: &GroupKey, job: Job) -> Option<(GroupKey, Job)> {
     let key = GroupKey::Device(job.class, device);
     let mut leaving = Leaving::new();
     let mut pool = pool();
-    pool.uncount(asking, &mut leaving);
+    pool.uncount(probe, &mut leaving);
     let group = pool.groups.entry(key.clone()).or_default();
     let placed = if group.running < key.limit() {
         pool.count(&key);

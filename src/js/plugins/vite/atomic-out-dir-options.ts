@@ -20,8 +20,18 @@ export interface AtomicOutDirOptions {
   onPublish?(store: BundleStore): void
 }
 
+/** How a framework's integration changes the plugin. */
+export interface OutDirForm {
+  /** Each build begins with an empty work directory, whatever `build.emptyOutDir` is. */
+  startsEmpty?: boolean
+  /** Everything in the process belongs to the build: the framework also works outside of Vite's hooks. */
+  isWholeProcess?: boolean
+  /** Receives what publishes, and calls it when the framework has ended its own work. */
+  hold?: (publish: () => Promise<void>) => void
+}
+
 /** Options with their defaults. */
-export type CheckedOutDirOptions = AtomicOutDirOptions & { apply: 'watch' | 'always' }
+export type CheckedOutDirOptions = AtomicOutDirOptions & OutDirForm & { apply: 'watch' | 'always' }
 
 export function checkOptions(given: AtomicOutDirOptions): CheckedOutDirOptions {
   const options = checkedOptions('options', given, ['root', 'apply', 'keep', 'graceMs', 'onPublish'])

@@ -11,10 +11,16 @@
 
 import type { Plugin, ResolvedConfig, UserConfig, ViteBuilder } from 'vite'
 import { bundleIgnores, giveDirectory } from '../../bundles/index.js'
-import { type AtomicOutDirOptions, type CheckedOutDirOptions, checkOptions } from './atomic-out-dir-options.js'
+import { WarmswapError } from '../../native/errors.js'
+import {
+  type AtomicOutDirOptions,
+  type CheckedOutDirOptions,
+  checkOptions,
+  type OutDirForm,
+} from './atomic-out-dir-options.js'
 import { wrapHooks } from './out-dir-view/hooks.js'
 import { loadInView, resolveInView } from './out-dir-view/modules.js'
-import { insideBuild, isBuildWorker, outsideBuild } from './out-dir-view/views.js'
+import { insideBuild, isBuildWorker, outsideBuild, showToAll } from './out-dir-view/views.js'
 import { followWatchers } from './out-dir-view/watchers.js'
 import { type OutFolders, outFolders } from './out-folders.js'
 import { Publication } from './publication.js'
@@ -38,7 +44,11 @@ const NAME = 'warmswap:atomic-out-dir'
  * export default defineConfig({ plugins: [atomicOutDir()] })
  */
 export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
-  const checked = checkOptions(options)
+  return outDirPlugin(checkOptions(options))
+}
+
+/** The plugin, also in the form that an integration of a framework needs. */
+export function outDirPlugin(checked: CheckedOutDirOptions): Plugin {
   let publications: Publication[] = []
   /** Of a plain build, which is not published. */
   let plain: OutFolders[] = []
@@ -58,7 +68,7 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
         // SvelteKit resolves the configuration again in its workers: their build is published by the main thread.
         if (isBuildWorker()) return undefined
         if (command === 'build' && applies(checked.apply, config))
-          publications = await outsideBuild(async () => await opened(outFolders(config, checked.root), checked))
+          publications = await outsideBuild(async () => await opened(config, checked))
         else if (command === 'build' && config.build?.write !== false) plain = foldersOrNone(config, checked.root)
         // Stages are no sources: without this a dev server beside the build would reload for each file of them.
         const watches = command === 'serve' && config.server?.watch !== null
@@ -73,7 +83,7 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
         if (publications.length === 0) return
         for (const each of publications) each.redirect(config)
         const version = (this as typeof this | undefined)?.meta?.viteVersion
-        isLast.set(config, wrapBuild(config, publications, version === undefined))
+        isLast.set(config, wrapBuild(config, publications, { hasNoHook: version === undefined, hold: checked.hold }))
       },
     },
     resolveId: {
@@ -106,7 +116,7 @@ export function atomicOutDir(options: AtomicOutDirOptions = {}): Plugin {
         // Vite does this after the last hook, which would be after the publish.
         if (publications.length > 0 && environments.every(({ isBuilt }) => !isBuilt))
           for (const each of environments) await builder.build(each)
-        if (isLast.get(builder.config) ?? true) await allStarted(builder, publications)
+        if (isLast.get(builder.config) ?? true) await allStarted(builder, publications, checked.hold)
       },
     },
   }
@@ -146,32 +156,46 @@ function hooksOfBuild(
   }
 }
 
-async function opened(folders: OutFolders[], options: CheckedOutDirOptions): Promise<Publication[]> {
+async function opened(config: UserConfig, options: CheckedOutDirOptions): Promise<Publication[]> {
+  refuseNuxt(config)
   const publications: Publication[] = []
-  for (const each of folders) publications.push(await Publication.of(each, options))
+  for (const each of outFolders(config, options.root)) publications.push(await Publication.of(each, options))
+  if (options.isWholeProcess) showToAll()
   return publications
 }
 
-async function allStarted(builder: ViteBuilder, publications: Publication[]): Promise<void> {
+async function allStarted(
+  builder: ViteBuilder,
+  publications: Publication[],
+  hold: OutDirForm['hold'] = undefined,
+): Promise<void> {
   const built = Object.values(builder.environments).filter(({ isBuilt }) => isBuilt)
-  for (const each of publications) {
-    const names = built.map(({ name }) => name).filter((name) => each.has(name))
-    await outsideBuild(async () => await each.allStarted(names))
+  const publish = async (): Promise<void> => {
+    for (const each of publications) {
+      const names = built.map(({ name }) => name).filter((name) => each.has(name))
+      await outsideBuild(async () => await each.allStarted(names))
+    }
   }
+  if (hold) hold(publish)
+  else await publish()
 }
 
 /**
  * Lets the hooks of the build see the work directories. `hasNoHook`: this Vite has no `buildApp` hook (before 7).
  * Returns whether this plugin has the last `buildApp` hook.
  */
-function wrapBuild(config: ResolvedConfig, publications: Publication[], hasNoHook: boolean): boolean {
+function wrapBuild(
+  config: ResolvedConfig,
+  publications: Publication[],
+  { hasNoHook, hold }: { hasNoHook: boolean; hold: OutDirForm['hold'] },
+): boolean {
   const before = (builder: ViteBuilder): void => {
     for (const each of publications) each.appStarted()
     followWatchers(builder, (work) => {
       for (const each of publications) each.listening(work)
     })
   }
-  const after = async (builder: ViteBuilder): Promise<void> => await allStarted(builder, publications)
+  const after = async (builder: ViteBuilder): Promise<void> => await allStarted(builder, publications, hold)
   const isLast = wrapHooks(config, NAME, { before, after })
   const { builder } = config
   if (!builder) return isLast
@@ -182,6 +206,16 @@ function wrapBuild(config: ResolvedConfig, publications: Publication[], hasNoHoo
     if (hasNoHook) await after(app)
   }
   return isLast
+}
+
+/** Nuxt gives what Vite builds to Nitro, which makes `.output` after the last hook of Vite. */
+function refuseNuxt({ plugins = [], build }: UserConfig): void {
+  const all = (plugins as unknown[]).flat(Number.POSITIVE_INFINITY)
+  if (!all.some((each) => /^nuxt:/.test((each as { name?: string } | null)?.name ?? ''))) return
+  throw new WarmswapError(
+    'ERR_UNSUPPORTED',
+    `atomicOutDir() cannot publish what Nuxt builds: the outDir of the environment '${build?.ssr ? 'ssr' : 'client'}' ('${build?.outDir}') is only a step, and Nitro makes '.output' from it later. Remove atomicOutDir() from nuxt.config, and publish Nitro's output as the section "Nuxt" of the README shows`,
+  )
 }
 
 /** A configuration that cannot be published is refused when it is: a dev server and a plain build go on. */

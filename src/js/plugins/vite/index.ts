@@ -11,6 +11,7 @@ import { type RememberDiscoveriesOptions, rememberDiscoveries } from './remember
 import { type StableStateOptions, stableState } from './stable-state.js'
 import { staleDepRecovery } from './stale-dep-recovery.js'
 
+export { type AstroOutDirIntegration, type AstroOutDirOptions, astroOutDir } from './astro-out-dir.js'
 export { atomicOutDir } from './atomic-out-dir.js'
 export type { AtomicOutDirOptions } from './atomic-out-dir-options.js'
 export type { RecoveryEvent } from './attempts.js'

@@ -10,6 +10,7 @@ import { copyFile, lstat, mkdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Rollup } from 'vite'
 import type { Generation } from '../../bundles/index.js'
+import { isSeeded } from '../../native/seeded-bugs.js'
 import { isWithin } from './out-folders.js'
 
 /** What a generation records about its hashed files, as paths in the generation. */
@@ -71,7 +72,8 @@ export function recordedFiles(generation: Generation): RecordedFiles {
 export async function carryFiles(from: Generation, to: string, graceMs: number): Promise<Record<string, number>> {
   const now = Date.now()
   const { assets, carried } = recordedFiles(from)
-  const due = new Map(Object.entries(carried).filter(([, until]) => until > now))
+  const isDue = (until: number): boolean => until > now || (__WARMSWAP_TESTING__ && isSeeded('old-chunks-forever'))
+  const due = new Map(Object.entries(carried).filter(([, until]) => isDue(until)))
   for (const path of assets) due.set(path, now + graceMs)
   const copied: Record<string, number> = {}
   for (const [path, until] of due) if (await carry(from.path, to, path)) copied[path] = until
@@ -85,7 +87,8 @@ async function carry(from: string, to: string, path: string): Promise<boolean> {
   try {
     if (!(await lstat(source)).isFile() || (await leadsThroughLink(to, path))) return false
     await mkdir(dirname(target), { recursive: true })
-    await copyFile(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+    const keeps = __WARMSWAP_TESTING__ && isSeeded('old-chunks-overwrite') ? 0 : constants.COPYFILE_EXCL
+    await copyFile(source, target, keeps | constants.COPYFILE_FICLONE)
     return true
   } catch (error) {
     // EEXIST: the new build wrote it. ENOENT: a plugin of the build before removed it. ENOTDIR: a file is in place of its folder.
@@ -98,6 +101,7 @@ const isBelow = (tree: string, path: string): boolean => join(tree, path) !== tr
 
 /** Whether a folder of this path is a link in the new tree: a file below it would be written wherever the link leads. */
 async function leadsThroughLink(tree: string, path: string): Promise<boolean> {
+  if (__WARMSWAP_TESTING__ && isSeeded('old-chunks-through-a-link')) return false
   for (let folder = dirname(join(tree, path)); folder !== tree; folder = dirname(folder)) {
     const stat = await lstat(folder).catch(() => undefined)
     if (stat?.isSymbolicLink()) return true

@@ -1,6 +1,6 @@
 /** One output directory on its way to becoming a generation, for all environments that write into it. */
 
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join, posix, relative, resolve, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedConfig, Rollup } from 'vite'
@@ -48,14 +48,17 @@ export class Publication {
     }).catch((error: unknown) => {
       throw withWayOut(error, folders)
     })
-    return new Publication(folders, options, store, await Publication.workOf(store, folders.link))
+    const work = options.startsEmpty ? await store.stage() : await Publication.workOf(store, folders.link)
+    return new Publication(folders, options, store, work)
   }
 
   /** Work starts from what outDir shows, for builds that add to it (emptyOutDir: false). */
   private static async workOf(store: BundleStore, link: string): Promise<Stage> {
     // The directory of a plain build: the first publish replaces it.
     const isPlain = isDirectory(link)
-    const work = await store.stage({ from: isPlain ? 'empty' : 'current' })
+    // A framework, or a script before the build, has emptied outDir itself or removed it.
+    const isEmpty = (await readdir(link).catch(() => [])).length === 0
+    const work = await store.stage({ from: isPlain || isEmpty ? 'empty' : 'current' })
     if (isPlain) await work.adopt(link)
     const current = store.current()
     if (current) await removeCarried(current, work.path)

@@ -20,7 +20,8 @@ export interface InFlightRescueOptions {
   holdBytes?: number
   /**
    * Longest time in milliseconds that requests wait for a module runner to report that it has reloaded. A runner that
-   * was late is not waited for until it has reported in time again. Default 5000
+   * was late is not waited for until it has reported in time again. New requests do not wait longer than 300 ms after the
+   * runner has dropped the old module graph, because the evaluation of the new one may wait for them. Default 5000
    */
   readyMs?: number
 }

@@ -88,7 +88,7 @@ export class Rescue {
       start(isReplay)
     } else if (this.#isClosed || this.#isProxied(request)) start(false)
     else if (this.#reloaded === undefined || this.#isEvaluating()) begin()
-    else void this.ready().then(begin)
+    else void this.#mayBegin().then(begin)
   }
 
   /** Resolves when no runner has a reload left to work off. Never rejects. */
@@ -97,10 +97,20 @@ export class Rescue {
     while (this.#reloaded !== undefined) await this.#reloaded
   }
 
+  /** Resolves when a new request may begin: like `ready`, and no later than an evaluation that may wait for it allows. */
+  async #mayBegin(): Promise<void> {
+    for (let reloaded = this.#reloaded; reloaded !== undefined; reloaded = this.#reloaded) {
+      await Promise.race([reloaded, ...this.#environments().map((each) => RunnerReports.of(each).overdue)])
+      // No further commit came in between.
+      if (this.#reloaded === reloaded) return
+    }
+  }
+
   /** A module graph is thrown away in this turn: its environment was re-optimized, or is linked to one that was. */
   overtake(): void {
     if (this.#isClosed) return
     this.#commits += 1
+    for (const each of this.#environments()) RunnerReports.of(each).announce()
     for (const flight of this.#flights) this.#overtake(flight)
     const reloaded = this.#afterReload().then(() => {
       if (this.#reloaded !== reloaded) return

@@ -16,6 +16,14 @@ const BEGUN = 'warmswap:evaluating'
 const RUNNING = 'warmswap:runner'
 const ASK = 'warmswap:reloaded'
 const READY = 'warmswap:ready'
+const COMMIT = 'warmswap:commit'
+const DROPPED = 'warmswap:dropped'
+
+/**
+ * Time for the evaluation of the new graph, from when the runner has dropped the old one. A request that is admitted
+ * later may be one that the evaluation itself waits for: a module that fetches from its own server.
+ */
+const EVALUATION_MS = 300
 
 /** What must stay at the top of a module: a hashbang, comments and directives. */
 const PROLOGUE = /^(?:#!.*\n)?(?:\s|\/\/.*\n|\/\*[\s\S]*?\*\/|(['"])use [\w -]+\1;?)*/
@@ -24,11 +32,15 @@ const PROLOGUE = /^(?:#!.*\n)?(?:\s|\/\/.*\n|\/\*[\s\S]*?\*\/|(['"])use [\w -]+\
 const ANSWERING = `
   const hot = import.meta.hot
   const answer = (number) => hot.send('${READY}', number)
+  let commit
+  const note = (number) => void (commit = number)
+  const report = () => hot.send('${DROPPED}', commit)
   const answering = (globalThis[Symbol.for('warmswap/answering')] ??= new WeakMap())
   const runner = hot.hmrClient ?? hot
   answering.get(runner)?.()
-  hot.on('${ASK}', answer)
-  answering.set(runner, () => hot.off?.('${ASK}', answer))
+  const all = [['${ASK}', answer], ['${COMMIT}', note], ['vite:beforeFullReload', report]]
+  for (const [event, listener] of all) hot.on(event, listener)
+  answering.set(runner, () => { for (const [event, listener] of all) hot.off?.(event, listener) })
   hot.send('${RUNNING}')
 `.replaceAll('\n', ';')
 
@@ -51,6 +63,11 @@ export class RunnerReports {
    */
   #isPunctual = true
   #count = 0
+  #commits = 0
+  #timer: NodeJS.Timeout | undefined
+  #endEvaluation = (): void => {}
+  /** Resolves `EVALUATION_MS` after the runner has dropped the graph that the latest commit replaced. */
+  overdue: Promise<void> = new Promise(() => {})
 
   static of(environment: DevEnvironment): RunnerReports {
     const reports = known.get(environment) ?? new RunnerReports(environment)
@@ -64,6 +81,10 @@ export class RunnerReports {
     environment.hot.on(RUNNING, (_data: unknown, client: unknown) => {
       this.#evaluating.delete(client)
       this.#runners.add(client)
+    })
+    environment.hot.on(DROPPED, (commit: number | undefined) => {
+      // An edit reloads too, and belongs to no commit.
+      if (commit === this.#commits) this.#timer ??= setTimeout(this.#endEvaluation, EVALUATION_MS)
     })
     environment.hot.on(READY, (number: number, client: unknown) => {
       this.#runners.add(client)
@@ -83,6 +104,20 @@ export class RunnerReports {
     const [head] = PROLOGUE.exec(code) as RegExpExecArray
     const begun = `if (import.meta.hot) import.meta.hot.send('${BEGUN}');`
     return `${head}${begun}${code.slice(head.length)}\n;if (import.meta.hot) {${ANSWERING}}`
+  }
+
+  /** A module graph is replaced: its reload is sent in this turn, after this message. */
+  announce(): void {
+    this.#commits += 1
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.overdue = new Promise((resolve) => {
+      this.#endEvaluation = resolve
+    })
+    if (this.#runners.size === 0) return
+    attempt(`the message to the module runner of '${this.#environment.name}'`, () =>
+      this.#environment.hot.send({ type: 'custom', event: COMMIT, data: this.#commits }),
+    )
   }
 
   /** Whether a runner evaluates an entry module of the new graph, which may wait for a request to its own server. */
@@ -136,6 +171,7 @@ export class RunnerReports {
   }
 
   #end(): void {
+    clearTimeout(this.#timer)
     this.#runners.clear()
     this.#evaluating.clear()
     for (const end of this.#open.values()) end()

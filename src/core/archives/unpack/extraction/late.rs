@@ -1,6 +1,6 @@
 //! What is made at the end of an extraction: hard links, then symbolic links, so that nothing is written through one.
 
-use crate::core::archives::directory_cache::cut;
+use crate::core::archives::directory_cache::split_path;
 use crate::core::archives::tree::as_path;
 use crate::core::archives::unpack::directory_tracker::twice;
 use crate::core::archives::unpack::extraction::Extraction;
@@ -30,8 +30,8 @@ impl Extraction<'_, '_> {
     }
 
     fn make_hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
-        let (target_parent, target_name) = cut(target);
-        let (parent, name) = cut(path);
+        let (target_parent, target_name) = split_path(target);
+        let (parent, name) = split_path(path);
         let from = self.directories.enter(target_parent)?;
         let to = self.directories.enter(parent)?;
         let (existing, new) = (name::from_bytes(target_name), name::from_bytes(name));
@@ -53,7 +53,7 @@ impl Extraction<'_, '_> {
         }
         for link in self.links.all(&self.tree) {
             self.options.cancel.check()?;
-            let (parent, name) = cut(link.path);
+            let (parent, name) = split_path(link.path);
             let directory = self.directories.enter(parent)?;
             let name = name::from_bytes(name);
             match directory.symlink(name::from_bytes(link.target), name, as_path(link.path)) {

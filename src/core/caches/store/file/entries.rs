@@ -21,28 +21,35 @@ pub(super) enum Purpose {
     Make,
 }
 
-pub(super) fn open_below(site: &SharedDirectory, name: &OsStr, purpose: Purpose) -> Result<SharedDirectory> {
+pub(super) fn open_below(
+    parent: &SharedDirectory,
+    name: &OsStr,
+    purpose: Purpose,
+) -> Result<SharedDirectory> {
     if purpose == Purpose::Make {
-        match site.directory.make_directory(name, 0o777, &site.path.join(name)) {
+        match parent
+            .directory
+            .make_directory(name, 0o777, &parent.path.join(name))
+        {
             Err(error) if error.is_exists() => {}
             made => made?,
         }
     }
     match purpose {
-        Purpose::Read => site.open(name),
-        Purpose::Change | Purpose::Make => site.open_trusted(name),
+        Purpose::Read => parent.open(name),
+        Purpose::Change | Purpose::Make => parent.open_trusted(name),
     }
 }
 
 /// Says that a link is not followed, where the kernel only says that it is no directory.
-pub(super) fn explain(site: &SharedDirectory, name: &OsStr, error: Error) -> Error {
-    let is_link = site
+pub(super) fn explain(parent: &SharedDirectory, name: &OsStr, error: Error) -> Error {
+    let is_link = parent
         .stat(name)
         .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == fs::Kind::Symlink));
     if !is_link {
         return error;
     }
-    let path = site.path.join(name);
+    let path = parent.path.join(name);
     let message = format!(
         "'{}' is a symbolic link, and links inside a store are not followed. Open the store at the directory that it leads to, or mount that directory here",
         path.display()

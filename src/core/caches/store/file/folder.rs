@@ -62,15 +62,15 @@ impl Folder {
 
     /// Opens a directory of the store, given by its path from the root.
     fn directory(&self, path: &str, purpose: Purpose) -> Result<SharedDirectory> {
-        let mut site = self.root(purpose)?;
+        let mut parent = self.root(purpose)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if matches!(name, "." | "..") {
                 return Err(Error::new(Code::Io, format!("'{path}' is no path of an object")));
             }
             let name = OsStr::new(name);
-            site = open_below(&site, name, purpose).map_err(|error| explain(&site, name, error))?;
+            parent = open_below(&parent, name, purpose).map_err(|error| explain(&parent, name, error))?;
         }
-        Ok(site)
+        Ok(parent)
     }
 
     /// The directory of an object, and the name of the object in it.
@@ -80,9 +80,9 @@ impl Folder {
     }
 
     fn open(&self, path: &str, etag: Option<&str>) -> StoreResult<(File, ObjectMeta, PathBuf)> {
-        let (site, name) = self.locate(path, Purpose::Read).in_store()?;
-        let full = site.path.join(name);
-        let file = match site.directory.open_regular(name, fs::Access::Read, &full) {
+        let (parent, name) = self.locate(path, Purpose::Read).in_store()?;
+        let full = parent.path.join(name);
+        let file = match parent.directory.open_regular(name, fs::Access::Read, &full) {
             // The directory of other keys.
             Err(error) if error.kind() == Some(ErrorKind::IsADirectory) => {
                 return Err(Failure::new(Cause::NotFound, format!("'{path}' is not a file")));
@@ -101,25 +101,26 @@ impl Folder {
 
     fn put(&self, path: &str, write: &Write, context: &CallContext) -> StoreResult<String> {
         let root = self.root(Purpose::Make).in_store()?;
-        let (site, name) = self.locate(path, Purpose::Make).in_store()?;
+        let (parent, name) = self.locate(path, Purpose::Make).in_store()?;
         let object = Object {
             path,
             name,
-            site: Arc::new(site),
+            parent: Arc::new(parent),
         };
-        let mut temporary = write::temporary(&root, &object.site, &context.cancel).in_store()?;
+        let mut temporary = write::temporary(&root, &object.parent, &context.cancel).in_store()?;
         temporary.fill(&write.body, context).in_store()?;
         write::commit(&root, &temporary, &object, write, &context.cancel)
     }
 
     fn delete(&self, path: &str) -> Result<()> {
-        let (site, name) = match self.locate(path, Purpose::Change) {
+        let (parent, name) = match self.locate(path, Purpose::Change) {
             Err(error) if is_absent(&error) => return Ok(()),
             located => located?,
         };
-        if site.check(name)?.is_some() {
-            site.directory
-                .remove_file(name, &site.path.join(name))
+        if parent.check(name)?.is_some() {
+            parent
+                .directory
+                .remove_file(name, &parent.path.join(name))
                 .optional()?;
         }
         Ok(())
@@ -129,17 +130,17 @@ impl Folder {
         let mut found = Vec::new();
         let mut pending = vec![prefix.to_owned()];
         while let Some(prefix) = pending.pop() {
-            let site = match self.directory(&prefix, Purpose::Read) {
+            let parent = match self.directory(&prefix, Purpose::Read) {
                 Err(error) if is_absent(&error) => continue,
                 opened => opened?,
             };
-            for entry in site.directory.entries(&site.path)? {
+            for entry in parent.directory.entries(&parent.path)? {
                 let Some(name) = entry.name.to_str() else { continue };
                 let path = format!("{prefix}{name}");
                 if name.starts_with(OWN_PREFIX) || path.len() > MAX_OBJECT_PATH {
                     continue;
                 }
-                let Some(stat) = site.stat(&entry.name)? else {
+                let Some(stat) = parent.stat(&entry.name)? else {
                     continue;
                 };
                 match stat.kind {

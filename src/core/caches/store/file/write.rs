@@ -33,8 +33,8 @@ pub(super) fn temporary(
     let name = OsStr::new(TEMPORARY_DIRECTORY);
     let _writers = exclude_writers(root, cancel)?;
     // Where it belongs to another user, or is no directory, the directory of the object serves.
-    if let Ok(site) = open_below(root, name, Purpose::Make)
-        && let Ok(temporary) = Temporary::create(Arc::new(site), "")
+    if let Ok(parent) = open_below(root, name, Purpose::Make)
+        && let Ok(temporary) = Temporary::create(Arc::new(parent), "")
     {
         return Ok(temporary);
     }
@@ -49,8 +49,8 @@ pub(super) fn commit(
     cancel: &Cancel,
 ) -> StoreResult<String> {
     let _writers = exclude_writers(root, cancel).in_store()?;
-    let (site, name, full) = (&object.site, object.name, object.site.path.join(object.name));
-    let current = match site.check(name).in_store()? {
+    let (parent, name, full) = (&object.parent, object.name, object.parent.path.join(object.name));
+    let current = match parent.check(name).in_store()? {
         Some(stat) if stat.kind != fs::Kind::File => {
             let message = format!(
                 "'{}' is not a regular file. Remove it, or use another key",
@@ -78,10 +78,10 @@ pub(super) fn commit(
     if !(write.may_show)() {
         return Err(unshown());
     }
-    let from = &temporary.site.directory;
-    let renamed = from.rename(temporary.name.as_ref(), &site.directory, name, &full);
+    let from = &temporary.parent.directory;
+    let renamed = from.rename(temporary.name.as_ref(), &parent.directory, name, &full);
     let stat = renamed
-        .and_then(|()| site.directory.stat(name, &full))
+        .and_then(|()| parent.directory.stat(name, &full))
         .in_store()?;
     Ok(object_meta(object.path, &stat).etag)
 }
@@ -115,7 +115,7 @@ fn exclude_writers(root: &SharedDirectory, cancel: &Cancel) -> Result<LockedFile
 pub(super) struct Object<'a> {
     pub(super) path: &'a str,
     pub(super) name: &'a OsStr,
-    pub(super) site: Arc<SharedDirectory>,
+    pub(super) parent: Arc<SharedDirectory>,
 }
 
 /// What is to be written.
@@ -129,24 +129,24 @@ pub(super) struct Write {
 pub(super) struct Temporary {
     /// Locked until it is closed.
     file: LockedFile,
-    site: Arc<SharedDirectory>,
+    parent: Arc<SharedDirectory>,
     name: String,
     path: PathBuf,
 }
 
 impl Temporary {
-    fn create(site: Arc<SharedDirectory>, prefix: &str) -> Result<Self> {
-        sweep(&site, prefix)?;
+    fn create(parent: Arc<SharedDirectory>, prefix: &str) -> Result<Self> {
+        sweep(&parent, prefix)?;
         let name = format!("{prefix}{}", uuid::Uuid::new_v4().simple());
-        let path = site.path.join(&name);
-        let options = LockOptions::inside(&site.directory, name.as_ref(), &path).create_new(0o644);
+        let path = parent.path.join(&name);
+        let options = LockOptions::inside(&parent.directory, name.as_ref(), &path).create_new(0o644);
         let Attempt::Locked(file) = options.check(Check::None).try_lock()? else {
             let message = format!("'{}' was locked by another process. Try again", path.display());
             return Err(Error::new(Code::Io, message).at(&path));
         };
         Ok(Self {
             file: file.until_closed(),
-            site,
+            parent,
             name,
             path,
         })
@@ -177,24 +177,24 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         // Not there any more once it is an object; what cannot be removed is swept by the next writer.
-        drop(self.site.directory.remove_file(self.name.as_ref(), &self.path));
+        drop(self.parent.directory.remove_file(self.name.as_ref(), &self.path));
     }
 }
 
 /// Removes the temporary files that nobody holds. Only under the writers' lock: a new one is locked under it.
-fn sweep(site: &SharedDirectory, prefix: &str) -> Result<()> {
-    for entry in site.directory.entries(&site.path)? {
+fn sweep(parent: &SharedDirectory, prefix: &str) -> Result<()> {
+    for entry in parent.directory.entries(&parent.path)? {
         if !entry.name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
-        let path = site.path.join(&entry.name);
-        let options = LockOptions::inside(&site.directory, &entry.name, &path).check(Check::None);
+        let path = parent.path.join(&entry.name);
+        let options = LockOptions::inside(&parent.directory, &entry.name, &path).check(Check::None);
         let Ok(Some(file)) = options.open() else { continue };
         // What is another user's may stay: it hinders nobody.
-        if file.stat(&path).is_ok_and(|stat| site.trusts(&stat))
+        if file.stat(&path).is_ok_and(|stat| parent.trusts(&stat))
             && let Ok(Attempt::Locked(_dead)) = options.attempt(file)
         {
-            drop(site.directory.remove_file(&entry.name, &path));
+            drop(parent.directory.remove_file(&entry.name, &path));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use super::explain::conclude;
+use super::metadata::{object_meta, version_of};
 use super::options::S3Options;
 use super::place::{Place, endpoint_of_environment, place};
 use super::upload::upload;
@@ -42,6 +44,7 @@ pub(in crate::core::caches::store) struct S3 {
     options: S3Options,
     /// Replaced when the store names another region.
     place: Mutex<Place>,
+    has_plain_versions: AtomicBool,
 }
 
 impl S3 {
@@ -66,6 +69,7 @@ impl S3 {
         Ok(Self {
             options,
             place: Mutex::new(place),
+            has_plain_versions: AtomicBool::new(false),
         })
     }
 
@@ -139,18 +143,21 @@ impl S3 {
             (Cause::NotFound, Condition::Version(_)) => Failure::new(Cause::Changed, failure.error.message),
             _ => failure,
         })?;
-        match metadata.etag() {
-            Some(etag) if !etag.is_empty() => Ok(etag.to_owned()),
-            // Some servers leave it out of the answer.
+        match version_of(&metadata) {
+            etag if etag.starts_with('"') => Ok(etag.to_owned()),
+            // Some servers leave it out of the answer, or out of quotes in documents, and compare what headers have.
             _ => Ok(self.stat(path, context).await?.etag),
         }
     }
 
-    fn write_options(condition: &Condition) -> WriteOptions {
+    fn write_options(&self, condition: &Condition) -> WriteOptions {
         let mut options = WriteOptions::default();
         match condition {
             Condition::Always => {}
             Condition::Absent => options.if_not_exists = true,
+            Condition::Version(etag) if self.has_plain_versions.load(Ordering::Relaxed) => {
+                options.if_match = Some(etag.trim_matches('"').to_owned());
+            }
             Condition::Version(etag) => options.if_match = Some(etag.clone()),
         }
         options
@@ -198,6 +205,11 @@ impl Store for S3 {
         true
     }
 
+    fn set_plain_versions(&self, are_plain: bool) -> bool {
+        self.has_plain_versions.store(are_plain, Ordering::Relaxed);
+        true
+    }
+
     fn stat<'a>(
         &'a self,
         path: &'a str,
@@ -222,7 +234,8 @@ impl Store for S3 {
         etag: &'a str,
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<Bytes>> {
-        let if_match = (!crate::core::sys::fault::mutant("no-if-match-on-ranges")).then(|| etag.to_owned());
+        let if_match =
+            (!crate::core::sys::fault::is_seeded("no-if-match-on-ranges")).then(|| etag.to_owned());
         let options = ReaderOptions {
             if_match,
             ..ReaderOptions::default()
@@ -271,7 +284,7 @@ impl Store for S3 {
                     let reader = operator.reader_options(path, options).await?;
                     let mut stream = reader.into_stream(..).await?;
                     let first = stream.try_next().await?;
-                    let etag = stream.metadata().await?.etag().unwrap_or_default().to_owned();
+                    let etag = version_of(&stream.metadata().await?).to_owned();
                     let rest = futures::stream::iter(first.map(Ok)).chain(stream);
                     Ok((etag, rest))
                 }
@@ -298,7 +311,7 @@ impl Store for S3 {
         may_show: MayShow,
         context: &'a Arc<CallContext>,
     ) -> BoxFuture<'a, StoreResult<String>> {
-        let options = Self::write_options(&condition);
+        let options = self.write_options(&condition);
         async move {
             let bytes = match body {
                 Body::Bytes(bytes) => bytes,
@@ -376,17 +389,5 @@ impl Store for S3 {
             .await
         }
         .boxed()
-    }
-}
-
-fn object_meta(path: &str, metadata: &opendal::Metadata) -> ObjectMeta {
-    ObjectMeta {
-        path: path.to_owned(),
-        size: metadata.content_length(),
-        etag: metadata.etag().unwrap_or_default().to_owned(),
-        modified_ms: metadata
-            .last_modified()
-            .and_then(|time| u64::try_from(time.into_inner().as_millisecond()).ok())
-            .unwrap_or(0),
     }
 }

@@ -43,32 +43,81 @@ fn explain(error: &opendal::Error, exchange: &Exchange, path: &str) -> Failure {
         code if code.is_empty() => letters(error.message().split_once("code: \"").map(|(_, rest)| rest)),
         code => code,
     };
-    let cause = cause_of(&code).unwrap_or(match (error.kind(), status) {
+    let cause = if exchange.named_endpoint().is_some() {
+        Cause::Misconfigured
+    } else {
+        cause_of(&code).unwrap_or_else(|| cause_of_status(error.kind(), status, &code))
+    };
+    let region = exchange.named_region().map_or_else(String::new, |region| {
+        format!(" (the bucket is in region '{region}': set the region of the store)")
+    });
+    let space = if code.is_empty() { "" } else { " " };
+    let advice = advice(cause, status, &code, exchange);
+    Failure::new(
+        cause,
+        format!("'{path}': the store answered {status}{space}{code}{region}{advice}"),
+    )
+}
+
+/// The cause of a failure without a name that says more.
+fn cause_of_status(kind: ErrorKind, status: u16, code: &str) -> Cause {
+    match (kind, status) {
         (ErrorKind::ConfigInvalid, _) => Cause::Misconfigured,
         (_, 404) | (ErrorKind::NotFound, _) => Cause::NotFound,
         (_, 401) => Cause::CredentialsRefused,
         (_, 403) => Cause::Denied,
         (_, 412) | (ErrorKind::ConditionNotMatch, _) => Cause::Changed,
         (_, 409) => Cause::Conflict,
-        (_, 300..=399 | 400 | 405 | 501) => Cause::Misconfigured,
         (_, 507) => Cause::NoSpace,
         (_, 200..=299) if !code.is_empty() => Cause::Unavailable,
         (_, 200..=299 | 416) => Cause::Malformed,
+        (_, 408 | 425 | 429) => Cause::Unavailable,
+        (_, 300..=499 | 501) => Cause::Misconfigured,
         _ => Cause::Unavailable,
-    });
-    let region = exchange.named_region().map_or_else(String::new, |region| {
-        format!(" (the bucket is in region '{region}')")
-    });
-    let hides =
-        cause == Cause::Denied && exchange.was_reading() && matches!(code.as_str(), "" | "AccessDenied");
-    let hint = if hides {
-        "; a missing object is answered like this too where s3:ListBucket is not granted"
-    } else {
-        ""
-    };
-    let space = if code.is_empty() { "" } else { " " };
-    Failure::new(
-        cause,
-        format!("'{path}': the store answered {status}{space}{code}{region}{hint}"),
-    )
+    }
+}
+
+/// What to set or to know, for answers that leave it open.
+fn advice(cause: Cause, status: u16, code: &str, exchange: &Exchange) -> String {
+    /// Errors about the region that a request is signed for, by AWS and R2.
+    const REGION: [&str; 8] = [
+        "AuthorizationHeaderMalformed",
+        "AuthorizationQueryParametersError",
+        "IllegalLocationConstraintException",
+        "InvalidLocationConstraint",
+        "InvalidRegionName",
+        "PermanentRedirect",
+        "Redirect",
+        "TemporaryRedirect",
+    ];
+    let signed_for = exchange.region();
+    if let Some(endpoint) = exchange.named_endpoint() {
+        return format!(
+            "; the bucket is at '{endpoint}': set the endpoint of the store, or its region (now '{signed_for}')"
+        );
+    }
+    if exchange.named_region().is_some() {
+        return String::new();
+    }
+    if matches!(status, 300..=399) || REGION.contains(&code) {
+        return format!(
+            "; the bucket is in another region or at another endpoint, and the store does not say in which: set the region (now '{signed_for}') or the endpoint of the store"
+        );
+    }
+    match code {
+        "RequestTimeTooSkewed" => {
+            "; the clock of this machine differs too much from that of the store".to_owned()
+        }
+        // Alibaba OSS, Tencent COS.
+        "SecondLevelDomainForbidden" | "PathStyleDomainForbidden" => {
+            "; set pathStyle of the store to false".to_owned()
+        }
+        _ if exchange.asked_pause() > 0 => {
+            format!("; it asks to try again after {} s", exchange.asked_pause())
+        }
+        _ if cause == Cause::Denied && exchange.was_reading() && matches!(code, "" | "AccessDenied") => {
+            "; a missing object is answered like this too where s3:ListBucket is not granted".to_owned()
+        }
+        _ => String::new(),
+    }
 }

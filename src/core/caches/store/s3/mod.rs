@@ -3,6 +3,7 @@
 
 mod bucket;
 mod explain;
+mod metadata;
 mod options;
 mod place;
 mod upload;

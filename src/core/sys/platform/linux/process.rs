@@ -7,7 +7,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 
-use crate::core::sys::fs;
+use super::super::types::LockedEntry;
+use crate::core::sys::{clock, fs};
 
 /// PID_FS_MAGIC: only there (Linux 6.9) is the inode of a pidfd a process's own for the whole boot.
 const PID_FS_MAGIC: u64 = 0x5049_4446;
@@ -94,9 +95,13 @@ pub(crate) fn started(pid: u32) -> Option<Started> {
     })
 }
 
-/// Milliseconds of this many ticks.
-pub(crate) fn ticks_to_millis(ticks: u64) -> u64 {
-    ticks * 1000 / rustix::param::clock_ticks_per_second()
+/// When a process started, in milliseconds since the epoch. The result is made of two clocks of which one can be set: it
+/// is good for doubt, not for proof.
+pub(crate) fn started_at_wall_millis(pid: u32) -> Option<i64> {
+    let millis = started(pid)?.ticks * 1000 / rustix::param::clock_ticks_per_second();
+    let up = i64::try_from(clock::boot_micros() / 1000).ok()?;
+    let now = i64::try_from(clock::wall_millis()).ok()?;
+    Some(now - up + i64::try_from(millis).ok()?)
 }
 
 /// The kernel's identity of this boot.
@@ -125,4 +130,65 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
             .map(str::to_owned)
             .collect(),
     )
+}
+
+/// A process that is always there: where it is not listed, others are hidden too.
+pub(crate) const ALWAYS_THERE: Option<u32> = Some(1);
+
+/// The pids of all processes that this process can see; `None` where the system does not list them.
+pub(crate) fn all() -> Option<Vec<u32>> {
+    let entries = fs::read_directory(Path::new("/proc")).ok()?;
+    Some(
+        entries
+            .iter()
+            .filter_map(|entry| entry.name.to_str()?.parse().ok())
+            .collect(),
+    )
+}
+
+/// Whether a process has the number `pid` in its own pid namespace or in one around it; `None` where that is unknown.
+pub(crate) fn has_pid_in_some_namespace(process: u32, pid: u32) -> Option<bool> {
+    let path = PathBuf::from(format!("/proc/{process}/status"));
+    let text = match fs::read_capped(&path, 1 << 16) {
+        Ok(text) => text,
+        Err(error) => {
+            let has_ended = error.is_not_found() || error.errno() == Some(Errno::SRCH.raw_os_error());
+            return has_ended.then_some(false);
+        }
+    };
+    let text = String::from_utf8_lossy(&text);
+    let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
+    let is_zombie = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
+    let pids = field("NSpid:").map_or_else(
+        || vec![process],
+        |pids| {
+            pids.split_ascii_whitespace()
+                .filter_map(|each| each.parse().ok())
+                .collect()
+        },
+    );
+    Some(!is_zombie && pids.contains(&pid))
+}
+
+/// Whether a descriptor of a process has the file under flock, as far as this process may know.
+pub fn has_locked(pid: u32, file: LockedEntry<'_>) -> bool {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let Ok(entries) = fs::read_directory(&process.join("fd")) else {
+        return false;
+    };
+    entries.iter().any(|entry| {
+        is_file(&process.join("fd").join(&entry.name), file)
+            && is_locked(&process.join("fdinfo").join(&entry.name))
+    })
+}
+
+fn is_file(descriptor: &Path, file: LockedEntry<'_>) -> bool {
+    fs::read_link(descriptor).is_ok_and(|target| target.file_name() == Some(file.name))
+        && fs::stat_followed(descriptor)
+            .is_ok_and(|stat| (stat.device, stat.inode) == (file.device, file.inode))
+}
+
+/// Locks belong to open files: one that only waits has the file open without.
+fn is_locked(facts: &Path) -> bool {
+    fs::read_capped(facts, 1 << 16).is_ok_and(|text| text.windows(5).any(|window| window == b"FLOCK"))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
 
-use super::super::types::Entry;
+use super::super::types::{Access, Entry, How};
 use super::super::unix::files::{self, Base, Handle};
 
 /// Whether [`sync_filesystem`] is possible.
@@ -18,6 +18,11 @@ pub(crate) fn sync_filesystem(file: &File) -> io::Result<()> {
     Ok(rustix::fs::syncfs(file)?)
 }
 
+/// Flushes the data and metadata of an open entry to the medium.
+pub(crate) fn sync_to_medium(file: &File) -> io::Result<()> {
+    files::sync(file)
+}
+
 /// A new file without a name, for reading and writing. `Unsupported` or `IsADirectory` where the filesystem has none
 /// (overlayfs before 6.1, FUSE, NFS).
 pub(crate) fn open_anonymous(directory: &Path) -> io::Result<Handle> {
@@ -25,9 +30,20 @@ pub(crate) fn open_anonymous(directory: &Path) -> io::Result<Handle> {
     Ok(rustix::fs::open(directory, flags, files::mode(0o600))?)
 }
 
-/// Makes an empty file share the blocks of another one.
-pub(crate) fn clone_blocks(copy: &File, source: &File) -> io::Result<()> {
-    Ok(rustix::fs::ioctl_ficlone(copy, source)?)
+/// Makes a new file that shares the blocks of another one. Nothing is left where that is not possible.
+pub(crate) fn clone_file(source: &File, copy: &Path, mode: u32) -> io::Result<File> {
+    let file = File::from(files::open(
+        files::CURRENT,
+        copy,
+        How::new(Access::ReadWrite, mode),
+    )?);
+    match rustix::fs::ioctl_ficlone(&file, source) {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            files::remove_file(files::CURRENT, copy)?;
+            Err(error.into())
+        }
+    }
 }
 
 /// Whether files in this directory can share blocks. Tried with files without a name, so that nothing is left.

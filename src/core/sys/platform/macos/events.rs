@@ -1,50 +1,71 @@
-//! Where there is no inotify and no pidfd: a wait ends by its timeout or by another thread, and whoever waits
-//! looks again.
+//! kqueue: changes of files and directories, ended processes, and wake-ups by other threads.
+//!
+//! `EVFILT_VNODE` posts `NOTE_FUNLOCK` when a flock(2) is released, also by the last close of a killed holder.
 
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::error::Result;
-use crate::core::sys::events::{Interest, WatchId, Woken};
-use crate::core::sys::sync::{Condvar, Mutex};
+use rustix::event::kqueue::{
+    Event, EventFilter, EventFlags, ProcessEvents, UserDefinedFlags, UserFlags, VnodeEvents, kevent, kqueue,
+};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Pid;
 
-/// Longest wait without a look: nothing else would notice a change.
-const TICK: Duration = Duration::from_millis(25);
+use crate::core::error::{At as _, Result};
+use crate::core::sys::events::{Interest, WatchId, Woken};
+use crate::core::sys::sync::Mutex;
+
+/// The descriptor is for events only: it does not keep the volume from being unmounted.
+const EVENTS_ONLY: OFlags = OFlags::from_bits_retain(libc::O_EVTONLY.cast_unsigned());
+const UNLOCKED: VnodeEvents = VnodeEvents::from_bits_retain(libc::NOTE_FUNLOCK);
+/// The `EVFILT_USER` event of a [`Waker`].
+const WAKE_UP: isize = 0;
 
 /// Wakes the thread that waits, from any thread.
-#[derive(Debug, Default)]
-pub struct Waker(Mutex<bool>, Condvar);
+#[derive(Debug)]
+pub struct Waker(OwnedFd);
 
 impl Waker {
     /// Ends the current wait, or the next one.
     pub fn wake(&self) {
-        *self.0.lock() = true;
-        self.1.notify_all();
+        apply(&self.0, &[wake_up(EventFlags::empty(), UserFlags::TRIGGER)]);
     }
 }
 
-/// A process whose end ends a wait: never here.
+/// A process whose end ends a wait.
 #[derive(Debug)]
-pub struct ProcessWatch(());
+pub struct ProcessWatch(Pid);
 
 impl ProcessWatch {
-    /// Always `None`: the tick sees it.
-    pub fn new(_pid: u32) -> Option<Self> {
-        None
+    /// `None` where no process can have this pid.
+    pub fn new(pid: u32) -> Option<Self> {
+        Pid::from_raw(i32::try_from(pid).ok()?).map(Self)
     }
 }
 
 /// What one thread waits for.
 pub struct Events {
     waker: Arc<Waker>,
+    /// One descriptor per inode, which is also the id of the watch: two watches of one inode share it.
+    watched: Mutex<HashMap<(u64, u64), OwnedFd>>,
 }
 
 impl Events {
-    /// Nothing is watched.
+    /// Nothing is watched yet.
     pub fn new() -> Result<Self> {
+        let queue = kqueue().at("kqueue", Path::new("."))?;
+        rustix::io::fcntl_setfd(&queue, rustix::io::FdFlags::CLOEXEC).at("kqueue", Path::new("."))?;
+        apply(
+            &queue,
+            &[wake_up(EventFlags::ADD | EventFlags::CLEAR, UserFlags::NOINPUT)],
+        );
         Ok(Self {
-            waker: Arc::default(),
+            waker: Arc::new(Waker(queue)),
+            watched: Mutex::default(),
         })
     }
 
@@ -53,25 +74,94 @@ impl Events {
         Arc::clone(&self.waker)
     }
 
-    /// Always `None`: the tick sees changes.
-    pub fn watch(&self, _path: &Path, _interest: Interest) -> Option<WatchId> {
-        None
+    /// Watches a path. `None` where it cannot be watched: then only ticks see its changes.
+    pub fn watch(&self, path: &Path, interest: Interest) -> Option<WatchId> {
+        let flags = EVENTS_ONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?;
+        let stat = super::super::unix::files::stat_handle(&opened).ok()?;
+        let gone = VnodeEvents::DELETE | VnodeEvents::RENAME | VnodeEvents::REVOKE;
+        let wanted = match interest {
+            // A file that is still open loses its name with NOTE_LINK where it has another one.
+            Interest::FileClosed => UNLOCKED | VnodeEvents::LINK | gone,
+            Interest::Entries => VnodeEvents::WRITE | VnodeEvents::LINK | gone,
+        };
+        let mut watched = self.watched.lock();
+        let descriptor = watched
+            .entry((stat.device, stat.inode))
+            .or_insert(opened)
+            .as_raw_fd();
+        let filter = EventFilter::Vnode {
+            vnode: descriptor,
+            flags: wanted,
+        };
+        apply(
+            &self.waker.0,
+            &[event(filter, EventFlags::ADD | EventFlags::CLEAR)],
+        );
+        Some(WatchId(descriptor))
     }
 
-    /// Nothing to end.
-    pub fn unwatch(&self, _id: WatchId) {}
-
-    /// Waits for another thread, at most for `timeout` or a tick. Everything has to be looked at then.
-    pub fn wait(&self, timeout: Option<Duration>, _processes: &[&ProcessWatch]) -> Woken {
-        let pause = timeout.map_or(TICK, |timeout| timeout.min(TICK));
-        let mut woken = self.waker.0.lock();
-        if !*woken {
-            woken = self.waker.1.wait_timeout(woken, pause).0;
-        }
-        *woken = false;
-        Woken {
-            overflow: true,
-            ..Woken::default()
-        }
+    /// Ends a watch. Its descriptor is closed, which removes it from the queue.
+    pub fn unwatch(&self, id: WatchId) {
+        self.watched
+            .lock()
+            .retain(|_, descriptor| descriptor.as_raw_fd() != id.0);
     }
+
+    /// Waits for an event, at most for `timeout`.
+    pub fn wait(&self, timeout: Option<Duration>, processes: &[&ProcessWatch]) -> Woken {
+        let changes: Vec<Event> = processes
+            .iter()
+            .map(|process| {
+                let filter = EventFilter::Proc {
+                    pid: process.0,
+                    flags: ProcessEvents::EXIT,
+                };
+                event(filter, EventFlags::ADD | EventFlags::ONESHOT)
+            })
+            .collect();
+        // One place for each process that is gone already, whose event is an error (ESRCH).
+        let mut buffer = vec![MaybeUninit::uninit(); changes.len() + 64];
+        // SAFETY: each descriptor of the queue is in `watched`, which closes it only after the queue has lost it.
+        let found = unsafe { kevent(&self.waker.0, &changes, buffer.as_mut_slice(), timeout) };
+        // EINTR is a wake-up without a reason.
+        let Ok((found, _)) = found else {
+            return Woken::default();
+        };
+        let mut woken = Woken::default();
+        for each in found.iter() {
+            match each.filter() {
+                EventFilter::Vnode { vnode, .. } => woken.watches.push(WatchId(vnode)),
+                EventFilter::Proc { pid, .. } => {
+                    let of_pid =
+                        |(index, process): (usize, &&ProcessWatch)| (process.0 == pid).then_some(index);
+                    woken
+                        .processes
+                        .extend(processes.iter().enumerate().filter_map(of_pid));
+                }
+                _ => {}
+            }
+        }
+        woken
+    }
+}
+
+fn event(filter: EventFilter, flags: EventFlags) -> Event {
+    Event::new(filter, flags, std::ptr::null_mut())
+}
+
+fn wake_up(flags: EventFlags, user: UserFlags) -> Event {
+    let filter = EventFilter::User {
+        ident: WAKE_UP,
+        flags: user,
+        user_flags: UserDefinedFlags::new(0),
+    };
+    event(filter, flags)
+}
+
+/// Changes what a queue waits for. A change that the kernel refuses leaves the tick.
+fn apply(queue: &OwnedFd, changes: &[Event]) {
+    let none: &mut [MaybeUninit<Event>] = &mut [];
+    // SAFETY: the descriptors of the changes are open, and stay open until the queue has lost them.
+    let _refused = unsafe { kevent(queue, changes, none, Some(Duration::ZERO)) };
 }

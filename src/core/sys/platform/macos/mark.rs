@@ -1,5 +1,7 @@
 //! No marks: fcntl and flock exclude each other here.
 
+#![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
+
 use std::fs::File;
 use std::io;
 

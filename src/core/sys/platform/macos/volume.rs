@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, CloneFlags};
+use rustix::io::Errno;
 
-use super::super::types::Entry;
+use super::super::types::{Entry, How};
 use super::super::unix::files::{self, Base, Entries, Handle};
 
 /// Whether [`sync_filesystem`] is possible.
@@ -22,19 +23,32 @@ pub(crate) fn open_anonymous(_directory: &Path) -> io::Result<Handle> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not offered.
-pub(crate) fn clone_blocks(_copy: &File, _source: &File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Flushes the data and metadata of an open entry to the medium: fsync(2) ends at the cache of the drive here. Filesystems
+/// that refuse F_FULLFSYNC (network, FUSE) get fsync, as in libuv and SQLite. It takes 4 to 5 ms on an internal SSD.
+pub(crate) fn sync_to_medium(file: &File) -> io::Result<()> {
+    match rustix::fs::fcntl_fullfsync(file) {
+        Err(Errno::NOTSUP | Errno::NOTTY | Errno::INVAL) => files::sync(file),
+        flushed => Ok(flushed?),
+    }
 }
 
-/// Not offered.
-pub(crate) fn can_clone_blocks(_directory: &Path) -> bool {
-    false
+/// Makes a new file that shares the blocks of another one. Nothing is left where that is not possible.
+pub(crate) fn clone_file(source: &File, copy: &Path, _mode: u32) -> io::Result<File> {
+    rustix::fs::fclonefileat(source, files::CURRENT, copy, CloneFlags::NOOWNERCOPY)?;
+    // The mode is copied too, and can forbid writing.
+    Ok(File::from(files::open(files::CURRENT, copy, How::READ)?))
 }
 
-/// The system does not say.
-pub(crate) fn is_mount_root(_base: Base<'_>, _name: &Path) -> io::Result<Option<bool>> {
-    Ok(None)
+/// Whether files in this directory can share blocks.
+pub(crate) fn can_clone_blocks(directory: &Path) -> bool {
+    super::filesystem::of(directory).is_ok_and(|filesystem| filesystem.name == "apfs")
+}
+
+/// Whether something is mounted at this entry: its device is not the one of its directory. macOS has no bind mounts.
+pub(crate) fn is_mount_root(base: Base<'_>, name: &Path) -> io::Result<Option<bool>> {
+    let entry = files::stat(base, name, false)?;
+    let directory = files::stat(base, Path::new("."), true)?;
+    Ok(Some(entry.device != directory.device))
 }
 
 /// The entries of an open directory.

@@ -2,7 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+/// Whether a child that inherits the descriptor of a locked file keeps the lock.
+pub(crate) const IS_INHERITED: bool = true;
 
 /// Locks a file exclusively if that is possible now.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
@@ -25,6 +29,23 @@ fn is_free(locked: io::Result<()>) -> io::Result<bool> {
 /// Unlocks a file.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
     fs2::FileExt::unlock(file)
+}
+
+/// A directory that is locked until this is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock(File);
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // A child between fork and exec has the descriptor too and must not keep the lock. Closing it comes next.
+        drop(unlock(&self.0));
+    }
+}
+
+/// Locks a directory exclusively if that is possible now.
+pub(crate) fn try_directory(directory: &OwnedFd) -> io::Result<Option<DirectoryLock>> {
+    let file = File::from(directory.try_clone()?);
+    Ok(try_exclusive(&file)?.then_some(DirectoryLock(file)))
 }
 
 /// Bytes that this user can still write to the filesystem of `path`.

@@ -5,3 +5,4 @@ pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod name;
+pub(crate) mod pointer;

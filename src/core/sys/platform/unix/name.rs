@@ -12,3 +12,8 @@ pub(crate) fn as_bytes(name: &OsStr) -> &[u8] {
 pub(crate) fn from_bytes(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
 }
+
+/// Why a directory cannot hold an entry of this name: never, because all names that archives keep are possible.
+pub(crate) fn refusal(_name: &[u8]) -> Option<&'static str> {
+    None
+}

@@ -1,6 +1,7 @@
 /** Runs the hooks of all plugins inside the build, so that they see its work directory. */
 
 import type { Plugin, ResolvedConfig, ViteBuilder } from 'vite'
+import { isSeeded } from '../../../native/seeded-bugs.js'
 import { insideBuild } from './views.js'
 
 type Hook = (this: unknown, ...args: unknown[]) => unknown
@@ -31,6 +32,7 @@ export function wrapHooks(config: ResolvedConfig, except: string, { before, afte
     callbacks.set(plugin, plugin === last ? { before, after } : { before })
     wrapPlugin(plugin)
   }
+  if (__WARMSWAP_TESTING__ && isSeeded('out-dir-published-early')) return true
   return last === undefined || last.name === except || Object.isFrozen(last)
 }
 
@@ -53,6 +55,7 @@ function hasHandler(hook: unknown): hook is { handler: Hook } {
 
 function wrapHook(hook: Hook): Hook {
   const wrapper: Hook = function (...args) {
+    if (__WARMSWAP_TESTING__ && isSeeded('out-dir-unseen-by-hooks')) return hook.apply(this, args)
     return insideBuild(() => hook.apply(this, args))
   }
   wrapped.add(wrapper)

@@ -7,6 +7,7 @@ import { isAbsolute, join, resolve, dirname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import workerThreads from 'node:worker_threads'
+import { isSeeded } from '../../../native/seeded-bugs.js'
 import { type View, isInsideBuild, shownViews, workPath } from './views.js'
 
 interface Resolved {
@@ -122,6 +123,7 @@ function restoreWorker(): void {
 type WorkerOptions = NonNullable<ConstructorParameters<typeof OriginalWorker>[1]>
 
 function withViews(options: WorkerOptions): WorkerOptions {
+  if (__WARMSWAP_TESTING__ && isSeeded('out-dir-unseen-by-workers')) return options
   const preload = new URL('./out-dir-worker.js', import.meta.url)
   preload.searchParams.set('views', JSON.stringify(shownViews()))
   return { ...options, execArgv: [...(options.execArgv ?? process.execArgv), '--import', preload.href] }

@@ -12,6 +12,7 @@ import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isSeeded } from '../../../native/seeded-bugs.js'
 
 /** A configured path, and the directory that the build sees there. */
 export interface View {
@@ -26,6 +27,8 @@ const scope = new AsyncLocalStorage<boolean>()
 const views = new Set<View>()
 const replaced: { api: Api; name: string; original: Call; wrapper: Call }[] = []
 /** In a worker of a build everything belongs to the build. */
+let isWorker = false
+/** Everything in this thread belongs to the build, except what runs outside it. */
 let isWholeThread = false
 
 /** Runs `work` as a part of the build: it sees the work directory. */
@@ -40,12 +43,12 @@ export function outsideBuild<T>(work: () => T): T {
 
 /** Whether the caller is a part of the build. */
 export function isInsideBuild(): boolean {
-  return isWholeThread || scope.getStore() === true
+  return scope.getStore() ?? (isWholeThread || (__WARMSWAP_TESTING__ && isSeeded('out-dir-seen-outside')))
 }
 
 /** Whether this is a worker of a build. */
 export function isBuildWorker(): boolean {
-  return isWholeThread
+  return isWorker
 }
 
 /** The views that are shown. */
@@ -60,11 +63,19 @@ export function showView(view: View): void {
 }
 
 export function hideView(view: View): void {
-  if (views.delete(view) && views.size === 0) restoreCalls()
+  if (!views.delete(view) || views.size > 0) return
+  isWholeThread = isWorker
+  restoreCalls()
+}
+
+/** Shows the views to everything in this thread, until the last one is hidden. */
+export function showToAll(): void {
+  isWholeThread = true
 }
 
 /** Shows directories to everything in this thread, for a worker of a build. */
 export function showInThread(shown: View[]): void {
+  isWorker = true
   isWholeThread = true
   for (const view of shown) showView(view)
 }

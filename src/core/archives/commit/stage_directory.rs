@@ -41,57 +41,57 @@ const LOCKLESS_AFTER: Duration = Duration::from_hours(24);
 
 /// An open stage directory under its lock.
 #[derive(Debug)]
-pub(super) struct Container {
-    home: Arc<SharedDirectory>,
+pub(super) struct StageDirectory {
+    parent: Arc<SharedDirectory>,
     name: OsString,
-    pub(super) site: SharedDirectory,
+    pub(super) opened: SharedDirectory,
     #[expect(dead_code, reason = "held for its lock")]
     owner: File,
 }
 
-impl Container {
-    /// Makes one in `home` and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's
+impl StageDirectory {
+    /// Makes one in `parent` and holds its lock. A sweeper that sees it before it is locked takes it for a dead one's
     /// and removes it; then another is made.
-    pub(super) fn create(home: &Arc<SharedDirectory>, target: &OsStr) -> Result<Self> {
+    pub(super) fn create(parent: &Arc<SharedDirectory>, target: &OsStr) -> Result<Self> {
         for _ in 0..10 {
             let id = Uuid::new_v4().simple().to_string();
             let name = OsString::from(format!("{}{}", prefix(target), &id[..RANDOM_DIGITS]));
-            let path = home.path.join(&name);
-            match home.directory.make_directory(&name, 0o700, &path) {
+            let path = parent.path.join(&name);
+            match parent.directory.make_directory(&name, 0o700, &path) {
                 Err(error) if error.is_exists() => continue,
                 made => made?,
             }
             // Where the sticky bit is missing, another user can put its own directory there.
-            let Some(site) = home.open_trusted(&name).optional()? else {
+            let Some(opened) = parent.open_trusted(&name).optional()? else {
                 continue;
             };
             let lock = path.join(OWNER);
-            let made = site.directory.create_new(OWNER.as_ref(), 0o600, &lock);
+            let made = opened.directory.create_new(OWNER.as_ref(), 0o600, &lock);
             let Some(owner) = made.optional()? else {
                 continue;
             };
             // Where there are no locks (an error) the stage is swept by its age.
             let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
-            if is_held && site.stat(OWNER.as_ref())?.is_some() {
+            if is_held && opened.stat(OWNER.as_ref())?.is_some() {
                 return Ok(Self {
-                    home: Arc::clone(home),
+                    parent: Arc::clone(parent),
                     name,
-                    site,
+                    opened,
                     owner,
                 });
             }
         }
         let message = format!(
             "stages in '{}' are removed as soon as they are made",
-            home.path.display()
+            parent.path.display()
         );
         Err(Error::new(Code::Io, message))
     }
 
-    /// The names of a target's stages in `home`.
-    pub(super) fn names(home: &SharedDirectory, target: &OsStr) -> Result<Vec<OsString>> {
+    /// The names of a target's stages in `parent`.
+    pub(super) fn names(parent: &SharedDirectory, target: &OsStr) -> Result<Vec<OsString>> {
         let prefix = prefix(target);
-        let entries = home.directory.entries(&home.path)?;
+        let entries = parent.directory.entries(&parent.path)?;
         let names = entries.into_iter().map(|entry| entry.name);
         Ok(names
             .filter(|name| name.to_str().is_some_and(|name| is_name(name, &prefix)))
@@ -100,23 +100,24 @@ impl Container {
 
     /// Opens a stage whose process is dead, under its lock. `None` for what lives, is a stranger's, or is nothing
     /// that this module made.
-    pub(super) fn open_dead(home: &Arc<SharedDirectory>, name: OsString) -> Result<Option<Self>> {
-        let Some(site) = ours(home.open(&name))? else {
+    pub(super) fn open_dead(parent: &Arc<SharedDirectory>, name: OsString) -> Result<Option<Self>> {
+        let Some(opened) = ignore_foreign(parent.open(&name))? else {
             return Ok(None);
         };
-        if !home.trusts(&site.stat) {
+        if !parent.trusts(&opened.stat) {
             return Ok(None);
         }
-        let lock = site.path.join(OWNER);
-        let owner = match site.stat(OWNER.as_ref())? {
-            Some(owner) if owner.kind == Kind::File && site.trusts(&owner) => ours(
-                site.directory
+        let lock = opened.path.join(OWNER);
+        let owner = match opened.stat(OWNER.as_ref())? {
+            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => ignore_foreign(
+                opened
+                    .directory
                     .open_regular(OWNER.as_ref(), Access::ReadWrite, &lock),
             )?,
             Some(_) => None,
             None => {
                 // That file is the first to be made and the last to be removed: an empty directory is nobody's.
-                drop(home.directory.remove_directory(&name, &site.path));
+                drop(parent.directory.remove_directory(&name, &opened.path));
                 None
             }
         };
@@ -125,21 +126,21 @@ impl Container {
         };
         // A filesystem without locks is an error.
         let is_dead =
-            flock::try_exclusive(&owner, &lock).unwrap_or_else(|_| is_older(&site.stat, LOCKLESS_AFTER));
-        let container = Self {
-            home: Arc::clone(home),
+            flock::try_exclusive(&owner, &lock).unwrap_or_else(|_| is_older(&opened.stat, LOCKLESS_AFTER));
+        let stage_directory = Self {
+            parent: Arc::clone(parent),
             name,
-            site,
+            opened,
             owner,
         };
-        Ok((is_dead && container.is_as_made()?).then_some(container))
+        Ok((is_dead && stage_directory.is_as_made()?).then_some(stage_directory))
     }
 
     /// Whether everything in it is of the kind that belongs there, and trusted.
     fn is_as_made(&self) -> Result<bool> {
         for (name, kind) in KINDS {
-            if let Some(stat) = self.site.stat(name.as_ref())?
-                && (stat.kind != kind || !self.site.trusts(&stat))
+            if let Some(stat) = self.opened.stat(name.as_ref())?
+                && (stat.kind != kind || !self.opened.trusts(&stat))
             {
                 return Ok(false);
             }
@@ -149,17 +150,17 @@ impl Container {
 
     /// The path of an entry, for messages.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.site.path.join(name)
+        self.opened.path.join(name)
     }
 
     /// Where it is: the directory of the target, or the target itself.
-    pub(super) fn home(&self) -> &SharedDirectory {
-        &self.home
+    pub(super) fn parent(&self) -> &SharedDirectory {
+        &self.parent
     }
 
     /// Whether there is an entry of this name.
     pub(super) fn has(&self, name: &str) -> Result<bool> {
-        Ok(self.site.stat(name.as_ref())?.is_some())
+        Ok(self.opened.stat(name.as_ref())?.is_some())
     }
 
     /// Removes the journal, without which nothing is taken back any more.
@@ -175,23 +176,28 @@ impl Container {
     pub(super) fn remove(&self) -> Result<()> {
         self.forget_journal()?;
         for name in [OLD, TREE] {
-            self.site.directory.remove_tree(name.as_ref(), &self.path(name))?;
+            self.opened
+                .directory
+                .remove_tree(name.as_ref(), &self.path(name))?;
         }
         for name in [DONE, OWNER] {
             self.remove_file(name)?;
         }
-        let removed = self.home.directory.remove_directory(&self.name, &self.site.path);
+        let removed = self
+            .parent
+            .directory
+            .remove_directory(&self.name, &self.opened.path);
         removed.optional().map(drop)
     }
 
     fn remove_file(&self, name: &str) -> Result<()> {
-        let removed = self.site.directory.remove_file(name.as_ref(), &self.path(name));
+        let removed = self.opened.directory.remove_file(name.as_ref(), &self.path(name));
         removed.optional().map(drop)
     }
 }
 
 /// `None` for what this module did not make, or made for another user.
-fn ours<T>(opened: Result<T>) -> Result<Option<T>> {
+fn ignore_foreign<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Err(error)
             if error.is_not_found()

@@ -1,0 +1,3 @@
+import { useData } from 'vike-react/useData'
+
+export default () => <div>{useData().text}</div>

@@ -1,0 +1,43 @@
+/**
+ * The cases that are expected to fail, for each platform, with the reason. A case that fails and is not listed fails the
+ * run. Listed cases run too, and the report names those that pass.
+ *
+ * Platforms: linux-x64-gnu, linux-arm64-gnu, linux-x64-musl, linux-arm64-musl, darwin-x64, darwin-arm64, win32-x64,
+ * win32-arm64, win32-x64-wine; bun and deno for these runtimes on Linux x64.
+ *
+ * @type {{ platforms: string[], cases: string[], reason: string }[]}
+ */
+const table = [
+  {
+    platforms: ['win32-x64-wine'],
+    cases: [
+      'bundles: a symbolic link is kept as it is',
+      'bundles: the option link makes a path that has the current files',
+      'archives: a symbolic link that stays in the tree is made',
+    ],
+    reason: 'Wine makes no symbolic links: CreateSymbolicLinkW reports success and does nothing',
+  },
+  {
+    platforms: ['win32-x64-wine'],
+    cases: ['locks: another process sees the progress of a holder'],
+    reason: 'Wine replaces no file that is open (no FileRenameInformationEx), and a holder has its record open',
+  },
+  {
+    platforms: ['win32-x64', 'win32-arm64', 'win32-x64-wine'],
+    cases: ['locks: with coverChildren a child that inherits the lock keeps it after the holder was killed'],
+    reason: 'a lock of LockFileEx ends with its process; acquireLock refuses coverChildren with ERR_UNSUPPORTED',
+  },
+  {
+    platforms: ['win32-x64', 'win32-arm64', 'win32-x64-wine'],
+    cases: ['fixtures: the generations of a store, written on linux-x64-gnu'],
+    reason: 'the pointer of a store is a symbolic link on Linux and a file on Windows',
+  },
+]
+
+/** The names of the cases that are expected to fail on a platform, and why. */
+export function skips(platform) {
+  const listed = new Map()
+  for (const { platforms, cases, reason } of table)
+    if (platforms.includes(platform)) for (const name of cases) listed.set(name, reason)
+  return listed
+}

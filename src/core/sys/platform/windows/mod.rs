@@ -1,0 +1,32 @@
+//! What Windows has instead of the calls of Linux and macOS. Versions before Windows 10 1809 are not supported.
+//!
+//! * `nt`: opens entries and changes them through handles.
+//! * `path`: names and paths as these calls need them.
+//! * `stat`, `listing`, `links`: what entries are.
+//! * `names`: gives, changes and removes names.
+//! * `pointer`: files that stand for links.
+//! * `files`: the functions that `unix` has under the same names.
+
+#![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
+
+pub(crate) mod clock;
+pub(crate) mod errno;
+pub(crate) mod events;
+pub(crate) mod files;
+pub(crate) mod filesystem;
+pub(crate) mod host;
+pub(crate) mod limits;
+mod links;
+mod listing;
+pub(crate) mod lock;
+pub(crate) mod mark;
+pub(crate) mod mounts;
+pub(crate) mod name;
+mod names;
+mod nt;
+mod path;
+pub(crate) mod pointer;
+pub(crate) mod process;
+mod stat;
+pub(crate) mod users;
+pub(crate) mod volume;

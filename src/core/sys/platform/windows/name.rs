@@ -1,0 +1,72 @@
+//! Names are UTF-16, and not every sequence of units is a name.
+
+use std::ffi::OsStr;
+
+/// Begins every name that stands for bytes which are no UTF-8. The system refuses names with this character.
+const NO_NAME: &str = "<name that is not UTF-8>";
+/// Longest name, in UTF-16 units.
+const MOST_UNITS: usize = 255;
+
+/// The bytes of a name or path: UTF-8, with three bytes for each unit of a broken surrogate pair.
+pub(crate) fn as_bytes(name: &OsStr) -> &[u8] {
+    name.as_encoded_bytes()
+}
+
+/// The name or path of these bytes. Bytes that are no UTF-8 become a name that the system refuses everywhere.
+pub(crate) fn from_bytes(bytes: &[u8]) -> &OsStr {
+    OsStr::new(std::str::from_utf8(bytes).unwrap_or(NO_NAME))
+}
+
+/// Why a directory cannot hold an entry of this name; `None` if it can.
+pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Some("it is not UTF-8");
+    };
+    if text.encode_utf16().count() > MOST_UNITS {
+        return Some("it has more than 255 UTF-16 units");
+    }
+    if text.chars().any(|each| each < ' ' || "\\:*?\"<>|".contains(each)) {
+        return Some("it contains a control character or one of \\ : * ? \" < > |");
+    }
+    if text.ends_with(['.', ' ']) {
+        return Some("it ends with a dot or a space");
+    }
+    is_device(text).then_some("it is the name of a device")
+}
+
+/// CON, NUL, COM1 …, with or without an ending.
+pub(crate) fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end();
+    let stem = stem.to_ascii_uppercase();
+    match stem.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
+        _ => {
+            let number = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+            number.is_some_and(|number| {
+                matches!(
+                    number,
+                    "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
+                )
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_directory_holds_are_refused() {
+        for name in [
+            "a:b", "a\\b", "what?", "a\u{1}", "a.", "a ", "nul", "Com1.txt", "aux .c", "LPT¹",
+        ] {
+            assert!(refusal(name.as_bytes()).is_some(), "{name:?}");
+        }
+        assert!(refusal(b"\xff").is_some());
+        assert!(refusal("x".repeat(256).as_bytes()).is_some());
+        for name in ["a", ".a", "com10", "console", "größe.js", "a b", "null"] {
+            assert_eq!(refusal(name.as_bytes()), None, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What entries are.
+
+use std::io;
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, BorrowedHandle};
+use std::path::Path;
+
+use windows_sys::Wdk::Storage::FileSystem::FILE_OPEN_REPARSE_POINT;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_TAG_INFO,
+    FILE_BASIC_INFO, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_READ_ATTRIBUTES, FILE_STANDARD_INFO,
+    FILE_TYPE_DISK, FileAttributeTagInfo, FileBasicInfo, FileIdInfo, FileStandardInfo,
+    GetFileInformationByHandleEx, GetFileType,
+};
+use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
+
+use super::super::types::{Kind, Stat};
+use super::nt::{self, Base, Request};
+
+/// From 1601 to 1970, in units of 100 ns.
+const EPOCH: i128 = 116_444_736_000_000_000;
+/// Set in the tags of reparse points that lead to another entry.
+const NAME_SURROGATE: u32 = 0x2000_0000;
+
+/// Reads one structure about an open entry.
+///
+/// # Safety
+/// `T` is the structure of this class, and all bit patterns of it are valid.
+unsafe fn query<T>(handle: BorrowedHandle<'_>, class: FILE_INFO_BY_HANDLE_CLASS) -> io::Result<T> {
+    let mut found = std::mem::MaybeUninit::<T>::zeroed();
+    let size = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
+    // SAFETY: the handle is open, and the system writes at most `size` bytes.
+    let is_read = unsafe {
+        GetFileInformationByHandleEx(handle.as_raw_handle(), class, found.as_mut_ptr().cast(), size)
+    };
+    if is_read == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all bytes are initialised.
+    Ok(unsafe { found.assume_init() })
+}
+
+/// What an open entry is. Access rights are not in the mode: the owner of a file may do everything but write to a
+/// read-only one, and the uid is 0 for all.
+pub(super) fn of(handle: BorrowedHandle<'_>) -> io::Result<Stat> {
+    // SAFETY: the structures of these classes, which hold numbers.
+    let (basic, standard, id) = unsafe {
+        (
+            query::<FILE_BASIC_INFO>(handle, FileBasicInfo)?,
+            query::<FILE_STANDARD_INFO>(handle, FileStandardInfo)?,
+            query::<FILE_ID_INFO>(handle, FileIdInfo)?,
+        )
+    };
+    let kind = if is_disk(handle) {
+        kind(basic.FileAttributes, tag(handle, basic.FileAttributes)?)
+    } else {
+        Kind::Other
+    };
+    let is_read_only = basic.FileAttributes & FILE_ATTRIBUTE_READONLY != 0;
+    Ok(Stat {
+        kind,
+        mode: match kind {
+            Kind::Directory => 0o755,
+            Kind::Symlink => 0o777,
+            Kind::File | Kind::Other if is_read_only => 0o444,
+            Kind::File | Kind::Other => 0o644,
+        },
+        size: u64::try_from(standard.EndOfFile).unwrap_or(0),
+        device: id.VolumeSerialNumber,
+        inode: fold(u128::from_le_bytes(id.FileId.Identifier)),
+        links: if standard.DeletePending {
+            0
+        } else {
+            standard.NumberOfLinks.into()
+        },
+        uid: 0,
+        modified_ns: nanoseconds(basic.LastWriteTime),
+        changed_ns: nanoseconds(basic.ChangeTime),
+    })
+}
+
+/// What an entry is; of a link itself, or of what it leads to.
+pub(super) fn at(base: Base<'_>, name: &Path, follow: bool) -> io::Result<Stat> {
+    let options = if follow { 0 } else { FILE_OPEN_REPARSE_POINT };
+    let entry = nt::open(base, name, Request::existing(FILE_READ_ATTRIBUTES, options))?;
+    of(entry.as_handle())
+}
+
+/// NTFS numbers its files with 64 bits. ReFS uses all 128, of which the high half numbers the directory.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+fn fold(id: u128) -> u64 {
+    (id as u64) ^ ((id >> 64) as u64).rotate_left(32)
+}
+
+fn is_disk(handle: BorrowedHandle<'_>) -> bool {
+    // SAFETY: the handle is open.
+    unsafe { GetFileType(handle.as_raw_handle()) == FILE_TYPE_DISK }
+}
+
+/// The tag of a reparse point, 0 for all other entries.
+fn tag(handle: BorrowedHandle<'_>, attributes: u32) -> io::Result<u32> {
+    if attributes & FILE_ATTRIBUTE_REPARSE_POINT == 0 {
+        return Ok(0);
+    }
+    // SAFETY: the structure of this class, which holds numbers.
+    unsafe { query::<FILE_ATTRIBUTE_TAG_INFO>(handle, FileAttributeTagInfo) }.map(|found| found.ReparseTag)
+}
+
+/// What an entry with these attributes and this tag is. Reparse points that lead nowhere else, such as those of
+/// deduplicated or offline files, are what they look like.
+pub(super) fn kind(attributes: u32, tag: u32) -> Kind {
+    let is_reparse_point = attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+    match tag {
+        IO_REPARSE_TAG_SYMLINK | IO_REPARSE_TAG_MOUNT_POINT if is_reparse_point => Kind::Symlink,
+        _ if is_reparse_point && tag & NAME_SURROGATE != 0 => Kind::Other,
+        _ if attributes & FILE_ATTRIBUTE_DIRECTORY != 0 => Kind::Directory,
+        _ => Kind::File,
+    }
+}
+
+/// Whether an open entry is a reparse point, and of which kind.
+pub(super) fn reparse_kind(handle: BorrowedHandle<'_>) -> io::Result<Option<Kind>> {
+    // SAFETY: the structure of this class, which holds numbers.
+    let found = unsafe { query::<FILE_ATTRIBUTE_TAG_INFO>(handle, FileAttributeTagInfo)? };
+    let is_reparse_point = found.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+    Ok(is_reparse_point.then(|| kind(found.FileAttributes, found.ReparseTag)))
+}
+
+/// The attributes of an open entry.
+pub(super) fn attributes(handle: BorrowedHandle<'_>) -> io::Result<u32> {
+    // SAFETY: the structure of this class, which holds numbers.
+    unsafe { query::<FILE_BASIC_INFO>(handle, FileBasicInfo) }.map(|found| found.FileAttributes)
+}
+
+fn nanoseconds(time: i64) -> i128 {
+    (i128::from(time) - EPOCH) * 100
+}
+
+/// A time in nanoseconds since 1970 as the system keeps it: in units of 100 ns since 1601. 0 and negative numbers would
+/// mean that nothing changes.
+pub(super) fn file_time(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds.div_euclid(100) + EPOCH).map_or(i64::MAX, |time| time.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_to_100_nanoseconds() {
+        assert_eq!(
+            nanoseconds(file_time(1_700_000_000_123_456_789)),
+            1_700_000_000_123_456_700
+        );
+        assert_eq!(nanoseconds(file_time(-1)), -100);
+        assert_eq!(file_time(-20_000_000_000_000_000_000), 1);
+    }
+
+    #[test]
+    fn only_name_surrogates_lead_elsewhere() {
+        let reparse = FILE_ATTRIBUTE_REPARSE_POINT;
+        assert_eq!(kind(reparse, IO_REPARSE_TAG_SYMLINK), Kind::Symlink);
+        assert_eq!(
+            kind(reparse | FILE_ATTRIBUTE_DIRECTORY, IO_REPARSE_TAG_MOUNT_POINT),
+            Kind::Symlink
+        );
+        // IO_REPARSE_TAG_DEDUP and IO_REPARSE_TAG_CLOUD.
+        assert_eq!(kind(reparse, 0x8000_0013), Kind::File);
+        assert_eq!(
+            kind(reparse | FILE_ATTRIBUTE_DIRECTORY, 0x9000_001a),
+            Kind::Directory
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! What a filesystem offers besides files.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::super::types::Entry;
+use super::files::{self, Base, Handle};
+
+/// Whether [`sync_filesystem`] is possible.
+pub(crate) const HAS_SYNC_FILESYSTEM: bool = false;
+
+/// Only administrators can do that.
+pub(crate) fn sync_filesystem(_file: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not possible: but a file can be removed while it is open.
+pub(crate) fn open_anonymous(_directory: &Path) -> io::Result<Handle> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not used: only ReFS has shared blocks.
+pub(crate) fn clone_file(_source: &File, _copy: &Path, _mode: u32) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not used.
+pub(crate) fn can_clone_blocks(_directory: &Path) -> bool {
+    false
+}
+
+/// Flushes the data and metadata of an open entry to the medium.
+pub(crate) fn sync_to_medium(file: &File) -> io::Result<()> {
+    files::sync(file)
+}
+
+/// Volumes are mounted by reparse points, which count as links.
+pub(crate) fn is_mount_root(_base: Base<'_>, _name: &Path) -> io::Result<Option<bool>> {
+    Ok(None)
+}
+
+/// The entries of an open directory.
+pub(crate) fn fresh_entries(directory: Base<'_>) -> io::Result<Vec<Entry>> {
+    files::fresh_entries(directory)
+}
+
+/// Modes forbid nothing here. What access rights forbid stays so, and the next call says it.
+pub(crate) fn make_accessible(_parent: Base<'_>, _name: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,75 @@
+/** The row of docs/platforms.md that describes this machine and runtime. */
+
+import type { Finding } from './doctor-findings.js'
+
+/** What is known about warmswap on a platform or in a runtime. docs/platforms.md has the same table. */
+interface PlatformRow {
+  name: string
+  built: string
+  tested: string
+  guarantees: string
+}
+
+const WHOLE = 'all guarantees'
+
+export const PLATFORM_ROWS: readonly PlatformRow[] = [
+  { name: 'linux-x64-gnu', built: 'yes', tested: 'every test', guarantees: WHOLE },
+  {
+    name: 'linux-x64-musl',
+    built: 'yes',
+    tested: 'portable suite, with a Node that is built for musl',
+    guarantees: `${WHOLE}; times are not measured`,
+  },
+  {
+    name: 'linux-arm64-gnu',
+    built: 'yes',
+    tested: 'portable suite, in emulation (qemu-user)',
+    guarantees: `${WHOLE}; times are not measured`,
+  },
+  {
+    name: 'linux-arm64-musl',
+    built: 'yes',
+    tested: 'portable suite in the long form of the tests, in emulation (qemu-user)',
+    guarantees: `${WHOLE}; times are not measured`,
+  },
+  {
+    name: 'darwin-x64, darwin-arm64',
+    built: 'type-checked',
+    tested: 'not on a Mac yet',
+    guarantees: 'unknown until it has run on a Mac',
+  },
+  {
+    name: 'win32-x64, win32-arm64',
+    built: 'no',
+    tested: 'no',
+    guarantees: 'only what works without the addon',
+  },
+  { name: 'Bun', built: 'as on its platform', tested: 'portable suite on linux-x64-gnu', guarantees: WHOLE },
+  {
+    name: 'Deno',
+    built: 'as on its platform',
+    tested: 'portable suite on linux-x64-gnu, with all permissions',
+    guarantees: `${WHOLE}; worker.terminate() of Deno resolves before the pins and locks of the thread are released`,
+  },
+]
+
+/** The platform of this process, as in the names of the packages. */
+function platformName(): string {
+  if (process.platform !== 'linux') return `${process.platform}-${process.arch}`
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
+  return `linux-${process.arch}-${report?.header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`
+}
+
+const rowOf = (name: string): PlatformRow | undefined =>
+  PLATFORM_ROWS.find((row) => row.name.split(', ').includes(name))
+
+/** The rows of this machine and, in Bun and Deno, of the runtime. */
+export function platformFindings(): Finding[] {
+  const runtime = process.versions.bun ? 'Bun' : process.versions.deno ? 'Deno' : undefined
+  return [platformName(), runtime].flatMap((name) => {
+    if (name === undefined) return []
+    const { built = 'no', tested = 'no', guarantees = 'only what works without the addon' } = rowOf(name) ?? {}
+    const text = `${name}. Built: ${built}. Tested: ${tested}. Holds: ${guarantees}`
+    return [{ name: 'platform', text, facts: { row: name, built, tested, guarantees } }]
+  })
+}
