@@ -157,9 +157,9 @@ declare function takeOver(options?: {
 //#region src/js/bundles/ignores.d.ts
 /** What watchers must not look at. */
 /**
- * Patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`) and Vite
- * (`server.watch.ignored`), so that what is written in a store causes no rebuild loop. `current.json` is not
- * among them: it is what to watch.
+ * Returns patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`), Vite
+ * (`server.watch.ignored`) and Vitest (`test.exclude`), so that what is written in a store causes no rebuild loop, and tests
+ * in kept generations do not run. `current.json` is not among them: it is the file to watch.
  */
 declare function bundleIgnores(root: string): string[];
 //#endregion

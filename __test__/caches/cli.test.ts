@@ -1,6 +1,6 @@
 // @module-tag system
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { start } from '../support/children.js'
@@ -192,6 +192,41 @@ describe('a folder', () => {
     expect(late?.out).toMatch(/^superseded/)
     expect(idle?.out).toBe('pruned\n  nothing to remove\n')
     expect(pruned?.out).toMatch(/^pruned\n {2}removed +1\n {4}site\/blobs\/\S+\n$/)
+  })
+
+  test('the ticket of a restore from a fallback key is of its first key', ({ memory }) => {
+    const store = ['--store', `file://${join(memory, 'store')}`]
+    const tree = makeTree(join(memory, 'tree'))
+    const into = join(memory, 'into')
+    const branch = [...store, '--key', 'branch']
+    const restore = (to: string): { outcome: string; key: string; ticket: string } => {
+      const [result] = runAll([['cache', 'restore', to, ...branch, '--fallback-key', 'main', '--json']])
+      return JSON.parse(result?.out ?? '')
+    }
+    runAll([['cache', 'save', tree, ...store, '--key', 'main']])
+    const { ticket, ...absent } = restore(into)
+    expect(absent).toMatchObject({ outcome: 'restored', key: 'main' })
+    const [other, made, late] = runAll([
+      ['cache', 'save', into, ...store, '--key', 'main', '--ticket', ticket],
+      ['cache', 'save', into, ...branch, '--ticket', ticket],
+      ['cache', 'save', into, ...branch, '--ticket', ticket],
+    ])
+    expect(other).toMatchObject({
+      code: 2,
+      errors: expect.stringMatching(/^warmswap: --ticket .* the key 'main'\. This one is of 'branch': .*\n$/),
+    })
+    expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^uploaded/) })
+    expect(late).toMatchObject({ code: 6, out: expect.stringMatching(/^superseded/) })
+    // The first key is there, and what it promises is not: the snapshot with its ticket repairs it.
+    rmSync(join(memory, 'store/branch/blobs'), { recursive: true })
+    const damaged = restore(join(memory, 'again'))
+    expect(damaged).toMatchObject({ outcome: 'restored', key: 'main' })
+    const [repaired, whole] = runAll([
+      ['cache', 'save', join(memory, 'again'), ...branch, '--ticket', damaged.ticket],
+      ['cache', 'restore', join(memory, 'whole'), ...branch, '--json'],
+    ])
+    expect(repaired?.out).toMatch(/^uploaded/)
+    expect(JSON.parse(whole?.out ?? '')).toMatchObject({ outcome: 'restored', key: 'branch' })
   })
 
   test('--duplicates reject refuses an archive that has a path twice', ({ memory }) => {

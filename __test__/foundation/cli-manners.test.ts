@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { progressLine } from '../../src/js/cli/progress.js'
 import { duration, size } from '../../src/js/cli/text.js'
 import { type CliResult, runAll } from '../support/cli.js'
 import { repository } from '../support/paths.js'
@@ -261,6 +262,23 @@ test('values: of an option that comes before the command, negative, with units, 
   expect(resultOf('units').code).toBe(0)
   expect(resultOf('a bad time').errors).toMatch(/--deadline-ms is '5weeks'. Expected a number of milliseconds, or/)
   expect(resultOf('a bad size').errors).toMatch(/--max-bytes is 'lots'. Expected a number of bytes, such as/)
+})
+
+test('a line of progress never wraps, and has a bar where there is room for one', () => {
+  for (let columns = 1; columns <= 200; columns += 1) {
+    for (const totalBytes of [undefined, 1e9])
+      for (const bytes of [0, 5e8, 1e9]) {
+        const line = progressLine(
+          { phase: 'unpack', files: 123_456, bytes, ...(totalBytes && { totalBytes }) },
+          columns,
+        )
+        expect(line.length, `${columns} columns: '${line}'`).toBeLessThan(columns)
+      }
+  }
+  const half = { phase: 'unpack', files: 1, bytes: 5e8, totalBytes: 1e9 } as const
+  expect(progressLine(half, 80)).toBe(`unpack   ${'█'.repeat(15)}${'░'.repeat(15)} 50 % 1 file, 500 MB`)
+  expect(progressLine(half, 40)).toBe('unpack   50 % 1 file, 500 MB')
+  expect(progressLine({ phase: 'pack', files: 2, bytes: 5e8 }, 80)).toBe('pack     2 files, 500 MB')
 })
 
 test('sizes and times are human-readable', () => {

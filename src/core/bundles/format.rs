@@ -86,7 +86,10 @@ pub(super) fn create(layout: &Layout, made: usize) -> Result<()> {
     make_directories(layout)?;
     replace_durably(layout, "FORMAT", FORMAT.as_bytes())?;
     // Before anything else is written: power loss must not leave a directory that looks like a stranger's.
-    sync_made(layout.root(), made)
+    sync_made(layout.root(), made)?;
+    // Git, and tools that go by it, leave the store out. The store works without it, and a file that is there stays.
+    drop(fs::write_new(&layout.file(".gitignore"), b"*\n", 0o644));
+    Ok(())
 }
 
 /// Makes those that are missing.

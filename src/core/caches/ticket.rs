@@ -58,7 +58,11 @@ impl Ticket {
             return refuse("the ticket of a restore's result");
         };
         if of != key.as_str() {
-            return refuse("the ticket of a restore of the same key");
+            return refuse(&format!(
+                "the ticket of a restore of the key '{}'. This one is of '{}': a restore with fallback keys gives a ticket of its first key",
+                key.as_str(),
+                of.escape_debug()
+            ));
         }
         let seen = match (seen.get(..1), seen.get(1..)) {
             (Some("-"), Some("")) => Seen::Nothing,
@@ -97,7 +101,11 @@ mod tests {
                 Ticket::parse(&ticket.to_text(), &key).expect("its own text"),
                 ticket
             );
-            assert!(Ticket::parse(&ticket.to_text(), &other).is_err());
+            let refused = Ticket::parse(&ticket.to_text(), &other).expect_err("another key");
+            assert!(
+                refused.message.contains("'site/a'") && refused.message.contains("'site/b'"),
+                "{refused}"
+            );
         }
         for text in [
             "",

@@ -4,9 +4,9 @@ import { sep } from 'node:path'
 import * as check from '../native/validate.js'
 
 /**
- * Patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`) and Vite
- * (`server.watch.ignored`), so that what is written in a store causes no rebuild loop. `current.json` is not
- * among them: it is what to watch.
+ * Returns patterns for chokidar (as `ignored` functions use picomatch), @parcel/watcher (`ignore`), Vite
+ * (`server.watch.ignored`) and Vitest (`test.exclude`), so that what is written in a store causes no rebuild loop, and tests
+ * in kept generations do not run. `current.json` is not among them: it is the file to watch.
  */
 export function bundleIgnores(root: string): string[] {
   const path = escaped(check.absolutePath('root', root).split(sep).join('/'))

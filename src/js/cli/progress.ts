@@ -13,7 +13,27 @@ export interface ProgressBar {
 
 export function progressBar({ json, quiet }: { json?: true; quiet?: true }): ProgressBar {
   if (json || quiet) return { listener: {}, end: () => {} }
-  return process.stderr.isTTY ? redrawn() : lines()
+  // A terminal that cannot clear a line gets lines.
+  return process.stderr.isTTY && process.env.TERM !== 'dumb' ? redrawn() : lines()
+}
+
+/** Columns of a terminal that does not say how many it has. */
+const COLUMNS = 80
+const LONGEST_BAR = 30
+/** '100 % 99999 files, 999 MB': with fewer characters, the bar would come and go while they grow. */
+const LONGEST_FACTS = 25
+/** A shorter bar shows less than the percentage next to it. */
+const SHORTEST_BAR = 8
+
+/** One line for a terminal. A line that wraps could not be redrawn, so it has at most `columns - 1` characters. */
+export function progressLine(progress: Progress, columns: number): string {
+  const share = shareOf(progress)
+  const phase = progress.phase.padEnd(8)
+  const facts = share === undefined ? amount(progress) : `${percent(share)} ${amount(progress)}`
+  const room = Math.min(LONGEST_BAR, columns - 1 - phase.length - Math.max(LONGEST_FACTS, facts.length) - 2)
+  const bar =
+    share === undefined || room < SHORTEST_BAR ? '' : ` ${'█'.repeat(Math.round(share * room)).padEnd(room, '░')}`
+  return `${phase}${bar} ${facts}`.slice(0, Math.max(0, columns - 1))
 }
 
 function redrawn(): ProgressBar {
@@ -21,10 +41,7 @@ function redrawn(): ProgressBar {
   return {
     listener: {
       onProgress(progress) {
-        const share = shareOf(progress)
-        const bar =
-          share === undefined ? '' : ` ${'█'.repeat(Math.round(share * 30)).padEnd(30, '░')} ${percent(share)}`
-        process.stderr.write(`${clear}${progress.phase.padEnd(8)}${bar} ${amount(progress)}`)
+        process.stderr.write(`${clear}${progressLine(progress, process.stderr.columns || COLUMNS)}`)
       },
     },
     end: () => void process.stderr.write(clear),
@@ -55,4 +72,4 @@ function shareOf({ bytes, totalBytes }: Progress): number | undefined {
 }
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`
-const amount = ({ files, bytes }: Progress): string => `${files} files, ${size(bytes)}`
+const amount = ({ files, bytes }: Progress): string => `${files} ${files === 1 ? 'file' : 'files'}, ${size(bytes)}`
