@@ -1,6 +1,7 @@
 // node scripts/cross.js prepare|build <platform>   what scripts/test-platforms.js starts beside other work
 // Ends with code 3 if this machine cannot have the platform.
-import { build, platforms, prepare, Unavailable } from './lib/cross.js'
+import { build, platforms, prepare } from './lib/cross.js'
+import { Unavailable } from './lib/toolchain.js'
 
 const [what, name] = process.argv.slice(2)
 const steps = { prepare, build }

@@ -1,5 +1,5 @@
 import { typescriptSuites } from './lib/capabilities.js'
-import { formats, lints, types } from './lib/checks.js'
+import { foreignLints, formats, lints, types } from './lib/checks.js'
 import { parseCommand } from './lib/cli.js'
 import { root, run, useHostTarget } from './lib/process.js'
 import { rebuildAll } from './lib/rebuild.js'
@@ -26,7 +26,7 @@ function runAll(commands) {
 process.chdir(root)
 useHostTarget()
 ensureInstalled()
-step('lints', () => runAll([...formats({ fix: true }), ...lints({ fix: true })]))
+step('lints', () => runAll([...formats({ fix: true }), ...lints({ fix: true }), ...foreignLints()]))
 step('build', rebuildAll)
 step('types', () => runAll(types()))
 step('core', () =>

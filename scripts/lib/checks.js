@@ -1,5 +1,8 @@
 // Formatters, linters and types: `npm run ready` fixes what it can, `npm test` only reports.
 
+import { attempt } from './process.js'
+import { has } from './toolchain.js'
+
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
 /** What needs no build, and ends within seconds. */
@@ -20,6 +23,19 @@ export function lints({ fix }) {
     // and each `npm run ready` would compile the crate again.
     clippy(...(fix ? ['--features', 'testing'] : [])),
   ]
+}
+
+/** Clippy for the other systems whose Rust target and C compiler are installed. `npm run test:platforms` installs them. */
+export function foreignLints() {
+  const printed = attempt('rustup', ['target', 'list', '--installed'], { stdio: 'pipe', encoding: 'utf8' }).stdout ?? ''
+  const lint = (target) => ['clippy', '--no-default-features', '--lib', '--target', target, '--', '-D', 'warnings']
+  const compilers = {
+    'aarch64-apple-darwin': ['cargo-zigbuild', 'cargo-zigbuild'],
+    'x86_64-pc-windows-gnu': ['x86_64-w64-mingw32-gcc', 'cargo'],
+  }
+  return Object.entries(compilers)
+    .filter(([target, [compiler]]) => printed.includes(target) && has(compiler))
+    .map(([target, [, cargo]]) => [cargo, lint(target)])
 }
 
 /** What needs the declarations in dist. */

