@@ -13,6 +13,7 @@ use rustix::event::kqueue::{
     Event, EventFilter, EventFlags, ProcessEvents, UserDefinedFlags, UserFlags, VnodeEvents, kevent, kqueue,
 };
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::core::error::{At as _, Result};
@@ -120,16 +121,28 @@ impl Events {
                 event(filter, EventFlags::ADD | EventFlags::ONESHOT)
             })
             .collect();
-        // One place for each process that is gone already, whose event is an error (ESRCH).
+        self.take(&changes, Duration::ZERO, processes)
+            .or_else(|| self.take(&[], timeout.unwrap_or(Duration::MAX), processes))
+            .unwrap_or_default()
+    }
+
+    /// Changes what the queue waits for, waits, and takes what has happened; `None` if nothing has.
+    fn take(&self, changes: &[Event], timeout: Duration, processes: &[&ProcessWatch]) -> Option<Woken> {
+        // A change that is refused takes a place too.
         let mut buffer = vec![MaybeUninit::uninit(); changes.len() + 64];
         // SAFETY: each descriptor of the queue is in `watched`, which closes it only after the queue has lost it.
-        let found = unsafe { kevent(&self.waker.0, &changes, buffer.as_mut_slice(), timeout) };
-        // EINTR is a wake-up without a reason.
-        let Ok((found, _)) = found else {
-            return Woken::default();
-        };
+        let found = unsafe { kevent(&self.waker.0, changes, buffer.as_mut_slice(), Some(timeout)) };
         let mut woken = Woken::default();
-        for each in found.iter() {
+        // EINTR is a wake-up without a reason.
+        let Ok((found, _)) = found else { return Some(woken) };
+        // A process that is gone already is refused with ESRCH. What else is refused is seen by the tick.
+        let has_happened = |event: &&Event| {
+            !event.flags().contains(EventFlags::ERROR)
+                || event.data() == i64::from(Errno::SRCH.raw_os_error())
+        };
+        let mut events = found.iter().filter(has_happened).peekable();
+        events.peek()?;
+        for each in events {
             match each.filter() {
                 EventFilter::Vnode { vnode, .. } => woken.watches.push(WatchId(vnode)),
                 EventFilter::Proc { pid, .. } => {
@@ -142,7 +155,7 @@ impl Events {
                 _ => {}
             }
         }
-        woken
+        Some(woken)
     }
 }
 
