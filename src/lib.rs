@@ -15,5 +15,12 @@
 #![warn(clippy::too_many_lines)]
 
 #[cfg(feature = "addon")]
+#[cfg_attr(
+    test,
+    expect(
+        dead_code,
+        reason = "napi registers no function in unit tests, so nothing calls them"
+    )
+)]
 mod addon;
 pub mod core;

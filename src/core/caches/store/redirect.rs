@@ -307,7 +307,7 @@ mod tests {
                 "b.s3.eu-west-1.amazonaws.com.evil.test",
                 None,
             ),
-            ("b.us-east-1.spaces.test", "ams3.spaces.test", None),
+            ("b.us-east-1.spaces.test", "ams3.spaces.test", Some("ams3")),
             (
                 "us-east-1.spaces.test",
                 "b.eu-west-1.spaces.test",
