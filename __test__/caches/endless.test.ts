@@ -123,12 +123,17 @@ describe('C4: answers that do not end', () => {
       expect(await endless(isList, without(403, framing), () => cache.prune({ key: 'site', ...budget }))).toMatchObject(
         { outcome: 'denied' },
       )
+      // The objects are stored without an encoding: an encoded answer is not the object, and proves nothing about it.
+      const refused =
+        framing === 'gzip'
+          ? { outcome: 'unavailable', reason: expect.stringContaining("Content-Encoding 'gzip'") }
+          : { outcome: 'corrupt' }
       const pointer = await endless(isGet, without(200, framing), () => cache.restore({ key: 'site', into, ...budget }))
-      expect(pointer, framing).toMatchObject({ outcome: 'corrupt' })
+      expect(pointer, framing).toMatchObject(refused)
       const blob = await endless(isBlob, without(undefined, framing), () =>
         cache.restore({ key: 'site', into, ...budget }),
       )
-      expect(blob, framing).toMatchObject({ outcome: 'corrupt' })
+      expect(blob, framing).toMatchObject(refused)
     }
     // In several parts, so that S3's own answers are read.
     writeFileSync(join(tree, 'noise'), noise(9 << 20))
