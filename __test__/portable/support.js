@@ -284,11 +284,13 @@ export async function fails(call, ...codes) {
   return error
 }
 
-/** Resolves once `check` returns something truthy. */
-export async function until(check) {
+/** Resolves once `check` returns something truthy. Without a limit the time limit of the case ends it. */
+export async function until(check, limitMs = Number.POSITIVE_INFINITY) {
+  const began = performance.now()
   for (;;) {
     const value = await check()
     if (value) return value
+    if (performance.now() - began > limitMs) throw new Error(`did not happen within ${limitMs / 1000} s`)
     await new Promise((done) => setTimeout(done, 10))
   }
 }
