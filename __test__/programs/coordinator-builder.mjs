@@ -91,8 +91,10 @@ const commands = {
     say({ event: 'marked' })
   },
   async once({ marked: isMarked }) {
+    // The request first: a process that is paused between the two would ask only after the build that it should wait for.
+    const changed = change({}, isMarked ? marked : undefined)
     say({ event: 'waiting' })
-    const { role } = await change({}, isMarked ? marked : undefined)
+    const { role } = await changed
     say({ event: 'built', role, at: Number(process.hrtime.bigint() / 1000n) })
   },
   async faults() {
