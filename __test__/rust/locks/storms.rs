@@ -130,8 +130,8 @@ fn i1_mutual_exclusion_on_a_disk() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// Sweeps without a pause at the same time: they take nothing from the living, and what the dead leave does not pile up. Every
-/// other sweep also removes all files of a lock that is free at that moment.
+/// Two sweeps run all the time. They must remove no file of a process that is alive, and the files of killed processes must
+/// not accumulate. Every other sweep also removes all files of a lock that is free at that moment.
 #[test]
 fn i21_mutual_exclusion_beside_sweeps_in_a_loop() {
     let arena = Arena::new();

@@ -1,5 +1,5 @@
-//! What killed processes leave: locks of the dead, prepared and buried directories, half-made files. And the files of locks
-//! that nobody uses any more ([`disused`]). Never anything of the living.
+//! Removes what killed processes leave: their locks, prepared and retired directories, and incomplete files. It also removes the
+//! files of locks that no process has used for a given time ([`disused`]). It removes no file of a process that is alive.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

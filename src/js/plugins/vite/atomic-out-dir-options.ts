@@ -24,7 +24,7 @@ export interface AtomicOutDirOptions {
 export interface OutDirForm {
   /** Each build begins with an empty work directory, whatever `build.emptyOutDir` is. */
   startsEmpty?: boolean
-  /** Everything in the process belongs to the build: the framework also works outside of Vite's hooks. */
+  /** Whether all file calls of the process see the work tree, because the framework also writes outside of Vite's hooks. */
   isWholeProcess?: boolean
   /** Receives what publishes, and calls it when the framework has ended its own work. */
   hold?: (publish: () => Promise<void>) => void
