@@ -451,6 +451,98 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
+//#region src/js/caches/ensure-contract.d.ts
+/** What to ensure, where, and how to build it. */
+interface EnsureOptions {
+  /** Identifies the inputs of the build: a hash of the lock file, the platform, the version of the runtime. At most 512 bytes. Callers with another fingerprint build for themselves. */
+  fingerprint: string;
+  /** Absolute path of the tree. Unchanged after every outcome that is not a success. */
+  into: string;
+  /**
+   * Builds the tree into `dir`, never into `into`. It can be called a second time: a build whose lease was lost does not
+   * count, and the call waits for the caller that took over.
+   */
+  build(context: EnsureBuild): unknown;
+  /** How long the call coordinates with other callers; Infinity allowed. Then it builds alone. A build that has begun is not interrupted. @default Infinity */
+  deadlineMs?: number;
+  /** Limit of the restore. @default 120_000 */
+  restoreDeadlineMs?: number;
+  /** Limit of packing and uploading what was built. @default 120_000 */
+  uploadDeadlineMs?: number;
+  /** How long the record of a builder may stay unchanged; it is renewed every third of it. At least 1_000, at most 600_000. @default 30_000 */
+  ttlMs?: number;
+  /** Whether a failed build also fails the callers that waited for it ('share'), or one of them builds again ('retry'). @default 'share' */
+  onFailure?: 'share' | 'retry';
+  /** 'if-empty' refuses a target with other entries, 'replace' exchanges it. @default 'if-empty' */
+  mode?: 'if-empty' | 'replace';
+  /** Compression level, -7 to 19. @default 3 */
+  level?: number;
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  limits?: Limits;
+  /** Connections at the same time. @default 8 */
+  concurrency?: number;
+  /** How long a connection that is waited for may be silent. @default 3_000 */
+  idleMs?: number;
+  /** Least throughput of a transfer over a window of `idleMs`; 0 is off. @default 0 */
+  minBytesPerSecond?: number;
+  /** How often one request of a transfer may be tried. @default 3 */
+  attempts?: number;
+  /** Stops the wait and the build. The call rejects when the build has ended. */
+  signal?: AbortSignal;
+  onEvent?(event: EnsureEvent): void;
+}
+/** What a build gets. */
+interface EnsureBuild {
+  /** An empty directory on the filesystem of `into`. */
+  readonly dir: string;
+  readonly lock: EnsureLock;
+  /** Aborts when the lease is lost, before another caller can have taken over, and when the caller aborts. The call waits until the build has ended. */
+  readonly signal: AbortSignal;
+  /** Why the tree will not be published, for a build without coordination. */
+  readonly alone?: string;
+}
+/** The lease of a build. */
+interface EnsureLock {
+  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  progress(phase: string): void;
+  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  assertHeld(): void;
+}
+/** What happens during a call: another caller builds, this caller builds, or the lease of its build was lost. */
+type EnsureEvent = {
+  kind: 'waiting';
+  holder: {
+    host: string;
+    pid: number;
+  }; /** What the builder passed to `lock.progress()`, or 'upload'; empty before. */
+  phase: string;
+  waitedMs: number; /** Time until this caller takes over if the builder stays silent. */
+  leaseLeftMs: number;
+} | {
+  kind: 'building';
+  dir: string;
+  alone?: string;
+} | {
+  kind: 'lost';
+};
+/** How a caller got its tree. */
+interface EnsureResult {
+  /**
+   * - 'restored': another caller built it, now or earlier.
+   * - 'built': this caller built and published it.
+   * - 'alone': this caller built it, and it was not published. `reason` says why.
+   */
+  role: 'restored' | 'built' | 'alone';
+  /** Human-readable. */
+  reason?: string;
+  /** Absent for 'alone'. */
+  generation?: string;
+  /** The restore, for 'restored'. */
+  restore?: RestoreResult;
+  /** Milliseconds of the call. */
+  ms: number;
+}
+//#endregion
 //#region src/js/caches/contract.d.ts
 /** How much time and patience a call has. */
 interface Budget {
@@ -551,6 +643,14 @@ interface Cache extends AsyncDisposable {
   restore(options: RestoreOptions): Promise<RestoreResult>;
   /** A key that ends in .tar, .tgz, .tar.gz or .tar.zst is one object, read and written as such (conditionally); any other key is a pointer and immutable blobs. */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /**
+   * Restores the tree of this fingerprint; or exactly one of all callers builds and publishes it while the others wait,
+   * then restore. Needs a store with conditional writes; with another store, and after `deadlineMs`, it builds alone.
+   *
+   * Rejects with what `build` threw, or with its message for a caller that waited for that build; with the reason of an
+   * aborted signal; with ERR_UNSUPPORTED or ERR_IO and an `outcome` if the tree cannot be written to `into`.
+   */
+  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>;
   /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
   /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */
@@ -591,9 +691,9 @@ interface CacheInfo {
 //#region src/js/caches/events.d.ts
 /** How one call ended. */
 interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure';
   key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone';
   reason?: string;
   ms: number;
   bytes: number;
@@ -1052,4 +1152,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

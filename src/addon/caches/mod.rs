@@ -1,6 +1,7 @@
 //! Caches for `src/js/caches`.
 
 mod calls;
+mod ensure;
 mod options;
 mod reports;
 

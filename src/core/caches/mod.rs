@@ -5,6 +5,7 @@
 //! * [`run`]: the time, the stages and the progress of one call. [`outcome`]: the table from the cause of a failure to
 //!   the outcome, one for each verb.
 //! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
+//! * [`ensure`]: one build among many machines.
 //! * [`store`]: S3, a folder or memory behind one trait.
 //! * [`tree_manifest`]: what was restored, so that an unchanged tree is left alone.
 //!
@@ -12,6 +13,7 @@
 
 mod cache;
 mod conditions;
+pub mod ensure;
 mod guards;
 mod inspect;
 mod key;
@@ -30,6 +32,7 @@ pub mod tree_manifest;
 
 pub use cache::Cache;
 pub use conditions::Conditions;
+pub use ensure::{EnsureCall, EnsureEvent, EnsureFailure, EnsureOptions, EnsureReport, EnsureStep};
 pub use guards::Guard;
 pub use inspect::Info;
 pub use key::Key;

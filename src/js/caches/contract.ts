@@ -1,5 +1,6 @@
 /** The public types of caches. */
 
+import type { EnsureOptions, EnsureResult } from './ensure-contract.js'
 import type { Limits, Preset, Progress, RestoreOutcome, RestoreResult } from '../archives/contract.js'
 
 /** How much time and patience a call has. */
@@ -120,6 +121,14 @@ export interface Cache extends AsyncDisposable {
   restore(options: RestoreOptions): Promise<RestoreResult>
   /** A key that ends in .tar, .tgz, .tar.gz or .tar.zst is one object, read and written as such (conditionally); any other key is a pointer and immutable blobs. */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>
+  /**
+   * Restores the tree of this fingerprint; or exactly one of all callers builds and publishes it while the others wait,
+   * then restore. Needs a store with conditional writes; with another store, and after `deadlineMs`, it builds alone.
+   *
+   * Rejects with what `build` threw, or with its message for a caller that waited for that build; with the reason of an
+   * aborted signal; with ERR_UNSUPPORTED or ERR_IO and an `outcome` if the tree cannot be written to `into`.
+   */
+  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>
   /** What a key holds; null where there is nothing. Rejects where the store cannot say. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>
   /** Removes generations that nobody needs: keeps the current one and the `keep - 1` newest others, and everything younger than `olderThanMs` (@default 3_600_000, because a snapshot may be about to point to it). */

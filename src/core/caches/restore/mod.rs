@@ -5,6 +5,7 @@
 //! the call has not settled by then.
 
 mod call;
+mod known;
 mod options;
 mod pipeline;
 mod report;

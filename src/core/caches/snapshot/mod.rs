@@ -5,6 +5,7 @@
 //! what was seen at the start, or by the ticket of the restore that this snapshot builds on. A reader sees the
 //! old generation or the new one; a writer that lost learns it.
 
+mod blob;
 mod call;
 mod options;
 mod pack_job;
@@ -12,5 +13,6 @@ mod quiet;
 mod report;
 mod upload;
 
+pub(in crate::core::caches) use blob::UploadedTree;
 pub use options::{PackOptions, SnapshotOptions};
 pub use report::SnapshotReport;
