@@ -1,13 +1,13 @@
-/** The README's quick start of bundles, run as it is written. */
+/** The first program of docs/guide/bundles.md, run as it is written. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { start } from '../support/children.js'
-import { exampleBelow, folderWith } from '../support/readme.js'
+import { blockBelow, folderWith } from '../support/docs.js'
 
-test("the README's bundle says hello", async () => {
-  const folder = folderWith(exampleBelow('## Bundles'))
+test("the program of the guide publishes a bundle and imports it", async () => {
+  const folder = folderWith(blockBelow('docs/guide/bundles.md', 'Publish a build and read it'))
   const child = start(process.execPath, ['program.mjs'], { cwd: folder })
   const ended = await child.ended
   expect(child.stderr()).toBe('')

@@ -1,9 +1,9 @@
-/** The README's quick start of the coordinator, run as it is written. */
+/** The first program of docs/guide/restarts.md, run as it is written. */
 
 import { test } from 'warmswap/vitest'
-import { exampleBelow, folderWith } from '../support/readme.js'
+import { blockBelow, folderWith } from '../support/docs.js'
 
-test("the README's coordinator says hello", async ({ race }) => {
-  const cwd = folderWith(exampleBelow('### Coordinator'))
+test("the program of the guide answers a request", async ({ race }) => {
+  const cwd = folderWith(blockBelow('docs/guide/restarts.md', 'A server that reloads without a gap'))
   await race.start({ command: [process.execPath, 'program.mjs'], cwd, ready: { line: /^hello world$/ } })
 })

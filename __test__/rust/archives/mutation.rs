@@ -1,6 +1,8 @@
 //! Fuzzing of the reader without a nightly compiler: seeded random changes to archives with everything in them.
 //! `WARMSWAP_FUZZ_ROUNDS` sets how many; whatever the bytes are, the reader neither panics nor leaves its stage.
 
+// guarantee: archives/no-input-crashes
+
 use std::fs;
 
 use warmswap::core::archives::{self, ExtractOptions, Limits, Symlinks};

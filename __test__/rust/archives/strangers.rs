@@ -1,6 +1,8 @@
 //! Other users of the machine: what they put next to a target is not acted on, and nothing that they can put there
 //! blocks a call. Also the honest side: what users who share a directory can do.
 
+// guarantee: archives/strangers-are-contained
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What is changed in a store from outside: altered content is not served, and nothing that a user made is removed.
 
+// guarantee: bundles/damage-is-not-served
+
 use std::path::Path;
 
 use crate::fixture::Fixture;

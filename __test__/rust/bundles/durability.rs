@@ -8,6 +8,8 @@
 //! 'power' at once, each point has a crash of its own; CI takes those at and after calls that flush or change a name,
 //! the long form takes all.
 
+// guarantee: bundles/power-loses-nothing, bundles/torn-is-not-served
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;

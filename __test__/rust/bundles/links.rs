@@ -1,5 +1,7 @@
 //! Links such as `dist`: what tools do through them harms no generation, and what a link replaces is kept.
 
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
+
 use std::path::{Path, PathBuf};
 
 use crate::fixture::{Fixture, names};

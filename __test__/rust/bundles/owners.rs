@@ -1,5 +1,7 @@
 //! Several users: a stranger's store is only read, and what another user left stops nobody.
 
+// guarantee: bundles/strangers-are-contained
+
 use std::path::Path;
 
 use crate::fixture::{Fixture, User, command, names};

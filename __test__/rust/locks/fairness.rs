@@ -1,5 +1,7 @@
 //! Who gets in how often when many want to.
 
+// guarantee: locks/rough-fairness
+
 use std::collections::HashMap;
 
 use crate::arena::{Arena, MODES, Process, seconds};

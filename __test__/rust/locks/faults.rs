@@ -1,5 +1,7 @@
 //! Killed after every system call, and refused at every system call.
 
+// guarantee: locks/no-fatal-instruction
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

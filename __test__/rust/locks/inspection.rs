@@ -1,5 +1,7 @@
 //! What an inspection reports is true.
 
+// guarantee: locks/waiters-see-the-holder
+
 use warmswap::core::locks::{self, LockPath};
 
 use crate::arena::{Arena, MODES, Process, SOON, eventually, is_stopped};

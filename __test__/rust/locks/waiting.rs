@@ -1,5 +1,7 @@
 //! Waits end in time and affect nobody else.
 
+// guarantee: locks/waits-are-bounded, locks/cancel-is-clean
+
 use std::time::Duration;
 
 use warmswap::core::locks::{self, LockPath, Request};

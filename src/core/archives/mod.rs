@@ -9,7 +9,7 @@
 //! * [`pipeline`]: the whole way from a stream to a committed target.
 //! * [`call`]: its deadline, and the gate between its end and its commit.
 //!
-//! The layout is in docs/protocol.md under 'Caches'. A failure of the disk, the archive or another process is a
+//! The layout is in docs/protocol/archive.md under 'Caches'. A failure of the disk, the archive or another process is a
 //! [`crate::core::failure::Failure`] with a cause; the target is then as it was.
 
 pub mod call;

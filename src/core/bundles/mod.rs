@@ -6,7 +6,7 @@
 //! mixes builds, and even an exchanged directory or link without a hold mixes two reads of one reader.
 //!
 //! # Files
-//! docs/protocol.md has them all, with the steps of each operation, complete enough for another language.
+//! docs/protocol/bundles.md has them all, with the steps of each operation, complete enough for another language.
 //!
 //! * `current` is a relative link to `gens/N/tree`: the one authority. `current.json` mirrors it, because
 //!   watchers do not see a link that is replaced, and remembers what was current.

@@ -1,7 +1,7 @@
 //! Locks: a killed holder never blocks anybody, a living one is never robbed.
 //!
 //! # Files
-//! For a lock at `<dir>/K` (see docs/protocol.md, "Locks", for their contents):
+//! For a lock at `<dir>/K` (see docs/protocol/locks.md, "Locks", for their contents):
 //!
 //! * `K/owner.json`: what mkdir locks look at. The directory appears finished and leaves in one rename.
 //! * `.K.guard`: under flock in kernel mode. Made once and never replaced; only a sweep removes it ([`disused`]).

@@ -6,7 +6,7 @@
 //! is believed without reading the files, so one that a stranger may have written counts as missing.
 //!
 //! Its entries are in the order of a walk, so that target and manifest are compared entry by entry, whatever their size.
-//! Layout in docs/protocol.md.
+//! Layout in docs/protocol/tree-manifest.md.
 
 mod manifest;
 mod place;

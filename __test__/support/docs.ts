@@ -1,0 +1,67 @@
+/** The pages of the documentation and their code blocks. */
+
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { repository } from './paths.js'
+import { removeTemp } from './temp.js'
+
+/** A fenced block of a page. */
+export interface Block {
+  page: string
+  /** Line of the page, from 1, that the code begins on. */
+  line: number
+  /** The heading above it, without `#`. */
+  heading: string
+  language: string
+  /**
+   * The word after the language. None: a program, which `docs.test.ts` runs. `fragment`: only its types are checked.
+   * `suite`: a suite of its own runs it, and its types are checked. `reference`: a signature of a generated page.
+   */
+  mark: string
+  code: string
+  /** Declarations for the names that a fragment takes from its surroundings: `<!-- declare const url: string -->` above it. */
+  declarations: string
+  /** The output that a block ```output right below it shows. */
+  output: string | undefined
+}
+
+/** Paths of README.md and of all pages below docs/, relative to the repository. */
+export function pages(): string[] {
+  const below = readdirSync(join(repository, 'docs'), { recursive: true, encoding: 'utf8' })
+  return ['README.md', ...below.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`)].sort()
+}
+
+export function readPage(page: string): string {
+  return readFileSync(join(repository, page), 'utf8')
+}
+
+/** The fenced blocks of a page. */
+export function blocksOf(page: string): Block[] {
+  const text = readPage(page)
+  const fenced =
+    /(?:^<!-- (declare [\s\S]*?) -->\n)?^```(\w+) ?(\w*)\n([\s\S]*?)^```$(?:\n+^```output\n([\s\S]*?)^```$)?/gm
+  return [...text.matchAll(fenced)].map((match) => {
+    const [, declarations = '', language = '', mark = '', code = '', output] = match
+    const before = text.slice(0, match.index)
+    const heading = [...before.matchAll(/^#+ (.*)$/gm)].at(-1)?.[1] ?? ''
+    const line = before.split('\n').length + (declarations === '' ? 1 : declarations.split('\n').length + 1)
+    return { page, line, heading, language, mark, code, declarations, output }
+  })
+}
+
+/** The code of the first block below a heading of a page. */
+export function blockBelow(page: string, heading: string): string {
+  const block = blocksOf(page).find((each) => each.heading === heading)
+  if (block === undefined) throw new Error(`${page} has no code block below the heading '${heading}'`)
+  return block.code
+}
+
+/** A folder with `program.mjs`, inside the repository, so that 'warmswap' is this package. Removed after the test. */
+export function folderWith(program: string): string {
+  mkdirSync(join(repository, 'build'), { recursive: true })
+  const folder = mkdtempSync(join(repository, 'build/docs-'))
+  onTestFinished(() => removeTemp(folder))
+  writeFileSync(join(folder, 'program.mjs'), program)
+  return folder
+}
