@@ -2,10 +2,10 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { join } from 'node:path'
 import { transformSync } from 'esbuild'
 import { expect, test } from 'vitest'
-import { blocksOf, folderWith, pages, readPage } from '../support/docs.js'
+import { blocksOf, folderWith, linksOf, pages, readPage } from '../support/docs.js'
 import { repository } from '../support/paths.js'
 
 const blocks = pages().flatMap(blocksOf)
@@ -20,6 +20,7 @@ test('every code block is a program, a fragment, or the input of a suite', () =>
 
 test.concurrent.each(programs.map((block) => ({ ...block, place: `${block.page}, line ${block.line}` })))(
   'the program of $place runs as it stands there',
+  { timeout: 120_000 },
   async ({ code, language, output }) => {
     const program = language === 'ts' ? transformSync(code, { loader: 'ts', format: 'esm' }).code : code
     const child = spawn(process.execPath, ['program.mjs'], {
@@ -62,21 +63,8 @@ function anchorOf(heading: string): string {
     .replaceAll(' ', '-')
 }
 
-/** Every relative link of a page: the file that it names, and its anchor. */
-function linksOf(page: string): { page: string; file: string; anchor: string }[] {
-  const text = readPage(page)
-    .replace(/^```[\s\S]*?^```$/gm, '')
-    .replace(/`[^`\n]*`/g, '`…`')
-  return [...text.matchAll(/\]\(([^)\s]+)\)/g)].flatMap(([, target = '']) => {
-    if (/^[a-z]+:/.test(target)) return []
-    const [path = '', anchor = ''] = target.split('#')
-    const file = path === '' ? page : relative(repository, resolve(repository, dirname(page), path))
-    return [{ page, file, anchor }]
-  })
-}
-
 const others = ['CHANGELOG.md', 'CONTRIBUTING.md', 'llms.txt']
-const links = [...pages(), ...others].flatMap(linksOf)
+const links = [...pages(), ...others].flatMap((page) => linksOf(repository, page))
 
 test('every link leads to a file, and every anchor to a heading', () => {
   const dead = links.filter(({ file, anchor }) => {
@@ -98,7 +86,9 @@ test('what the package ships links only to what it ships', () => {
   expect(outside).toEqual([])
 })
 
-test('the generated pages are up to date, and every guarantee has a test: `node scripts/docs.js`', () => {
+test('the generated pages are up to date, and every guarantee has a test: `node scripts/docs.js`', {
+  timeout: 120_000,
+}, () => {
   const { status, stderr } = spawnSync(process.execPath, ['scripts/docs.js', '--check'], {
     cwd: repository,
     encoding: 'utf8',

@@ -1,7 +1,7 @@
 /** The pages of the documentation and their code blocks. */
 
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { repository } from './paths.js'
 import { removeTemp } from './temp.js'
@@ -47,6 +47,19 @@ export function blocksOf(page: string): Block[] {
     const heading = [...before.matchAll(/^#+ (.*)$/gm)].at(-1)?.[1] ?? ''
     const line = before.split('\n').length + (declarations === '' ? 1 : declarations.split('\n').length + 1)
     return { page, line, heading, language, mark, code, declarations, output }
+  })
+}
+
+/** The relative links of a page below `root`: the file that each names, relative to `root`, and its anchor. */
+export function linksOf(root: string, page: string): { page: string; file: string; anchor: string }[] {
+  const text = readFileSync(join(root, page), 'utf8')
+    .replace(/^```[\s\S]*?^```$/gm, '')
+    .replace(/`[^`\n]*`/g, '`…`')
+  return [...text.matchAll(/\]\(([^)\s]+)\)/g)].flatMap(([, target = '']) => {
+    if (/^[a-z]+:/.test(target)) return []
+    const [path = '', anchor = ''] = target.split('#')
+    const file = path === '' ? page : relative(root, resolve(root, dirname(page), path))
+    return [{ page, file, anchor }]
   })
 }
 
