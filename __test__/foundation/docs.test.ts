@@ -18,13 +18,13 @@ test('every code block is a program, a fragment, or the input of a suite', () =>
   expect(wrong.map(({ page, line }) => `${page}:${line}`)).toEqual([])
 })
 
-test.concurrent.each(programs.map((block) => ({ ...block, place: `${block.page}, line ${block.line}` })))(
+test.concurrent.for(programs.map((block) => ({ ...block, place: `${block.page}, line ${block.line}` })))(
   'the program of $place runs as it stands there',
   { timeout: 120_000 },
-  async ({ code, language, output }) => {
+  async ({ code, language, output }, { onTestFinished }) => {
     const program = language === 'ts' ? transformSync(code, { loader: 'ts', format: 'esm' }).code : code
     const child = spawn(process.execPath, ['program.mjs'], {
-      cwd: folderWith(program),
+      cwd: folderWith(program, onTestFinished),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const [stdout, stderr, status] = await Promise.all([

@@ -2,7 +2,6 @@
 
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { onTestFinished } from 'vitest'
 import { repository } from './paths.js'
 import { removeTemp } from './temp.js'
 
@@ -71,7 +70,7 @@ export function blockBelow(page: string, heading: string): string {
 }
 
 /** A folder with `program.mjs`, inside the repository, so that 'warmswap' is this package. Removed after the test. */
-export function folderWith(program: string): string {
+export function folderWith(program: string, onTestFinished: (remove: () => void) => void): string {
   mkdirSync(join(repository, 'build'), { recursive: true })
   const folder = mkdtempSync(join(repository, 'build/docs-'))
   onTestFinished(() => removeTemp(folder))
