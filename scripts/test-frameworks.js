@@ -240,7 +240,7 @@ if (existsSync(node)) {
   await checkPages(pageNames, { root, node, packages, prepare, installWarmswap, record, skip })
 } else {
   totals.skipped =
-    names.length * 2 + hostNames.length * 3 + buildNames.length + pageNames.length * 2 + exampleNames.length
+    names.length * 2 + hostNames.length * 4 + buildNames.length + pageNames.length * 2 + exampleNames.length
   console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
