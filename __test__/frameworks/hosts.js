@@ -172,6 +172,7 @@ export async function serve(node, home, folder, host) {
         CI: '1',
         ASTRO_TELEMETRY_DISABLED: '1',
         NUXT_TELEMETRY_DISABLED: '1',
+        WRANGLER_SEND_METRICS: 'false',
         ...host.env,
       },
     },
