@@ -19,6 +19,8 @@ const LINTED = /\.(?:md|rs|[mc]?[jt]s|toml|ya?ml)$/
 const SKIPPED = /(?:^|\/)(?:node_modules|dist|fixtures|corpus)\/|^index\.d\.ts$|binding\.(?:cjs|d\.cts)$|pnpm-lock/
 /** The rule's own words. */
 const RULE = ['scripts/lib/prose/rule.js', '__test__/foundation/prose.test.ts']
+/** It quotes texts of older commits. */
+const QUOTES = 'docs/internals/reader-test.md'
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { root: { type: 'string' } } })
 const root = resolve(values.root ?? repository)
@@ -32,7 +34,14 @@ function listFiles() {
     : readdirSync(root, { recursive: true }).map((name) => name.replaceAll('\\', '/'))
   const wanted = positionals.map((path) => relative(root, resolve(path)).replaceAll('\\', '/'))
   return names
-    .filter((name) => LINTED.test(name) && !SKIPPED.test(name) && !RULE.includes(name) && existsSync(join(root, name)))
+    .filter(
+      (name) =>
+        LINTED.test(name) &&
+        !SKIPPED.test(name) &&
+        !RULE.includes(name) &&
+        name !== QUOTES &&
+        existsSync(join(root, name)),
+    )
     .filter((name) => wanted.length === 0 || wanted.some((path) => name === path || name.startsWith(`${path}/`)))
     .sort()
 }

@@ -43,7 +43,7 @@ function lint(folder: string) {
   return { status, lines: stderr.trim().split('\n') }
 }
 
-test('each seeded violation is found, with its file and line', ({ disk }) => {
+test('each seeded violation is found, with its file and line', { timeout: 60_000 }, ({ disk }) => {
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(join(disk, dirname(name)), { recursive: true })
     writeFileSync(join(disk, name), text)
@@ -55,7 +55,7 @@ test('each seeded violation is found, with its file and line', ({ disk }) => {
   expect([status, lines.at(-1)]).toEqual([1, `prose: ${expected.length} problems`])
 })
 
-test('clean texts pass', ({ disk }) => {
+test('clean texts pass', { timeout: 60_000 }, ({ disk }) => {
   writeFileSync(join(disk, 'page.md'), '# Page\n\nThe holder releases the lock. Users who wait are notified.\n')
   expect(lint(disk)).toEqual({ status: 0, lines: [''] })
 })
