@@ -70,7 +70,9 @@ function documentOf(file, source) {
         )
       if (tag) isCode = tag[1] === 'example'
       if (isCode && each.kind === 'doc') continue
-      const isBlock = tag || each.kind === 'message' || each.kind === 'title'
+      // Indented lines of a comment are a list, such as of commands.
+      const isBlock =
+        tag || ['message', 'title'].includes(each.kind) || (each.kind === 'comment' && /^\s{2}/.test(content))
       if (isBlock) push('', each.line + index)
       const words = tag ? content.slice(tag[0].length) : isBlock ? content.trim() : content
       push(words, each.line + index)

@@ -4,7 +4,6 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseCommand } from './lib/cli.js'
 import { root } from './lib/process.js'
-import { textsOf } from './lib/prose/texts.js'
 
 const usage = `node scripts/reader-test.js draw FOLDER [--commit COMMIT]
 node scripts/reader-test.js render --before FOLDER --after FOLDER [--out FILE]
@@ -33,11 +32,13 @@ const capabilityOf = (file) =>
   CAPABILITIES.find((name) => new RegExp(`^src/(?:core|addon|js)/${name}(?:/|\\.rs$)`).test(file))
 
 /** The texts of all capabilities in a commit. */
-function population(commit) {
+async function population(commit) {
+  // TypeScript takes a second to load, and rendering does not need it.
+  const { textsOf } = await import('./lib/prose/texts.js')
   const files = git('ls-tree', '-r', '--name-only', commit, 'src')
     .split('\n')
     .filter((file) => /\.(?:rs|ts)$/.test(file) && !/tests\.rs$|\.d\.ts$/.test(file) && capabilityOf(file))
-  return sourcesOf(commit, files).flatMap((source, index) => itemsOf(files[index], source))
+  return sourcesOf(commit, files).flatMap((source, index) => itemsOf(textsOf, files[index], source))
 }
 
 /** The contents of these files in a commit, from one process. */
@@ -52,7 +53,7 @@ function sourcesOf(commit, files) {
     return output.toString('utf8', start, start + size)
   })
 }
-function itemsOf(file, source) {
+function itemsOf(textsOf, file, source) {
   const unitTests = source.search(/^#\[cfg\(test\)\]\n(?:#\[.*\n)*mod \w+ \{/m)
   return textsOf(file, source)
     .filter(({ end }) => unitTests < 0 || end < unitTests)
@@ -79,10 +80,10 @@ function codeAfter(source, end) {
 }
 
 /** The same commit always has the same sample; which texts are in it cannot be chosen. */
-function draw(commit) {
+async function draw(commit) {
   const rank = ({ kind, file, text }) =>
     createHash('sha256').update([commit, kind, file, text].join('\0')).digest('hex')
-  const items = population(commit).map((item) => ({ ...item, rank: rank(item) }))
+  const items = (await population(commit)).map((item) => ({ ...item, rank: rank(item) }))
   items.sort((one, other) => (one.rank < other.rank ? -1 : 1))
   return CAPABILITIES.flatMap((capability) =>
     Object.keys(KINDS).flatMap((kind) =>
@@ -157,7 +158,7 @@ const { values, positionals } = parseCommand(command)
 const [verb, folder] = positionals
 if (verb === 'draw' && folder) {
   const commit = git('rev-parse', `${values.commit}^{commit}`).trim()
-  const drawn = { commit, items: draw(commit) }
+  const drawn = { commit, items: await draw(commit) }
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'sample.json'), `${JSON.stringify(drawn, null, 2)}\n`)
   writeFileSync(join(folder, 'sample.md'), questions(drawn))

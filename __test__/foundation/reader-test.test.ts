@@ -35,7 +35,7 @@ test.skipIf(!isCheckout)(
     const render = () => script('render', '--before', join(disk, 'one'), '--after', join(disk, 'one'), '--out', page)
     write('answers.json', Object.fromEntries(items.map(({ id }) => [id, `Answer to ${id}.`])))
     write('grades.json', Object.fromEntries(items.slice(1).map(({ id }) => [id, { right: true }])))
-    expect(render().stderr).toContain(`no answer or no grade for ${items[0].id}\n`)
+    expect(render().stderr).toContain(`no answer or no grade for ${items[0]!.id}\n`)
     write('grades.json', Object.fromEntries(items.map(({ id }, index) => [id, { right: index > 0 }])))
     expect(render().status).toBe(0)
     const text = readFileSync(page, 'utf8')
