@@ -26,7 +26,7 @@ impl Clock {
     }
 }
 
-/// I5c: neither the holder nor those who wait are impressed.
+/// locks/live-holder-keeps-it: neither the holder nor those who wait are impressed.
 fn stepped_clock_robs_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     for (holder_mode, waiter_mode) in [("auto", "auto"), ("lease", "lease"), ("auto", "lease")] {
         let arena = Arena::new();
@@ -97,7 +97,7 @@ fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
     }
 }
 
-/// I5b: times on disk and the wall clock decide nothing.
+/// locks/live-holder-keeps-it: times on disk and the wall clock decide nothing.
 fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     // Of another kernel: nobody here can verify it.

@@ -62,7 +62,7 @@ enum LockState {
     /// Another process holds it, and this opener has to write.
     Needed,
     /// Another process holds it, and this opener does not have to write: a stopped writer must not keep readers from
-    /// opening (I21).
+    /// opening (bundles/waits-are-bounded).
     NotNeeded,
     /// A store of another user, or on a read-only mount: it can only be read.
     Refused,

@@ -56,15 +56,8 @@
 //! ([`try_acquire_inline`]). That is faster than a waiter wakes up, and a process that loops would always be first: so who
 //! waits in kernel mode marks the guard, and who comes and finds the mark goes the waiters' way.
 //!
-//! # Invariants
-//! I1 exclusion always; I2 a killed holder blocks nobody; I3 no instruction is fatal, `owner.json` is never
-//! partial; I4 one taker-over, everybody served; I5 a living holder is never robbed; I6 identity beats the pid;
-//! I7 release only what is mine; I8 loss is noticed; I9 late orphans cannot publish; I10, I11 children do not
-//! keep the lock; I12 worker threads are owners; I13 Node stays responsive; I14 waiting keeps the process alive,
-//! holding does not; I15 cancelling is immediate and clean; I16 waiting is bounded; I17, I18 no convoy, rough
-//! fairness; I19 mkdir locks and we respect each other; I20 untrusted filesystems are recognised; I20a two
-//! kernels can share a directory; I21 litter does not pile up; I22 hostile input is refused; I23 what is told is
-//! true. Each is a test of that name.
+//! # Guarantees
+//! docs/guarantees/locks.md lists them, each with its tests.
 //!
 //! # What is not promised
 //! * Lease mode excludes as long as a holder that was stopped (SIGSTOP, a frozen VM) for longer than its lease
