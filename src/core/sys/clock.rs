@@ -1,11 +1,13 @@
 //! All clocks of the crate.
 //!
-//! * The *wall clock* is for people and other programs, and for comparison with the times of files. It can step. In
-//!   builds with the feature `testing`, the file that `WARMSWAP_CLOCK` names holds the seconds by which it is moved, so
-//!   that a test can step it while others run.
+//! * The *wall clock* is for people and other programs, and for comparison with the times of files. It can step.
 //! * The *monotonic clock* never steps and stops in suspend. [`monotonic_micros`] can be compared between the processes
 //!   of one machine; inside one process [`std::time::Instant`] and [`super::deadline`] are the same clock.
 //! * The *boot clock* never steps and counts suspend.
+//!
+//! In builds with the feature `testing`, a test can shift two of them while processes run: the file that
+//! `WARMSWAP_CLOCK` names holds the seconds that are added to the wall clock, and that of `WARMSWAP_BOOT_CLOCK` those
+//! that are added to the boot clock, as a suspend adds them.
 //!
 //! A decision is made by the monotonic or the boot clock wherever both times come from this boot.
 
@@ -16,21 +18,20 @@ use crate::core::sys::platform::clock as system;
 /// The time of the wall clock.
 fn now() -> Timestamp {
     #[cfg(feature = "testing")]
-    if let Some(seconds) = moved_by() {
+    if let Some(seconds) = shift_of("WARMSWAP_CLOCK") {
         return Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     }
     Timestamp::now()
 }
 
+/// The seconds in the file that this environment variable names.
 #[cfg(feature = "testing")]
-fn moved_by() -> Option<i64> {
-    static FILE: std::sync::LazyLock<Option<String>> =
-        std::sync::LazyLock::new(|| std::env::var("WARMSWAP_CLOCK").ok());
+fn shift_of(variable: &str) -> Option<i64> {
     #[expect(
         clippy::disallowed_methods,
         reason = "no fault point: it is not the product's call"
     )]
-    let text = std::fs::read_to_string(FILE.as_ref()?).ok()?;
+    let text = std::fs::read_to_string(std::env::var_os(variable)?).ok()?;
     text.trim().parse().ok()
 }
 
@@ -67,6 +68,10 @@ pub fn monotonic_micros() -> u64 {
 /// Microseconds of the boot clock. A holder judges its own record by it: others may have taken over while this machine
 /// was suspended.
 pub fn boot_micros() -> u64 {
+    #[cfg(feature = "testing")]
+    if let Some(seconds) = shift_of("WARMSWAP_BOOT_CLOCK") {
+        return system::boot_micros().saturating_add_signed(seconds.saturating_mul(1_000_000));
+    }
     system::boot_micros()
 }
 
