@@ -72,7 +72,7 @@ fn a1_an_ordinary_folder_is_refused_immediately_and_keeps_its_files() {
             assert!(begun.elapsed() < SOON, "{mode}: waited {:?}", begun.elapsed());
             assert!(
                 refused.starts_with("ERR_INVALID_ARGUMENT")
-                    && refused.contains(&format!("lock '{}.lock' instead", arena.lock())),
+                    && refused.contains(&format!("Use '{}.lock' instead", arena.lock())),
                 "{mode} {names:?}: {refused}"
             );
             assert_untouched(&arena, names, mode);
