@@ -392,10 +392,7 @@ fn what_is_not_read_is_named_and_is_not_damaged() {
     // They can be damaged, or of a format without a mark such as brotli.
     let failure = extract_error(b"\x1b\x07\x80 anything else");
     assert_eq!(failure.cause, Cause::Corrupt);
-    assert!(
-        failure.to_string().contains("before you replace them"),
-        "{failure}"
-    );
+    assert!(failure.to_string().contains("before you replace it"), "{failure}");
 }
 
 /// A plain file's own length proves nothing, nor does one of several frames.
