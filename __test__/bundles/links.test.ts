@@ -86,7 +86,7 @@ const tools: Record<string, (project: Project) => unknown> = {
   },
 }
 
-describe('I2: a pinned generation stays as it is while tools work on dist', () => {
+describe('bundles/pinned-is-unchanged: a pinned generation stays as it is while tools work on dist', () => {
   test.for(Object.keys(tools))('%s', async (name, { project }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'one')

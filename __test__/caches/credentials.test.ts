@@ -281,7 +281,7 @@ async function startSts(
   }
 }
 
-describe('I1, I2: the chain in trouble', () => {
+describe('caches/calls-never-reject, caches/deadline-is-absolute: the chain in trouble', () => {
   let server: FaultServer
   beforeAll(async () => {
     server = await startFaultServer()

@@ -75,7 +75,7 @@ async function published(memory: string, prefix: string): Promise<{ cache: Cache
   return { cache, tree, into: join(memory, 'into') }
 }
 
-describe('C4: answers that do not end', () => {
+describe('caches/responses-are-bounded: answers that do not end', () => {
   test('an error is reported by its status, for every form of length', { timeout: 60_000 }, async ({ memory }) => {
     const { cache, into } = await published(memory, 'errors')
     for (const framing of FRAMINGS) {

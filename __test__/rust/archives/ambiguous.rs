@@ -1,4 +1,4 @@
-//! I15: one meaning per archive. What GNU tar, bsdtar and Python's tarfile understand differently we refuse, or
+//! archives/one-meaning: one meaning per archive. What GNU tar, bsdtar and Python's tarfile understand differently we refuse, or
 //! take as GNU tar does; which of the two is in the table `ambiguous.txt`, beside what the three made of it.
 //! `WARMSWAP_WRITE_TABLE=1` writes the table anew.
 

@@ -1,4 +1,4 @@
-//! I9, I13, I16: what is packed is what is extracted; what is damaged, cut or too large is not.
+//! archives/verified-before-commit, archives/limits-are-counted, archives/round-trip: what is packed is what is extracted; what is damaged, cut or too large is not.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;

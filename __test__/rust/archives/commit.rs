@@ -1,4 +1,4 @@
-//! I4, I7, I8: a commit is all or nothing, fits its mount, and never comes late.
+//! archives/no-late-commit, archives/all-or-nothing, archives/commit-fits-the-mount: a commit is all or nothing, fits its mount, and never comes late.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! I14: nothing leaves the stage. A canary tree stands beside it.
+//! archives/stays-in-the-target: nothing leaves the stage. A canary tree stands beside it.
 
 use std::fs;
 use std::path::Path;

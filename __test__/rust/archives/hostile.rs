@@ -1,4 +1,4 @@
-//! I13: what an archive claims costs no more than the limits say, in entries, bytes, memory and time.
+//! archives/limits-are-counted: what an archive claims costs no more than the limits say, in entries, bytes, memory and time.
 
 use std::fs;
 use std::io::{self, Read};

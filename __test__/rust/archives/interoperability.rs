@@ -1,4 +1,4 @@
-//! I17: what others write we restore identically, and what we write they extract identically.
+//! archives/other-tools-agree: what others write we restore identically, and what we write they extract identically.
 
 use std::fs;
 use std::path::Path;

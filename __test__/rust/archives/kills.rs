@@ -1,4 +1,4 @@
-//! I7: kill -9 at 200 random moments of a restore, by the clock and not at our own fault points: whoever comes next
+//! archives/all-or-nothing: kill -9 at 200 random moments of a restore, by the clock and not at our own fault points: whoever comes next
 //! finds the old or the new, succeeds, and leaves nothing of the dead behind.
 
 use std::fs;

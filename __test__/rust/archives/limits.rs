@@ -1,4 +1,4 @@
-//! I13: the ratio. Zeros are no bomb where their number is known, and a bomb is one wherever it comes from.
+//! archives/limits-are-counted: the ratio. Zeros are no bomb where their number is known, and a bomb is one wherever it comes from.
 
 use std::fs;
 use std::io::Read;

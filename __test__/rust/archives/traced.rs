@@ -1,4 +1,4 @@
-//! I14 and I25 as the kernel sees them: while a hostile archive is extracted, every name that a system call gets is one part of
+//! archives/stays-in-the-target, archives/few-system-calls: as the kernel sees them, while a hostile archive is extracted, every name that a system call gets is one part of
 //! a path, below a directory that is open in the stage.
 
 use std::fs;

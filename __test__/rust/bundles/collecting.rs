@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use crate::fixture::{Fixture, names};
 use crate::support::{kill, kills, position, read, stopped_at, write};
 
-/// I7: a collector that was killed half-way leaves nothing that a rollback could point to.
+/// bundles/crash-needs-no-repair: a collector that was killed half-way leaves nothing that a rollback could point to.
 fn a_killed_collection_leaves_nothing_to_roll_back_to(seeded_bug: &str) -> Result<(), String> {
     for point in 1.. {
         let fixture = Fixture::with_two_generations();
@@ -35,7 +35,7 @@ fn i7_a_killed_collection_leaves_nothing_to_roll_back_to() {
     );
 }
 
-/// I8: with durability 'power' nothing is collected before the pointer is durable.
+/// bundles/power-loses-nothing: with durability 'power' nothing is collected before the pointer is durable.
 fn collected_only_after_the_pointer_is_durable(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");

@@ -1,4 +1,4 @@
-//! I3: each pin returns a generation that was current at some instant between its call and its return, and no
+//! bundles/pin-is-current: each pin returns a generation that was current at some instant between its call and its return, and no
 //! reader goes backwards without a rollback in between. Writers say each publish and rollback, readers each pin,
 //! all on `CLOCK_MONOTONIC`; the checker looks for instants that explain every reader's log. Kills do not blind it:
 //! what a killed writer did not say, the next one finds.

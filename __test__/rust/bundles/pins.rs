@@ -7,12 +7,12 @@ use rustix::process::{Signal, kill_process};
 use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, pid, read, stopped, stopped_at};
 
-/// I2: a generation that a process holds stays, whatever is published and collected meanwhile.
+/// bundles/pinned-is-unchanged: a generation that a process holds stays, whatever is published and collected meanwhile.
 fn a_held_generation_stays(seeded_bug: &str) -> Result<(), String> {
     stays_while_held("hold", seeded_bug)
 }
 
-/// I2: also if its lock file was removed and made again while this process held it.
+/// bundles/pinned-is-unchanged: also if its lock file was removed and made again while this process held it.
 fn what_was_healed_stays(seeded_bug: &str) -> Result<(), String> {
     stays_while_held("hold-what-was-healed", seeded_bug)
 }
@@ -35,7 +35,7 @@ fn stays_while_held(holding: &str, seeded_bug: &str) -> Result<(), String> {
     if last == "done" { Ok(()) } else { Err(last) }
 }
 
-/// I3: a reader that is overtaken between opening the lock file and locking it starts again.
+/// bundles/pin-is-current: a reader that is overtaken between opening the lock file and locking it starts again.
 fn an_overtaken_reader_starts_again(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");
@@ -93,7 +93,7 @@ fn i3_an_overtaken_reader_starts_again() {
     kills(an_overtaken_reader_starts_again, "no-recheck");
 }
 
-/// I5: SIGSTOP keeps a pin, SIGKILL ends it.
+/// bundles/pin-ends-with-its-holder: SIGSTOP keeps a pin, SIGKILL ends it.
 #[test]
 fn i5_a_pin_ends_with_its_process_and_not_before() {
     let fixture = Fixture::with_two_generations();

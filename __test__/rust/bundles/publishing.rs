@@ -7,7 +7,7 @@ use warmswap::core::bundles::FileLock;
 use crate::fixture::Fixture;
 use crate::support::{go_on, kill, kills, pid, position, read, stopped, stopped_at, write};
 
-/// I1: at each instant of a publish the pointer names a complete generation.
+/// bundles/pin-is-complete: at each instant of a publish the pointer names a complete generation.
 fn pointer_is_complete_at_each_call(seeded_bug: &str) -> Result<(), String> {
     for point in 1.. {
         let fixture = Fixture::with_two_generations();
@@ -82,7 +82,7 @@ fn two_openers_of_a_new_store_do_not_take_each_other_for_strangers() {
     assert_eq!(go_on(second), "done\n");
 }
 
-/// I8: with durability 'power' a rollback flushes what was published without it, before the pointer moves.
+/// bundles/power-loses-nothing: with durability 'power' a rollback flushes what was published without it, before the pointer moves.
 fn a_rollback_flushes_what_was_not(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let log = fixture.path("points");

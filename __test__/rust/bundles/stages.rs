@@ -3,7 +3,7 @@
 use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, read, stopped, write};
 
-/// I2: a stage that began as a copy of the current generation shares no inode with it.
+/// bundles/pinned-is-unchanged: a stage that began as a copy of the current generation shares no inode with it.
 fn a_copy_shares_no_inode(seeded_bug: &str) -> Result<(), String> {
     let fixture = Fixture::with_two_generations();
     let outcome = fixture.child(&["rewrite-a-copy"], &[("WARMSWAP_MUTANT", seeded_bug)]);

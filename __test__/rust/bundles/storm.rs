@@ -53,7 +53,7 @@ impl Tally {
         self.pins.values().map(Vec::len).sum()
     }
 
-    /// I3, over all readers' lives: pins that no instant explains.
+    /// bundles/pin-is-current: over all readers' lives, pins that no instant explains.
     fn unexplained(&self, first: u64) -> Vec<Call> {
         let flips = sequence(first, &self.said);
         self.pins

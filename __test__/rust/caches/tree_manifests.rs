@@ -1,4 +1,4 @@
-//! I23, and what must not happen with it: an edit that is taken for what was restored.
+//! caches/unchanged-sends-nothing: and what must not happen with it, an edit that is taken for what was restored.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

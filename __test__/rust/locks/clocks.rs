@@ -1,4 +1,5 @@
-//! The wall clock is stepped while locks are held and waited for: it decides nothing.
+//! The wall clock is stepped while locks are held and waited for: it decides nothing. A suspend, which only the boot
+//! clock counts, ends a lease and never a kernel lock.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +26,7 @@ impl Clock {
     }
 }
 
-/// I5c: neither the holder nor those who wait are impressed.
+/// locks/live-holder-keeps-it: neither the holder nor those who wait are impressed.
 fn stepped_clock_robs_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     for (holder_mode, waiter_mode) in [("auto", "auto"), ("lease", "lease"), ("auto", "lease")] {
         let arena = Arena::new();
@@ -96,7 +97,7 @@ fn i16_a_timeout_is_as_long_as_asked_when_the_clock_is_stepped() {
     }
 }
 
-/// I5b: times on disk and the wall clock decide nothing.
+/// locks/live-holder-keeps-it: times on disk and the wall clock decide nothing.
 fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     // Of another kernel: nobody here can verify it.
@@ -123,4 +124,35 @@ fn backdated_times_rob_nobody(environment: &[(&str, &str)]) -> Result<(), String
 #[test]
 fn i5_kills_staleness_by_wall_clock() {
     assert_kills(backdated_times_rob_nobody, "lock-wall-clock-staleness");
+}
+
+/// While a machine is suspended, other machines may take its leases over. Only the boot clock shows that time to the
+/// holder: its own alarm, which runs by the monotonic clock, is still minutes away.
+fn a_suspend_ends_a_lease(environment: &[(&str, &str)]) -> Result<(), String> {
+    const TEN_MINUTES: &str = "600000";
+    for mode in ["lease", "auto"] {
+        let arena = Arena::new();
+        let clock = Clock::of(&arena);
+        let path = clock.0.to_string_lossy().into_owned();
+        let clock_variable = [("WARMSWAP_BOOT_CLOCK", &*path), ("LOOK", "1")];
+        let mut holder = Process::start(
+            &["lose", &arena.lock(), mode, TEN_MINUTES],
+            &[&clock_variable, environment].concat(),
+        );
+        holder.line().expect("held");
+        clock.moved_by(TWO_HOURS);
+        let is_lost = holder
+            .line_within(Duration::from_secs_f64(if mode == "lease" { 5.0 } else { 0.7 }))
+            .is_some_and(|line| line.starts_with("lost"));
+        ensure(
+            is_lost == (mode == "lease"),
+            &format!("after a suspend of two hours, a holder in mode {mode} is lost: {is_lost}"),
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn i8_a_suspend_ends_a_lease_and_no_kernel_lock() {
+    assert_kills(a_suspend_ends_a_lease, "lock-lease-without-suspend");
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::arena::{A_WHILE, Arena, Process, assert_kills, ensure, eventually, holder, is_stopped, start};
 use crate::storms::storm;
 
-/// I1: of several takers of one number exactly one gets it.
+/// locks/mutual-exclusion: of several takers of one number exactly one gets it.
 fn one_taker_a_number(environment: &[(&str, &str)]) -> Result<(), String> {
     let outcome = storm(&["lease"], 4.0, environment);
     ensure(
@@ -21,7 +21,7 @@ fn i1_kills_taking_by_rename_instead_of_link() {
     assert_kills(one_taker_a_number, "lock-take-by-rename");
 }
 
-/// I1: a taker that slept between its look and its link does not get in beside the one that was faster.
+/// locks/mutual-exclusion: a taker that slept between its look and its link does not get in beside the one that was faster.
 fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     holder(&arena).handle.release(None);

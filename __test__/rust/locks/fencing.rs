@@ -6,7 +6,7 @@ use crate::arena::{Arena, MODES, Process, SOON, assert_kills, ensure};
 
 const ROUNDS: u64 = 20;
 
-/// I9: the holder starts a child and is killed; the child publishes after its successor has the lock.
+/// locks/late-orphans-cannot-publish: the holder starts a child and is killed; the child publishes after its successor has the lock.
 fn late_child_is_fenced(environment: &[(&str, &str)]) -> Result<(), String> {
     for mode in MODES {
         let arena = Arena::new();

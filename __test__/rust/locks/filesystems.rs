@@ -87,7 +87,7 @@ fn i1_i2_on_overlayfs() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// I22: a disk with no room left, and one that became read-only.
+/// locks/hostile-input: a disk with no room left, and one that became read-only.
 #[test]
 fn i22_a_really_full_and_a_really_read_only_disk() {
     if lacks_mounts("a small disk") {
@@ -159,7 +159,7 @@ fn fill(path: &Path) {
     while filler.write_all(&[0; 4096]).is_ok() {}
 }
 
-/// I20: where kernel locks cannot be trusted none is asked for.
+/// locks/untrusted-filesystems-use-leases: where kernel locks cannot be trusted none is asked for.
 #[test]
 fn i20_no_flock_is_issued_on_an_untrusted_filesystem() {
     let arena = Arena::new();

@@ -159,7 +159,7 @@ fn a1_a_blank_owner_of_a_dead_holder_is_taken_over() {
     }
 }
 
-/// A1, the rule itself: only what this library or a mkdir lock has made is removed.
+/// locks/user-files-are-kept: the rule itself, only what this library or a mkdir lock has made is removed.
 fn a_folder_keeps_its_files(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     fill(&arena, &["src/", "package.json"]);
@@ -189,7 +189,7 @@ fn killed_holder(arena: &Arena, directory: &Path) -> Process {
     holder
 }
 
-/// A5: names that look like ours are not enough.
+/// locks/user-files-are-kept: names that look like ours are not enough.
 #[test]
 fn a5_a_sweep_removes_only_what_is_proven_to_be_ours() {
     const TOKEN: &str = "ba4c63ce-d572-4434-843e-e874296731e2";

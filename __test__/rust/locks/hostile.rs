@@ -130,7 +130,7 @@ pub(crate) fn plant(kind: &str, path: &Path, outside: &Path) -> bool {
     }
 }
 
-/// B4: every file of the protocol, replaced by what is no file of its kind. `None` is the lock.
+/// locks/wrong-kinds-are-errors: every file of the protocol, replaced by what is no file of its kind. `None` is the lock.
 #[test]
 fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
     // The name, and the code that a taker gets: `None` where it is ignored.
@@ -184,7 +184,7 @@ fn i22_what_is_no_file_of_the_protocol_blocks_nobody() {
     }
 }
 
-/// B4: also where the file is read only because nobody can verify a holder.
+/// locks/wrong-kinds-are-errors: also where the file is read only because nobody can verify a holder.
 #[test]
 fn i22_a_strange_observation_is_ignored() {
     for kind in STRANGE {

@@ -31,7 +31,7 @@ fn reuse(pid: u32) -> Option<Process> {
     None
 }
 
-/// I6b: another process with the holder's pid is not the holder.
+/// locks/identity-beyond-the-pid: another process with the holder's pid is not the holder.
 fn reused_pid_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut holder = Process::start(&["hold", &arena.lock(), "lease"], &[]);
@@ -77,7 +77,7 @@ fn lacks_namespaces() -> bool {
     lacks
 }
 
-/// I6c: a pid that is not there means nothing where the holder's pid namespace is another.
+/// locks/identity-beyond-the-pid: a pid that is not there means nothing where the holder's pid namespace is another.
 fn other_namespace_robs_nobody(
     environment: &[(&str, &str)],
     holder_mode: &str,
@@ -132,7 +132,7 @@ fn i6_a_restarted_container_follows_itself() {
     }
 }
 
-/// I6e: a process that may not be signalled is there.
+/// locks/identity-beyond-the-pid: a process that may not be signalled is there.
 fn another_users_holder_is_alive(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut holder = Process::start(&["hold", &arena.lock(), "lease"], &[]);
@@ -169,7 +169,7 @@ fn i6_a_holder_that_may_not_be_signalled_is_alive() {
     }
 }
 
-/// I6f: what held the guard before a reboot is dead, also where the disk has another number since.
+/// locks/identity-beyond-the-pid: what held the guard before a reboot is dead, also where the disk has another number since.
 #[test]
 fn i6_a_reboot_ends_a_kernel_lock() {
     let arena = Arena::new();
@@ -191,7 +191,7 @@ fn i6_a_reboot_ends_a_kernel_lock() {
     next.handle.release(None);
 }
 
-/// I6a: a holder that is dead and not reaped is dead.
+/// locks/identity-beyond-the-pid: a holder that is dead and not reaped is dead.
 fn zombie_is_dead(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut zombie = Process::start(&["hold", &arena.lock(), "lease"], &[]);

@@ -8,7 +8,7 @@ use warmswap::core::sys::deadline::Deadline;
 
 use crate::arena::{Arena, Process, SOON, assert_kills, ensure, eventually, fifo, request, start};
 
-/// I5a: a lease is kept by a native thread, whatever the rest of the process does.
+/// locks/live-holder-keeps-it: a lease is kept by a native thread, whatever the rest of the process does.
 fn heartbeat_keeps_the_lease(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut living = start(

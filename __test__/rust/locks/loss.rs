@@ -23,7 +23,7 @@ fn has_open(pid: u32, ending: &str) -> bool {
         .any(|target| target.to_string_lossy().ends_with(ending))
 }
 
-/// I8: a guard that users delete is made anew, and who waited at the old one gets in.
+/// locks/loss-is-noticed: a guard that users delete is made anew, and who waited at the old one gets in.
 fn deleted_guard_strands_nobody(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let held = arena.acquire("auto", SOON).expect("the lock");
@@ -116,7 +116,7 @@ fn i8_a_filesystem_that_hangs_stops_no_look_elsewhere() {
     assert_eq!(holder.line_within(SOON).as_deref(), Some("lost"));
 }
 
-/// T27: another program clears the directory away and makes its own at once.
+/// locks/loss-is-noticed: another program clears the directory away and makes its own at once.
 #[test]
 fn i8_a_directory_that_another_program_has_taken_is_a_lost_lock() {
     for mode in MODES {

@@ -19,7 +19,7 @@ use crate::arena::{
     is_stopped, program, request, start, write_legacy_lock,
 };
 
-/// I19: a dead mkdir lock is moved away, but not the living one that has followed it meanwhile.
+/// locks/mkdir-locks-are-respected: a dead mkdir lock is moved away, but not the living one that has followed it meanwhile.
 fn reclaim_spares_a_successor(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut dead = std::process::Command::new("true").spawn().expect("true");

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::arena::{Arena, assert_kills, ensure, holder, start};
 
-/// I7: who was followed does not give back what is another's.
+/// locks/release-only-your-own: who was followed does not give back what is another's.
 fn late_release_touches_nothing(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     let mut stopped = start(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::arena::{Arena, Process, SOON};
 
-/// I16 and the kept observation: waiters that give up early heal an orphan that nobody can verify.
+/// locks/waits-are-bounded: the observation is kept; waiters that give up early heal an orphan that nobody can verify.
 #[test]
 fn observation_outlives_the_waiters() {
     let arena = Arena::new();
@@ -27,7 +27,7 @@ fn observation_outlives_the_waiters() {
     );
 }
 
-/// I20a: the holder of one kernel is not robbed by a waiter of another, and is followed when it is dead.
+/// locks/two-kernels-one-directory: the holder of one kernel is not robbed by a waiter of another, and is followed when it is dead.
 #[test]
 fn i20a_two_kernels_share_a_directory() {
     for (holder_mode, waiter_mode) in [("auto", "lease"), ("lease", "auto")] {

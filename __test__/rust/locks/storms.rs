@@ -180,7 +180,7 @@ fn i1_mutual_exclusion_as_nobody() {
     assert!(outcome.acquisitions > 50 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// I20a: those who ask for a lease are of another kernel, which knows nothing of the others' processes and guard.
+/// locks/two-kernels-one-directory: those who ask for a lease are of another kernel, which knows nothing of the others' processes and guard.
 #[test]
 fn i1_mutual_exclusion_of_two_kernels_on_one_directory() {
     let outcome = storm_in(
@@ -203,7 +203,7 @@ fn i1_mutual_exclusion_of_two_kernels_on_one_directory() {
     assert!(outcome.acquisitions > 20 && outcome.kills > 20, "{outcome:?}");
 }
 
-/// I19: one process of a mkdir lock among four of ours.
+/// locks/mkdir-locks-are-respected: one process of a mkdir lock among four of ours.
 #[test]
 fn i19_no_overlap_with_a_process_of_a_mkdir_lock() {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/__test__/programs/mkdir-locks.js");

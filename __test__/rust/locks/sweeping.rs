@@ -187,7 +187,7 @@ fn i21_records_that_a_killed_sweep_has_moved_are_swept() {
     used(&arena, "auto");
 }
 
-/// I1: while a sweep is at the files nobody is in, and afterwards the next one is.
+/// locks/mutual-exclusion: while a sweep is at the files nobody is in, and afterwards the next one is.
 fn nobody_gets_in_during_a_sweep(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     used(&arena, "auto");
@@ -215,7 +215,7 @@ fn i1_kills_a_sweep_that_does_not_hold_the_lock() {
     assert_kills(nobody_gets_in_during_a_sweep, "lock-sweep-unheld");
 }
 
-/// I1: a caller that slept between its look and its link over a whole sweep does not get in beside the next holder.
+/// locks/mutual-exclusion: a caller that slept between its look and its link over a whole sweep does not get in beside the next holder.
 fn slow_taker_stays_out(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = Arena::new();
     used(&arena, "lease");

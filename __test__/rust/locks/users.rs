@@ -1,4 +1,4 @@
-//! One directory, several users: what the first of them makes must serve the others, whatever its umask (T24).
+//! One directory, several users: what the first of them makes must serve the others, whatever its umask (locks/users-share-directories).
 
 use crate::hostile::{STRANGE, plant};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -184,7 +184,7 @@ fn b_a_strangers_entry_in_the_place_of_a_needed_one_is_named() {
     }
 }
 
-/// B2: a stranger owns the directory of the records, and puts a link in its place while root holds the lock.
+/// locks/strangers-are-contained: a stranger owns the directory of the records, and puts a link in its place while root holds the lock.
 fn records_are_not_followed(environment: &[(&str, &str)]) -> Result<(), String> {
     let arena = sticky();
     let records = arena.locks().join(".key.lock.lease");

@@ -14,7 +14,7 @@ use crate::core::sys::lock_file::{Attempt, LockOptions, LockedFile};
 use crate::core::sys::{clock, dir, fs, identity, workers};
 
 /// First and longest pause between two attempts. A publish holds the lock for about a millisecond, and a waiter must
-/// notice a killed builder within 100 ms (I12).
+/// notice a killed builder within 100 ms (restarts/dead-builder-is-replaced).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// A held lock. Dropping it releases the lock. The kernel also releases it when the process dies.

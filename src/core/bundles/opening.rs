@@ -62,7 +62,7 @@ enum LockState {
     /// Another process holds the lock, and this opener has to write.
     Needed,
     /// Another process holds the lock, and this opener does not have to write. A stopped writer must not keep readers
-    /// from opening the store (I21).
+    /// from opening the store (bundles/waits-are-bounded).
     NotNeeded,
     /// The store belongs to another user or is on a read-only mount. It can only be read.
     Refused,

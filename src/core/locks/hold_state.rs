@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
 use super::record::LockMode;
-use crate::core::sys::clock::boot_micros;
+use crate::core::sys::clock::{boot_micros, monotonic_micros};
+use crate::core::sys::fault;
 use crate::core::sys::sync::Mutex;
 
 const HELD: u8 = 0;
@@ -100,7 +101,12 @@ impl HoldState {
 
     /// Remaining time until the holder gives up its lease. `None` in kernel mode.
     fn lease_left(&self) -> Option<Duration> {
-        let age = Duration::from_micros(boot_micros().saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
+        let now = if fault::is_seeded("lock-lease-without-suspend") {
+            monotonic_micros()
+        } else {
+            boot_micros()
+        };
+        let age = Duration::from_micros(now.saturating_sub(self.renewed_at.load(Ordering::SeqCst)));
         Some(self.self_stop?.saturating_sub(age))
     }
 

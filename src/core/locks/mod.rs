@@ -59,16 +59,8 @@
 //! ([`try_acquire_inline`]). That is faster than a waiter wakes up, so a process that acquires in a loop would always be
 //! first. Waiters in kernel mode therefore mark the guard, and a caller that finds the mark joins the queue.
 //!
-//! # Invariants
-//! I1: exclusion always holds. I2: a killed holder blocks no caller. I3: a kill between any two instructions leaves no
-//! blocked lock, and `owner.json` is never partial. I4: exactly one acquirer takes over, and every waiter is served. I5: a
-//! live holder's lock is never stolen. I6: the process identity counts, not the pid alone. I7: a process releases only its
-//! own lock. I8: a loss is detected. I9: late results of orphans cannot be published. I10, I11: children do not keep the
-//! lock. I12: worker threads own locks. I13: Node stays responsive. I14: waiting keeps the process alive, holding does
-//! not. I15: cancellation is immediate and complete. I16: waiting is bounded. I17, I18: no convoys, and approximate
-//! fairness. I19: mkdir locks and warmswap respect each other. I20: untrusted filesystems are detected. I20a: two kernels
-//! can share a directory. I21: leftovers do not accumulate. I22: malformed input is refused. I23: reported facts are
-//! correct. Each has a test with its number.
+//! # Guarantees
+//! docs/guarantees/locks.md lists them, each with its tests.
 //!
 //! # Limits
 //! * In lease mode, exclusion depends on a holder that was stopped (SIGSTOP, a frozen VM) for longer than its lease. It

@@ -1,11 +1,13 @@
 //! All clocks of the crate.
 //!
-//! * The *wall clock* is for human readers, for other programs, and for comparison with file times. It can be adjusted. In
-//!   builds with the feature `testing`, the file named by `WARMSWAP_CLOCK` contains an offset in seconds, so that a test
-//!   can adjust the clock while others run.
+//! * The *wall clock* is for human readers, for other programs, and for comparison with file times. It can be adjusted.
 //! * The *monotonic clock* is never adjusted and stops in suspend. [`monotonic_micros`] can be compared between the
 //!   processes of one machine. Inside one process, [`std::time::Instant`] and [`super::deadline`] use the same clock.
 //! * The *boot clock* is never adjusted and includes suspend.
+//!
+//! In builds with the feature `testing`, a test can shift two of them while processes run. The file named by
+//! `WARMSWAP_CLOCK` contains the seconds to add to the wall clock. The file named by `WARMSWAP_BOOT_CLOCK` contains the
+//! seconds to add to the boot clock, as a suspend does.
 //!
 //! Decisions use the monotonic or the boot clock whenever both times come from this boot.
 
@@ -16,21 +18,20 @@ use crate::core::sys::platform::clock as system;
 /// Current time of the wall clock.
 fn now() -> Timestamp {
     #[cfg(feature = "testing")]
-    if let Some(seconds) = moved_by() {
+    if let Some(seconds) = shift_of("WARMSWAP_CLOCK") {
         return Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     }
     Timestamp::now()
 }
 
+/// Seconds in the file that this environment variable names.
 #[cfg(feature = "testing")]
-fn moved_by() -> Option<i64> {
-    static FILE: std::sync::LazyLock<Option<String>> =
-        std::sync::LazyLock::new(|| std::env::var("WARMSWAP_CLOCK").ok());
+fn shift_of(variable: &str) -> Option<i64> {
     #[expect(
         clippy::disallowed_methods,
         reason = "no fault point: only test builds make this call"
     )]
-    let text = std::fs::read_to_string(FILE.as_ref()?).ok()?;
+    let text = std::fs::read_to_string(std::env::var_os(variable)?).ok()?;
     text.trim().parse().ok()
 }
 
@@ -67,6 +68,10 @@ pub fn monotonic_micros() -> u64 {
 /// Microseconds of the boot clock. A holder judges its own record by this clock, because others may take over while
 /// this machine is suspended.
 pub fn boot_micros() -> u64 {
+    #[cfg(feature = "testing")]
+    if let Some(seconds) = shift_of("WARMSWAP_BOOT_CLOCK") {
+        return system::boot_micros().saturating_add_signed(seconds.saturating_mul(1_000_000));
+    }
     system::boot_micros()
 }
 
