@@ -9,6 +9,8 @@
 //! name, and the long form runs all.
 //! the long form takes all.
 
+// guarantee: bundles/power-loses-nothing, bundles/torn-is-not-served
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
