@@ -81,7 +81,7 @@ describe('bundles/filesystems-are-checked: filesystems', () => {
         const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
         await expect(openBundles(root, { link, adopt: true })).rejects.toMatchObject({
           code: 'ERR_UNSUPPORTED',
-          message: expect.stringMatching(/remove it yourself, or leave the option link out/),
+          message: expect.stringMatching(/Remove the directory, or omit the option link/),
         })
         expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
         expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')

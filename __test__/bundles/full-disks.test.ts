@@ -18,7 +18,7 @@ plain.skipIf(!isRoot)(
     await publish(store, { a: 'x'.repeat(400_000) })
     await expect(publish(store, { a: 'y'.repeat(3_000_000) })).rejects.toMatchObject({
       code: 'ERR_IO',
-      message: expect.stringMatching(/No space left.*free space there/),
+      message: expect.stringMatching(/No space left.*Free disk space/),
     })
     await expectUntouched(store, 1)
     expect(await publish(store, { a: 'z' })).toMatchObject({ number: 2 })

@@ -241,7 +241,7 @@ describe('a directory with files at the path of link', () => {
   test('a file that has the name of the temporary link is left alone', async ({ project }) => {
     project.write('.dist.warmswap', 'by hand')
     await expect(openBundles(project.store, { link: project.dist })).rejects.toMatchObject({
-      message: expect.stringMatching(/\.dist\.warmswap' is in the way/),
+      message: expect.stringMatching(/\.dist\.warmswap' already exists/),
     })
     expect(readFileSync(join(project.root, '.dist.warmswap'), 'utf8')).toBe('by hand')
   })
