@@ -75,7 +75,9 @@ function declarationOf(statement) {
 }
 
 /** Exported declarations of a declaration file, and interfaces that they use. */
-export function declarationsOf(path, text) {
+export function declarationsOf(path, bundled) {
+  // tsdown can put the comment of a member at the end of the line before it, where TypeScript does not find it.
+  const text = bundled.replace(/; (\/\*\*[^\n]*?\*\/)\n/g, ';\n$1\n')
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
   const exported = new Set()
   for (const statement of source.statements)
