@@ -1,5 +1,7 @@
 /** What is no archive that is read, or is damaged: each is named as what it is. */
 
+// guarantee: archives/problems-are-named
+
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'

@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import {
   createWriteStream,

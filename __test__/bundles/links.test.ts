@@ -1,5 +1,7 @@
 /** `link`: tools that empty and rewrite it harm no pin, what it replaces is kept, and it exists at every moment. */
 
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
+
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import {
   cpSync,

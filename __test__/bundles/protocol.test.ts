@@ -1,4 +1,6 @@
-/** docs/protocol.md suffices: a reader and a collector in Python, written from its text alone, work beside ours. */
+/** docs/protocol/bundles.md suffices: a reader and a collector in Python, written from its text alone, work beside ours. */
+
+// guarantee: bundles/protocol-is-documented
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,7 @@
 /** A store that is moved, removed or made again while it is open: its id and its numbers keep generations apart. */
 
+// guarantee: bundles/replaced-store-is-noticed
+
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

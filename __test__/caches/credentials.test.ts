@@ -1,6 +1,8 @@
 // @module-tag system
 /** The credential chain: each provider against a real endpoint of its own, proven by a store that verifies signatures. */
 
+// guarantee: caches/credential-sources-work
+
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,7 @@
 /** The path that a caller gives is followed once; what a stranger put there is not trusted (docs/threat-model.md). */
 
+// guarantee: archives/path-is-followed-once, caches/strangers-are-contained
+
 import {
   chmodSync,
   existsSync,

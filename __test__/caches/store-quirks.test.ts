@@ -1,6 +1,8 @@
 // @module-tag system
 /** Answers of single stores: what they say of regions and endpoints, versions, encodings, clocks and pauses. */
 
+// guarantee: caches/dialects-are-understood
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { join } from 'node:path'

@@ -1,3 +1,5 @@
+// guarantee: library/bad-input-is-refused
+
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'

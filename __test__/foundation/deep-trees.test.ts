@@ -1,3 +1,5 @@
+// guarantee: library/deep-trees-are-removed
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'

@@ -1,3 +1,5 @@
+// guarantee: library/missing-addon-is-explained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,7 @@
 /** Reboots, queue, draining; workers that misbehave. Threads and processes alike. */
 
+// guarantee: restarts/old-worker-drains
+
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

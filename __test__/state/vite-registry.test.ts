@@ -1,13 +1,13 @@
 // @module-tag system
 /** The registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. The modes of each guarantee: docs/guarantees/state.md. */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ModuleRunner } from 'vite/module-runner'
 import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
-import { repository } from '../support/paths.js'
+import { blockBelow } from '../support/docs.js'
 import { bundledText, portableStateIsKept, thereIsOneCopy } from '../support/vite-checks.js'
 import {
   type Answer,
@@ -360,12 +360,11 @@ describe.each(versions)('$name', (version) => {
   })
 })
 
-test('the configuration of the README is one', async () => {
-  const [, block] =
-    /```js\n(\/\/ vite\.config\.js, Vite 6[\s\S]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+test('the configuration of the guide is one', async () => {
+  const block = blockBelow('docs/guide/vite.md', 'Add the plugins')
   const root = copyFixture('plain')
   onTestFinished(() => rmSync(root, { recursive: true }))
-  writeFileSync(join(root, 'vite.config.js'), block as string)
+  writeFileSync(join(root, 'vite.config.js'), block)
   for (const version of versions) {
     const vite = await loadVite(version)
     const { plugins: resolved } = await vite.resolveConfig({ root, logLevel: 'silent' }, 'serve')

@@ -1,5 +1,7 @@
 //! Trees whose modes do not allow their own user to read, write or enter, restored by a user other than root.
 
+// guarantee: archives/round-trip
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Fuzzing of the reader without a nightly compiler: seeded random changes to archives that contain all features.
 //! `WARMSWAP_FUZZ_ROUNDS` sets the number of rounds. The reader must never panic or write outside its stage.
 
+// guarantee: archives/no-input-crashes
+
 use std::fs;
 
 use warmswap::core::archives::{self, ExtractOptions, Limits, Symlinks};

@@ -1,6 +1,8 @@
 //! Other users of the machine: entries that they put next to a target are not acted on, and none of them blocks a call.
 //! Also the legitimate cases: users who share a directory.
 
+// guarantee: archives/strangers-are-contained
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Changes inside a store by other programs: altered content is not served, and nothing that a user created is removed.
 
+// guarantee: bundles/damage-is-not-served
+
 use std::path::Path;
 
 use crate::fixture::Fixture;

@@ -8,6 +8,8 @@
 //! and an immediate power loss, each point has its own crash. CI runs the points at and after calls that flush or
 //! change a name, and the long form runs all. the long form takes all.
 
+// guarantee: bundles/power-loses-nothing, bundles/torn-is-not-served
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! A kill, an error or an interruption at every system call of every operation. Each operation runs as the user of the
 //! test (usually root). Operations that change files also run as user nobody.
 
+// guarantee: bundles/failed-build-changes-nothing, bundles/crash-needs-no-repair
+
 use std::path::Path;
 
 use crate::fixture::{Fixture, User};

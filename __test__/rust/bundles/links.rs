@@ -1,6 +1,8 @@
 //! Links such as `dist`: operations of tools through a link do not change a generation, and directories that a link
 //! replaces are kept.
 
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
+
 use std::path::{Path, PathBuf};
 
 use crate::fixture::{Fixture, names};

@@ -1,5 +1,7 @@
 //! Several users: a store of an untrusted user is only read, and the leftovers of another user stop no operation.
 
+// guarantee: bundles/strangers-are-contained
+
 use std::path::Path;
 
 use crate::fixture::{Fixture, User, command, names};

@@ -1,5 +1,7 @@
 //! A stage adopts a directory as a whole or not at all, and shares no inode with a generation.
 
+// guarantee: bundles/adopt-takes-one-moment
+
 use crate::fixture::{Fixture, names};
 use crate::support::{go_on, kills, read, stopped, write};
 

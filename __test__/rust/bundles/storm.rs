@@ -3,6 +3,8 @@
 //! `npm run storm -- bundles --minutes 5` runs it for any time. It sets `WARMSWAP_STORM_SECONDS`, the duration on each
 //! of the two filesystems (default 30). As user nobody it runs a third of that.
 
+// guarantee: bundles/pin-is-complete, bundles/pinned-is-unchanged, bundles/unneeded-is-removed
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

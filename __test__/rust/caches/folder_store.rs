@@ -1,5 +1,7 @@
 //! A store in a folder: its writers exclude each other, and entries of other users are neither followed nor written.
 
+// guarantee: caches/no-lost-update, caches/strangers-are-contained
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

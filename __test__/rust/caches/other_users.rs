@@ -1,5 +1,7 @@
 //! Other users of the machine cannot prevent a restore, and users who share a directory share its cache.
 
+// guarantee: archives/strangers-are-contained, caches/strangers-are-contained
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

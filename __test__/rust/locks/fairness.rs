@@ -1,5 +1,7 @@
 //! Fairness: how often each of many processes acquires the lock.
 
+// guarantee: locks/rough-fairness
+
 use std::collections::HashMap;
 
 use crate::arena::{Arena, MODES, Process, seconds};

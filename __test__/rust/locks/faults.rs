@@ -1,5 +1,7 @@
 //! Kills after every system call, and errors at every system call.
 
+// guarantee: locks/no-fatal-instruction
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! An inspection reports the truth.
 
+// guarantee: locks/waiters-see-the-holder
+
 use warmswap::core::locks::{self, LockPath};
 
 use crate::arena::{Arena, MODES, Process, SOON, eventually, is_stopped};

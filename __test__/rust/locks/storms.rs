@@ -1,5 +1,7 @@
 //! Mutual exclusion and take-over while processes are killed at random.
 
+// guarantee: locks/mutual-exclusion, locks/killed-holder-blocks-nobody
+
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! A sweep removes only what dead processes have left, and the files of locks that are not used.
 
+// guarantee: locks/no-litter
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

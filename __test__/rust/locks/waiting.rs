@@ -1,5 +1,7 @@
 //! Waits end in time and affect no other caller.
 
+// guarantee: locks/waits-are-bounded, locks/cancel-is-clean
+
 use std::time::Duration;
 
 use warmswap::core::locks::{self, LockPath, Request};

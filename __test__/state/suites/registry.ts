@@ -1,5 +1,7 @@
 /** What the registry promises wherever it runs: called with the native and with the portable build. */
 
+// guarantee: state/edit-replaces-once
+
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 type State = typeof import('warmswap/state')

@@ -6,7 +6,7 @@
 //! exchanged directory or link without a hold mixes two generations within one reader.
 //!
 //! # Files
-//! docs/protocol.md lists all files with the steps of each operation, complete enough for another implementation.
+//! docs/protocol/bundles.md lists all files with the steps of each operation, complete enough for another implementation.
 //!
 //! * `current` is a relative link to `gens/N/tree`. It alone decides which generation is current. `current.json`
 //!   mirrors

@@ -1,7 +1,7 @@
 //! Locks: a killed holder never blocks others, and the lock of a live holder is never stolen.
 //!
 //! # Files
-//! The files of a lock at `<dir>/K` (docs/protocol.md, "Locks", describes their contents):
+//! The files of a lock at `<dir>/K` (docs/protocol/locks.md, "Locks", describes their contents):
 //!
 //! * `K/owner.json`: what mkdir locks check. The directory appears complete and is removed by one rename.
 //! * `.K.guard`: under flock in kernel mode. Created once and never replaced. Only a sweep removes it ([`disused`]).

@@ -6,7 +6,7 @@
 //! It is trusted without reading the files, so one that an untrusted user may have written counts as missing.
 //!
 //! Its entries are in the order of a walk. Target and manifest are therefore compared entry by entry, whatever their
-//! size. docs/protocol.md describes the layout.
+//! size. docs/protocol/tree-manifest.md describes the layout.
 
 mod manifest;
 mod place;
