@@ -307,8 +307,8 @@ function isForOneEnvironment({ build, environments }: ResolvedConfig): boolean {
 /** Names the options of this plugin, where an error of the store names those of openBundles(). */
 function withWayOut(error: unknown, { root, link, store }: OutFolders): unknown {
   if (!isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') return error
-  const [problem] = error.message.split('; ')
-  const wayOut = error.message.includes('cannot exchange')
+  const [problem] = error.message.split(/\. (?=Move root|Remove the directory)/)
+  const wayOut = error.message.includes('cannot replace the directory')
     ? `remove '${relative(root, link)}' before the build`
     : `set the option root of atomicOutDir() to a folder on a local filesystem, such as join(tmpdir(), 'my-app'): outDir '${relative(root, link)}' stays where it is and becomes a link to it. Or leave atomicOutDir() out on this machine`
   return new WarmswapError('ERR_UNSUPPORTED', `${problem}; ${wayOut}`, {
