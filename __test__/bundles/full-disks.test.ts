@@ -1,4 +1,4 @@
-/** A full disk leaves the current generation as it was (I6). */
+/** A full disk does not change the current generation (I6). */
 
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 import { folderWith } from '../support/readme.js'
 
-/** A configuration file, or a program that goes on for ever: their own suites run them. */
+/** A configuration file, or a program that runs forever: other suites run them. */
 const isNotAScript = /^\/\/ (vite\.config\.|server\.|astro\.config\.m)js|context\.watch\(\)/m
 
 /** The quick starts: every ```js block of the README, with the heading above it. */

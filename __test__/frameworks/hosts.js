@@ -10,8 +10,9 @@ const newThread = { state: 'new', cell: 'kept' }
 const newIsolate = { state: 'new', cell: 'new' }
 
 /**
- * `program` in node_modules, the module that defines the state, the file of the server that is edited, the configuration,
- * and what is kept over an edit of that file, an edit of the module that defines the state, and an edit of the configuration.
+ * `program` in node_modules, the module that defines the state, the file of the server that is edited, and the
+ * configuration. Then what is kept after an edit of that file, of the module that defines the state, and of the
+ * configuration.
  */
 const vite = ['vite/bin/vite.js', '--strictPort']
 export const hosts = {

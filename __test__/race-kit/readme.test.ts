@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { repository } from '../support/paths.js'
 
-test("README: a file of ten lines reproduces a race in somebody else's server", { timeout: 120_000 }, () => {
+test("README: a file of ten lines reproduces a race in another project's server", { timeout: 120_000 }, () => {
   const restarts = readFileSync(join(repository, 'README.md'), 'utf8').split('\n## Restarts\n')[1] as string
   const file = [...restarts.matchAll(/```ts\n([\s\S]*?)```/g)]
     .map(([, code]) => code as string)

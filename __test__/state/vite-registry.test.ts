@@ -97,7 +97,7 @@ describe.each(modes)('$name', (mode) => {
       seen = await overReoptimization(mode)
     })
 
-    test('R1: the same objects, initialised once, though their module is evaluated anew', () => {
+    test('R1: the same objects, initialised once, although their module is evaluated again', () => {
       const { before, first, later, identity, reloads } = seen
       expect(reloads).toBe(1)
       expect(identity).toEqual(before.identity)
@@ -147,7 +147,7 @@ describe.each(modes)('$name', (mode) => {
       )
     })
 
-    test('S11: the duplicate is told once where Vite is silent, and nowhere else', () => {
+    test('S11: the duplicate causes one warning where Vite is silent, and nowhere else', () => {
       expect(seen.told).toHaveLength(mode.silent ? 1 : 0)
     })
   })
@@ -226,9 +226,9 @@ describe.each(modes)('$name', (mode) => {
     ])
   })
 
-  test('R7: one copy, also from inside of a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
+  test('R7: one copy, also from inside a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
 
-  test('R8: two copies of the package share their state, and it is told once', async () => {
+  test('R8: two copies of the package share their state, and one warning says so', async () => {
     const fixture = await openFixture({
       ...mode,
       context: 'plain',
@@ -276,7 +276,7 @@ describe.each(modes)('$name', (mode) => {
       expect(left).toBeLessThanOrEqual(3)
     })
 
-    test('the check sees functions that are stored; each key is told once, with where it was defined', async () => {
+    test('the check detects functions that are stored; each key causes one warning, with the place of its definition', async () => {
       const fixture = await open(mode)
       const warnings = await remote(fixture.runner, 'warnings')
       await warnings.forget?.()
@@ -360,7 +360,7 @@ describe.each(versions)('$name', (version) => {
   })
 })
 
-test('the configuration of the README is one', async () => {
+test('the configuration of the README is valid', async () => {
   const [, block] =
     /```js\n(\/\/ vite\.config\.js, Vite 6[\s\S]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
   const root = copyFixture('plain')
