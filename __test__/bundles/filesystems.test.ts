@@ -1,4 +1,4 @@
-/** Filesystems: which ones are refused, and the guarantees on the others (I18). */
+/** Filesystems: which ones are refused, and the guarantees on the others (bundles/filesystems-are-checked). */
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -12,7 +12,7 @@ import { repository } from '../support/paths.js'
 import { publish } from '../support/stores.js'
 import { makeTemp, test } from '../support/temp.js'
 
-describe('I18: filesystems', () => {
+describe('bundles/filesystems-are-checked: filesystems', () => {
   test('a filesystem that is not on the allow list is ERR_UNSUPPORTED with the way out, before any lock', async ({
     memory,
   }) => {
@@ -83,7 +83,7 @@ describe('I18: filesystems', () => {
         const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
         await expect(openBundles(root, { link, adopt: true })).rejects.toMatchObject({
           code: 'ERR_UNSUPPORTED',
-          message: expect.stringMatching(/remove it yourself, or leave the option link out/),
+          message: expect.stringMatching(/Remove the directory, or omit the option link/),
         })
         expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
         expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')

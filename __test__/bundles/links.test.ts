@@ -3,6 +3,8 @@
  * moment.
  */
 
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
+
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import {
   cpSync,
@@ -89,7 +91,7 @@ const tools: Record<string, (project: Project) => unknown> = {
   },
 }
 
-describe('I2: a pinned generation stays as it is while tools work on dist', () => {
+describe('bundles/pinned-is-unchanged: a pinned generation stays as it is while tools work on dist', () => {
   test.for(Object.keys(tools))('%s', async (name, { project }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'one')
@@ -244,7 +246,7 @@ describe('a directory with files at the path of link', () => {
   test('a file that has the name of the temporary link is not changed', async ({ project }) => {
     project.write('.dist.warmswap', 'by hand')
     await expect(openBundles(project.store, { link: project.dist })).rejects.toMatchObject({
-      message: expect.stringMatching(/\.dist\.warmswap' is in the way/),
+      message: expect.stringMatching(/\.dist\.warmswap' already exists/),
     })
     expect(readFileSync(join(project.root, '.dist.warmswap'), 'utf8')).toBe('by hand')
   })

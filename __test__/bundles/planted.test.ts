@@ -3,6 +3,8 @@
  * nothing outside the store is touched.
  */
 
+// guarantee: bundles/wrong-kinds-are-errors
+
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { start } from '../support/children.js'

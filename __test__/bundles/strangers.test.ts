@@ -3,6 +3,8 @@
  * users, by setpriv.
  */
 
+// guarantee: bundles/strangers-are-contained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,

@@ -1,5 +1,7 @@
 /** S3 starts a response with 200 before a multipart upload is complete, and can report an error in the body. */
 
+// guarantee: caches/dialects-are-understood
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'

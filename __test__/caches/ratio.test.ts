@@ -1,4 +1,4 @@
-/** E3: a restore accepts what a snapshot accepted. If its defaults do not, the snapshot names the option that does. */
+/** caches/saved-is-restorable: a restore accepts what a snapshot accepted. If its defaults do not, the snapshot names the option that does. */
 
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdirSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
@@ -29,7 +29,7 @@ async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000)
 }
 
-describe('E3: the ratio', () => {
+describe('caches/saved-is-restorable: the ratio', () => {
   test('a pointer proves its declared sizes: zeros, and text that repeats', async ({ memory }) => {
     const cache = openCache(`file://${memory}/store`)
     const tree = zeros(memory, 128)

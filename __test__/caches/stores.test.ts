@@ -61,7 +61,9 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
     })
     afterAll(() => server?.stop())
 
-    test('I16, I21: snapshot in parts, read back, restore in ranges, unchanged, removed', async ({ memory }) => {
+    test('archives/round-trip, caches/readers-see-whole-snapshots: snapshot in parts, read back, restore in ranges, unchanged, removed', async ({
+      memory,
+    }) => {
       const tree = largeTree(join(memory, 'tree'))
       const into = join(memory, 'into')
       const cache = openCache(server.store('sites'))
@@ -103,7 +105,7 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       ['one object in one part', 'race.tar', 1000],
       ['one object in several parts', 'parts/race.tar', 9 << 20],
     ] as const)(
-      'I22: %s: what another writer wrote in between is not overwritten',
+      'caches/no-lost-update: %s: what another writer wrote in between is not overwritten',
       async ([, key, bytes], { memory }) => {
         const tree = (name: string, seed: number): string => {
           const path = makeTree(join(memory, name))
@@ -255,7 +257,7 @@ describe('s3rver: a store that ignores conditions', () => {
   })
   afterAll(() => server?.stop())
 
-  test("I22: it is detected once and reported as guard 'none'", async ({ memory }) => {
+  test("caches/no-lost-update: it is detected once and reported as guard 'none'", async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache(server.store('sites'))
     expect(await cache.probe()).toMatchObject({ conditionalPut: false, conditionalMultipart: false, writable: true })

@@ -3,7 +3,7 @@
  * looks up what the race has planned for this hit.
  *
  * The module imports nothing, so that it adds nothing to a bundle and runs where `node:fs` is missing. All
- * communication uses the race's folder, so that a program in any language can take part (docs/protocol.md). A hit is
+ * communication uses the race's folder, so that a program in any language can take part (docs/protocol/race-points.md). A hit is
  * one appended line in `points`; the plan is in `plan.json`; a held process waits for the end of a connection to
  * `socket`.
  */
