@@ -11,6 +11,7 @@
 //!
 //! A failed call returns a report with its outcome. The target is as it was before the call.
 
+mod background;
 mod cache;
 mod conditions;
 mod guards;
