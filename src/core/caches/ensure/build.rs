@@ -10,6 +10,7 @@ use super::options::EnsureOptions;
 use super::report::EnsureStep;
 use crate::core::archives::commit::{Gate, StagedTree};
 use crate::core::archives::exclude::Excludes;
+use crate::core::caches::background::Background;
 use crate::core::caches::cache::Cache;
 use crate::core::caches::guards::Guard;
 use crate::core::caches::pointer::Producer;
@@ -44,21 +45,26 @@ pub(super) enum BuildResult {
 }
 
 /// A stage that a thread for blocking work removes when it is dropped: it can hold many files.
-pub(super) struct OwnedStage(Option<StagedTree>);
+pub(super) struct OwnedStage {
+    stage: Option<StagedTree>,
+    background: Background,
+}
 
 impl OwnedStage {
     fn path(&self) -> PathBuf {
-        self.0
-            .as_ref()
-            .map_or_else(PathBuf::new, |stage| stage.path().to_path_buf())
+        let stage = self.stage.as_ref();
+        stage.map_or_else(PathBuf::new, |stage| stage.path().to_path_buf())
     }
 }
 
 impl Drop for OwnedStage {
     fn drop(&mut self) {
-        if let Some(stage) = self.0.take() {
-            let path = stage.path().to_path_buf();
-            thread::detach(&path, move || drop(stage));
+        if let Some(stage) = self.stage.take() {
+            let (path, work) = (stage.path().to_path_buf(), self.background.begin());
+            thread::detach(&path, move || {
+                drop(stage);
+                drop(work);
+            });
         }
     }
 }
@@ -149,9 +155,11 @@ impl BuildJob {
             StagedTree::beside(&into, mode)
         })
         .await;
-        made?
-            .map(|stage| OwnedStage(Some(stage)))
-            .map_err(|failure| failure.during(Stage::Write))
+        let stage = made?.map_err(|failure| failure.during(Stage::Write))?;
+        Ok(OwnedStage {
+            stage: Some(stage),
+            background: self.cache.background.clone(),
+        })
     }
 
     async fn upload(&self, stage: &OwnedStage, store: Arc<dyn Store>) -> Result<UploadedTree> {
@@ -183,13 +191,13 @@ pub(super) async fn commit(
     uploaded: Option<Box<UploadedTree>>,
 ) -> Result<()> {
     let into = options.restore.into.clone();
-    let Some(stage) = stage.0.take() else {
+    let Some(tree) = stage.stage.take() else {
         return Ok(());
     };
     let committed = thread::run(&into, move || {
-        let target = stage.target().to_path_buf();
+        let target = tree.target().to_path_buf();
         let committed_ns = clock::wall_nanos();
-        let committed = stage.commit(&Gate::new())?;
+        let committed = tree.commit(&Gate::new())?;
         if let Some(uploaded) = uploaded {
             let UploadedTree { pointer, tree } = *uploaded;
             // Without it the next call reads the tree again.
@@ -205,7 +213,11 @@ pub(super) async fn commit(
     });
     let leftovers = committed.await??;
     // Removing the old tree can take longer than all the rest.
-    thread::detach(&options.restore.into, move || drop(leftovers));
+    let work = stage.background.begin();
+    thread::detach(&options.restore.into, move || {
+        drop(leftovers);
+        drop(work);
+    });
     Ok(())
 }
 

@@ -38,6 +38,7 @@ impl Cache {
             let job = PackJob {
                 options: &options,
                 run: Arc::clone(&working),
+                background: &cache.background,
             };
             let packed = job.pack().await?;
             options.guard.check(amount_of(&packed), None)?;
