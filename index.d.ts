@@ -804,11 +804,12 @@ interface Cache extends AsyncDisposable {
    */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
   /**
-   * Restores the tree of this fingerprint; or exactly one of all callers builds and publishes it while the others wait,
-   * then restore. Needs a store with conditional writes; with another store, and after `deadlineMs`, it builds alone.
+   * Restores the tree of this fingerprint. If there is none, exactly one of all callers builds and publishes it, while the
+   * others wait and then restore it. Needs a store with conditional writes. With another store, and after `deadlineMs`, it
+   * builds alone.
    *
-   * Rejects with what `build` threw, or with its message for a caller that waited for that build; with the reason of an
-   * aborted signal; with ERR_UNSUPPORTED or ERR_IO and an `outcome` if the tree cannot be written to `into`.
+   * Rejects with what `build` threw. A caller that waited for that build gets its message. An aborted signal rejects with
+   * its reason. If the tree cannot be written to `into`, the error has an `outcome`.
    */
   ensure(key: string, options: EnsureOptions): Promise<EnsureResult>;
   /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */

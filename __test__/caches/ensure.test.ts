@@ -53,7 +53,7 @@ describe('in a folder', () => {
         cache.ensure(
           'site',
           call(join(memory, `into-${index}`), {
-            ttlMs: 1_000,
+            ttlMs: 3_000,
             build({ dir }) {
               builds += 1
               writeFileSync(join(dir, 'file'), `build ${builds}`)
@@ -95,7 +95,7 @@ describe('in a folder', () => {
     const first = cache.ensure(
       'site',
       call(join(memory, 'first'), {
-        ttlMs: 1_000,
+        ttlMs: 3_000,
         async build({ dir }) {
           writeFileSync(join(dir, 'half'), 'half')
           building.done()
@@ -107,7 +107,7 @@ describe('in a folder', () => {
     const failed = expect(first).rejects.toBe(failure)
     await building.promise
     const onEvent = ({ kind }: EnsureEvent): void => void (kind === 'waiting' && waiting.done())
-    const second = cache.ensure('site', call(join(memory, 'second'), { ttlMs: 1_000, onEvent }))
+    const second = cache.ensure('site', call(join(memory, 'second'), { ttlMs: 3_000, onEvent }))
     await expect(second).rejects.toThrow('the compiler failed')
     await failed
     await expectNames(memory, ['store'])
@@ -121,7 +121,7 @@ describe('in a folder', () => {
     const first = cache.ensure(
       'site',
       call(join(memory, 'first'), {
-        ttlMs: 1_000,
+        ttlMs: 3_000,
         async build() {
           building.done()
           await waiting.promise
@@ -132,7 +132,7 @@ describe('in a folder', () => {
     const failed = expect(first).rejects.toThrow('no')
     await building.promise
     const onEvent = ({ kind }: EnsureEvent): void => void (kind === 'waiting' && waiting.done())
-    const options = call(join(memory, 'second'), { ttlMs: 1_000, onEvent, onFailure: 'retry' })
+    const options = call(join(memory, 'second'), { ttlMs: 3_000, onEvent, onFailure: 'retry' })
     expect(await cache.ensure('site', options)).toMatchObject({ role: 'built' })
     await failed
   })

@@ -145,7 +145,7 @@ fn step_of(step: EnsureStep) -> Result<NativeEnsureStep> {
                 ..NativeEnsureStep::default()
             });
         }
-        EnsureStep::End(ended) => ended,
+        EnsureStep::End(ended) => *ended,
     };
     let failed = |outcome: &str, reason: Option<String>| NativeEnsureStep {
         outcome: Some(outcome.to_owned()),

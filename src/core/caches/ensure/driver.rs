@@ -59,7 +59,7 @@ pub(super) struct Driver {
 
 /// What runs concurrently with the requests.
 pub(super) enum Work {
-    Build(BuildEnd, Builds),
+    Build(Box<BuildEnd>, Builds),
     Restore(error::Result<RestoreReport>),
 }
 
@@ -74,9 +74,15 @@ enum Awake {
 
 /// How the protocol ended for this call.
 pub(super) enum Outcome {
-    Ended(Ended),
+    Ended(Box<Ended>),
     /// The tree is to be built without others.
     Alone(String),
+}
+
+impl Outcome {
+    pub(super) fn of(ended: Ended) -> Self {
+        Self::Ended(Box::new(ended))
+    }
 }
 
 impl Driver {
@@ -116,7 +122,7 @@ impl Driver {
             None => Outcome::Alone("the cache has no store".to_owned()),
         };
         let ended = match outcome {
-            Outcome::Ended(ended) => ended,
+            Outcome::Ended(ended) => *ended,
             Outcome::Alone(reason) => self.build_alone(reason).await,
         };
         self.answer(ended);
@@ -124,7 +130,7 @@ impl Driver {
 
     fn answer(&mut self, ended: Ended) {
         if !std::mem::replace(&mut self.has_answered, true) {
-            drop(self.steps.send(Ok(EnsureStep::End(ended))));
+            drop(self.steps.send(Ok(EnsureStep::End(Box::new(ended)))));
         }
     }
 
@@ -315,7 +321,7 @@ impl Driver {
         self.work = Some(
             async move {
                 let (end, builds) = job.run(builds, on_upload).await;
-                Work::Build(end, builds)
+                Work::Build(Box::new(end), builds)
             }
             .boxed(),
         );
@@ -347,7 +353,7 @@ impl Driver {
             Answer::Hopeless(_, failure)
                 if failure.cause == Cause::Refused || failure.cause == Cause::Unguarded =>
             {
-                Err(Outcome::Ended(Err(failure.into())))
+                Err(Outcome::of(Err(failure.into())))
             }
             Answer::Hopeless(_, failure) => Err(Outcome::Alone(failure.error.message)),
         }

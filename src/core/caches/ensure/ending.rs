@@ -19,9 +19,9 @@ impl Driver {
         match work {
             Work::Build(end, builds) => {
                 self.builds = Some(builds);
-                Ok(Event::BuildEnded(self.built(end)))
+                Ok(Event::BuildEnded(self.built(*end)))
             }
-            Work::Restore(Err(error)) => Err(Outcome::Ended(Err(Failure::from(error).into()))),
+            Work::Restore(Err(error)) => Err(Outcome::of(Err(Failure::from(error).into()))),
             Work::Restore(Ok(report)) => self.restored(report),
         }
     }
@@ -43,7 +43,7 @@ impl Driver {
     fn restored(&self, report: RestoreReport) -> std::result::Result<Event<String, Result>, Outcome> {
         match report.outcome {
             RestoreOutcome::Restored | RestoreOutcome::Unchanged => {
-                Err(Outcome::Ended(Ok(self.report(Role::Restored, Some(report)))))
+                Err(Outcome::of(Ok(self.report(Role::Restored, Some(report)))))
             }
             RestoreOutcome::Corrupt => Ok(Event::Unrestorable),
             // Without s3:ListBucket a blob that does not exist is 'denied'.
@@ -55,7 +55,7 @@ impl Driver {
                     "the restore ended with '{outcome}': {reason}"
                 )))
             }
-            _ => Err(Outcome::Ended(Err(EnsureFailure::Restore(Box::new(report))))),
+            _ => Err(Outcome::of(Err(EnsureFailure::Restore(Box::new(report))))),
         }
     }
 
@@ -64,24 +64,24 @@ impl Driver {
         match ending {
             Ending::Built(_) => {
                 let report = self.report(Role::Built, None);
-                Outcome::Ended(self.commit(report).await)
+                Outcome::of(self.commit(report).await)
             }
             Ending::Unpublished(_) | Ending::GivenUp if self.built.is_some() => {
                 let mut report = self.report(Role::Alone, None);
                 report.reason = Some(format!("the result was not published: {}", self.last_failure()));
                 report.generation = None;
-                Outcome::Ended(self.commit(report).await)
+                Outcome::of(self.commit(report).await)
             }
             Ending::Unpublished(_) | Ending::GivenUp => {
                 let failure = self.failure.take().unwrap_or_else(|| Cancel::error().into());
-                Outcome::Ended(Err(failure.into()))
+                Outcome::of(Err(failure.into()))
             }
-            Ending::Failed { message, is_shared } => Outcome::Ended(Err(if is_shared {
+            Ending::Failed { message, is_shared } => Outcome::of(Err(if is_shared {
                 EnsureFailure::SharedBuild(message)
             } else {
                 EnsureFailure::Build(message)
             })),
-            Ending::Left(Leaving::Cancelled) => Outcome::Ended(Err(Failure::from(Cancel::error()).into())),
+            Ending::Left(Leaving::Cancelled) => Outcome::of(Err(Failure::from(Cancel::error()).into())),
             Ending::Left(Leaving::Deadline) => Outcome::Alone(self.late()),
             Ending::ReadOnly => Outcome::Alone("this cache is read-only".to_owned()),
             Ending::Trouble => Outcome::Alone(format!("the store cannot be used: {}", self.last_failure())),

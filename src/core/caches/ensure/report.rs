@@ -81,7 +81,8 @@ pub enum EnsureEvent {
 /// What the caller does next.
 #[derive(Debug)]
 pub enum EnsureStep {
-    /// Build into this directory, then call [`EnsureCall::settle`](super::EnsureCall::settle). It can come again: a build whose lease was lost does not count.
+    /// Build into this directory, then call [`EnsureCall::settle`](super::EnsureCall::settle). It can come again: a build
+    /// whose lease was lost does not count.
     Build {
         /// An empty directory on the target's filesystem.
         directory: PathBuf,
@@ -89,5 +90,5 @@ pub enum EnsureStep {
         alone: Option<String>,
     },
     /// The call has ended.
-    End(Result<EnsureReport, EnsureFailure>),
+    End(Box<Result<EnsureReport, EnsureFailure>>),
 }

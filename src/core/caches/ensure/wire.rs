@@ -29,22 +29,13 @@ pub(in crate::core::caches) fn records_in(key: &Key) -> String {
 }
 
 /// The process that wrote a record. For humans.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordHolder {
     /// Host name.
     pub host: String,
     /// Process id on that host.
     pub pid: u32,
-}
-
-impl Default for RecordHolder {
-    fn default() -> Self {
-        Self {
-            host: String::new(),
-            pid: 0,
-        }
-    }
 }
 
 impl RecordHolder {
@@ -236,7 +227,7 @@ mod tests {
             State::Ready(Box::new(pointer("f"))),
         ] {
             let record = Record { state, ..ready("f") };
-            let bytes = encode(&record, &facts, &"f".repeat(1), &key, Some(b"0123456789abcdef"));
+            let bytes = encode(&record, &facts, "f", &key, Some(b"0123456789abcdef"));
             assert!(bytes.len() <= MAX_RECORD_BYTES, "{} bytes", bytes.len());
             let read = decode(&bytes, "v".to_owned(), "f", &key, Some(b"0123456789abcdef"));
             let (found, read_facts) = read.expect("readable");
