@@ -145,6 +145,11 @@ impl World {
         self.messages.sort_by_cached_key(Message::rank);
     }
 
+    fn has_answer_coming(&self, caller: usize) -> bool {
+        let mut messages = self.messages.iter();
+        messages.any(|message| message.caller == caller && !message.is_abandoned)
+    }
+
     fn handle(&mut self, index: usize, event: Event<Version, Result>) {
         let Some(mut participant) = self.callers[index].participant.take() else {
             return;
@@ -154,7 +159,7 @@ impl World {
         let actions = participant.on(event, NOW);
         let has_lost = held && !participant.is_holding() && !participant.has_ended();
         let is_own = |record: &Version| record.token == index as u128;
-        if has_lost && !was_late && self.object.as_ref().is_some_and(is_own) {
+        if has_lost && !was_late && !self.is_damaged && self.object.as_ref().is_some_and(is_own) {
             self.violation = Some("a holder took its own record for another one's");
         }
         self.callers[index].participant = Some(participant);
@@ -275,7 +280,7 @@ impl Fleet {
             if caller.participant.is_none() {
                 continue;
             }
-            if caller.awaits.is_some() {
+            if caller.awaits.is_some() && world.has_answer_coming(index) {
                 steps.push(Step::Timeout(index));
             }
             steps.push(Step::Kill(index));
@@ -334,6 +339,9 @@ impl Model for Fleet {
             };
             if participant.wakes_in(NOW).is_some() {
                 steps.push(Step::Wake(index));
+            }
+            if caller.awaits.is_some() && !world.has_answer_coming(index) {
+                steps.push(Step::Timeout(index));
             }
             if caller.is_building {
                 steps.push(Step::Build(index, true));
@@ -442,7 +450,9 @@ impl Caller {
 }
 
 fn strike(world: &mut World, fault: Step) {
-    world.faults += 1;
+    // The loss of the message was the fault.
+    let is_consequence = matches!(fault, Step::Timeout(index) if !world.has_answer_coming(index));
+    world.faults += u8::from(!is_consequence);
     match fault {
         Step::Lose(at) => drop(world.messages.remove(at)),
         Step::Double(at) => {
@@ -478,17 +488,17 @@ fn is_long() -> bool {
     std::env::var_os("WARMSWAP_LONG").is_some()
 }
 
-/// Searches one fleet.
-fn search(callers: u8, seq: u64, faults: u8) {
+/// Searches one fleet, with writes up to number 2 of each caller.
+fn search(callers: u8, in_flight: usize, faults: u8) {
     let fleet = Fleet {
         callers,
-        seq,
-        in_flight: 2,
+        seq: 2,
+        in_flight,
         faults,
     };
     let checker = fleet.checker().threads(2).spawn_bfs().join();
     eprintln!(
-        "{callers} callers, {faults} faults: {} states, {} of them different, depth {}",
+        "{callers} callers, {in_flight} messages, {faults} faults: {} states, {} of them different, depth {}",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth()
@@ -497,13 +507,14 @@ fn search(callers: u8, seq: u64, faults: u8) {
 }
 
 #[test]
-fn two_callers_and_two_faults() {
-    search(2, 2, 2);
+fn two_callers_and_faults() {
+    search(2, 2, if is_long() { 2 } else { 1 });
 }
 
+/// With two messages in flight, three callers without a fault have 830 000 states, which take 10 s.
 #[test]
 fn three_callers() {
-    search(3, 2, u8::from(is_long()));
+    search(3, if is_long() { 2 } else { 1 }, 0);
 }
 
 #[test]
@@ -514,6 +525,6 @@ fn seeded_bugs_of_conditions_are_found() {
         "ensure-release-unconditionally",
         "ensure-412-is-loss",
     ] {
-        is_killed_by(bug, "caches::ensure_model::two_callers_and_two_faults");
+        is_killed_by(bug, "caches::ensure_model::two_callers_and_faults");
     }
 }
