@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { blocksOf } from '../support/docs.js'
 import { repository } from '../support/paths.js'
 
-test('the test file of the guide reproduces a race in a server that it does not know', { timeout: 120_000 }, () => {
+test('the test file of the guide reproduces a race in an unknown server', { timeout: 120_000 }, () => {
   const [file = '', server = ''] = blocksOf('docs/guide/race-kit.md').map(({ code }) => code)
   expect(file.split('\n').filter((line) => line !== '')).toHaveLength(10)
   // Inside the repository, so that 'warmswap/vitest' is this one.

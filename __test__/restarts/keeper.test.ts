@@ -95,7 +95,7 @@ const kills: { busy: boolean; signals: Kill[] }[] = [
 ]
 
 test.for(kills)(
-  'nothing of the group and session is left: $signals, busy: $busy',
+  'no process of the group and session is left: $signals, busy: $busy',
   async ({ busy, signals }, { memory }) => {
     const host = startHost(memory, { busy })
     const pids = await ready(host)

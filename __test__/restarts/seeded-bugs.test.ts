@@ -41,7 +41,7 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'state-edit-unseen': ['state/vite-auto-version', 'Vite 8.*an edit closes the server'],
 }
 
-describe('the suite kills its mutants', () => {
+describe('the suite detects its seeded bugs', () => {
   let folder: string
   beforeAll(() => {
     folder = seededRepository()

@@ -113,7 +113,7 @@ serveRequests((request) => {
   })
 })
 
-test('an uncaught error that the worker handles is no reason of its end', async ({ store, open }) => {
+test('an uncaught error that the worker handles is not reported as the reason of its end', async ({ store, open }) => {
   await publish(store, {
     'main.mjs': from(
       "process.on('uncaughtException', () => {})\nsetImmediate(() => { throw new Error('handled') })\nserveRequests((request) => request)",
