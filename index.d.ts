@@ -843,7 +843,11 @@ interface Cache extends AsyncDisposable {
     ranged: boolean;
     writable: boolean;
   }>;
-  /** Waits for running calls. Later calls reject with ERR_CLOSED. */
+  /**
+   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
+   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * with ERR_CLOSED.
+   */
   close(): Promise<void>;
 }
 /** What is stored under a key. */
