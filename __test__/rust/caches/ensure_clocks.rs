@@ -1,5 +1,5 @@
-//! `fleet/build-stops-in-time`: the times of the protocol of `ensure`: clocks that run at other rates, wall clocks that differ by days, slow writes, a
-//! store that one side cannot reach, and a holder that is killed.
+//! fleet/build-stops-in-time: the times of the protocol of `ensure`. Clocks run at other rates, wall clocks differ by days,
+//! writes are slow, the holder cannot reach the store, or it is killed.
 
 use warmswap::core::caches::ensure::protocol::{
     Action, Condition, Event, Found, Now, Participant, Record, Rules, Written,

@@ -1,4 +1,4 @@
-//! `fleet/every-order`: the protocol of `ensure` is searched in every order of its messages, with three callers, one
+//! fleet/every-order: the protocol of `ensure` is searched in every order of its messages, with three callers, one
 //! object, requests that are lost, doubled and delayed, killed callers, a deleted object and a blob that no longer exists.
 //!
 //! The version of the object is its content, as the `ETag` of S3 can be. Time is relative to each caller: its timers may
