@@ -11,6 +11,7 @@ type Version = Record<u8>;
 type Actions = Vec<Action<Version, u8>>;
 
 const TTL_MS: u64 = 3000;
+const TTL: f64 = 3000.0;
 const DAY_MS: u64 = 86_400_000;
 
 /// A process with clocks of its own.
@@ -88,7 +89,7 @@ fn run(rates: (f64, f64), wall: u64, latency: f64, cut: f64, is_killed: bool) ->
     // The first write of the holder has landed.
     observer.wake = Some(latency + 1.0);
     let mut observer_reads = true;
-    while real < TTL_MS as f64 * 10.0 {
+    while real < TTL * 10.0 {
         for action in std::mem::take(&mut actions) {
             match action {
                 Action::Write { record, .. } if real < cut => landing = Some((real + latency, record)),
@@ -186,7 +187,7 @@ fn a_killed_holder_is_taken_over_within_one_and_a_half_leases() {
         let timeline = run((1.0, 1.0), DAY_MS, 1.0, cut, true);
         let taken = timeline.taken_over.expect("taken over");
         let waited = taken - timeline.last_landed;
-        assert!(waited <= TTL_MS as f64 * 1.5, "{waited} ms: {timeline:?}");
+        assert!(waited <= TTL * 1.5, "{waited} ms: {timeline:?}");
     }
 }
 

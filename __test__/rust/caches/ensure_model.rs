@@ -99,7 +99,7 @@ impl Message {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Start(usize),
     Deliver(usize),
@@ -254,7 +254,7 @@ impl Caller {
 }
 
 impl Fleet {
-    fn rules(&self, caller: usize) -> Rules {
+    fn rules(caller: usize) -> Rules {
         Rules {
             token: caller as u128,
             ttl_ms: 3000,
@@ -358,7 +358,7 @@ impl Model for Fleet {
         let mut world = last.clone();
         match step {
             Step::Start(index) => {
-                let (participant, actions) = Participant::start(self.rules(index));
+                let (participant, actions) = Participant::start(Self::rules(index));
                 world.callers[index].participant = Some(participant);
                 world.execute(index, actions);
             }
