@@ -16,7 +16,8 @@ import { textsOf } from './lib/prose/texts.js'
 
 const LINTED = /\.(?:md|rs|[mc]?[jt]s|toml|ya?ml)$/
 /** Generated files, and inputs of tests. */
-const SKIPPED = /(?:^|\/)(?:node_modules|dist|target|\.cache|fixtures|corpus)\/|^index\.d\.ts$|binding\.(?:cjs|d\.cts)$|pnpm-lock/
+const SKIPPED =
+  /(?:^|\/)(?:node_modules|dist|target|\.cache|fixtures|corpus)\/|^index\.d\.ts$|binding\.(?:cjs|d\.cts)$|pnpm-lock/
 /** The rule's own words. */
 const RULE = ['scripts/lib/prose/rule.js', '__test__/foundation/prose.test.ts']
 /** It quotes texts of older commits. */
