@@ -1,10 +1,10 @@
-// Builds the addon and the JavaScript face.
+// Builds the addon and the JavaScript API.
 //   node scripts/build.js              the release addon into dist/, then dist/*.js and index.d.ts
 //   node scripts/build.js --dev        the addon in the dev profile, which compiles faster, instead of the release addon
 //   node scripts/build.js --addon-only only the addon
 //   node scripts/build.js --out FOLDER puts the addon there instead of into dist/
 //   node scripts/build.js --js-only    only dist/*.js and index.d.ts
-//   node scripts/build.js --testing    the addon with fault points and mutants, in the dev profile, into build/testing/,
+//   node scripts/build.js --testing    the addon with fault points and seeded bugs, in the dev profile, into build/testing/,
 //                                      and the child programs of the tests
 //   node scripts/build.js -- FLAGS     passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -26,7 +26,7 @@ const verbs = {
       }
     })
   },
-  // Takes and falls off the end.
+  // Acquires and lets the script end.
   async leave() {
     const lock = await acquireLock(path, options)
     say('held', lock.generation)

@@ -1,4 +1,4 @@
-/** Workers that do not keep to the protocol: what they send is refused with a warning, and the host goes on. */
+/** Workers that violate the protocol: their messages are refused with a warning, and the host continues. */
 
 // guarantee: restarts/worker-cannot-harm-its-host
 

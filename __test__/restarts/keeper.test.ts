@@ -1,4 +1,7 @@
-/** What startProcess() leaves when its host, its worker or both are killed: nothing, but what made a session of its own. */
+/**
+ * What startProcess() leaves when its host, its worker or both are killed: nothing, except for processes with a session
+ * of their own.
+ */
 
 // guarantee: restarts/worker-ends-with-its-host
 

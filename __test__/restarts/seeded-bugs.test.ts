@@ -1,5 +1,5 @@
 // @module-tag system
-/** Each seeded bug is killed by the test that is there for it: a check that cannot fail proves nothing. */
+/** Each seeded bug is detected by its test: a check that cannot fail proves nothing. */
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** What the Vite plugins promise, as checks that seeded bugs have to fail. Each takes the plugins, so that they can be broken ones. */
+/**
+ * The guarantees of the Vite plugins, as checks that fail with seeded bugs. Each takes the plugins, so that they can be
+ * broken ones.
+ */
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
