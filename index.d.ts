@@ -1,5 +1,8 @@
 import { ChildProcess } from "node:child_process";
 import { Worker } from "node:worker_threads";
+import { Server } from "node:http";
+import { Server as Server$1 } from "node:https";
+import { Socket } from "node:net";
 
 //#region src/js/bundles/contract.d.ts
 /** What a store of bundles offers. */
@@ -866,18 +869,14 @@ interface BuildResult {
   role: 'ran' | 'joined' | 'reused';
 }
 //#endregion
-//#region src/js/restarts/queue.d.ts
-/** How a request may be treated. */
-interface DispatchOptions {
-  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
-  replay?: 'never' | 'idempotent';
-  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
-  timeoutMs?: number;
-  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
-  signal?: AbortSignal;
-}
-//#endregion
 //#region src/js/restarts/handle.d.ts
+/** Where a worker listens: a Unix socket (on Windows a named pipe), or a TCP port of this machine. */
+type WorkerAddress = {
+  socketPath: string;
+} | {
+  host: string;
+  port: number;
+};
 /** A running worker. */
 interface WorkerHandle<Q = unknown, R = unknown> {
   /**
@@ -892,7 +891,55 @@ interface WorkerHandle<Q = unknown, R = unknown> {
   readonly exited: Promise<unknown>;
   /** Lets the worker finish for up to `deadlineMs`, then kills it. Resolves once it is gone. */
   stop(deadlineMs: number): Promise<void>;
+  /**
+   * Answers a Fetch request, for `coordinator.fetch()` and `coordinator.attach()`. Optional for a handle of your own;
+   * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
+   */
+  fetch?(request: Request, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<Response>;
+  /**
+   * Opens a new connection to the server of a worker that listens. Where it exists, `coordinator.attach()` proxies HTTP
+   * and WebSocket upgrades over such connections. A rejection means that no byte of the request was sent.
+   */
+  connect?(): Promise<Socket>;
+  /** Where the worker listens, for programs that connect by themselves. */
+  readonly address?: WorkerAddress;
 }
+//#endregion
+//#region src/js/restarts/queue.d.ts
+/** How a request may be treated. */
+interface DispatchOptions {
+  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
+  replay?: 'never' | 'idempotent';
+  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
+  timeoutMs?: number;
+  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
+  signal?: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/http/options.d.ts
+/** How HTTP requests are treated. */
+interface FetchOptions {
+  /**
+   * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
+   * HEAD without a body, as long as the head of the answer was not sent. A request that no worker had begun always goes to
+   * the next one. @default 'never'
+   */
+  replay?: 'never' | 'safe';
+  /**
+   * How long a request may take until the head of its answer, in milliseconds. Each part of the request's body starts
+   * this time again. Infinity is allowed. @default 30_000
+   */
+  timeoutMs?: number;
+  /** Whether answers to failed requests show messages and stacks. @default `process.env.NODE_ENV !== 'production'` */
+  development?: boolean;
+}
+//#endregion
+//#region src/js/restarts/http/attach.d.ts
+/** A server that attach() takes. */
+type AttachedServer = Server | Server$1;
 //#endregion
 //#region src/js/restarts/workers.d.ts
 /** What a worker is started with. */
@@ -970,6 +1017,29 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * ERR_TIMEOUT, ERR_CLOSED.
    */
   dispatch(request: Q, options?: DispatchOptions): Promise<R>;
+  /**
+   * Answers a Fetch request with a worker that calls serveFetch(). Starts a worker if there is none. The bodies of the
+   * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
+   * `Request` that the worker has.
+   *
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
+   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
+   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
+   */
+  fetch(request: Request, options?: FetchOptions): Promise<Response>;
+  /**
+   * Answers all requests of a server of node:http or node:https like fetch(), its `Expect: 100-continue` requests and its
+   * malformed requests included. The client's `Host` is kept; forwarding headers (`X-Forwarded-*`, `Forwarded`,
+   * `X-Real-IP`) are replaced. A client that disconnects aborts `request.signal` in the worker. The server needs no other
+   * listener for requests. Returns a function that stops this; it closes nothing.
+   *
+   * An upgrade is answered with 501 unless the worker listens (`listen: true`).
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
+   */
+  attach(server: AttachedServer, options?: FetchOptions): () => void;
   status(): CoordinatorStatus;
 }
 /**
@@ -986,23 +1056,6 @@ interface GivenContext {
   signal: AbortSignal;
 }
 //#endregion
-//#region src/js/restarts/thread.d.ts
-/** Options of {@link startWorkerThread}. */
-interface WorkerThreadOptions {
-  /** `workerData` of the thread. */
-  workerData?: unknown;
-  /** How long until the entry calls serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-}
-/**
- * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread has
- * the working directory of its process: Node can give it none of its own.
- *
- * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
- */
-declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
-//#endregion
 //#region src/js/restarts/process.d.ts
 /** Options of {@link startProcess}. */
 interface ProcessOptions {
@@ -1017,6 +1070,11 @@ interface ProcessOptions {
    */
   killDetached?: boolean;
 }
+/** A worker that is a process. */
+interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess;
+}
 /**
  * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
  * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
@@ -1027,10 +1085,10 @@ interface ProcessOptions {
  * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
  * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
  */
-declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
+declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<ProcessHandle<Q, R>>;
 //#endregion
 //#region src/js/restarts/serve.d.ts
-/** The worker's side: answers requests. */
+/** The worker's side of dispatch(). */
 /** What is known of a request. */
 interface RequestContext {
   incarnation: number;
@@ -1043,13 +1101,61 @@ interface RequestContext {
  */
 type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
 /**
- * In a worker that startWorkerThread() or startProcess() started: answers requests, and tells the coordinator that the
- * worker is ready. Requests are handled side by side. When the coordinator stops the worker, it ends itself once it
- * has answered what it began; so does a process whose host is gone.
+ * In a worker that startWorkerThread() or startProcess() started: answers the requests of `coordinator.dispatch()`, and
+ * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
+ * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
  *
  * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
  * called twice.
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+//#region src/js/restarts/serve-fetch.d.ts
+/** The worker's side of fetch() and attach(). */
+/** What is known of an HTTP request in addition to the `Request`. */
+interface FetchContext {
+  /** The generation that this worker runs. */
+  generation: number;
+  /** The number of this worker among those that its coordinator has started. */
+  incarnation: number;
+  /** Raised when the client has disconnected, or when nobody waits for the answer any more; also `request.signal`. */
+  signal: AbortSignal;
+}
+/** Answers one HTTP request. */
+type FetchHandler = (request: Request, context: FetchContext) => Response | Promise<Response>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the HTTP requests of `coordinator.fetch()` and
+ * `coordinator.attach()`, and notifies the coordinator that the worker is ready. Requests are handled concurrently. The
+ * bodies of requests and answers are streams, read as fast as their consumer reads. An error of the handler is the
+ * answer to that request alone (502).
+ *
+ * A worker can call serveRequests() too.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * called twice.
+ */
+declare function serveFetch(handler: FetchHandler): void;
+//#endregion
+//#region src/js/restarts/thread.d.ts
+/** Options of {@link startWorkerThread}. */
+interface WorkerThreadOptions {
+  /** `workerData` of the thread. */
+  workerData?: unknown;
+  /** How long until the entry calls serveRequests(). @default 30_000 */
+  readyTimeoutMs?: number;
+}
+/** A worker that is a thread. */
+interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The thread: its id, its output, and messages of your own. */
+  readonly thread: Worker;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread has
+ * the working directory of its process: Node can give it none of its own.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
+ * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
+ */
+declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<ThreadHandle<Q, R>>;
+//#endregion
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

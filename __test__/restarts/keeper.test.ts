@@ -1,6 +1,6 @@
 /** What startProcess() leaves when its host, its worker or both are killed: nothing, but what made a session of its own. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
 import { signalProcess } from '../../src/js/keeper/processes.js'

@@ -1,7 +1,7 @@
 // @module-tag system
 /** Each seeded bug is killed by the test that is there for it: a check that cannot fail proves nothing. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { SEEDED_BUGS, type SeededBug } from '../../src/js/native/seeded-bugs.js'

@@ -33,6 +33,21 @@ serveRequests(async (request, { incarnation, signal }) => { ${body} })
   return await publish(store, { 'worker.mjs': program })
 }
 
+/** Publishes a generation whose `worker.mjs` answers HTTP requests with this handler body (`request`, `context`, `version`). */
+export async function publishFetchWorker(
+  store: BundleStore,
+  version: string,
+  body: string,
+  before = '',
+): Promise<Generation> {
+  const program = `import { serveFetch } from ${JSON.stringify(warmswap)}
+const version = ${JSON.stringify(version)}
+${before}
+serveFetch(async (request, context) => { ${body} })
+`
+  return await publish(store, { 'worker.mjs': program })
+}
+
 export type Start = CoordinatorOptions<unknown, unknown>['start']
 /** The two ways to run such a worker. */
 export const thread: Start = (context) => startWorkerThread(context, 'worker.mjs')

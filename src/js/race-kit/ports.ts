@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { WarmswapError } from '../native/errors.js'
 import { sleep } from './clock.js'
 import type { Random } from './random.js'
-import { listeningPorts } from './tcp-table.js'
+import { listeningPorts } from '../keeper/tcp-table.js'
 import type { Port } from './types.js'
 
 /** Where Linux begins by default; what it really uses is read. */

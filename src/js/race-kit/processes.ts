@@ -12,7 +12,7 @@ import { LineReader, OutputTail } from './output.js'
 import { staysBusy } from './ports.js'
 import type { Random } from './random.js'
 import { waitUntilReady } from './readiness.js'
-import { listenerOf } from './tcp-table.js'
+import { listenerOf } from '../keeper/tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Instance, Interval, StartOptions } from './types.js'
 

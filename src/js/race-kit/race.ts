@@ -24,7 +24,7 @@ import { RacePoints } from './race-points.js'
 import { type Random, seeded } from './random.js'
 import { HttpRendezvous } from './rendezvous.js'
 import { runSweep } from './sweep.js'
-import { listenerOf } from './tcp-table.js'
+import { listenerOf } from '../keeper/tcp-table.js'
 import { Timeline, type TimelineEvent } from './timeline.js'
 import type {
   Heartbeat,

@@ -4,7 +4,7 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import type { AddressInfo } from 'node:net'
 import { WarmswapError } from '../native/errors.js'
 import { signalProcess } from './groups.js'
-import { peerOf } from './tcp-table.js'
+import { peerOf } from '../keeper/tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Held, Rendezvous } from './types.js'
 

@@ -11,18 +11,18 @@
  */
 
 import {
-  type BundleStore,
-  type Pin,
-  type Stage,
   acquireBuildLock,
+  type BundleStore,
   buildFacts,
+  type Pin,
   publishAndPin,
+  type Stage,
   stamp,
 } from '../bundles/index.js'
-import { WarmswapError, isWarmswapError } from '../native/errors.js'
-import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
+import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
+import { deferred, LONGEST_TIMER_MS, pause, within } from './wait.js'
 
 /** What a build needs. */
 export interface BuildNeed {

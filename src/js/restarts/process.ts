@@ -10,7 +10,7 @@ import { invalidArgument, isWarmswapError, WarmswapError } from '../native/error
 import { isSeeded } from '../native/seeded-bugs.js'
 import { boolean, options as checkedOptions, milliseconds, string, strings } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
-import type { WorkerHandle } from './handle.js'
+import { EXCHANGE, type ExchangingHandle, type WorkerHandle } from './handle.js'
 import { shieldChannel } from './process-channel.js'
 import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
 import { checkedStartContext, type GivenContext } from './start-context.js'
@@ -29,6 +29,12 @@ export interface ProcessOptions {
    * the worker ends or its host does. Without it they are named on standard error and left running. @default false
    */
   killDetached?: boolean
+}
+
+/** A worker that is a process. */
+export interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess
 }
 
 /** Once the process is gone: how long until its messages have been read. They are in a pipe already. */
@@ -62,7 +68,7 @@ export async function startProcess<Q = unknown, R = unknown>(
   context: GivenContext,
   entry: string,
   options?: ProcessOptions,
-): Promise<WorkerHandle<Q, R>> {
+): Promise<ProcessHandle<Q, R>> {
   const {
     args = [],
     env = {},
@@ -94,10 +100,14 @@ export async function startProcess<Q = unknown, R = unknown>(
     },
     kept,
   )
-  const channel = new Channel<Q, R>((message) => {
-    // A send that fails because the process is gone is settled by its end.
-    child.send(message, () => {})
-  }, 'bytes')
+  const channel = new Channel<Q, R>(
+    (message) => {
+      // A send that fails because the process is gone is settled by its end.
+      child.send(message, () => {})
+    },
+    'bytes',
+    pin.generation.number,
+  )
   child.on('message', (message) => channel.receive(message))
   shieldChannel(child, (error) => refuseUnreadable(channel, error))
   const exited = end(child, channel, kept, file)
@@ -106,9 +116,11 @@ export async function startProcess<Q = unknown, R = unknown>(
     if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
   })
 
-  const handle: WorkerHandle<Q, R> = {
+  const handle: ProcessHandle<Q, R> & ExchangingHandle<Q, R> = {
+    process: child,
     exited,
     send: (request, context) => channel.send(request, context),
+    [EXCHANGE]: (head, body, context) => channel.exchange(head, body, context),
     async stop(deadlineMs) {
       if (child.connected) channel.stop()
       const late = (): WarmswapError =>

@@ -6,7 +6,7 @@ import { WarmswapError } from '../native/errors.js'
 import { refuseLoss, uncopyable } from '../native/loss.js'
 import { options as checkedOptions, milliseconds, string } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
-import type { WorkerHandle } from './handle.js'
+import { EXCHANGE, type ExchangingHandle, type WorkerHandle } from './handle.js'
 import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
 import { fromRemote, toRemote } from './remote-error.js'
 import { checkedStartContext, type GivenContext } from './start-context.js'
@@ -21,6 +21,12 @@ export interface WorkerThreadOptions {
   readyTimeoutMs?: number
 }
 
+/** A worker that is a thread. */
+export interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The thread: its id, its output, and messages of your own. */
+  readonly thread: Worker
+}
+
 /**
  * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread has
  * the working directory of its process: Node can give it none of its own.
@@ -32,7 +38,7 @@ export async function startWorkerThread<Q = unknown, R = unknown>(
   context: GivenContext,
   entry: string,
   options?: WorkerThreadOptions,
-): Promise<WorkerHandle<Q, R>> {
+): Promise<ThreadHandle<Q, R>> {
   const { workerData, readyTimeoutMs = READY_TIMEOUT_MS } = checkedOptions('options', options, [
     'workerData',
     'readyTimeoutMs',
@@ -43,7 +49,7 @@ export async function startWorkerThread<Q = unknown, R = unknown>(
   signal.throwIfAborted()
 
   const thread = startThread(url, workerData)
-  const channel = new Channel<Q, R>((message) => thread.postMessage(message), 'clone')
+  const channel = new Channel<Q, R>((message) => thread.postMessage(message), 'clone', pin.generation.number)
   let failure: Error | undefined
   thread.on('message', (message) => channel.receive(message))
   thread.on('messageerror', (error) => refuseUnreadable(channel, error))
@@ -56,9 +62,11 @@ export async function startWorkerThread<Q = unknown, R = unknown>(
     })
   })
 
-  const handle: WorkerHandle<Q, R> = {
+  const handle: ThreadHandle<Q, R> & ExchangingHandle<Q, R> = {
+    thread,
     exited,
     send: (request, context) => channel.send(request, context),
+    [EXCHANGE]: (head, body, context) => channel.exchange(head, body, context),
     async stop(deadlineMs) {
       channel.stop()
       const late = (): WarmswapError =>

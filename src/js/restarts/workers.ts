@@ -10,9 +10,9 @@
 import type { BundleStore, Pin } from '../bundles/index.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
+import { markBoot } from './failures.js'
 import { checkedHandle, contextOfOne, type WorkerHandle } from './handle.js'
-import { LongAnswer } from './long-answer.js'
-import { partsOf } from './parts.js'
+import { type Lasting, lastingOf } from './long-answer.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'
 
@@ -47,10 +47,10 @@ interface Starting {
   readonly abandon: AbortController
 }
 
-class Worker<Q, R> implements Answerer<Q, R> {
-  readonly inFlight = new Set<Request<Q, R>>()
-  /** Answers in parts, whose requests are settled already. */
-  readonly answers = new Set<LongAnswer>()
+class Worker<Q, R> implements Answerer {
+  readonly inFlight = new Set<Request>()
+  /** What goes on after its request was answered: answers in parts, upgraded sockets. */
+  readonly answers = new Set<Lasting>()
   readonly emptied: Deferred<void> = deferred()
   draining = false
 
@@ -64,23 +64,24 @@ class Worker<Q, R> implements Answerer<Q, R> {
     return this.inFlight.size + (__WARMSWAP_TESTING__ && isSeeded('drain-without-streams') ? 0 : this.answers.size)
   }
 
-  async send(request: Q, signal: AbortSignal): Promise<R | LongAnswer> {
-    const answer = await this.handle.send(request, contextOfOne(this.incarnation, signal))
-    const parts = partsOf(answer)
-    return parts ? this.keep(new LongAnswer(parts)) : answer
+  async carry(request: Request): Promise<unknown> {
+    const context = contextOfOne(this.incarnation, request.given.signal)
+    const answer = await request.carry(this.handle as WorkerHandle<never, unknown>, context, request.touch)
+    const lasting = lastingOf(answer)
+    if (lasting) this.keep(lasting)
+    return answer
   }
 
   released(): void {
     this.resolveIfEmpty()
   }
 
-  private keep(answer: LongAnswer): LongAnswer {
+  private keep(answer: Lasting): void {
     this.answers.add(answer)
     void answer.ended.then(() => {
       this.answers.delete(answer)
       this.resolveIfEmpty()
     })
-    return answer
   }
 
   private resolveIfEmpty(): void {
@@ -99,7 +100,7 @@ export class Workers<Q, R> {
   constructor(
     private readonly store: BundleStore,
     private readonly start: Start<Q, R>,
-    private readonly queue: RequestQueue<Q, R>,
+    private readonly queue: RequestQueue,
     private readonly limits: { drainMs: number; startTimeoutMs: number },
     private readonly report: {
       startFailed(error: unknown): void
@@ -149,7 +150,7 @@ export class Workers<Q, R> {
   }
 
   /** Gets a request to the worker that serves, or to the one that will. */
-  hand(request: Request<Q, R>): void {
+  hand(request: Request): void {
     if (this.closed) return void request.settle({ error: closed() })
     if (this.serving) return void this.queue.assign(request, this.serving)
     this.queue.wait(request)
@@ -176,7 +177,7 @@ export class Workers<Q, R> {
       this.launch()
     } catch (error) {
       this.report.startFailed(error)
-      this.queue.rejectAll(error)
+      this.queue.rejectAll(markBoot(error))
     }
   }
 
@@ -203,7 +204,7 @@ export class Workers<Q, R> {
     } catch (error) {
       this.starting = undefined
       this.report.startFailed(error)
-      if (!this.serving) this.queue.rejectAll(error)
+      if (!this.serving) this.queue.rejectAll(markBoot(error))
       throw error
     }
   }

@@ -1,7 +1,7 @@
 /** Who listens and who is connected, as the kernel tells it (Linux alone shows it as files). */
 
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
-import { numbers } from './groups.js'
+import { numbers } from './processes.js'
 
 interface Row {
   port: number
