@@ -1,9 +1,116 @@
 import { ChildProcess } from "node:child_process";
-import { Worker } from "node:worker_threads";
+import { ResourceLimits, Worker } from "node:worker_threads";
 import { Server } from "node:http";
 import { Server as Server$1 } from "node:https";
 import { Socket } from "node:net";
 
+//#region src/js/archives/contract.d.ts
+/** The public types of pack and unpack, which caches share. */
+/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
+interface Limits {
+  /** All files together. @default 64 GiB */
+  maxBytes?: number;
+  /** Entries of the archive. @default 5_000_000 */
+  maxFiles?: number;
+  /** One file. @default 64 GiB */
+  maxFileBytes?: number;
+  /**
+   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
+   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
+   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
+   */
+  maxRatio?: number;
+  /** What decoder and buffers may take. @default 192 MiB */
+  maxMemoryBytes?: number;
+  /** What must stay free on the disk. @default 64 MiB */
+  minFreeBytes?: number;
+}
+/** How far a call has come. */
+interface Progress {
+  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
+  files: number;
+  bytes: number;
+  totalBytes?: number;
+}
+/** How a restore ended. */
+type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
+/** What a restore did. `ok` is true for 'restored' and 'unchanged'; for every other outcome the target is as it was. */
+interface RestoreResult {
+  ok: boolean;
+  outcome: RestoreOutcome;
+  /** For people, if it is not ok. */
+  reason?: string;
+  key?: string;
+  generation?: string;
+  /** Where it stopped, if it is not ok. */
+  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  /** Entries that the target had already (mode 'merge'). */
+  skippedFiles: number;
+  /** Pipes and devices of the archive, which are not made; absent if there are none. */
+  skipped?: {
+    path: string;
+    why: string;
+  }[];
+  retries: number;
+  /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
+  commit?: 'rename' | 'exchange' | 'children' | 'merge';
+  /** Milliseconds of each phase, and `total`. */
+  timings: Record<string, number>;
+  ticket?: string;
+}
+/** Which tree it is, so that what is no cache is left out. */
+type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
+interface PackOptions {
+  /** Globs against the path relative to the directory; one without `/` matches a name at any depth. */
+  exclude?: string[];
+  /** @default 'none' */
+  preset?: Preset;
+  /** -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
+  level?: number;
+  /** @default 'tar.zst' */
+  format?: 'tar.zst' | 'tar.gz' | 'tar';
+  signal?: AbortSignal;
+}
+interface UnpackOptions {
+  /** 'if-empty' refuses a target that holds anything, 'replace' exchanges it as a whole, 'merge' adds what is not there. @default 'if-empty' */
+  mode?: 'if-empty' | 'replace' | 'merge';
+  /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /**
+   * What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it. 'replace': the last entry replaces
+   * the earlier one, never through a link; a directory is not replaced and replaces nothing. 'reject': the archive is
+   * refused. @default 'replace'
+   */
+  duplicates?: 'replace' | 'reject';
+  /**
+   * Size of the archive in bytes, as its sender declared it (`Content-Length`). Another size is 'corrupt', and an archive of
+   * this size may lack its end marker.
+   */
+  contentLength?: number;
+  limits?: Limits;
+  /** For the whole call, disk and commit included. @default Infinity */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+  /** Throw instead of resolving with an outcome that is not ok. @default false */
+  strict?: boolean;
+  /** At most ten times a second. */
+  onProgress?(progress: Progress): void;
+}
+//#endregion
+//#region src/js/archives/pack.d.ts
+/**
+ * A tar.zst stream of a directory: pull-driven, bounded memory. It ends with an error if a file changed while it was read,
+ * twice in a row; what was read before that is no archive and must be thrown away.
+ */
+declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+//#endregion
+//#region src/js/archives/unpack.d.ts
+/** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
+declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
+//#endregion
 //#region src/js/bundles/contract.d.ts
 /** What a store of bundles offers. */
 interface BundleStoreOptions {
@@ -169,290 +276,6 @@ declare function bundleIgnores(root: string): string[];
 //#region src/js/bundles/store.d.ts
 /** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
 declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
-//#endregion
-//#region src/js/archives/contract.d.ts
-/** The public types of pack and unpack, which caches share. */
-/** Limits of what a reader accepts. Everything is counted while it happens, never taken from a header. */
-interface Limits {
-  /** All files together. @default 64 GiB */
-  maxBytes?: number;
-  /** Entries of the archive. @default 5_000_000 */
-  maxFiles?: number;
-  /** One file. @default 64 GiB */
-  maxFileBytes?: number;
-  /**
-   * Decoded bytes for one compressed byte, once 64 MiB are decoded: over the whole where the archive's size is known first
-   * (a path, an object of a store), else over the bytes read so far. A file of zeros has up to 33 000. By default a restore
-   * does not apply it to the bytes that a pointer declares; if you give it, it does. @default 1000
-   */
-  maxRatio?: number;
-  /** What decoder and buffers may take. @default 192 MiB */
-  maxMemoryBytes?: number;
-  /** What must stay free on the disk. @default 64 MiB */
-  minFreeBytes?: number;
-}
-/** How far a call has come. */
-interface Progress {
-  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
-  files: number;
-  bytes: number;
-  totalBytes?: number;
-}
-/** How a restore ended. */
-type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
-/** What a restore did. `ok` is true for 'restored' and 'unchanged'; for every other outcome the target is as it was. */
-interface RestoreResult {
-  ok: boolean;
-  outcome: RestoreOutcome;
-  /** For people, if it is not ok. */
-  reason?: string;
-  key?: string;
-  generation?: string;
-  /** Where it stopped, if it is not ok. */
-  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
-  files: number;
-  bytes: number;
-  compressedBytes: number;
-  /** Entries that the target had already (mode 'merge'). */
-  skippedFiles: number;
-  /** Pipes and devices of the archive, which are not made; absent if there are none. */
-  skipped?: {
-    path: string;
-    why: string;
-  }[];
-  retries: number;
-  /** How the target was changed; 'children' and 'merge' are atomic for each child or file only. */
-  commit?: 'rename' | 'exchange' | 'children' | 'merge';
-  /** Milliseconds of each phase, and `total`. */
-  timings: Record<string, number>;
-  ticket?: string;
-}
-/** Which tree it is, so that what is no cache is left out. */
-type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
-interface PackOptions {
-  /** Globs against the path relative to the directory; one without `/` matches a name at any depth. */
-  exclude?: string[];
-  /** @default 'none' */
-  preset?: Preset;
-  /** -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
-  level?: number;
-  /** @default 'tar.zst' */
-  format?: 'tar.zst' | 'tar.gz' | 'tar';
-  signal?: AbortSignal;
-}
-interface UnpackOptions {
-  /** 'if-empty' refuses a target that holds anything, 'replace' exchanges it as a whole, 'merge' adds what is not there. @default 'if-empty' */
-  mode?: 'if-empty' | 'replace' | 'merge';
-  /** Which symbolic links are made: those that stay in the tree, all relative ones, all, or none. An archive with another one is refused. @default 'contained' */
-  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
-  /**
-   * What happens to a path that the archive has twice, as `tar -r` and `tar -u` write it. 'replace': the last entry replaces
-   * the earlier one, never through a link; a directory is not replaced and replaces nothing. 'reject': the archive is
-   * refused. @default 'replace'
-   */
-  duplicates?: 'replace' | 'reject';
-  /**
-   * Size of the archive in bytes, as its sender declared it (`Content-Length`). Another size is 'corrupt', and an archive of
-   * this size may lack its end marker.
-   */
-  contentLength?: number;
-  limits?: Limits;
-  /** For the whole call, disk and commit included. @default Infinity */
-  deadlineMs?: number;
-  signal?: AbortSignal;
-  /** Throw instead of resolving with an outcome that is not ok. @default false */
-  strict?: boolean;
-  /** At most ten times a second. */
-  onProgress?(progress: Progress): void;
-}
-//#endregion
-//#region src/js/archives/pack.d.ts
-/**
- * A tar.zst stream of a directory: pull-driven, bounded memory. It ends with an error if a file changed while it was read,
- * twice in a row; what was read before that is no archive and must be thrown away.
- */
-declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
-//#endregion
-//#region src/js/archives/unpack.d.ts
-/** Any of tar, tar.gz, tar.zst, told by their magic bytes; staged, verified, then committed at once. */
-declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
-//#endregion
-//#region src/js/locks/holder.d.ts
-/** Who holds a lock, and how it is described. */
-/** Who holds a lock. */
-interface Holder {
-  readonly pid?: number;
-  readonly hostname?: string;
-  readonly command?: string;
-  readonly since?: string;
-  readonly generation?: number;
-  readonly progress?: {
-    phase: string;
-    at: string;
-  };
-  readonly metadata?: Record<string, unknown>;
-  /**
-   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
-   * are the child's, and are missing where it cannot be seen from here.
-   */
-  readonly inheritedFrom?: number;
-  /** Why its directory is never taken over: it holds files that are not a lock's. */
-  readonly note?: string;
-  readonly format: 'warmswap' | 'owner-json' | 'ownerless';
-}
-type Liveness = 'alive' | 'dead' | 'unknown';
-//#endregion
-//#region src/js/locks/contract.d.ts
-interface LockOptions {
-  /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
-  mode?: 'auto' | 'kernel' | 'lease';
-  /** Infinity allowed; 0 is one try. @default Infinity */
-  timeoutMs?: number;
-  /** How long the record may stay unchanged; it is renewed every third of it. @default 30_000 */
-  leaseTtlMs?: number;
-  /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
-  foreignStaleMs?: number;
-  /** JSON that others see in {@link Holder}; at most 32 KiB of it. */
-  metadata?: Record<string, unknown>;
-  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. ERR_UNSUPPORTED on Windows. @default false */
-  coverChildren?: boolean;
-  signal?: AbortSignal;
-  /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */
-  onWait?(info: {
-    path: string;
-    waitedMs: number;
-    holder: Holder | null;
-    liveness: Liveness;
-  }): void;
-}
-/** A lock that is held. */
-interface Lock extends Disposable {
-  readonly path: string;
-  readonly token: string;
-  /** Fencing token: grows with each acquisition of this path, also after the lock's files were deleted. */
-  readonly generation: number;
-  readonly mode: 'kernel' | 'lease';
-  /** The dead holder whose lock this was: an orphan's leftovers may need cleaning. */
-  readonly tookOverFrom: Holder | null;
-  /** Aborts when the lock is lost. */
-  readonly signal: AbortSignal;
-  /** Throws ERR_LOCK_LOST unless the lock is held. */
-  assertHeld(): void;
-  /** Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is held. */
-  progress(phase: string): void;
-  /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
-  publish(from: string, to: string): Promise<void>;
-  /** WARMSWAP_LOCK and its generation, for {@link publishFenced} in a child. */
-  childEnv(): Record<string, string>;
-  /** With coverChildren: pass it in `stdio`. */
-  childFd(): number;
-  /** Idempotent, synchronous; dispose calls it. */
-  release(): {
-    released: boolean;
-    reason?: 'lost';
-  };
-}
-interface SweepLocksOptions extends AnswerOptions {
-  /**
-   * Guard, records and spare of a lock are removed if nobody has used the lock for this time. In milliseconds; Infinity keeps
-   * them. Locks in lease mode keep theirs. @default 86_400_000, one day
-   */
-  unusedMs?: number;
-}
-/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
-interface AnswerOptions {
-  signal?: AbortSignal;
-  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
-  timeoutMs?: number;
-}
-//#endregion
-//#region src/js/locks/locks.d.ts
-/**
- * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
- * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
- *
- * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
- * dead holder. To lock an existing folder, lock `${folder}.lock`.
- *
- * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
- * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
- * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
- */
-declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
-/** Takes the lock if it is free now; `null` where it is not. */
-declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
-/** Runs a task under the lock, and gives it back however the task ends. */
-declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
-/**
- * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
- * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
- * lock's.
- *
- * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
- */
-declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
-  path: string;
-  held: boolean;
-  holder: Holder | null;
-  liveness: Liveness | null;
-  ageMs: number | null;
-  warning: string | null;
-}>;
-/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
-declare function waitForLock(path: string, options?: LockOptions): Promise<{
-  waitedMs: number;
-  orphaned: boolean;
-}>;
-/**
- * Removes what killed processes left in a directory of locks, and the files of locks that nobody has used for `unusedMs`
- * (`.name.guard`, `.name.lease`, `.name.spare`). Never removes what a live process has: the sweep acquires a lock before it
- * removes its files, and a concurrent `acquireLock()` waits for it. Only entries whose content proves that this library made
- * them are removed, and in a directory that everybody may write to only those of this user, of root or of the directory's
- * owner.
- *
- * `removed` has the paths that no longer exist, `held` the locks whose holders are alive or unknown. After the files of a lock
- * were removed, `publishFenced()` refuses the generations of its earlier holders, and later generations are larger.
- *
- * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
- * continues in the background.
- */
-declare function sweepLocks(directory: string, options?: SweepLocksOptions): Promise<{
-  removed: string[];
-  held: string[];
-}>;
-/** What `lock.publish` does, for a child that was given `childEnv()`. */
-declare function publishFenced(lock: {
-  path: string;
-  generation: number;
-}, from: string, to: string): Promise<void>;
-//#endregion
-//#region src/js/locks/prewarm.d.ts
-/** The thing that many want and one makes. */
-interface PrewarmJob<T extends {} | null> {
-  /**
-   * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
-   * is a value. Once run() has resolved, isReady() must return a value, else prewarm() rejects with ERR_NOT_READY.
-   */
-  isReady(): Promise<T | undefined | false> | T | undefined | false;
-  run(lock: Lock): Promise<T> | T;
-}
-/** The value, and how this call got it. */
-interface Prewarmed<T> {
-  value: T;
-  role: 'ran' | 'reused';
-  waitedMs: number;
-  /** The dead runner whose leftovers may need cleaning. */
-  tookOverFrom: Holder | null;
-}
-/**
- * `run` happens once; if its process dies exactly one waiter runs it again; nobody throws for that.
- *
- * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
- * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
- */
-declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
-  onFailure?: 'share' | 'retry';
-}): Promise<Prewarmed<T>>;
 //#endregion
 //#region src/js/caches/contract.d.ts
 /** How much time and patience a call has. */
@@ -697,6 +520,183 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
   key?: string;
 };
 //#endregion
+//#region src/js/locks/holder.d.ts
+/** Who holds a lock, and how it is described. */
+/** Who holds a lock. */
+interface Holder {
+  readonly pid?: number;
+  readonly hostname?: string;
+  readonly command?: string;
+  readonly since?: string;
+  readonly generation?: number;
+  readonly progress?: {
+    phase: string;
+    at: string;
+  };
+  readonly metadata?: Record<string, unknown>;
+  /**
+   * With `coverChildren`: the process that acquired the lock, once a child that inherited it has it. `pid` and `command`
+   * are the child's, and are missing where it cannot be seen from here.
+   */
+  readonly inheritedFrom?: number;
+  /** Why its directory is never taken over: it holds files that are not a lock's. */
+  readonly note?: string;
+  readonly format: 'warmswap' | 'owner-json' | 'ownerless';
+}
+type Liveness = 'alive' | 'dead' | 'unknown';
+//#endregion
+//#region src/js/locks/contract.d.ts
+interface LockOptions {
+  /** 'auto' decides by filesystem type before any lock call. @default 'auto' */
+  mode?: 'auto' | 'kernel' | 'lease';
+  /** Infinity allowed; 0 is one try. @default Infinity */
+  timeoutMs?: number;
+  /** How long the record may stay unchanged; it is renewed every third of it. @default 30_000 */
+  leaseTtlMs?: number;
+  /** Unverifiable foreign holder, measured as locally observed non-change. @default 600_000 */
+  foreignStaleMs?: number;
+  /** JSON that others see in {@link Holder}; at most 32 KiB of it. */
+  metadata?: Record<string, unknown>;
+  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. ERR_UNSUPPORTED on Windows. @default false */
+  coverChildren?: boolean;
+  signal?: AbortSignal;
+  /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */
+  onWait?(info: {
+    path: string;
+    waitedMs: number;
+    holder: Holder | null;
+    liveness: Liveness;
+  }): void;
+}
+/** A lock that is held. */
+interface Lock extends Disposable {
+  readonly path: string;
+  readonly token: string;
+  /** Fencing token: grows with each acquisition of this path, also after the lock's files were deleted. */
+  readonly generation: number;
+  readonly mode: 'kernel' | 'lease';
+  /** The dead holder whose lock this was: an orphan's leftovers may need cleaning. */
+  readonly tookOverFrom: Holder | null;
+  /** Aborts when the lock is lost. */
+  readonly signal: AbortSignal;
+  /** Throws ERR_LOCK_LOST unless the lock is held. */
+  assertHeld(): void;
+  /** Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is held. */
+  progress(phase: string): void;
+  /** Fenced atomic rename: refused with ERR_FENCED once a later generation exists. */
+  publish(from: string, to: string): Promise<void>;
+  /** WARMSWAP_LOCK and its generation, for {@link publishFenced} in a child. */
+  childEnv(): Record<string, string>;
+  /** With coverChildren: pass it in `stdio`. */
+  childFd(): number;
+  /** Idempotent, synchronous; dispose calls it. */
+  release(): {
+    released: boolean;
+    reason?: 'lost';
+  };
+}
+interface SweepLocksOptions extends AnswerOptions {
+  /**
+   * Guard, records and spare of a lock are removed if nobody has used the lock for this time. In milliseconds; Infinity keeps
+   * them. Locks in lease mode keep theirs. @default 86_400_000, one day
+   */
+  unusedMs?: number;
+}
+/** How long a call waits for a filesystem that does not answer, and what ends the wait. */
+interface AnswerOptions {
+  signal?: AbortSignal;
+  /** Rejects with ERR_TIMEOUT after so long; Infinity allowed. The work itself stays behind until the filesystem answers. @default 30_000 */
+  timeoutMs?: number;
+}
+//#endregion
+//#region src/js/locks/locks.d.ts
+/**
+ * Acquires a lock, waiting for it up to `timeoutMs`. `path` is the lock directory itself: any name that is not in use.
+ * Its parent is made. The directory exists while the lock is held, or was left by a dead holder.
+ *
+ * A directory that is already at `path` is only taken over if it is empty, or holds nothing but the `owner.json` of a
+ * dead holder. To lock an existing folder, lock `${folder}.lock`.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT (with `holder`), with the signal's reason, with ERR_INVALID_ARGUMENT if `path` is an
+ * ordinary folder, a file or a link, with ERR_UNTRUSTED if another user's entry holds a name that the lock needs, with
+ * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
+ */
+declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
+/** Takes the lock if it is free now; `null` where it is not. */
+declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
+/** Runs a task under the lock, and gives it back however the task ends. */
+declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
+/**
+ * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
+ * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
+ * lock's.
+ *
+ * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ */
+declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
+  path: string;
+  held: boolean;
+  holder: Holder | null;
+  liveness: Liveness | null;
+  ageMs: number | null;
+  warning: string | null;
+}>;
+/** Waits until nobody holds the lock. Acquires nothing, but removes what a provably dead holder left. */
+declare function waitForLock(path: string, options?: LockOptions): Promise<{
+  waitedMs: number;
+  orphaned: boolean;
+}>;
+/**
+ * Removes what killed processes left in a directory of locks, and the files of locks that nobody has used for `unusedMs`
+ * (`.name.guard`, `.name.lease`, `.name.spare`). Never removes what a live process has: the sweep acquires a lock before it
+ * removes its files, and a concurrent `acquireLock()` waits for it. Only entries whose content proves that this library made
+ * them are removed, and in a directory that everybody may write to only those of this user, of root or of the directory's
+ * owner.
+ *
+ * `removed` has the paths that no longer exist, `held` the locks whose holders are alive or unknown. After the files of a lock
+ * were removed, `publishFenced()` refuses the generations of its earlier holders, and later generations are larger.
+ *
+ * Rejects with ERR_TIMEOUT if the sweep takes longer than `timeoutMs`, and with the signal's reason. The sweep itself
+ * continues in the background.
+ */
+declare function sweepLocks(directory: string, options?: SweepLocksOptions): Promise<{
+  removed: string[];
+  held: string[];
+}>;
+/** What `lock.publish` does, for a child that was given `childEnv()`. */
+declare function publishFenced(lock: {
+  path: string;
+  generation: number;
+}, from: string, to: string): Promise<void>;
+//#endregion
+//#region src/js/locks/prewarm.d.ts
+/** The thing that many want and one makes. */
+interface PrewarmJob<T extends {} | null> {
+  /**
+   * The value, if it is there. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)` works; `null`
+   * is a value. Once run() has resolved, isReady() must return a value, else prewarm() rejects with ERR_NOT_READY.
+   */
+  isReady(): Promise<T | undefined | false> | T | undefined | false;
+  run(lock: Lock): Promise<T> | T;
+}
+/** The value, and how this call got it. */
+interface Prewarmed<T> {
+  value: T;
+  role: 'ran' | 'reused';
+  waitedMs: number;
+  /** The dead runner whose leftovers may need cleaning. */
+  tookOverFrom: Holder | null;
+}
+/**
+ * `run` happens once; if its process dies exactly one waiter runs it again; nobody throws for that.
+ *
+ * Rejects with what `run` threw; for those who waited through that run ('share') with its message; with
+ * ERR_NOT_READY where `run` resolved and `isReady` still says no; else like acquireLock.
+ */
+declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
+  onFailure?: 'share' | 'retry';
+}): Promise<Prewarmed<T>>;
+//#endregion
 //#region src/js/native/errors.d.ts
 /** Closed table, one row each in the README: code, meaning, retryable, who throws it. Codes are added, never renamed. */
 type ErrorCode = 'ERR_INVALID_ARGUMENT' | 'ERR_UNSUPPORTED' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_TIMEOUT' | 'ERR_NO_GENERATION' | 'ERR_GENERATION_GONE' | 'ERR_GENERATION_CORRUPT' | 'ERR_EMPTY_STAGE' | 'ERR_MISSING_ENTRY' | 'ERR_STAGE_CLOSED' | 'ERR_FENCED' | 'ERR_LOCK_TIMEOUT' | 'ERR_LOCK_LOST' | 'ERR_FORMAT' | 'ERR_CLOSED' | 'ERR_NOT_READY' | 'ERR_REENTRANT' | 'ERR_TOO_LARGE' | 'ERR_WORKER_EXITED' | 'ERR_QUEUE_FULL' | 'ERR_UNTRUSTED' | 'ERR_UNSTABLE';
@@ -726,119 +726,6 @@ declare class WarmswapError extends Error {
 }
 /** Brand check, true across realms, workers and duplicate copies of the package. */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
-//#endregion
-//#region src/js/state/cells.d.ts
-/** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
-interface SharedCell<T> extends Disposable {
-  /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
-  read(): {
-    value: T | undefined;
-    version: bigint;
-  };
-  /** Writes whatever stood there; returns the new version. */
-  write(value: T): bigint;
-  /** Writes only if the version is still `expected`; `version` is the one that stands afterwards. */
-  compareAndSet(expected: bigint, value: T): {
-    ok: boolean;
-    version: bigint;
-  };
-  /** Reads, changes and writes until nobody came between. `change` may run several times. */
-  update(change: (value: T | undefined) => T): {
-    value: T;
-    version: bigint;
-  };
-  /** Whether there is a version other than this one. Costs a memory load, no native call. */
-  changedSince(version: bigint): boolean;
-  /**
-   * Resolves with the latest version as soon as it is not `since`. Does not keep the thread alive: a thread that has
-   * nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or ERR_CLOSED.
-   */
-  waitForChange(since: bigint, options?: {
-    timeoutMs?: number;
-    signal?: AbortSignal;
-  }): Promise<bigint>;
-}
-/**
- * The cell of `key`, the same for every thread of the process. It lives as long as the process; the handle is
- * closed by dispose, which ends its waits with ERR_CLOSED. A value over `maxBytes` (@default 16 MiB) is refused.
- */
-declare function sharedCell<T>(key: string, options?: {
-  maxBytes?: number;
-}): SharedCell<T>;
-//#endregion
-//#region src/js/state/root.d.ts
-/** What happened to a key. */
-interface StateChange {
-  key: string;
-  type: 'define' | 'replace' | 'drop' | 'migrate';
-}
-//#endregion
-//#region src/js/state/scope.d.ts
-/** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
-type StateScope = 'isolate' | 'realm' | 'test-file';
-//#endregion
-//#region src/js/state/registry.d.ts
-/** How a value is defined. */
-interface StateOptions<T> {
-  /**
-   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
-   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
-   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
-   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
-   */
-  version?: 'auto' | (string & {}) | number;
-  /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
-  scope?: StateScope;
-  /**
-   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
-   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
-   * An error becomes a process warning, and the next value is made.
-   */
-  dispose?(old: T): void | Promise<void>;
-  /** Makes the new value of a version bump from the old one, in place of the initialiser. */
-  migrate?(old: T, from: string | number): T;
-}
-/**
- * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
- * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
- */
-declare function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T;
-/**
- * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
- * rejects them all and is not stored, so that the next call tries again.
- */
-declare function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>;
-/** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
-declare function peekState<T>(key: string): T | undefined;
-/** Whether something is stored under `key`, `undefined` and `null` included. */
-declare function hasState(key: string): boolean;
-/** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
-declare function replaceState<T>(key: string, value: T): void;
-/** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
-declare function dropState(key: string): Promise<boolean>;
-/** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
-declare function resetState(filter?: {
-  prefix?: string;
-}): Promise<void>;
-/** What is stored, in the order of definition: for debugging and leak hunting. */
-declare function listState(): {
-  key: string;
-  version: string | number;
-  generation: number;
-  definedAt: string;
-  definedBy?: string;
-  kind: 'data' | 'code';
-}[];
-/** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
-declare function onStateChange(listener: (event: StateChange) => void): Disposable;
-//#endregion
-//#region src/js/state/index.d.ts
-/**
- * State that survives the module graph, on the addon: values are found in the main realm of the thread also from
- * inside vm contexts. Where the addon cannot be loaded this works as the portable build does, in one realm.
- */
-/** 'native' where the addon was loaded, else 'js'. */
-declare const stateBackend: 'native' | 'js';
 //#endregion
 //#region src/js/restarts/build.d.ts
 /** What a build needs. */
@@ -1049,6 +936,41 @@ interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
  */
 declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
 //#endregion
+//#region src/js/restarts/process-options.d.ts
+/** Where the output of a worker goes: to this process's, nowhere, or to `process.stdout` and `process.stderr` of the handle. */
+type WorkerOutput = 'inherit' | 'ignore' | 'pipe';
+/** Options of {@link startProcess}. */
+interface ProcessOptions {
+  /** Arguments of the program. @default [] */
+  args?: string[];
+  /** Variables that are added to this process's environment; `undefined` removes one. @default {} */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens. It listens on the socket path `process.env.WARMSWAP_LISTEN`
+   * or, on Linux, on the port `process.env.PORT` (a free one, unless `env` has a PORT). The coordinator keeps the public
+   * port and proxies HTTP and upgrades, so that any server in any language works unchanged. The worker gets SIGTERM once
+   * nothing of it is under way, or when the drain ends. @default false
+   */
+  listen?: boolean;
+  /** The program that runs the entry. @default process.execPath */
+  execPath?: string;
+  /** Arguments of that program, before the entry. @default process.execArgv */
+  execArgv?: string[];
+  /** The working directory, an absolute path. @default the folder of the generation */
+  cwd?: string;
+  /** Where standard output and standard error go; an array of two sets them separately. With 'pipe' you have to read them. @default 'inherit' */
+  stdio?: WorkerOutput | [stdout: WorkerOutput, stderr: WorkerOutput];
+  /** A text in front of each line that the worker prints, such as `[api] `. Not with `stdio`. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean;
+}
+//#endregion
 //#region src/js/restarts/start-context.d.ts
 /** The part of the {@link StartContext} that a start needs. */
 interface GivenContext {
@@ -1057,19 +979,6 @@ interface GivenContext {
 }
 //#endregion
 //#region src/js/restarts/process.d.ts
-/** Options of {@link startProcess}. */
-interface ProcessOptions {
-  args?: string[];
-  /** Added to this process's environment. */
-  env?: Record<string, string>;
-  /** How long until the entry calls serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-  /**
-   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
-   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
-   */
-  killDetached?: boolean;
-}
 /** A worker that is a process. */
 interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
   /** The process: its pid, its output, and messages of your own. */
@@ -1141,7 +1050,23 @@ declare function serveFetch(handler: FetchHandler): void;
 interface WorkerThreadOptions {
   /** `workerData` of the thread. */
   workerData?: unknown;
-  /** How long until the entry calls serveRequests(). @default 30_000 */
+  /** Arguments of the program: `process.argv` of the thread from the third on. @default [] */
+  args?: string[];
+  /** Variables that are added to a copy of this process's environment; `undefined` removes one. Without it the thread has a copy. */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens on the socket path `process.env.WARMSWAP_LISTEN` or, on
+   * Linux, on the port `process.env.PORT`. See `listen` of {@link startProcess}; instead of a SIGTERM the thread is
+   * terminated. @default false
+   */
+  listen?: boolean;
+  /** Options of Node for the thread. @default process.execArgv */
+  execArgv?: string[];
+  /** Limits of the thread's heap and stack, as `node:worker_threads` has them. */
+  resourceLimits?: ResourceLimits;
+  /** A text in front of each line that the thread prints, such as `[api] `. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
   readyTimeoutMs?: number;
 }
 /** A worker that is a thread. */
@@ -1158,4 +1083,117 @@ interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
  */
 declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<ThreadHandle<Q, R>>;
 //#endregion
-export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+//#region src/js/state/cells.d.ts
+/** A versioned value shared by every thread of the process. Structured-clone bytes, never references. */
+interface SharedCell<T> extends Disposable {
+  /** Value and version of one moment; a fresh copy at each call. `undefined` and `0n` before the first write. */
+  read(): {
+    value: T | undefined;
+    version: bigint;
+  };
+  /** Writes whatever stood there; returns the new version. */
+  write(value: T): bigint;
+  /** Writes only if the version is still `expected`; `version` is the one that stands afterwards. */
+  compareAndSet(expected: bigint, value: T): {
+    ok: boolean;
+    version: bigint;
+  };
+  /** Reads, changes and writes until nobody came between. `change` may run several times. */
+  update(change: (value: T | undefined) => T): {
+    value: T;
+    version: bigint;
+  };
+  /** Whether there is a version other than this one. Costs a memory load, no native call. */
+  changedSince(version: bigint): boolean;
+  /**
+   * Resolves with the latest version as soon as it is not `since`. Does not keep the thread alive: a thread that has
+   * nothing else to do ends. Rejects with ERR_TIMEOUT (@default timeoutMs Infinity), the signal's reason, or ERR_CLOSED.
+   */
+  waitForChange(since: bigint, options?: {
+    timeoutMs?: number;
+    signal?: AbortSignal;
+  }): Promise<bigint>;
+}
+/**
+ * The cell of `key`, the same for every thread of the process. It lives as long as the process; the handle is
+ * closed by dispose, which ends its waits with ERR_CLOSED. A value over `maxBytes` (@default 16 MiB) is refused.
+ */
+declare function sharedCell<T>(key: string, options?: {
+  maxBytes?: number;
+}): SharedCell<T>;
+//#endregion
+//#region src/js/state/root.d.ts
+/** What happened to a key. */
+interface StateChange {
+  key: string;
+  type: 'define' | 'replace' | 'drop' | 'migrate';
+}
+//#endregion
+//#region src/js/state/scope.d.ts
+/** How far a value reaches: 'isolate' is one per thread, over all vm contexts. */
+type StateScope = 'isolate' | 'realm' | 'test-file';
+//#endregion
+//#region src/js/state/registry.d.ts
+/** How a value is defined. */
+interface StateOptions<T> {
+  /**
+   * Version of the value. A definition with another version than the stored one disposes of the old value and makes a
+   * new one. `'auto'` is a version that changes with each edit of the module that calls defineState, and with nothing
+   * else: an edit of another module, a reload, a re-optimization and a restart of the server keep the value. With the
+   * Vite plugin `'auto'` is the content of the module's file, otherwise the source text of `init`. Default: 1.
+   */
+  version?: 'auto' | (string & {}) | number;
+  /** 'isolate' is one value per thread, over all its vm contexts; 'realm' one per vm context; 'test-file' one per run of a test file. @default 'isolate' */
+  scope?: StateScope;
+  /**
+   * Closes a value. It runs once, before the next value is made: for a new version, replaceState, dropState and
+   * resetState. defineStateAsync waits for the promise that it returns, at most 10 seconds; defineState cannot wait.
+   * An error becomes a process warning, and the next value is made.
+   */
+  dispose?(old: T): void | Promise<void>;
+  /** Makes the new value of a version bump from the old one, in place of the initialiser. */
+  migrate?(old: T, from: string | number): T;
+}
+/**
+ * The value of `key`, made by `init` if there is none. The same object for every module, copy of this package, vm
+ * context and module runner of the thread. A hit costs a `Map.get`: the stored value wins, and `init` is not called.
+ */
+declare function defineState<T>(key: string, init: () => T, options?: StateOptions<T>): T;
+/**
+ * As {@link defineState} with an initialiser that takes time: calls that come meanwhile share it, and a failure
+ * rejects them all and is not stored, so that the next call tries again.
+ */
+declare function defineStateAsync<T>(key: string, init: () => Promise<T>, options?: StateOptions<T>): Promise<T>;
+/** The value of `key`, or undefined where nothing is stored (or `undefined` is: {@link hasState} tells). */
+declare function peekState<T>(key: string): T | undefined;
+/** Whether something is stored under `key`, `undefined` and `null` included. */
+declare function hasState(key: string): boolean;
+/** Puts another value in the place of a defined one; the old one is disposed of unless it is the same. */
+declare function replaceState<T>(key: string, value: T): void;
+/** Forgets a value after it was disposed of. False where there was none. A value that is being made is awaited first. */
+declare function dropState(key: string): Promise<boolean>;
+/** Drops everything, or everything whose key begins with `prefix`; the latest definition first. */
+declare function resetState(filter?: {
+  prefix?: string;
+}): Promise<void>;
+/** What is stored, in the order of definition: for debugging and leak hunting. */
+declare function listState(): {
+  key: string;
+  version: string | number;
+  generation: number;
+  definedAt: string;
+  definedBy?: string;
+  kind: 'data' | 'code';
+}[];
+/** Hears of every change in this thread until it is disposed of. Does not keep the process alive. */
+declare function onStateChange(listener: (event: StateChange) => void): Disposable;
+//#endregion
+//#region src/js/state/index.d.ts
+/**
+ * State that survives the module graph, on the addon: values are found in the main realm of the thread also from
+ * inside vm contexts. Where the addon cannot be loaded this works as the portable build does, in one realm.
+ */
+/** 'native' where the addon was loaded, else 'js'. */
+declare const stateBackend: 'native' | 'js';
+//#endregion
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

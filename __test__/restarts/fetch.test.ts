@@ -1,30 +1,12 @@
 /** serveFetch() in threads and processes: what `coordinator.fetch()` and `coordinator.attach()` carry, and what fails. */
 
 import { once } from 'node:events'
-import http, { type IncomingMessage, type Server } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import http, { type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import { describe, expect } from 'vitest'
-import { test as base, child, publishFetchWorker, publishWorker, thread } from '../support/coordinators.js'
+import { child, publishFetchWorker, publishWorker, thread } from '../support/coordinators.js'
+import { ask, raw, test, textOf } from '../support/served.js'
 import { publish } from '../support/stores.js'
-
-/** With servers that a coordinator is attached to. */
-const test = base.extend<{ serve: (attach: (server: Server) => unknown) => Promise<URL> }>({
-  serve: async ({}, use) => {
-    const servers: Server[] = []
-    await use(async (attach) => {
-      const server = http.createServer()
-      servers.push(server)
-      attach(server)
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
-    })
-    for (const server of servers) {
-      server.closeAllConnections()
-      server.close()
-    }
-  },
-})
 
 /** Answers with what it got. */
 const MIRROR = `
@@ -391,26 +373,3 @@ test('bad arguments are refused', async ({ open }) => {
   const aborted = AbortSignal.abort(new Error('not any more'))
   await expect(coordinator.fetch(new Request('http://x/', { signal: aborted }))).rejects.toThrow('not any more')
 })
-
-async function ask(url: URL, options: http.RequestOptions): Promise<{ response: IncomingMessage; body: string }> {
-  const request = http.request(url, options).end()
-  const [response] = (await once(request, 'response')) as [IncomingMessage]
-  return { response, body: await textOf(response) }
-}
-
-async function textOf(response: IncomingMessage): Promise<string> {
-  let text = ''
-  for await (const chunk of response.setEncoding('utf8')) text += chunk
-  return text
-}
-
-/** Everything that the server says until it closes the connection. */
-async function raw(url: URL, text: string): Promise<string> {
-  const socket = connect(Number(url.port), url.hostname).setEncoding('latin1')
-  socket.on('error', () => {})
-  let answer = ''
-  socket.on('data', (data) => (answer += data))
-  socket.write(text)
-  await once(socket, 'close')
-  return answer
-}

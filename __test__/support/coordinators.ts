@@ -12,7 +12,7 @@ import {
   startWorkerThread,
 } from 'warmswap'
 import { repository } from './paths.js'
-import { publish, test as base } from './stores.js'
+import { test as base, publish } from './stores.js'
 
 const warmswap = pathToFileURL(join(repository, 'dist/worker.js')).href
 

@@ -1,8 +1,8 @@
 /** Bundles: directories that are swapped atomically and kept until their last reader is gone. */
 
+import { native } from '../native/native.js'
 import type { Pin, Stage } from './contract.js'
 import type { OpenStage, PublishOptions } from './stage.js'
-import { native } from '../native/native.js'
 
 export type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
 export { handOver, takeOver } from './hand-over.js'
@@ -20,10 +20,10 @@ export { openBundles } from './store.js'
 //  * `publishAndPin()`: publish, and a pin on that very generation, taken under the writer lock: a pin()
 //    afterwards could be another build's.
 
-export { acquireBuildLock, assertOpen } from './store.js'
 export { buildFacts } from './generation.js'
 // For the Vite plugin: the directory that a plain build finds in place of the link.
 export { giveDirectory, isDirectory } from './replaced.js'
+export { acquireBuildLock, assertOpen } from './store.js'
 
 /** Microseconds of this boot's monotonic clock. */
 export const stamp = (): number => native().monotonicMicros()

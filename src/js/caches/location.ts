@@ -1,7 +1,7 @@
 /** Where a store is: a URL, or an object with the same fields. Messages never repeat a value that can be a secret. */
 
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import type { S3Location } from './location-types.js'
 

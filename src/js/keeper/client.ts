@@ -47,6 +47,11 @@ export function keepFolder(folder: string): void {
   report(`folder ${folder}`, { folder })
 }
 
+/** Removes a folder when this process ends, also by SIGKILL. */
+export function removeAtEnd(folder: string): void {
+  report(`folder ${folder}`, { folder })
+}
+
 /** The race of this folder has cleaned up itself. */
 export function doneWith(folder: string): void {
   facts.delete(`folder ${folder}`)

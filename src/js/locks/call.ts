@@ -5,7 +5,7 @@ import type { CancelToken, LockListener, NativeLockEvent, NativeLockOptions } fr
 import { attempt } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
 import { type NativeFailure, native, unwrap } from '../native/native.js'
-import { type Holder, describeHolder } from './holder.js'
+import { describeHolder, type Holder } from './holder.js'
 import type { CheckedLockOptions, WaitFacts } from './options.js'
 
 /** After so long without `onWait` a process warning says who is waited for. */

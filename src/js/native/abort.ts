@@ -2,7 +2,7 @@
 
 import type { CancelToken } from './binding.cjs'
 import { isWarmswapError } from './errors.js'
-import { native, unwrap, type NativeFailure } from './native.js'
+import { type NativeFailure, native, unwrap } from './native.js'
 
 /** Runs a native call that can be cancelled. An abort rejects with the signal's own reason if the caller gave one. */
 export async function abortable<T>(

@@ -1,8 +1,8 @@
 /** Why there is no addon, and the way out. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { DamagedAddon, candidates, findAddons, packageFolder } from './addon-file.js'
+import { candidates, DamagedAddon, findAddons, packageFolder } from './addon-file.js'
 import { messageOf } from './callbacks.js'
 
 const WITHOUT =

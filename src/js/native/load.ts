@@ -1,8 +1,8 @@
 /** Loading the addon. No module of this package does so when it is imported, apart from the state, which works without. */
 
-import type * as Binding from './binding.cjs'
-import { HOST_ADDON, checkAddon, findAddons, loaderFile, requireFrom } from './addon-file.js'
+import { checkAddon, findAddons, HOST_ADDON, loaderFile, requireFrom } from './addon-file.js'
 import { describeMissing } from './addon-missing.js'
+import type * as Binding from './binding.cjs'
 import { WarmswapError } from './errors.js'
 
 /** The addon; throws ERR_UNSUPPORTED with what is missing, why, and the way out. */

@@ -1,14 +1,14 @@
 /** Process groups: who is in one, whose they are, and how they end. */
 
-import { type ProcessFacts, descendsFrom, environmentOf, runningProcesses, signalProcess } from '../keeper/processes.js'
+import { descendsFrom, environmentOf, type ProcessFacts, runningProcesses, signalProcess } from '../keeper/processes.js'
 import { now, sleep } from './clock.js'
 
 export {
-  type ProcessFacts,
   descendsFrom,
-  runningProcesses,
   nameProcesses,
   numbers,
+  type ProcessFacts,
+  runningProcesses,
   signalProcess,
 } from '../keeper/processes.js'
 

@@ -1,6 +1,6 @@
 /** Traffic that has nothing to do with what is measured: it tells whether the rest of the system lived through a restart. */
 
-import { callback, milliseconds, options as checkOptions } from '../native/validate.js'
+import { callback, options as checkOptions, milliseconds } from '../native/validate.js'
 import { now, sleepUntil } from './clock.js'
 import type { Timeline } from './timeline.js'
 import type { Heartbeat } from './types.js'

@@ -6,10 +6,10 @@
  * then the first good delay is tried again as often, because p = 0.3 looks good in one of six runs of five.
  */
 
-import { callback, milliseconds, oneOf, options as checkOptions, string, wholeNumber } from '../native/validate.js'
 import { invalidArgument } from '../native/errors.js'
+import { callback, options as checkOptions, milliseconds, oneOf, string, wholeNumber } from '../native/validate.js'
 import { now, sleepUntil } from './clock.js'
-import { type Sample, edgeOf, nextDelay, pointsOf } from './edge.js'
+import { edgeOf, nextDelay, pointsOf, type Sample } from './edge.js'
 import { closeAfterUse, dropIdleSockets } from './fresh-sockets.js'
 import { type Identify, type ProbeResult, runProbe } from './probes.js'
 import { type Random, shuffled } from './random.js'

@@ -107,7 +107,11 @@ export class Channel<Q, R> {
         { cause: failure },
       )
     this.end = ended('')
-    this.ready.reject(ended(' before it was ready; it is ready when it calls serveRequests()'))
+    this.ready.reject(
+      ended(
+        ' before it was ready; it is ready when it calls serveRequests() or serveFetch(), or when it listens (listen: true)',
+      ),
+    )
     for (const { reply, begun, incoming, unlisten, http } of this.open.values()) {
       unlisten?.()
       http?.body?.cancel()

@@ -34,8 +34,6 @@ const carriers = new Map<BeginningMessage['warmswap'], Carry>()
 /** The name that a program knows each kind by. */
 const NAMES = { request: 'serveRequests()', fetch: 'serveFetch()' } as const
 
-let link: HostLink | undefined
-
 /**
  * Lets `carry` answer the requests of this kind. With the first kind the worker becomes ready.
  *
@@ -51,7 +49,7 @@ export function answerWith<K extends BeginningMessage['warmswap']>(
       'ERR_REENTRANT',
       `${NAMES[kind]} was already called in this worker; one handler answers all its requests`,
     )
-  link ??= new HostLink(isMainThread ? overProcess(NAMES[kind]) : overThread(NAMES[kind]))
+  if (carriers.size === 0) HostLink.open(isMainThread ? overProcess(NAMES[kind]) : overThread(NAMES[kind]))
   carriers.set(kind, carry as Carry)
 }
 
@@ -59,9 +57,12 @@ class HostLink {
   private readonly calls = new Map<number, { call: Call; body: Incoming | undefined }>()
   private stopping = false
 
-  constructor(private readonly host: Host) {
+  private constructor(private readonly host: Host) {}
+
+  static open(host: Host): void {
+    const link = new HostLink(host)
     host.listen((message) => {
-      if (typeof message === 'object' && message !== null) this.receive(message)
+      if (typeof message === 'object' && message !== null) link.receive(message)
     })
     // Ready means that the generation stays even if the host dies now.
     void keepGeneration().then(() => host.send({ warmswap: 'ready' }))

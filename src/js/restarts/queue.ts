@@ -26,8 +26,16 @@ export interface DispatchOptions {
 /** Deaths that one request survives: a request that kills its worker must not restart it for ever. */
 const LONGEST_ROW_OF_DEATHS = 10
 
-/** How a worker carries out one request. `touch` starts the time of its answer again: something of it has moved. */
-export type Carry<T> = (handle: WorkerHandle<never, unknown>, context: SendContext, touch: () => void) => Promise<T>
+/** What is reported about a request while it is carried out. */
+export interface Progress {
+  /** Starts the time of its answer again: something of it has moved. */
+  touch(): void
+  /** Whether something of it can have reached the worker. Nobody has to report it: `true` is assumed. */
+  begun(isBegun: boolean): void
+}
+
+/** How a worker carries out one request. */
+export type Carry<T> = (handle: WorkerHandle<never, unknown>, context: SendContext, progress: Progress) => Promise<T>
 
 /** A worker as the queue sees it. */
 export interface Answerer {
@@ -39,12 +47,10 @@ export interface Answerer {
 }
 
 /** One request until it is answered. */
-export interface Request {
+export interface Request extends Progress {
   readonly carry: Carry<unknown>
   readonly idempotent: boolean
   readonly given: AbortController
-  /** Starts its time again. */
-  touch(): void
   settle(how: { value: unknown } | { error: unknown }): void
   /** Gets it to a worker. */
   hand(request: Request): void
@@ -65,6 +71,8 @@ export interface Acceptance {
 /** The requests of one bundle. */
 export class RequestQueue {
   private readonly waiting: Request[] = []
+  /** Requests of which nothing has reached a worker. */
+  private readonly mayBeSentAgain = new WeakSet<Request>()
 
   constructor(private readonly limit: number) {}
 
@@ -97,6 +105,7 @@ export class RequestQueue {
         isSuspect: false,
         hand,
         touch: () => void (request.settled || timer?.refresh()),
+        begun: (isBegun) => void (isBegun ? this.mayBeSentAgain.delete(request) : this.mayBeSentAgain.add(request)),
         settle: (how) => {
           if (request.settled) return
           request.settled = true
@@ -124,6 +133,7 @@ export class RequestQueue {
     // One at a time: if it ends this worker too, it takes no other suspect with it.
     if (request.isSuspect && hasSuspect(answerer)) return void this.wait(request)
     request.answerer = answerer
+    this.mayBeSentAgain.delete(request)
     answerer.inFlight.add(request)
     // Only the worker that has the request now may answer it.
     const isCurrent = (): boolean =>
@@ -172,8 +182,6 @@ export class RequestQueue {
   rejectAll(error: unknown): void {
     for (const request of this.waiting.splice(0)) request.settle({ error })
   }
-
-  private readonly mayBeSentAgain = new WeakSet<Request>()
 
   private unanswered(request: Request, error: unknown): void {
     // Its worker is going: reclaim() decides about it, once the worker is known to be gone.

@@ -12,6 +12,7 @@ import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
 import { markBoot } from './failures.js'
 import { checkedHandle, contextOfOne, type WorkerHandle } from './handle.js'
+import { closeIdle } from './http/agents.js'
 import { type Lasting, lastingOf } from './long-answer.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'
@@ -66,7 +67,7 @@ class Worker<Q, R> implements Answerer {
 
   async carry(request: Request): Promise<unknown> {
     const context = contextOfOne(this.incarnation, request.given.signal)
-    const answer = await request.carry(this.handle as WorkerHandle<never, unknown>, context, request.touch)
+    const answer = await request.carry(this.handle as WorkerHandle<never, unknown>, context, request)
     const lasting = lastingOf(answer)
     if (lasting) this.keep(lasting)
     return answer
@@ -285,6 +286,7 @@ export class Workers<Q, R> {
         worker.answers.forEach((answer) => answer.cut(error)),
       )
     }
+    closeIdle(worker.handle)
     const deadlineMs = Math.max(LEAST_STOP_MS, drainMs - (performance.now() - started))
     const late = (): WarmswapError =>
       new WarmswapError(

@@ -3,19 +3,22 @@
  * it makes no `Request`, `Response` or `Headers` where nobody needs one, which takes 30 µs for each request otherwise.
  */
 
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { NodeRequest, NodeResponse, sendNodeResponse } from 'srvx/node'
 import { invalidArgument, WarmswapError } from '../../native/errors.js'
 import { LongAnswer } from '../long-answer.js'
 import type { Parts } from '../parts.js'
+import type { Carry } from '../queue.js'
 import { carryHttp, type HttpAnswer } from './carry.js'
 import { answerClientError } from './client-error.js'
 import { type HeaderPairs, isFetchMethod, type RequestHead } from './exchange.js'
 import { type FailedAnswer, failedAnswer } from './failed-answer.js'
 import { forwardingHeaders, isForwardingHeader } from './forwarded.js'
 import { type CheckedFetchOptions, type Exchanger, isReplayable } from './options.js'
+import { ProxiedAnswer, proxied } from './proxy.js'
+import { carryUpgrade } from './upgrade.js'
 
 /** A server that attach() takes. */
 export type AttachedServer = Server | SecureServer
@@ -33,7 +36,7 @@ export function attach(server: AttachedServer, exchanger: Exchanger, options: Ch
     request: (request: IncomingMessage, response: ServerResponse) => void attachment.answer(request, response, false),
     checkContinue: (request: IncomingMessage, response: ServerResponse) =>
       void attachment.answer(request, response, true),
-    upgrade: (request: IncomingMessage, socket: Duplex) => attachment.upgrade(request, socket),
+    upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void attachment.upgrade(request, socket, head),
     clientError: answerClientError,
   }
   for (const [event, listener] of Object.entries(listeners)) server.on(event, listener)
@@ -53,12 +56,12 @@ class Attachment {
   async answer(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
     const gone = new AbortController()
     response.once('close', () => {
-      if (!response.writableFinished)
-        gone.abort(new WarmswapError('ERR_ABORTED', 'the client disconnected before its answer was complete'))
+      if (!response.writableFinished) gone.abort(disconnected())
     })
     response.on('error', () => {})
     try {
-      await send(response, await this.exchange(request, response, expectsContinue, gone.signal), gone.signal)
+      const answer = await this.exchange(request, response, expectsContinue, gone.signal)
+      if (!(answer instanceof ProxiedAnswer)) await send(response, answer, gone.signal)
     } catch (error) {
       if (gone.signal.aborted) return
       if (response.headersSent) response.destroy()
@@ -66,15 +69,20 @@ class Attachment {
     }
   }
 
-  /** Only a worker that listens can take a socket. */
-  upgrade(request: IncomingMessage, socket: Duplex): void {
-    const error = new WarmswapError(
-      'ERR_UNSUPPORTED',
-      'an upgrade needs a worker that listens: start it with listen: true',
-    )
+  /** Gets an upgrade to a worker that listens. Never rejects. */
+  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const gone = new AbortController()
     socket.on('error', () => {})
-    const { head, body } = failedAnswer(error, request.headers.accept, this.options, this.exchanger)
-    socket.end(Buffer.concat([Buffer.from(rawHead({ head, body })), body]))
+    socket.once('close', () => gone.abort(disconnected()))
+    try {
+      const { timeoutMs } = this.options
+      const acceptance = { idempotent: isReplayable(this.options, 'GET', false), timeoutMs, signal: gone.signal }
+      await this.exchanger.accept(carryUpgrade(request, socket, head), acceptance)
+    } catch (error) {
+      if (gone.signal.aborted) return
+      const { head, body } = failedAnswer(error, request.headers.accept, this.options, this.exchanger)
+      socket.end(Buffer.concat([Buffer.from(rawHead({ head, body })), body]), () => socket.destroy())
+    }
   }
 
   private exchange(
@@ -82,17 +90,18 @@ class Attachment {
     response: ServerResponse,
     expectsContinue: boolean,
     signal: AbortSignal,
-  ): Promise<HttpAnswer> {
-    const head = headOf(request, response)
+  ): Promise<HttpAnswer | ProxiedAnswer> {
     const { method = 'GET', headers } = request
     const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-    const body =
-      hasBody && method !== 'GET' && method !== 'HEAD' ? partsOfRequest(request, response, expectsContinue) : null
-    return this.exchanger.accept(carryHttp(head, body), {
-      idempotent: isReplayable(this.options, method, hasBody),
-      timeoutMs: this.options.timeoutMs,
-      signal,
-    })
+    const carry: Carry<HttpAnswer | ProxiedAnswer> = (handle, context, progress) => {
+      if (typeof handle.connect === 'function')
+        return proxied(request, response, handle, context, progress, expectsContinue)
+      const isRead = hasBody && method !== 'GET' && method !== 'HEAD'
+      const body = isRead ? partsOfRequest(request, response, expectsContinue) : null
+      return carryHttp(headOf(request, response), body)(handle, context, progress)
+    }
+    const idempotent = isReplayable(this.options, method, hasBody)
+    return this.exchanger.accept(carry, { idempotent, timeoutMs: this.options.timeoutMs, signal })
   }
 
   private async fail(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {
@@ -104,6 +113,10 @@ class Attachment {
     if (!request.complete) answer.head.headers.push(['connection', 'close'])
     await send(response, { ...answer }, undefined).catch(() => response.destroy())
   }
+}
+
+function disconnected(): WarmswapError {
+  return new WarmswapError('ERR_ABORTED', 'the client disconnected before its answer was complete')
 }
 
 class BadRequest extends Error {}
@@ -162,5 +175,5 @@ async function send(
 function rawHead({ head, body }: FailedAnswer): string {
   const { status, headers } = head
   const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${status} Not Implemented\r\n${lines.join('')}content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`
 }

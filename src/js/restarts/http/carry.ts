@@ -4,8 +4,9 @@ import { WarmswapError } from '../../native/errors.js'
 import { EXCHANGE, type ExchangingHandle, type SendContext } from '../handle.js'
 import { LASTING, type Lasting, LongAnswer } from '../long-answer.js'
 import type { Parts } from '../parts.js'
-import type { Carry } from '../queue.js'
+import type { Carry, Progress } from '../queue.js'
 import { type AnswerHead, type RawAnswer, type RequestHead, rawOf, requestOf, streamOf } from './exchange.js'
+import { fetchOver } from './fetch-over.js'
 
 /** An answer whose head can be sent. */
 export interface HttpAnswer {
@@ -16,8 +17,8 @@ export interface HttpAnswer {
 
 /** Carries out this request. The body is read only after the worker has begun it. */
 export function carryHttp(head: RequestHead, body: Parts | null): Carry<HttpAnswer> {
-  return async (handle, context, touch) => {
-    const raw = await rawAnswer(handle, head, body && touching(body, touch), context)
+  return async (handle, context, progress) => {
+    const raw = await rawAnswer(handle, head, body && touching(body, progress.touch), context, progress)
     const long = raw.body === null || raw.body instanceof Uint8Array ? undefined : new LongAnswer(raw.body)
     return { head: raw.head, body: long ?? (raw.body as Uint8Array | null), [LASTING]: long }
   }
@@ -28,7 +29,9 @@ async function rawAnswer(
   head: RequestHead,
   body: Parts | null,
   context: SendContext,
+  progress: Progress,
 ): Promise<RawAnswer> {
+  if (typeof handle.connect === 'function') return await fetchOver(handle, head, body, context, progress)
   const exchange = handle[EXCHANGE]
   if (exchange) return await exchange.call(handle, head, body, context)
   if (typeof handle.fetch !== 'function')
