@@ -1,8 +1,8 @@
 import { ChildProcess } from "node:child_process";
 import { ResourceLimits, Worker } from "node:worker_threads";
+import { Socket } from "node:net";
 import { Server } from "node:http";
 import { Server as Server$1 } from "node:https";
-import { Socket } from "node:net";
 
 //#region src/js/archives/contract.d.ts
 /** The public types of pack and unpack, which caches share. */
@@ -806,6 +806,61 @@ interface DispatchOptions {
   signal?: AbortSignal;
 }
 //#endregion
+//#region src/js/restarts/drain.d.ts
+/** How long an old worker may finish what it has: milliseconds, or until it has nothing any more. */
+type Drain = number | 'until-quiet';
+//#endregion
+//#region src/js/restarts/workers.d.ts
+/** What a worker is started with. */
+interface StartContext {
+  incarnation: number;
+  /** The generation it runs; kept until the worker is gone. */
+  pin: Pin;
+  /** Raised when the start takes too long or the coordinator closes. */
+  signal: AbortSignal;
+}
+/** Starts a worker on a pinned generation. */
+type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
+/** How a reboot came out. */
+interface RebootResult {
+  incarnation: number;
+  outcome: 'started' | 'joined' | 'already';
+}
+//#endregion
+//#region src/js/restarts/coordinator-options.d.ts
+/** Options of {@link openCoordinator}. */
+interface CoordinatorOptions<Q, R> {
+  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
+  start: Start<Q, R>;
+  /** How many requests may wait for a worker. @default 1_000 */
+  queueLimit?: number;
+  /**
+   * `'start-first'`: the new worker is started next to the old one, which serves until the new one is ready.
+   * `'stop-first'`: the old worker has ended before the new one is started, for a resource that only one process can have
+   * (a database file, a device). Requests wait in the queue in the meantime. @default 'start-first'
+   */
+  order?: 'start-first' | 'stop-first';
+  /**
+   * How long an old worker may finish what it has: responses, answers in parts and upgraded sockets. A number of
+   * milliseconds, or `'until-quiet'`: until nothing of it is under way, with `maxDraining` as the only limit. What is left
+   * then is cut; a WebSocket gets "1012 Service Restart". `order: 'stop-first'` requires a number. @default 5_000
+   */
+  drain?: Drain;
+  /** The name of `drain` before 0.2, for a number. */
+  drainMs?: number;
+  /** With `drain: 'until-quiet'`: how many old workers may drain; one more cuts the oldest. @default 3 */
+  maxDraining?: number;
+  /** How long `start` may take, in milliseconds. @default 60_000 */
+  startTimeoutMs?: number;
+  /**
+   * A build waits until there was no `change()` for so many milliseconds, so that many changes make one build.
+   * @default 0
+   */
+  quietMs?: number;
+  /** A build waits for quiet at most so long, in milliseconds. @default 10 × quietMs */
+  maxQuietMs?: number;
+}
+//#endregion
 //#region src/js/restarts/http/options.d.ts
 /** How HTTP requests are treated. */
 interface FetchOptions {
@@ -828,35 +883,7 @@ interface FetchOptions {
 /** A server that attach() takes. */
 type AttachedServer = Server | Server$1;
 //#endregion
-//#region src/js/restarts/workers.d.ts
-/** What a worker is started with. */
-interface StartContext {
-  incarnation: number;
-  /** The generation it runs; kept until the worker is gone. */
-  pin: Pin;
-  /** Raised when the start takes too long or the coordinator closes. */
-  signal: AbortSignal;
-}
-/** Starts a worker on a pinned generation. */
-type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
-/** How a reboot came out. */
-interface RebootResult {
-  incarnation: number;
-  outcome: 'started' | 'joined' | 'already';
-}
-//#endregion
 //#region src/js/restarts/coordinator.d.ts
-/** Options of {@link openCoordinator}. */
-interface CoordinatorOptions<Q, R> {
-  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>;
-  /** How many requests may wait for a worker. @default 1_000 */
-  queueLimit?: number;
-  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
-  drainMs?: number;
-  /** How long `start` may take. @default 60_000 */
-  startTimeoutMs?: number;
-}
 /** What a coordinator is doing. */
 interface CoordinatorStatus {
   state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
@@ -867,8 +894,8 @@ interface CoordinatorStatus {
   /** Requests that no worker has. */
   waiting: number;
   /**
-   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
-   * ended a worker.
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
    */
   lastError?: Error;
 }

@@ -213,7 +213,7 @@ describe.each([
     const pending = fetch(new URL('/before', url), { signal: leaving.signal })
     pending.catch(() => {})
     // The worker handles messages in order: this one follows the request above, which it has begun then.
-    await expect.poll(() => coordinator.status().state).toBe('ready')
+    await expect.poll(() => coordinator.status().state, { timeout: 20_000 }).toBe('ready')
     await (await fetch(new URL('/started', url))).text()
     leaving.abort()
     await expect(pending).rejects.toThrow()
@@ -247,7 +247,7 @@ describe.each([
       { highWaterMark: 0 },
     )
     const posted = coordinator.fetch(new Request('http://x/', { method: 'POST', body, duplex: 'half' } as RequestInit))
-    await expect.poll(() => pulls).toBeGreaterThan(1)
+    await expect.poll(() => pulls, { timeout: 20_000 }).toBeGreaterThan(1)
     const before = pulls
     // 16 parts and one that the handler holds.
     expect(before).toBeLessThanOrEqual(17)

@@ -109,7 +109,7 @@ describe.each([
     await expect(stream.text()).rejects.toThrow()
     const [code, reason] = await closed
     expect([code, String(reason)]).toEqual([1012, 'the server was replaced'])
-    await expect.poll(() => coordinator.status().state).toBe('ready')
+    await expect.poll(() => coordinator.status().state, { timeout: 20_000 }).toBe('ready')
   })
 })
 
@@ -177,7 +177,7 @@ test('a stranger that takes the port of a worker never gets a request', async ({
   })
   const url = await serve((server) => open(start).attach(server))
   expect((await ask(url, { path: '/' })).body).toBe('mine')
-  await expect.poll(() => isFree(port)).toBe(true)
+  await expect.poll(() => isFree(port), { timeout: 20_000 }).toBe(true)
   const second = stranger.listen(port, '127.0.0.1')
   await once(second, 'listening')
   const { response, body } = await ask(url, { path: '/' })
@@ -297,7 +297,7 @@ test('a server that drops its requests on SIGTERM gets it when nothing is under 
   expect(existsSync(log)).toBe(false)
   appendFileSync(gate, '')
   expect((await slow).body).toBe('one')
-  await expect.poll(() => existsSync(log)).toBe(true)
+  await expect.poll(() => existsSync(log), { timeout: 20_000 }).toBe(true)
   expect(coordinator.status().incarnation).toBe(2)
 })
 

@@ -40,7 +40,7 @@ describe('processes', () => {
       return handle
     })
     await coordinator.dispatch('print')
-    await expect.poll(() => text).toBe('one\ntwo\n')
+    await expect.poll(() => text, { timeout: 20_000 }).toBe('one\ntwo\n')
   })
 
   test.for<[ProcessOptions, RegExp]>([

@@ -22,6 +22,7 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'drain-without-sockets': ['restarts/listen', 'the drain waits for sockets'],
   'upstream-reused-for-post': ['restarts/listen', 'a connection of its own'],
   'any-listener': ['restarts/listen', 'a stranger that takes'],
+  'start-before-stop': ['restarts/reloads', 'stop-first'],
   'replay-after-the-head': ['restarts/listen', 'whose head was sent'],
   'trust-worker-messages': ['restarts/garbage', 'malformed messages between answers'],
   'failed-builds-unshared': ['restarts/builds', 'a failed build is shared'],

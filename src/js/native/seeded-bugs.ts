@@ -23,6 +23,7 @@ export const SEEDED_BUGS = [
   'upstream-reused-for-post',
   'any-listener',
   'replay-after-the-head',
+  'start-before-stop',
   'rescue-replays-post',
   'rescue-after-a-body-byte',
   'rescue-without-bounds',

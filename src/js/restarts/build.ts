@@ -88,11 +88,20 @@ export class Builds {
   /** The last failure that callers here were told of, or that was none of theirs. */
   private seenFailure: string | undefined
 
+  /** When the last change was reported, by `performance.now()`. */
+  private lastChange = 0
+
   constructor(
     private readonly store: BundleStore,
+    private readonly quiet: { quietMs: number; maxQuietMs: number },
     private readonly report: (error: unknown) => void,
   ) {
     this.seenFailure = lastFailureId(store)
+  }
+
+  /** An input has changed. */
+  changed(): void {
+    this.lastChange = performance.now()
   }
 
   get running(): boolean {
@@ -162,7 +171,20 @@ export class Builds {
     return flight
   }
 
+  /** Waits until there was no change for a while. Everybody may still join. */
+  private async waitForQuiet({ abandon }: Flight): Promise<void> {
+    const { quietMs, maxQuietMs } = this.quiet
+    const until = performance.now() + maxQuietMs
+    while (quietMs > 0 && !abandon.signal.aborted) {
+      const now = performance.now()
+      const left = Math.min(this.lastChange + quietMs, until) - now
+      if (left <= 0) return
+      await pause(left, abandon.signal)
+    }
+  }
+
   private async fly(flight: Flight): Promise<Outcome> {
+    await this.waitForQuiet(flight)
     const turn = await this.waitForTurn(flight)
     if ('kind' in turn) return turn
     try {

@@ -13,6 +13,7 @@ import {
   wholeNumber,
 } from '../native/validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
+import { type CheckedOptions, type CoordinatorOptions, checkedCoordinatorOptions } from './coordinator-options.js'
 import type { WorkerHandle } from './handle.js'
 import { type AttachedServer, attach } from './http/attach.js'
 import { fetchThrough } from './http/fetch.js'
@@ -20,19 +21,7 @@ import { checkedFetchOptions, type Exchanger, type FetchOptions } from './http/o
 import { LongAnswer } from './long-answer.js'
 import { partsOf } from './parts.js'
 import { type Acceptance, type Carry, type DispatchOptions, RequestQueue } from './queue.js'
-import { type RebootResult, type Start, Workers } from './workers.js'
-
-/** Options of {@link openCoordinator}. */
-export interface CoordinatorOptions<Q, R> {
-  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>
-  /** How many requests may wait for a worker. @default 1_000 */
-  queueLimit?: number
-  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
-  drainMs?: number
-  /** How long `start` may take. @default 60_000 */
-  startTimeoutMs?: number
-}
+import { type RebootResult, Workers } from './workers.js'
 
 /** What a coordinator is doing. */
 export interface CoordinatorStatus {
@@ -44,8 +33,8 @@ export interface CoordinatorStatus {
   /** Requests that no worker has. */
   waiting: number
   /**
-   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
-   * ended a worker.
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
    */
   lastError?: Error
 }
@@ -117,18 +106,9 @@ export function openCoordinator<Q = unknown, R = unknown>(
   options: CoordinatorOptions<Q, R>,
 ): Coordinator<Q, R> {
   if (typeof store?.stage !== 'function') throw invalidArgument('store', store, 'a store of openBundles()')
-  const {
-    start,
-    queueLimit = 1_000,
-    drainMs = 5_000,
-    startTimeoutMs = 60_000,
-  } = checkedOptions('options', options, ['start', 'queueLimit', 'drainMs', 'startTimeoutMs'])
-  callback('options.start', start)
-  wholeNumber('options.queueLimit', queueLimit, 1)
-  milliseconds('options.drainMs', drainMs)
-  milliseconds('options.startTimeoutMs', startTimeoutMs)
+  const checked = checkedCoordinatorOptions(options)
   assertOpen(store)
-  return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
+  return new StoreCoordinator(store, checked)
 }
 
 type FailedStep = 'build' | 'start' | 'worker' | 'clean-up'
@@ -143,23 +123,20 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
       return await this.accept(carry, acceptance)
     },
     buildError: () => this.failures.get('build'),
-    retryAfter: () => 1,
+    retryAfter: () => Math.max(1, Math.ceil(this.workers.pauseMs / 1_000)),
   }
   private readonly builds: Builds
   private readonly workers: Workers<Q, R>
   private closing: Promise<void> | undefined
 
-  constructor(
-    store: BundleStore,
-    start: Start<Q, R>,
-    { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number },
-  ) {
+  constructor(store: BundleStore, { start, queueLimit, succession, quiet }: CheckedOptions<Q, R>) {
     this.queue = new RequestQueue(queueLimit)
-    this.builds = new Builds(store, (error) => this.failed('build', error))
-    this.workers = new Workers(store, start, this.queue, limits, {
-      started: () => {
+    this.builds = new Builds(store, quiet, (error) => this.failed('build', error))
+    this.workers = new Workers(store, start, this.queue, succession, {
+      started: (isNew) => {
         this.failures.delete('start')
-        this.failures.delete('worker')
+        // The same code can fail again: its error stays until other code runs.
+        if (isNew) this.failures.delete('worker')
       },
       workerFailed: (error) => this.failed('worker', error),
       startFailed: (error) => this.failed('start', error),
@@ -168,6 +145,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   }
 
   change(): number {
+    this.builds.changed()
     // Later than the start of each build before this call, also of one in the same microsecond.
     return stamp() + 1
   }

@@ -1,7 +1,8 @@
 /** Restarts: single-flight builds, deduplicated reboots, requests that outlive their workers. */
 
 export type { BuildContext, BuildNeed, BuildResult, BuildRun } from './build.js'
-export { type Coordinator, type CoordinatorOptions, type CoordinatorStatus, openCoordinator } from './coordinator.js'
+export { type Coordinator, type CoordinatorStatus, openCoordinator } from './coordinator.js'
+export type { CoordinatorOptions } from './coordinator-options.js'
 export type { WorkerAddress, WorkerHandle } from './handle.js'
 export type { AttachedServer } from './http/attach.js'
 export type { FetchOptions } from './http/options.js'

@@ -6,6 +6,7 @@
  * had begun goes there only if the caller declared it idempotent.
  */
 
+import { setMaxListeners } from 'node:events'
 import { WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
 import { markWaiting } from './failures.js'
@@ -166,6 +167,8 @@ export class RequestQueue {
       request.deaths += 1
       if (request.deaths <= LONGEST_ROW_OF_DEATHS && (request.idempotent || wasNotBegun)) {
         request.isSuspect ||= !wasNotBegun
+        // Each worker that has it listens to its signal.
+        setMaxListeners(LONGEST_ROW_OF_DEATHS + 2, request.given.signal)
         returned.push(request)
       } else
         request.settle({
