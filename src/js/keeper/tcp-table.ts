@@ -1,4 +1,4 @@
-/** Who listens and who is connected, as the kernel tells it (Linux alone shows it as files). */
+/** Listeners and connections, from the kernel's tables (only Linux has them as files). */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { numbers } from './processes.js'
@@ -14,7 +14,7 @@ interface Row {
 
 const TCP_LISTEN = '0A'
 
-/** The ports that anybody in this network namespace listens on, or undefined where there is no such table. */
+/** The ports with a listener in this network namespace. Undefined if there is no such table. */
 export function listeningPorts(): ReadonlySet<number> | undefined {
   const table = rows()
   return table && new Set(table.filter(({ listens }) => listens).map(({ port }) => port))

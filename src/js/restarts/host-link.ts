@@ -123,7 +123,7 @@ async function unserved({ message: { warmswap: kind } }: Work): Promise<void> {
   throw new WarmswapError('ERR_UNSUPPORTED', `this worker does not call ${NAMES[kind]}, which answers such requests`)
 }
 
-/** For the life of this process. */
+/** Pins that are kept for the life of this process. */
 const kept: Pin[] = []
 
 /** A thread is covered by its process's pin, and so needs no addon. */

@@ -1,9 +1,9 @@
 /**
- * Requests: they belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
+ * Requests belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
  *
- * A request is answered once: by the worker it was last assigned to. What an earlier one still says is refused. A
- * worker says when it begins a request; one that it had not begun when it died goes to the next worker. One that it
- * had begun goes there only if the caller declared it idempotent.
+ * A request is answered once, by the worker that it was last assigned to. Later messages of earlier workers are
+ * refused. A worker reports when it begins a request. If a worker dies, requests that it had not begun go to the next
+ * worker; requests that it had begun go there only if the caller declared them idempotent.
  */
 
 import { setMaxListeners } from 'node:events'
@@ -14,17 +14,17 @@ import { type SendContext, type WorkerHandle, wasNotBegun } from './handle.js'
 import { lastingOf } from './long-answer.js'
 import { LONGEST_TIMER_MS } from './wait.js'
 
-/** How a request may be treated. */
+/** How a request may be handled. */
 export interface DispatchOptions {
-  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
+  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
   replay?: 'never' | 'idempotent'
-  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
+  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
   timeoutMs?: number
-  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
+  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
   signal?: AbortSignal
 }
 
-/** Deaths that one request survives: a request that kills its worker must not restart it for ever. */
+/** Number of worker deaths that one request survives: a request that kills its worker must not be retried forever. */
 const LONGEST_ROW_OF_DEATHS = 10
 
 /** What is reported about a request while it is carried out. */
@@ -77,7 +77,7 @@ export class RequestQueue {
 
   constructor(private readonly limit: number) {}
 
-  /** Requests that no worker has. */
+  /** Requests that are not assigned to a worker. */
   get length(): number {
     return this.waiting.length
   }
@@ -136,7 +136,7 @@ export class RequestQueue {
     request.answerer = answerer
     this.mayBeSentAgain.delete(request)
     answerer.inFlight.add(request)
-    // Only the worker that has the request now may answer it.
+    // Only the worker to which the request is currently assigned may answer it.
     const isCurrent = (): boolean =>
       request.answerer === answerer || (__WARMSWAP_TESTING__ && isSeeded('accept-late-replies'))
     answerer.carry(request).then(
@@ -155,8 +155,8 @@ export class RequestQueue {
   }
 
   /**
-   * What a worker that is gone had: back into the queue what may be sent again, an error for the rest. `cause` is the
-   * error that ended the worker.
+   * The requests of a worker that has ended: those that may be sent again return to the queue, the others fail. `cause`
+   * is the error that ended the worker.
    */
   reclaim(answerer: Answerer, cause?: unknown): Request[] {
     const returned: Request[] = []
@@ -181,7 +181,7 @@ export class RequestQueue {
     return returned
   }
 
-  /** Ends everything that waits with an error. */
+  /** Fails all waiting requests with an error. */
   rejectAll(error: unknown): void {
     for (const request of this.waiting.splice(0)) request.settle({ error })
   }

@@ -6,10 +6,10 @@ import type { WorkerHandle } from './handle.js'
 import type { Listening } from './listening.js'
 import { within } from './wait.js'
 
-/** How long a worker has to become ready. */
+/** Time limit for a worker to become ready. */
 export const READY_TIMEOUT_MS = 30_000
 
-/** Of a worker that listens: where, and the process that leads its group. */
+/** The place where a worker listens, and the process that leads its group. */
 interface Place {
   readonly listening: Listening
   readonly leader: number

@@ -7,16 +7,16 @@ import type { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
 import { toRemote } from './remote-error.js'
 
-/** What is known of a request. */
+/** Context of a request. */
 export interface RequestContext {
   incarnation: number
-  /** Raised when nobody waits for the answer any more. */
+  /** Aborts when no caller waits for the answer any more. */
   signal: AbortSignal
 }
 
 /**
- * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts are
- * taken as fast as the consumer reads them.
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
+ * are read as fast as the consumer reads them.
  */
 export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>
 
@@ -25,7 +25,7 @@ export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | 
  * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
  * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
  *
- * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
  * called twice.
  */
 export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void {
@@ -54,7 +54,7 @@ async function answerInParts(
   await host.send({ warmswap: 'end', ...request, ...end })
 }
 
-/** The value, if the host gets it as it is. Throws ERR_INVALID_ARGUMENT otherwise. */
+/** Returns the value if the host receives it unchanged. Otherwise throws ERR_INVALID_ARGUMENT. */
 function whole<T>(host: Host, value: T): T {
   refuseLoss('the answer', value, host.how)
   return value

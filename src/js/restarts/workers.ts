@@ -19,19 +19,19 @@ import type { Request, RequestQueue } from './queue.js'
 import { pause, within } from './wait.js'
 import { Worker } from './worker-state.js'
 
-/** What a worker is started with. */
+/** Arguments of a worker's start. */
 export interface StartContext {
   incarnation: number
-  /** The generation it runs; kept until the worker is gone. */
+  /** The generation to run. It is kept until the worker has ended. */
   pin: Pin
-  /** Raised when the start takes too long or the coordinator closes. */
+  /** Aborts when the start takes too long or the coordinator closes. */
   signal: AbortSignal
 }
 
 /** Starts a worker on a pinned generation. */
 export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
 
-/** How a reboot came out. */
+/** Result of a reboot. */
 export interface RebootResult {
   incarnation: number
   outcome: 'started' | 'joined' | 'already'
@@ -108,7 +108,8 @@ export class Workers<Q, R> {
       const { starting, serving } = this
       if (starting) {
         const enough = this.isEnough(starting.incarnation, starting.generation, observed)
-        // One that starts on an older generation cannot hold what this caller built: one more start follows it.
+        // A worker that starts on an older generation does not contain what this caller built: one more start follows
+        // it.
         await (enough ? starting.done : starting.done.catch(() => {}))
         if (enough) return { incarnation: starting.incarnation, outcome: 'joined' }
       } else if (serving && this.isEnough(serving.incarnation, serving.pin.generation.number, observed)) {
@@ -129,7 +130,7 @@ export class Workers<Q, R> {
     this.wake()
   }
 
-  /** Stops everything. Resolves once all workers are gone. */
+  /** Stops everything. Resolves once all workers have ended. */
   async close(): Promise<void> {
     this.closed = true
     this.starting?.abandon.abort(closed())
@@ -230,7 +231,7 @@ export class Workers<Q, R> {
   }
 
   private async startInTime(context: StartContext, abandon: AbortController): Promise<WorkerHandle<Q, R>> {
-    // In a turn of its own, so that `starting` is set before anything of the caller's runs.
+    // In a turn of its own, so that `starting` is set before code of the caller runs.
     const started = Promise.resolve()
       .then(() => this.start(context))
       .then(checkedHandle)
@@ -266,18 +267,18 @@ export class Workers<Q, R> {
     else this.queue.assignAll(worker)
   }
 
-  /** Waits for the worker's end, however it comes, and takes back what it had. */
+  /** Waits for the worker's end, for whatever reason, and takes its requests back. */
   private async follow(worker: Worker<Q, R>): Promise<void> {
     const end = await exited(worker.handle).catch(this.report.cleanUpFailed)
     worker.hasEnded = true
     const error = (end as { error?: unknown } | undefined)?.error
     if (error instanceof Error) this.report.workerFailed(error)
-    // What it answered or did not begin is known to the queue one turn after its end.
+    // The queue knows one turn after the worker's end which requests it had answered or not begun.
     await new Promise(setImmediate)
     this.letGo(worker, error)
   }
 
-  /** It is gone, or as good as gone. */
+  /** The worker has ended, or is considered ended. */
   private letGo(worker: Worker<Q, R>, error?: unknown): void {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
@@ -307,7 +308,7 @@ export class Workers<Q, R> {
   }
 }
 
-/** Resolves once the worker is gone, also where the handle's promise is another library's. */
+/** Resolves once the worker has ended, even if the handle's promise comes from another library. */
 async function exited(handle: WorkerHandle<never, unknown>): Promise<unknown> {
   return await handle.exited
 }

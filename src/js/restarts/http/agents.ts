@@ -10,10 +10,10 @@ import type { WorkerHandle } from '../handle.js'
 const MOST_IDLE = 64
 
 interface Agents {
-  /** For GET and HEAD: its connections are used again. */
+  /** The agent for GET and HEAD. Its connections are reused. */
   readonly kept: WorkerAgent
   /**
-   * For all other methods: a worker that closes an idle connection in the moment in which a request is written to it has
+   * The agent for all other methods. A worker that closes an idle connection in the moment in which a request is written to it has
    * not begun that request, but nobody can know.
    */
   readonly fresh: WorkerAgent
