@@ -8,6 +8,7 @@ import type { Server as SecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { NodeRequest, NodeResponse, sendNodeResponse } from 'srvx/node'
 import { invalidArgument, WarmswapError } from '../../native/errors.js'
+import { isSeeded } from '../../native/seeded-bugs.js'
 import { LongAnswer } from '../long-answer.js'
 import type { Parts } from '../parts.js'
 import type { Carry } from '../queue.js'
@@ -62,6 +63,7 @@ class Attachment {
     try {
       const answer = await this.exchange(request, response, expectsContinue, gone.signal)
       if (!(answer instanceof ProxiedAnswer)) await send(response, answer, gone.signal)
+      else if (__WARMSWAP_TESTING__ && isSeeded('replay-after-the-head')) this.replayCut(request, response, answer)
     } catch (error) {
       if (gone.signal.aborted) return
       if (response.headersSent) response.destroy()
@@ -102,6 +104,13 @@ class Attachment {
     }
     const idempotent = isReplayable(this.options, method, hasBody)
     return this.exchanger.accept(carry, { idempotent, timeoutMs: this.options.timeoutMs, signal })
+  }
+
+  /** A seeded bug. */
+  private replayCut(request: IncomingMessage, response: ServerResponse, { ended }: ProxiedAnswer): void {
+    const again = (): unknown =>
+      response.writableFinished || this.exchange(request, response, false, new AbortController().signal)
+    void ended.then(again).catch(() => {})
   }
 
   private async fail(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {

@@ -4,7 +4,6 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import { createProxyServer } from 'httpxy'
 import { messageOf } from '../../native/callbacks.js'
 import { isWarmswapError, WarmswapError } from '../../native/errors.js'
-import { isSeeded } from '../../native/seeded-bugs.js'
 import type { SendContext, WorkerHandle } from '../handle.js'
 import { LASTING, type Lasting } from '../long-answer.js'
 import type { Progress } from '../queue.js'
@@ -95,20 +94,16 @@ class Attempt {
 
   run(agent: unknown): Promise<ProxiedAnswer> {
     const { request, response, context } = this
-    const answersLate = __WARMSWAP_TESTING__ && isSeeded('replay-after-the-head')
     return new Promise((resolve, reject) => {
       hooks.set(request, {
         connected: (upstream) => this.connected(upstream),
-        answered: () => answersLate || resolve(new ProxiedAnswer(response)),
+        answered: () => resolve(new ProxiedAnswer(response)),
       })
       context.signal.addEventListener('abort', () => this.upstream?.destroy(), { once: true })
       // Whether the connection to the worker lasts is not for the client to say.
       const headers = { connection: isReusable(request.method) ? 'keep-alive' : 'close' }
       proxy.web(request, response, { target: 'http://localhost', agent, headers }).then(
-        () =>
-          answersLate && !context.signal.aborted && response.writableFinished
-            ? resolve(new ProxiedAnswer(response))
-            : reject(context.signal.reason ?? new Error('the client disconnected')),
+        () => reject(context.signal.reason ?? new Error('the client disconnected')),
         (error) => reject(this.isStale(error) ? new StaleConnection() : error),
       )
     })
