@@ -1,6 +1,144 @@
 import { ChildProcess } from "node:child_process";
-import { Worker } from "node:worker_threads";
+import { ResourceLimits, Worker } from "node:worker_threads";
+import { Socket } from "node:net";
+import { Server } from "node:http";
+import { Server as Server$1 } from "node:https";
 
+//#region src/js/archives/contract.d.ts
+/** The public types of `pack()` and `unpack()`. Caches share them. */
+/** Limits on what a reader accepts. All of them are counted during decoding; no header is trusted. */
+interface Limits {
+  /** Total size of all files in bytes. @default 64 GiB */
+  maxBytes?: number;
+  /** Number of entries in the archive. @default 5_000_000 */
+  maxFiles?: number;
+  /** Size of one file in bytes. @default 64 GiB */
+  maxFileBytes?: number;
+  /**
+   * Highest ratio of decoded to compressed bytes. Checked once 64 MiB are decoded. Applies to the whole archive if its
+   * size is known in advance (a path, or an object of a store), and otherwise to the bytes read so far. A file of zeros
+   * reaches up to 33 000. A restore applies it to bytes that a signed pointer declares only if you set it. @default 1000
+   */
+  maxRatio?: number;
+  /** Memory in bytes for the decoder and its buffers. @default 192 MiB */
+  maxMemoryBytes?: number;
+  /** Bytes that must stay free on the disk. @default 64 MiB */
+  minFreeBytes?: number;
+}
+/** Progress of a call. */
+interface Progress {
+  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
+  files: number;
+  bytes: number;
+  totalBytes?: number;
+}
+/** Outcome of a restore. */
+type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
+/**
+ * Result of a restore. `ok` is true for 'restored' and 'unchanged'. After any other outcome the target is as it was
+ * before.
+ */
+interface RestoreResult {
+  ok: boolean;
+  outcome: RestoreOutcome;
+  /** Human-readable reason, if `ok` is false. */
+  reason?: string;
+  key?: string;
+  generation?: string;
+  /** Phase in which it failed, if `ok` is false. */
+  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  /** Number of entries that the target already had (mode 'merge'). */
+  skippedFiles: number;
+  /** Number of pipes and devices in the archive. They are not created. Absent if there are none. */
+  skipped?: {
+    path: string;
+    why: string;
+  }[];
+  retries: number;
+  /** How the target was changed. 'children' and 'merge' are atomic only for each child or file. */
+  commit?: 'rename' | 'exchange' | 'children' | 'merge';
+  /** Duration of each phase in milliseconds, and `total`. */
+  timings: Record<string, number>;
+  ticket?: string;
+}
+/** Kind of tree. Excludes files that are not part of the cache for this kind. */
+type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
+interface PackOptions {
+  /**
+   * Glob patterns to exclude, matched against the path relative to the directory. A pattern without `/` matches a name
+   * at any depth.
+   */
+  exclude?: string[];
+  /** @default 'none' */
+  preset?: Preset;
+  /** Compression level: -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
+  level?: number;
+  /** @default 'tar.zst' */
+  format?: 'tar.zst' | 'tar.gz' | 'tar';
+  signal?: AbortSignal;
+}
+interface UnpackOptions {
+  /**
+   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it as a
+   * whole, 'merge' adds missing files and overwrites nothing. @default 'if-empty'
+   */
+  mode?: 'if-empty' | 'replace' | 'merge';
+  /**
+   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. An archive with
+   * any other link is refused. @default 'contained'
+   */
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  /**
+   * What to do with a path that occurs twice in the archive, as `tar -r` and `tar -u` write it. 'replace': the last
+   * entry replaces the earlier one, never through a link; directories are not replaced and replace nothing. 'reject':
+   * the archive is refused. @default 'replace'
+   */
+  duplicates?: 'replace' | 'reject';
+  /**
+   * Size of the archive in bytes, as its sender declared it (`Content-Length`). If the size differs, the outcome is
+   * 'corrupt'. An archive of exactly this size may lack the end marker.
+   */
+  contentLength?: number;
+  limits?: Limits;
+  /** Time limit in milliseconds for the whole call, disk writes and commit included. @default Infinity */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+  /** Whether to throw instead of resolving with an outcome that is not ok. @default false */
+  strict?: boolean;
+  /** Called with the progress, at most ten times a second. */
+  onProgress?(progress: Progress): void;
+}
+//#endregion
+//#region src/js/archives/pack.d.ts
+/**
+ * Packs a directory into an archive stream. The stream is pull-driven and uses bounded memory. If a file changes while
+ * it is read, the file is read again; if it changes twice in a row, the stream ends with an error. Discard what was
+ * read before an error: it is not a complete archive.
+ *
+ * @param directory Absolute path of the directory.
+ * @param options Format, compression level, and what to exclude.
+ * @returns A stream of the archive's bytes; tar.zst by default.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments. The stream fails with ERR_IO, ERR_UNSTABLE or
+ * ERR_NOT_FOUND.
+ */
+declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+//#endregion
+//#region src/js/archives/unpack.d.ts
+/**
+ * Unpacks a tar, tar.gz or tar.zst archive into a directory. The format is detected by magic bytes. The tree is staged
+ * next to the target, verified, and then committed atomically.
+ *
+ * @param source Absolute path of an archive, or a stream or iterable of its bytes.
+ * @param directory Absolute path of the target. It is created if it does not exist.
+ * @param options Mode, limits, time limit and signal.
+ * @returns The outcome. `ok` is true for 'restored' and 'unchanged'.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments; with `strict`, also for an outcome that is not ok.
+ */
+declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
+//#endregion
 //#region src/js/bundles/contract.d.ts
 /** The public types of bundle stores. */
 interface BundleStoreOptions {
@@ -233,140 +371,316 @@ declare function bundleIgnores(root: string): string[];
  */
 declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
 //#endregion
-//#region src/js/archives/contract.d.ts
-/** The public types of `pack()` and `unpack()`. Caches share them. */
-/** Limits on what a reader accepts. All of them are counted during decoding; no header is trusted. */
-interface Limits {
-  /** Total size of all files in bytes. @default 64 GiB */
-  maxBytes?: number;
-  /** Number of entries in the archive. @default 5_000_000 */
-  maxFiles?: number;
-  /** Size of one file in bytes. @default 64 GiB */
-  maxFileBytes?: number;
+//#region src/js/caches/contract.d.ts
+/** Time limits and retries of a call. */
+interface Budget {
   /**
-   * Highest ratio of decoded to compressed bytes. Checked once 64 MiB are decoded. Applies to the whole archive if its
-   * size is known in advance (a path, or an object of a store), and otherwise to the bytes read so far. A file of zeros
-   * reaches up to 33 000. A restore applies it to bytes that a signed pointer declares only if you set it. @default 1000
+   * Time limit in milliseconds for the whole call: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others
    */
-  maxRatio?: number;
-  /** Memory in bytes for the decoder and its buffers. @default 192 MiB */
-  maxMemoryBytes?: number;
-  /** Bytes that must stay free on the disk. @default 64 MiB */
-  minFreeBytes?: number;
+  deadlineMs?: number;
+  /** How long, in milliseconds, a connection may be silent while data is awaited. @default 3_000 */
+  idleMs?: number;
+  /**
+   * Minimum throughput in bytes per second, measured over `idleMs` while the network is awaited. 0 is off. @default 0
+   */
+  minBytesPerSecond?: number;
+  /** Number of attempts for each request, within the deadline. @default 3 */
+  attempts?: number;
+  /** Cancels the work, not only the promise. Ignored once the commit has begun. */
+  signal?: AbortSignal;
 }
-/** Progress of a call. */
-interface Progress {
-  phase: 'credentials' | 'lookup' | 'download' | 'unpack' | 'pack' | 'upload' | 'commit';
-  files: number;
-  bytes: number;
-  totalBytes?: number;
-}
-/** Outcome of a restore. */
-type RestoreOutcome = 'restored' | 'unchanged' | 'miss' | 'disabled' | 'timeout' | 'aborted' | 'corrupt' | 'refused' | 'incompatible' | 'target-not-empty' | 'busy' | 'no-space' | 'denied' | 'unavailable' | 'superseded' | 'error';
-/**
- * Result of a restore. `ok` is true for 'restored' and 'unchanged'. After any other outcome the target is as it was
- * before.
- */
-interface RestoreResult {
+/** Outcome of a snapshot. */
+type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
+/** Result of a snapshot. */
+interface SnapshotResult {
   ok: boolean;
-  outcome: RestoreOutcome;
-  /** Human-readable reason, if `ok` is false. */
+  outcome: SnapshotOutcome;
+  /**
+   * Human-readable. If `ok` is false, the reason. Otherwise which options a restore of this snapshot needs because the
+   * defaults refuse it, such as `symlinks: 'relative'` or `limits.maxRatio of 26000`.
+   */
   reason?: string;
-  key?: string;
   generation?: string;
-  /** Phase in which it failed, if `ok` is false. */
-  stage?: 'credentials' | 'lookup' | 'download' | 'decode' | 'write' | 'commit';
   files: number;
   bytes: number;
   compressedBytes: number;
-  /** Number of entries that the target already had (mode 'merge'). */
-  skippedFiles: number;
-  /** Number of pipes and devices in the archive. They are not created. Absent if there are none. */
-  skipped?: {
+  /** Bytes that were sent, retries included. 0 for 'unchanged'. */
+  uploadedBytes: number;
+  /** Number of excluded entries for each reason. */
+  skipped: {
     path: string;
     why: string;
   }[];
-  retries: number;
-  /** How the target was changed. 'children' and 'merge' are atomic only for each child or file. */
-  commit?: 'rename' | 'exchange' | 'children' | 'merge';
-  /** Duration of each phase in milliseconds, and `total`. */
+  /** 'none' if writes were not conditional: the later one of two concurrent writers wins. */
+  guard: 'etag' | 'none';
   timings: Record<string, number>;
-  ticket?: string;
 }
-/** Kind of tree. Excludes files that are not part of the cache for this kind. */
-type Preset = 'deno' | 'node_modules' | 'vite' | 'none';
-interface PackOptions {
+/** Target and conditions of a restore. */
+interface RestoreOptions extends Budget {
+  key: string;
+  /** Keys to try in order if `key` has no usable tree. */
+  fallbackKeys?: string[];
+  /** Absolute path of the target. It is created if it does not exist. A symbolic link is followed. */
+  into: string;
   /**
-   * Glob patterns to exclude, matched against the path relative to the directory. A pattern without `/` matches a name
-   * at any depth.
-   */
-  exclude?: string[];
-  /** @default 'none' */
-  preset?: Preset;
-  /** Compression level: -7 to 19 for tar.zst (@default 3), 0 to 9 for tar.gz (@default 6). */
-  level?: number;
-  /** @default 'tar.zst' */
-  format?: 'tar.zst' | 'tar.gz' | 'tar';
-  signal?: AbortSignal;
-}
-interface UnpackOptions {
-  /**
-   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it as a
-   * whole, 'merge' adds missing files and overwrites nothing. @default 'if-empty'
+   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it, 'merge'
+   * adds missing files and overwrites nothing. @default 'if-empty'
    */
   mode?: 'if-empty' | 'replace' | 'merge';
-  /**
-   * Which symbolic links are created: those that stay inside the tree, all relative ones, all, or none. An archive with
-   * any other link is refused. @default 'contained'
-   */
   symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
   /**
-   * What to do with a path that occurs twice in the archive, as `tar -r` and `tar -u` write it. 'replace': the last
-   * entry replaces the earlier one, never through a link; directories are not replaced and replace nothing. 'reject':
-   * the archive is refused. @default 'replace'
+   * What to do with a path that occurs twice in the archive: the last entry replaces the earlier one, or the archive is
+   * refused. @default 'replace'
    */
   duplicates?: 'replace' | 'reject';
-  /**
-   * Size of the archive in bytes, as its sender declared it (`Content-Length`). If the size differs, the outcome is
-   * 'corrupt'. An archive of exactly this size may lack the end marker.
-   */
-  contentLength?: number;
+  /** Properties that the snapshot must have been recorded with. If one differs, the outcome is 'incompatible'. */
+  expect?: {
+    platform?: string;
+    arch?: string;
+    libc?: string;
+    fingerprint?: string;
+  };
   limits?: Limits;
-  /** Time limit in milliseconds for the whole call, disk writes and commit included. @default Infinity */
-  deadlineMs?: number;
-  signal?: AbortSignal;
-  /** Whether to throw instead of resolving with an outcome that is not ok. @default false */
+  /** Number of connections at the same time. @default 8 */
+  concurrency?: number;
+  /** Whether to throw if `ok` would be false. @default false */
   strict?: boolean;
-  /** Called with the progress, at most ten times a second. */
   onProgress?(progress: Progress): void;
 }
-//#endregion
-//#region src/js/archives/pack.d.ts
+/** Source and checks of a snapshot. */
+interface SnapshotOptions extends Budget {
+  key: string;
+  /** Absolute path of the directory to save. A symbolic link is followed. */
+  from: string;
+  /**
+   * Ticket of the restore that this snapshot is based on. The snapshot replaces the key's tree only if it is still the
+   * one that the restore read.
+   */
+  ticket?: string;
+  /** Glob patterns to exclude. */
+  exclude?: string[];
+  preset?: Preset;
+  /**
+   * Text recorded with the generation, for `expect.fingerprint` of a restore, such as a hash of the lock file. At most
+   * 512 bytes.
+   */
+  fingerprint?: string;
+  guard?: {
+    /** Minimum number of files. Fewer end as 'empty'. @default 1 */minFiles?: number; /** Minimum total size in bytes. Less ends as 'empty'. @default 1 */
+    minBytes?: number;
+    /**
+     * Largest allowed decrease of files or bytes compared with the current generation, from 0 to 1. A larger one ends
+     * as 'shrunk'. @default 0.5
+     */
+    maxShrink?: number; /** Whether to accept a tree that is much smaller than the current generation. @default false */
+    allowShrink?: boolean;
+  };
+  /**
+   * Waits until the tree has been unchanged for this many milliseconds, as a sign that dependencies are complete. 0 is
+   * off. @default 0
+   */
+  quietMs?: number;
+  /**
+   * Whether the call keeps the process alive. Set it to false in a daemon that must be able to exit during a snapshot.
+   * @default true
+   */
+  keepProcessAlive?: boolean;
+  /** Compression level, -7 to 19. @default 3 */
+  level?: number;
+  limits?: Limits;
+  strict?: boolean;
+  onProgress?(progress: Progress): void;
+}
 /**
- * Packs a directory into an archive stream. The stream is pull-driven and uses bounded memory. If a file changes while
- * it is read, the file is read again; if it changes twice in a row, the stream ends with an error. Discard what was
- * read before an error: it is not a complete archive.
- *
- * @param directory Absolute path of the directory.
- * @param options Format, compression level, and what to exclude.
- * @returns A stream of the archive's bytes; tar.zst by default.
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments. The stream fails with ERR_IO, ERR_UNSTABLE or
- * ERR_NOT_FOUND.
+ * A cache: a store and the calls on it. Calls resolve with an outcome whatever happens on the network, on the disk or
+ * in other processes.
  */
-declare function pack(directory: string, options?: PackOptions): ReadableStream<Uint8Array>;
+interface Cache extends AsyncDisposable {
+  /**
+   * Restores the tree of a key into a directory. Never rejects because of the network, the disk or other processes:
+   * resolves with an outcome. With `strict: true` it throws instead.
+   */
+  restore(options: RestoreOptions): Promise<RestoreResult>;
+  /**
+   * Saves a directory under a key. A key that ends in .tar, .tgz, .tar.gz or .tar.zst is stored as one object, written
+   * conditionally. Any other key is a pointer with immutable blobs.
+   */
+  snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
+  inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
+  /**
+   * Removes generations that are no longer needed. Keeps the current one, the `keep - 1` newest others, and everything
+   * younger than `olderThanMs` (@default 3_600_000, because a running snapshot may be about to refer to it).
+   */
+  prune(options: Budget & {
+    key: string;
+    keep?: number;
+    olderThanMs?: number;
+  }): Promise<{
+    removed: string[];
+    outcome: 'pruned' | RestoreOutcome;
+    reason?: string;
+  }>;
+  /** Removes a key and all its objects, for example when its site was deleted. */
+  remove(key: string, budget?: Budget): Promise<{
+    outcome: 'removed' | RestoreOutcome;
+    reason?: string;
+  }>;
+  /**
+   * Probes what the store permits, with small objects that are removed again. All fields are false for a cache without
+   * a store or with `readOnly`. `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if
+   * the store refuses the credentials, and with another outcome if the probe fails.
+   */
+  probe(budget?: Budget): Promise<{
+    conditionalPut: boolean;
+    conditionalMultipart: boolean;
+    ranged: boolean;
+    writable: boolean;
+  }>;
+  /**
+   * Waits for the calls that run, and up to 5 s for what they do after they have returned: they remove a tree that was
+   * replaced, and write the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * with ERR_CLOSED.
+   */
+  close(): Promise<void>;
+}
+/** What is stored under a key. */
+interface CacheInfo {
+  generation: string;
+  files: number;
+  bytes: number;
+  compressedBytes: number;
+  createdAt: string;
+  producer: Record<string, string>;
+}
 //#endregion
-//#region src/js/archives/unpack.d.ts
+//#region src/js/caches/events.d.ts
+/** Outcome and figures of one call. */
+interface CacheEvent {
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
+  key: string;
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
+  reason?: string;
+  ms: number;
+  bytes: number;
+  files: number;
+}
+//#endregion
+//#region src/js/caches/location-types.d.ts
+/** The types of store locations. Editors complete the fields of objects, and TypeScript reports typos in URLs. */
 /**
- * Unpacks a tar, tar.gz or tar.zst archive into a directory. The format is detected by magic bytes. The tree is staged
- * next to the target, verified, and then committed atomically.
- *
- * @param source Absolute path of an archive, or a stream or iterable of its bytes.
- * @param directory Absolute path of the target. It is created if it does not exist.
- * @param options Mode, limits, time limit and signal.
- * @returns The outcome. `ok` is true for 'restored' and 'unchanged'.
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments; with `strict`, also for an outcome that is not ok.
+ * An S3 bucket. Without credentials here, the AWS credential chain is used: environment, profile, SSO, web identity,
+ * container, IMDS.
  */
-declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
+interface S3Location {
+  scheme: 's3';
+  bucket: string;
+  /** Path in the bucket under which all objects are stored. */
+  prefix?: string | undefined;
+  /** Region that requests are signed for. Default `AWS_REGION`; with an `endpoint`, `us-east-1`. */
+  region?: string | undefined;
+  /** Address of an S3-compatible server, with http or https. */
+  endpoint?: string | undefined;
+  /** Name of the profile in the shared AWS configuration. */
+  profile?: string | undefined;
+  accessKeyId?: string | undefined;
+  secretAccessKey?: string | undefined;
+  sessionToken?: string | undefined;
+  /** ARN of a role to assume with the credentials. */
+  roleArn?: string | undefined;
+  /** Whether the bucket name is part of the path. Default true with an `endpoint`. */
+  pathStyle?: boolean | 'true' | 'false' | undefined;
+  serverSideEncryption?: 'AES256' | 'aws:kms' | undefined;
+  /** Key for `aws:kms`. */
+  kmsKeyId?: string | undefined;
+  /** Whether requests are sent without a signature. Default false. */
+  anonymous?: boolean | 'true' | 'false' | undefined;
+}
+/** Absolute path of a folder. */
+interface FileLocation {
+  scheme: 'file';
+  path: string;
+}
+/**
+ * Memory of this process. Stores with the same name share their objects. A store without a name shares with no other.
+ */
+interface MemoryLocation {
+  scheme: 'memory';
+  name?: string | undefined;
+}
+/** Location of a store as a URL. */
+type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`;
+/**
+ * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the
+ * same fields.
+ */
+type StoreLocation = string | S3Location | FileLocation | MemoryLocation;
+/** Options of an S3 URL. Credentials do not belong in a URL, because logs and process lists show it. */
+type S3Parameter = Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
+type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair;
+type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}` ? NameOf<Pair> | NamesOf<Rest> : NameOf<Query>;
+/** Unknown option names of a URL. Names that are known only at run time are not checked. */
+type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never;
+/** Whether a string is known completely at compile time: `Record` keeps only such names as properties. */
+type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
+/**
+ * The URL itself if it is valid, otherwise the accepted URLs. A string that is known only at run time, such as
+ * `process.env.CACHE`, is accepted: `openCache()` checks it.
+ */
+type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
+//#endregion
+//#region src/js/caches/caches.d.ts
+/** Options of `openCache()`. */
+interface CacheOptions {
+  /** Secret of at least 16 bytes that signs and verifies pointers. */
+  hmacKey?: string | Uint8Array;
+  /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
+  readOnly?: boolean;
+  /**
+   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as
+   * 'superseded'.
+   * - 'auto': conditional if the store honours conditions, which is probed once with a small object. Results carry
+   *   `guard: 'none'` if it does not.
+   * - 'required': if the store does not honour conditions, a snapshot ends as 'unguarded' and writes nothing under the
+   *   key. If a policy denies the probe, conditions are sent and trusted.
+   * - 'off': no conditions are sent, and `guard` is 'none'.
+   * @default 'auto'
+   */
+  conditions?: 'auto' | 'required' | 'off';
+  /** Called once per call, when it has ended. */
+  onEvent?(event: CacheEvent): void;
+}
+/**
+ * Opens a cache. Does no I/O.
+ *
+ * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
+ * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
+ * call ends as 'disabled'.
+ * @param options Signing secret, read-only mode, conditional writes and the event listener.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
+ *
+ * @example
+ * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
+ * const { outcome, ticket } = await cache.restore({ key: 'site-1', directory })
+ */
+declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
+//#endregion
+//#region src/js/caches/location.d.ts
+/**
+ * Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`,
+ * `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from a record such as `process.env`. Without a
+ * bucket, `store` is undefined, and every call on the cache ends as 'disabled'.
+ *
+ * @param env The record.
+ * @param prefix Start of the variable names.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value is not a string.
+ */
+declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
+  region?: string;
+}): {
+  store: S3Location | undefined;
+  key?: string;
+};
 //#endregion
 //#region src/js/locks/holder.d.ts
 /** The holder of a lock, and its description in messages. */
@@ -576,317 +890,6 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
-//#region src/js/caches/contract.d.ts
-/** Time limits and retries of a call. */
-interface Budget {
-  /**
-   * Time limit in milliseconds for the whole call: credentials, retries, decoding, disk and commit included. @default 15_000 for restore, 120_000 for snapshot, 30_000 for the others
-   */
-  deadlineMs?: number;
-  /** How long, in milliseconds, a connection may be silent while data is awaited. @default 3_000 */
-  idleMs?: number;
-  /**
-   * Minimum throughput in bytes per second, measured over `idleMs` while the network is awaited. 0 is off. @default 0
-   */
-  minBytesPerSecond?: number;
-  /** Number of attempts for each request, within the deadline. @default 3 */
-  attempts?: number;
-  /** Cancels the work, not only the promise. Ignored once the commit has begun. */
-  signal?: AbortSignal;
-}
-/** Outcome of a snapshot. */
-type SnapshotOutcome = 'uploaded' | 'unchanged' | 'empty' | 'shrunk' | 'unguarded' | 'unstable' | 'superseded' | 'busy' | 'too-large' | 'disabled' | 'corrupt' | 'incompatible' | 'timeout' | 'aborted' | 'denied' | 'unavailable' | 'no-space' | 'error';
-/** Result of a snapshot. */
-interface SnapshotResult {
-  ok: boolean;
-  outcome: SnapshotOutcome;
-  /**
-   * Human-readable. If `ok` is false, the reason. Otherwise which options a restore of this snapshot needs because the
-   * defaults refuse it, such as `symlinks: 'relative'` or `limits.maxRatio of 26000`.
-   */
-  reason?: string;
-  generation?: string;
-  files: number;
-  bytes: number;
-  compressedBytes: number;
-  /** Bytes that were sent, retries included. 0 for 'unchanged'. */
-  uploadedBytes: number;
-  /** Number of excluded entries for each reason. */
-  skipped: {
-    path: string;
-    why: string;
-  }[];
-  /** 'none' if writes were not conditional: the later one of two concurrent writers wins. */
-  guard: 'etag' | 'none';
-  timings: Record<string, number>;
-}
-/** Target and conditions of a restore. */
-interface RestoreOptions extends Budget {
-  key: string;
-  /** Keys to try in order if `key` has no usable tree. */
-  fallbackKeys?: string[];
-  /** Absolute path of the target. It is created if it does not exist. A symbolic link is followed. */
-  into: string;
-  /**
-   * What to do with the target directory: 'if-empty' refuses a target that has entries, 'replace' replaces it, 'merge'
-   * adds missing files and overwrites nothing. @default 'if-empty'
-   */
-  mode?: 'if-empty' | 'replace' | 'merge';
-  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
-  /**
-   * What to do with a path that occurs twice in the archive: the last entry replaces the earlier one, or the archive is
-   * refused. @default 'replace'
-   */
-  duplicates?: 'replace' | 'reject';
-  /** Properties that the snapshot must have been recorded with. If one differs, the outcome is 'incompatible'. */
-  expect?: {
-    platform?: string;
-    arch?: string;
-    libc?: string;
-    fingerprint?: string;
-  };
-  limits?: Limits;
-  /** Number of connections at the same time. @default 8 */
-  concurrency?: number;
-  /** Whether to throw if `ok` would be false. @default false */
-  strict?: boolean;
-  onProgress?(progress: Progress): void;
-}
-/** Source and checks of a snapshot. */
-interface SnapshotOptions extends Budget {
-  key: string;
-  /** Absolute path of the directory to save. A symbolic link is followed. */
-  from: string;
-  /**
-   * Ticket of the restore that this snapshot is based on. The snapshot replaces the key's tree only if it is still the
-   * one that the restore read.
-   */
-  ticket?: string;
-  /** Glob patterns to exclude. */
-  exclude?: string[];
-  preset?: Preset;
-  /**
-   * Text recorded with the generation, for `expect.fingerprint` of a restore, such as a hash of the lock file. At most
-   * 512 bytes.
-   */
-  fingerprint?: string;
-  guard?: {
-    /** Minimum number of files. Fewer end as 'empty'. @default 1 */minFiles?: number; /** Minimum total size in bytes. Less ends as 'empty'. @default 1 */
-    minBytes?: number;
-    /**
-     * Largest allowed decrease of files or bytes compared with the current generation, from 0 to 1. A larger one ends
-     * as 'shrunk'. @default 0.5
-     */
-    maxShrink?: number; /** Whether to accept a tree that is much smaller than the current generation. @default false */
-    allowShrink?: boolean;
-  };
-  /**
-   * Waits until the tree has been unchanged for this many milliseconds, as a sign that dependencies are complete. 0 is
-   * off. @default 0
-   */
-  quietMs?: number;
-  /**
-   * Whether the call keeps the process alive. Set it to false in a daemon that must be able to exit during a snapshot.
-   * @default true
-   */
-  keepProcessAlive?: boolean;
-  /** Compression level, -7 to 19. @default 3 */
-  level?: number;
-  limits?: Limits;
-  strict?: boolean;
-  onProgress?(progress: Progress): void;
-}
-/**
- * A cache: a store and the calls on it. Calls resolve with an outcome whatever happens on the network, on the disk or
- * in other processes.
- */
-interface Cache extends AsyncDisposable {
-  /**
-   * Restores the tree of a key into a directory. Never rejects because of the network, the disk or other processes:
-   * resolves with an outcome. With `strict: true` it throws instead.
-   */
-  restore(options: RestoreOptions): Promise<RestoreResult>;
-  /**
-   * Saves a directory under a key. A key that ends in .tar, .tgz, .tar.gz or .tar.zst is stored as one object, written
-   * conditionally. Any other key is a pointer with immutable blobs.
-   */
-  snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
-  /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
-  inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
-  /**
-   * Removes generations that are no longer needed. Keeps the current one, the `keep - 1` newest others, and everything
-   * younger than `olderThanMs` (@default 3_600_000, because a running snapshot may be about to refer to it).
-   */
-  prune(options: Budget & {
-    key: string;
-    keep?: number;
-    olderThanMs?: number;
-  }): Promise<{
-    removed: string[];
-    outcome: 'pruned' | RestoreOutcome;
-    reason?: string;
-  }>;
-  /** Removes a key and all its objects, for example when its site was deleted. */
-  remove(key: string, budget?: Budget): Promise<{
-    outcome: 'removed' | RestoreOutcome;
-    reason?: string;
-  }>;
-  /**
-   * Probes what the store permits, with small objects that are removed again. All fields are false for a cache without
-   * a store or with `readOnly`. `writable` is false if a policy denies the write. Rejects with `outcome` 'denied' if
-   * the store refuses the credentials, and with another outcome if the probe fails.
-   */
-  probe(budget?: Budget): Promise<{
-    conditionalPut: boolean;
-    conditionalMultipart: boolean;
-    ranged: boolean;
-    writable: boolean;
-  }>;
-  /**
-   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
-   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
-   * with ERR_CLOSED.
-   */
-  close(): Promise<void>;
-}
-/** What is stored under a key. */
-interface CacheInfo {
-  generation: string;
-  files: number;
-  bytes: number;
-  compressedBytes: number;
-  createdAt: string;
-  producer: Record<string, string>;
-}
-//#endregion
-//#region src/js/caches/events.d.ts
-/** Outcome and figures of one call. */
-interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
-  key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
-  reason?: string;
-  ms: number;
-  bytes: number;
-  files: number;
-}
-//#endregion
-//#region src/js/caches/location-types.d.ts
-/** The types of store locations. Editors complete the fields of objects, and TypeScript reports typos in URLs. */
-/**
- * An S3 bucket. Without credentials here, the AWS credential chain is used: environment, profile, SSO, web identity,
- * container, IMDS.
- */
-interface S3Location {
-  scheme: 's3';
-  bucket: string;
-  /** Path in the bucket under which all objects are stored. */
-  prefix?: string | undefined;
-  /** Region that requests are signed for. Default `AWS_REGION`; with an `endpoint`, `us-east-1`. */
-  region?: string | undefined;
-  /** Address of an S3-compatible server, with http or https. */
-  endpoint?: string | undefined;
-  /** Name of the profile in the shared AWS configuration. */
-  profile?: string | undefined;
-  accessKeyId?: string | undefined;
-  secretAccessKey?: string | undefined;
-  sessionToken?: string | undefined;
-  /** ARN of a role to assume with the credentials. */
-  roleArn?: string | undefined;
-  /** Whether the bucket name is part of the path. Default true with an `endpoint`. */
-  pathStyle?: boolean | 'true' | 'false' | undefined;
-  serverSideEncryption?: 'AES256' | 'aws:kms' | undefined;
-  /** Key for `aws:kms`. */
-  kmsKeyId?: string | undefined;
-  /** Whether requests are sent without a signature. Default false. */
-  anonymous?: boolean | 'true' | 'false' | undefined;
-}
-/** Absolute path of a folder. */
-interface FileLocation {
-  scheme: 'file';
-  path: string;
-}
-/**
- * Memory of this process. Stores with the same name share their objects. A store without a name shares with no other.
- */
-interface MemoryLocation {
-  scheme: 'memory';
-  name?: string | undefined;
-}
-/** Location of a store as a URL. */
-type StoreUrl = `s3://${string}` | `file:///${string}` | `memory:${string}`;
-/**
- * Location of a store: 'file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:' or an object with the
- * same fields.
- */
-type StoreLocation = string | S3Location | FileLocation | MemoryLocation;
-/** Options of an S3 URL. Credentials do not belong in a URL, because logs and process lists show it. */
-type S3Parameter = Exclude<keyof S3Location, 'scheme' | 'bucket' | 'prefix' | 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>;
-type NameOf<Pair extends string> = Pair extends `${infer Name}=${string}` ? Name : Pair;
-type NamesOf<Query extends string> = Query extends `${infer Pair}&${infer Rest}` ? NameOf<Pair> | NamesOf<Rest> : NameOf<Query>;
-/** Unknown option names of a URL. Names that are known only at run time are not checked. */
-type Unknown<Name extends string> = Name extends S3Parameter | '' ? never : IsWhole<Name> extends true ? Name : never;
-/** Whether a string is known completely at compile time: `Record` keeps only such names as properties. */
-type IsWhole<Text extends string> = {} extends Record<Text, 1> ? false : true;
-/**
- * The URL itself if it is valid, otherwise the accepted URLs. A string that is known only at run time, such as
- * `process.env.CACHE`, is accepted: `openCache()` checks it.
- */
-type CheckedUrl<Url extends string> = string extends Url ? Url : Url extends `s3://${infer Rest}` ? Rest extends '' | `/${string}` | `?${string}` ? 's3://bucket/prefix?region=…' : Rest extends `${string}?${infer Query}` ? [Unknown<NamesOf<Query>>] extends [never] ? Url : `s3://…?${S3Parameter}=…` : Url : Url extends StoreUrl | `file://${string}` ? Url : StoreUrl;
-//#endregion
-//#region src/js/caches/caches.d.ts
-/** Options of `openCache()`. */
-interface CacheOptions {
-  /** Secret of at least 16 bytes that signs and verifies pointers. */
-  hmacKey?: string | Uint8Array;
-  /** Whether the cache is read-only. Calls that write then end as 'disabled'. @default false */
-  readOnly?: boolean;
-  /**
-   * Whether writes are conditional (If-Match, If-None-Match), so that one of two concurrent writers of a key ends as
-   * 'superseded'.
-   * - 'auto': conditional if the store honours conditions, which is probed once with a small object. Results carry
-   *   `guard: 'none'` if it does not.
-   * - 'required': if the store does not honour conditions, a snapshot ends as 'unguarded' and writes nothing under the
-   *   key. If a policy denies the probe, conditions are sent and trusted.
-   * - 'off': no conditions are sent, and `guard` is 'none'.
-   * @default 'auto'
-   */
-  conditions?: 'auto' | 'required' | 'off';
-  /** Called once per call, when it has ended. */
-  onEvent?(event: CacheEvent): void;
-}
-/**
- * Opens a cache. Does no I/O.
- *
- * @param store A URL ('file:///var/cache', 's3://bucket/prefix?region=…&endpoint=…', 'memory:') or an object with the
- * same fields. TypeScript checks URL literals: the scheme, and the option names of an S3 URL. With `undefined`, every
- * call ends as 'disabled'.
- * @param options Signing secret, read-only mode, conditional writes and the event listener.
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT if the location or an option is wrong.
- *
- * @example
- * const cache = openCache('s3://bucket/prefix?region=eu-central-1')
- * const { outcome, ticket } = await cache.restore({ key: 'site-1', directory })
- */
-declare function openCache<const Url extends string>(store: CheckedUrl<Url> | S3Location | FileLocation | MemoryLocation | undefined, options?: CacheOptions): Cache;
-//#endregion
-//#region src/js/caches/location.d.ts
-/**
- * Reads `<PREFIX>_S3_BUCKET`, `_S3_REGION`, `_S3_KEY`, `_S3_ENDPOINT`, `_S3_PREFIX`, `_S3_PROFILE`,
- * `_S3_ACCESS_KEY_ID`, `_S3_SECRET_ACCESS_KEY` and `_S3_SESSION_TOKEN` from a record such as `process.env`. Without a
- * bucket, `store` is undefined, and every call on the cache ends as 'disabled'.
- *
- * @param env The record.
- * @param prefix Start of the variable names.
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT if a value is not a string.
- */
-declare function cacheLocationFromEnv(env: Record<string, string | undefined>, prefix: string, defaults?: {
-  region?: string;
-}): {
-  store: S3Location | undefined;
-  key?: string;
-};
-//#endregion
 //#region src/js/native/errors.d.ts
 /**
  * All error codes. The reference documents the meaning of each, whether it is retryable, and which calls throw it.
@@ -922,6 +925,393 @@ declare class WarmswapError extends Error {
  * package.
  */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
+//#endregion
+//#region src/js/restarts/build.d.ts
+/** What a build must contain, and how long to wait for it. */
+interface BuildNeed {
+  /** The stamp from `change()` of the change that the build must contain. */
+  atLeast: number;
+  signal?: AbortSignal;
+  /**
+   * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
+   * it, it counts as hung: its signal aborts, and another waiter takes over. @default 300_000
+   */
+  timeoutMs?: number;
+}
+/** Arguments of a build. */
+interface BuildContext {
+  /** Stage to write the bundle to. It is published when the build resolves. */
+  stage: Stage;
+  /** Start of this build, comparable with stamps from `change()`. */
+  startedAt: number;
+  /** Aborts when no caller waits for this build any more, or when it hangs. */
+  signal: AbortSignal;
+}
+/** Builds into the stage. Its result (JSON or undefined) becomes the generation's `meta`. */
+type BuildRun = (context: BuildContext) => Promise<unknown>;
+/** A pin on a generation that contains the change, and how the generation was built. */
+interface BuildResult {
+  pin: Pin;
+  role: 'ran' | 'joined' | 'reused';
+}
+//#endregion
+//#region src/js/restarts/handle.d.ts
+/** Where a worker listens: a Unix socket (on Windows a named pipe), or a TCP port of this machine. */
+type WorkerAddress = {
+  socketPath: string;
+} | {
+  host: string;
+  port: number;
+};
+/** A running worker. */
+interface WorkerHandle<Q = unknown, R = unknown> {
+  /**
+   * Sends a request. Resolves with the worker's reply. A reply in parts is an async iterable or a stream, which fails
+   * if the worker ends before its last part.
+   */
+  send(request: Q, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<R>;
+  /** Resolves once the worker has ended, for any reason. */
+  readonly exited: Promise<unknown>;
+  /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
+  stop(deadlineMs: number): Promise<void>;
+  /**
+   * Answers a Fetch request, for `coordinator.fetch()` and `coordinator.attach()`. Optional for a handle of your own;
+   * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
+   */
+  fetch?(request: Request, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<Response>;
+  /**
+   * Opens a new connection to the server of a worker that listens. Where it exists, `coordinator.attach()` proxies HTTP
+   * and WebSocket upgrades over such connections. A rejection means that no byte of the request was sent.
+   */
+  connect?(): Promise<Socket>;
+  /** Where the worker listens, for programs that connect by themselves. */
+  readonly address?: WorkerAddress;
+}
+//#endregion
+//#region src/js/restarts/queue.d.ts
+/** How a request may be handled. */
+interface DispatchOptions {
+  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
+  replay?: 'never' | 'idempotent';
+  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
+  timeoutMs?: number;
+  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
+  signal?: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/drain.d.ts
+/** How long an old worker may finish what it has: milliseconds, or until it has nothing any more. */
+type Drain = number | 'until-quiet';
+//#endregion
+//#region src/js/restarts/workers.d.ts
+/** Arguments of a worker's start. */
+interface StartContext {
+  incarnation: number;
+  /** The generation to run. It is kept until the worker has ended. */
+  pin: Pin;
+  /** Aborts when the start takes too long or the coordinator closes. */
+  signal: AbortSignal;
+}
+/** Starts a worker on a pinned generation. */
+type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
+/** Result of a reboot. */
+interface RebootResult {
+  incarnation: number;
+  outcome: 'started' | 'joined' | 'already';
+}
+//#endregion
+//#region src/js/restarts/coordinator-options.d.ts
+/** Options of {@link openCoordinator}. */
+interface CoordinatorOptions<Q, R> {
+  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
+  start: Start<Q, R>;
+  /** How many requests may wait for a worker. @default 1_000 */
+  queueLimit?: number;
+  /**
+   * `'start-first'`: the new worker is started next to the old one, which serves until the new one is ready.
+   * `'stop-first'`: the old worker has ended before the new one is started, for a resource that only one process can have
+   * (a database file, a device). Requests wait in the queue in the meantime. @default 'start-first'
+   */
+  order?: 'start-first' | 'stop-first';
+  /**
+   * How long an old worker may finish what it has: responses, answers in parts and upgraded sockets. A number of
+   * milliseconds, or `'until-quiet'`: until nothing of it is under way, with `maxDraining` as the only limit. What is left
+   * then is cut; a WebSocket gets "1012 Service Restart". `order: 'stop-first'` requires a number. @default 5_000
+   */
+  drain?: Drain;
+  /** The name of `drain` before 0.2, for a number. */
+  drainMs?: number;
+  /** With `drain: 'until-quiet'`: how many old workers may drain; one more cuts the oldest. @default 3 */
+  maxDraining?: number;
+  /** How long `start` may take, in milliseconds. @default 60_000 */
+  startTimeoutMs?: number;
+  /**
+   * A build waits until there was no `change()` for so many milliseconds, so that many changes make one build.
+   * @default 0
+   */
+  quietMs?: number;
+  /** A build waits for quiet at most so long, in milliseconds. @default 10 × quietMs */
+  maxQuietMs?: number;
+}
+//#endregion
+//#region src/js/restarts/http/options.d.ts
+/** How HTTP requests are treated. */
+interface FetchOptions {
+  /**
+   * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
+   * HEAD without a body, as long as the head of the answer was not sent. A request that no worker had begun always goes to
+   * the next one. @default 'never'
+   */
+  replay?: 'never' | 'safe';
+  /**
+   * How long a request may take until the head of its answer, in milliseconds. Each part of the request's body starts
+   * this time again. Infinity is allowed. @default 30_000
+   */
+  timeoutMs?: number;
+  /** Whether answers to failed requests show messages and stacks. @default `process.env.NODE_ENV !== 'production'` */
+  development?: boolean;
+}
+//#endregion
+//#region src/js/restarts/http/attach.d.ts
+/** A server that attach() takes. */
+type AttachedServer = Server | Server$1;
+//#endregion
+//#region src/js/restarts/coordinator.d.ts
+/** State of a coordinator. */
+interface CoordinatorStatus {
+  state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
+  /** The incarnation that serves, or served last. 0 before the first. */
+  incarnation: number;
+  /** The generation that it runs. */
+  generation: number | null;
+  /** Number of requests that are not assigned to a worker. */
+  waiting: number;
+  /**
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
+   */
+  lastError?: Error;
+}
+/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
+interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
+  /**
+   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
+   * (monotonic microseconds since boot). Takes no lock.
+   */
+  change(): number;
+  /**
+   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
+   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
+   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
+   * change; the caller releases it. After a failed build, the current generation remains in use.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
+   * fails, rejects with the build's error.
+   */
+  build(need: BuildNeed, run: BuildRun): Promise<BuildResult>;
+  /**
+   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
+   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
+   */
+  reboot(request: {
+    observed: number | null;
+    reason: string;
+  }): Promise<RebootResult>;
+  /**
+   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
+   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
+   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
+   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
+   *
+   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * ERR_TIMEOUT, ERR_CLOSED.
+   */
+  dispatch(request: Q, options?: DispatchOptions): Promise<R>;
+  /**
+   * Answers a Fetch request with a worker that calls serveFetch(). Starts a worker if there is none. The bodies of the
+   * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
+   * `Request` that the worker has.
+   *
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
+   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
+   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
+   */
+  fetch(request: Request, options?: FetchOptions): Promise<Response>;
+  /**
+   * Answers all requests of a server of node:http or node:https like fetch(), its `Expect: 100-continue` requests and its
+   * malformed requests included. The client's `Host` is kept; forwarding headers (`X-Forwarded-*`, `Forwarded`,
+   * `X-Real-IP`) are replaced. A client that disconnects aborts `request.signal` in the worker. The server needs no other
+   * listener for requests. Returns a function that stops this; it closes nothing.
+   *
+   * An upgrade is answered with 501 unless the worker listens (`listen: true`).
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
+   */
+  attach(server: AttachedServer, options?: FetchOptions): () => void;
+  status(): CoordinatorStatus;
+}
+/**
+ * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
+ *
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
+ */
+declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
+//#endregion
+//#region src/js/restarts/process-options.d.ts
+/** Where the output of a worker goes: to this process's, nowhere, or to `process.stdout` and `process.stderr` of the handle. */
+type WorkerOutput = 'inherit' | 'ignore' | 'pipe';
+/** Options of {@link startProcess}. */
+interface ProcessOptions {
+  /** Arguments of the program. @default [] */
+  args?: string[];
+  /** Variables that are added to this process's environment; `undefined` removes one. @default {} */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens. It listens on the socket path `process.env.WARMSWAP_LISTEN`
+   * or, on Linux, on the port `process.env.PORT` (a free one, unless `env` has a PORT). The coordinator keeps the public
+   * port and proxies HTTP and upgrades, so that any server in any language works unchanged. The worker gets SIGTERM once
+   * nothing of it is under way, or when the drain ends. @default false
+   */
+  listen?: boolean;
+  /** The program that runs the entry. @default process.execPath */
+  execPath?: string;
+  /** Arguments of that program, before the entry. @default process.execArgv */
+  execArgv?: string[];
+  /** The working directory, an absolute path. @default the folder of the generation */
+  cwd?: string;
+  /** Where standard output and standard error go; an array of two sets them separately. With 'pipe' you have to read them. @default 'inherit' */
+  stdio?: WorkerOutput | [stdout: WorkerOutput, stderr: WorkerOutput];
+  /** A text in front of each line that the worker prints, such as `[api] `. Not with `stdio`. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean;
+}
+//#endregion
+//#region src/js/restarts/start-context.d.ts
+/** The part of the {@link StartContext} that a start needs. */
+interface GivenContext {
+  pin: Pin;
+  signal: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/process.d.ts
+/** A worker that is a process. */
+interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
+ * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
+ *
+ * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
+ * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
+ * Its exit handlers have 500 ms.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ */
+declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<ProcessHandle<Q, R>>;
+//#endregion
+//#region src/js/restarts/serve.d.ts
+/** The worker's side of dispatch(). */
+/** Context of a request. */
+interface RequestContext {
+  incarnation: number;
+  /** Aborts when no caller waits for the answer any more. */
+  signal: AbortSignal;
+}
+/**
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
+ * are read as fast as the consumer reads them.
+ */
+type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the requests of `coordinator.dispatch()`, and
+ * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
+ * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
+ * called twice.
+ */
+declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
+//#endregion
+//#region src/js/restarts/serve-fetch.d.ts
+/** The worker's side of fetch() and attach(). */
+/** What is known of an HTTP request in addition to the `Request`. */
+interface FetchContext {
+  /** The generation that this worker runs. */
+  generation: number;
+  /** The number of this worker among those that its coordinator has started. */
+  incarnation: number;
+  /** Raised when the client has disconnected, or when nobody waits for the answer any more; also `request.signal`. */
+  signal: AbortSignal;
+}
+/** Answers one HTTP request. */
+type FetchHandler = (request: Request, context: FetchContext) => Response | Promise<Response>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the HTTP requests of `coordinator.fetch()` and
+ * `coordinator.attach()`, and notifies the coordinator that the worker is ready. Requests are handled concurrently. The
+ * bodies of requests and answers are streams, read as fast as their consumer reads. An error of the handler is the
+ * answer to that request alone (502).
+ *
+ * A worker can call serveRequests() too.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * called twice.
+ */
+declare function serveFetch(handler: FetchHandler): void;
+//#endregion
+//#region src/js/restarts/thread.d.ts
+/** Options of {@link startWorkerThread}. */
+interface WorkerThreadOptions {
+  /** `workerData` of the thread. */
+  workerData?: unknown;
+  /** Arguments of the program: `process.argv` of the thread from the third on. @default [] */
+  args?: string[];
+  /** Variables that are added to a copy of this process's environment; `undefined` removes one. Without it the thread has a copy. */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens on the socket path `process.env.WARMSWAP_LISTEN` or, on
+   * Linux, on the port `process.env.PORT`. See `listen` of {@link startProcess}; instead of a SIGTERM the thread is
+   * terminated. @default false
+   */
+  listen?: boolean;
+  /** Options of Node for the thread. @default process.execArgv */
+  execArgv?: string[];
+  /** Limits of the thread's heap and stack, as `node:worker_threads` has them. */
+  resourceLimits?: ResourceLimits;
+  /** A text in front of each line that the thread prints, such as `[api] `. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+}
+/** A worker that is a thread. */
+interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The thread: its id, its output, and messages of your own. */
+  readonly thread: Worker;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
+ * the working directory of its process.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ */
+declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<ThreadHandle<Q, R>>;
 //#endregion
 //#region src/js/state/cells.d.ts
 /** A versioned value that all threads of the process share. Stored as structured-clone bytes, never as a reference. */
@@ -1061,227 +1451,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' if the addon was loaded, otherwise 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-//#region src/js/restarts/build.d.ts
-/** What a build must contain, and how long to wait for it. */
-interface BuildNeed {
-  /** The stamp from `change()` of the change that the build must contain. */
-  atLeast: number;
-  signal?: AbortSignal;
-  /**
-   * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
-   * it, it counts as hung: its signal aborts, and another waiter takes over. @default 300_000
-   */
-  timeoutMs?: number;
-}
-/** Arguments of a build. */
-interface BuildContext {
-  /** Stage to write the bundle to. It is published when the build resolves. */
-  stage: Stage;
-  /** Start of this build, comparable with stamps from `change()`. */
-  startedAt: number;
-  /** Aborts when no caller waits for this build any more, or when it hangs. */
-  signal: AbortSignal;
-}
-/** Builds into the stage. Its result (JSON or undefined) becomes the generation's `meta`. */
-type BuildRun = (context: BuildContext) => Promise<unknown>;
-/** A pin on a generation that contains the change, and how the generation was built. */
-interface BuildResult {
-  pin: Pin;
-  role: 'ran' | 'joined' | 'reused';
-}
-//#endregion
-//#region src/js/restarts/queue.d.ts
-/** How a request may be handled. */
-interface DispatchOptions {
-  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
-  replay?: 'never' | 'idempotent';
-  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
-  timeoutMs?: number;
-  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
-  signal?: AbortSignal;
-}
-//#endregion
-//#region src/js/restarts/handle.d.ts
-/** A running worker. */
-interface WorkerHandle<Q = unknown, R = unknown> {
-  /**
-   * Sends a request. Resolves with the worker's reply. A reply in parts is an async iterable or a stream, which fails
-   * if the worker ends before its last part.
-   */
-  send(request: Q, context: {
-    incarnation: number;
-    signal: AbortSignal;
-  }): Promise<R>;
-  /** Resolves once the worker has ended, for any reason. */
-  readonly exited: Promise<unknown>;
-  /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
-  stop(deadlineMs: number): Promise<void>;
-}
-//#endregion
-//#region src/js/restarts/workers.d.ts
-/** Arguments of a worker's start. */
-interface StartContext {
-  incarnation: number;
-  /** The generation to run. It is kept until the worker has ended. */
-  pin: Pin;
-  /** Aborts when the start takes too long or the coordinator closes. */
-  signal: AbortSignal;
-}
-/** Starts a worker on a pinned generation. */
-type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
-/** Result of a reboot. */
-interface RebootResult {
-  incarnation: number;
-  outcome: 'started' | 'joined' | 'already';
-}
-//#endregion
-//#region src/js/restarts/coordinator.d.ts
-/** Options of {@link openCoordinator}. */
-interface CoordinatorOptions<Q, R> {
-  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>;
-  /** Number of requests that may wait for a worker. @default 1_000 */
-  queueLimit?: number;
-  /**
-   * Time limit in milliseconds for an old worker to finish its requests, answers in parts included, after its successor
-   * took over. @default 5_000
-   */
-  drainMs?: number;
-  /** Time limit of `start` in milliseconds. @default 60_000 */
-  startTimeoutMs?: number;
-}
-/** State of a coordinator. */
-interface CoordinatorStatus {
-  state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
-  /** The incarnation that serves, or served last. 0 before the first. */
-  incarnation: number;
-  /** The generation that it runs. */
-  generation: number | null;
-  /** Number of requests that are not assigned to a worker. */
-  waiting: number;
-  /**
-   * The last failure that was not followed by a success: of a build, of a start, of the clean-up, or the uncaught error
-   * that ended a worker.
-   */
-  lastError?: Error;
-}
-/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
-interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
-  /**
-   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
-   * (monotonic microseconds since boot). Takes no lock.
-   */
-  change(): number;
-  /**
-   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
-   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
-   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
-   * change; the caller releases it. After a failed build, the current generation remains in use.
-   *
-   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
-   * fails, rejects with the build's error.
-   */
-  build(need: BuildNeed, run: BuildRun): Promise<BuildResult>;
-  /**
-   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
-   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
-   */
-  reboot(request: {
-    observed: number | null;
-    reason: string;
-  }): Promise<RebootResult>;
-  /**
-   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
-   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
-   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
-   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
-   *
-   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
-   * ERR_TIMEOUT, ERR_CLOSED.
-   */
-  dispatch(request: Q, options?: DispatchOptions): Promise<R>;
-  status(): CoordinatorStatus;
-}
-/**
- * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
- *
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
- */
-declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
-//#endregion
-//#region src/js/restarts/start-context.d.ts
-/** The part of the {@link StartContext} that a start needs. */
-interface GivenContext {
-  pin: Pin;
-  signal: AbortSignal;
-}
-//#endregion
-//#region src/js/restarts/thread.d.ts
-/** Options of {@link startWorkerThread}. */
-interface WorkerThreadOptions {
-  /** `workerData` of the thread. */
-  workerData?: unknown;
-  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-}
-/**
- * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
- * the working directory of its process.
- *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
- */
-declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
-//#endregion
-//#region src/js/restarts/process.d.ts
-/** Options of {@link startProcess}. */
-interface ProcessOptions {
-  args?: string[];
-  /** Variables added to this process's environment. */
-  env?: Record<string, string>;
-  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-  /**
-   * Whether to also end processes that the worker started and that made a session of their own (`detached`, setsid,
-   * daemons), when the worker or its host ends. Otherwise they are named on standard error and left running.
-   * @default false
-   */
-  killDetached?: boolean;
-}
-/**
- * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
- * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
- *
- * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
- * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
- * Its exit handlers have 500 ms.
- *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
- */
-declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
-//#endregion
-//#region src/js/restarts/serve.d.ts
-/** The worker's side: answers requests. */
-/** Context of a request. */
-interface RequestContext {
-  incarnation: number;
-  /** Aborts when no caller waits for the answer any more. */
-  signal: AbortSignal;
-}
-/**
- * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
- * are read as fast as the consumer reads them.
- */
-type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
-/**
- * Answers requests in a worker that startWorkerThread() or startProcess() started, and reports to the coordinator that
- * the worker is ready. Requests are handled concurrently. When the coordinator stops the worker, the worker ends itself
- * after it has answered the requests that it began. A process whose host has ended does the same.
- *
- * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
- * called twice.
- */
-declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
-//#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -3,9 +3,9 @@
  * them.
  */
 
+import { native } from '../native/native.js'
 import type { Pin, Stage } from './contract.js'
 import type { OpenStage, PublishOptions } from './stage.js'
-import { native } from '../native/native.js'
 
 export type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
 export { handOver, takeOver } from './hand-over.js'
@@ -23,10 +23,10 @@ export { openBundles } from './store.js'
 // - `publishAndPin()`: publishes, and pins that generation under the writer lock. A `pin()` afterwards could pin
 //   another process's build.
 
-export { acquireBuildLock, assertOpen } from './store.js'
 export { buildFacts } from './generation.js'
 // For the Vite plugin: the directory that a build without the plugin finds in place of the link.
 export { giveDirectory, isDirectory } from './replaced.js'
+export { acquireBuildLock, assertOpen } from './store.js'
 
 /** Microseconds of this boot's monotonic clock. */
 export const stamp = (): number => native().monotonicMicros()

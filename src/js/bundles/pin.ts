@@ -3,7 +3,7 @@
 import { resolve as resolvePath, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { NativeBundles } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { Generation, Pin } from './contract.js'

@@ -3,7 +3,7 @@
 import { isAbsolute, relative as relativePath, resolve as resolvePath, sep } from 'node:path'
 import { abortable } from '../native/abort.js'
 import type { NativeBuildLock, NativeBundles } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
+import { invalidArgument, isWarmswapError, WarmswapError } from '../native/errors.js'
 import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
