@@ -12,7 +12,10 @@ export {
   type BundleStore,
   type BundleStoreOptions,
   type Generation,
+  type NamedPin,
+  type NamedPinOptions,
   type Pin,
+  type PinRecord,
   type Stage,
   type WriteOptions,
 } from './bundles/index.js'

@@ -13,7 +13,7 @@ use super::options::Durability;
 pub(super) const MAX_HEAD_BYTES: u64 = 1 << 20;
 
 /// Last moment that JavaScript's `Date` can hold, milliseconds since the epoch.
-const MAX_TIME: u64 = 8_640_000_000_000_000;
+pub(super) const MAX_TIME: u64 = 8_640_000_000_000_000;
 
 /// What is known of a generation without looking into it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

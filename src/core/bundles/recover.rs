@@ -18,6 +18,7 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
 
+use super::advice::unless_full;
 use super::errors::corrupt;
 use super::head::Head;
 use super::layout::numbers_in;
@@ -31,13 +32,15 @@ use super::tree::walk_any;
 use super::verify::{is_complete, is_intact, is_usable};
 
 /// Names under which a killed writer can have left a file.
-const TEMPORARY: [&str; 8] = [
+const TEMPORARY: [&str; 10] = [
     "current.tmp",
     "current.json.tmp",
     "config.json.tmp",
     "fence.tmp",
     "boot.tmp",
+    "bounds.json.tmp",
     "id.tmp",
+    "named.tmp",
     "pin.tmp",
     "FORMAT.tmp",
 ];
@@ -248,7 +251,13 @@ fn record_boot(store: &Store) -> Result<()> {
     if !store.ownership.trusts_entry(&path)? {
         return Ok(());
     }
-    fs::replace(&path, &store.layout.file("boot.tmp"), boot.as_bytes(), 0o644)
+    // Without it the next open compares again. A full disk must not stop the collection that follows.
+    unless_full(fs::replace(
+        &path,
+        &store.layout.file("boot.tmp"),
+        boot.as_bytes(),
+        0o644,
+    ))
 }
 
 /// `pin()` compares the time of the tree with that of its lock file, and looks closer where they differ: made equal

@@ -12,7 +12,7 @@ export function bundleIgnores(root: string): string[] {
   const path = escaped(check.absolutePath('root', root).split(sep).join('/'))
   // Each folder itself too: @parcel/watcher keeps a kernel watch on what only a pattern excludes, and cannot give it back
   // once a stage was renamed.
-  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'set-aside']
+  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'named', 'set-aside']
     .flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`])
     .concat(
       [
@@ -21,6 +21,7 @@ export function bundleIgnores(root: string): string[] {
         'fence',
         'boot',
         'config.json',
+        'bounds.json',
         'FORMAT',
         'made.json',
         'current',

@@ -1,10 +1,21 @@
 /** Bundles: directories that are swapped atomically and kept until their last reader is gone. */
 
 import type { Pin, Stage } from './contract.js'
+import type { PinHandle } from './pin.js'
 import type { OpenStage, PublishOptions } from './stage.js'
 import { native } from '../native/native.js'
 
-export type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
+export type {
+  BundleStore,
+  BundleStoreOptions,
+  Generation,
+  NamedPin,
+  NamedPinOptions,
+  Pin,
+  PinRecord,
+  Stage,
+  WriteOptions,
+} from './contract.js'
 export { handOver, takeOver } from './hand-over.js'
 export { bundleIgnores } from './ignores.js'
 export { openBundles } from './store.js'
@@ -27,6 +38,9 @@ export { giveDirectory, isDirectory } from './replaced.js'
 
 /** Microseconds of this boot's monotonic clock. */
 export const stamp = (): number => native().monotonicMicros()
+
+/** The descriptor that holds a pin, for `warmswap bundles run`: its command keeps the generation if the program is killed. */
+export const descriptorOf = (pin: Pin): number | undefined => (pin as PinHandle).descriptor
 
 /** Publishes a stage and pins what it became. */
 export const publishAndPin = (stage: Stage, options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> =>

@@ -51,6 +51,16 @@ export declare class NativeBundles {
   pin(generation?: number | undefined | null): Reply<number>
   /** Releases a pin. */
   release(generation: number): void
+  /** The descriptor of a pin, for a child to inherit. */
+  pinDescriptor(generation: number): number | null
+  /** Gives a generation a name until a time, and pins it. */
+  pinNamed(name: string, expiresAt: number, generation: number | undefined | null, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeNamedPin>>
+  /** The named pins that have not ended. */
+  namedPins(): Promise<Reply<Array<NativeNamedPin>>>
+  /** Ends a named pin; `false` if there was none. */
+  releaseNamed(name: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+  /** Set if a collection found that pinned generations exceed the bound, once. */
+  excessBytes(): NativeExcess | null
   /** Makes a stage. */
   stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
   /** Makes an older generation current again. */
@@ -243,6 +253,10 @@ export interface NativeBundleOptions {
   keep?: number
   /** Milliseconds. */
   graceMs?: number
+  /** Bytes; infinite removes the bound. */
+  maxBytes?: number
+  /** Milliseconds; infinite removes the bound. */
+  maxAgeMs?: number
   /** An absolute path. */
   link?: string
   /** Whether a directory at `link` may be replaced. */
@@ -282,6 +296,14 @@ export type NativeCopyMethod = 'clone' | 'copy' | 'move'
 
 /** What a publish survives. */
 export type NativeDurability = 'process' | 'power'
+
+/** Pinned generations exceed the bound of a store. */
+export interface NativeExcess {
+  /** Bytes of all generations. */
+  bytes: number
+  /** The bound. */
+  maxBytes: number
+}
 
 /** What the producer must have been. */
 export interface NativeExpect {
@@ -425,6 +447,20 @@ export interface NativeLockOptions {
   call: number
   /** A free lock in memory may be taken without a turn of the event loop. */
   inline: boolean
+}
+
+/** A generation that is kept under a name. */
+export interface NativeNamedPin {
+  /** The name. */
+  name: string
+  /** The generation. */
+  generation: number
+  /** Milliseconds since the epoch. */
+  pinnedAt: number
+  /** Milliseconds since the epoch. */
+  expiresAt: number
+  /** Only of a pin: whether the generation had the name before. */
+  resumed?: boolean
 }
 
 /** How to pack. */
