@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import {
   createWriteStream,
@@ -31,7 +33,7 @@ function sample(root: string): string {
   return tree
 }
 
-/** Where a descriptor leads; nowhere if it was closed meanwhile. */
+/** Where a descriptor leads; nothing if it was closed in the meantime. */
 function readlink(path: string): string {
   try {
     return readlinkSync(path)
@@ -45,7 +47,7 @@ const same = (one: string, other: string): string =>
 
 describe('pack and unpack', () => {
   for (const format of ['tar.zst', 'tar.gz', 'tar'] as const) {
-    test(`I16: a ${format} stream is restored as it was packed`, async ({ memory }) => {
+    test(`archives/round-trip: a ${format} stream is restored as it was packed`, async ({ memory }) => {
       const tree = sample(memory)
       const result = await unpack(pack(tree, { format }), join(memory, 'out'))
       expect(result).toMatchObject({
@@ -74,7 +76,9 @@ describe('pack and unpack', () => {
     expect(same(tree, join(memory, 'from-drops'))).toBe('')
   })
 
-  test('I17: node-tar reads what we write, and we read what node-tar writes', async ({ memory }) => {
+  test('archives/other-tools-agree: node-tar reads what we write, and we read what node-tar writes', async ({
+    memory,
+  }) => {
     const tree = sample(memory)
     mkdirSync(join(memory, 'theirs'))
     await pack(tree, { format: 'tar.gz' }).pipeTo(Writable.toWeb(createWriteStream(join(memory, 'ours.tgz'))))
@@ -85,7 +89,7 @@ describe('pack and unpack', () => {
     expect(same(tree, join(memory, 'out'))).toBe('')
   })
 
-  test('excludes and presets leave out what they say', async ({ memory }) => {
+  test('excludes and presets leave out the matching files', async ({ memory }) => {
     const tree = sample(memory)
     mkdirSync(join(tree, '.vite'))
     writeFileSync(join(tree, '.vite/stale.js'), '')
@@ -119,7 +123,7 @@ describe('pack and unpack', () => {
       ['deps_temp_1a2b/react.js', 'deps_ssr_temp_1/x.js', 'vitest/results.json'],
     ],
   ] as const)(
-    'preset %s keeps what is a cache, and leaves out what is live, volatile or half-made',
+    'preset %s keeps the cache, and leaves out live, volatile and incomplete files',
     async ([preset, kept, left], { memory }) => {
       const tree = join(memory, 'tree')
       for (const path of [...kept, ...left]) {
@@ -136,7 +140,7 @@ describe('pack and unpack', () => {
     },
   )
 
-  test('a stream packs nothing before somebody reads: what is there then is what counts', async ({ memory }) => {
+  test('a stream packs nothing before the first read: the tree at that moment counts', async ({ memory }) => {
     const tree = join(memory, 'is not there yet')
     const stream = pack(tree)
     await pack(sample(memory)).cancel()
@@ -146,7 +150,7 @@ describe('pack and unpack', () => {
     await expect(pack(join(memory, 'is not there')).getReader().read()).rejects.toMatchObject({ code: 'ERR_IO' })
   })
 
-  test('a cancelled stream ends, and lets go of the tree', async ({ memory }) => {
+  test('a cancelled stream ends, and closes the tree', async ({ memory }) => {
     const reader = pack(sample(memory), { format: 'tar' }).getReader()
     await reader.read()
     await reader.cancel()
@@ -169,7 +173,7 @@ describe('pack and unpack', () => {
 })
 
 describe('outcomes', () => {
-  test('a target that is not empty is left alone unless told otherwise', async ({ memory }) => {
+  test('a target that is not empty is not changed by default', async ({ memory }) => {
     const tree = sample(memory)
     const into = join(memory, 'out')
     mkdirSync(into)
@@ -196,7 +200,9 @@ describe('outcomes', () => {
     expect(readdirSync(memory).sort()).toEqual(['a.tar.zst', 'tree'])
   })
 
-  test('I2: a source that stalls ends at the deadline, and nothing is committed later (I4)', async ({ memory }) => {
+  test('caches/deadline-is-absolute, archives/no-late-commit: a source that stalls ends at the deadline, and nothing is committed later', async ({
+    memory,
+  }) => {
     const stalled = new ReadableStream<Uint8Array>({
       start: (controller) => controller.enqueue(new Uint8Array([0x28, 0xb5, 0x2f, 0xfd])),
     })
@@ -232,7 +238,7 @@ describe('outcomes', () => {
     await told
   })
 
-  test('I12: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
+  test('archives/memory-is-bounded: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
     const child = start(process.execPath, [
       join(repository, '__test__/programs/caches-calls.js'),
       'unpack-stream',
@@ -256,7 +262,7 @@ describe('outcomes', () => {
         controller.enqueue(chunk)
       },
     })
-    // Zeros without end are no archive: 64 MiB of them are read over.
+    // Endless zeros are not an archive: 64 MiB of them are read, then the call fails.
     expect((await unpack(source, join(memory, 'out'))).outcome).toBe('refused')
     expect(pulled).toBeLessThan(128)
   })

@@ -1,4 +1,4 @@
-/** No path of a caller leads out of a stage or a store (I17). */
+/** No path of a caller leads out of a stage or a store (bundles/paths-stay-inside). */
 
 import { lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
@@ -10,7 +10,7 @@ import { test } from '../support/temp.js'
 const longName = 'x'.repeat(256)
 const longPath = `${'d/'.repeat(2048)}x`
 
-describe('I17: no path leaves the stage', () => {
+describe('bundles/paths-stay-inside: no path leaves the stage', () => {
   // The table of Kubernetes' TestValidatePath (pkg/volume/util/atomic_writer_test.go), then what it leaves out. Names that
   // begin with '..' are its own: here they are names like others.
   const table: [path: string, why: string | null][] = [
@@ -42,7 +42,7 @@ describe('I17: no path leaves the stage', () => {
     ['x'.repeat(255), null],
     ['größe/日本.txt', null],
   ]
-  test('one name that is written and linked at the same time: nobody fails, and one of them stays', async ({
+  test('one name that is written and linked at the same time: no call fails, and one of the two is kept', async ({
     memory,
   }) => {
     await using store = await openBundles(join(memory, 'store'))
@@ -77,7 +77,7 @@ describe('I17: no path leaves the stage', () => {
     await expectUntouched(store, 1)
   })
 
-  test('whatever the parts are, a path is refused or lies in the stage', async ({ memory }) => {
+  test('for any parts, a path is refused or lies in the stage', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await using stage = await store.stage()
     const parts = [

@@ -1,5 +1,5 @@
 // @module-tag system
-/** Pins end with their holder, however it ends, and not before (I5, I16, I20). */
+/** Pins end with their holder, for whatever reason it ends, and not before (bundles/pin-ends-with-its-holder, bundles/one-generation-per-graph, bundles/working-directory-stays). */
 
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -64,7 +64,7 @@ async function storeWithOne(folder: string): Promise<BundleStore> {
   return store
 }
 
-describe('I5: a pin ends with its holder', () => {
+describe('bundles/pin-ends-with-its-holder: a pin ends with its holder', () => {
   raceTest.for(['stop', 'kill'] as const)(
     '%s() at a swept moment: held until its end, and not after it',
     { timeout: SWEEP_MS },
@@ -103,7 +103,7 @@ describe('I5: a pin ends with its holder', () => {
   })
 
   test.skipIf(memoryGroup === undefined)(
-    `killed for want of memory${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`,
+    `killed by the out-of-memory killer${memoryGroup ? '' : ' (NOT RUN: no control group with a memory limit can be made here)'}`,
     async ({ memory }) => {
       await using store = await storeWithOne(memory)
       const child = start(process.execPath, [program('bundles-holder.mjs'), store.root, 'eat memory'])
@@ -146,7 +146,7 @@ describe('I5: a pin ends with its holder', () => {
   })
 
   test.for(['terminate()', 'exit'])(
-    'a worker thread: %s; the share of another thread stays',
+    'a worker thread: %s; the share of another thread is kept',
     async (ending, { memory }) => {
       await using store = await storeWithOne(memory)
       const worker = new Worker(program('bundles-holder.mjs'), {
@@ -177,7 +177,7 @@ describe('I5: a pin ends with its holder', () => {
   })
 })
 
-describe('hand-over: the child pins before the parent lets go', () => {
+describe('hand-over: the child pins before the parent releases', () => {
   test('a child process', async ({ memory }) => {
     await using store = await storeWithOne(memory)
     const child = fork(program('bundles-taker.mjs'))
@@ -222,7 +222,7 @@ describe('hand-over: the child pins before the parent lets go', () => {
     expect(await output).toEqual(['2,1\n'])
   })
 
-  test('takeOver() does not wait for ever: ERR_TIMEOUT without an offer, ERR_CLOSED without a parent', async () => {
+  test('takeOver() does not wait forever: ERR_TIMEOUT without an offer, ERR_CLOSED without a parent', async () => {
     const text = `
       import { takeOver } from 'warmswap'
       const code = (error) => error.code
@@ -253,7 +253,7 @@ describe('hand-over: the child pins before the parent lets go', () => {
   })
 })
 
-describe('I16: a module graph is of one generation', () => {
+describe('bundles/one-generation-per-graph: a module graph is of one generation', () => {
   const graph = (marker: string): Record<string, string> => ({
     'main.mjs': `
       import { Worker } from 'node:worker_threads'
@@ -329,7 +329,9 @@ describe('I16: a module graph is of one generation', () => {
   })
 })
 
-test('I20: the working directory of a running worker survives every swap', async ({ disk }) => {
+test('bundles/working-directory-stays: the working directory of a running worker survives every swap', async ({
+  disk,
+}) => {
   await using store = await openBundles(join(disk, 'store'), { keep: 0 })
   await publish(store, { a: '1' })
   const pin = store.pin()

@@ -61,11 +61,11 @@ const test = base.extend<{ slow: NonNullable<ReturnType<typeof mounted>> }>({
 })
 
 const DEADLINE_MS = 2000
-/** The invariant says 100 ms; ten times that on a machine that does other things. */
+/** The invariant says 100 ms; ten times that on a machine under load. */
 const LATE_MS = 1000
 
 describe.skipIf(probe === undefined && process.env.CI === undefined)(
-  `I2, I4: a disk that stalls${probe === undefined ? ' (NOT RUN: needs root and a loop device)' : ''}`,
+  `caches/deadline-is-absolute, archives/no-late-commit: a disk that stalls${probe === undefined ? ' (NOT RUN: needs root and a loop device)' : ''}`,
   () => {
     test.for(['before the call', 'while it unpacks'])(
       '%s: a restore settles at its deadline, and nothing is committed when the disk is back',
@@ -103,7 +103,7 @@ describe.skipIf(probe === undefined && process.env.CI === undefined)(
         expect(result).toMatchObject({ ok: false, outcome: 'timeout' })
         expect(ms).toBeLessThan(DEADLINE_MS + LATE_MS)
         slow.thaw()
-        // The work wakes up, finds that its call has ended, and tidies up.
+        // The work resumes, finds that its call has ended, and cleans up.
         await expect
           .poll(() => readdirSync(slow.path).filter((name) => name !== 'lost+found'), { timeout: 20_000 })
           .toEqual(['into'])

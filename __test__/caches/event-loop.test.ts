@@ -1,6 +1,6 @@
 // @module-tag storm
 /**
- * I5: the event loop and libuv's threads are free while a tree of more than 25 000 files is packed and restored. In a
+ * caches/event-loop-stays-free: the event loop and libuv's threads are free while a tree of more than 25 000 files is packed and restored. In a
  * process of its own: what vitest does would be measured too.
  */
 
@@ -13,7 +13,7 @@ import { test } from '../support/temp.js'
 
 const program = join(repository, '__test__/programs/caches-event-loop.mjs')
 const FILES = 26_000
-/** 20 ms by the invariant, ten times that on a machine that does other things; bench/RESULTS.md has the figure. */
+/** 20 ms by the invariant, ten times that on a machine under load; bench/RESULTS.md has the figure. */
 const LATEST_MS = 200
 
 interface Observed {
@@ -41,8 +41,8 @@ function manyFiles(root: string): string {
   return root
 }
 
-describe('I5: during a snapshot and a restore of 26 000 files', () => {
-  test('the event loop is never late and four fs.stat finish meanwhile; a loop that is held is seen', {
+describe('caches/event-loop-stays-free: during a snapshot and a restore of 26 000 files', () => {
+  test('the event loop is never late and four concurrent fs.stat calls finish; a blocked loop is detected', {
     timeout: 180_000,
   }, async ({ memory }) => {
     const tree = manyFiles(join(memory, 'tree'))

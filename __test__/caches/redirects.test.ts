@@ -1,4 +1,4 @@
-/** E4: a redirect leads to the same host or to the region that the store names; credentials go nowhere else. */
+/** caches/credentials-stay-with-the-store: a redirect leads to the same host or to the region that the store names; credentials go nowhere else. */
 
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -30,7 +30,7 @@ const asked: IncomingMessage[] = []
 beforeAll(async () => {
   server = await startFaultServer()
   for (const host of ['127.0.0.2', '127.0.0.1']) {
-    // It has an answer to everything, so that a client that follows believes it.
+    // It responds to everything, so that a client that follows redirects would succeed.
     const stranger = createServer((request, response) => {
       asked.push(request)
       response
@@ -98,8 +98,8 @@ function calls(
   }
 }
 
-describe('E4: redirects', () => {
-  test('another host or port gets nothing, and the outcome names it', { timeout: 60_000 }, async ({ memory }) => {
+describe('caches/credentials-stay-with-the-store: redirects', () => {
+  test('another host or port gets no request, and the outcome names it', { timeout: 60_000 }, async ({ memory }) => {
     const cache = open('away')
     const tree = makeTree(join(memory, 'tree'), 3)
     // Large enough for parts, which are begun by a POST.
@@ -163,7 +163,7 @@ describe('E4: redirects', () => {
     }
   })
 
-  test('the seeded bug that follows is seen', { timeout: 60_000 }, async ({ memory }) => {
+  test('the seeded bug that follows redirects is detected', { timeout: 60_000 }, async ({ memory }) => {
     for (const mutant of ['', 'follow-redirects']) {
       asked.length = 0
       redirect(
@@ -208,7 +208,7 @@ describe('E4: redirects', () => {
     expect(asked).toEqual([])
   })
 
-  test('an endpoint of credentials is not left either', { timeout: 60_000 }, async ({ memory }) => {
+  test('redirects of a credentials endpoint are not followed either', { timeout: 60_000 }, async ({ memory }) => {
     const agent = await httpEndpoint(
       (request, response) => void response.writeHead(302, { location: strangers[0]!.url + request.url }).end(),
     )
@@ -228,7 +228,7 @@ describe('E4: redirects', () => {
   })
 })
 
-describe('E4: the region that the store names', () => {
+describe('caches/credentials-stay-with-the-store: the region that the store names', () => {
   const scope = ({ headers }: IncomingMessage): string =>
     /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? '')?.[1] ?? ''
 

@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -15,7 +17,7 @@ import { digest, makeTree } from '../support/trees.js'
 
 const program = join(repository, '__test__/programs/caches-store.js')
 
-describe('I18: nothing and a fraction do not become a generation', () => {
+describe('caches/empty-and-shrunk-are-refused: nothing and a fraction do not become a generation', () => {
   test.for<[string, (root: string) => void]>([
     ['a missing directory', () => {}],
     ['an empty directory', (root) => mkdirSync(root)],
@@ -51,7 +53,7 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     })
   })
 
-  test('links that lead out of the tree are told when they are packed, not when the restore refuses them', async ({
+  test('links that lead out of the tree are reported when they are packed, not when the restore refuses them', async ({
     memory,
   }) => {
     const tree = makeTree(join(memory, 'tree'))
@@ -71,7 +73,7 @@ describe('I18: nothing and a fraction do not become a generation', () => {
     })
   })
 
-  test('pipes, sockets and devices are left out, and none of them is waited for', async ({ memory }) => {
+  test('pipes, sockets and devices are left out, and none of them blocks the call', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const before = digest(tree)
     execFileSync('mkfifo', [join(tree, 'pipe')])
@@ -106,8 +108,8 @@ describe('I18: nothing and a fraction do not become a generation', () => {
   })
 })
 
-describe('I19: the ready gate', () => {
-  test('quietMs waits for a tree that is written, and then packs all of it', async ({ memory }) => {
+describe('caches/snapshot-when-quiet: the ready gate', () => {
+  test('quietMs waits while a tree is being written, and then packs all of it', async ({ memory }) => {
     const tree = join(memory, 'tree')
     mkdirSync(tree)
     let written = 0
@@ -121,7 +123,7 @@ describe('I19: the ready gate', () => {
     expect(result.timings.quiet).toBeGreaterThanOrEqual(1400)
   })
 
-  test('a tree that never rests is unstable at the deadline', async ({ memory }) => {
+  test('a tree that keeps changing is unstable at the deadline', async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     let number = 0
     const writer = setInterval(() => writeFileSync(join(tree, 'log'), `${++number}`), 30)
@@ -131,7 +133,7 @@ describe('I19: the ready gate', () => {
   })
 })
 
-describe('I22: no lost update', () => {
+describe('caches/no-lost-update: no lost update', () => {
   test.for(['file', 'fault server'])(
     'of 16 concurrent snapshots exactly one wins each generation (%s)',
     async (kind, { memory }) => {
@@ -161,7 +163,7 @@ describe('I22: no lost update', () => {
   )
 })
 
-describe('I21: readers never see a half snapshot', () => {
+describe('caches/readers-see-whole-snapshots: readers never see a half snapshot', () => {
   test('kill -9 at each step: a reader sees the old generation or the new one', async ({ memory }) => {
     const store = `file://${join(memory, 'store')}`
     const tree = makeTree(join(memory, 'tree'))
@@ -187,14 +189,14 @@ describe('I21: readers never see a half snapshot', () => {
   })
 })
 
-describe('I6: the process may exit', () => {
+describe('caches/process-may-exit: the process may exit', () => {
   let server: FaultServer
   beforeAll(async () => {
     server = await startFaultServer()
   })
   afterAll(() => server.stop())
 
-  test('a detached snapshot tells its end, and its progress, to a process that stays', async ({ memory }) => {
+  test('a detached snapshot reports its end, and its progress, to a process that keeps running', async ({ memory }) => {
     const phases = new Set<string>()
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache('memory:')
@@ -235,13 +237,13 @@ describe('I6: the process may exit', () => {
     await child.line(/^main ends/)
     const ends = performance.now()
     expect(await child.ended).toMatchObject({ signal: null })
-    // 200 ms by the invariant, ten times that on a machine that does other things.
+    // 200 ms by the invariant, ten times that on a machine under load.
     expect(performance.now() - ends).toBeLessThan(2000)
     expect([...server.objects.keys()].filter((path) => /\/(blobs\/|current\.json$)/.test(path))).toEqual([])
   })
 })
 
-describe('mutants: each is killed by the check that is there for it', () => {
+describe('seeded bugs: each is detected by its check', () => {
   const runs = (mutant: string, check: string, ...args: string[]): string =>
     execFileSync(process.execPath, [program, check, ...args], {
       env: {
@@ -292,7 +294,9 @@ describe('mutants: each is killed by the check that is there for it', () => {
 })
 
 describe('events', () => {
-  test('I24: one event per call and, with WARMSWAP_LOG=1, one line, neither with a secret', async ({ memory }) => {
+  test('caches/no-secrets: one event per call and, with WARMSWAP_LOG=1, one line, neither with a secret', async ({
+    memory,
+  }) => {
     const tree = makeTree(join(memory, 'tree'))
     const events: CacheEvent[] = []
     const cache = openCache('memory:', { onEvent: (event) => events.push(event) })

@@ -1,8 +1,8 @@
 // The portable suite: what warmswap guarantees on every platform and runtime, without a test framework.
 //   node __test__/portable/run.js [--report FILE] [--jobs N] [text …]
 // With texts, only cases whose names contain one of them run. Settings: WARMSWAP_PKG (the folder of the package, default
-// this checkout), WARMSWAP_PORTABLE_PLATFORM (name for skips.js), WARMSWAP_PORTABLE_EXEC (JSON array: the command that
-// starts this runtime, where process.execPath does not), WARMSWAP_PORTABLE_SLOW (factor for the time limit of a case),
+// this checkout), WARMSWAP_PORTABLE_PLATFORM (name for skips.js). WARMSWAP_PORTABLE_EXEC (JSON array: the command that
+// starts this runtime, if process.execPath does not). WARMSWAP_PORTABLE_SLOW (factor for the time limit of a case),
 // WARMSWAP_PORTABLE_JOBS (default of --jobs),
 // WARMSWAP_PORTABLE_FIXTURES (folders of fixtures, separated as in PATH) and WARMSWAP_PORTABLE_TMP.
 import { writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** I10 to I12: builds over processes, killed and hung builders, fences. */
+/** Builds over processes, killed and hung builders, fences. */
 
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -75,7 +75,7 @@ async function changesFromFour(
 }
 
 describe('builds over processes', () => {
-  test('I11: 4 processes × 100 changes: every caller gets its change, never two builds at once', async ({
+  test('restarts/build-contains-the-change: 4 processes × 100 changes: every caller gets its change, never two builds at once', async ({
     builders,
   }) => {
     const { missed, builds, overlaps } = await changesFromFour(builders, 100)
@@ -97,7 +97,9 @@ describe('builds over processes', () => {
   // Named: 100 ms (bench/RESULTS.md has what was measured). Asserted: ten times that, because the machine may be busy.
   const TAKEOVER_LIMIT_MICROS = 1_000_000
 
-  test('I12: a builder that is killed while 5 wait is replaced by one of them', async ({ builders }) => {
+  test('restarts/dead-builder-is-replaced: a builder that is killed while 5 wait is replaced by one of them', async ({
+    builders,
+  }) => {
     const waiters = await fiveBuilders(builders)
     for (let round = 0; round < 3; round += 1) {
       const builder = await builders.builder(`killed-${round}`)
@@ -117,7 +119,7 @@ describe('builds over processes', () => {
     }
   })
 
-  test('I12: a builder that is killed at any system call of its build while 5 wait is replaced by one of them', {
+  test('restarts/dead-builder-is-replaced: a builder that is killed at any system call of its build while 5 wait is replaced by one of them', {
     timeout: 240_000,
   }, async ({ builders }) => {
     const waiters = await fiveBuilders(builders)
@@ -162,7 +164,7 @@ describe('builds over processes', () => {
     await store.close()
   })
 
-  test('a failed build is shared by all who wait for it in other processes; who tries again, or changed something later, builds', async ({
+  test('a failed build is shared by all waiters in other processes; a later attempt, or a later change, builds', async ({
     builders,
   }) => {
     const waiters = await fiveBuilders(builders)
@@ -201,9 +203,7 @@ describe('builds over processes', () => {
     }
   })
 
-  test('a build that fails holds nothing of who changed something after it began: that one builds', async ({
-    builders,
-  }) => {
+  test('a failed build does not count for a change made after it began: that caller builds', async ({ builders }) => {
     const [builder, later] = await Promise.all([builders.builder('failing'), builders.builder('later')])
     tell(builder, 'gated')
     await heard(builder, 'building')
@@ -217,7 +217,7 @@ describe('builds over processes', () => {
 })
 
 describe('builds of one process', () => {
-  /** A build that ends when it is told to. */
+  /** A build that ends when the test releases it. */
   function held(): {
     run: (context: BuildContext) => Promise<unknown>
     started: Promise<BuildContext>
@@ -247,7 +247,7 @@ describe('builds of one process', () => {
   const unused = (): Promise<never> => Promise.reject(new Error('this build was not to run'))
   const textOf = (path: string): string => readFileSync(path, 'utf8')
 
-  test('I11: a running build is joined only by who changed nothing since it started; late callers share one', async ({
+  test('restarts/build-contains-the-change: a running build is joined only by who changed nothing since it started; late callers share one', async ({
     coordinator,
     store,
   }) => {
@@ -272,7 +272,7 @@ describe('builds of one process', () => {
     expect(store.current()?.number).toBe(2)
   })
 
-  test('a failed build leaves the old generation and is in status(); the next good one makes it good', async ({
+  test('a failed build leaves the old generation and is in status(); the next successful one clears it', async ({
     coordinator,
     store,
   }) => {
@@ -313,7 +313,7 @@ describe('builds of one process', () => {
     expect(store.current()?.number).toBe(1)
   })
 
-  test('a caller with little patience ends its own waiting, not the build of the others', async ({ coordinator }) => {
+  test('a caller with a short time limit ends its own wait, not the build of the others', async ({ coordinator }) => {
     const stamp = coordinator.change()
     const build = held()
     const patient = coordinator.build({ atLeast: stamp }, build.run)
@@ -328,7 +328,7 @@ describe('builds of one process', () => {
     pin.release()
   })
 
-  test('closing waits until the stage and the build lock of what it gives up are gone', async ({
+  test('closing waits until the stages and the build lock of abandoned builds are released', async ({
     coordinator,
     store,
   }) => {
@@ -358,7 +358,7 @@ describe('builds of one process', () => {
     expect(signal.aborted).toBe(true)
   })
 
-  test('a hanging build of one store does not hold up another', async ({ coordinator, memory }) => {
+  test('a hanging build of one store does not delay another', async ({ coordinator, memory }) => {
     const hung = held()
     const given = coordinator.build({ atLeast: coordinator.change() }, hung.run)
     given.catch(() => {})

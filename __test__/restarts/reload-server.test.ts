@@ -19,7 +19,7 @@ describe('examples/reload-server', () => {
     expect(await olderReload((await load('ways/warmswap.js')).createWay)).toBe('revision 3')
   })
 
-  test('sst: today the reboot is dropped and the requests are swallowed; with warmswap all are answered', async () => {
+  test('sst: today the reboot is dropped and the requests are lost; with warmswap all are answered', async () => {
     const { swallowedRequest } = await load('scenario.js')
     expect(await swallowedRequest((await load('ways/today.js')).createWay)).toEqual({
       reboot: 'worker already exists',

@@ -12,7 +12,7 @@ import { test } from '../support/temp.js'
 const stateModule = join(repository, 'dist/state.js')
 const program = (name: string): string => join(repository, '__test__/programs', name)
 
-/** Runs a program on the addon with mutants and returns the JSON of its last line. */
+/** Runs a program on the addon with seeded bugs and returns the JSON of its last line. */
 async function run<T>(
   name: string,
   args: string[],
@@ -36,7 +36,7 @@ async function run<T>(
   return { ...(JSON.parse(child.lines.at(-1) as string) as T), stderr: child.stderr() }
 }
 
-describe('R9: eight workers, 10 000 increments each, and then they are gone', () => {
+describe('state/cells-lose-no-write: eight workers, 10 000 increments each, and then they are gone', () => {
   const increment = (mutant?: string): Promise<{ value: number; version: number }> =>
     run('state-increment.mjs', ['8', '10000'], mutant)
 
@@ -44,7 +44,7 @@ describe('R9: eight workers, 10 000 increments each, and then they are gone', ()
     expect(await increment()).toMatchObject({ value: 80_000, version: 80_000 })
   })
 
-  test('the check sees a compare-and-set that does not compare', async () => {
+  test('the check detects a compare-and-set that does not compare', async () => {
     expect((await increment('state-cas-without-compare')).value).toBeLessThan(80_000)
   })
 })
@@ -62,7 +62,7 @@ const compile = (disk: string, source: string): string => {
 }
 
 describe.skipIf(!hasCompiler)(
-  `R9: the image of the addon stays when the last worker that loaded it has gone${needs}`,
+  `state/cells-lose-no-write: the image of the addon stays when the last worker that loaded it has gone${needs}`,
   () => {
     /** A copy of the addon whose ELF flags do not say `nodelete` (DT_FLAGS_1 with DF_1_NODELETE). */
     function withoutFlag(disk: string): string {
@@ -99,7 +99,7 @@ describe.skipIf(!hasCompiler)(
       expect(await threeWorkers(disk, pins)).toEqual(kept)
     })
 
-    test('the check sees an image without any pin: it is unloaded, and each worker counts from one', async ({
+    test('the check detects an image without any pin: it is unloaded, and each worker counts from one', async ({
       disk,
     }) => {
       expect(await threeWorkers(disk, { flag: false, reference: false })).toEqual({
@@ -110,7 +110,7 @@ describe.skipIf(!hasCompiler)(
   },
 )
 
-describe('R10: workers are terminated in mid-call', () => {
+describe('state/terminated-threads-are-safe: workers are terminated in mid-call', () => {
   const terminate = (
     count: string,
     mutant?: string,
@@ -123,13 +123,13 @@ describe('R10: workers are terminated in mid-call', () => {
     expect(grownBytes).toBeLessThan(10 * 2 ** 20)
   })
 
-  test('the check sees waits that outlive their thread', async () => {
+  test('the check detects waits that outlive their thread', async () => {
     expect((await terminate('3', 'state-wait-outlives-its-thread')).waiting).toBeGreaterThan(0)
   })
 })
 
 describe.skipIf(!hasCompiler)(
-  `R10: workers are terminated while our threads settle their waits, slowly${needs}`,
+  `state/terminated-threads-are-safe: workers are terminated while our threads settle their waits, slowly${needs}`,
   () => {
     /** With the window between the last use of a callback and its release made wide. */
     const terminate = (disk: string, mutant?: string): Promise<{ terminated: number; stderr: string }> => {
@@ -140,7 +140,7 @@ describe.skipIf(!hasCompiler)(
       expect(await terminate(disk)).toEqual({ terminated: 20, stderr: '' })
     })
 
-    test('the check sees a callback that is released beside the end of its environment', async ({ disk }) => {
+    test('the check detects a callback that is released while its environment ends', async ({ disk }) => {
       await expect(terminate(disk, 'listener-released-outside-the-lock')).rejects.toThrow(/ended with SIG/)
     })
   },
@@ -154,12 +154,12 @@ describe('a write in a worker wakes the main thread', () => {
     expect(await wake('50000')).toMatchObject({ ended: 'hello' })
   })
 
-  test('the check sees a write that wakes nobody', async () => {
+  test('the check detects a write that wakes no waiter', async () => {
     expect(await wake('3000', 'state-write-wakes-nobody')).toMatchObject({ ended: 'ERR_TIMEOUT' })
   })
 })
 
-test('R11: a hundred registrations, also from a vm context, abort nothing and find the same root', async () => {
+test('state/repeated-registration-is-safe: a hundred registrations, also from a vm context, abort nothing and find the same root', async () => {
   expect(await run('state-realms.mjs', ['registrations'])).toMatchObject({
     registrations: 100,
     sameRealm: true,
@@ -168,7 +168,7 @@ test('R11: a hundred registrations, also from a vm context, abort nothing and fi
   })
 })
 
-test('R12: a vm context reads the object that the main realm defined', async () => {
+test('state/vm-contexts-share: a vm context reads the object that the main realm defined', async () => {
   expect(await run('state-realms.mjs', ['context'])).toMatchObject({
     isOtherRealm: true,
     identical: true,

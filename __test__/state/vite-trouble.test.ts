@@ -20,7 +20,7 @@ async function open(options: FixtureOptions): Promise<Fixture> {
 }
 
 describe.each(modes)('without warmswap: $name', (mode) => {
-  test('a re-optimization loses the context and the counter, and a handler from before stays lost', async () => {
+  test('a re-optimization loses the context and the counter, and an earlier handler stays broken', async () => {
     const fixture = await open({ ...mode, context: 'plain' })
     const before = await fixture.entry()
     await before.count(41)
@@ -45,7 +45,7 @@ describe.each(modes)('without warmswap: $name', (mode) => {
       responses.map(async (response) => (response.ok ? ((await response.json()) as Answer) : undefined)),
     )
     expect(answers.filter((answer) => answer?.store?.user === 'ada').length).toBeLessThan(50)
-    // Vite fails them where it is not told to be silent.
+    // Vite fails them unless it is configured to be silent.
     expect(answers.includes(undefined)).toBe(!mode.silent)
   })
 

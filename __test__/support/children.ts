@@ -48,7 +48,7 @@ afterEach(async () => {
   if (outlived.length > 0) throw new Error(`left behind, and killed now: ${nameProcesses(outlived)}`)
 })
 
-/** For who is just ending, and for what SIGKILL takes. */
+/** Time limit for processes that are just ending, and for SIGKILL. */
 const END_MS = 5000
 
 /** Kills its group. Resolves with who outlived it. */

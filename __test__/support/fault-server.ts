@@ -39,7 +39,7 @@ export interface Fault {
     | 'garbage'
   /** After how many bytes of the body, for those in its middle; half of it if absent. */
   at?: number
-  /** How many times; for ever if absent. */
+  /** How many times. Unlimited if absent. */
   times?: number
 }
 

@@ -7,7 +7,7 @@ import type { Interval, Race } from 'warmswap/vitest'
 const DELAYS = [0, 3, 10, 30]
 /** At each delay: 0.9 takes 22 samples without a failure. */
 const REPEATS = process.env.WARMSWAP_LONG === '1' ? 30 : 6
-/** A check that hangs is told from one that is slow on a busy machine. */
+/** Distinguishes a check that hangs from one that is slow on a busy machine. */
 const CHECK_MS = 10_000
 
 /** The test's limit, 60 % of which the sweep may take: ten times what it takes. */

@@ -58,7 +58,10 @@ function versionIn(folder: string): Version {
   return { name: `Vite ${version}`, package: pathToFileURL(join(folder, 'dist/node/index.js')).href, silent: false }
 }
 
-/** Where modules run, and whether Vite is told to serve what is outdated (Vite 6 does so anyway and has no such option). */
+/**
+ * Where modules run, and whether Vite is configured to serve outdated dependencies (Vite 6 always does, and has no such
+ * option).
+ */
 export interface Mode {
   readonly name: string
   readonly version: Version

@@ -5,7 +5,7 @@ import { has } from './toolchain.js'
 
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
-/** What needs no build, and ends within seconds. */
+/** Checks that need no build, and end within seconds. */
 export function formats({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
@@ -15,9 +15,10 @@ export function formats({ fix }) {
   ]
 }
 
-/** Clippy over all targets, and over the addon. */
+/** The prose of all texts; clippy over all targets, and over the addon. */
 export function lints({ fix }) {
   return [
+    [process.execPath, ['scripts/lint-prose.js']],
     clippy('--all-targets', '--no-default-features', '--features', 'testing'),
     // With the same features as the build of the addon, Cargo would run the build script again, without napi's variables,
     // and each `npm run ready` would compile the crate again.
@@ -38,9 +39,9 @@ export function foreignLints() {
     .map(([target, [, cargo]]) => [cargo, lint(target)])
 }
 
-/** What needs the declarations in dist. */
+/** Checks that need the declarations in dist. */
 export function types() {
-  // What the build generates is committed; a difference means that somebody forgot to build.
+  // Generated files are committed. A difference means that the build was not run before the commit.
   const generated = ['index.d.ts', 'src/js/native/binding.d.cts', 'src/js/native/binding.cjs']
   return [
     ['npx', ['tsc', '--noEmit']],
