@@ -798,8 +798,8 @@ interface Cache extends AsyncDisposable {
     writable: boolean;
   }>;
   /**
-   * Waits for the calls that run, and up to 5 s for what they do after they have returned: they remove a tree that was
-   * replaced, and write the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
+   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
    * with ERR_CLOSED.
    */
   close(): Promise<void>;
