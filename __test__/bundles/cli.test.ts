@@ -93,7 +93,7 @@ test('each kind of failure has its exit code and one line', async ({ memory }) =
   const lock = start('flock', [join(root, 'writer.lock'), 'sh', '-c', 'echo held; cat'])
   await lock.line(/held/)
   const [late] = bundles(root, ['publish', join(memory, 'full'), '--timeout', '50ms'])
-  expect(late).toMatchObject({ code: 4, errors: expect.stringMatching(/raise --timeout.*\[ERR_TIMEOUT\]/) })
+  expect(late).toMatchObject({ code: 4, errors: expect.stringMatching(/[Rr]aise --timeout.*\[ERR_TIMEOUT\]/) })
   lock.signal('SIGKILL')
   await lock.ended
   await holder.close()

@@ -148,7 +148,7 @@ test('bad input is refused asynchronously, and a damaged record pins nothing', a
   await expect(store.pin({ name: 'a', expiresAt: inAnHour() })).rejects.toMatchObject({ code: 'ERR_NO_GENERATION' })
   await publish(store, { text: 'one' })
   const wrong = [
-    [{ name: 'a' }, /expiresAt is undefined; accepted is a time in the future/],
+    [{ name: 'a' }, /options.expiresAt: undefined. Expected a time in the future/],
     [{ name: 'a', expiresAt: Date.now() - 1 }, /expiresAt/],
     [{ name: 'a', expiresAt: 'soon' }, /expiresAt/],
     [{ name: 'a', expiresAt: Number.NaN }, /expiresAt/],

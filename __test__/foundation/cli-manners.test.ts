@@ -134,7 +134,7 @@ const rows: Row[] = [
     command: 'bundles verify',
     args: bundles,
     twice: storeTwice,
-    wrong: [['one', ...bundles], /the generation is 'one'. Expected a whole number/],
+    wrong: [['one', ...bundles], /Invalid generation: 'one'. Expected an integer/],
   },
   {
     command: 'bundles rollback',
@@ -148,7 +148,7 @@ const rows: Row[] = [
     args: bundles,
     own: '--max-bytes',
     twice: storeTwice,
-    wrong: [[...bundles, '--max-bytes', 'lots'], /--max-bytes is 'lots'. Expected a number of bytes/],
+    wrong: [[...bundles, '--max-bytes', 'lots'], /Invalid --max-bytes: 'lots'. Expected a number of bytes/],
   },
   {
     command: 'bundles run',

@@ -79,7 +79,7 @@ function failed(error: unknown, args: string[]): number {
 function inShellWords(message: string): string {
   return message
     .replaceAll('\n', ' ')
-    .replace(/\braise timeoutMs\b/, 'raise --timeout')
+    .replace(/\b([Rr])aise timeoutMs\b/, '$1aise --timeout')
     .replace(/\badopt: true\b/, '--adopt')
 }
 
@@ -136,8 +136,9 @@ async function execute(
 }
 
 function generationOf(text: string | undefined): number | undefined {
-  const number = countOf('the generation', text)
-  if (number !== undefined && number < 1) throw wrongArguments(`the generation is '${text}'. Expected a number from 1`)
+  const number = countOf('generation', text)
+  if (number !== undefined && number < 1)
+    throw wrongArguments(`Invalid generation: '${text}'. Expected a number from 1`)
   return number
 }
 
@@ -241,7 +242,7 @@ function metaOf(text: string | undefined): unknown {
   try {
     return JSON.parse(text) as unknown
   } catch {
-    throw wrongArguments(`--meta is not JSON. Expected a value such as '{"commit":"1a2b3c"}'`)
+    throw wrongArguments(`Invalid --meta: it is not JSON. Expected a value such as '{"commit":"1a2b3c"}'`)
   }
 }
 
@@ -253,7 +254,7 @@ function waitOf(values: Given): { timeoutMs?: number } {
 function storeOptions(values: Given): BundleStoreOptions {
   const { durability } = values
   if (durability !== undefined && durability !== 'process' && durability !== 'power')
-    throw wrongArguments(`--durability is '${durability}'. Expected process or power`)
+    throw wrongArguments(`Invalid --durability: '${durability}'. Expected process or power`)
   const bound = (name: string, text: string | undefined, read: typeof sizeOf): number | undefined =>
     text === 'none' ? Number.POSITIVE_INFINITY : read(name, text)
   const options = {
