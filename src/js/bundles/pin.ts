@@ -49,6 +49,11 @@ export class PinHandle implements Pin {
     return this.#released
   }
 
+  /** The descriptor of the lock. A child that inherits it holds the generation too. Not part of the contract. */
+  get descriptor(): number | undefined {
+    return this.#native.pinDescriptor(this.generation.number) ?? undefined
+  }
+
   url(relative: string): string {
     const preserving = preservesSymlinks()
     if (preserving !== undefined) {
