@@ -86,6 +86,8 @@ export declare class NativeBundles {
 
 /** An opened cache. */
 export declare class NativeCache {
+  /** Restores, or builds once. */
+  ensure(options: NativeEnsureOptions, token: CancelToken, listener: (event: NativeEnsureEvent) => void): Reply<NativeEnsure>
   /** Restores a key into a directory. */
   restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
   /** Uploads a directory as the new generation of a key. */
@@ -129,6 +131,16 @@ export declare class NativeCell {
   wait(since: bigint, timeoutMs: number, token: CancelToken, settle: (reply: Reply<bigint>) => void): Reply<void>
   /** Number of pending waits of all threads. */
   waiting(): number
+}
+
+/** A call of ensure. */
+export declare class NativeEnsure {
+  /** The next step. */
+  next(): Promise<Reply<NativeEnsureStep>>
+  /** The build has ended, with a message if it failed. */
+  settle(failure?: string | undefined | null): void
+  /** Shows waiters what the build is doing. */
+  setPhase(phase: string): void
 }
 
 /** A held lock. */
@@ -318,6 +330,60 @@ export interface NativeExcess {
   bytes: number
   /** The bound. */
   maxBytes: number
+}
+
+/** What happens during a call. */
+export interface NativeEnsureEvent {
+  /** Which. */
+  kind: 'waiting' | 'lost'
+  /** Host of the builder. */
+  host?: string
+  /** Process of the builder. */
+  pid?: number
+  /** What the builder is doing. */
+  phase?: string
+  /** Time since the call began. */
+  waitedMs?: number
+  /** Time until a take-over if the builder is silent. */
+  leaseLeftMs?: number
+}
+
+/** What to ensure. */
+export interface NativeEnsureOptions {
+  /** The key. */
+  key: string
+  /** Identifies the inputs. */
+  fingerprint: string
+  /** Target, and what a restore accepts. */
+  restore: NativeRestoreOptions
+  /** Compression level. */
+  level?: number
+  /** The lease. */
+  ttlMs: number
+  /** Time to coordinate with others; none for no limit. */
+  deadlineMs?: number
+  /** Whether a failed build that was waited for fails the call. */
+  sharesFailures: boolean
+  /** Time and patience of the upload. */
+  uploadBudget: NativeBudget
+}
+
+/** The next step of a call. */
+export interface NativeEnsureStep {
+  /** Where to build. Absent at the end of the call. */
+  directory?: string
+  /** `restored`, `built` or `alone`, at the end of a call that has its tree. */
+  role?: string
+  /** Why it is built alone, or why there is no tree. */
+  reason?: string
+  /** The generation. */
+  generation?: string
+  /** Milliseconds of the call. */
+  ms: number
+  /** The restore. */
+  restore?: NativeRestoreReport
+  /** The outcome of a call without a tree; `build` and `shared` for a failed build. */
+  outcome?: string
 }
 
 /** Expected producer of a snapshot. Another producer is 'incompatible'. */
