@@ -9,6 +9,8 @@
 //! `locks-child once <lock> <auto|lease> [ttl ms]`: takes, prints `held <generation>`, gives back, prints `released`.
 //! With HOLD_MS it holds so long. With TIMEOUT_MS it waits so long and prints `<code> after <ms>`; with TELL
 //! it prints `waiting` once it has to; with WHY the message of the error follows. With STALE_MS it takes over other programs' locks after that time.
+//! `locks-child forked <lock>`: takes and gives back while a child is between fork and exec, takes it again with one try,
+//! and prints `held` or the code of the error.
 //! `locks-child vacant <lock> <auto|lease>`: waits until nobody holds it, prints `vacant` or `orphaned`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: takes, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
@@ -21,6 +23,9 @@
 //! `locks-child apart <lock> <other lock> <n>`: arms faults; asks n times for the one, for at most 100
 //! ms, then takes the other; prints `held` and for each of the n the code that it ended with.
 //! `locks-child sweep <directory> [unused ms]`: sweeps once, also the files of locks that were not used for so long. With WARMSWAP_FAULT set, faults are armed just before the work.
+
+#[path = "forked.rs"]
+mod forked;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -122,6 +127,7 @@ fn main() {
             acquired.handle.release(None);
             say("released");
         }
+        "forked" => forked(rest),
         "vacant" => vacant(rest),
         "lose" => lose(rest),
         "beside" => beside(rest),
@@ -146,6 +152,16 @@ fn hold_until_killed() -> ! {
     loop {
         std::thread::park();
     }
+}
+
+fn forked(rest: &[String]) {
+    let request = request("auto", None);
+    let first = acquire(&rest[0], &request);
+    let child = forked::Forked::start();
+    first.handle.release(None);
+    let second = try_acquire(&rest[0], &request, Deadline::after(Duration::ZERO));
+    say(second.map_or_else(|error| error.code.as_str(), |_| "held"));
+    drop(child);
 }
 
 fn vacant(rest: &[String]) {

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use crate::core::sys::fault;
+
 /// Whether a child that inherits the descriptor of a locked file keeps the lock.
 pub(crate) const IS_INHERITED: bool = true;
 
@@ -28,6 +30,9 @@ fn is_free(locked: io::Result<()>) -> io::Result<bool> {
 
 /// Unlocks a file.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    if fault::is_seeded("unlock-by-close") {
+        return Ok(());
+    }
     fs2::FileExt::unlock(file)
 }
 
