@@ -1,4 +1,4 @@
-//! No marks: fcntl and flock exclude each other here.
+//! No marks, because fcntl and flock exclude each other on this system.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
@@ -13,7 +13,7 @@ pub(crate) fn clear(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Not known.
+/// Unknown.
 pub(crate) fn is_set_elsewhere(_file: &File) -> io::Result<bool> {
     Ok(true)
 }

@@ -11,7 +11,7 @@ pub(crate) fn clear(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Not known.
+/// Unknown.
 pub(crate) fn is_set_elsewhere(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
