@@ -376,7 +376,12 @@ interface AnswerOptions {
  * ERR_UNSUPPORTED if the filesystem cannot give what was asked for, with ERR_IO.
  */
 declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
-/** Takes the lock if it is free now; `null` where it is not. */
+/**
+ * Acquires the lock if it is free now. Returns `null` if another holder has it.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
+ * the lock is free. Rejects like {@link acquireLock} otherwise.
+ */
 declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
 /** Runs a task under the lock, and gives it back however the task ends. */
 declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;

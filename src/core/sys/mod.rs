@@ -17,6 +17,7 @@ pub mod host_name;
 pub mod identity;
 pub mod lock_file;
 pub mod lockers;
+pub mod machine;
 pub mod mark;
 pub mod memory;
 pub mod mounts;
