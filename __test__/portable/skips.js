@@ -24,11 +24,6 @@ const table = [
     reason: 'Wine replaces no file that is open (no FileRenameInformationEx), and a holder has its record open',
   },
   {
-    platforms: ['win32-x64', 'win32-arm64', 'win32-x64-wine'],
-    cases: ['locks: with coverChildren a child that inherits the lock keeps it after the holder was killed'],
-    reason: 'a lock of LockFileEx ends with its process; acquireLock refuses coverChildren with ERR_UNSUPPORTED',
-  },
-  {
     platforms: ['win32-x64-wine'],
     cases: ['fixtures: the generations of a store, written on linux-x64-gnu'],
     reason: 'the pointer of a store is a symbolic link on Linux, and Wine makes none from the archive',

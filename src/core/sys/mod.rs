@@ -3,6 +3,7 @@
 
 mod call;
 pub mod cancel;
+pub mod child_file;
 pub mod clock;
 pub mod deadline;
 pub mod dir;

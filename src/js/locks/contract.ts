@@ -13,7 +13,7 @@ export interface LockOptions {
   foreignStaleMs?: number
   /** JSON that others see in {@link Holder}; at most 32 KiB of it. */
   metadata?: Record<string, unknown>
-  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. ERR_UNSUPPORTED on Windows. @default false */
+  /** The lock outlives this process as long as a child started with `lock.childEnv()` and `lock.childFd()` lives. @default false */
   coverChildren?: boolean
   signal?: AbortSignal
   /** Without it, one process warning after 10 s says who is waited for, also when it is this very thread. First call within 100 ms of blocking, then on each change of holder or progress and every 10 s. */

@@ -7,9 +7,6 @@ use std::path::Path;
 
 use crate::core::sys::fault;
 
-/// Whether a child that inherits the descriptor of a locked file keeps the lock.
-pub(crate) const IS_INHERITED: bool = true;
-
 /// Locks a file exclusively if it is free.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     is_free(fs2::FileExt::try_lock_exclusive(file))
