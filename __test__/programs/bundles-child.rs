@@ -4,6 +4,9 @@
 //! where the command arms them. `bundles-child fork` runs each command that it reads in a fork. A violation of an
 //! invariant is a line that begins with `VIOLATION`.
 
+#[path = "forked.rs"]
+mod forked;
+
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -133,6 +136,7 @@ async fn run(root: &str, command: &str, rest: &[String]) -> Result<()> {
             publish(&store, &token()).await?;
             publish(&store, &token()).await.map(drop)
         }
+        "forked" => forked(&open(root).await?).await,
         "publish-many" => {
             let store = open(root).await?;
             for _ in 0..number(&rest[0]) {
@@ -365,6 +369,21 @@ fn hold(store: &Arc<Store>) -> Result<()> {
     wait_until_told(&format!("holding {number}"));
     read_all(store, number)?;
     release(store, OWNER, number);
+    Ok(())
+}
+
+/// Releases a pin while a child is between fork and exec, and reports whether the generation can be collected.
+async fn forked(store: &Arc<Store>) -> Result<()> {
+    let number = pin_current(store, OWNER)?;
+    let child = forked::Forked::start();
+    release(store, OWNER, number);
+    for _ in 0..3 {
+        publish(store, &token()).await?;
+        collect(store).await?;
+    }
+    let is_kept = fs::stat(&store.layout().tree(number)).is_ok();
+    say(if is_kept { "kept" } else { "collected" });
+    drop(child);
     Ok(())
 }
 

@@ -10,6 +10,8 @@
 //! `HOLD_MS`: how long it holds. `TIMEOUT_MS`: how long it waits; then it prints `<code> after <ms>`. `TELL`: it prints
 //! `waiting` once it has to wait. `WHY`: the message of the error follows. `STALE_MS`: it takes over other programs'
 //! locks after that time.
+//! `locks-child forked <lock>`: acquires and releases while a child is between fork and exec, tries once to acquire it
+//! again, and prints `held` or the code of the error.
 //! `locks-child vacant <lock> <auto|lease>`: waits until the lock has no holder, prints `vacant` or `orphaned`.
 //! `locks-child parent <lock> <auto|lease> <from> <to> <sign>`: acquires, starts `publish` for its generation, prints
 //! `held <generation>`, holds until killed.
@@ -23,6 +25,9 @@
 //! Then acquires the other, and prints `held` and the code of each of the n requests.
 //! `locks-child sweep <directory> [unused ms]`: sweeps once, including the files of locks that were unused for so long.
 //! With `WARMSWAP_FAULT` set, faults are armed just before the work.
+
+#[path = "forked.rs"]
+mod forked;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -124,6 +129,7 @@ fn main() {
             acquired.handle.release(None);
             say("released");
         }
+        "forked" => forked(rest),
         "vacant" => vacant(rest),
         "lose" => lose(rest),
         "beside" => beside(rest),
@@ -148,6 +154,16 @@ fn hold_until_killed() -> ! {
     loop {
         std::thread::park();
     }
+}
+
+fn forked(rest: &[String]) {
+    let request = request("auto", None);
+    let first = acquire(&rest[0], &request);
+    let child = forked::Forked::start();
+    first.handle.release(None);
+    let second = try_acquire(&rest[0], &request, Deadline::after(Duration::ZERO));
+    say(second.map_or_else(|error| error.code.as_str(), |_| "held"));
+    drop(child);
 }
 
 fn vacant(rest: &[String]) {

@@ -84,8 +84,7 @@ export const platforms = {
     command: () => [qemu, musl('aarch64'), muslNode('aarch64')],
     env: slow,
   },
-  // A store that Windows wrote has a file where others have the link `current`: it cannot be read here.
-  'win32-x64-wine': { target: wine.target, own: wine, isReadBack: false },
+  'win32-x64-wine': { target: wine.target, own: wine },
   'darwin-arm64': { own: lintOnly('aarch64-apple-darwin') },
   'darwin-x64': { isLong: true, own: lintOnly('x86_64-apple-darwin') },
 }

@@ -18,7 +18,11 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     let target = match fs::read_pointer(path).optional() {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
-        Err(error) => return Err(explain(error, path)),
+        Err(error) => {
+            return read_of_another_system(path)
+                .map(Some)
+                .ok_or_else(|| explain(error, path));
+        }
     };
     parse(&target).map(Some).ok_or_else(|| {
         Error::new(
@@ -31,6 +35,16 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
         )
         .at(path)
     })
+}
+
+/// The number in a pointer that another system has written: Windows writes a file with the text of the link, because links
+/// need a privilege there. The next publish puts a pointer of this system in its place.
+fn read_of_another_system(path: &Path) -> Option<u64> {
+    if let Ok(target) = fs::read_link(path) {
+        return parse(&target);
+    }
+    let text = String::from_utf8(fs::read_capped(path, MAX_POINTER_BYTES).ok()?).ok()?;
+    parse(Path::new(&text))
 }
 
 /// Describes the entry at the pointer's path, because `readlink` only reports EINVAL.
@@ -52,6 +66,9 @@ fn explain(error: Error, path: &Path) -> Error {
         ..error
     }
 }
+
+/// Far more than a pointer has.
+const MAX_POINTER_BYTES: u64 = 4096;
 
 fn parse(target: &Path) -> Option<u64> {
     let mut parts = target.components();

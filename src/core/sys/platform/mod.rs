@@ -29,10 +29,11 @@ use windows as common;
 #[cfg(windows)]
 use windows as system;
 
+pub use common::child_file::ChildFile;
 pub use common::lock::DirectoryLock;
 pub use system::events::{Events, ProcessWatch, Waker};
 pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
-pub(super) use common::{errno, files, host, lock, name, pointer};
+pub(super) use common::{child_file, errno, files, host, lock, name, pointer};
 pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
 pub(super) use types::{Create, How, Mount, Times};

@@ -5,10 +5,12 @@
 //! * `stat`, `listing`, `links`: facts about entries.
 //! * `names`: creates, changes and removes names.
 //! * `pointer`: files in place of links.
+//! * `child_file`: the files that children inherit of a lock.
 //! * `files`: the functions that `unix` has with the same names.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
+pub(crate) mod child_file;
 pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod events;
