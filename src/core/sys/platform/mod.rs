@@ -6,11 +6,14 @@
 //! * `unix`: the calls that Linux and macOS have in common.
 //! * `linux`, `macos`: what only they have, or do not have.
 //! * `windows`: all of it.
+//! * `no_marks`: what macOS and Windows have instead of `linux::mark`.
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod no_marks;
 mod types;
 #[cfg(unix)]
 mod unix;

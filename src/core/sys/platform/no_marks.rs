@@ -1,4 +1,5 @@
-//! No marks: fcntl and flock exclude each other here.
+//! `mark` of the systems that have no marks. On macOS fcntl and flock exclude each other. On Windows the kernel grants byte
+//! ranges in the order of the requests, and this process polls without waiting.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
@@ -13,7 +14,7 @@ pub(crate) fn clear(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Not known.
+/// Returns `true`, because it is not known.
 pub(crate) fn is_set_elsewhere(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
