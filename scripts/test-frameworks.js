@@ -2,16 +2,13 @@
 //   --runs N   late discoveries with warmswap (default 10)
 //   --long     also the other frameworks, and builds with --watch
 // Each framework runs with warmswap and without: without it requests must fail, otherwise the test proves nothing.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { builds, checkBuilds } from '../__test__/frameworks/builds.js'
 import { checkExamples, examples } from '../__test__/frameworks/example.js'
 import { checkPages, pages } from '../__test__/frameworks/hmr.js'
-import { checkHosts, hosts } from '../__test__/frameworks/hosts.js'
+import { checkHosts, hosts, serve } from '../__test__/frameworks/hosts.js'
 import { framesModule, lateModule, writePackages } from '../__test__/frameworks/packages.js'
 import { root, run } from './lib/process.js'
 import { ensureInstalled, ensureNpm } from './lib/setup.js'
@@ -28,8 +25,8 @@ const CONCURRENT = 6
 const MOST_REQUESTS = 600
 
 const frameworks = {
-  rwsdk: { program: 'vite/bin/vite.js', args: ['--strictPort'] },
-  astro: { program: 'astro/bin/astro.mjs', args: ['dev'] },
+  rwsdk: { program: ['vite/bin/vite.js', '--strictPort'], path: '' },
+  astro: { program: ['astro/bin/astro.mjs', 'dev'], path: '' },
 }
 const all = Object.entries({ ...frameworks, ...hosts, ...builds, ...pages, ...examples }).filter(
   ([, { isLong }]) => values.long || !isLong,
@@ -80,50 +77,6 @@ function installWarmswap(home) {
   mkdirSync(home, { recursive: true })
   for (const entry of ['package.json', 'index.d.ts']) cpSync(join(root, entry), join(home, entry))
   cpSync(join(root, 'dist'), join(home, 'dist'), { recursive: true })
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-/** Starts the dev server in a process group of its own. */
-async function serve(name, home, env) {
-  const { program, args } = frameworks[name]
-  const port = await freePort()
-  const child = spawn(
-    node,
-    [join(home, 'node_modules', program), ...args, '--port', String(port), '--host', '127.0.0.1'],
-    {
-      cwd: home,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...process.env,
-        NO_COLOR: '1',
-        CI: '1',
-        ASTRO_TELEMETRY_DISABLED: '1',
-        WRANGLER_SEND_METRICS: 'false',
-        ...env,
-      },
-    },
-  )
-  const server = { url: `http://127.0.0.1:${port}`, output: '', child }
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text) => {
-      server.output += text
-    })
-  const stop = () => {
-    process.off('exit', stop)
-    try {
-      process.kill(-child.pid, 'SIGKILL')
-    } catch {}
-  }
-  process.once('exit', stop)
-  return Object.assign(server, { stop })
 }
 
 async function get(url, id) {
@@ -178,7 +131,7 @@ async function discover(server, home, n) {
 
 async function attempt(name, runs, env) {
   const home = prepare(name, Math.max(runs, RUNS_WITHOUT))
-  const server = await serve(name, home, env)
+  const server = await serve(node, home, home, { ...frameworks[name], env })
   try {
     await warmUp(server)
     const wrong = []
@@ -191,7 +144,7 @@ async function attempt(name, runs, env) {
     }
     return { wrong, sent, output: server.output }
   } finally {
-    server.stop()
+    await server.stop()
     if (process.env.WARMSWAP_SHOW) console.log(server.output)
   }
 }
@@ -240,7 +193,7 @@ if (existsSync(node)) {
   await checkPages(pageNames, { root, node, packages, prepare, installWarmswap, record, skip })
 } else {
   totals.skipped =
-    names.length * 2 + hostNames.length * 3 + buildNames.length + pageNames.length * 2 + exampleNames.length
+    names.length * 2 + hostNames.length * 4 + buildNames.length + pageNames.length * 2 + exampleNames.length
   console.log(`skipped: ${node} is not installed, and these frameworks need Node 22`)
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)

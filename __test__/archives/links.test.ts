@@ -1,5 +1,7 @@
 /** Links at the paths that the caller of pack() and unpack() gives are followed, and never to a home directory. */
 
+// guarantee: archives/path-is-followed-once
+
 import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'

@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import {
   createWriteStream,
@@ -45,7 +47,7 @@ const same = (one: string, other: string): string =>
 
 describe('pack and unpack', () => {
   for (const format of ['tar.zst', 'tar.gz', 'tar'] as const) {
-    test(`I16: a ${format} stream is restored as it was packed`, async ({ memory }) => {
+    test(`archives/round-trip: a ${format} stream is restored as it was packed`, async ({ memory }) => {
       const tree = sample(memory)
       const result = await unpack(pack(tree, { format }), join(memory, 'out'))
       expect(result).toMatchObject({
@@ -74,7 +76,9 @@ describe('pack and unpack', () => {
     expect(same(tree, join(memory, 'from-drops'))).toBe('')
   })
 
-  test('I17: node-tar reads what we write, and we read what node-tar writes', async ({ memory }) => {
+  test('archives/other-tools-agree: node-tar reads what we write, and we read what node-tar writes', async ({
+    memory,
+  }) => {
     const tree = sample(memory)
     mkdirSync(join(memory, 'theirs'))
     await pack(tree, { format: 'tar.gz' }).pipeTo(Writable.toWeb(createWriteStream(join(memory, 'ours.tgz'))))
@@ -196,7 +200,9 @@ describe('outcomes', () => {
     expect(readdirSync(memory).sort()).toEqual(['a.tar.zst', 'tree'])
   })
 
-  test('I2: a source that stalls ends at the deadline, and nothing is committed later (I4)', async ({ memory }) => {
+  test('caches/deadline-is-absolute, archives/no-late-commit: a source that stalls ends at the deadline, and nothing is committed later', async ({
+    memory,
+  }) => {
     const stalled = new ReadableStream<Uint8Array>({
       start: (controller) => controller.enqueue(new Uint8Array([0x28, 0xb5, 0x2f, 0xfd])),
     })
@@ -232,7 +238,7 @@ describe('outcomes', () => {
     await told
   })
 
-  test('I12: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
+  test('archives/memory-is-bounded: a stream of 512 MiB leaves no chunk behind', async ({ memory }) => {
     const child = start(process.execPath, [
       join(repository, '__test__/programs/caches-calls.js'),
       'unpack-stream',

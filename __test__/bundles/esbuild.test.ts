@@ -53,7 +53,7 @@ describe('atomicOutdir of warmswap/esbuild', () => {
     expect(project.store.current()?.number).toBe(1)
   })
 
-  test('I6: a failed rebuild publishes nothing and deletes nothing; plain esbuild deletes its outputs', async ({
+  test('bundles/failed-build-changes-nothing: a failed rebuild publishes nothing and deletes nothing; plain esbuild deletes its outputs', async ({
     project,
     disk,
   }) => {
@@ -73,7 +73,9 @@ describe('atomicOutdir of warmswap/esbuild', () => {
     expect(readdirSync(join(project.store.root, 'stage'))).toEqual([])
   })
 
-  test('I6: a cancelled rebuild publishes nothing and deletes nothing', async ({ project }) => {
+  test('bundles/failed-build-changes-nothing: a cancelled rebuild publishes nothing and deletes nothing', async ({
+    project,
+  }) => {
     let answer = async (): Promise<string> => 'one'
     const hold: esbuild.Plugin = {
       name: 'hold',
@@ -101,7 +103,7 @@ describe('atomicOutdir of warmswap/esbuild', () => {
     expect(project.store.current()?.number).toBe(1)
   })
 
-  test('I10: of two builds the one that started first never wins by ending last (the nitro case)', async ({
+  test('bundles/late-build-is-refused: of two builds the one that started first never wins by ending last (the nitro case)', async ({
     project,
   }) => {
     const gate = deferred()

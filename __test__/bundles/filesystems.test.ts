@@ -1,4 +1,4 @@
-/** Filesystems: which are refused, and what those that are not refused must hold (I18). */
+/** Filesystems: which are refused, and what those that are not refused must hold (bundles/filesystems-are-checked). */
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -12,7 +12,7 @@ import { repository } from '../support/paths.js'
 import { publish } from '../support/stores.js'
 import { makeTemp, test } from '../support/temp.js'
 
-describe('I18: filesystems', () => {
+describe('bundles/filesystems-are-checked: filesystems', () => {
   test('what is not on the allow list is ERR_UNSUPPORTED with the way out, before any lock', async ({ memory }) => {
     const text = `import { openBundles } from 'warmswap'; await openBundles(${JSON.stringify(join(memory, 'store'))}).catch((error) => console.log(error.code, error.message))`
     const child = start(process.execPath, ['--input-type=module', '-e', text], {
@@ -81,7 +81,7 @@ describe('I18: filesystems', () => {
         const [root, link] = [join(folder, 'merged/store'), join(folder, 'merged/dist')]
         await expect(openBundles(root, { link, adopt: true })).rejects.toMatchObject({
           code: 'ERR_UNSUPPORTED',
-          message: expect.stringMatching(/remove it yourself, or leave the option link out/),
+          message: expect.stringMatching(/Remove the directory, or omit the option link/),
         })
         expect(readdirSync(join(folder, 'merged')).sort()).toEqual(['dist', 'store'])
         expect(readFileSync(join(link, 'a'), 'utf8')).toBe('baked')

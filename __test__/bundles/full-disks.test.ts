@@ -1,4 +1,4 @@
-/** A full disk leaves the current generation as it was (I6). */
+/** A full disk leaves the current generation as it was (bundles/failed-build-changes-nothing). */
 
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,14 +11,14 @@ import { publish, expectUntouched } from '../support/stores.js'
 import { isRoot } from '../support/users.js'
 
 plain.skipIf(!isRoot)(
-  `I6: a full disk leaves the current generation as it was${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
+  `bundles/failed-build-changes-nothing: a full disk leaves the current generation as it was${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
   async () => {
     await using mounted = mountTmpfs('2m')
     await using store = await openBundles(join(mounted.path, 'store'))
     await publish(store, { a: 'x'.repeat(400_000) })
     await expect(publish(store, { a: 'y'.repeat(3_000_000) })).rejects.toMatchObject({
       code: 'ERR_IO',
-      message: expect.stringMatching(/No space left.*free space there/),
+      message: expect.stringMatching(/No space left.*Free disk space/),
     })
     await expectUntouched(store, 1)
     expect(await publish(store, { a: 'z' })).toMatchObject({ number: 2 })
@@ -26,7 +26,7 @@ plain.skipIf(!isRoot)(
 )
 
 plain.skipIf(!isRoot)(
-  `I6: after a reboot a store on a full disk opens for reading${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
+  `bundles/failed-build-changes-nothing: after a reboot a store on a full disk opens for reading${isRoot ? '' : ' (NOT RUN: needs root for a small tmpfs)'}`,
   async () => {
     await using mounted = mountTmpfs('1m')
     const root = join(mounted.path, 'store')

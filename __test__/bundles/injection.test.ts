@@ -1,6 +1,6 @@
 // @module-tag storm
 /**
- * I6, I7 from outside: strace kills the process, or fails the call, at each file call of the addon as it is shipped,
+ * bundles/failed-build-changes-nothing, bundles/crash-needs-no-repair: strace kills the process, or fails the call, at each file call of the addon as it is shipped,
  * without any help of ours inside. A first run of each operation is only recorded: every pair (name of the call, how many
  * of that name) in it that concerns the store is then struck. CI takes every n-th of the pairs, `npm run test:long` all.
  */
@@ -139,7 +139,7 @@ const report: string[] = []
 afterAll(() => console.log(report.join('\n')))
 
 describe.skipIf(!traces)(
-  `I6, I7 from outside${traces ? '' : ' (NOT RUN: needs strace and the right to trace)'}, ${isLong ? 'every pair' : `${SAMPLE} of the 12 to 472 strikes of each operation; all in test:long`}`,
+  `bundles/failed-build-changes-nothing, bundles/crash-needs-no-repair: from outside${traces ? '' : ' (NOT RUN: needs strace and the right to trace)'}, ${isLong ? 'every pair' : `${SAMPLE} of the 12 to 472 strikes of each operation; all in test:long`}`,
   () => {
     test.for(Object.keys(operations) as Operation[])(
       '%s: struck at its file calls, the next open and publish succeed and leave nothing',

@@ -1,5 +1,7 @@
 /** `link`: tools that empty and rewrite it harm no pin, what it replaces is kept, and it exists at every moment. */
 
+// guarantee: bundles/link-harms-no-generation, bundles/replaced-directory-is-kept
+
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import {
   cpSync,
@@ -86,7 +88,7 @@ const tools: Record<string, (project: Project) => unknown> = {
   },
 }
 
-describe('I2: a pinned generation stays as it is while tools work on dist', () => {
+describe('bundles/pinned-is-unchanged: a pinned generation stays as it is while tools work on dist', () => {
   test.for(Object.keys(tools))('%s', async (name, { project }) => {
     await using store = await openBundles(project.store, { link: project.dist })
     await publish(store, 'one')
@@ -239,7 +241,7 @@ describe('a directory with files at the path of link', () => {
   test('a file that has the name of the temporary link is left alone', async ({ project }) => {
     project.write('.dist.warmswap', 'by hand')
     await expect(openBundles(project.store, { link: project.dist })).rejects.toMatchObject({
-      message: expect.stringMatching(/\.dist\.warmswap' is in the way/),
+      message: expect.stringMatching(/\.dist\.warmswap' already exists/),
     })
     expect(readFileSync(join(project.root, '.dist.warmswap'), 'utf8')).toBe('by hand')
   })

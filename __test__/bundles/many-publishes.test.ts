@@ -1,4 +1,4 @@
-/** Publishing does not get slower with the number of generations (I19). */
+/** Publishing does not get slower with the number of generations (bundles/cost-does-not-grow). */
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,9 @@ import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
 const count = process.env.WARMSWAP_LONG === '1' ? 20_000 : 5000
-test(`I19: ${count} publishes cost the same from the first to the last`, { timeout: 240_000 }, async ({ memory }) => {
+test(`bundles/cost-does-not-grow: ${count} publishes cost the same from the first to the last`, {
+  timeout: 240_000,
+}, async ({ memory }) => {
   await using store = await openBundles(join(memory, 'store'))
   const descriptors = (): number => readdirSync('/proc/self/fd').length
   const times: number[] = []

@@ -1,4 +1,4 @@
-/** No path of a caller leads out of a stage or a store (I17). */
+/** No path of a caller leads out of a stage or a store (bundles/paths-stay-inside). */
 
 import { lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
@@ -10,7 +10,7 @@ import { test } from '../support/temp.js'
 const longName = 'x'.repeat(256)
 const longPath = `${'d/'.repeat(2048)}x`
 
-describe('I17: no path leaves the stage', () => {
+describe('bundles/paths-stay-inside: no path leaves the stage', () => {
   // The table of Kubernetes' TestValidatePath (pkg/volume/util/atomic_writer_test.go), then what it leaves out. Names that
   // begin with '..' are its own: here they are names like others.
   const table: [path: string, why: string | null][] = [

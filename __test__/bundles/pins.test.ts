@@ -1,5 +1,5 @@
 // @module-tag system
-/** Pins end with their holder, however it ends, and not before (I5, I16, I20). */
+/** Pins end with their holder, however it ends, and not before (bundles/pin-ends-with-its-holder, bundles/one-generation-per-graph, bundles/working-directory-stays). */
 
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -64,7 +64,7 @@ async function storeWithOne(folder: string): Promise<BundleStore> {
   return store
 }
 
-describe('I5: a pin ends with its holder', () => {
+describe('bundles/pin-ends-with-its-holder: a pin ends with its holder', () => {
   raceTest.for(['stop', 'kill'] as const)(
     '%s() at a swept moment: held until its end, and not after it',
     { timeout: SWEEP_MS },
@@ -253,7 +253,7 @@ describe('hand-over: the child pins before the parent lets go', () => {
   })
 })
 
-describe('I16: a module graph is of one generation', () => {
+describe('bundles/one-generation-per-graph: a module graph is of one generation', () => {
   const graph = (marker: string): Record<string, string> => ({
     'main.mjs': `
       import { Worker } from 'node:worker_threads'
@@ -329,7 +329,9 @@ describe('I16: a module graph is of one generation', () => {
   })
 })
 
-test('I20: the working directory of a running worker survives every swap', async ({ disk }) => {
+test('bundles/working-directory-stays: the working directory of a running worker survives every swap', async ({
+  disk,
+}) => {
   await using store = await openBundles(join(disk, 'store'), { keep: 0 })
   await publish(store, { a: '1' })
   const pin = store.pin()

@@ -1,5 +1,7 @@
 /** Anything in place of a file of the protocol is an error within a second, or repaired; no call blocks, and nothing outside is touched. */
 
+// guarantee: bundles/wrong-kinds-are-errors
+
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { start } from '../support/children.js'

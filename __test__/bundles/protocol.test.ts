@@ -1,4 +1,6 @@
-/** docs/protocol.md suffices: a reader and a collector in Python, written from its text alone, work beside ours. */
+/** docs/protocol/bundles.md suffices: a reader and a collector in Python, written from its text alone, work beside ours. */
+
+// guarantee: bundles/protocol-is-documented
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
@@ -31,7 +33,7 @@ const collect = (root: string): Record<string, number[]> =>
   JSON.parse(execFileSync('python3', [program, 'collect', root], { encoding: 'utf8' }))
 
 describe.skipIf(!hasPython)('the protocol in another language', () => {
-  test('I1, I2, I3: a Python reader sees no torn, mixed or backward generation while we publish and it collects', async ({
+  test('bundles/pin-is-complete, bundles/pinned-is-unchanged, bundles/pin-is-current: a Python reader sees no torn, mixed or backward generation while we publish and it collects', async ({
     store,
   }) => {
     await publish(store, 1)
@@ -54,7 +56,9 @@ describe.skipIf(!hasPython)('the protocol in another language', () => {
     expect(collections).toBeGreaterThan(0)
   })
 
-  test("I2, I4: each side's collector leaves what the other side holds, and removes the rest", async ({ store }) => {
+  test("bundles/pinned-is-unchanged, bundles/unneeded-is-removed: each side's collector leaves what the other side holds, and removes the rest", async ({
+    store,
+  }) => {
     await publish(store, 1)
     const held = start('python3', [program, 'hold', store.root])
     await held.line(/"held": 1/)
@@ -80,7 +84,9 @@ describe.skipIf(!hasPython)('the protocol in another language', () => {
     expect(store.current()?.number).toBe(7)
   })
 
-  test('I4: the Python collector keeps what we pin and keep, and removes the rest', async ({ memory }) => {
+  test('bundles/unneeded-is-removed: the Python collector keeps what we pin and keep, and removes the rest', async ({
+    memory,
+  }) => {
     const root = join(memory, 'kept')
     const store = await openBundles(root, { keep: 9 })
     for (const version of [1, 2, 3, 4]) await publish(store, version)
@@ -95,7 +101,9 @@ describe.skipIf(!hasPython)('the protocol in another language', () => {
     await store.close()
   })
 
-  test('I7: what a killed publisher of ours leaves, the Python collector sweeps', async ({ store }) => {
+  test('bundles/crash-needs-no-repair: what a killed publisher of ours leaves, the Python collector sweeps', async ({
+    store,
+  }) => {
     await publish(store, 1)
     const child = start(
       process.execPath,

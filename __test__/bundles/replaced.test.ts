@@ -1,5 +1,7 @@
 /** A store that is moved, removed or made again while it is open: its id and its numbers keep generations apart. */
 
+// guarantee: bundles/replaced-store-is-noticed
+
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,7 +50,7 @@ describe('a store that was removed and made again', () => {
       expect(old.isCurrent()).toBe(false)
       expect(pin.isCurrent()).toBe(true)
       expect(() => first.pin()).toThrow(
-        expect.objectContaining(closed(/another one is in its place.*openBundles\(\) again/)),
+        expect.objectContaining(closed(/another store is at this path.*openBundles\(\) again/)),
       )
       // A further open finds the same store.
       const third = await openBundles(root)
@@ -83,7 +85,7 @@ describe('a store whose folder is not there any more', () => {
     await stage.write('a', '2')
     if (how === 'removed') rmSync(root, { recursive: true })
     else renameSync(root, join(memory, 'moved'))
-    const gone = closed(/no longer exists: its folder was removed or moved.*openBundles\(\) again/)
+    const gone = closed(/no longer exists: its directory was removed or moved.*openBundles\(\) again/)
     expect(() => store.pin()).toThrow(expect.objectContaining(gone))
     expect(() => store.pin({ generation: 1 })).toThrow(expect.objectContaining(gone))
     expect(pin.isCurrent()).toBe(false)
@@ -111,7 +113,7 @@ describe('a store whose folder is not there any more', () => {
     using pin = store.pin()
     renameSync(root, join(memory, 'moved'))
     publishElsewhere(root, 'x')
-    expect(() => store.pin()).toThrow(expect.objectContaining(closed(/another one is in its place/)))
+    expect(() => store.pin()).toThrow(expect.objectContaining(closed(/another store is at this path/)))
     expect(pin.isCurrent()).toBe(false)
     const moved = await openBundles(join(memory, 'moved'), { keep: 0 })
     for (const text of ['2', '3']) await publish(moved, { a: text })

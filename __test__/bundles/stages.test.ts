@@ -1,4 +1,4 @@
-/** Calls on one stage exclude one another (I1), and an aborted publish changes nothing (I6). */
+/** Calls on one stage exclude one another (bundles/pin-is-complete), and an aborted publish changes nothing (bundles/failed-build-changes-nothing). */
 
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
@@ -7,7 +7,7 @@ import { publish } from '../support/stores.js'
 import { test } from '../support/temp.js'
 
 /** A publish is alone with its stage: what is written or discarded beside it must not reach what was hashed. */
-describe('I1: calls on one stage at the same time', () => {
+describe('bundles/pin-is-complete: calls on one stage at the same time', () => {
   const many = Object.fromEntries(
     Array.from({ length: 500 }, (_, index) => [`d${index % 10}/${index}`, 'x'.repeat(1000)]),
   )
@@ -47,7 +47,9 @@ describe('I1: calls on one stage at the same time', () => {
   })
 })
 
-test('I6: an aborted publish changes nothing, and the stage can be published later', async ({ memory }) => {
+test('bundles/failed-build-changes-nothing: an aborted publish changes nothing, and the stage can be published later', async ({
+  memory,
+}) => {
   await using store = await openBundles(join(memory, 'store'))
   await publish(store, { a: '1' })
   await using stage = await store.stage()

@@ -142,7 +142,7 @@ test('watch tells of the last publish', async ({ disk }) => {
   expect(seen.at(-1)).toBe(3)
 })
 
-test('I21: forty openers that want different settings and a loop of collections do not wait for each other', async ({
+test('bundles/waits-are-bounded: forty openers that want different settings and a loop of collections do not wait for each other', async ({
   memory,
 }) => {
   const root = join(memory, 'store')
@@ -199,7 +199,9 @@ test('a copy of the current generation is unchanged under any umask', async ({ m
   expect(await next.publish({ ifChanged: true })).toMatchObject({ number: 1, changed: false })
 })
 
-test('I15: a publish whose link cannot be made is refused before anything is visible', async ({ disk }) => {
+test('bundles/publish-is-noticed: a publish whose link cannot be made is refused before anything is visible', async ({
+  disk,
+}) => {
   await using store = await openBundles(join(disk, 'store'), { link: join(disk, 'file/dist') })
   writeFileSync(join(disk, 'file'), '')
   await expect(publish(store, { a: '1' })).rejects.toMatchObject({ code: 'ERR_IO' })

@@ -1,5 +1,7 @@
 /** Two users and one directory: a stranger's entries are read, and neither removed, renamed nor written to. Real users, by setpriv. */
 
+// guarantee: bundles/strangers-are-contained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,

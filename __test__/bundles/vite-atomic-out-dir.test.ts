@@ -111,7 +111,7 @@ describe.each(versions)('atomicOutDir() on Vite %s', (_version, load) => {
     expect(existsSync(join(app.store, 'set-aside'))).toBe(false)
   })
 
-  test('I6: a failed build publishes nothing', async ({ app }) => {
+  test('bundles/failed-build-changes-nothing: a failed build publishes nothing', async ({ app }) => {
     const vite = await load()
     await vite.build(app.config())
     app.write('src/main.js', 'console.log("two")')

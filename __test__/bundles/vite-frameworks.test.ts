@@ -1,6 +1,8 @@
 // @module-tag system
 /** What frameworks do during a build, in plain Vite: read and write by configured paths, build from a listener, leave files for pages. */
 
+// guarantee: bundles/build-sees-its-work, bundles/open-pages-keep-their-chunks
+
 import { once } from 'node:events'
 import {
   appendFileSync,

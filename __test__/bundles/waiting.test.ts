@@ -1,4 +1,4 @@
-/** Every wait has an end that the caller sets (I21). */
+/** Every wait has an end that the caller sets (bundles/waits-are-bounded). */
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ async function holdLock(path: string): Promise<Child> {
   return holder
 }
 
-describe('I21: no call waits for ever, none spins', () => {
+describe('bundles/waits-are-bounded: no call waits for ever, none spins', () => {
   test('a stopped writer: writes end in ERR_TIMEOUT with its holder, readers are unaffected', async ({ memory }) => {
     await using store = await openBundles(join(memory, 'store'))
     await publish(store, { a: '1' })

@@ -1,4 +1,4 @@
-/** I15: who watches current.json learns of each publish, and a fresh process runs what was published. */
+/** bundles/publish-is-noticed: who watches current.json learns of each publish, and a fresh process runs what was published. */
 
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
@@ -76,7 +76,7 @@ async function publish(store: BundleStore, version: number): Promise<void> {
   await stage.publish()
 }
 
-describe('I15: watchers on current.json', () => {
+describe('bundles/publish-is-noticed: watchers on current.json', () => {
   test.for(watchers)('%s sees every publish, and a fresh process runs it', async ([, watch], { store, link }) => {
     await publish(store, 1)
     let wake = (): void => {}
@@ -125,7 +125,9 @@ describe('pin.url()', () => {
     `import { openBundles } from 'warmswap'; const store = await openBundles(${JSON.stringify(root)}); try { console.log(store.pin().url('main.mjs')) } catch (error) { console.log(error.code) }`,
   ]
 
-  test('I16: it refuses to work under --preserve-symlinks, which would mix generations', async ({ store }) => {
+  test('bundles/one-generation-per-graph: it refuses to work under --preserve-symlinks, which would mix generations', async ({
+    store,
+  }) => {
     await publish(store, 1)
     const urls = await Promise.all(
       [[], ['--preserve-symlinks'], ['--preserve-symlinks-main']].map(async (flags) =>

@@ -1,5 +1,7 @@
 /** S3 begins to answer 200 before a multipart upload is complete, and can name an error in the body then. */
 
+// guarantee: caches/dialects-are-understood
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCache } from 'warmswap'

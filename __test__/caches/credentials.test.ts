@@ -1,6 +1,8 @@
 // @module-tag system
 /** The credential chain: each provider against a real endpoint of its own, proven by a store that verifies signatures. */
 
+// guarantee: caches/credential-sources-work
+
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -281,7 +283,7 @@ async function startSts(
   }
 }
 
-describe('I1, I2: the chain in trouble', () => {
+describe('caches/calls-never-reject, caches/deadline-is-absolute: the chain in trouble', () => {
   let server: FaultServer
   beforeAll(async () => {
     server = await startFaultServer()

@@ -12,7 +12,7 @@ import { noise } from '../support/trees.js'
 /** More than the runtime has threads for work that blocks. */
 const CROWD = 20
 
-test('I2: twenty restores from a folder at once are all restored (sixteen waited for each other until their deadlines)', async ({
+test('caches/deadline-is-absolute: twenty restores from a folder at once are all restored (sixteen waited for each other until their deadlines)', async ({
   memory,
 }) => {
   const tree = join(memory, 'tree')
@@ -29,7 +29,9 @@ test('I2: twenty restores from a folder at once are all restored (sixteen waited
   expect(results.map(({ outcome }) => outcome)).toEqual(Array.from({ length: CROWD }, () => 'restored'))
 })
 
-test('I5: a publish does not wait for snapshots that wait for their trees to rest', async ({ memory }) => {
+test('caches/event-loop-stays-free: a publish does not wait for snapshots that wait for their trees to rest', async ({
+  memory,
+}) => {
   const tree = join(memory, 'tree')
   mkdirSync(tree)
   writeFileSync(join(tree, 'file'), 'x')

@@ -1,6 +1,8 @@
 // @module-tag system
 /** What real object stores answer that differs from S3: no conditions, other codes, chunked bodies, errors inside a 200. */
 
+// guarantee: caches/dialects-are-understood
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'

@@ -65,7 +65,7 @@ const DEADLINE_MS = 2000
 const LATE_MS = 1000
 
 describe.skipIf(probe === undefined && process.env.CI === undefined)(
-  `I2, I4: a disk that stalls${probe === undefined ? ' (NOT RUN: needs root and a loop device)' : ''}`,
+  `caches/deadline-is-absolute, archives/no-late-commit: a disk that stalls${probe === undefined ? ' (NOT RUN: needs root and a loop device)' : ''}`,
   () => {
     test.for(['before the call', 'while it unpacks'])(
       '%s: a restore settles at its deadline, and nothing is committed when the disk is back',

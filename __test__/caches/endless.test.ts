@@ -75,7 +75,7 @@ async function published(memory: string, prefix: string): Promise<{ cache: Cache
   return { cache, tree, into: join(memory, 'into') }
 }
 
-describe('C4: answers that do not end', () => {
+describe('caches/responses-are-bounded: answers that do not end', () => {
   test('an error is reported by its status, for every form of length', { timeout: 60_000 }, async ({ memory }) => {
     const { cache, into } = await published(memory, 'errors')
     for (const framing of FRAMINGS) {
@@ -118,7 +118,7 @@ describe('C4: answers that do not end', () => {
       const page = await endless(isList, without(200, framing), () => cache.prune({ key: 'site', ...budget }))
       expect(page, framing).toMatchObject({
         outcome: 'corrupt',
-        reason: expect.stringContaining('more than 8388608 bytes'),
+        reason: expect.stringContaining('at most 8388608 bytes'),
       })
       expect(await endless(isList, without(403, framing), () => cache.prune({ key: 'site', ...budget }))).toMatchObject(
         { outcome: 'denied' },
@@ -141,7 +141,7 @@ describe('C4: answers that do not end', () => {
     const begun = await endless(begins, without(200, 'chunked'), () =>
       cache.snapshot({ key: 'site', from: tree, ...budget }),
     )
-    expect(begun).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('more than 65536 bytes') })
+    expect(begun).toMatchObject({ outcome: 'corrupt', reason: expect.stringContaining('at most 65536 bytes') })
   })
 
   test('an answer that trickles in ends with the idle time, or with the deadline where it is needed', {

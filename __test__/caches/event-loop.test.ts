@@ -1,6 +1,6 @@
 // @module-tag storm
 /**
- * I5: the event loop and libuv's threads are free while a tree of more than 25 000 files is packed and restored. In a
+ * caches/event-loop-stays-free: the event loop and libuv's threads are free while a tree of more than 25 000 files is packed and restored. In a
  * process of its own: what vitest does would be measured too.
  */
 
@@ -41,7 +41,7 @@ function manyFiles(root: string): string {
   return root
 }
 
-describe('I5: during a snapshot and a restore of 26 000 files', () => {
+describe('caches/event-loop-stays-free: during a snapshot and a restore of 26 000 files', () => {
   test('the event loop is never late and four fs.stat finish meanwhile; a loop that is held is seen', {
     timeout: 180_000,
   }, async ({ memory }) => {

@@ -1,6 +1,6 @@
 // @module-tag system
 /**
- * I4 end to end: a worker that was held just before its commit (a disk that stalled) wakes after the call has settled. It
+ * archives/no-late-commit: end to end, a worker that was held just before its commit (a disk that stalled) wakes after the call has settled. It
  * must not change the target. The seeded bug 'commit-after-deadline' does, and is seen here.
  */
 
@@ -73,7 +73,7 @@ async function restoreLate(memory: string, mutant: string): Promise<{ before: ob
   return { before, after: digest(target) }
 }
 
-describe('I4: a worker that wakes after the deadline', () => {
+describe('archives/no-late-commit: a worker that wakes after the deadline', () => {
   test('does not change the target', async ({ memory }) => {
     const { before, after } = await restoreLate(memory, '')
     expect(after).toEqual(before)

@@ -1,5 +1,7 @@
 /** The path that a caller gives is followed once; what a stranger put there is not trusted (docs/threat-model.md). */
 
+// guarantee: archives/path-is-followed-once, caches/strangers-are-contained
+
 import {
   chmodSync,
   existsSync,
@@ -59,7 +61,7 @@ test('a link inside the folder of a store is not followed, and the reason says w
     await cache.restore({ key: 'site', into: join(memory, 'into') }),
   ]) {
     expect(result).toMatchObject({ ok: false, outcome: 'error' })
-    expect(result.reason).toMatch(/store\/site' is a symbolic link.*Open the store at the directory/)
+    expect(result.reason).toMatch(/store\/site' is a symbolic link.*Open the store at the target/)
   }
   expect(readdirSync(join(memory, 'elsewhere'))).toEqual([])
 })

@@ -1,6 +1,6 @@
 // @module-tag storm
 /**
- * I12: memory is bounded, whatever a cache holds. Measured in processes of their own: the highest resident set during a
+ * archives/memory-is-bounded: memory is bounded, whatever a cache holds. Measured in processes of their own: the highest resident set during a
  * call (VmHWM) over that before the first one. The limit is the invariant's; the longer forms run with WARMSWAP_LONG=1.
  */
 
@@ -53,7 +53,7 @@ function noiseFile(path: string, bytes: number, block: Buffer): void {
 function emptyFiles(root: string, count: number): void {
   const each = 1000
   mkdirSync(root, { recursive: true })
-  // A tree without a byte is no generation (I18).
+  // A tree without a byte is no generation (caches/empty-and-shrunk-are-refused).
   writeFileSync(join(root, 'one'), 'x')
   for (let directory = 0; directory * each < count; directory += 1) {
     const path = join(root, `directory-${directory}`)
@@ -79,7 +79,7 @@ async function expectBounded(folder: string, limit = LIMIT, store = `file://${jo
   }
 }
 
-describe('I12: peak memory over idle', () => {
+describe('archives/memory-is-bounded: peak memory over idle', () => {
   test('one file of 512 MiB, and a client that takes the whole body is seen', { timeout: 300_000 }, async ({
     disk,
   }) => {

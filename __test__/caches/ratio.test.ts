@@ -1,4 +1,4 @@
-/** E3: what a snapshot took, a restore gives; where its defaults do not, the snapshot says which option does. */
+/** caches/saved-is-restorable: what a snapshot took, a restore gives; where its defaults do not, the snapshot says which option does. */
 
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdirSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
@@ -29,7 +29,7 @@ async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000)
 }
 
-describe('E3: the ratio', () => {
+describe('caches/saved-is-restorable: the ratio', () => {
   test('a pointer proves what it declares: zeros, and text that repeats', async ({ memory }) => {
     const cache = openCache(`file://${memory}/store`)
     const tree = zeros(memory, 128)

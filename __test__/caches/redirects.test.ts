@@ -1,4 +1,4 @@
-/** E4: a redirect leads to the same host or to the region that the store names; credentials go nowhere else. */
+/** caches/credentials-stay-with-the-store: a redirect leads to the same host or to the region that the store names; credentials go nowhere else. */
 
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -98,7 +98,7 @@ function calls(
   }
 }
 
-describe('E4: redirects', () => {
+describe('caches/credentials-stay-with-the-store: redirects', () => {
   test('another host or port gets nothing, and the outcome names it', { timeout: 60_000 }, async ({ memory }) => {
     const cache = open('away')
     const tree = makeTree(join(memory, 'tree'), 3)
@@ -228,7 +228,7 @@ describe('E4: redirects', () => {
   })
 })
 
-describe('E4: the region that the store names', () => {
+describe('caches/credentials-stay-with-the-store: the region that the store names', () => {
   const scope = ({ headers }: IncomingMessage): string =>
     /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? '')?.[1] ?? ''
 

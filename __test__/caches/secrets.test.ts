@@ -1,5 +1,5 @@
 // @module-tag system
-/** I24: whatever happens, no secret is in a result, an event, a line of the log, an error, an object or its metadata. */
+/** caches/no-secrets: whatever happens, no secret is in a result, an event, a line of the log, an error, an object or its metadata. */
 
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ const FORMS = Object.values(SECRETS).flatMap((secret) => [
   Buffer.from(secret).toString('base64'),
 ])
 
-describe('I24: no secret is told', () => {
+describe('caches/no-secrets: no secret is told', () => {
   let server: FaultServer
   beforeAll(async () => {
     server = await startFaultServer()

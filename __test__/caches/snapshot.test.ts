@@ -1,3 +1,5 @@
+// guarantee: archives/torn-files-are-not-packed
+
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -15,7 +17,7 @@ import { digest, makeTree } from '../support/trees.js'
 
 const program = join(repository, '__test__/programs/caches-store.js')
 
-describe('I18: nothing and a fraction do not become a generation', () => {
+describe('caches/empty-and-shrunk-are-refused: nothing and a fraction do not become a generation', () => {
   test.for<[string, (root: string) => void]>([
     ['a missing directory', () => {}],
     ['an empty directory', (root) => mkdirSync(root)],
@@ -106,7 +108,7 @@ describe('I18: nothing and a fraction do not become a generation', () => {
   })
 })
 
-describe('I19: the ready gate', () => {
+describe('caches/snapshot-when-quiet: the ready gate', () => {
   test('quietMs waits for a tree that is written, and then packs all of it', async ({ memory }) => {
     const tree = join(memory, 'tree')
     mkdirSync(tree)
@@ -131,7 +133,7 @@ describe('I19: the ready gate', () => {
   })
 })
 
-describe('I22: no lost update', () => {
+describe('caches/no-lost-update: no lost update', () => {
   test.for(['file', 'fault server'])(
     'of 16 concurrent snapshots exactly one wins each generation (%s)',
     async (kind, { memory }) => {
@@ -161,7 +163,7 @@ describe('I22: no lost update', () => {
   )
 })
 
-describe('I21: readers never see a half snapshot', () => {
+describe('caches/readers-see-whole-snapshots: readers never see a half snapshot', () => {
   test('kill -9 at each step: a reader sees the old generation or the new one', async ({ memory }) => {
     const store = `file://${join(memory, 'store')}`
     const tree = makeTree(join(memory, 'tree'))
@@ -187,7 +189,7 @@ describe('I21: readers never see a half snapshot', () => {
   })
 })
 
-describe('I6: the process may exit', () => {
+describe('caches/process-may-exit: the process may exit', () => {
   let server: FaultServer
   beforeAll(async () => {
     server = await startFaultServer()
@@ -292,7 +294,9 @@ describe('mutants: each is killed by the check that is there for it', () => {
 })
 
 describe('events', () => {
-  test('I24: one event per call and, with WARMSWAP_LOG=1, one line, neither with a secret', async ({ memory }) => {
+  test('caches/no-secrets: one event per call and, with WARMSWAP_LOG=1, one line, neither with a secret', async ({
+    memory,
+  }) => {
     const tree = makeTree(join(memory, 'tree'))
     const events: CacheEvent[] = []
     const cache = openCache('memory:', { onEvent: (event) => events.push(event) })

@@ -61,7 +61,9 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
     })
     afterAll(() => server?.stop())
 
-    test('I16, I21: snapshot in parts, read back, restore in ranges, unchanged, removed', async ({ memory }) => {
+    test('archives/round-trip, caches/readers-see-whole-snapshots: snapshot in parts, read back, restore in ranges, unchanged, removed', async ({
+      memory,
+    }) => {
       const tree = largeTree(join(memory, 'tree'))
       const into = join(memory, 'into')
       const cache = openCache(server.store('sites'))
@@ -102,37 +104,43 @@ for (const { name, isThere, needs, start, ifMatchOnComplete, absentBucket } of s
       ['a pointer', 'race', 1000],
       ['one object in one part', 'race.tar', 1000],
       ['one object in several parts', 'parts/race.tar', 9 << 20],
-    ] as const)('I22: %s: what another one wrote meanwhile is not overwritten', async ([, key, bytes], { memory }) => {
-      const tree = (name: string, seed: number): string => {
-        const path = makeTree(join(memory, name))
-        writeFileSync(join(path, 'noise'), noise(bytes, seed))
-        return path
-      }
-      const line = await heldLine(server.endpoint)
-      const [direct, held] = [
-        openCache(server.store('meanwhile')),
-        openCache({ ...server.store('meanwhile'), endpoint: line.url }),
-      ]
-      const isLast = ({ method, url }: { method?: string | undefined; url?: string | undefined }): boolean =>
-        (method === 'PUT' && new RegExp(`${key}(/current.json)?$`).test(url!)) ||
-        (method === 'POST' && url!.includes(`${key}?uploadId=`))
-      // The first pair: nothing may be there (If-None-Match). The second: another version is there (If-Match).
-      for (const generation of [1, 2]) {
-        const [mine, theirs] = [tree(`mine-${generation}`, generation), tree(`theirs-${generation}`, generation + 10)]
-        const arrived = line.hold(isLast)
-        const running = held.snapshot({ key, from: theirs })
-        const release = await arrived
-        const isIgnored = generation === 2 && bytes > 8 << 20 && !ifMatchOnComplete
-        const guard = isIgnored ? 'none' : 'etag'
-        expect(await direct.snapshot({ key, from: mine })).toMatchObject({ outcome: 'uploaded', guard })
-        release()
-        expect(await running, `${generation}`).toMatchObject({ outcome: isIgnored ? 'uploaded' : 'superseded', guard })
-        const into = join(memory, `into-${generation}`)
-        expect(await direct.restore({ key, into })).toMatchObject({ outcome: 'restored' })
-        expect(digest(into)).toEqual(digest(isIgnored ? theirs : mine))
-      }
-      await line.stop()
-    })
+    ] as const)(
+      'caches/no-lost-update: %s: what another one wrote meanwhile is not overwritten',
+      async ([, key, bytes], { memory }) => {
+        const tree = (name: string, seed: number): string => {
+          const path = makeTree(join(memory, name))
+          writeFileSync(join(path, 'noise'), noise(bytes, seed))
+          return path
+        }
+        const line = await heldLine(server.endpoint)
+        const [direct, held] = [
+          openCache(server.store('meanwhile')),
+          openCache({ ...server.store('meanwhile'), endpoint: line.url }),
+        ]
+        const isLast = ({ method, url }: { method?: string | undefined; url?: string | undefined }): boolean =>
+          (method === 'PUT' && new RegExp(`${key}(/current.json)?$`).test(url!)) ||
+          (method === 'POST' && url!.includes(`${key}?uploadId=`))
+        // The first pair: nothing may be there (If-None-Match). The second: another version is there (If-Match).
+        for (const generation of [1, 2]) {
+          const [mine, theirs] = [tree(`mine-${generation}`, generation), tree(`theirs-${generation}`, generation + 10)]
+          const arrived = line.hold(isLast)
+          const running = held.snapshot({ key, from: theirs })
+          const release = await arrived
+          const isIgnored = generation === 2 && bytes > 8 << 20 && !ifMatchOnComplete
+          const guard = isIgnored ? 'none' : 'etag'
+          expect(await direct.snapshot({ key, from: mine })).toMatchObject({ outcome: 'uploaded', guard })
+          release()
+          expect(await running, `${generation}`).toMatchObject({
+            outcome: isIgnored ? 'uploaded' : 'superseded',
+            guard,
+          })
+          const into = join(memory, `into-${generation}`)
+          expect(await direct.restore({ key, into })).toMatchObject({ outcome: 'restored' })
+          expect(digest(into)).toEqual(digest(isIgnored ? theirs : mine))
+        }
+        await line.stop()
+      },
+    )
 
     test('probe finds what the store can do', async () => {
       expect(await openCache(server.store('probe')).probe()).toEqual({
@@ -249,7 +257,7 @@ describe('s3rver: a store that ignores conditions', () => {
   })
   afterAll(() => server?.stop())
 
-  test("I22: it is found out once and told as guard 'none'", async ({ memory }) => {
+  test("caches/no-lost-update: it is found out once and told as guard 'none'", async ({ memory }) => {
     const tree = makeTree(join(memory, 'tree'))
     const cache = openCache(server.store('sites'))
     expect(await cache.probe()).toMatchObject({ conditionalPut: false, conditionalMultipart: false, writable: true })

@@ -1,5 +1,5 @@
 // @module-tag system
-/** I6: a thread or process that ends takes its calls with it: no abort of Node, nothing half done, nothing left. */
+/** caches/process-may-exit: a thread or process that ends takes its calls with it: no abort of Node, nothing half done, nothing left. */
 
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
@@ -7,7 +7,7 @@ import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-describe('I6: worker threads are terminated', () => {
+describe('caches/process-may-exit: worker threads are terminated', () => {
   test('50 times in mid-restore and 50 times in mid-snapshot: the target is whole, its stage is gone, the key is whole', {
     timeout: 240_000,
   }, async ({ memory }) => {
@@ -21,7 +21,7 @@ describe('I6: worker threads are terminated', () => {
   })
 })
 
-describe('I6: an exit is not held up', () => {
+describe('caches/process-may-exit: an exit is not held up', () => {
   test('by a hundred caches that were opened and never closed', async () => {
     const script =
       "import('warmswap').then(({ openCache }) => { for (let index = 0; index < 100; index += 1) openCache('memory:'); console.log('main ends') })"

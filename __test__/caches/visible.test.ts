@@ -46,7 +46,7 @@ async function startStalledUpload(
 const isPart = ({ method, path }: { method: string; path: string }): boolean =>
   method === 'PUT' && path === 'p/cache.tar'
 
-describe('I4: a key that is one object', () => {
+describe('archives/no-late-commit: a key that is one object', () => {
   test('an upload that stalls is a timeout, and its parts never become the object', async ({ memory }) => {
     const { server, before, result } = await startStalledUpload(memory, { deadlineMs: 3000 })
     expect(await result).toMatchObject({ outcome: 'timeout' })
@@ -71,7 +71,7 @@ describe('I4: a key that is one object', () => {
 })
 
 raceTest(
-  'I7: a writer that is killed at a swept moment of its write leaves a folder store whole, and its litter goes with the next write',
+  'archives/all-or-nothing: a writer that is killed at a swept moment of its write leaves a folder store whole, and its litter goes with the next write',
   { timeout: SWEEP_MS },
   async ({ race, tempRoot }) => {
     const [store, tree, into, other] = ['store', 'tree', 'into', 'other'].map((name) => join(tempRoot, name)) as [
@@ -115,7 +115,9 @@ raceTest(
   },
 )
 
-test('I22: two objects of one size that follow each other at once are two versions', async ({ memory }) => {
+test('caches/no-lost-update: two objects of one size that follow each other at once are two versions', async ({
+  memory,
+}) => {
   const tree = join(memory, 'tree')
   const store = join(memory, 'store')
   mkdirSync(tree)

@@ -1,3 +1,5 @@
+// guarantee: library/bad-input-is-refused
+
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
@@ -112,7 +114,7 @@ describe('the world', () => {
   test('a root that is a file is named and left alone', async ({ memory }) => {
     const root = join(memory, 'file')
     writeFileSync(root, 'a file of somebody')
-    await refuses(() => openBundles(root), 'ERR_INVALID_ARGUMENT', /accepted is a directory/)
+    await refuses(() => openBundles(root), 'ERR_INVALID_ARGUMENT', /Expected a directory/)
     expect(readdirSync(memory)).toEqual(['file'])
   })
 

@@ -1,5 +1,7 @@
 /** A callback of the program that throws is reported once, with a code, and breaks nothing of ours. */
 
+// guarantee: library/callbacks-never-crash
+
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import {

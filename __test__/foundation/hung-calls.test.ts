@@ -1,4 +1,6 @@
 // @module-tag system
+// guarantee: library/one-mount-delays-only-itself
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'

@@ -1,3 +1,5 @@
+// guarantee: library/missing-addon-is-explained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -66,8 +68,8 @@ test('a panic becomes an error with our name on it, in a call and in a promise',
     { env: { NAPI_RS_NATIVE_LIBRARY_PATH: testingAddon }, stderr: /a seeded panic 1[\s\S]*a seeded panic 2/ },
   )
   expect(output.split('\n')).toEqual([
-    'warmswap has a bug: its native code panicked (a seeded panic 1). Please report it with this message.',
-    'warmswap has a bug: its native code panicked (a seeded panic 2). Please report it with this message.',
+    'warmswap has a bug: its native code panicked (a seeded panic 1). Please report this message.',
+    'warmswap has a bug: its native code panicked (a seeded panic 2). Please report this message.',
   ])
 })
 

@@ -1,5 +1,7 @@
 /** Without an addon: every entry point can be imported, and each call that needs it says what is missing, why, and the way out. */
 
+// guarantee: library/missing-addon-is-explained
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {

@@ -1,4 +1,6 @@
 // @module-tag storm
+// guarantee: library/thread-limits-are-errors
+
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** A1: every entry point, called with an ordinary folder or with what may be another program's lock: no file of a user is lost. */
+/** locks/user-files-are-kept: every entry point, called with an ordinary folder or with what may be another program's lock: no file of a user is lost. */
 
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -36,13 +36,13 @@ function expectWhole(path: string): void {
 }
 
 describe.each(Object.entries(entryPoints))('%s', (_name, call) => {
-  test('A1: rejects an ordinary folder immediately, with the way out', async ({ memory }) => {
+  test('locks/user-files-are-kept: rejects an ordinary folder immediately, with the way out', async ({ memory }) => {
     const path = project(memory)
     const options = { timeoutMs, foreignStaleMs: 50 }
     for (let round = 0; round < 2; round += 1) {
       await expect(call(path, options)).rejects.toMatchObject({
         code: 'ERR_INVALID_ARGUMENT',
-        message: expect.stringContaining(`lock '${path}.lock' instead`),
+        message: expect.stringContaining(`Use '${path}.lock' instead`),
       })
     }
     expectWhole(path)
@@ -50,23 +50,25 @@ describe.each(Object.entries(entryPoints))('%s', (_name, call) => {
   })
 })
 
-test('A1: lock run rejects an ordinary folder, and lock why and ls warn about it', async ({ memory }) => {
+test('locks/user-files-are-kept: lock run rejects an ordinary folder, and lock why and ls warn about it', async ({
+  memory,
+}) => {
   const path = project(memory)
   const run = cli('run', path, '--', 'true')
   expect((await run.ended).code).not.toBe(0)
-  expect(run.stderr()).toContain(`lock '${path}.lock' instead`)
+  expect(run.stderr()).toContain(`Use '${path}.lock' instead`)
   const why = cli('why', path)
   expect(await why.line(/./)).toContain(`${path} cannot be locked`)
   expect(await inspectLock(path)).toMatchObject({
     held: false,
     holder: null,
-    warning: expect.stringContaining('an ordinary folder'),
+    warning: expect.stringContaining('an ordinary directory'),
   })
   expect(await sweepLocks(memory)).toEqual({ removed: [], held: [] })
   expectWhole(path)
 })
 
-test('A1: a few files are waited for until timeoutMs, named, and kept', async ({ memory }) => {
+test('locks/user-files-are-kept: a few files are waited for until timeoutMs, named, and kept', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   mkdirSync(path)
   writeFileSync(join(path, 'pid'), '17')

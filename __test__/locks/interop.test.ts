@@ -1,5 +1,5 @@
 // @module-tag system
-/** I19: the mkdir locks of one program's three generations as opposing processes, both ways. */
+/** locks/mkdir-locks-are-respected: the mkdir locks of one program's three generations as opposing processes, both ways. */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -38,7 +38,7 @@ const SOON_MS = 10_000
 
 describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
   test.for(['kernel', 'lease'] as const)(
-    'I19: it waits behind our holder and gets in after us, in %s mode',
+    'locks/mkdir-locks-are-respected: it waits behind our holder and gets in after us, in %s mode',
     async (mode, { memory }) => {
       const path = join(memory, 'key.lock')
       const lock = await acquireLock(path, { mode })
@@ -53,7 +53,7 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     },
   )
 
-  test('I19: it waits behind a holder that is older than what it calls stale: our heartbeat keeps the directory young', async ({
+  test('locks/mkdir-locks-are-respected: it waits behind a holder that is older than what it calls stale: our heartbeat keeps the directory young', async ({
     memory,
   }) => {
     const path = join(memory, 'key.lock')
@@ -77,7 +77,9 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     await theirs(version, 'once', path, { staleMs }).line(/^held/)
   })
 
-  test('I19: we wait behind its living holder, and get in when it gives the lock back', async ({ memory }) => {
+  test('locks/mkdir-locks-are-respected: we wait behind its living holder, and get in when it gives the lock back', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const holder = theirs(version, 'hold', path)
     await holder.line(/^held/)
@@ -92,7 +94,7 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     lock.release()
   })
 
-  test('I19: a killed holder of its is followed: on proof at once, without one after its window', async ({
+  test('locks/mkdir-locks-are-respected: a killed holder of its is followed: on proof at once, without one after its window', async ({
     memory,
   }) => {
     const path = join(memory, 'key.lock')
@@ -106,7 +108,9 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     lock.release()
   })
 
-  test('I19: killed between its two steps it leaves a directory without an owner, which heals', async ({ memory }) => {
+  test('locks/mkdir-locks-are-respected: killed between its two steps it leaves a directory without an owner, which heals', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     mkdirSync(path)
     const waiter = theirs(version, 'once', path)
@@ -118,7 +122,9 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     await waiter.line(/^released/)
   })
 
-  test('I19: it follows our killed holder in its own way, and we wait for it', async ({ memory }) => {
+  test('locks/mkdir-locks-are-respected: it follows our killed holder in its own way, and we wait for it', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const dead = ours('hold', path)
     await dead.line(/^held/)
@@ -134,7 +140,9 @@ describe.each(['v0', 'liveness', 'intents'])('mkdir lock, %s', (version) => {
     expect(existsSync(path)).toBe(false)
   })
 
-  test('I19: an owner that only its own program understands keeps us out', async ({ memory }) => {
+  test('locks/mkdir-locks-are-respected: an owner that only its own program understands keeps us out', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     mkdirSync(path)
     writeFileSync(

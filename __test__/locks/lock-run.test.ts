@@ -1,6 +1,8 @@
 // @module-tag system
 /** `warmswap lock run`: the lock is held as long as the command runs, and signals reach it at any moment. */
 
+// guarantee: locks/command-keeps-the-lock
+
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

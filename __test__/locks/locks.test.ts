@@ -71,7 +71,9 @@ const codeOf = (promise: Promise<unknown>): Promise<string> =>
   )
 
 describe.each(modes)('%s mode', (mode) => {
-  test('I2: SIGKILL of the holder lets the waiter in, and says whom it followed', async ({ memory }) => {
+  test('locks/killed-holder-blocks-nobody: SIGKILL of the holder lets the waiter in, and says whom it followed', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const holder = child('hold', path, { mode })
     await holder.line(/^held/)
@@ -82,7 +84,9 @@ describe.each(modes)('%s mode', (mode) => {
     expect(lock.release()).toEqual({ released: true })
   })
 
-  test('I4: the runner is killed with 16 waiting: run happens once more, everybody is served', async ({ memory }) => {
+  test('locks/one-takes-over: the runner is killed with 16 waiting: run happens once more, everybody is served', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const first = child('prewarm', path, { runMs: 60_000, mode })
     await first.line(/^running/)
@@ -105,7 +109,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(roles).toHaveLength(16)
   })
 
-  test('I5: a holder whose event loop is blocked keeps its lock', async ({ memory }) => {
+  test('locks/live-holder-keeps-it: a holder whose event loop is blocked keeps its lock', async ({ memory }) => {
     // Two and a half leases; with WARMSWAP_LONG=1 the minute that the invariant names.
     const blockMs = process.env.WARMSWAP_LONG ? 60_000 : 2500
     const path = join(memory, 'key.lock')
@@ -117,7 +121,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(await holder.line(/^unblocked/)).toBe('unblocked false')
   }, 120_000)
 
-  test('I8: everything deleted while held is noticed', async ({ memory }) => {
+  test('locks/loss-is-noticed: everything deleted while held is noticed', async ({ memory }) => {
     const root = join(memory, 'locks')
     const lock = await acquireLock(join(root, 'key.lock'), { mode })
     const lost = new Promise((resolve) => lock.signal.addEventListener('abort', resolve, { once: true }))
@@ -127,7 +131,9 @@ describe.each(modes)('%s mode', (mode) => {
     expect(lock.release()).toEqual({ released: false, reason: 'lost' })
   })
 
-  test('I8: only its records deleted while held is noticed, and the next one gets in', async ({ memory }) => {
+  test('locks/loss-is-noticed: only its records deleted while held is noticed, and the next one gets in', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path, { mode })
     const lost = new Promise((resolve) => lock.signal.addEventListener('abort', resolve, { once: true }))
@@ -139,7 +145,7 @@ describe.each(modes)('%s mode', (mode) => {
     next.release()
   })
 
-  test('I8: a deleted lock directory is made again', async ({ memory }) => {
+  test('locks/loss-is-noticed: a deleted lock directory is made again', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path, { mode })
     rmSync(path, { recursive: true })
@@ -148,7 +154,7 @@ describe.each(modes)('%s mode', (mode) => {
     lock.release()
   })
 
-  test('I10: children do not keep the lock', async ({ memory }) => {
+  test('locks/children-do-not-keep-it: children do not keep the lock', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     const holder = child('spawn', path, { mode })
     const pid = Number((await holder.line(/^held/)).split(' ')[1])
@@ -159,7 +165,7 @@ describe.each(modes)('%s mode', (mode) => {
   })
 
   raceTest(
-    'I11: a holder that starts programs all the time is followed when it is killed at a swept moment',
+    'locks/kill-while-spawning: a holder that starts programs all the time is followed when it is killed at a swept moment',
     { timeout: SWEEP_MS },
     async ({ race, tempRoot }) => {
       const path = join(tempRoot, 'key.lock')
@@ -182,7 +188,7 @@ describe.each(modes)('%s mode', (mode) => {
   )
 
   test.for(['is terminated', 'crashes', 'calls process.exit'] as const)(
-    'I12: a worker that %s lets its lock go and drops its waits',
+    'locks/threads-are-owners: a worker that %s lets its lock go and drops its waits',
     async (end, { memory }) => {
       const path = join(memory, 'key.lock')
       const source = `
@@ -213,7 +219,9 @@ describe.each(modes)('%s mode', (mode) => {
     },
   )
 
-  test('I13: 64 waits cost no threads and no descriptors, and Node stays responsive', async ({ memory }) => {
+  test('locks/node-stays-responsive: 64 waits cost no threads and no descriptors, and Node stays responsive', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path, { mode })
     const one = waitFor(path, { mode })
@@ -235,7 +243,7 @@ describe.each(modes)('%s mode', (mode) => {
     await Promise.all([one, ...many].map(async (each) => (await each.lock).release()))
   })
 
-  test('I14: waiting keeps the process alive, holding does not', async ({ memory }) => {
+  test('locks/waiting-keeps-alive: waiting keeps the process alive, holding does not', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     const leaving = child('leave', path, { mode })
     expect(await leaving.ended).toEqual({ code: 0, signal: null })
@@ -250,7 +258,9 @@ describe.each(modes)('%s mode', (mode) => {
     expect((await waiting.ended).code).toBe(0)
   })
 
-  test('I15: an abort ends the wait at once and leaves nothing, a thousand times', async ({ memory }) => {
+  test('locks/cancel-is-clean: an abort ends the wait at once and leaves nothing, a thousand times', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path, { mode })
     const cycle = async (): Promise<number> => {
@@ -277,7 +287,7 @@ describe.each(modes)('%s mode', (mode) => {
     ;(await acquireLock(path, { mode, timeoutMs: 0 })).release()
   })
 
-  test('I16: waiting is bounded; 0 is one try', async ({ memory }) => {
+  test('locks/waits-are-bounded: waiting is bounded; 0 is one try', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path, { mode })
     const started = performance.now()
@@ -289,7 +299,7 @@ describe.each(modes)('%s mode', (mode) => {
     lock.release()
   })
 
-  test('I17: eight waiters with 5 ms of work are no convoy', async ({ memory }) => {
+  test('locks/no-convoy: eight waiters with 5 ms of work are no convoy', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     const started = performance.now()
     await Promise.all(Array.from({ length: 8 }, () => withLock(path, () => setTimeout(5), { mode })))
@@ -297,7 +307,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(performance.now() - started).toBeLessThan(800)
   })
 
-  test('I23: onWait says who, what and since when, and tells news', async ({ memory }) => {
+  test('locks/waiters-see-the-holder: onWait says who, what and since when, and tells news', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     const metadata = { url: 'http://localhost:2000' }
     const lock = await acquireLock(path, { mode, metadata })
@@ -366,7 +376,9 @@ describe.each(modes)('%s mode', (mode) => {
   })
 })
 
-test('I7, I9: a late orphan cannot publish over its successor', async ({ memory }) => {
+test('locks/release-only-your-own, locks/late-orphans-cannot-publish: a late orphan cannot publish over its successor', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const to = join(memory, 'artifact')
   for (let round = 0; round < 10; round += 1) {
@@ -386,7 +398,7 @@ test('I7, I9: a late orphan cannot publish over its successor', async ({ memory 
   }
 })
 
-test('I7: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({
+test('locks/release-only-your-own: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({
   memory,
 }) => {
   const path = join(memory, 'key.lock')
@@ -404,7 +416,7 @@ test('I7: in lease mode a holder that was stopped for too long is followed, know
 })
 
 test.for(modes)(
-  'I12: two copies of the addon in one process exclude each other, in %s mode',
+  'locks/threads-are-owners: two copies of the addon in one process exclude each other, in %s mode',
   async (mode, { memory }) => {
     // A copy, since the dynamic linker knows a link for the same file.
     const copy = join(memory, 'dist')
@@ -434,7 +446,7 @@ test('generations grow also after the files were deleted', async ({ memory }) =>
   second.release()
 })
 
-test('I10: with coverChildren the lock lives as long as the child', async ({ memory }) => {
+test('locks/children-do-not-keep-it: with coverChildren the lock lives as long as the child', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const holder = child('spawn', path, { coverChildren: true, leaseTtlMs: 300 })
   const pid = Number((await holder.line(/^held/)).split(' ')[1])
@@ -447,7 +459,7 @@ test('I10: with coverChildren the lock lives as long as the child', async ({ mem
   expect(await codeOf(acquireLock(path, { mode: 'lease', coverChildren: true }))).toBe('ERR_UNSUPPORTED')
 })
 
-test('I5: a stopped holder is not robbed in kernel mode', async ({ memory }) => {
+test('locks/live-holder-keeps-it: a stopped holder is not robbed in kernel mode', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const holder = child('hold', path, { leaseTtlMs: 300 })
   await holder.line(/^held/)
@@ -460,7 +472,7 @@ test('I5: a stopped holder is not robbed in kernel mode', async ({ memory }) => 
   expect(await holder.line(/^released/)).toBe('released {"released":true}')
 }, 120_000)
 
-test('I13: a free lock in memory is there before the event loop turns, and who takes it again and again leaves it its turns', async ({
+test('locks/node-stays-responsive: a free lock in memory is there before the event loop turns, and who takes it again and again leaves it its turns', async ({
   memory,
 }) => {
   const path = join(memory, 'key.lock')
@@ -482,7 +494,7 @@ test('I13: a free lock in memory is there before the event loop turns, and who t
   expect(withoutTurn).toBeLessThanOrEqual(630)
 })
 
-test('I18: callers of one process are served in the order of their calls, also who calls before the first was looked at', async ({
+test('locks/rough-fairness: callers of one process are served in the order of their calls, also who calls before the first was looked at', async ({
   memory,
 }) => {
   const path = join(memory, 'key.lock')
@@ -501,7 +513,7 @@ test('I18: callers of one process are served in the order of their calls, also w
   }
 })
 
-test('I18: who comes when the lock is given back does not go before who waits', async ({ memory }) => {
+test('locks/rough-fairness: who comes when the lock is given back does not go before who waits', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const stateOf = (pid: number): string | undefined => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]
   const comeAgain = async (more: Parameters<typeof child>[3]): Promise<string> => {
@@ -523,7 +535,7 @@ test('I18: who comes when the lock is given back does not go before who waits', 
 })
 
 test.for(modes)(
-  'I5: only the guard or only the owner is deleted or broken while held in %s mode',
+  'locks/live-holder-keeps-it: only the guard or only the owner is deleted or broken while held in %s mode',
   async (mode, { memory }) => {
     const path = join(memory, 'key.lock')
     const lock = await acquireLock(path, { mode })
@@ -537,7 +549,9 @@ test.for(modes)(
   },
 )
 
-test('I19: mkdir locks and we respect each other; a dead one of theirs is reclaimed on proof', async ({ memory }) => {
+test('locks/mkdir-locks-are-respected: mkdir locks and we respect each other; a dead one of theirs is reclaimed on proof', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const hostname = readFileSync('/proc/sys/kernel/hostname', 'utf8').trim()
   const legacy = (pid: number): void => {
@@ -574,7 +588,9 @@ test('an ownerless directory of a killed mkdir lock heals after its window', asy
   lock.release()
 })
 
-test('I20: an untrusted filesystem is locked by lease, and kernel mode is refused there', async ({ memory }) => {
+test('locks/untrusted-filesystems-use-leases: an untrusted filesystem is locked by lease, and kernel mode is refused there', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const env = { WARMSWAP_FILESYSTEM: 'nfs' }
   const holder = child('hold', path, {}, { env, testing: true })
@@ -585,7 +601,7 @@ test('I20: an untrusted filesystem is locked by lease, and kernel mode is refuse
   expect(refused.stderr()).toContain('ERR_UNSUPPORTED')
 })
 
-test('I22: hostile names, links and owners', async ({ memory }) => {
+test('locks/hostile-input: hostile names, links and owners', async ({ memory }) => {
   const outside = join(memory, 'outside')
   mkdirSync(outside)
   symlinkSync(outside, join(memory, 'link.lock'))
@@ -623,7 +639,7 @@ test('I22: hostile names, links and owners', async ({ memory }) => {
   expect(await codeOf(acquireLock(newer))).toBe('ERR_FORMAT')
 })
 
-test('I21: a sweep clears what the dead left and touches nobody alive', async ({ memory }) => {
+test('locks/no-litter: a sweep clears what the dead left and touches nobody alive', async ({ memory }) => {
   const dead = child('hold', join(memory, 'dead.lock'))
   await dead.line(/^held/)
   dead.signal('SIGKILL')

@@ -9,7 +9,7 @@ import { start } from '../support/children.js'
 import { repository } from '../support/paths.js'
 import { test } from '../support/temp.js'
 
-test('I4: eight starts, the holder killed: today nobody is served, with warmswap everybody', async () => {
+test('locks/one-takes-over: eight starts, the holder killed: today nobody is served, with warmswap everybody', async () => {
   const example = start(process.execPath, [join(repository, 'examples/prewarm/run.js')])
   const { code } = await example.ended
   const rows = Object.fromEntries(
@@ -20,7 +20,9 @@ test('I4: eight starts, the holder killed: today nobody is served, with warmswap
   expect(code).toBe(0)
 })
 
-test('I2: the adapter has the face of a mkdir lock, and none of its waits', async ({ memory }) => {
+test('locks/killed-holder-blocks-nobody: the adapter has the face of a mkdir lock, and none of its waits', async ({
+  memory,
+}) => {
   const { mkdirLock } = await import(join(repository, 'examples/prewarm/adapter.js'))
   const path = join(memory, 'key.lock')
   const giveBack = await mkdirLock(path)

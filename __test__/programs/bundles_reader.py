@@ -1,4 +1,4 @@
-"""A reader and a collector of bundles, written from docs/protocol.md alone: the text has to suffice.
+"""A reader and a collector of bundles, written from docs/protocol/bundles.md alone: the text has to suffice.
 
     bundles_reader.py read <root> <seconds>   reads again and again; prints {"reads", "generations", "problems"}
     bundles_reader.py hold <root>             holds the current generation until a line arrives on standard input

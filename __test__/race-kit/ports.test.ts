@@ -1,4 +1,6 @@
 // What the kit finds out about ports while the same process starts others: pool `threads` runs tests side by side.
+// guarantee: restarts/race-ports-are-reserved
+
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { networkInterfaces } from 'node:os'

@@ -1,3 +1,5 @@
+// guarantee: restarts/race-leaves-nothing
+
 import { createServer } from 'node:http'
 import { createServer as createTcpServer } from 'node:net'
 import { once } from 'node:events'

@@ -1,15 +1,13 @@
 // @module-tag system
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { blockBelow } from '../support/docs.js'
 import { repository } from '../support/paths.js'
 
-test("README: a file of ten lines reproduces a race in somebody else's server", { timeout: 120_000 }, () => {
-  const restarts = readFileSync(join(repository, 'README.md'), 'utf8').split('\n## Restarts\n')[1] as string
-  const file = [...restarts.matchAll(/```ts\n([\s\S]*?)```/g)]
-    .map(([, code]) => code as string)
-    .find((code) => code.includes('their-server.mjs')) as string
+test('the test file of the guide reproduces a race in a server that it does not know', { timeout: 120_000 }, () => {
+  const file = blockBelow('docs/guide/race-kit.md', 'Test a restart')
   expect(file.split('\n').filter((line) => line !== '')).toHaveLength(10)
   // Inside the repository, so that 'warmswap/vitest' is this one.
   const folder = join(repository, 'build/readme-race')

@@ -1,5 +1,7 @@
 // @module-tag system
 // The kit on mistakes that were put there: each is found every time it can show, and none in a server without them.
+// guarantee: restarts/race-ports-are-reserved, restarts/race-finds-the-edge
+
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'

@@ -1,4 +1,6 @@
 // @module-tag storm
+// guarantee: restarts/race-finds-the-edge
+
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'

@@ -1,4 +1,6 @@
 // @module-tag system
+// guarantee: restarts/race-finds-the-edge
+
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import http, { createServer } from 'node:http'

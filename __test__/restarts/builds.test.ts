@@ -1,4 +1,4 @@
-/** I10 to I12: builds over processes, killed and hung builders, fences. */
+/** Builds over processes, killed and hung builders, fences. */
 
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -75,7 +75,7 @@ async function changesFromFour(
 }
 
 describe('builds over processes', () => {
-  test('I11: 4 processes × 100 changes: every caller gets its change, never two builds at once', async ({
+  test('restarts/build-contains-the-change: 4 processes × 100 changes: every caller gets its change, never two builds at once', async ({
     builders,
   }) => {
     const { missed, builds, overlaps } = await changesFromFour(builders, 100)
@@ -97,7 +97,9 @@ describe('builds over processes', () => {
   // Named: 100 ms (bench/RESULTS.md has what was measured). Asserted: ten times that, because the machine may be busy.
   const TAKEOVER_LIMIT_MICROS = 1_000_000
 
-  test('I12: a builder that is killed while 5 wait is replaced by one of them', async ({ builders }) => {
+  test('restarts/dead-builder-is-replaced: a builder that is killed while 5 wait is replaced by one of them', async ({
+    builders,
+  }) => {
     const waiters = await fiveBuilders(builders)
     for (let round = 0; round < 3; round += 1) {
       const builder = await builders.builder(`killed-${round}`)
@@ -117,7 +119,7 @@ describe('builds over processes', () => {
     }
   })
 
-  test('I12: a builder that is killed at any system call of its build while 5 wait is replaced by one of them', {
+  test('restarts/dead-builder-is-replaced: a builder that is killed at any system call of its build while 5 wait is replaced by one of them', {
     timeout: 240_000,
   }, async ({ builders }) => {
     const waiters = await fiveBuilders(builders)
@@ -247,7 +249,7 @@ describe('builds of one process', () => {
   const unused = (): Promise<never> => Promise.reject(new Error('this build was not to run'))
   const textOf = (path: string): string => readFileSync(path, 'utf8')
 
-  test('I11: a running build is joined only by who changed nothing since it started; late callers share one', async ({
+  test('restarts/build-contains-the-change: a running build is joined only by who changed nothing since it started; late callers share one', async ({
     coordinator,
     store,
   }) => {

@@ -1,5 +1,7 @@
 /** Workers that do not keep to the protocol: what they send is refused with a warning, and the host goes on. */
 
+// guarantee: restarts/worker-cannot-harm-its-host
+
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'

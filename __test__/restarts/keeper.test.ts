@@ -1,5 +1,7 @@
 /** What startProcess() leaves when its host, its worker or both are killed: nothing, but what made a session of its own. */
 
+// guarantee: restarts/worker-ends-with-its-host
+
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'

@@ -1,5 +1,7 @@
 /** Requests and answers that a copy into another thread or process would lose: refused, and said what to send instead. */
 
+// guarantee: restarts/lossy-values-are-refused
+
 import { describe, expect } from 'vitest'
 import { isWarmswapError, sharedCell } from 'warmswap'
 import { child, publishWorker, test, thread } from '../support/coordinators.js'

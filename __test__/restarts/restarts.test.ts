@@ -1,5 +1,5 @@
 // @module-tag system
-/** I14: no request is lost or answered twice across restarts of every kind. */
+/** restarts/no-request-lost-or-answered-twice: no request is lost or answered twice across restarts of every kind. */
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -45,7 +45,7 @@ async function run(
 }
 
 describe('requests over restarts', () => {
-  test(`I14: ${restarts * 10} numbered requests over ${restarts} restarts (graceful, SIGKILL, SIGSTOP, publish)`, {
+  test(`restarts/no-request-lost-or-answered-twice: ${restarts * 10} numbered requests over ${restarts} restarts (graceful, SIGKILL, SIGSTOP, publish)`, {
     timeout: 240_000,
   }, async ({ race, tempRoot }) => {
     const { sent, answered, exited, other, wrongId, backwards, carriedOut } = await run(race, tempRoot, restarts * 10)

@@ -13,7 +13,7 @@ const VITEST = 'node_modules/vitest/vitest.mjs'
 
 /** The file and the test that find each bug. */
 const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
-  'join-in-flight': ['restarts/builds', 'I11'],
+  'join-in-flight': ['restarts/builds', 'restarts/build-contains-the-change'],
   'queue-on-the-worker': ['restarts/workers', 'the next incarnation answers, once'],
   'stop-before-build': ['restarts/workers', 'build, swap, start, then drain'],
   'accept-late-replies': ['restarts/workers', 'of an incarnation that lost the request'],
@@ -22,7 +22,7 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'trust-worker-messages': ['restarts/garbage', 'malformed messages between answers'],
   'failed-builds-unshared': ['restarts/builds', 'a failed build is shared'],
   'worker-without-keeper': ['restarts/keeper', 'killDetached: it is killed'],
-  'fence-at-end': ['bundles/esbuild', 'I10'],
+  'fence-at-end': ['bundles/esbuild', 'bundles/late-build-is-refused'],
   'rescue-replays-post': ['state/vite-inflight', 'Vite 8.*a POST that was overtaken'],
   'rescue-after-a-body-byte': ['state/vite-inflight', 'Vite 8.*a body that has begun'],
   'rescue-without-bounds': ['state/vite-inflight', 'Vite 8.*bounded'],

@@ -1,5 +1,7 @@
 /** Answers in parts: streams over real threads and processes, through restarts, cuts and kills. */
 
+// guarantee: restarts/streams-are-bounded, restarts/old-worker-drains
+
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'

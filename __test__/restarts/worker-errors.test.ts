@@ -1,5 +1,7 @@
 /** An error of a worker keeps its stack, file, line, code and cause on its way to the caller. Threads and processes alike. */
 
+// guarantee: restarts/errors-keep-their-cause
+
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

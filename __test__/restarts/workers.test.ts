@@ -1,4 +1,6 @@
-/** I13 and I14: reboots, queue, draining; workers that misbehave. Threads and processes alike. */
+/** Reboots, queue, draining; workers that misbehave. Threads and processes alike. */
+
+// guarantee: restarts/old-worker-drains
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -49,7 +51,7 @@ describe.each([
     expect(await coordinator.dispatch('fine')).toBe('fine')
   })
 
-  test('I13: many who saw the same failure cause one start; one who saw an older one causes none', async ({
+  test('restarts/one-start-per-incarnation: many who saw the same failure cause one start; one who saw an older one causes none', async ({
     store,
     open,
   }) => {
@@ -123,7 +125,7 @@ describe.each([
     await expect.poll(() => coordinator.status().state).toBe('ready')
   })
 
-  test('I13: a worker that dies between the request and its reaping: the next incarnation answers, once', async ({
+  test('restarts/one-start-per-incarnation: a worker that dies between the request and its reaping: the next incarnation answers, once', async ({
     store,
     open,
     disk,
@@ -231,7 +233,10 @@ describe.each([
 })
 
 describe('processes', () => {
-  test('I20: the working directory is the generation, kept until the process ends', async ({ store, open }) => {
+  test('bundles/working-directory-stays: the working directory is the generation, kept until the process ends', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', 'return { cwd: process.cwd(), pid: process.pid }')
     const coordinator = open(child)
     const { cwd } = await coordinator.dispatch('where')
@@ -340,7 +345,10 @@ describe('the queue', () => {
     await expect.poll(() => stopped).toBe(true)
   })
 
-  test('I14: an answer of an incarnation that lost the request is refused', async ({ store, open }) => {
+  test('restarts/no-request-lost-or-answered-twice: an answer of an incarnation that lost the request is refused', async ({
+    store,
+    open,
+  }) => {
     await publishWorker(store, 'one', echo)
     const sent: { incarnation: number; answer: (value: string) => void; leave: () => void }[] = []
     const coordinator = open(async ({ incarnation }) => {

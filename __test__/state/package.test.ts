@@ -1,4 +1,4 @@
-/** The built package: which build a runtime gets (R16), several copies of it (R8), what it keeps alive (R15), what a read costs (R17). */
+/** The built package: which build a runtime gets (state/works-without-the-addon), several copies of it (state/copies-share-their-state), what it keeps alive (state/no-old-graph-in-memory), what a read costs (state/reads-make-no-native-call). */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -23,7 +23,7 @@ afterEach(async () => {
   await resetState()
 })
 
-describe('R16: export conditions choose the build', () => {
+describe('state/works-without-the-addon: export conditions choose the build', () => {
   /** The bundle of a program that uses state, and the files that went into it. */
   async function bundle(options: BuildOptions): Promise<{ text: string; inputs: string[] }> {
     const result = await build({
@@ -73,7 +73,7 @@ describe('R16: export conditions choose the build', () => {
   })
 })
 
-describe('R8: two copies of the package in one thread', () => {
+describe('state/copies-share-their-state: two copies of the package in one thread', () => {
   /** Copies of dist/ at two paths; the seeded bug takes the root's symbol out of the registry of symbols. */
   function copies(directory: string, bug: 'none' | 'root-of-each-copy'): string[] {
     return ['one', 'two'].map((name) => {
@@ -132,7 +132,7 @@ describe('R8: two copies of the package in one thread', () => {
   })
 })
 
-describe('R15: what is stored keeps no old module graph alive', () => {
+describe('state/no-old-graph-in-memory: what is stored keeps no old module graph alive', () => {
   setFlagsFromString('--expose-gc')
   const collectGarbage = runInNewContext('gc') as () => void
 
@@ -247,7 +247,7 @@ describe('R15: what is stored keeps no old module graph alive', () => {
   })
 })
 
-describe('R17: a read makes no native call', () => {
+describe('state/reads-make-no-native-call: a read makes no native call', () => {
   const binding = createRequire(import.meta.url)('../../dist/binding.cjs') as Record<string, unknown> & {
     NativeCell: { prototype: Record<string, () => unknown> }
   }

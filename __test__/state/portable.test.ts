@@ -1,4 +1,4 @@
-/** R16: the same promises without the addon: the portable build, and the native one where nothing can be loaded. */
+/** state/works-without-the-addon: the same promises without the addon: the portable build, and the native one where nothing can be loaded. */
 
 import { describe, expect, test } from 'vitest'
 import { cellSuite } from './suites/cells.js'
@@ -12,7 +12,7 @@ const builds: Record<string, typeof import('warmswap/state')> = {
   'the native build without the addon': await import('warmswap/state'),
 }
 
-describe.each(Object.entries(builds))('R16: %s', (build, state) => {
+describe.each(Object.entries(builds))('state/works-without-the-addon: %s', (build, state) => {
   test('says what it is', () => {
     expect(state.stateBackend).toBe('js')
   })

@@ -1,4 +1,4 @@
-/** The registry on the native root. What needs Vite (R1 to R3, R7) is in the Vite plugins' suite. */
+/** The registry on the native root. What needs Vite is in the Vite plugins' suite. */
 
 import { expect, test } from 'vitest'
 import * as root from 'warmswap'

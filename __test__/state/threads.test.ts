@@ -36,7 +36,7 @@ async function run<T>(
   return { ...(JSON.parse(child.lines.at(-1) as string) as T), stderr: child.stderr() }
 }
 
-describe('R9: eight workers, 10 000 increments each, and then they are gone', () => {
+describe('state/cells-lose-no-write: eight workers, 10 000 increments each, and then they are gone', () => {
   const increment = (mutant?: string): Promise<{ value: number; version: number }> =>
     run('state-increment.mjs', ['8', '10000'], mutant)
 
@@ -62,7 +62,7 @@ const compile = (disk: string, source: string): string => {
 }
 
 describe.skipIf(!hasCompiler)(
-  `R9: the image of the addon stays when the last worker that loaded it has gone${needs}`,
+  `state/cells-lose-no-write: the image of the addon stays when the last worker that loaded it has gone${needs}`,
   () => {
     /** A copy of the addon whose ELF flags do not say `nodelete` (DT_FLAGS_1 with DF_1_NODELETE). */
     function withoutFlag(disk: string): string {
@@ -110,7 +110,7 @@ describe.skipIf(!hasCompiler)(
   },
 )
 
-describe('R10: workers are terminated in mid-call', () => {
+describe('state/terminated-threads-are-safe: workers are terminated in mid-call', () => {
   const terminate = (
     count: string,
     mutant?: string,
@@ -129,7 +129,7 @@ describe('R10: workers are terminated in mid-call', () => {
 })
 
 describe.skipIf(!hasCompiler)(
-  `R10: workers are terminated while our threads settle their waits, slowly${needs}`,
+  `state/terminated-threads-are-safe: workers are terminated while our threads settle their waits, slowly${needs}`,
   () => {
     /** With the window between the last use of a callback and its release made wide. */
     const terminate = (disk: string, mutant?: string): Promise<{ terminated: number; stderr: string }> => {
@@ -159,7 +159,7 @@ describe('a write in a worker wakes the main thread', () => {
   })
 })
 
-test('R11: a hundred registrations, also from a vm context, abort nothing and find the same root', async () => {
+test('state/repeated-registration-is-safe: a hundred registrations, also from a vm context, abort nothing and find the same root', async () => {
   expect(await run('state-realms.mjs', ['registrations'])).toMatchObject({
     registrations: 100,
     sameRealm: true,
@@ -168,7 +168,7 @@ test('R11: a hundred registrations, also from a vm context, abort nothing and fi
   })
 })
 
-test('R12: a vm context reads the object that the main realm defined', async () => {
+test('state/vm-contexts-share: a vm context reads the object that the main realm defined', async () => {
   expect(await run('state-realms.mjs', ['context'])).toMatchObject({
     isOtherRealm: true,
     identical: true,

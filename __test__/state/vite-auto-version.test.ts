@@ -1,6 +1,8 @@
 // @module-tag system
 /** Version 'auto': an edit of the module that defines a resource closes it and opens it again, once; nothing else does. */
 
+// guarantee: state/edit-replaces-once
+
 import { readFileSync } from 'node:fs'
 import type { DevEnvironment, Plugin } from 'vite'
 import { afterEach, describe, expect, test, vi } from 'vitest'

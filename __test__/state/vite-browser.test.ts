@@ -1,5 +1,5 @@
 // @module-tag system
-/** S12: what the browser sees over a re-optimization is Vite's own doing, with the plugins as without them. */
+/** state/browser-is-left-to-vite: what the browser sees over a re-optimization is Vite's own doing, with the plugins as without them. */
 
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

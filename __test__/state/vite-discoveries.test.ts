@@ -1,6 +1,8 @@
 // @module-tag system
 /** Late discoveries happen once for each project, and a longer list costs no optimization. */
 
+// guarantee: state/discovery-happens-once
+
 import {
   appendFileSync,
   cpSync,

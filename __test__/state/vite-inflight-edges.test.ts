@@ -1,5 +1,7 @@
 /** In-flight rescue: handlers, servers and runners that behave in unusual ways. Without Vite, except for the last test. */
 
+// guarantee: state/overtaken-requests-are-rescued
+
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'

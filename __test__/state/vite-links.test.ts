@@ -1,5 +1,5 @@
 // @module-tag system
-/** S6: the reload of a re-optimization is passed on along the links, and nowhere else. */
+/** state/reloads-follow-links: the reload of a re-optimization is passed on along the links, and nowhere else. */
 
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { resetState } from 'warmswap/state'

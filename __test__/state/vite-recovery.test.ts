@@ -1,5 +1,5 @@
 // @module-tag system
-/** S1 to S5 and S7 to S10: requests and imports over a re-optimization, in every mode. S11 is beside R1 in vite-registry.test.ts. */
+/** Requests and imports over a re-optimization, in every mode. */
 
 import { readdirSync, rmSync } from 'node:fs'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -51,7 +51,7 @@ async function open(
 }
 
 describe.each(modes)('$name', (mode) => {
-  test('S7: 50 parallel GETs over one re-optimization: 50 times 200 with their context, one reload', async () => {
+  test('state/parallel-requests-recover: 50 parallel GETs over one re-optimization: 50 times 200 with their context, one reload', async () => {
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [applicationPlugin(calls)] })
     const url = await fixture.url()
@@ -86,7 +86,7 @@ describe.each(modes)('$name', (mode) => {
     expect(late - (performance.now() - again)).toBeLessThan(1000)
   })
 
-  test('S1: two attempts, soon after the commit, and nothing evaluated twice for it', async () => {
+  test('state/stale-request-is-recovered: two attempts, soon after the commit, and nothing evaluated twice for it', async () => {
     const fixture = await open(mode)
     let committed = Infinity
     using _ = onReoptimize(fixture.server, () => (committed = performance.now()))
@@ -105,9 +105,10 @@ describe.each(modes)('$name', (mode) => {
     expect(late).toBeLessThan(1000)
   })
 
-  test('S1: hot.data and the shared dependency are left alone', () => recoveryIsGentle(plugins, mode))
+  test('state/stale-request-is-recovered: hot.data and the shared dependency are left alone', () =>
+    recoveryIsGentle(plugins, mode))
 
-  test('S2: a ghost is imported under its current id; onReoptimize and its end', async () => {
+  test('state/recovery-is-bounded: a ghost is imported under its current id; onReoptimize and its end', async () => {
     const fixture = await open(mode)
     const heard: unknown[] = []
     const subscription = onReoptimize(fixture.server, (event) => heard.push(event))
@@ -141,9 +142,9 @@ describe.each(modes)('$name', (mode) => {
     subscription[Symbol.dispose]()
   })
 
-  test('S2: what cannot be healed ends', () => hopelessEnds(plugins, mode))
+  test('state/recovery-is-bounded: what cannot be healed ends', () => hopelessEnds(plugins, mode))
 
-  test('S3: a chunk that the re-optimization deleted', async () => {
+  test('state/only-stale-errors-count: a chunk that the re-optimization deleted', async () => {
     const fixture = await open({ ...mode, include: ['dep-c'] })
     const folder = `${fixture.root}/node_modules/.vite/deps_ssr`
     const chunks = (): string[] => readdirSync(folder).filter((file) => /^late-.*\.js$/.test(file))
@@ -167,7 +168,7 @@ describe.each(modes)('$name', (mode) => {
     expect(fixture.events[0]?.id).toContain(old)
   })
 
-  test('S3: a file that is missing under the current hash is no stale dependency, nor is an error that quotes one', async () => {
+  test('state/only-stale-errors-count: a file that is missing under the current hash is no stale dependency, nor is an error that quotes one', async () => {
     const fixture = await open(mode)
     await fixture.entry()
     const browserHash = fixture.ssr.depsOptimizer?.metadata.browserHash
@@ -201,9 +202,10 @@ describe.each(modes)('$name', (mode) => {
     expect(uses).toBe(1)
   })
 
-  test('S4: methods that may have effects are refused, not repeated', () => unsafeIsRefused(plugins, mode))
+  test('state/unsafe-methods-run-once: methods that may have effects are refused, not repeated', () =>
+    unsafeIsRefused(plugins, mode))
 
-  test('S4: a POST that meets a re-optimization is handled once, and the next one has its context', async () => {
+  test('state/unsafe-methods-run-once: a POST that meets a re-optimization is handled once, and the next one has its context', async () => {
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [applicationPlugin(calls)] })
     const post = async (): Promise<Response> =>
@@ -217,7 +219,7 @@ describe.each(modes)('$name', (mode) => {
     expect(calls.methods).toEqual(['GET', 'POST', 'POST'])
   })
 
-  test('S4: GET and HEAD are replayed from what the client sent, within the bounds', async () => {
+  test('state/unsafe-methods-run-once: GET and HEAD are replayed from what the client sent, within the bounds', async () => {
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [failingPlugin(calls, { until: 2 })] })
     const response = await fetch(`${await fixture.url()}/page?x=1`)
@@ -231,7 +233,7 @@ describe.each(modes)('$name', (mode) => {
     expect((await fetch(`${await fixture.url()}/page`, { method: 'HEAD' })).status).toBe(200)
   })
 
-  test('S4: an ordinary failure after a stale dependency is not told as recovered; onEvent that throws fails nothing', async () => {
+  test('state/unsafe-methods-run-once: an ordinary failure after a stale dependency is not told as recovered; onEvent that throws fails nothing', async () => {
     const calls = new Calls()
     const reloadClient = 'if-client-reoptimized'
     const failing = await open({
@@ -263,7 +265,7 @@ describe.each(modes)('$name', (mode) => {
     ).toEqual([expect.stringMatching(/onEvent of staleDepRecovery\(\) failed: deaf/)])
   })
 
-  test('S4: a GET that stays stale fails loudly; half an answer is cut off, not answered twice', async () => {
+  test('state/unsafe-methods-run-once: a GET that stays stale fails loudly; half an answer is cut off, not answered twice', async () => {
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [failingPlugin(calls)] })
     const response = await fetch(`${await fixture.url()}/page`)
@@ -307,11 +309,11 @@ describe.each(modes)('$name', (mode) => {
     expect(fixture.reloads.client).toBe(2)
   })
 
-  test('S5: a redirect never leaves the origin', () => redirectStaysHere(plugins, mode))
+  test('state/redirects-stay-on-the-origin: a redirect never leaves the origin', () => redirectStaysHere(plugins, mode))
 
-  test('S5: redirects for what stays stale end', () => redirectsEnd(plugins, mode))
+  test('state/redirects-stay-on-the-origin: redirects for what stays stale end', () => redirectsEnd(plugins, mode))
 
-  test('S5: a body that was read is not redirected', async () => {
+  test('state/redirects-stay-on-the-origin: a body that was read is not redirected', async () => {
     const fixture = await open({
       ...mode,
       recovery: { onUnsafe: 'redirect-307' },
@@ -327,7 +329,7 @@ describe.each(modes)('$name', (mode) => {
     expect(header(answer, 'Location')).toBeUndefined()
   })
 
-  test('S8: two servers share nothing', async () => {
+  test('state/servers-share-nothing: two servers share nothing', async () => {
     const other = await open(mode)
     const calls = new Calls()
     const fixture = await open({ ...mode, plugins: [failingPlugin(calls, { of: () => other.ssr })] })
@@ -350,7 +352,7 @@ describe.each(modes)('$name', (mode) => {
     await expect(waiting).rejects.toBe(reason)
   })
 
-  test('S10: after a restart the new runner is used, and an old environment is refused at once', async () => {
+  test('state/restart-uses-the-new-runner: after a restart the new runner is used, and an old environment is refused at once', async () => {
     const fixture = await open(mode)
     const { ssr: old } = fixture
     const serve = (): Promise<Answer> =>
@@ -365,7 +367,7 @@ describe.each(modes)('$name', (mode) => {
     await expect(importWithRecovery(old, ENTRY)).rejects.toMatchObject({ code: 'ERR_CLOSED' })
   })
 
-  test('S10: requests are recovered after a restart as before it', async () => {
+  test('state/restart-uses-the-new-runner: requests are recovered after a restart as before it', async () => {
     const fixture = await open({ ...mode, plugins: [applicationPlugin()] })
     const url = await fixture.url()
     const get = async (route: string): Promise<Answer> => (await fetch(`${url}/app/${route}`)).json() as Promise<Answer>
@@ -378,7 +380,7 @@ describe.each(modes)('$name', (mode) => {
 })
 
 describe.each(modes.filter(({ runner }) => runner === 'in-process'))('$name, ssrLoadModule', (mode) => {
-  test('R1, S1, S7: requests over a re-optimization keep their context', async () => {
+  test('state/one-value-over-reloads, state/stale-request-is-recovered, state/parallel-requests-recover: requests over a re-optimization keep their context', async () => {
     const plugin = applicationPlugin(new Calls(), async (server) => (await server.ssrLoadModule(ENTRY)) as Entry)
     const fixture = await open({ ...mode, plugins: [plugin] })
     const url = await fixture.url()
@@ -441,7 +443,7 @@ describe.each(versions)('$name', (version) => {
     )
   })
 
-  test('S9: nothing of the plugins is in a build', async () => {
+  test('state/other-servers-and-builds: nothing of the plugins is in a build', async () => {
     const vite = await loadVite(version)
     const root = copyFixture('plain')
     onTestFinished(() => rmSync(root, { recursive: true }))
@@ -465,7 +467,7 @@ describe.each(versions)('$name', (version) => {
   })
 })
 
-test('S3: which errors are stale', () => {
+test('state/only-stale-errors-count: which errors are stale', () => {
   const { staleDepError } = plugins
   const stale = staleError({ name: 'ssr', config: { cacheDir: '/app/node_modules/.vite' } } as never, 'ab12cd34')
   const found = { kind: 'outdated', id: '/app/node_modules/.vite/deps_ssr/dep-a.js?v=ab12cd34', hash: 'ab12cd34' }

@@ -1,13 +1,13 @@
 // @module-tag system
-/** R1 to R8, R15, R16: the registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. Where else each invariant is: invariants.md. */
+/** The registry through Vite's module runners. That the same is lost without it: vite-trouble.test.ts. The modes of each guarantee: docs/guarantees/state.md. */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ModuleRunner } from 'vite/module-runner'
 import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resetState } from 'warmswap/state'
 import * as plugins from 'warmswap/vite'
-import { repository } from '../support/paths.js'
+import { blockBelow } from '../support/docs.js'
 import { bundledText, portableStateIsKept, thereIsOneCopy } from '../support/vite-checks.js'
 import {
   type Answer,
@@ -97,7 +97,7 @@ describe.each(modes)('$name', (mode) => {
       seen = await overReoptimization(mode)
     })
 
-    test('R1: the same objects, initialised once, though their module is evaluated anew', () => {
+    test('state/one-value-over-reloads: the same objects, initialised once, though their module is evaluated anew', () => {
       const { before, first, later, identity, reloads } = seen
       expect(reloads).toBe(1)
       expect(identity).toEqual(before.identity)
@@ -109,7 +109,7 @@ describe.each(modes)('$name', (mode) => {
       expect(evaluatedAgain).toBeLessThanOrEqual(mode.silent ? 2 : 1)
     })
 
-    test('R2: the context is there, also in the handler that was kept, and where a dependency exists twice', () => {
+    test('state/context-over-duplicates: the context is there, also in the handler that was kept, and where a dependency exists twice', () => {
       const { first, later, byKept } = seen
       for (const answer of [first, later, byKept]) expect(answer.store).toEqual({ user: 'ada' })
       expect(byKept.counter).toBe(41)
@@ -118,7 +118,7 @@ describe.each(modes)('$name', (mode) => {
       expect(later.routeShared).toBe(later.entryShared)
     })
 
-    test('R5: keys and values that a careless table would take for nothing', () => {
+    test('state/keys-are-opaque: keys and values that a careless table would take for nothing', () => {
       expect(seen.opaque).toEqual([
         ...Array.from({ length: 7 }, () => 'first'),
         undefined,
@@ -130,13 +130,13 @@ describe.each(modes)('$name', (mode) => {
       ])
     })
 
-    test('R6: the next version, defined by the new module, disposes of the old value once, then makes its own', () => {
+    test('state/version-replaces-once: the next version, defined by the new module, disposes of the old value once, then makes its own', () => {
       expect(seen.versions).toEqual([1, 2, 2])
       expect(seen.versionLog).toEqual(['init 1', 'dispose 1', 'init 2'])
       expect(seen.generation).toBe(2)
     })
 
-    test('S1: a request that meets it is repeated once where it fails, and not where Vite is silent', () => {
+    test('state/stale-request-is-recovered: a request that meets it is repeated once where it fails, and not where Vite is silent', () => {
       expect(seen.events.map(({ outcome, attempt }) => [outcome, attempt])).toEqual(
         mode.silent
           ? []
@@ -147,12 +147,12 @@ describe.each(modes)('$name', (mode) => {
       )
     })
 
-    test('S11: the duplicate is told once where Vite is silent, and nowhere else', () => {
+    test('state/duplicates-are-reported: the duplicate is told once where Vite is silent, and nowhere else', () => {
       expect(seen.told).toHaveLength(mode.silent ? 1 : 0)
     })
   })
 
-  test('R3: state is kept over everything that ends modules', async () => {
+  test('state/kept-over-every-event: state is kept over everything that ends modules', async () => {
     const fixture = await open(mode)
     const first = await fixture.entry()
     await first.count(41)
@@ -196,7 +196,7 @@ describe.each(modes)('$name', (mode) => {
     await keptAfter('another server', other.entry())
   })
 
-  test('R4: one initialisation for 100 definitions at once in each of 2 environments × 2 runners; failures are not stored', async () => {
+  test('state/initialised-once: one initialisation for 100 definitions at once in each of 2 environments × 2 runners; failures are not stored', async () => {
     const fixture = await open({ ...mode, environments: { rsc: { resolve: { noExternal: true } } } })
     const environments = [fixture.ssr, fixture.server.environments.rsc as typeof fixture.ssr]
     const runners = environments.flatMap((environment) => [runnerOf(environment), fixture.anotherRunner(environment)])
@@ -209,7 +209,7 @@ describe.each(modes)('$name', (mode) => {
     expect(await modules[1]?.defineBadly?.()).toEqual(asked)
   })
 
-  test('R6: migration and a dispose that throws, over a reload', async () => {
+  test('state/version-replaces-once: migration and a dispose that throws, over a reload', async () => {
     const fixture = await open(mode)
     const warnings = await remote(fixture.runner, 'warnings')
     const registry = await remote(fixture.runner, 'registry')
@@ -226,9 +226,9 @@ describe.each(modes)('$name', (mode) => {
     ])
   })
 
-  test('R7: one copy, also from inside of a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
+  test('state/one-copy: one copy, also from inside of a pre-bundled dependency', () => thereIsOneCopy(plugins, mode))
 
-  test('R8: two copies of the package share their state, and it is told once', async () => {
+  test('state/copies-share-their-state: two copies of the package share their state, and it is told once', async () => {
     const fixture = await openFixture({
       ...mode,
       context: 'plain',
@@ -249,7 +249,7 @@ describe.each(modes)('$name', (mode) => {
     expect(told).toEqual([expect.stringMatching(/two copies of warmswap.*dep-y\/node_modules\/warmswap/)])
   })
 
-  describe('R15: after 50 reloads', () => {
+  describe('state/no-old-graph-in-memory: after 50 reloads', () => {
     const KEY = 'fixture.generations'
 
     /** Reloads as the optimizer does, and lets each generation keep something. */
@@ -296,11 +296,11 @@ describe.each(modes)('$name', (mode) => {
     })
   })
 
-  test('R16: the portable build is kept as well', () => portableStateIsKept(plugins, mode))
+  test('state/works-without-the-addon: the portable build is kept as well', () => portableStateIsKept(plugins, mode))
 })
 
 describe.each(versions)('$name', (version) => {
-  test('R7: and without stableState there are two', async () => {
+  test('state/one-copy: and without stableState there are two', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     const fixture = await openFixture({ version, context: 'plain', include: ['dep-x'], installed: true })
     onTestFinished(() => fixture.close().finally(() => warn.mockRestore()))
@@ -360,12 +360,11 @@ describe.each(versions)('$name', (version) => {
   })
 })
 
-test('the configuration of the README is one', async () => {
-  const [, block] =
-    /```js\n(\/\/ vite\.config\.js, Vite 6[\s\S]*?)```/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+test('the configuration of the guide is one', async () => {
+  const block = blockBelow('docs/guide/vite.md', 'Add the plugins')
   const root = copyFixture('plain')
   onTestFinished(() => rmSync(root, { recursive: true }))
-  writeFileSync(join(root, 'vite.config.js'), block as string)
+  writeFileSync(join(root, 'vite.config.js'), block)
   for (const version of versions) {
     const vite = await loadVite(version)
     const { plugins: resolved } = await vite.resolveConfig({ root, logLevel: 'silent' }, 'serve')

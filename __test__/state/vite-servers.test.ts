@@ -1,4 +1,4 @@
-/** S9: Vite inside of Express and of Hono, where the errors of handlers do not reach Vite's middlewares. */
+/** state/other-servers-and-builds: Vite inside of Express and of Hono, where the errors of handlers do not reach Vite's middlewares. */
 
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
@@ -47,7 +47,7 @@ const frameworks = [
   { framework: 'Hono', around: inHono },
 ]
 
-describe.each(modes)('S9: $name', (mode) => {
+describe.each(modes)('state/other-servers-and-builds: $name', (mode) => {
   test.each(frameworks)(
     'a handler of $framework is answered through importWithRecovery, and not without it',
     async ({ around }) => {

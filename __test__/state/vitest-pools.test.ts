@@ -1,5 +1,5 @@
 // @module-tag system
-/** R13: two test files in one worker of each vitest pool, run by vitest itself. */
+/** state/test-file-scope: two test files in one worker of each vitest pool, run by vitest itself. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -44,7 +44,7 @@ async function secondFile(
 }
 
 // Whether the two files meet. The vm pools run all files of a worker in one vm context, whatever `isolate` says; what
-// different contexts of one thread see of each other is R12 in threads.test.ts.
+// different contexts of one thread see of each other is in threads.test.ts.
 const pools = [
   { pool: 'forks', isolate: true, meet: false, cell: false },
   { pool: 'forks', isolate: false, meet: true },
@@ -57,7 +57,7 @@ const pools = [
   { pool: 'vmForks', isolate: false, meet: true },
 ]
 
-describe('R13: scopes in vitest', () => {
+describe('state/test-file-scope: scopes in vitest', () => {
   test.for(pools)('$pool, isolate: $isolate', async ({ pool, isolate, meet, cell: cellMeets = meet }, { disk }) => {
     const { file, marks, cell, stateBackend } = await secondFile(pool, isolate, disk)
     expect(stateBackend).toBe('native')

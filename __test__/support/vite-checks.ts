@@ -29,7 +29,7 @@ async function withFixture<T>(options: FixtureOptions, work: (fixture: Fixture) 
   }
 }
 
-/** R16 over a re-optimization: the portable build, evaluated by Vite and evaluated anew. */
+/** state/works-without-the-addon: over a re-optimization, the portable build, evaluated by Vite and evaluated anew. */
 export async function portableStateIsKept(
   { default: warmswap, importWithRecovery }: Plugins,
   mode: Mode,
@@ -53,7 +53,7 @@ export async function portableStateIsKept(
   )
 }
 
-/** R7: one copy, also from inside of a pre-bundled dependency. */
+/** state/one-copy: one copy, also from inside of a pre-bundled dependency. */
 export async function thereIsOneCopy({ default: warmswap }: Plugins, mode: Mode): Promise<void> {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   await withFixture(
@@ -77,7 +77,7 @@ export function bundledText(fixture: Fixture): string {
 }
 
 /**
- * S1: a recovery evaluates nothing more often than Vite's own reload does, and leaves `import.meta.hot.data` alone.
+ * state/stale-request-is-recovered: a recovery evaluates nothing more often than Vite's own reload does, and leaves `import.meta.hot.data` alone.
  * By a deleted chunk, because that fails also where Vite is silent about what is outdated.
  */
 export async function recoveryIsGentle({ default: warmswap, importWithRecovery }: Plugins, mode: Mode): Promise<void> {
@@ -100,7 +100,7 @@ export async function recoveryIsGentle({ default: warmswap, importWithRecovery }
   })
 }
 
-/** S2: what cannot be healed fails within the bounds, naming the id and both hashes. */
+/** state/recovery-is-bounded: what cannot be healed fails within the bounds, naming the id and both hashes. */
 export async function hopelessEnds({ default: warmswap, importWithRecovery }: Plugins, mode: Mode): Promise<void> {
   await withFixture({ ...mode, context: 'kept', plugins: [warmswap()] }, async (fixture) => {
     let attempts = 0
@@ -119,7 +119,7 @@ export async function hopelessEnds({ default: warmswap, importWithRecovery }: Pl
   })
 }
 
-/** S4: what may have had effects is not repeated. */
+/** state/unsafe-methods-run-once: what may have had effects is not repeated. */
 export async function unsafeIsRefused({ default: warmswap }: Plugins, mode: Mode): Promise<void> {
   const calls = new Calls()
   await withFixture(
@@ -135,7 +135,7 @@ export async function unsafeIsRefused({ default: warmswap }: Plugins, mode: Mode
   )
 }
 
-/** S5: no request makes us send the client elsewhere. */
+/** state/redirects-stay-on-the-origin: no request makes us send the client elsewhere. */
 export async function redirectStaysHere({ staleDepRecovery }: Plugins, mode: Mode): Promise<void> {
   const plugins = [staleDepRecovery({ onUnsafe: 'redirect-307' }), failingPlugin(new Calls())]
   await withFixture({ ...mode, context: 'kept', plugins }, async (fixture) => {
@@ -161,7 +161,7 @@ export async function redirectStaysHere({ staleDepRecovery }: Plugins, mode: Mod
   })
 }
 
-/** S5: a redirect is a new request, and what stays stale must not go round for ever. */
+/** state/redirects-stay-on-the-origin: a redirect is a new request, and what stays stale must not go round for ever. */
 export async function redirectsEnd({ staleDepRecovery }: Plugins, mode: Mode): Promise<void> {
   const calls = new Calls()
   await withFixture(

@@ -15,9 +15,10 @@ export function formats({ fix }) {
   ]
 }
 
-/** Clippy over all targets, and over the addon. */
+/** The prose of all texts; clippy over all targets, and over the addon. */
 export function lints({ fix }) {
   return [
+    [process.execPath, ['scripts/lint-prose.js']],
     clippy('--all-targets', '--no-default-features', '--features', 'testing'),
     // With the same features as the build of the addon, Cargo would run the build script again, without napi's variables,
     // and each `npm run ready` would compile the crate again.

@@ -1,5 +1,7 @@
 /** What the registry promises wherever it runs: called with the native and with the portable build. */
 
+// guarantee: state/edit-replaces-once
+
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 type State = typeof import('warmswap/state')
@@ -27,7 +29,7 @@ export function registrySuite({
     await resetState()
   })
 
-  describe('R4: the initialiser runs once per key and version', () => {
+  describe('state/initialised-once: the initialiser runs once per key and version', () => {
     test('for any number of definitions', () => {
       const init = vi.fn(() => ({ count: 0 }))
       const values = Array.from({ length: 100 }, () => defineState('once', init))
@@ -108,7 +110,7 @@ export function registrySuite({
     })
   })
 
-  describe('R5: keys are opaque', () => {
+  describe('state/keys-are-opaque: keys are opaque', () => {
     test.each([['toString'], ['__proto__'], ['constructor'], [''], ['x'.repeat(10_240)], ['\ud800'], ['a\0b']])(
       '%j',
       (key) => {
@@ -130,7 +132,7 @@ export function registrySuite({
     })
   })
 
-  describe('R6: another version', () => {
+  describe('state/version-replaces-once: another version', () => {
     test('disposes of the old value once, then makes the new one', () => {
       const order: string[] = []
       const define = (version: number): string =>

@@ -1,4 +1,4 @@
-//! Collecting: removes generations that are not kept and not pinned, and what killed processes left.
+//! Collection: removes generations that are neither kept nor pinned, and the leftovers of killed processes.
 
 use std::path::Path;
 
@@ -15,25 +15,25 @@ use super::trash::{move_stage_to_trash, move_to_trash};
 use super::view;
 use super::writer::Writer;
 
-/// What a collection did.
+/// Result of a collection.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Collected {
     /// Generations that were removed.
     pub removed: Vec<u64>,
-    /// Generations that are kept because they are current, among the `keep` latest, or in their grace.
+    /// Generations that were kept because they are current, among the `keep` latest, or within their grace time.
     pub kept: Vec<u64>,
-    /// Generations that are kept only because a reader has pinned them.
+    /// Generations that were kept only because a reader has pinned them.
     pub pinned: Vec<u64>,
-    /// Stages whose writer has died.
+    /// Number of removed stages whose writers had died.
     pub swept_stages: u64,
 }
 
 impl Writer<'_> {
-    /// Moves everything that is not kept to the trash. [`Store::sweep_trash`](super::Store::sweep_trash) then removes it
-    /// without the lock.
+    /// Moves everything that is not kept to the trash. [`Store::sweep_trash`](super::Store::sweep_trash) then removes
+    /// it without the lock.
     pub fn collect(&mut self) -> Result<Collected> {
         if self.has_moved_ends {
-            // Else they would be in the future for the next writer too.
+            // Otherwise these times would still be in the future for the next writer.
             self.write_mirror()?;
         }
         let layout = &self.store.layout;
@@ -62,7 +62,8 @@ impl Writer<'_> {
         Ok(collected)
     }
 
-    /// The current generation, the `keep` that were current most recently, and those in their grace.
+    /// The current generation, the `keep` generations that were current most recently, and those within their grace
+    /// time.
     fn kept_numbers(&self) -> Result<Vec<u64>> {
         let config = self.store.config()?;
         let keep = usize::try_from(config.keep).unwrap_or(usize::MAX);
@@ -95,7 +96,7 @@ impl Writer<'_> {
             return Ok(Removal::NotPermitted);
         }
         if is_other_than_a_file(&path)? {
-            // Nobody can hold it.
+            // No lock file, so no reader can hold it.
             move_to_trash(
                 &path,
                 &layout.trash(&format!("pin-{}", clock::monotonic_micros())),
@@ -105,7 +106,8 @@ impl Writer<'_> {
         if matches!(lock, Attempt::Busy(_)) && !fault::is_seeded("collect-without-lock") {
             return Ok(Removal::Pinned);
         }
-        // Nobody moves the pointer without the writer lock; a look costs less than a generation lost to somebody who does.
+        // No correct process moves the pointer without the writer lock. This check costs little compared with a lost
+        // generation.
         if pointer::read(layout)? == Some(number) {
             return Ok(Removal::Pinned);
         }
@@ -114,24 +116,24 @@ impl Writer<'_> {
             fs::remove_file(&path).optional()?;
             return Ok(removal);
         }
-        // The lock file first: a generation without one is invisible, one that is half gone is not.
+        // The lock file is removed first: a generation without one is invisible, but a half-removed one would not be.
         fs::remove_file(&path).optional()?;
         move_generation_to_trash(layout, number)
     }
 }
 
-/// Whether an entry of one of the store's directories may be removed or renamed.
+/// Whether this process may remove or rename an entry of one of the store's directories.
 fn may_change_below(directory: &Path, path: &Path) -> Result<bool> {
     may_change(&Surroundings::of(directory)?, path)
 }
 
-/// The result of removing a generation.
+/// Result of removing a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removal {
     Removed,
-    /// A reader holds it.
+    /// A reader has it pinned.
     Pinned,
-    /// No longer visible, but owned by another user: only that user, or root, can remove it.
+    /// It is no longer visible but belongs to another user. Only that user or root can remove it.
     NotPermitted,
 }
 
@@ -151,7 +153,7 @@ fn move_generation_to_trash(layout: &Layout, number: u64) -> Result<Removal> {
     })
 }
 
-/// Stages whose owner's lock can be had, and stages without an owner.
+/// Moves stages to the trash that have no owner file, or whose owner file is not locked.
 fn sweep_stages(layout: &Layout) -> Result<u64> {
     let mut swept = 0;
     let [stages_in, owners_in] = ["stage", "owners"].map(|name| layout.file(name));
@@ -163,7 +165,7 @@ fn sweep_stages(layout: &Layout) -> Result<u64> {
             continue;
         }
         if is_other_than_a_file(&path)? {
-            // Nobody can hold it.
+            // No owner file, so no writer can hold it.
             move_to_trash(
                 &path,
                 &layout.trash(&format!("owner-{}", clock::monotonic_micros())),

@@ -1,4 +1,4 @@
-//! The files that make a directory a store: its format, its directories and its settings.
+//! Files that make a directory a store: its format, its directories and its settings.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::core::sys::{durability, fault, fs, identity};
 use super::layout::{DIRECTORIES, FORMAT, Layout};
 use super::options::Options;
 
-/// What every opener of a store shares.
+/// Settings that all openers of a store share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Config {
@@ -25,7 +25,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the store says; the default where it says nothing readable.
+    /// Reads the settings. A missing or unreadable setting has its default.
     pub(super) fn read(layout: &Layout) -> Result<Self> {
         Ok(Self::written(layout)?.unwrap_or_default())
     }
@@ -36,7 +36,7 @@ impl Config {
     }
 }
 
-/// In builds with the feature `testing`, `WARMSWAP_BOOT_ID` pretends a boot.
+/// Id of this boot. In builds with the feature `testing`, `WARMSWAP_BOOT_ID` overrides it.
 pub(super) fn boot() -> Option<String> {
     #[cfg(feature = "testing")]
     if let Ok(pretended) = std::env::var("WARMSWAP_BOOT_ID") {
@@ -45,33 +45,33 @@ pub(super) fn boot() -> Option<String> {
     identity::boot_id()
 }
 
-/// Whether there is a store of ours. A directory that holds anything else is left alone.
+/// Whether `root` is a store of this format. Fails if the directory contains anything else.
 pub(super) fn check_format(root: &Path) -> Result<bool> {
     let path = root.join("FORMAT");
     match fs::read_capped(&path, 4096).optional() {
         Ok(Some(bytes)) if bytes == FORMAT.as_bytes() => Ok(true),
         Ok(Some(bytes)) => Err(Error::new(
             Code::Format,
-            format!("'{}' says '{}'; this version of warmswap knows '{}': use the version that made it, or another root", path.display(), String::from_utf8_lossy(&bytes).trim(), FORMAT.trim()),
+            format!("Unknown format in '{}': '{}'. Expected '{}'. Use the version of warmswap that created the store, or another root", path.display(), String::from_utf8_lossy(&bytes).trim(), FORMAT.trim()),
         )
         .at(&path)),
         Ok(None) => match foreign_entry(root)? {
             None => Ok(false),
-            // Another process made the store between the two looks.
+            // Another process created the store between the two checks.
             Some(_) if fs::stat(&path).optional()?.is_some() => check_format(root),
             Some(name) => Err(Error::argument(
                 "root",
-                format!("'{}', which holds '{name}' and no FORMAT", root.display()),
-                "an empty or missing directory, or a store of warmswap",
+                format!("'{}' contains '{name}' but no FORMAT file", root.display()),
+                "an empty or missing directory, or a warmswap store",
             )
             .at(root)),
         },
-        Err(error) if error.kind() == Some(std::io::ErrorKind::NotADirectory) => Err(Error::argument("root", format!("'{}'", root.display()), "a directory or a path where one can be made").at(root)),
+        Err(error) if error.kind() == Some(std::io::ErrorKind::NotADirectory) => Err(Error::argument("root", format!("'{}'", root.display()), "a directory, or a path where one can be created").at(root)),
         Err(error) => Err(error),
     }
 }
 
-/// The first entry that is not what a creation that was killed can have left.
+/// Returns the first entry that a killed creation of a store cannot have left.
 fn foreign_entry(root: &Path) -> Result<Option<String>> {
     let is_known = |name: &str| DIRECTORIES.contains(&name) || ["writer.lock", "FORMAT.tmp"].contains(&name);
     let entries = fs::read_directory(root).optional()?.unwrap_or_default();
@@ -81,29 +81,31 @@ fn foreign_entry(root: &Path) -> Result<Option<String>> {
         .find(|name| !is_known(name)))
 }
 
-/// `FORMAT` last: with it the store is complete.
+/// Creates the files of a store. `FORMAT` is written last, because it marks the store as complete.
 pub(super) fn create(layout: &Layout, made: usize) -> Result<()> {
     make_directories(layout)?;
     replace_durably(layout, "FORMAT", FORMAT.as_bytes())?;
-    // Before anything else is written: power loss must not leave a directory that looks like a stranger's.
+    // Flushed before anything else is written: after power loss the directory must not look like one that contains
+    // foreign files.
     sync_made(layout.root(), made)?;
-    // Git, and tools that go by it, leave the store out. The store works without it, and a file that is there stays.
+    // Makes Git, and tools that read its ignore files, skip the store. The store works without this file, and an
+    // existing one is kept.
     drop(fs::write_new(&layout.file(".gitignore"), b"*\n", 0o644));
     Ok(())
 }
 
-/// Makes those that are missing.
+/// Creates the missing directories.
 pub(super) fn make_directories(layout: &Layout) -> Result<()> {
     DIRECTORIES
         .iter()
         .try_for_each(|name| fs::create_directories(&layout.file(name)))
 }
 
-/// Flushes the root and the directories above it up to the one that was there before.
+/// Flushes the root and the created directories above it.
 fn sync_made(root: &Path, made: usize) -> Result<()> {
     for directory in root.ancestors().take(made + 1) {
         match durability::sync(directory) {
-            // One that we may write to and not read: POSIX has no way to flush it.
+            // A directory that this process may write to but not read. POSIX has no way to flush it.
             Err(error) if error.kind() == Some(std::io::ErrorKind::PermissionDenied) => {}
             synced => synced?,
         }
@@ -111,8 +113,8 @@ fn sync_made(root: &Path, made: usize) -> Result<()> {
     Ok(())
 }
 
-/// What is written once and without which the generations are worth nothing: power loss must not leave it empty,
-/// whatever a publish promises.
+/// Replaces a file that is written once and that the store depends on. It is flushed even without durability 'power',
+/// because power loss must not leave it empty.
 fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = layout.file(&format!("{name}.tmp"));
     fs::remove_file(&temporary).optional()?;
@@ -134,6 +136,6 @@ pub(super) fn configure(layout: &Layout, options: &Options) -> Result<()> {
         return Ok(());
     }
     let text = serde_json::to_vec(&wanted)
-        .map_err(|error| Error::new(Code::Io, format!("serialize config.json: {error}")))?;
+        .map_err(|error| Error::new(Code::Io, format!("Cannot serialize config.json: {error}")))?;
     replace_durably(layout, "config.json", &text)
 }

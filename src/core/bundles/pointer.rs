@@ -1,4 +1,4 @@
-//! The pointer `current`, the one authority on what is current, and its mirror `current.json`.
+//! The pointer `current`, which decides which generation is current, and its mirror `current.json`.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path};
@@ -11,7 +11,7 @@ use crate::core::sys::{clock, fault};
 
 use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
 
-/// The number of the current generation; `None` where nothing has been published.
+/// Number of the current generation. `None` if nothing has been published.
 pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     let path = layout.pointer();
     let target = match fs::read_pointer(path).optional() {
@@ -23,7 +23,7 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
         Error::new(
             Code::Format,
             format!(
-                "'{}' points to '{}', which is no generation of this store; remove the link to start over",
+                "'{}' points to '{}', which is not a generation of this store. Remove the link to start with an empty store",
                 path.display(),
                 target.display()
             ),
@@ -32,7 +32,7 @@ pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
     })
 }
 
-/// Names what is in the place of the pointer: `readlink` only returns EINVAL.
+/// Describes the entry at the pointer's path, because `readlink` only reports EINVAL.
 fn explain(error: Error, path: &Path) -> Error {
     let found = match fs::stat(path).map(|stat| (stat.kind, stat.uid)) {
         Ok((Kind::File, uid)) => ("a file", uid),
@@ -42,7 +42,7 @@ fn explain(error: Error, path: &Path) -> Error {
     };
     Error {
         message: format!(
-            "'{}' is {} of uid {}. Expected {}. Remove it; the next publish makes the link again",
+            "'{}' is {} of uid {}. Expected {}. Remove it. The next publish creates the link again",
             path.display(),
             found.0,
             found.1,
@@ -65,34 +65,34 @@ fn parse(target: &Path) -> Option<u64> {
     }
 }
 
-/// Makes `number` current in one step. Only under writer.lock, which makes the temporary name ours.
+/// Makes `number` current atomically. Requires writer.lock, which also protects the temporary name.
 pub(super) fn flip(layout: &Layout, number: u64) -> Result<()> {
     let temporary = layout.file("current.tmp");
-    // A writer that was killed between symlink and rename left it.
+    // Left by a writer that was killed between symlink and rename.
     fs::remove_file(&temporary).optional()?;
     fs::make_pointer(Path::new(&format!("gens/{}/tree", name_of(number))), &temporary)?;
     fs::rename(&temporary, layout.pointer())
 }
 
-/// A generation that was current once.
+/// A generation that was current before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FormerGeneration {
     pub(super) number: u64,
-    /// When it stopped being current, milliseconds since the epoch.
+    /// Time at which it stopped being current, in milliseconds since the epoch.
     pub(super) until: u64,
-    /// The same moment on the clock of a boot, which never steps.
+    /// The same time on the monotonic clock of a boot, which is never adjusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<BootTime>,
 }
 
-/// A moment on the monotonic clock of one boot.
+/// A time on the monotonic clock of one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BootTime {
     boot: String,
     ms: i64,
 }
 
-/// The present moment on both clocks.
+/// The present time on both clocks.
 #[derive(Debug, Clone)]
 pub(super) struct Now {
     pub(super) wall: u64,
@@ -100,7 +100,7 @@ pub(super) struct Now {
 }
 
 impl Now {
-    /// Reads the clocks; `boot` is this boot's id.
+    /// Reads the clocks. `boot` is the id of this boot.
     pub(super) fn of(boot: Option<&str>) -> Self {
         let ms = i64::try_from(clock::monotonic_micros() / 1000).unwrap_or(i64::MAX);
         Self {
@@ -122,8 +122,8 @@ impl FormerGeneration {
         }
     }
 
-    /// For how many milliseconds it has not been current: by the clock of the boot if that is this one, else by the
-    /// wall clock. An end in the future is now.
+    /// Milliseconds since it stopped being current. Uses the boot's clock if the boot is the same, otherwise the wall
+    /// clock. A time in the future counts as now.
     pub(super) fn age(&self, now: &Now) -> u64 {
         self.age_in_this_boot(now)
             .unwrap_or_else(|| now.wall.saturating_sub(self.until))
@@ -137,8 +137,8 @@ impl FormerGeneration {
         u64::try_from(here.ms.checked_sub(then.ms)?).ok()
     }
 
-    /// Puts an end that another boot or another version wrote on the clock of this boot. `true` if the end was in the
-    /// future: the wall clock has stepped back, and what is not written down would stay in the future.
+    /// Converts a time that another boot or version wrote to the clock of this boot. Returns `true` if it was in the
+    /// future: the wall clock was set back, and the time would stay in the future until it is rewritten.
     fn rebase(&mut self, now: &Now) -> bool {
         if self.age_in_this_boot(now).is_some() {
             return false;
@@ -154,27 +154,27 @@ impl FormerGeneration {
     }
 }
 
-/// What `current.json` says.
+/// Content of `current.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mirror {
-    /// The current generation.
+    /// Current generation.
     pub(super) number: Option<u64>,
     pub(super) digest: String,
-    /// When it became current, milliseconds since the epoch.
+    /// Time at which it became current, in milliseconds since the epoch.
     pub(super) at: u64,
-    /// What was current before and still exists, the latest last.
+    /// Former generations that still exist, the latest last.
     pub(super) history: Vec<FormerGeneration>,
-    /// The highest number ever given out: numbers are never used twice.
+    /// Highest number ever issued. Numbers are never reused.
     pub(super) highest: u64,
-    /// The highest fence ever published.
+    /// Highest fence ever published.
     pub(super) fence: u64,
 }
 
-/// Far more than a history of living generations needs; a larger file is not ours.
+/// Far more than the history of existing generations needs. A larger file was not written by warmswap.
 const MAX_MIRROR_BYTES: u64 = 1 << 22;
 
 impl Mirror {
-    /// `None` where there is none, power loss tore it, or it holds numbers that no store gives out.
+    /// Reads the mirror. Returns `None` if it is missing, torn by power loss, or contains numbers that no store issues.
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>> {
         let bytes = fs::read_capped(&layout.mirror(), MAX_MIRROR_BYTES).optional()?;
         Ok(bytes
@@ -189,7 +189,7 @@ impl Mirror {
             && self.fence <= MAX_NUMBER
     }
 
-    /// Puts all ends on the clock of this boot. `true` if that has to be written down.
+    /// Converts all times to the clock of this boot. Returns `true` if the result has to be written.
     pub(super) fn rebase(&mut self, now: &Now) -> bool {
         let mut is_ahead = false;
         for former in &mut self.history {
@@ -210,16 +210,16 @@ impl Mirror {
         self.highest = self.highest.max(number.unwrap_or(0));
     }
 
-    /// Prepares the file beside the old one: what can fail for want of space fails before the pointer moves.
+    /// Writes the new file next to the old one, so that a lack of space is found before the pointer moves.
     pub(super) fn prepare(&self, layout: &Layout) -> Result<()> {
         let temporary = layout.file("current.json.tmp");
         let text = serde_json::to_vec(self)
-            .map_err(|error| Error::new(Code::Io, format!("serialize current.json: {error}")))?;
+            .map_err(|error| Error::new(Code::Io, format!("Cannot serialize current.json: {error}")))?;
         fs::remove_file(&temporary).optional()?;
         fs::write_new(&temporary, &text, 0o644)
     }
 
-    /// Puts the prepared file in place.
+    /// Replaces the mirror with the prepared file.
     pub(super) fn commit(layout: &Layout) -> Result<()> {
         fs::rename(&layout.file("current.json.tmp"), &layout.mirror())
     }
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_a_former_generation_survives_steps_of_the_wall_clock() {
+    fn the_age_of_a_former_generation_ignores_steps_of_the_wall_clock() {
         let former = FormerGeneration::at(1, &both(1000, "this", 50));
         assert_eq!(former.age(&both(9_000_000, "this", 60)), 10, "a step forward");
         assert_eq!(former.age(&both(10, "this", 60)), 10, "a step back");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_in_the_future_becomes_an_end_now() {
+    fn a_time_in_the_future_counts_as_now() {
         let mut mirror = Mirror {
             history: vec![
                 FormerGeneration::at(1, &wall(5000)),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_no_store_gives_out_make_a_mirror_unreadable() {
+    fn numbers_that_no_store_issues_make_a_mirror_unreadable() {
         let plausible = Mirror {
             number: Some(MAX_NUMBER),
             highest: MAX_NUMBER,
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn history_holds_each_former_generation_once_the_latest_last() {
+    fn history_contains_each_former_generation_once_the_latest_last() {
         let mut mirror = Mirror::default();
         for (number, now) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
             mirror.advance(Some(number), String::new(), &wall(now));

@@ -1,4 +1,4 @@
-//! What all steps of one attempt share.
+//! State that all steps of one attempt share.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
 use crate::core::sys::{flock, fs};
 
-/// Which lock is acquired, how, and where it is.
+/// The lock, the request and the location of the lock.
 pub(super) struct AttemptContext {
     pub(super) lock: Arc<LockPath>,
     pub(super) request: Arc<Request>,
     pub(super) neighbours: Arc<Neighbours>,
     pub(super) filesystem: Filesystem,
-    /// Device of the directory that the lock is in.
+    /// Device of the directory that contains the lock.
     pub(super) device: u64,
     pub(super) mode: LockMode,
 }
 
 impl AttemptContext {
-    /// Decides the mode by the filesystem, before any lock call.
+    /// Selects the mode by filesystem, before any lock call.
     pub(super) fn new(lock: &LockPath, request: Arc<Request>) -> Result<Self> {
         let filesystem = lock.filesystem()?;
         let mode = match request.mode {
@@ -48,14 +48,14 @@ impl AttemptContext {
         })
     }
 
-    /// Makes the directory that the lock is in again, after somebody has deleted it.
+    /// Creates the directory that contains the lock again, after it was deleted.
     pub(super) fn restore_directory(&mut self) -> Result<()> {
         fs::create_directories(self.lock.parent())?;
         self.neighbours = Arc::new(Neighbours::of(self.lock.parent())?);
         Ok(())
     }
 
-    /// Continues by lease where the kernel reports that this filesystem has no flock.
+    /// Continues in lease mode, because the kernel reported that this filesystem has no flock.
     pub(super) fn fall_back_to_lease(&mut self) -> Result<()> {
         if self.request.covers_children {
             return Err(needs_kernel_mode(&self.lock, self.filesystem));
@@ -67,7 +67,7 @@ impl AttemptContext {
 
 fn untrusted(lock: &LockPath, filesystem: Filesystem) -> Error {
     let message = format!(
-        "options.mode is 'kernel', and the flock of {} ('{}') does not exclude between all who see it: use mode 'auto' or 'lease', or a lock path on a local filesystem",
+        "Unsupported options.mode 'kernel': flock on {} ('{}') may not exclude all processes that see the file. Use mode 'auto' or 'lease', or a lock path on a local filesystem",
         filesystem.name,
         lock.parent().display()
     );
@@ -77,14 +77,14 @@ fn untrusted(lock: &LockPath, filesystem: Filesystem) -> Error {
 fn keeps_no_lock_for_children() -> Error {
     Error::new(
         Code::Unsupported,
-        "options.coverChildren is not possible on this system: a lock ends with the process that has acquired it. Leave it \
-         out and keep this process running as long as its children, as 'npx warmswap lock run' does",
+        "options.coverChildren is not supported on this system: a lock ends with the process that acquired it. Omit the \
+         option and keep this process running as long as its children, as 'npx warmswap lock run' does",
     )
 }
 
 fn needs_kernel_mode(lock: &LockPath, filesystem: Filesystem) -> Error {
     let message = format!(
-        "options.coverChildren needs kernel mode, and '{}' on {} is locked by lease: a child cannot renew it",
+        "options.coverChildren requires kernel mode, but '{}' on {} is locked by a lease, which a child cannot renew",
         lock.directory().display(),
         filesystem.name
     );

@@ -1,4 +1,4 @@
-//! The record that an attempt has just linked, and how it gets there.
+//! Linking the record of an attempt.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ pub(super) struct NewRecord {
     pub(super) record: Record,
     pub(super) record_file: RecordFile,
     pub(super) guard: Option<LockedGuard>,
-    /// The predecessor did not give it back.
+    /// Whether the predecessor ended without releasing the lock.
     pub(super) is_orphan: bool,
     pub(super) predecessor: Option<Box<Record>>,
     pub(super) request: Arc<Request>,
-    /// The device of its files. One thread renews all records on one device.
+    /// Device of its files. One thread renews all records on one device.
     pub(super) device: u64,
-    /// Microseconds of the boot before its record was there: from then on its lease counts.
+    /// Microseconds since boot, read before the record existed. The lease starts at this time.
     pub(super) begun: u64,
 }
 
-/// The result of an attempt to link a record.
+/// Result of an attempt to link a record.
 pub(super) enum Linked {
     New(Box<NewRecord>),
     /// Another caller was faster. The guard is still locked.
@@ -62,7 +62,7 @@ impl NewRecord {
         let begun = clock::boot_micros();
         let taken = prepare_and_link(context, &record, log, &prepared, guard.as_ref());
         if !matches!(taken, Ok(Some(_))) {
-            // Also where the disk is full: nothing stays behind. What cannot be removed is swept later.
+            // Nothing is left even if the disk is full. A sweep removes what cannot be removed now.
             let _swept_later = removal::discard(&prepared);
         }
         let Some((log, record_file)) = taken? else {
@@ -84,7 +84,7 @@ impl NewRecord {
     }
 }
 
-/// `None` where another taker was faster.
+/// Returns `None` if another acquirer was faster.
 fn prepare_and_link(
     context: &AttemptContext,
     record: &Record,
@@ -112,8 +112,8 @@ fn prepare_and_link(
     Ok(confirmed?.then_some((log, finished.record_file)))
 }
 
-/// A slow acquirer can link a number whose owner was taken over from and removed long ago, and a guard file can have
-/// been deleted and created again while it was acquired.
+/// Checks the linked record. A slow acquirer can link a number whose holder was superseded and removed long ago. The
+/// guard file can also have been deleted and created again while it was being locked.
 fn confirm_record(
     context: &AttemptContext,
     log: &RecordLog,
@@ -134,8 +134,8 @@ fn make_record(
     predecessor: Option<&Record>,
     guard: Option<&LockedGuard>,
 ) -> Record {
-    // Microseconds: on tmpfs a path is taken more than once a millisecond, and the first generation after the
-    // files were deleted must be greater than the last one before.
+    // In microseconds, because on tmpfs a path is acquired more than once per millisecond. After the files were
+    // deleted, the first generation must be greater than the last one before.
     let base = predecessor
         .map(|record| record.base)
         .filter(|base| *base <= MAX_NUMBER);
@@ -169,7 +169,7 @@ fn make_record(
     }
 }
 
-/// Command lines and directories for people: the start tells enough.
+/// Command lines and directories are informative only, so their beginning is enough.
 fn shortened(text: String) -> String {
     const LONGEST: usize = 512;
     match text.char_indices().nth(LONGEST) {

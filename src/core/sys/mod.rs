@@ -1,5 +1,5 @@
-//! The system layer: the only code that calls the operating system. Each call names its operation and its path in the
-//! error, and is a fault injection point in test builds. What differs between systems is in `platform`.
+//! The system layer: the only code that calls the operating system. Each call adds operation and path to its error, and
+//! is a fault injection point in test builds. Differences between systems are in `platform`.
 
 mod call;
 pub mod cancel;

@@ -1,7 +1,7 @@
 /**
  * Race points in code under test. Without a race this is one comparison; in a process that a race started it looks up
  * what the race wants at this hit. Nothing is imported, so that it costs a bundle nothing and runs where `node:fs` is
- * not. Everything goes through the race's folder, so that a program in any language can take part (docs/protocol.md):
+ * not. Everything goes through the race's folder, so that a program in any language can take part (docs/protocol/race-points.md):
  * a hit is one appended line in `points`, what to do is in `plan.json`, and who is held waits for the end of a
  * connection to `socket`.
  */

@@ -1,12 +1,13 @@
-//! What differs between operating systems, and nothing else: raw calls that return `io::Result`. Each system has the same
-//! functions with the same signatures, so that the files above this folder need no `cfg` and name no type of a system.
-//! They add what all systems share: fault points, the repetition of interrupted calls, and operation and path in the error.
+//! Differences between operating systems, and nothing else: raw calls that return `io::Result`. Each system has the same
+//! functions with the same signatures, so that the files above this folder need no `cfg` and no types of a system. Those
+//! files add what all systems share: fault injection points, the repetition of interrupted calls, and operation and path
+//! in errors.
 //!
-//! * `types`: what all systems share.
-//! * `unix`: the calls that Linux and macOS have in common.
-//! * `linux`, `macos`: what only they have, or do not have.
-//! * `windows`: all of it.
-//! * `no_marks`: what macOS and Windows have instead of `linux::mark`.
+//! * `types`: types that all systems share.
+//! * `unix`: calls that Linux and macOS share.
+//! * `linux`, `macos`: calls that only one of them has, or that differ.
+//! * `windows`: all calls of Windows.
+//! * `no_marks`: marks of macOS and Windows, which have none.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,5 +1,5 @@
-//! `mark` of the systems that have no marks. On macOS fcntl and flock exclude each other. On Windows the kernel grants byte
-//! ranges in the order of the requests, and this process polls without waiting.
+//! The module `mark` of systems without marks. On macOS fcntl and flock exclude each other. On Windows the kernel grants
+//! byte ranges in the order of the requests, and this process polls without waiting.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
@@ -14,7 +14,7 @@ pub(crate) fn clear(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns `true`, because it is not known.
+/// Unknown.
 pub(crate) fn is_set_elsewhere(_file: &File) -> io::Result<bool> {
     Ok(true)
 }

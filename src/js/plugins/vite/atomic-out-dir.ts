@@ -214,7 +214,7 @@ function refuseNuxt({ plugins = [], build }: UserConfig): void {
   if (!all.some((each) => /^nuxt:/.test((each as { name?: string } | null)?.name ?? ''))) return
   throw new WarmswapError(
     'ERR_UNSUPPORTED',
-    `atomicOutDir() cannot publish what Nuxt builds: the outDir of the environment '${build?.ssr ? 'ssr' : 'client'}' ('${build?.outDir}') is only a step, and Nitro makes '.output' from it later. Remove atomicOutDir() from nuxt.config, and publish Nitro's output as the section "Nuxt" of the README shows`,
+    `atomicOutDir() cannot publish what Nuxt builds: the outDir of the environment '${build?.ssr ? 'ssr' : 'client'}' ('${build?.outDir}') is only a step, and Nitro makes '.output' from it later. Remove atomicOutDir() from nuxt.config, and publish Nitro's output as docs/guide/frameworks.md shows`,
   )
 }
 

@@ -1,4 +1,4 @@
-//! What macOS has instead of Linux' own calls.
+//! Calls of macOS in place of those of Linux.
 
 pub(crate) mod clock;
 pub(crate) mod events;

@@ -1,4 +1,4 @@
-//! The calls that Linux and macOS have in common.
+//! Calls that Linux and macOS share.
 
 pub(crate) mod errno;
 pub(crate) mod files;

@@ -1,5 +1,5 @@
-//! Change notifications, process handles and an event under one wait. Nothing reports that a file was closed or unlocked:
-//! while that is waited for, a tick ends each wait.
+//! Waits for change notifications, process handles and an event at the same time. No notification reports that a file
+//! was closed or unlocked. While a wait depends on that, a tick ends it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,12 +24,12 @@ use super::process::{Opened, Process};
 use crate::core::error::{At as _, Result};
 use crate::core::sys::events::{Interest, WatchId, Woken};
 
-/// Longest wait while something is waited for that no event reports.
+/// Longest wait while the wait depends on a change that no event reports.
 const TICK: Duration = Duration::from_millis(25);
 /// MAXIMUM_WAIT_OBJECTS of the system.
 const MOST: usize = 64;
 
-/// Wakes the thread that waits, from any thread.
+/// Wakes the waiting thread, from any thread.
 #[derive(Debug)]
 pub struct Waker(OwnedHandle);
 
@@ -46,7 +46,7 @@ impl Waker {
 pub struct ProcessWatch(OwnedHandle);
 
 impl ProcessWatch {
-    /// `None` where the process is gone, or this user may not open it.
+    /// Returns `None` if the process no longer exists, or if this user may not open it.
     pub fn new(pid: u32) -> Option<Self> {
         match Process::open(pid) {
             Opened::Process(process) => Some(Self(process.into_handle())),
@@ -55,10 +55,10 @@ impl ProcessWatch {
     }
 }
 
-/// What reports that the names in a directory change.
+/// Reports that names in a directory have changed.
 struct Notification(HANDLE);
 
-// SAFETY: a handle can be used from every thread.
+// SAFETY: every thread can use a handle.
 unsafe impl Send for Notification {}
 
 impl Notification {
@@ -74,7 +74,8 @@ impl Notification {
     fn take(&self) -> bool {
         let has_changed = is_signaled(self.0);
         if has_changed {
-            // SAFETY: the handle is open. It fails if the directory is gone: then ticks find what replaces it.
+            // SAFETY: the handle is open. The call fails if the directory no longer exists. The tick then finds its
+            // replacement.
             unsafe { FindNextChangeNotification(self.0) };
         }
         has_changed
@@ -83,7 +84,7 @@ impl Notification {
 
 impl Drop for Notification {
     fn drop(&mut self) {
-        // SAFETY: the handle is open, and nothing else has it.
+        // SAFETY: the handle is open, and no other value owns it.
         unsafe { FindCloseChangeNotification(self.0) };
     }
 }
@@ -93,7 +94,7 @@ fn is_signaled(handle: HANDLE) -> bool {
     unsafe { WaitForSingleObject(handle, 0) == WAIT_OBJECT_0 }
 }
 
-/// What one thread waits for.
+/// Events that one thread waits for.
 pub struct Events {
     waker: Arc<Waker>,
     watches: RefCell<Watches>,
@@ -102,19 +103,19 @@ pub struct Events {
 #[derive(Default)]
 struct Watches {
     last: i32,
-    /// `None` where only ticks see changes.
+    /// `None` for a path whose changes only the tick finds.
     known: BTreeMap<i32, Option<Notification>>,
 }
 
 impl Events {
-    /// Nothing is watched yet.
+    /// Creates a set without watches.
     pub fn new() -> Result<Self> {
         // SAFETY: all pointers may be null.
         let event = unsafe { CreateEventW(ptr::null(), 0, 0, ptr::null()) };
         if event.is_null() {
             return Err(io::Error::last_os_error()).at("event", Path::new(""));
         }
-        // SAFETY: the call has succeeded, and nothing else has this handle.
+        // SAFETY: the call has succeeded, and no other value owns this handle.
         let event = unsafe { OwnedHandle::from_raw_handle(event) };
         Ok(Self {
             waker: Arc::new(Waker(event)),
@@ -122,7 +123,7 @@ impl Events {
         })
     }
 
-    /// For other threads.
+    /// Waker for other threads.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
@@ -145,7 +146,7 @@ impl Events {
         self.watches.borrow_mut().known.remove(&id.0);
     }
 
-    /// Waits for an event, at most for `timeout`, or a tick where no event is to be expected.
+    /// Waits for an event, at most for `timeout`. If no event can report the change, waits at most for a tick.
     pub fn wait(&self, timeout: Option<Duration>, processes: &[&ProcessWatch]) -> Woken {
         let watches = self.watches.borrow();
         let mut handles = vec![self.waker.0.as_raw_handle()];
@@ -158,12 +159,12 @@ impl Events {
             None if ticks => Some(TICK),
             timeout => timeout,
         };
-        // Rounded up, or a short wait would be none.
+        // Rounded up, because a short wait would become zero.
         let millis = timeout.map_or(INFINITE, |timeout| {
             u32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(INFINITE - 1)
         });
         let count = u32::try_from(handles.len()).unwrap_or(1);
-        // SAFETY: all handles are open: the callers hold the processes, and `watches` is borrowed.
+        // SAFETY: all handles are open: the callers keep the processes, and `watches` is borrowed.
         unsafe { WaitForMultipleObjects(count, handles.as_ptr(), 0, millis) };
         Woken {
             watches: watches

@@ -1,11 +1,11 @@
-//! What Windows has instead of the calls of Linux and macOS. Versions before Windows 10 1809 are not supported.
+//! Calls of Windows in place of those of Linux and macOS. Versions before Windows 10 1809 are not supported.
 //!
 //! * `nt`: opens entries and changes them through handles.
-//! * `path`: names and paths as these calls need them.
-//! * `stat`, `listing`, `links`: what entries are.
-//! * `names`: gives, changes and removes names.
-//! * `pointer`: files that stand for links.
-//! * `files`: the functions that `unix` has under the same names.
+//! * `path`: names and paths in the form that these calls need.
+//! * `stat`, `listing`, `links`: facts about entries.
+//! * `names`: creates, changes and removes names.
+//! * `pointer`: files in place of links.
+//! * `files`: the functions that `unix` has with the same names.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
