@@ -12,10 +12,10 @@ import { rustImports, withoutTests } from './lib/rust-imports.js'
 const MAX_LINES = 400
 const SYSTEM_TYPES =
   /\b((?:rustix|libc|fs2|memmap2|windows_sys)(?=::|;)|OFlags|Errno|OpenOptionsExt|MetadataExt|PermissionsExt|std::os::\w+)\b/g
-/** Each may import itself and what stands before it. */
+/** Each layer may import itself and the layers before it. */
 const CORE_LAYERS = [['error', 'failure', 'sys'], ['bundles', 'locks', 'archives', 'state'], ['caches']]
 
-/** The problems of the code below `directory`, which is laid out like this repository; a line each. */
+/** The problems of the code below `directory`, which has the layout of this repository. One line each. */
 function problemsOf(directory) {
   const rust = sources(directory, 'src/core', '.rs').concat(sources(directory, 'src/addon', '.rs'))
   const script = sources(directory, 'src/js', '.ts')

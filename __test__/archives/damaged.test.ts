@@ -1,4 +1,4 @@
-/** What is no archive that is read, or is damaged: each is named as what it is. */
+/** Input that is not a supported archive, or is damaged: each case is reported as what it is. */
 
 // guarantee: archives/problems-are-named
 
@@ -41,7 +41,7 @@ function skippable(size: number, magic = 0x184d2a50): Buffer {
 /** A frame whose header names the dictionary 1234. */
 const withDictionary = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x02, 0x58, 0xd2, 0x04, 0x01, 0, 0])
 
-describe('what is not an archive that is read', () => {
+describe('input that is not a supported archive is refused', () => {
   const hex = (text: string): Buffer => Buffer.from(text, 'hex')
   const formats: [string, Uint8Array, RegExp][] = [
     ['zip', Buffer.from('PK\x03\x04\x14\0'), /^refused: .*a zip archive/],
@@ -74,7 +74,7 @@ describe('what is not an archive that is read', () => {
   ]
   test.for(formats)('%s', async ([, bytes, expected], { memory }) => {
     expect(await told(bytes, memory)).toMatch(expected)
-    // So is an object of a store, and nothing is left of it.
+    // The same holds for an object of a store, and nothing of it is left.
     writeFileSync(join(memory, 'one.tar.gz'), bytes)
     const cache = openCache({ scheme: 'file', path: memory })
     const { outcome, reason } = await cache.restore({ key: 'one.tar.gz', into: join(memory, 'into') })
@@ -88,7 +88,7 @@ describe('what is not an archive that is read', () => {
     expect(await told(gzipSync(gzipSync(zst)), memory)).toMatch(/^refused: .*got gzip within gzip.*compressed twice/)
   })
 
-  test('damage in the compressed bytes is damage, whatever it decodes to', async ({ memory }) => {
+  test('damaged compressed bytes are reported as damage, whatever they decode to', async ({ memory }) => {
     const bytes = gzipSync('hello, this is no archive')
     bytes[bytes.length - 6]! ^= 1
     expect(await told(bytes, memory)).toMatch(/^corrupt: /)
@@ -110,7 +110,7 @@ describe('an archive that is cut off', () => {
     })
 })
 
-test('frames and members in other forms are read', async ({ memory }) => {
+test('unusual frames and members are read', async ({ memory }) => {
   const tar = await packed(memory, 'tar')
   const half = (tar.length >> 1) & ~511
   const zst = await packed(memory, 'tar.zst')

@@ -1,4 +1,4 @@
-/** Refused input leaves the current generation as it was, and leaves nothing behind. */
+/** Refused input does not change the current generation, and leaves nothing behind. */
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ import { isRoot } from '../support/users.js'
 const longName = 'x'.repeat(256)
 const longPath = `${'d/'.repeat(2048)}x`
 
-describe('bad input: a code, a message with the value and the way out, the current generation as it was, nothing left', () => {
+describe('bad input: a code, a message with the value and the way out, an unchanged current generation, no leftovers', () => {
   interface Bad {
     what: string
     act(stage: Stage, folder: string): Promise<unknown>

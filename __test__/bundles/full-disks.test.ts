@@ -1,4 +1,4 @@
-/** A full disk leaves the current generation as it was (bundles/failed-build-changes-nothing). */
+/** A full disk does not change the current generation (bundles/failed-build-changes-nothing). */
 
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'

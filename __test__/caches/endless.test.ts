@@ -1,5 +1,5 @@
 // @module-tag system
-/** Stores whose answers do not end: each call resolves soon, by what status and headers say, and takes little of the body. */
+/** Stores whose responses do not end: each call resolves soon, by status and headers, and reads little of the body. */
 
 import { rmSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -112,7 +112,9 @@ describe('caches/responses-are-bounded: answers that do not end', () => {
     })
   })
 
-  test('what has to be read has a limit, which the reason names', { timeout: 60_000 }, async ({ memory }) => {
+  test('responses that have to be read have a limit, which the reason names', { timeout: 60_000 }, async ({
+    memory,
+  }) => {
     const { cache, tree, into } = await published(memory, 'pages')
     for (const framing of FRAMINGS) {
       const page = await endless(isList, without(200, framing), () => cache.prune({ key: 'site', ...budget }))
@@ -199,7 +201,7 @@ describe('caches/responses-are-bounded: answers that do not end', () => {
     rmSync(into, { recursive: true, force: true })
   })
 
-  test('the seeded bug that reads answers whole is seen', { timeout: 60_000 }, async ({ memory }) => {
+  test('the seeded bug that reads responses completely is detected', { timeout: 60_000 }, async ({ memory }) => {
     for (const mutant of ['', 'read-answers-whole']) {
       server.intercept = (request, response) => isGet(request) && without(403, 'chunked')(response)
       const child = start(

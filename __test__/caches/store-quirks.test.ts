@@ -78,7 +78,7 @@ async function useStore(memory: string, guard: 'etag' | 'none'): Promise<void> {
   }
 }
 
-describe('another region or endpoint: the reason names what to set', () => {
+describe('another region or endpoint: the reason names the setting', () => {
   const region = "Set the region (currently 'us-east-1') or the endpoint of the store"
   const at = (host: string): string => `The bucket is at '${host}'. Set the endpoint of the store`
   test.for([
@@ -171,7 +171,7 @@ describe('conditional writes that are refused', () => {
     await useStore(memory, 'etag')
   })
 
-  test('a store that finds each version false has no guard', async ({ memory }) => {
+  test('a store that rejects every version has no guard', async ({ memory }) => {
     server.intercept = (request, response) =>
       isConditionalWrite(request) && 'if-match' in request.headers && fail(response, 412, 'PreconditionFailed')
     const from = makeTree(join(memory, 'tree'), 3)
@@ -229,7 +229,7 @@ describe('versions in other forms', () => {
 
 describe('encoded answers', () => {
   test.for([['current.json'], ['blobs/']] as const)(
-    'a proxy that compresses %s: what is stored is not called damaged',
+    'a proxy that compresses %s: the stored object is not reported as damaged',
     async ([what], { memory }) => {
       const cache = openCache(server.store())
       await cache.snapshot({ key: 'site', from: makeTree(join(memory, 'tree'), 3), ...budget })
@@ -261,7 +261,7 @@ describe('encoded answers', () => {
     })
   })
 
-  test('the aws-chunked of an upload, and gzip of an object of another writer, mean nothing', async ({ memory }) => {
+  test('the aws-chunked of an upload, and gzip of an object of another writer, are ignored', async ({ memory }) => {
     const from = makeTree(join(memory, 'tree'), 3)
     for (const [key, encoding] of [
       ['site', 'aws-chunked'],
@@ -311,7 +311,7 @@ describe('pauses, clocks and quotas', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test('a clock that is wrong is named', async ({ memory }) => {
+  test('a wrong clock is named', async ({ memory }) => {
     server.intercept = (_, response) => fail(response, 403, 'RequestTimeTooSkewed')
     for (const key of KEYS)
       expect(await openCache(server.store()).restore({ key, into: join(memory, 'into'), ...budget })).toMatchObject({

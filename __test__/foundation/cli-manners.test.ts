@@ -1,4 +1,4 @@
-/** The manners that all commands share: each row of the table is one command, each test one manner. */
+/** The conventions that all commands share: each row of the table is one command, each test one convention. */
 
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -51,7 +51,7 @@ const rows: Row[] = [
     args: ['$DIR/locks'],
     own: '--unused-ms',
     twice: ['--unused-ms', '1d', '--unused-ms', '2d'],
-    wrong: [['$DIR/locks', '--unused-ms', 'soon'], /--unused-ms is 'soon'. Expected a number of milliseconds/],
+    wrong: [['$DIR/locks', '--unused-ms', 'soon'], /Invalid --unused-ms: 'soon'. Expected a number of milliseconds/],
   },
   {
     command: 'cache save',
@@ -65,7 +65,7 @@ const rows: Row[] = [
     args: ['$DIR/into', ...store],
     own: '--symlinks',
     twice: keyTwice,
-    wrong: [['$DIR/into', ...store, '--symlinks', 'loose'], /--symlinks is 'loose'; accepted is .*'relative'/],
+    wrong: [['$DIR/into', ...store, '--symlinks', 'loose'], /Invalid --symlinks: 'loose'\. Expected .*'relative'/],
   },
   {
     command: 'cache inspect',
@@ -79,7 +79,7 @@ const rows: Row[] = [
     args: store,
     own: '--keep',
     twice: ['--keep', '1', '--keep', '2'],
-    wrong: [[...store, '--keep', 'two'], /--keep is 'two'. Expected a whole number/],
+    wrong: [[...store, '--keep', 'two'], /Invalid --keep: 'two'. Expected an integer/],
   },
   {
     command: 'cache remove',
@@ -260,8 +260,10 @@ test('values: of an option that comes before the command, negative, with units, 
   })
   expect(resultOf('a negative value').code).toBe(0)
   expect(resultOf('units').code).toBe(0)
-  expect(resultOf('a bad time').errors).toMatch(/--deadline-ms is '5weeks'. Expected a number of milliseconds, or/)
-  expect(resultOf('a bad size').errors).toMatch(/--max-bytes is 'lots'. Expected a number of bytes, such as/)
+  expect(resultOf('a bad time').errors).toMatch(
+    /Invalid --deadline-ms: '5weeks'. Expected a number of milliseconds, or/,
+  )
+  expect(resultOf('a bad size').errors).toMatch(/Invalid --max-bytes: 'lots'. Expected a number of bytes, such as/)
 })
 
 test('a line of progress never wraps, and has a bar where there is room for one', () => {

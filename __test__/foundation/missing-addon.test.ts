@@ -98,7 +98,7 @@ const test = base.extend<{ project: Project }>({
   project: async ({ disk }, use) => use(new Project(join(disk, 'user'))),
 })
 
-describe('a table of causes, each provoked', () => {
+describe('a table of causes, each reproduced', () => {
   test('--no-addons', ({ project }) => {
     project.addPlatform({ sealed: true })
     expect(project.error(['--no-addons'])).toMatch(
@@ -201,7 +201,7 @@ describe('a table of causes, each provoked', () => {
     )
   })
 
-  test('with the platform package it is loaded, and from it', ({ project }) => {
+  test('with the platform package, the addon is loaded from it', ({ project }) => {
     project.addPlatform({ sealed: true })
     expect(project.error()).toBe('loaded')
   })

@@ -35,7 +35,7 @@ test('the packed package and its platform package work from an empty folder, eve
   const { exports } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as {
     exports: Record<string, unknown>
   }
-  // Their peers are installed by whoever uses them.
+  // Users install the peer dependencies themselves.
   for (const peer of ['vite', 'vitest', 'esbuild'])
     cpSync(join(repository, 'node_modules', peer), join(user, 'node_modules', peer), { recursive: true })
   const names = Object.keys(exports).filter((name) => !name.endsWith('.json') && name !== './vitest')

@@ -13,9 +13,9 @@ const newThread = { state: 'new', cell: 'kept' }
 const newIsolate = { state: 'new', cell: 'new' }
 
 /**
- * `program` in node_modules, the module that defines the state, the file of the server that is edited, the configuration,
- * and what is kept over an edit of that file, an edit of the module that defines the state, a dependency that Vite
- * discovers late in the page and in the server, and an edit of the configuration.
+ * `program` in node_modules, the module that defines the state, the file of the server that is edited, and the
+ * configuration. Then what is kept after an edit of that file, of the module that defines the state, after a dependency
+ * that Vite discovers late in the page and in the server, and after an edit of the configuration.
  */
 const vite = ['vite/bin/vite.js', '--strictPort']
 export const hosts = {

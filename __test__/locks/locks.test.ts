@@ -307,7 +307,9 @@ describe.each(modes)('%s mode', (mode) => {
     expect(performance.now() - started).toBeLessThan(800)
   })
 
-  test('locks/waiters-see-the-holder: onWait says who, what and since when, and tells news', async ({ memory }) => {
+  test('locks/waiters-see-the-holder: onWait names the holder, its metadata and since when, and reports changes', async ({
+    memory,
+  }) => {
     const path = join(memory, 'key.lock')
     const metadata = { url: 'http://localhost:2000' }
     const lock = await acquireLock(path, { mode, metadata })
@@ -336,7 +338,7 @@ describe.each(modes)('%s mode', (mode) => {
     ;(await wait).release()
   })
 
-  test('a failed run is shared with those who waited, or retried', async ({ memory }) => {
+  test('a failed run is shared with its waiters, or retried', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     let runs = 0
     /** As many callers at once as are said; the first run fails when all the others wait for it. */
@@ -365,7 +367,7 @@ describe.each(modes)('%s mode', (mode) => {
     expect(await codeOf(prewarm(path, { isReady: () => undefined, run: () => 1 }))).toBe('ERR_NOT_READY')
   })
 
-  test('waitForLock takes nothing and clears what the dead left', async ({ memory }) => {
+  test('waitForLock acquires nothing and removes what dead holders left', async ({ memory }) => {
     const path = join(memory, 'key.lock')
     expect(await waitForLock(path, { mode })).toMatchObject({ orphaned: false })
     const holder = child('hold', path, { mode })
@@ -398,7 +400,7 @@ test('locks/release-only-your-own, locks/late-orphans-cannot-publish: a late orp
   }
 })
 
-test('locks/release-only-your-own: in lease mode a holder that was stopped for too long is followed, knows it, and gives back nothing of its successor', async ({
+test('locks/release-only-your-own: in lease mode a holder that was stopped for too long is taken over, notices it, and releases nothing of its successor', async ({
   memory,
 }) => {
   const path = join(memory, 'key.lock')
@@ -436,7 +438,7 @@ test.for(modes)(
   },
 )
 
-test('generations grow also after the files were deleted', async ({ memory }) => {
+test('generations grow even after the files were deleted', async ({ memory }) => {
   const root = join(memory, 'locks')
   const first = await acquireLock(join(root, 'key.lock'))
   first.release()
@@ -513,7 +515,9 @@ test('locks/rough-fairness: callers of one process are served in the order of th
   }
 })
 
-test('locks/rough-fairness: who comes when the lock is given back does not go before who waits', async ({ memory }) => {
+test('locks/rough-fairness: a caller that comes when the lock is released does not go before the waiters', async ({
+  memory,
+}) => {
   const path = join(memory, 'key.lock')
   const stateOf = (pid: number): string | undefined => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]
   const comeAgain = async (more: Parameters<typeof child>[3]): Promise<string> => {
@@ -651,9 +655,7 @@ test('locks/no-litter: a sweep clears what the dead left and touches nobody aliv
   lock.release()
 })
 
-test('sweepLocks removes the files of a lock that nobody has used for unusedMs, by default a day', async ({
-  memory,
-}) => {
+test('sweepLocks removes the files of a lock that was not used for unusedMs, by default a day', async ({ memory }) => {
   const path = join(memory, 'key.lock')
   const first = await acquireLock(path)
   expect(await sweepLocks(memory, { unusedMs: 0 })).toEqual({ removed: [], held: [path] })

@@ -290,7 +290,7 @@ async fn adopt(store: &Arc<Store>, how: &str, directory: PathBuf) -> Result<()> 
     publish_or_discard(&stage, publish_stage).await.map(drop)
 }
 
-/// A stage that begins with the current generation's files, one of them written anew.
+/// A stage that begins with the current generation's files, one of them rewritten.
 async fn publish_a_copy(store: &Arc<Store>) -> Result<()> {
     let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let text = format!("{}\n", token()).repeat(LINES);
@@ -381,7 +381,7 @@ async fn rewrite_a_copy(store: &Arc<Store>) -> Result<()> {
     let number = pin_current(store, OWNER)?;
     let stage = store.stage(StageBase::Current, false, &patience()).await?;
     let path = stage.path().join(FILES[0]);
-    // As esbuild and tsc write: the same inode, cut and written anew.
+    // As esbuild and tsc write: the same inode, truncated and rewritten.
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .truncate(true)
@@ -414,15 +414,15 @@ fn timed(kind: &str, call: impl FnOnce() -> Result<u64>) -> Result<u64> {
     Ok(number)
 }
 
-/// What is current and when, said under the writer lock before anything is changed there: it tells what a writer did
-/// that was killed before it could say so.
+/// Records the current generation and the time, under the writer lock and before any change there. It shows what a
+/// writer did that was killed before it could report it.
 fn say_what_is_current(store: &Store) -> Result<()> {
     let number = store.current()?.unwrap_or(0);
     say(&format!("found {number} {0} {0}", clock::monotonic_micros()));
     Ok(())
 }
 
-/// Publishes, rolls back and collects for ever; says of each that it was current from somewhere within an interval on.
+/// Publishes, rolls back and collects forever. Reports for each generation the interval in which it became current.
 /// The clock is read under the writer lock, so that the intervals of all writers are one sequence.
 async fn write_loop(store: &Arc<Store>) -> Result<()> {
     let patience = patience();
@@ -448,7 +448,7 @@ async fn write_loop(store: &Arc<Store>) -> Result<()> {
     }
 }
 
-/// Pins and reads for ever. Half of the time it pins again before it lets go of the generation before, as a dev server
+/// Pins and reads forever. Half of the time it pins again before it releases the previous generation, as a dev server
 /// does, so that further pins of a held generation are among them.
 fn read_loop(store: &Arc<Store>) -> Result<()> {
     let mut held = None;

@@ -1,5 +1,5 @@
 // @module-tag system
-/** Each seeded bug is killed by the test that is there for it: a check that cannot fail proves nothing. */
+/** Each seeded bug is detected by its test: a check that cannot fail proves nothing. */
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -41,7 +41,7 @@ const FOUND_BY: Record<SeededBug, [file: string, name: string]> = {
   'state-edit-unseen': ['state/vite-auto-version', 'Vite 8.*an edit closes the server'],
 }
 
-describe('the suite kills its mutants', () => {
+describe('the suite detects its seeded bugs', () => {
   let folder: string
   beforeAll(() => {
     folder = seededRepository()

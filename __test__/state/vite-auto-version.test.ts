@@ -62,7 +62,7 @@ describe.each(versions)('$name', (version) => {
     expect((await relabel(fixture, 'one')).logged()).toEqual(['close two', 'open one'])
   })
 
-  test('what is no edit of the module keeps the value', async () => {
+  test('a change that is not an edit of the module keeps the value', async () => {
     const fixture = await open(version)
     const first = await resourceOf(fixture)
     first.logged()

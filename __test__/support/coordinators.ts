@@ -41,7 +41,7 @@ export const child: Start = (context) => startProcess(context, 'worker.mjs')
 // biome-ignore lint/suspicious/noExplicitAny: each test knows what its worker answers.
 type Anything = any
 
-/** With a store, and coordinators of it that are closed before it is. */
+/** With a store, and coordinators that are closed before it. */
 export const test = base.extend<{
   open: (start: Start, options?: Partial<CoordinatorOptions<unknown, unknown>>) => Coordinator<unknown, Anything>
 }>({

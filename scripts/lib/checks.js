@@ -5,7 +5,7 @@ import { has } from './toolchain.js'
 
 const clippy = (...args) => ['cargo', ['clippy', ...args, '--', '-D', 'warnings']]
 
-/** What needs no build, and ends within seconds. */
+/** Checks that need no build, and end within seconds. */
 export function formats({ fix }) {
   return [
     ['cargo', ['fmt', ...(fix ? [] : ['--check'])]],
@@ -39,9 +39,9 @@ export function foreignLints() {
     .map(([target, [, cargo]]) => [cargo, lint(target)])
 }
 
-/** What needs the declarations in dist. */
+/** Checks that need the declarations in dist. */
 export function types() {
-  // What the build generates is committed; a difference means that somebody forgot to build.
+  // Generated files are committed. A difference means that the build was not run before the commit.
   const generated = ['index.d.ts', 'src/js/native/binding.d.cts', 'src/js/native/binding.cjs']
   return [
     ['npx', ['tsc', '--noEmit']],

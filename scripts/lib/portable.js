@@ -1,4 +1,4 @@
-// Runs the portable suite on other platforms and runtimes, and adds its results up.
+// Runs the portable suite on other platforms and runtimes, and adds up its results.
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { addonOf, platforms, runtime } from './cross.js'
@@ -22,7 +22,7 @@ export async function runPortable(names, { addon, results }) {
     const ready = await phase(`${name} build`, (context) => makeReady(name, context))
     const before = last
     last = before.then(() => ready && phase(name, (context) => runSuite(name, { addon, results, ...context })))
-    // It is awaited below, after the builds.
+    // Awaited below, after the builds.
     last.catch(() => {})
     if (!ready) addMissing(name, results)
   }
@@ -49,7 +49,7 @@ async function makeReady(name, { attempt, log }) {
   return true
 }
 
-/** In CI a platform that is not tested is a failure, unless the machine cannot have it. */
+/** In CI, an untested platform is a failure, unless the machine does not support it. */
 function addMissing(name, results) {
   const { why, unavailable } = missing.get(name)
   rows.push(`${name.padEnd(18)} NOT RUN: ${why}`)
@@ -82,7 +82,7 @@ async function runSuite(name, { addon, results, attempt }) {
 
 const written = (name) => join(root, 'build/portable', name)
 
-/** What the other platforms wrote is read on this one. */
+/** Stores that the other platforms wrote are read on this one. */
 function readBack(folders, { results, attempt }) {
   const report = join(root, 'build/reports/portable-read-back.json')
   const env = { WARMSWAP_PORTABLE_FIXTURES: folders.join(delimiter) }

@@ -6,7 +6,7 @@ import type { NativeBundles } from '../native/binding.cjs'
 import { native, unwrap } from '../native/native.js'
 import { DEFAULT_TIMEOUT_MS } from './wait.js'
 
-/** Warns about each directory that the link replaced since the last call: only its owner removes it. */
+/** Warns about each directory that the link replaced since the last call. warmswap never removes them. */
 export function reportSetAside(bundles: NativeBundles): void {
   for (const path of bundles.setAside()) {
     process.emitWarning(
@@ -16,14 +16,15 @@ export function reportSetAside(bundles: NativeBundles): void {
   }
 }
 
-/** Whether there is a real directory at a path. */
+/** Whether the path is a directory and not a symbolic link. */
 export function isDirectory(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 /**
- * Makes `link` a real directory with the files that it shows, for a tool that builds into it without a store. The next
- * publish with this link replaces it. Does nothing where `root` is no store, or `link` is a directory already.
+ * Turns `link` into a real directory with the same files, for a tool that builds into it without a store. The next
+ * publish with this link replaces the directory. Does nothing if `root` is not a store, or if `link` already is a
+ * directory.
  */
 export async function giveDirectory(root: string, link: string): Promise<void> {
   if (isDirectory(link) || !existsSync(join(root, 'FORMAT'))) return

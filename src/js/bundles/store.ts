@@ -14,7 +14,20 @@ import { OpenStage } from './stage.js'
 import { DEFAULT_TIMEOUT_MS, type WaitOptions, waiting } from './wait.js'
 import { PointerWatch } from './watch.js'
 
-/** Opens the store at `root`, making it where there is none, and repairs what killed processes left. */
+/**
+ * Opens the bundle store at `root`. Creates it if it does not exist, and repairs what killed processes left behind.
+ *
+ * @param root Directory of the store.
+ * @param options Durability, generations to keep, `link`, time limit and signal.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
+ * be trusted, ERR_TIMEOUT if another process holds the writer lock.
+ *
+ * @example
+ * const store = await openBundles('.cache/bundles')
+ * const stage = await store.stage()
+ * await stage.write('index.js', code)
+ * await stage.publish()
+ */
 export async function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore> {
   const path = check.absolutePath('root', root)
   const {
@@ -38,14 +51,14 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
   return new Store(bundles)
 }
 
-/** A link inside its own store would be swept; one that holds the store would be adopted into itself. */
+/** A link inside its own store would be swept. A link that contains the store would adopt the store into itself. */
 function outside(root: string, link: string): string {
   const holds = (folder: string, path: string): boolean => {
     const way = relativePath(folder, path)
     return !isAbsolute(way) && way !== '..' && !way.startsWith(`..${sep}`)
   }
   if (holds(root, link) || holds(link, root))
-    throw invalidArgument('options.link', link, `a path outside of root '${root}' that does not hold root either`)
+    throw invalidArgument('options.link', link, `a path outside root '${root}' that does not hold root either`)
   return resolvePath(link)
 }
 
@@ -63,7 +76,7 @@ export class Store implements BundleStore {
     this.capabilities = { filesystem: bundles.filesystem, clone: bundles.cloneOffered }
   }
 
-  /** The native store, while this one is open. Not part of the contract. */
+  /** The native store, while this one is open. Not part of the public API. */
   open(): NativeBundles {
     if (this.#closed) throw new WarmswapError('ERR_CLOSED', `the store '${this.root}' was closed`)
     return this.#native
@@ -119,7 +132,10 @@ export class Store implements BundleStore {
     }
   }
 
-  /** A pin on a generation of this fingerprint whose content is complete: the current one first, then the newest. */
+  /**
+   * Finds a generation of this fingerprint whose content is complete, and pins it. Tries the current one first, then
+   * the others from new to old.
+   */
   async #find(fingerprint: string): Promise<Pin | null> {
     const current = unwrap(this.open().current())
     const found = (await this.list()).filter((generation) => generation.fingerprint === fingerprint)
@@ -147,7 +163,7 @@ export class Store implements BundleStore {
 
   async #verifies(number: number): Promise<boolean> {
     try {
-      // Files that were added, and changed modes, do not take away what was published.
+      // Added files and changed modes do not make a generation incomplete.
       return (await this.verify(number)).problems.every(({ problem }) => problem === 'extra' || problem === 'mode')
     } catch (error) {
       if (isWarmswapError(error) && error.code === 'ERR_GENERATION_CORRUPT') return false
@@ -218,7 +234,7 @@ export class Store implements BundleStore {
   async close(): Promise<void> {
     for (const watch of this.#watches) watch[Symbol.dispose]()
     this.#closed = true
-    // Who removes the folder next must not meet a collection at work.
+    // A caller that removes the folder after close() must not collide with a running collection.
     unwrap(await this.#native.settled())
   }
 
@@ -227,13 +243,16 @@ export class Store implements BundleStore {
   }
 
   #toPin(number: number): Pin {
-    // Most pins are of the same generation again.
+    // Most calls pin the same generation as the call before.
     if (this.#pinned?.number !== number) this.#pinned = new StoredGeneration(this.#native, this.root, number)
     return new PinHandle(this.#native, this.root, this.#pinned)
   }
 }
 
-/** The lock that one builder holds over all threads and processes; the kernel frees it when its process dies. */
+/**
+ * Acquires the lock that only one builder in all threads and processes holds. The kernel releases it when the builder's
+ * process ends.
+ */
 export async function acquireBuildLock(
   store: BundleStore,
   wait: { timeoutMs: number; signal?: AbortSignal | undefined },
@@ -247,12 +266,15 @@ function storeOf(store: BundleStore): Store {
   throw invalidArgument('store', store, 'a store that openBundles() of this copy of warmswap opened')
 }
 
-/** Throws ERR_CLOSED if the store was closed, ERR_INVALID_ARGUMENT if it is no store of this copy of warmswap. */
+/**
+ * Checks that the store is open. Throws ERR_CLOSED if it was closed, and ERR_INVALID_ARGUMENT if it is not a store of
+ * this copy of warmswap.
+ */
 export function assertOpen(store: BundleStore): void {
   storeOf(store).open()
 }
 
-/** The store's id, if it has one. */
+/** Id of the store, if it has one. */
 export function idOf(store: BundleStore): string | null {
   return storeOf(store).open().id
 }

@@ -1,10 +1,10 @@
-/** One event per call, because a library is silent and a cache that stopped working is otherwise not noticed (decocms/studio#5824). */
+/** One event per call. Without it, a cache that stopped working is not noticed (decocms/studio#5824). */
 
 import type { RestoreOutcome } from '../archives/contract.js'
 import { guarded } from '../native/callbacks.js'
 import type { SnapshotOutcome } from './contract.js'
 
-/** How one call ended. */
+/** Outcome and figures of one call. */
 export interface CacheEvent {
   verb: 'restore' | 'snapshot' | 'prune' | 'remove'
   key: string
@@ -15,7 +15,7 @@ export interface CacheEvent {
   files: number
 }
 
-/** Tells the program's listener and, with WARMSWAP_LOG=1, standard error. */
+/** Calls the program's listener and, with WARMSWAP_LOG=1, writes to standard error. */
 export class CacheEvents {
   readonly #listener: ((event: CacheEvent) => void) | undefined
 

@@ -1,4 +1,4 @@
-/** Caches: the module's interface. */
+/** The public interface of caches. */
 
 export { type CacheOptions, openCache } from './caches.js'
 export type {

@@ -1,4 +1,4 @@
-/** Checks the options of the calls on caches, and gives them the addon's form. */
+/** Checks the options of the calls on caches, and converts them for the addon. */
 
 import { DUPLICATES, MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
 import type { NativeBudget, NativeProgress, NativeRestoreOptions, NativeSnapshotOptions } from '../native/binding.cjs'
@@ -11,21 +11,21 @@ const MAX_FINGERPRINT_BYTES = 512
 
 export const BUDGET = ['deadlineMs', 'idleMs', 'minBytesPerSecond', 'attempts', 'signal'] as const
 export const CONDITIONS = ['auto', 'required', 'off'] as const
-/** Longest timer that native code keeps as one; beyond it a deadline would be none. */
+/** Longest timer that native code supports; a longer deadline would have no effect. */
 const LONGEST_MS = 7 * 86_400_000
 
 export function secretBytes(value: unknown): Uint8Array {
   const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
-  // The value itself is never shown: it is a secret.
+  // The message never contains the value: it is a secret.
   if (!(bytes instanceof Uint8Array) || bytes.length < 16)
     throw new WarmswapError(
       'ERR_INVALID_ARGUMENT',
-      'options.hmacKey is not accepted; accepted is a string or Uint8Array of 16 bytes or more',
+      'Invalid options.hmacKey. Expected a string or Uint8Array of at least 16 bytes',
     )
   return bytes
 }
 
-/** It is in the pointer, which is small. */
+/** The fingerprint is stored in the pointer, which is small. */
 function fingerprint(value: unknown): string {
   const text = validate.string('options.fingerprint', value)
   if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES)
@@ -69,7 +69,7 @@ function guard(value: SnapshotOptions['guard']): {
 
 function level(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < -7 || value > 19)
-    throw invalidArgument('options.level', value, 'a whole number from -7 to 19')
+    throw invalidArgument('options.level', value, 'an integer from -7 to 19')
   return value
 }
 
@@ -92,7 +92,7 @@ export function checkBudget(name: string, given: Budget, deadlineMs: number): Na
   }
 }
 
-/** A call of restore() or snapshot() in the addon's form, and what stays in JavaScript. */
+/** Options of restore() or snapshot() for the addon, and those that stay in JavaScript. */
 interface CheckedCall<NativeOptions> {
   native: NativeOptions
   signal: AbortSignal | undefined

@@ -1,4 +1,4 @@
-/** Reports of the addon as results and errors. */
+/** Converts reports of the addon to results and errors. */
 
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
 import { leftOut } from '../archives/unpack.js'

@@ -1,4 +1,4 @@
-/** Orphan-aware locks: the module's interface. */
+/** The public interface of locks. */
 
 export type { AnswerOptions, Lock, LockOptions, SweepLocksOptions } from './contract.js'
 export { describeHolder, type Holder, type Liveness } from './holder.js'

@@ -1,4 +1,7 @@
-/** warmswap/vitest: reproduces and times restart races in anybody's dev server, engine or runner. Nothing here needs the rest of warmswap. */
+/**
+ * warmswap/vitest: reproduces and times restart races in any dev server, engine or runner. It does not need the rest of
+ * warmswap.
+ */
 
 import type {} from './matchers.js'
 

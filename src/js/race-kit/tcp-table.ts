@@ -1,4 +1,4 @@
-/** Who listens and who is connected, as the kernel tells it (Linux alone shows it as files). */
+/** Listeners and connections, from the kernel's tables (only Linux has them as files). */
 
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import { numbers } from './groups.js'
@@ -12,7 +12,7 @@ interface Row {
 
 const TCP_LISTEN = '0A'
 
-/** The ports that anybody in this network namespace listens on, or undefined where there is no such table. */
+/** The ports with a listener in this network namespace. Undefined if there is no such table. */
 export function listeningPorts(): ReadonlySet<number> | undefined {
   const table = rows()
   return table && new Set(table.filter(({ listens }) => listens).map(({ port }) => port))
@@ -23,7 +23,7 @@ export function listenerOf(number: number): number | undefined {
   return ownerOf(({ port, listens }) => port === number && listens)
 }
 
-/** The process on this machine whose end of a connection has the port `local` and the other end `remote`. */
+/** The local process whose end of a connection has the port `local`, with the port `remote` at the other end. */
 export function peerOf(local: number, remote: number): number | undefined {
   return ownerOf(({ port, remotePort }) => port === local && remotePort === remote)
 }

@@ -49,25 +49,25 @@ export type ToWorker =
   | { warmswap: 'cancel'; id: number }
   | { warmswap: 'stop' }
 
-/** Warnings about one worker. A worker that sends garbage sends a lot of it. */
+/** Warnings about one worker. Limited, because a worker that sends garbage sends a lot of it. */
 const MOST_REFUSALS = 20
 
 interface Open {
   readonly incarnation: number
   readonly reply: Deferred<unknown>
-  /** Where other requests may have the signal too. */
+  /** Whether other requests may share the signal. */
   readonly unlisten: (() => void) | undefined
   begun: boolean
-  /** Once the answer has begun to come in parts. */
+  /** Set once the answer has begun to arrive in parts. */
   incoming?: Incoming
 }
 
-/** Requests that a worker has, by number. */
+/** The requests of a worker, by number. */
 export class Channel<Q, R> {
-  /** Resolves when the worker calls serveRequests(); rejects if it ends before. */
+  /** Resolves when the worker calls serveRequests(). Rejects if it ends before. */
   readonly ready: Deferred<void> = deferred()
   private readonly open = new Map<number, Open>()
-  /** Called off before they were answered: only their numbers are kept until they are. */
+  /** Requests that were cancelled before they were answered. Only their numbers are kept. */
   private readonly calledOff = new Set<number>()
   private next = 1
   private refusals = 0
@@ -99,7 +99,10 @@ export class Channel<Q, R> {
     if (!this.end) this.post({ warmswap: 'stop' })
   }
 
-  /** Takes what the worker says; returns false if it is none of ours. Never throws, whatever the worker sent. */
+  /**
+   * Handles a message from the worker. Returns false if the message is not part of this protocol. Never throws,
+   * whatever the worker sent.
+   */
   receive(message: unknown): boolean {
     const problem = problemOf(message)
     if (problem === null) return false
@@ -109,7 +112,7 @@ export class Channel<Q, R> {
     return true
   }
 
-  /** Reports a message that cannot be used. The worker goes on: a later message may be the answer that was meant. */
+  /** Reports a message that cannot be used. The worker continues: the valid answer may follow. */
   refuse(problem: string): void {
     this.refusals += 1
     if (this.refusals > MOST_REFUSALS) return
@@ -118,14 +121,14 @@ export class Channel<Q, R> {
     process.emitWarning(`a worker ${problem}${last}`, { code: 'WARMSWAP_ANSWER_REFUSED' })
   }
 
-  /** The last uncaught error of a worker that has ended in another way than by a request to stop. */
+  /** The last uncaught error of a worker that ended without a request to stop. */
   get failure(): Error | undefined {
     return this.uncaught
   }
 
   /**
-   * The worker is gone: everything that it had ends with an error that says whether it had begun it. Its cause is
-   * `failure`, the error that ended the worker.
+   * The worker has ended: each of its requests fails with an error that says whether the worker had begun it. The
+   * error's cause is `failure`, which ended the worker.
    */
   close(how: string, failure?: Error): void {
     if (this.end) return
@@ -177,7 +180,7 @@ export class Channel<Q, R> {
     if (open) open.begun = true
   }
 
-  /** Nobody waits for the answer, or for the rest of it, any more. */
+  /** No caller waits for the answer, or for the rest of it, any more. */
   private cancel(id: number): void {
     const open = this.open.get(id)
     if (open === undefined) return
@@ -219,7 +222,7 @@ export class Channel<Q, R> {
       )
   }
 
-  /** A part that was not asked for would wait here without bounds. */
+  /** A part that was not requested would be buffered here without bounds. */
   private receivePart({ id, value }: RequestMessage & { warmswap: 'part' }, { incoming }: Open): void {
     if (incoming?.push(value) !== false) return
     this.refuse(`sent more parts of its answer to request ${id} than it was asked for; the answer was ended`)
@@ -253,7 +256,7 @@ function checkedContext(context: SendContext): SendContext {
   return context
 }
 
-/** Reports a message that could not even be read. */
+/** Reports a message that could not be read. */
 export function refuseUnreadable(channel: Pick<Channel<never, never>, 'refuse'>, error: unknown): void {
   channel.refuse(`sent a message that cannot be read (${messageOf(error).slice(0, 200)}); it was refused`)
 }

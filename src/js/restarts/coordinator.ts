@@ -20,56 +20,62 @@ import { type RebootResult, type Start, Workers } from './workers.js'
 export interface CoordinatorOptions<Q, R> {
   /** Starts a worker on a pinned generation. Called at most once per incarnation. */
   start: Start<Q, R>
-  /** How many requests may wait for a worker. @default 1_000 */
+  /** Number of requests that may wait for a worker. @default 1_000 */
   queueLimit?: number
-  /** How long an old worker may finish what it has, answers in parts too, after its successor took over. @default 5_000 */
+  /**
+   * Time limit in milliseconds for an old worker to finish its requests, answers in parts included, after its successor
+   * took over. @default 5_000
+   */
   drainMs?: number
-  /** How long `start` may take. @default 60_000 */
+  /** Time limit of `start` in milliseconds. @default 60_000 */
   startTimeoutMs?: number
 }
 
-/** What a coordinator is doing. */
+/** State of a coordinator. */
 export interface CoordinatorStatus {
   state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed'
-  /** The incarnation that serves, or served last; 0 before the first. */
+  /** The incarnation that serves, or served last. 0 before the first. */
   incarnation: number
   /** The generation that it runs. */
   generation: number | null
-  /** Requests that no worker has. */
+  /** Number of requests that are not assigned to a worker. */
   waiting: number
   /**
-   * The last failure that nothing has made good since: of a build, of a start, of the clean-up, or the uncaught error that
-   * ended a worker.
+   * The last failure that was not followed by a success: of a build, of a start, of the clean-up, or the uncaught error
+   * that ended a worker.
    */
   lastError?: Error
 }
 
-/** Builds, swaps, starts the new worker, then drains the old one. */
+/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
 export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
-  /** Call after an input changed. A stamp that is comparable between the processes of one machine (monotonic microseconds of this boot); takes no lock. */
+  /**
+   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
+   * (monotonic microseconds since boot). Takes no lock.
+   */
   change(): number
   /**
-   * Joins or reuses only a build that started at or after `atLeast`; otherwise exactly one trailing build serves all
-   * late callers. The stage is published when `run` resolves; what it resolves with (JSON or undefined) is the
-   * generation's `meta`, so every process can read it. Resolves with a pin on the generation that holds the change,
-   * which the caller releases. A failed build leaves the current generation serving.
+   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
+   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
+   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
+   * change; the caller releases it. After a failed build, the current generation remains in use.
    *
-   * @throws {WarmswapError} ERR_TIMEOUT when it takes longer than `timeoutMs`, ERR_CLOSED after close; a build that
-   * fails rejects with its own error.
+   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
+   * fails, rejects with the build's error.
    */
   build(need: BuildNeed, run: BuildRun): Promise<BuildResult>
   /**
-   * Makes sure that a worker newer than `observed` runs the current generation. Exactly one start per incarnation
-   * however many ask; a dead but unreaped worker never swallows it. `observed` is the incarnation the caller saw fail.
+   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
+   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
    */
   reboot(request: { observed: number | null; reason: string }): Promise<RebootResult>
   /**
-   * Starts a worker if there is none. The queue belongs to the bundle, not to a worker: a request outlives the worker
-   * that was to answer it. An answer in parts is a ReadableStream of them, whatever the worker made it of: it is read
-   * as fast as its consumer reads, cancelling it stops the worker's source, and it fails with ERR_WORKER_EXITED when its
-   * worker ends, or when it has been replaced for `drainMs`.
+   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
+   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
+   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
+   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
    *
-   * @throws {WarmswapError} ERR_WORKER_EXITED when a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
    * ERR_TIMEOUT, ERR_CLOSED.
    */
   dispatch(request: Q, options?: DispatchOptions): Promise<R>
@@ -81,7 +87,7 @@ const BUILD_TIMEOUT_MS = 300_000
 /**
  * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
  *
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED if the store was closed.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
  */
 export function openCoordinator<Q = unknown, R = unknown>(
   store: BundleStore,

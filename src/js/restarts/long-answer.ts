@@ -1,6 +1,6 @@
 /**
- * An answer that comes in parts, as the coordinator sees it: a stream for the caller, which ends by itself, by its
- * consumer, or by a cut when its worker has no more time.
+ * An answer in parts, from the coordinator's view: a stream for the caller. It ends by itself, by its consumer, or when
+ * the coordinator cuts it off because its worker has no time left.
  */
 
 import type { Parts } from './parts.js'
@@ -21,17 +21,17 @@ export class LongAnswer {
         pull: () => this.pull(),
         cancel: (reason) => this.finish(() => parts.stop(reason)),
       },
-      // What is read ahead is the worker handle's affair.
+      // The worker handle decides how much is read ahead.
       { highWaterMark: 0 },
     )
   }
 
-  /** Resolves when there is nothing more to come. */
+  /** Resolves when no further part comes. */
   get ended(): Promise<void> {
     return this.end.promise
   }
 
-  /** Ends it with an error: nobody gets the rest. */
+  /** Ends the stream with an error: no consumer gets the rest. */
   cut(error: unknown): void {
     this.finish(() => {
       this.controller.error(error)
@@ -39,7 +39,7 @@ export class LongAnswer {
     })
   }
 
-  /** Cut when the signal is raised. */
+  /** Ends the stream when the signal aborts. */
   until(signal: AbortSignal | undefined): this {
     const abort = (): void => this.cut(signal?.reason)
     if (signal?.aborted) abort()

@@ -1,6 +1,6 @@
 /**
- * Whether a message of a worker is what the protocol says (channel.ts). A worker may run another release of this package,
- * or code that posts messages of its own on the same port.
+ * Checks whether a message of a worker follows the protocol (channel.ts). A worker may run another release of this
+ * package, or code that posts messages of its own on the same port.
  */
 
 import { messageOf } from '../native/callbacks.js'
@@ -9,7 +9,7 @@ import { isRemoteError } from './remote-error.js'
 type Fields = Record<string, unknown>
 type Check = (message: Fields) => string | undefined
 
-/** What each kind of message needs, apart from its kind. */
+/** The fields that each kind of message needs. */
 const CHECKS = new Map<unknown, Check>([
   [
     'reply',
@@ -23,12 +23,12 @@ const CHECKS = new Map<unknown, Check>([
   ['ready', () => undefined],
 ])
 
-/** Of the hand-over of a generation, which has the same channel (bundles/hand-over.ts). */
+/** Messages for the hand-over of a generation, which uses the same channel (bundles/hand-over.ts). */
 const HAND_OVER: readonly unknown[] = ['ask', 'taken', 'refused', 'offer']
 
 /**
- * What is wrong with a message; undefined for a good one, and null for one that is not between coordinator and worker: what
- * has no field `warmswap` is between the program and its worker.
+ * Describes what is wrong with a message. Undefined for a valid one, and null for one that has no field `warmswap`: it
+ * is between the program and its worker.
  */
 export function problemOf(message: unknown): string | undefined | null {
   if (typeof message !== 'object' || message === null) return null
@@ -44,12 +44,12 @@ export function problemOf(message: unknown): string | undefined | null {
 }
 
 function needsId({ id }: Fields): string | undefined {
-  return Number.isSafeInteger(id) ? undefined : 'its id is no whole number'
+  return Number.isSafeInteger(id) ? undefined : 'its id is not an integer'
 }
 
 function needsRequest(message: Fields): string | undefined {
   return (
-    needsId(message) ?? (Number.isSafeInteger(message.incarnation) ? undefined : 'its incarnation is no whole number')
+    needsId(message) ?? (Number.isSafeInteger(message.incarnation) ? undefined : 'its incarnation is not an integer')
   )
 }
 

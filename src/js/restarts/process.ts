@@ -1,4 +1,4 @@
-/** A worker that is a process of its own, with everything it starts in one process group. */
+/** A worker in a process of its own. All processes that it starts are in its process group. */
 
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,43 +20,48 @@ import { within } from './wait.js'
 /** Options of {@link startProcess}. */
 export interface ProcessOptions {
   args?: string[]
-  /** Added to this process's environment. */
+  /** Variables added to this process's environment. */
   env?: Record<string, string>
-  /** How long until the entry calls serveRequests(). @default 30_000 */
+  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
   readyTimeoutMs?: number
   /**
-   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
-   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   * Whether to also end processes that the worker started and that made a session of their own (`detached`, setsid,
+   * daemons), when the worker or its host ends. Otherwise they are named on standard error and left running.
+   * @default false
    */
   killDetached?: boolean
 }
 
-/** Once the process is gone: how long until its messages have been read. They are in a pipe already. */
+/** After the process has ended: time to read its remaining messages, in milliseconds. They are already in a pipe. */
 const LAST_MESSAGES_MS = 1_000
 
-/** Not when this is imported: a bundler may leave no `import.meta.url`. */
+/** Not at import time: a bundler may leave no `import.meta.url`. */
 const guard = (): string => new URL('./process-guard.js', import.meta.url).href
 
-/** Once the host is gone: how long a worker may take to see it and to run its exit handlers. */
+/** After the host has ended: time for a worker to notice and to run its exit handlers, in milliseconds. */
 const OWN_END_MS = 500
 
-/** With the guard before its program. Not through execArgv: only fork() itself knows which of those a child must not have. */
+/**
+ * The environment with the guard in front of the program. Not through execArgv: only fork() knows which of those a
+ * child must not have.
+ */
 function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --import=${guard()}`.trim() }
 }
 
-/** Groups that must not outlive this process. */
+/** Process groups that must not outlive this process. */
 const groups = new Set<number>()
 
 /**
- * Starts `entry`, a file of the pinned generation, as a process in a group of its own; its working directory is the
- * generation. It takes a pin of its own before this resolves, so it keeps its generation even if this process dies.
- * When it ends, however it ends, the rest of its group and session is killed. When this process ends, also by SIGKILL,
- * a keeper process (about 7 MiB of its own, started with the first worker) kills the worker with its group and session,
- * whatever state the worker is in; its exit handlers have 500 ms.
+ * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
+ * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
  *
- * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
+ * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
+ * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
+ * Its exit handlers have 500 ms.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
  */
 export async function startProcess<Q = unknown, R = unknown>(
   context: GivenContext,
@@ -95,13 +100,13 @@ export async function startProcess<Q = unknown, R = unknown>(
     kept,
   )
   const channel = new Channel<Q, R>((message) => {
-    // A send that fails because the process is gone is settled by its end.
+    // A send that fails because the process has ended is settled by the exit.
     child.send(message, () => {})
   }, 'bytes')
   child.on('message', (message) => channel.receive(message))
   shieldChannel(child, (error) => refuseUnreadable(channel, error))
   const exited = end(child, channel, kept, file)
-  // Before it is ready it says that it has taken it; its end and its time are told by the channel.
+  // Before it is ready, it confirms its pin. The channel reports its end and its timeout.
   handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
     if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
   })
@@ -143,7 +148,7 @@ function start(file: string, args: readonly string[], options: ForkOptions, kept
 interface ProcessEnd {
   code: number | null
   signal: NodeJS.Signals | null
-  /** The uncaught error that ended it, or the reason why it could not be started. */
+  /** The uncaught error that ended the process, or the reason why it could not be started. */
   error?: Error | undefined
 }
 
@@ -158,7 +163,7 @@ async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept
     failure?: Error
   }>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
-    // One that could not be started has no exit.
+    // A process that could not be started has no exit event.
     child.on('error', (failure) => pid === undefined && resolve({ code: null, signal: null, failure }))
   })
   if (failure) {
@@ -172,7 +177,7 @@ async function end<Q, R>(child: ChildProcess, channel: Channel<Q, R>, kept: Kept
   }
   const late = (): WarmswapError => new WarmswapError('ERR_TIMEOUT', 'its channel stayed open')
   await within(closed, { timeoutMs: LAST_MESSAGES_MS, late }).catch(() => {})
-  // An uncaught error that a handler of the worker dealt with did not end it.
+  // An uncaught error that a handler of the worker handled did not end it.
   const error = code === 0 ? undefined : channel.failure
   if (isUnlocated(error)) await locate(error, entry)
   channel.close(signal ?? `exit code ${code}`, error)
@@ -183,7 +188,7 @@ function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL')
   } catch (error) {
-    // macOS answers EPERM for a group in which only zombies are left.
+    // macOS returns EPERM for a group in which only zombies are left.
     if (!['ESRCH', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   }
 }

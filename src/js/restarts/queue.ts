@@ -1,9 +1,9 @@
 /**
- * Requests: they belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
+ * Requests belong to the bundle, not to a worker, and so outlive the worker that was to answer them.
  *
- * A request is answered once: by the worker it was last assigned to. What an earlier one still says is refused. A
- * worker says when it begins a request; one that it had not begun when it died goes to the next worker. One that it
- * had begun goes there only if the caller declared it idempotent.
+ * A request is answered once, by the worker that it was last assigned to. Later messages of earlier workers are
+ * refused. A worker reports when it begins a request. If a worker dies, requests that it had not begun go to the next
+ * worker; requests that it had begun go there only if the caller declared them idempotent.
  */
 
 import { WarmswapError } from '../native/errors.js'
@@ -12,29 +12,29 @@ import { wasNotBegun } from './handle.js'
 import { LongAnswer } from './long-answer.js'
 import { LONGEST_TIMER_MS } from './wait.js'
 
-/** How a request may be treated. */
+/** How a request may be handled. */
 export interface DispatchOptions {
-  /** Whether a request that a worker had begun when it died may be sent to the next one. @default 'never' */
+  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
   replay?: 'never' | 'idempotent'
-  /** Until the answer, or the first sign of one that comes in parts. @default 30_000 */
+  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
   timeoutMs?: number
-  /** Calls it off, also in the middle of an answer that comes in parts; the worker is told. */
+  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
   signal?: AbortSignal
 }
 
-/** Deaths that one request survives: a request that kills its worker must not restart it for ever. */
+/** Number of worker deaths that one request survives: a request that kills its worker must not be retried forever. */
 const LONGEST_ROW_OF_DEATHS = 10
 
-/** A worker as the queue sees it. */
+/** A worker as the queue needs it. */
 export interface Answerer<Q, R> {
   readonly incarnation: number
   readonly inFlight: Set<Request<Q, R>>
   send(request: Q, signal: AbortSignal): Promise<R | LongAnswer>
-  /** Called after a request was taken out of `inFlight`. */
+  /** Called after a request was removed from `inFlight`. */
   released(): void
 }
 
-/** One request until it is answered. */
+/** One request, until it is answered. */
 export interface Request<Q, R> {
   readonly value: Q
   readonly idempotent: boolean
@@ -51,12 +51,12 @@ export class RequestQueue<Q, R> {
 
   constructor(private readonly limit: number) {}
 
-  /** Requests that no worker has. */
+  /** Requests that are not assigned to a worker. */
   get length(): number {
     return this.waiting.length
   }
 
-  /** Takes a request; `hand` gets it to a worker. */
+  /** Accepts a request. `hand` assigns it to a worker. */
   accept(
     value: Q,
     { replay = 'never', timeoutMs = 30_000, signal }: DispatchOptions,
@@ -68,7 +68,7 @@ export class RequestQueue<Q, R> {
         return reject(
           new WarmswapError(
             'ERR_QUEUE_FULL',
-            `${this.limit} requests already wait for a worker (queueLimit); this one was not taken`,
+            `${this.limit} requests already wait for a worker (queueLimit); this one was not accepted`,
           ),
         )
       }
@@ -106,37 +106,37 @@ export class RequestQueue<Q, R> {
     })
   }
 
-  /** Keeps a request until there is a worker. */
+  /** Queues a request until there is a worker. */
   wait(request: Request<Q, R>): void {
     if (!request.settled) this.waiting.push(request)
   }
 
-  /** Gives a request to a worker. */
+  /** Assigns a request to a worker. */
   assign(request: Request<Q, R>, answerer: Answerer<Q, R>): void {
     if (request.settled) return
     request.answerer = answerer
     answerer.inFlight.add(request)
-    // Only the worker that has the request now may answer it.
+    // Only the worker to which the request is currently assigned may answer it.
     const isCurrent = (): boolean =>
       request.answerer === answerer || (__WARMSWAP_TESTING__ && isSeeded('accept-late-replies'))
     answerer.send(request.value, request.given.signal).then(
       (value) => {
         if (isCurrent()) request.settle({ value })
-        // Nobody would read it, and its worker would wait for that.
+        // No caller would read it, and its worker would wait for that.
         else if (value instanceof LongAnswer) value.cut(tooLate(answerer.incarnation))
       },
       (error) => isCurrent() && this.unanswered(request, error),
     )
   }
 
-  /** Gives everything that waits to a worker, oldest first. */
+  /** Assigns all waiting requests to a worker, oldest first. */
   assignAll(answerer: Answerer<Q, R>): void {
     for (const request of this.waiting.splice(0)) this.assign(request, answerer)
   }
 
   /**
-   * What a worker that is gone had: back into the queue what may be sent again, an error for the rest. `cause` is the
-   * error that ended the worker.
+   * The requests of a worker that has ended: those that may be sent again return to the queue, the others fail. `cause`
+   * is the error that ended the worker.
    */
   reclaim(answerer: Answerer<Q, R>, cause?: unknown): Request<Q, R>[] {
     const returned: Request<Q, R>[] = []
@@ -155,7 +155,7 @@ export class RequestQueue<Q, R> {
     return returned
   }
 
-  /** Ends everything that waits with an error. */
+  /** Fails all waiting requests with an error. */
   rejectAll(error: unknown): void {
     for (const request of this.waiting.splice(0)) request.settle({ error })
   }
@@ -191,7 +191,7 @@ export class RequestQueue<Q, R> {
   }
 
   private late(request: Request<Q, R>, timeoutMs: number): WarmswapError {
-    const where = request.answerer ? `worker ${request.answerer.incarnation} had it` : 'no worker had taken it'
+    const where = request.answerer ? `worker ${request.answerer.incarnation} had it` : 'no worker had accepted it'
     return new WarmswapError('ERR_TIMEOUT', `no answer within ${timeoutMs} ms; ${where}`)
   }
 }

@@ -1,14 +1,14 @@
-/** The ready handshake: a worker is ready when it says so, not when it answers a health check. */
+/** The ready handshake: a worker is ready when it reports so, not when it answers a health check. */
 
 import { WarmswapError } from '../native/errors.js'
 import type { Channel } from './channel.js'
 import type { WorkerHandle } from './handle.js'
 import { within } from './wait.js'
 
-/** How long a worker has to become ready. */
+/** Time limit for a worker to become ready. */
 export const READY_TIMEOUT_MS = 30_000
 
-/** Resolves when the worker is ready; one that does not become so is killed before this rejects. */
+/** Resolves when the worker is ready. If it does not become ready, it is killed before this rejects. */
 export async function becomeReady<Q, R>(
   handle: WorkerHandle<Q, R>,
   channel: Channel<Q, R>,

@@ -1,4 +1,6 @@
-/** Errors that cross from one thread or process to another: structured clone drops own properties such as `code`. */
+/**
+ * Errors that are passed from one thread or process to another: structured clone drops own properties such as `code`.
+ */
 
 import { inspect, types } from 'node:util'
 import { messageOf } from '../native/callbacks.js'
@@ -14,14 +16,14 @@ export interface RemoteError {
   errors?: RemoteError[] | undefined
 }
 
-/** Levels of causes that are sent: a chain may be a circle. */
+/** Maximum number of nested causes: a chain may be a circle. */
 const MOST_LEVELS = 8
-/** Errors of an AggregateError that are sent. */
+/** Maximum number of errors of an AggregateError. */
 const MOST_ERRORS = 16
-/** Longest text that is sent. A stack with the line of a minified bundle in it can have megabytes. */
+/** Maximum length of a text. A stack with the line of a minified bundle in it can have megabytes. */
 const LONGEST_TEXT = 32_768
 
-/** Whether this came from {@link toRemote}. */
+/** Whether this was created by {@link toRemote}. */
 export function isRemoteError(value: unknown, levels = MOST_LEVELS): value is RemoteError {
   if (typeof value !== 'object' || value === null) return false
   const { name, message, stack, code, cause, errors } = value as Partial<Record<keyof RemoteError, unknown>>
@@ -37,7 +39,7 @@ export function isRemoteError(value: unknown, levels = MOST_LEVELS): value is Re
   )
 }
 
-/** Never throws, and holds only text, whatever was thrown. */
+/** Never throws, and contains only text, whatever was thrown. */
 export function toRemote(error: unknown, levels = MOST_LEVELS): RemoteError {
   if (!isError(error)) return { name: 'Error', message: textOf(error) }
   const { cause, errors } = error as { cause?: unknown; errors?: unknown }
@@ -65,12 +67,12 @@ export function fromRemote(remote: RemoteError, where: string): Error {
         cause,
       )
     : new (BUILT_IN.get(name) ?? Error)(message, cause)
-  // As Node's own errors have it: inspect() shows what is enumerable as a field.
+  // Not enumerable, like the name of Node's own errors: inspect() shows enumerable properties as fields.
   if (error.name !== name) Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
   return Object.assign(error, facts, code === undefined ? {} : { code })
 }
 
-/** Classes that the error of another thread keeps. */
+/** Classes that are restored for the error of another thread. */
 const BUILT_IN = new Map(
   [EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((each) => [each.name, each]),
 )
@@ -89,7 +91,7 @@ function codeOf(error: Error & { code?: unknown }): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
-/** An object that was thrown and is no error shows its fields. Never throws. */
+/** Shows the fields of a thrown object that is not an error. Never throws. */
 function textOf(value: unknown): string {
   if (typeof value !== 'object' || value === null) return limited(messageOf(value))
   try {

@@ -10,36 +10,36 @@ import { Call } from './outgoing.js'
 import { type Parts, partsOf } from './parts.js'
 import { toRemote } from './remote-error.js'
 
-/** What is known of a request. */
+/** Context of a request. */
 export interface RequestContext {
   incarnation: number
-  /** Raised when nobody waits for the answer any more. */
+  /** Aborts when no caller waits for the answer any more. */
   signal: AbortSignal
 }
 
 /**
- * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts are
- * taken as fast as the consumer reads them.
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
+ * are read as fast as the consumer reads them.
  */
 export type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>
 
-/** The way to the host. */
+/** The connection to the host. */
 interface Host {
-  /** How what is said is copied. */
+  /** How messages are copied. */
   readonly how: CopyMethod
   listen(receive: (message: ToWorker) => void): void
-  /** Resolves once the message cannot be lost by the end of this worker any more. */
+  /** Resolves once the message can no longer be lost when this worker ends. */
   send(message: FromWorker): Promise<void>
 }
 
 let serving = false
 
 /**
- * In a worker that startWorkerThread() or startProcess() started: answers requests, and tells the coordinator that the
- * worker is ready. Requests are handled side by side. When the coordinator stops the worker, it ends itself once it
- * has answered what it began; so does a process whose host is gone.
+ * Answers requests in a worker that startWorkerThread() or startProcess() started, and reports to the coordinator that
+ * the worker is ready. Requests are handled concurrently. When the coordinator stops the worker, the worker ends itself
+ * after it has answered the requests that it began. A process whose host has ended does the same.
  *
- * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
  * called twice.
  */
 export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void {
@@ -76,14 +76,14 @@ export function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<
     const kind = message?.warmswap
     if (Object.hasOwn(receive, kind)) receive[kind](message as never)
   })
-  // Ready means that the generation stays even if the host dies now.
+  // Ready means that the generation is kept even if the host dies now.
   void keepGeneration().then(() => host.send({ warmswap: 'ready' }))
 }
 
-/** For the life of this process. */
+/** Pins that are kept for the life of this process. */
 const kept: Pin[] = []
 
-/** A thread is covered by its process's pin, and so needs no addon. */
+/** A thread is covered by its process's pin, and so does not need the addon. */
 async function keepGeneration(): Promise<void> {
   if (isMainThread) kept.push(await (await import('../bundles/index.js')).takeOver())
 }
@@ -94,7 +94,7 @@ async function answer<Q, R>(
   { id, incarnation, request }: ToWorker & { warmswap: 'request' },
   call: Call,
 ): Promise<void> {
-  // Said before the handler runs: what has no 'begun' has not been carried out and may go to another worker.
+  // Sent before the handler runs: a request without 'begun' was not executed and may go to another worker.
   await host.send({ warmswap: 'begun', id })
   try {
     const value = await handler(request as Q, { incarnation, signal: call.signal })
@@ -122,7 +122,7 @@ async function answerInParts(
   await host.send({ warmswap: 'end', ...request, ...end })
 }
 
-/** The value, if the host gets it as it is. Throws ERR_INVALID_ARGUMENT otherwise. */
+/** Returns the value if the host receives it unchanged. Otherwise throws ERR_INVALID_ARGUMENT. */
 function whole<T>(host: Host, value: T): T {
   refuseLoss('the answer', value, host.how)
   return value
@@ -143,7 +143,7 @@ function overThread(): Host {
   return {
     how: 'clone',
     listen: (receive) => void port.on('message', receive),
-    // A posted message is in the host's queue, which is emptied also when this thread is terminated.
+    // A posted message is in the host's queue, which is emptied even when this thread is terminated.
     send: async (message) => copied(() => port.postMessage(message)),
   }
 }
@@ -155,7 +155,7 @@ function overProcess(): Host {
     listen: (receive) => void process.on('message', receive as (message: unknown) => void),
     send: (message) =>
       new Promise((resolve, reject) => {
-        // The callback comes once the message is in the kernel's pipe. Without a host nobody misses it.
+        // The callback is called once the message is in the kernel's pipe. Without a host, the message has no reader.
         try {
           copied(() => process.send?.(message, undefined, undefined, () => resolve()))
         } catch (error) {
@@ -168,6 +168,6 @@ function overProcess(): Host {
 function notAWorker(): WarmswapError {
   return new WarmswapError(
     'ERR_UNSUPPORTED',
-    'serveRequests() answers the coordinator that started this worker with startWorkerThread() or startProcess(); nobody did',
+    'serveRequests() answers the coordinator that started this worker with startWorkerThread() or startProcess(); neither of them started this one',
   )
 }

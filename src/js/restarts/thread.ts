@@ -17,16 +17,16 @@ import { within } from './wait.js'
 export interface WorkerThreadOptions {
   /** `workerData` of the thread. */
   workerData?: unknown
-  /** How long until the entry calls serveRequests(). @default 30_000 */
+  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
   readyTimeoutMs?: number
 }
 
 /**
- * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread has
- * the working directory of its process: Node can give it none of its own.
+ * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
+ * the working directory of its process.
  *
- * @throws {WarmswapError} ERR_NOT_READY when the entry does not call serveRequests() in time, ERR_WORKER_EXITED when
- * it ends before; `cause` is the uncaught error that ended it, with the worker's stack.
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
  */
 export async function startWorkerThread<Q = unknown, R = unknown>(
   context: GivenContext,

@@ -1,10 +1,10 @@
 /**
  * Workers: one serves, at most one starts, some drain.
  *
- * The incarnation counts starts. A new worker is started beside the old one and takes over when it is ready; then the
- * old one finishes what it has, up to a deadline. Nothing here ever stops a worker before its successor is ready. A
- * caller says which incarnation it saw fail, so that many who saw the same failure cause one start, and so that a
- * worker that is dead but not yet reaped swallows nobody's request.
+ * The incarnation counts starts. A new worker is started concurrently with the old one and takes over when it is ready.
+ * Then the old one finishes its requests, up to a deadline. A worker is never stopped before its successor is ready.
+ * Callers name the incarnation that they saw fail, so that several callers that saw the same failure cause one start,
+ * and so that no request is lost to a worker that is dead but not yet reaped.
  */
 
 import type { BundleStore, Pin } from '../bundles/index.js'
@@ -16,28 +16,31 @@ import { partsOf } from './parts.js'
 import type { Answerer, Request, RequestQueue } from './queue.js'
 import { type Deferred, deferred, within } from './wait.js'
 
-/** What a worker is started with. */
+/** Arguments of a worker's start. */
 export interface StartContext {
   incarnation: number
-  /** The generation it runs; kept until the worker is gone. */
+  /** The generation to run. It is kept until the worker has ended. */
   pin: Pin
-  /** Raised when the start takes too long or the coordinator closes. */
+  /** Aborts when the start takes too long or the coordinator closes. */
   signal: AbortSignal
 }
 
 /** Starts a worker on a pinned generation. */
 export type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>
 
-/** How a reboot came out. */
+/** Result of a reboot. */
 export interface RebootResult {
   incarnation: number
   outcome: 'started' | 'joined' | 'already'
 }
 
-/** Least time that a worker has to end by itself when its draining took all of drainMs. */
+/** Minimum time in milliseconds for a worker to end by itself when its draining took all of drainMs. */
 const LEAST_STOP_MS = 1_000
 
-/** What a handle may take beyond the deadline it was given: it kills then, and the kernel reaps. */
+/**
+ * Time in milliseconds that a handle may take beyond the deadline it was given: it has to kill the worker, and the
+ * kernel has to reap it.
+ */
 const AFTER_STOP_MS = 5_000
 
 interface Starting {
@@ -49,7 +52,7 @@ interface Starting {
 
 class Worker<Q, R> implements Answerer<Q, R> {
   readonly inFlight = new Set<Request<Q, R>>()
-  /** Answers in parts, whose requests are settled already. */
+  /** Answers in parts, whose requests are already settled. */
   readonly answers = new Set<LongAnswer>()
   readonly emptied: Deferred<void> = deferred()
   draining = false
@@ -135,7 +138,8 @@ export class Workers<Q, R> {
       const { starting, serving } = this
       if (starting) {
         const enough = this.isEnough(starting.incarnation, starting.generation, observed)
-        // One that starts on an older generation cannot hold what this caller built: one more start follows it.
+        // A worker that starts on an older generation does not contain what this caller built: one more start follows
+        // it.
         await (enough ? starting.done : starting.done.catch(() => {}))
         if (enough) return { incarnation: starting.incarnation, outcome: 'joined' }
       } else if (serving && this.isEnough(serving.incarnation, serving.pin.generation.number, observed)) {
@@ -148,7 +152,7 @@ export class Workers<Q, R> {
     }
   }
 
-  /** Gets a request to the worker that serves, or to the one that will. */
+  /** Assigns a request to the serving worker, or to the one that will serve. */
   hand(request: Request<Q, R>): void {
     if (this.closed) return void request.settle({ error: closed() })
     if (this.serving) return void this.queue.assign(request, this.serving)
@@ -156,7 +160,7 @@ export class Workers<Q, R> {
     this.wake()
   }
 
-  /** Stops everything. Resolves once all workers are gone. */
+  /** Stops everything. Resolves once all workers have ended. */
   async close(): Promise<void> {
     this.closed = true
     this.starting?.abandon.abort(closed())
@@ -171,7 +175,7 @@ export class Workers<Q, R> {
 
   private wake(): void {
     if (this.starting || this.serving || this.closed || this.queue.length === 0) return
-    // A start that fails has an error for everybody who waited for it.
+    // The error of a failed start is passed to all its waiters.
     try {
       this.launch()
     } catch (error) {
@@ -209,7 +213,7 @@ export class Workers<Q, R> {
   }
 
   private async startInTime(context: StartContext, abandon: AbortController): Promise<WorkerHandle<Q, R>> {
-    // In a turn of its own, so that `starting` is set before anything of the caller's runs.
+    // In a turn of its own, so that `starting` is set before code of the caller runs.
     const started = Promise.resolve()
       .then(() => this.start(context))
       .then(checkedHandle)
@@ -223,7 +227,7 @@ export class Workers<Q, R> {
       return await within(started, { signal: abandon.signal, timeoutMs, late })
     } catch (error) {
       abandon.abort(error)
-      // One that turns up after all has nobody to serve; until it is gone it needs its generation.
+      // A worker that becomes ready too late has no requests to serve. Its generation is kept until it has ended.
       void started
         .then((handle) => handle.stop(0))
         .catch(() => {})
@@ -241,17 +245,17 @@ export class Workers<Q, R> {
     else this.queue.assignAll(worker)
   }
 
-  /** Waits for the worker's end, however it comes, and takes back what it had. */
+  /** Waits for the worker's end, for whatever reason, and takes its requests back. */
   private async follow(worker: Worker<Q, R>): Promise<void> {
     const end = await exited(worker.handle).catch(this.report.cleanUpFailed)
     const error = (end as { error?: unknown } | undefined)?.error
     if (error instanceof Error) this.report.workerFailed(error)
-    // What it answered or did not begin is known to the queue one turn after its end.
+    // The queue knows one turn after the worker's end which requests it had answered or not begun.
     await new Promise(setImmediate)
     this.letGo(worker, error)
   }
 
-  /** It is gone, or as good as gone. */
+  /** The worker has ended, or is considered ended. */
   private letGo(worker: Worker<Q, R>, error?: unknown): void {
     if (this.serving === worker) this.serving = undefined
     worker.emptied.resolve()
@@ -288,19 +292,19 @@ export class Workers<Q, R> {
     const late = (): WarmswapError =>
       new WarmswapError(
         'ERR_TIMEOUT',
-        `worker ${worker.incarnation} was not gone ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`,
+        `worker ${worker.incarnation} had not ended ${AFTER_STOP_MS} ms after the deadline of its stop(${deadlineMs})`,
       )
     try {
       await within(stopped(worker.handle, deadlineMs), { timeoutMs: deadlineMs + AFTER_STOP_MS, late })
     } catch (error) {
-      // Its end may never be told: what it had must not wait for that.
+      // Its end may never be reported: its requests must not wait for that.
       this.letGo(worker)
       throw error
     }
   }
 }
 
-/** Resolves once the worker is gone, also where the handle's promise is another library's. */
+/** Resolves once the worker has ended, even if the handle's promise comes from another library. */
 async function exited(handle: WorkerHandle<never, unknown>): Promise<unknown> {
   return await handle.exited
 }

@@ -1,4 +1,4 @@
-/** State that survives the module graph, in plain JavaScript: for browsers and workerd. Imports nothing of Node. */
+/** State that survives the module graph, in plain JavaScript: for browsers and workerd. Imports no Node modules. */
 
 import { attachCells } from './cells.js'
 import { portableCells } from './cells-portable.js'
@@ -7,7 +7,7 @@ import type { Realm } from './root.js'
 
 attachCells(portableCells(attach(globalThis as unknown as Realm)))
 
-/** 'native' where the addon was loaded, else 'js'. */
+/** 'native' if the addon was loaded, otherwise 'js'. */
 export const stateBackend: 'native' | 'js' = 'js'
 
 export { type SharedCell, sharedCell } from './cells.js'
