@@ -20,6 +20,19 @@ interface BundleStoreOptions {
    */
   graceMs?: number;
   /**
+   * Bound on the bytes of all generations. A collection removes generations that `keep` and `graceMs` keep, the one that
+   * was current longest ago first, until the rest fits. It never removes the current generation or a pinned one: where
+   * these alone are larger, a process warning with the code WARMSWAP_MAX_BYTES says so. Copies for `link` do not count.
+   * Kept in the store; an opener that passes it changes it, and Infinity removes it. Default: no bound.
+   */
+  maxBytes?: number;
+  /**
+   * Bound on the time in milliseconds since an unpinned generation stopped being current. A collection removes older ones,
+   * also those that `keep` and `graceMs` keep. Kept in the store; an opener that passes it changes it, and Infinity removes
+   * it. Default: no bound.
+   */
+  maxAgeMs?: number;
+  /**
    * A path, such as `dist`, that becomes a symbolic link to a copy of the current generation, also after `rollback()`.
    * Tools may delete, add and change files there: pinned generations do not change, and the next publish replaces the
    * copy. An empty directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT
@@ -69,6 +82,22 @@ interface BundleStore extends AsyncDisposable {
   pin(options?: {
     generation?: number;
   }): Pin;
+  /**
+   * Keeps a generation under a name until `expiresAt`. The name outlives this process and a reboot, whatever the
+   * `durability` of the store is. A second call with the same name returns the same generation, also if others are current
+   * by then, and replaces `expiresAt`. With `generation`, the name moves to that generation.
+   *
+   * The result also is a pin of this process: `release()` ends that pin and not the name. `store.release(name)` ends the
+   * name.
+   *
+   * Errors: ERR_INVALID_ARGUMENT for an `expiresAt` that is missing or past, ERR_NO_GENERATION if nothing is published,
+   * ERR_GENERATION_GONE if the generation no longer exists.
+   */
+  pin(options: NamedPinOptions): Promise<NamedPin>;
+  /** The names that have not ended, sorted by name. Pins of processes are not listed: they have no record on disk. */
+  pins(): Promise<PinRecord[]>;
+  /** Ends a name. Resolves with `false` if there is none. Processes that have pinned the generation keep it. */
+  release(name: string, options?: WriteOptions): Promise<boolean>;
   stage(options?: WriteOptions & {
     from?: 'empty' | 'current';
     /**
@@ -160,6 +189,32 @@ interface Stage extends AsyncDisposable {
   }>;
   /** Dispose discards the stage. It does nothing after `publish()`. */
   discard(): Promise<void>;
+}
+interface NamedPinOptions extends WriteOptions {
+  /** 1 to 1024 bytes of UTF-8, such as `session:42`. Programs with the same name share one generation. */
+  name: string;
+  /** When the name ends by itself: a Date, milliseconds since 1970, or ISO 8601. Call `pin()` again to extend it. */
+  expiresAt: Date | number | string;
+  /** Generation that gets the name. Default: the one that has it, else the current one. */
+  generation?: number;
+}
+/** A name of a generation. */
+interface PinRecord {
+  readonly name: string;
+  /** Number of the generation. */
+  readonly generation: number;
+  /** When the generation got the name, ISO 8601. */
+  readonly pinnedAt: string;
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string;
+}
+/** A pin of this process on a generation that has a name. */
+interface NamedPin extends Pin {
+  readonly name: string;
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string;
+  /** Whether the generation had the name before the call. */
+  readonly resumed: boolean;
 }
 interface Pin extends Disposable {
   readonly generation: Generation;
@@ -1284,4 +1339,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -8,6 +8,8 @@
 )]
 
 mod caches {
+    mod ensure_clocks;
+    mod ensure_model;
     mod folder_store;
     mod kills;
     mod other_users;

@@ -1,6 +1,7 @@
 //! Binding of caches, for `src/js/caches`.
 
 mod calls;
+mod ensure;
 mod options;
 mod reports;
 

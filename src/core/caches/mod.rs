@@ -6,6 +6,7 @@
 //! * [`run`]: time, stages and progress of one call. [`outcome`]: maps the cause of a failure to the outcome of each
 //!   call.
 //! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
+//! * [`ensure`]: one build among many machines.
 //! * [`store`]: S3, a folder or memory behind one trait.
 //! * [`tree_manifest`]: records what was restored, so that an unchanged tree is not written again.
 //!
@@ -14,6 +15,7 @@
 mod background;
 mod cache;
 mod conditions;
+pub mod ensure;
 mod guards;
 mod inspect;
 mod key;
@@ -32,6 +34,7 @@ pub mod tree_manifest;
 
 pub use cache::Cache;
 pub use conditions::Conditions;
+pub use ensure::{EnsureCall, EnsureEvent, EnsureFailure, EnsureOptions, EnsureReport, EnsureStep};
 pub use guards::Guard;
 pub use inspect::Info;
 pub use key::Key;

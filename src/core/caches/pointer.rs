@@ -152,9 +152,18 @@ impl Pointer {
 
     /// Serializes the pointer. With a secret, signs it.
     pub fn to_bytes(&self, key: &Key, secret: Option<&[u8]>) -> Vec<u8> {
-        let mut pointer = self.clone();
-        pointer.hmac = secret.map(|secret| hex(&pointer.signature(key, secret).finalize().into_bytes()));
-        serde_json::to_vec(&pointer).unwrap_or_default()
+        serde_json::to_vec(&self.signed(key, secret)).unwrap_or_default()
+    }
+
+    /// With its signature, if there is a signing key.
+    pub(super) fn signed(&self, key: &Key, secret: Option<&[u8]>) -> Self {
+        let hmac = secret.map(|secret| hex(&self.signature(key, secret).finalize().into_bytes()));
+        Self { hmac, ..self.clone() }
+    }
+
+    /// As [`read`](Self::read), for a pointer that is part of another object.
+    pub(super) fn checked(self, key: &Key, secret: Option<&[u8]>) -> Result<Self> {
+        Self::read(&serde_json::to_vec(&self).unwrap_or_default(), key, secret)
     }
 
     fn verify(&self, key: &Key, secret: &[u8]) -> Result<()> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cache::{Cache, KeyTarget};
 use super::conditions::probes_in;
+use super::ensure::records_in;
 use super::key::Key;
 use super::outcome::RestoreOutcome;
 use super::report::Report;
@@ -115,6 +116,9 @@ async fn remove_all(
         return store.delete(key.as_str(), context).await;
     }
     store.delete(&key.pointer(), context).await?;
+    for record in store.list(&records_in(key), context).await? {
+        store.delete(&record.path, context).await?;
+    }
     for blob in store.list(&key.blobs(), context).await? {
         store.delete(&blob.path, context).await?;
         removed.push(blob);

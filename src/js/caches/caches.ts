@@ -6,9 +6,12 @@
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
 import type { NativeCache, NativePruneReport, NativeSnapshotReport } from '../native/binding.cjs'
 import { WarmswapError } from '../native/errors.js'
-import { native, unwrap, type NativeFailure } from '../native/native.js'
+import { type NativeFailure, native, unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
+import { ensure } from './ensure.js'
+import type { EnsureOptions, EnsureResult } from './ensure-contract.js'
+import { checkEnsureOptions } from './ensure-options.js'
 import { type CacheEvent, CacheEvents } from './events.js'
 import { parseStoreLocation } from './location.js'
 import type { CheckedUrl, FileLocation, MemoryLocation, S3Location } from './location-types.js'
@@ -96,6 +99,22 @@ class OpenCache implements Cache {
     this.#emit('snapshot', native.key, result)
     if (strict && !result.ok) throw outcomeError('snapshot', result, signal)
     return result
+  }
+
+  async ensure(key: string, options: EnsureOptions): Promise<EnsureResult> {
+    const checked = checkEnsureOptions(key, options)
+    if (this.#closed) throw new WarmswapError('ERR_CLOSED', 'this cache was closed')
+    const running = ensure(this.#handle, checked)
+    this.#running.add(running)
+    try {
+      const result = await running
+      const { role, reason, ms, restore } = result
+      const { bytes = 0, files = 0 } = restore ?? {}
+      this.#events.emit({ verb: 'ensure', key, outcome: role, reason, ms, bytes, files })
+      return result
+    } finally {
+      this.#running.delete(running)
+    }
   }
 
   #emit(verb: 'restore' | 'snapshot', key: string, result: RestoreResult | SnapshotResult): void {

@@ -1,5 +1,6 @@
 /** The public types of caches. */
 
+import type { EnsureOptions, EnsureResult } from './ensure-contract.js'
 import type { Limits, Preset, Progress, RestoreOutcome, RestoreResult } from '../archives/contract.js'
 
 /** Time limits and retries of a call. */
@@ -154,6 +155,15 @@ export interface Cache extends AsyncDisposable {
    * conditionally. Any other key is a pointer with immutable blobs.
    */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>
+  /**
+   * Restores the tree of this fingerprint. If there is none, exactly one of all callers builds and publishes it, while the
+   * others wait and then restore it. Needs a store with conditional writes. With another store, and after `deadlineMs`, it
+   * builds alone.
+   *
+   * Rejects with what `build` threw. A caller that waited for that build gets its message. An aborted signal rejects with
+   * its reason. If the tree cannot be written to `into`, the error has an `outcome`.
+   */
+  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>
   /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>
   /**

@@ -6,9 +6,9 @@ import type { SnapshotOutcome } from './contract.js'
 
 /** Outcome and figures of one call. */
 export interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove'
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure'
   key: string
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed'
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone'
   reason?: string
   ms: number
   bytes: number

@@ -10,6 +10,7 @@ export type {
   SnapshotOutcome,
   SnapshotResult,
 } from './contract.js'
+export type { EnsureBuild, EnsureEvent, EnsureLock, EnsureOptions, EnsureResult } from './ensure-contract.js'
 export type { CacheEvent } from './events.js'
 export { cacheLocationFromEnv } from './location.js'
 export type { FileLocation, MemoryLocation, S3Location, StoreLocation, StoreUrl } from './location-types.js'

@@ -1,8 +1,8 @@
 /** Checks the options of the calls on caches, and converts them for the addon. */
 
-import { DUPLICATES, MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
+import { checkLimits, checkTarget, DUPLICATES, MODES, PRESETS, SYMLINKS } from '../archives/options.js'
 import type { NativeBudget, NativeProgress, NativeRestoreOptions, NativeSnapshotOptions } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import type { Budget, RestoreOptions, SnapshotOptions } from './contract.js'
 import { progressListener } from './progress.js'
@@ -26,7 +26,7 @@ export function secretBytes(value: unknown): Uint8Array {
 }
 
 /** The fingerprint is stored in the pointer, which is small. */
-function fingerprint(value: unknown): string {
+export function checkFingerprint(value: unknown): string {
   const text = validate.string('options.fingerprint', value)
   if (Buffer.byteLength(text) > MAX_FINGERPRINT_BYTES)
     throw invalidArgument(
@@ -67,7 +67,7 @@ function guard(value: SnapshotOptions['guard']): {
   }
 }
 
-function level(value: unknown): number {
+export function checkLevel(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < -7 || value > 19)
     throw invalidArgument('options.level', value, 'an integer from -7 to 19')
   return value
@@ -158,10 +158,10 @@ export function checkSnapshotOptions(
     ...(given.ticket === undefined ? {} : { ticket: validate.string('options.ticket', given.ticket) }),
     exclude: validate.strings('options.exclude', given.exclude ?? []),
     preset: validate.oneOf('options.preset', given.preset ?? 'none', PRESETS),
-    fingerprint: given.fingerprint === undefined ? '' : fingerprint(given.fingerprint),
+    fingerprint: given.fingerprint === undefined ? '' : checkFingerprint(given.fingerprint),
     guard: guard(given.guard),
     quietMs: validate.milliseconds('options.quietMs', given.quietMs ?? 0),
-    ...(given.level === undefined ? {} : { level: level(given.level) }),
+    ...(given.level === undefined ? {} : { level: checkLevel(given.level) }),
     limits: checkLimits('options.limits', given.limits),
     budget: checkBudget('options', given, 120_000),
   }

@@ -1,4 +1,4 @@
-/** `warmswap cache save|restore|inspect|prune|remove|probe`: a store from the shell, exit code by outcome. */
+/** `warmswap cache save|restore|ensure|inspect|prune|remove|probe`: a store from the shell, exit code by outcome. */
 
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -7,17 +7,18 @@ import { type Budget, type Cache, openCache } from '../caches/index.js'
 import { isWarmswapError } from '../native/errors.js'
 import {
   Answer,
-  type OptionKind,
-  type Values,
   countOf,
   durationOf,
+  type OptionKind,
   parse,
   sizeOf,
   splitCommand,
+  type Values,
   wrongArguments,
 } from './arguments.js'
+import { cacheEnsure, ensureArguments } from './cache-ensure.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
-import { NOTHING, type Result, describe, headline, inShellWords } from './cache-report.js'
+import { describe, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
 import { progressBar } from './progress.js'
 
 const EXIT: Record<string, number> = {
@@ -49,6 +50,8 @@ type Given = Values<(typeof OPTIONS)['save'] & (typeof OPTIONS)['restore'] & (ty
   Values<{ json: 'flag'; quiet: 'flag' }>
 
 export async function cache(args: string[]): Promise<number> {
+  const ensured = ensureArguments(args)
+  if (ensured !== undefined) return await cacheEnsure(ensured)
   const call = read(args)
   try {
     return await execute(call)

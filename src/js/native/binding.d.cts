@@ -51,6 +51,16 @@ export declare class NativeBundles {
   pin(generation?: number | undefined | null): Reply<number>
   /** Releases one pin of a generation. */
   release(generation: number): void
+  /** The descriptor of a pin, for a child to inherit. */
+  pinDescriptor(generation: number): number | null
+  /** Gives a generation a name until a time, and pins it. */
+  pinNamed(name: string, expiresAt: number, generation: number | undefined | null, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeNamedPin>>
+  /** The named pins that have not ended. */
+  namedPins(): Promise<Reply<Array<NativeNamedPin>>>
+  /** Ends a named pin; `false` if there was none. */
+  releaseNamed(name: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+  /** Set if a collection found that pinned generations exceed the bound, once. */
+  excessBytes(): NativeExcess | null
   /** Creates a stage. */
   stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
   /** Makes an older generation current again. */
@@ -76,6 +86,8 @@ export declare class NativeBundles {
 
 /** An opened cache. */
 export declare class NativeCache {
+  /** Restores, or builds once. */
+  ensure(options: NativeEnsureOptions, token: CancelToken, listener: (event: NativeEnsureEvent) => void): Reply<NativeEnsure>
   /** Restores a key into a directory. */
   restore(options: NativeRestoreOptions, token: CancelToken, progress?: ((progress: NativeProgress) => void) | undefined): Promise<Reply<NativeRestoreReport>>
   /** Uploads a directory as the new generation of a key. */
@@ -119,6 +131,16 @@ export declare class NativeCell {
   wait(since: bigint, timeoutMs: number, token: CancelToken, settle: (reply: Reply<bigint>) => void): Reply<void>
   /** Number of pending waits of all threads. */
   waiting(): number
+}
+
+/** A call of ensure. */
+export declare class NativeEnsure {
+  /** The next step. */
+  next(): Promise<Reply<NativeEnsureStep>>
+  /** The build has ended, with a message if it failed. */
+  settle(failure?: string | undefined | null): void
+  /** Shows waiters what the build is doing. */
+  setPhase(phase: string): void
 }
 
 /** A held lock. */
@@ -258,6 +280,10 @@ export interface NativeBundleOptions {
    * setting of the store is used.
    */
   graceMs?: number
+  /** Bytes; infinite removes the bound. */
+  maxBytes?: number
+  /** Milliseconds; infinite removes the bound. */
+  maxAgeMs?: number
   /** Absolute path that becomes a link to a copy of the current generation. */
   link?: string
   /** Whether a directory with files at `link` may be replaced. */
@@ -297,6 +323,68 @@ export type NativeCopyMethod = 'clone' | 'copy' | 'move'
 
 /** Which failures a publish survives. */
 export type NativeDurability = 'process' | 'power'
+
+/** Pinned generations exceed the bound of a store. */
+export interface NativeExcess {
+  /** Bytes of all generations. */
+  bytes: number
+  /** The bound. */
+  maxBytes: number
+}
+
+/** What happens during a call. */
+export interface NativeEnsureEvent {
+  /** Which. */
+  kind: 'waiting' | 'lost'
+  /** Host of the builder. */
+  host?: string
+  /** Process of the builder. */
+  pid?: number
+  /** What the builder is doing. */
+  phase?: string
+  /** Time since the call began. */
+  waitedMs?: number
+  /** Time until a take-over if the builder is silent. */
+  leaseLeftMs?: number
+}
+
+/** What to ensure. */
+export interface NativeEnsureOptions {
+  /** The key. */
+  key: string
+  /** Identifies the inputs. */
+  fingerprint: string
+  /** Target, and what a restore accepts. */
+  restore: NativeRestoreOptions
+  /** Compression level. */
+  level?: number
+  /** The lease. */
+  ttlMs: number
+  /** Time to coordinate with others; none for no limit. */
+  deadlineMs?: number
+  /** Whether a failed build that was waited for fails the call. */
+  sharesFailures: boolean
+  /** Time and patience of the upload. */
+  uploadBudget: NativeBudget
+}
+
+/** The next step of a call. */
+export interface NativeEnsureStep {
+  /** Where to build. Absent at the end of the call. */
+  directory?: string
+  /** `restored`, `built` or `alone`, at the end of a call that has its tree. */
+  role?: string
+  /** Why it is built alone, or why there is no tree. */
+  reason?: string
+  /** The generation. */
+  generation?: string
+  /** Milliseconds of the call. */
+  ms: number
+  /** The restore. */
+  restore?: NativeRestoreReport
+  /** The outcome of a call without a tree; `build` and `shared` for a failed build. */
+  outcome?: string
+}
 
 /** Expected producer of a snapshot. Another producer is 'incompatible'. */
 export interface NativeExpect {
@@ -443,6 +531,20 @@ export interface NativeLockOptions {
   call: number
   /** Whether a free lock on an in-memory filesystem may be acquired synchronously. */
   inline: boolean
+}
+
+/** A generation that is kept under a name. */
+export interface NativeNamedPin {
+  /** The name. */
+  name: string
+  /** The generation. */
+  generation: number
+  /** Milliseconds since the epoch. */
+  pinnedAt: number
+  /** Milliseconds since the epoch. */
+  expiresAt: number
+  /** Only of a pin: whether the generation had the name before. */
+  resumed?: boolean
 }
 
 /** Options of `pack`. */

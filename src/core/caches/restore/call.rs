@@ -52,7 +52,7 @@ impl Cache {
 }
 
 /// Ends at the deadline of the call, because the disk of the target can hang.
-async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
+pub(super) async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
     let target = into.to_path_buf();
     let is_file = tokio::select! {
         is_file = thread::on_disk(into, move || target.is_file()) => matches!(is_file, Ok(true)),
@@ -68,26 +68,26 @@ async fn check_target(into: &Path, run: &Run) -> error::Result<()> {
     Ok(())
 }
 
-fn failed_report(failure: Failure, stage: Stage) -> RestoreReport {
+pub(super) fn failed_report(failure: Failure, stage: Stage) -> RestoreReport {
     let mut report = RestoreReport::new(failure.cause.into());
     report.reason = (failure.cause != Cause::Aborted).then_some(failure.error.message);
     report.stage = Some(stage);
     report
 }
 
-struct Restore {
-    cache: Cache,
-    store: Arc<dyn Store>,
-    options: RestoreOptions,
-    run: Arc<Run>,
-    report: RestoreReport,
-    ticket: Arc<SharedTicket>,
+pub(super) struct Restore {
+    pub(super) cache: Cache,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) options: RestoreOptions,
+    pub(super) run: Arc<Run>,
+    pub(super) report: RestoreReport,
+    pub(super) ticket: Arc<SharedTicket>,
 }
 
 /// Version of the first key, kept even if the call ends before its work. After a timeout, a caller may install from
 /// scratch. Its snapshot must still not replace a generation that another process has published in the meantime.
 #[derive(Default)]
-struct SharedTicket(Mutex<Option<Ticket>>);
+pub(super) struct SharedTicket(Mutex<Option<Ticket>>);
 
 impl SharedTicket {
     fn get(&self) -> MutexGuard<'_, Option<Ticket>> {
@@ -173,7 +173,7 @@ impl Restore {
 
     /// The second attempt accepts any version of the blob. Its sha256 proves the bytes, and the store may have assigned
     /// a new version.
-    async fn restore_found(
+    pub(super) async fn restore_found(
         &mut self,
         key: &Key,
         found: KeyTarget,
@@ -311,12 +311,12 @@ fn is_of_its_key(outcome: RestoreOutcome) -> bool {
     )
 }
 
-fn is_missing(cause: Cause) -> bool {
+pub(super) fn is_missing(cause: Cause) -> bool {
     matches!(cause, Cause::Changed | Cause::NotFound)
 }
 
 /// Failure of a pointer whose object does not exist.
-fn without_object(failure: &Failure) -> Failure {
+pub(super) fn without_object(failure: &Failure) -> Failure {
     let message = format!(
         "the pointer names an object that does not exist ({})",
         failure.error.message

@@ -5,6 +5,7 @@
 //! pointer, never from the stream. Finally commit, unless the call has already ended.
 
 mod call;
+mod known;
 mod options;
 mod pipeline;
 mod report;

@@ -266,19 +266,7 @@ impl Snapshot {
     }
 
     fn check_guards(&self, packed: &Packed, current: &Current) -> Result<()> {
-        let mut tree = Amount {
-            files: packed.files,
-            bytes: packed.bytes,
-        };
-        if packed.files == 0 {
-            // A directory that contains only links (a package directory of pnpm) is not empty: its content is the links
-            // and their targets.
-            let links = packed.tree.nodes().iter();
-            for link in links.filter(|node| node.kind() == NodeKind::Symlink) {
-                tree.files += 1;
-                tree.bytes += link.size;
-            }
-        }
+        let tree = amount_of(packed);
         let before = current.pointer.as_ref().map(|pointer| Amount {
             files: pointer.files,
             bytes: pointer.bytes,
@@ -299,6 +287,23 @@ impl Snapshot {
             failure
         })
     }
+}
+
+/// How much a tree holds. A directory that contains only links (a package directory of pnpm) is not empty: its content is
+/// the links and their targets.
+pub(super) fn amount_of(packed: &Packed) -> Amount {
+    let mut tree = Amount {
+        files: packed.files,
+        bytes: packed.bytes,
+    };
+    if packed.files == 0 {
+        let links = packed.tree.nodes().iter();
+        for link in links.filter(|node| node.kind() == NodeKind::Symlink) {
+            tree.files += 1;
+            tree.bytes += link.size;
+        }
+    }
+    tree
 }
 
 /// Options that a restore needs because its defaults refuse this tree.

@@ -5,6 +5,7 @@
 //! a compare-and-swap against the version that was read at the start, or that the ticket of a restore names. A reader
 //! sees either the old generation or the new one. A writer that lost the race gets 'superseded'.
 
+mod blob;
 mod call;
 mod options;
 mod pack_job;
@@ -12,5 +13,6 @@ mod quiet;
 mod report;
 mod upload;
 
+pub(in crate::core::caches) use blob::UploadedTree;
 pub use options::{PackOptions, SnapshotOptions};
 pub use report::SnapshotReport;

@@ -56,7 +56,7 @@ impl Upload<'_> {
         Ok(pointer)
     }
 
-    fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
+    pub(super) fn pointer(&self, packed: &Packed, parent: Option<&Pointer>) -> Pointer {
         Pointer {
             v: VERSION,
             generation: uuid::Uuid::new_v4().simple().to_string(),
@@ -77,7 +77,7 @@ impl Upload<'_> {
     }
 
     /// Uploads the blob unless it already exists, and verifies by reading back. Returns its version.
-    async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
+    pub(super) async fn put_blob(&self, pointer: &Pointer, spool: &Arc<Spool>) -> Result<String> {
         let path = self.options.key.blob(&pointer.sha256);
         let context = &self.run.context;
         let body = Body::Spool(Arc::clone(spool));
