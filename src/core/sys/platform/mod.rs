@@ -7,11 +7,14 @@
 //! * `unix`: calls that Linux and macOS share.
 //! * `linux`, `macos`: calls that only one of them has, or that differ.
 //! * `windows`: all calls of Windows.
+//! * `no_marks`: marks of macOS and Windows, which have none.
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod no_marks;
 mod types;
 #[cfg(unix)]
 mod unix;
