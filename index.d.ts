@@ -742,7 +742,11 @@ interface Cache extends AsyncDisposable {
     ranged: boolean;
     writable: boolean;
   }>;
-  /** Waits for running calls. Later calls reject with ERR_CLOSED. */
+  /**
+   * Waits for running calls, and up to 5 s for their work in the background: they remove a tree that was replaced, and
+   * write the tree manifest, a file next to the target that makes the next call faster. Later calls reject with
+   * ERR_CLOSED.
+   */
   close(): Promise<void>;
 }
 /** What is stored under a key. */

@@ -18,6 +18,13 @@ test('every code block is a program, a fragment, or the input of a suite', () =>
   expect(wrong.map(({ page, line }) => `${page}:${line}`)).toEqual([])
 })
 
+test.each(['bundles', 'locks', 'caches', 'pack-unpack', 'state', 'restarts', 'race-kit'])(
+  'the guide of %s has a program',
+  (name) => {
+    expect(programs.filter(({ page }) => page === `docs/guide/${name}.md`)).not.toEqual([])
+  },
+)
+
 test.concurrent.for(programs.map((block) => ({ ...block, place: `${block.page}, line ${block.line}` })))(
   'the program of $place runs as it stands there',
   { timeout: 120_000 },

@@ -1,13 +1,12 @@
 //! Real power loss: loop mounts that are shut down without flushing their log (ext4 and xfs by ioctl), or whose backing
-//! file is copied while they are mounted (btrfs). The negative controls must fail. Otherwise the test detects nothing. Needs
-//! root, loop devices, mkfs and python3, and prints a message if one is missing.
+//! file is copied while they are mounted (btrfs). The negative controls must fail. Otherwise the test detects nothing.
+//! Needs root, loop devices, mkfs and python3, and prints a message if one is missing.
 //!
 //! A publisher is killed at each of its system calls. Then the power is lost: immediately, after another program has
 //! flushed a file (which commits the filesystem's log), or after 6.5 s (when the kernel has written back by itself;
 //! `npm run test:long`). If warmswap flushes nothing, the stores of all points share one crash. With durability 'power'
-//! and an immediate power loss, each point has its own crash. CI runs the points at and after calls that flush or change a
-//! name, and the long form runs all.
-//! the long form takes all.
+//! and an immediate power loss, each point has its own crash. CI runs the points at and after calls that flush or
+//! change a name, and the long form runs all. the long form takes all.
 
 // guarantee: bundles/power-loses-nothing, bundles/torn-is-not-served
 
@@ -222,7 +221,7 @@ fn whens() -> &'static [When] {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scenario {
     durability: &'static str,
-    /// `keep` is 0, so that a collection that comes too early loses everything.
+    /// Value of `keep`. With 0, a collection that comes too early loses everything.
     keep: &'static str,
     command: &'static str,
     /// Whether the store already has a generation.

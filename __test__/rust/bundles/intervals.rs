@@ -1,10 +1,10 @@
-//! bundles/pin-is-current: each pin returns a generation that was current at some moment between its call and its return.
-//! No reader goes backwards without a rollback in between. Writers log each publish and rollback, and readers log each pin,
-//! all with times of `CLOCK_MONOTONIC`. The checker searches for moments that explain every reader's log. Kills do not
-//! prevent that: the next writer finds what a killed one could not log.
+//! bundles/pin-is-current: each pin returns a generation that was current at some moment between its call and its
+//! return. No reader goes backwards without a rollback in between. Writers log each publish and rollback, and readers
+//! log each pin, all with times of `CLOCK_MONOTONIC`. The checker searches for moments that explain every reader's log.
+//! Kills do not prevent that: the next writer finds what a killed one could not log.
 //!
-//! A pin that only omits its second read of the pointer is not among the seeded bugs, because it keeps this guarantee. The
-//! first read is within the call, and the check of the link count under the lock refuses a collected generation.
+//! A pin that only omits its second read of the pointer is not among the seeded bugs, because it keeps this guarantee.
+//! The first read is within the call, and the check of the link count under the lock refuses a collected generation.
 
 /// One call: the generation, and the times in microseconds between which it ran.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
 //! Writers, readers, rollbacks and collections under random SIGKILL and SIGSTOP.
 //!
-//! `npm run storm -- bundles --minutes 5` runs it for any time. It sets `WARMSWAP_STORM_SECONDS`, the duration on each of
-//! the two filesystems (default 30). As user nobody it runs a third of that.
+//! `npm run storm -- bundles --minutes 5` runs it for any time. It sets `WARMSWAP_STORM_SECONDS`, the duration on each
+//! of the two filesystems (default 30). As user nobody it runs a third of that.
 
 // guarantee: bundles/pin-is-complete, bundles/pinned-is-unchanged, bundles/unneeded-is-removed
 

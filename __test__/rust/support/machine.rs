@@ -53,7 +53,6 @@ impl Machine {
         self.root.path().join(name)
     }
 
-    /// Creates a directory with this owner.
     pub(crate) fn directory(&self, name: &str, owner: u32, mode: u32) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).expect("mkdir");

@@ -36,6 +36,20 @@ function parametersOf(node) {
   return node.parameters.map((each) => `${each.name.getText()}${each.questionToken ? '?' : ''}`).join(', ')
 }
 
+/** Object types that a parameter names inline, also as parts of an intersection. */
+function literalsOf(type) {
+  if (type === undefined) return []
+  if (ts.isTypeLiteralNode(type)) return [type]
+  return ts.isIntersectionTypeNode(type) ? type.types.flatMap(literalsOf) : []
+}
+
+/** Members of the options that a function or method declares inline: `stage: options.fenced`. */
+function inlineOptionsOf(node, prefix) {
+  return node.parameters.flatMap((each) =>
+    literalsOf(each.type).flatMap((literal) => membersOf(literal.members, `${prefix}${each.name.getText()}.`)),
+  )
+}
+
 /** Members of an interface or an object type; those of an object in it follow as `outer.inner`. */
 function membersOf(members, prefix = '') {
   return members.flatMap((member) => {
@@ -52,6 +66,7 @@ function membersOf(members, prefix = '') {
             .replace(/;$/, ''),
           comment,
         },
+        ...inlineOptionsOf(member, `${name}: `),
       ]
     if (ts.isConstructorDeclaration(member) || member.type === undefined) return []
     const nested = ts.isTypeLiteralNode(member.type) ? membersOf(member.type.members, `${name}.`) : []
@@ -67,7 +82,13 @@ function moduleAt(text, position) {
 function declarationOf(statement) {
   const comment = commentOf(statement)
   if (ts.isFunctionDeclaration(statement))
-    return { kind: 'function', call: parametersOf(statement), signature: flat(statement), comment }
+    return {
+      kind: 'function',
+      call: parametersOf(statement),
+      signature: flat(statement),
+      members: inlineOptionsOf(statement, ''),
+      comment,
+    }
   if (ts.isInterfaceDeclaration(statement) || ts.isClassDeclaration(statement))
     return { kind: 'members', members: membersOf(statement.members), comment }
   if (ts.isTypeAliasDeclaration(statement)) return { kind: 'type', signature: flat(statement.type), comment }
@@ -75,7 +96,9 @@ function declarationOf(statement) {
 }
 
 /** Exported declarations of a declaration file, and interfaces that they use. */
-export function declarationsOf(path, text) {
+export function declarationsOf(path, bundled) {
+  // tsdown can put the comment of a member at the end of the line before it, where TypeScript does not find it.
+  const text = bundled.replace(/; (\/\*\*[^\n]*?\*\/)\n/g, ';\n$1\n')
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
   const exported = new Set()
   for (const statement of source.statements)

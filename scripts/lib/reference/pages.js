@@ -58,7 +58,8 @@ function block(code) {
 function section({ name, kind, call, signature, members, comment }) {
   const title = kind === 'function' ? `## ${name}(${call})` : `## ${name}`
   const body = {
-    function: () => block(signature.replace(/^declare /, '')),
+    function: () =>
+      [block(signature.replace(/^declare /, '')), ...(members.length > 0 ? [membersTable(members)] : [])].join('\n\n'),
     type: () => block(signature),
     members: () => membersTable(members),
   }[kind]()

@@ -202,6 +202,16 @@ impl NativeCache {
         })
     }
 
+    /// Waits up to 5 s for what earlier calls do after they have returned.
+    #[napi(ts_return_type = "Promise<Reply<void>>")]
+    pub fn wait_for_background<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Reply<()>>> {
+        let cache = self.inner.clone();
+        runtime::promised(env, async move {
+            cache.wait_for_background().await;
+            Ok(())
+        })
+    }
+
     /// Tests what the store supports. Resolves with an outcome other than `probed` if it cannot be reached.
     #[napi(ts_return_type = "Promise<Reply<NativeAbilities>>")]
     pub fn probe<'env>(

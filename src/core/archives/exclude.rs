@@ -78,7 +78,7 @@ impl Excludes {
         }
         let set = builder
             .build()
-            .map_err(|error| Error::argument("exclude", "a list of patterns", &error.to_string()))?;
+            .map_err(|error| Error::argument("exclude", error, "valid glob patterns"))?;
         Ok(Self { set })
     }
 

@@ -10,8 +10,8 @@
 //! * [`pipeline`]: all steps from a stream to a committed target.
 //! * [`call`]: deadline of a call, and the gate between its end and its commit.
 //!
-//! docs/protocol/archive.md describes the layout. A failure of the disk, the archive or another process is
-//! a [`crate::core::failure::Failure`] with a cause. The target is then unchanged.
+//! docs/protocol/archive.md describes the layout. A failure of the disk, the archive or another process is a
+//! [`crate::core::failure::Failure`] with a cause. The target is then unchanged.
 
 pub mod call;
 pub mod codec;

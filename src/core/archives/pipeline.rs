@@ -58,12 +58,13 @@ pub struct Replacement<'a> {
 
 impl Replacement<'_> {
     /// Runs all steps, on a thread that may block. `prove` receives the source after the tree was staged, and its error
-    /// prevents the commit. `afterwards` runs after the caller has its result, before the old tree is removed.
-    pub fn run<S: Read + Send>(
+    /// prevents the commit. `afterwards` runs after the caller has its result, before the old tree is removed. Its result
+    /// is dropped after that.
+    pub fn run<S: Read + Send, T>(
         self,
         mut source: S,
         prove: impl FnOnce(S) -> Result<()>,
-        afterwards: impl FnOnce(Placed) + Send + 'static,
+        afterwards: impl FnOnce(Placed) -> T + Send + 'static,
     ) -> Result<Unpacked> {
         let started = Instant::now();
         let stage = commit::StagedTree::beside(self.target, self.mode).map_err(during(Stage::Write))?;
@@ -85,8 +86,9 @@ impl Replacement<'_> {
         let commit_ms = milliseconds(committing);
         // Removing the old tree can take longer than all other steps.
         workers::detach(Class::Long, self.target, move || {
-            afterwards(placed);
+            let until_removed = afterwards(placed);
             drop(committed.leftovers);
+            drop(until_removed);
         });
         Ok(Unpacked {
             files: extracted.files,

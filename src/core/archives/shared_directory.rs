@@ -1,7 +1,8 @@
-//! Directories that other users may also write to. They are opened once, and checked before anything in them is changed.
+//! Directories that other users may also write to. They are opened once, and checked before anything in them is
+//! changed.
 //!
-//! The path that the caller passes is followed once, including its links. Below it no link is followed, and every call is
-//! relative to an open directory. [`crate::core::sys::trust`] decides what may be changed there.
+//! The path that the caller passes is followed once, including its links. Below it no link is followed, and every call
+//! is relative to an open directory. [`crate::core::sys::trust`] decides what may be changed there.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! Adopts the contents of a directory while the tool that writes it may still be running.
 //!
 //! The whole tree is inspected before and after the copy, including new listings of all directories, in the same way as
-//! when a cache is packed. If nothing differs, the stage contains the tree as it was between the two inspections. Change
-//! times are as coarse as the kernel's tick (up to 10 ms), and a second change in the same tick would not show. A
-//! directory that was changed within that time therefore has to rest first.
+//! when a cache is packed. If nothing differs, the stage contains the tree as it was between the two inspections.
+//! Change times are as coarse as the kernel's tick (up to 10 ms), and a second change in the same tick would not show.
+//! A directory that was changed within that time therefore has to rest first.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

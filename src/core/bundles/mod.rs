@@ -8,7 +8,8 @@
 //! # Files
 //! docs/protocol/bundles.md lists all files with the steps of each operation, complete enough for another implementation.
 //!
-//! * `current` is a relative link to `gens/N/tree`. It alone decides which generation is current. `current.json` mirrors
+//! * `current` is a relative link to `gens/N/tree`. It alone decides which generation is current. `current.json`
+//!   mirrors
 //!   it, because watchers do not report a replaced link, and records the former generations.
 //! * `pins/N` is the lock file and head of generation N. It is outside the generation, is created before `gens/N` and
 //!   removed before it. A generation without a lock file is invisible.
@@ -21,16 +22,14 @@
 //! * `writer.lock` is held by publish, rollback, collect and the repair during open. It is held for milliseconds, never
 //!   during a build. `build.lock` is held during a build.
 //!
-//! # Why a pin is safe
-//! N is read from the pointer, `pins/N` is locked shared, and the pointer is read again. If it still names N, then N was
-//! current while the lock was held. A collector removes only generations that are not current, under `writer.lock`, and
-//! only after it has acquired the exclusive lock. N never becomes current again after its lock file was removed: numbers
-//! are never reused, and a rollback acquires the shared lock first.
+//! # Why a pin is safe N is read from the pointer, `pins/N` is locked shared, and the pointer is read again. If it
+//! still names N, then N was current while the lock was held. A collector removes only generations that are not
+//! current, under `writer.lock`, and only after it has acquired the exclusive lock. N never becomes current again after
+//! its lock file was removed: numbers are never reused, and a rollback acquires the shared lock first.
 //!
-//! # Why a publish is atomic
-//! Manifest, lock file and generation are complete before the pointer moves, by one rename. Every step that can fail for
-//! lack of space comes before that rename. If the process is killed after it, the next writer repeats the remaining
-//! steps ([`Writer::new`]).
+//! # Why a publish is atomic Manifest, lock file and generation are complete before the pointer moves, by one rename.
+//! Every step that can fail for lack of space comes before that rename. If the process is killed after it, the next
+//! writer repeats the remaining steps ([`Writer::new`]).
 //!
 //! # Calls that wait
 //! [`service`] and [`stage_handle`] contain the calls that wait for a lock or a filesystem. The binding and the Rust

@@ -1,7 +1,7 @@
 //! Ownership of a store in a directory that several users can write to. The rules are in [`crate::core::sys::trust`].
 //!
-//! Reading does not depend on trust: a pin on another user's store is effective. Writing does. The owner of a store could
-//! replace one of its directories with a link while this process renames and removes entries in it.
+//! Reading does not depend on trust: a pin on another user's store is effective. Writing does. The owner of a store
+//! could replace one of its directories with a link while this process renames and removes entries in it.
 
 use std::path::Path;
 

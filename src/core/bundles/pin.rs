@@ -1,8 +1,8 @@
 //! Pins: a reader's hold on a generation. A pin is a shared kernel lock on `pins/N`, which ends with the process.
 //!
-//! Each process has one table of pins. The key is the inode of the store and the generation. The table counts shares per
-//! owner (a Node-API environment). A further pin of a held generation needs no lock call. When a thread ends, only the
-//! shares of that thread are released.
+//! Each process has one table of pins. The key is the inode of the store and the generation. The table counts shares
+//! per owner (a Node-API environment). A further pin of a held generation needs no lock call. When a thread ends, only
+//! the shares of that thread are released.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};

@@ -1,12 +1,12 @@
 //! Views: copies of the current generation for links such as `dist`.
 //!
-//! Tools empty, extend and rewrite their output directory, and root can write to read-only files. A link therefore leads
-//! to a copy, never to a generation that readers have pinned. The copy shares blocks if the filesystem supports it.
-//! Hard links are not used, because a write in place would change the generation too.
+//! Tools empty, extend and rewrite their output directory, and root can write to read-only files. A link therefore
+//! leads to a copy, never to a generation that readers have pinned. The copy shares blocks if the filesystem supports
+//! it. Hard links are not used, because a write in place would change the generation too.
 //!
-//! `view` names the copy that links lead to. Each publish and rollback creates the next copy before the pointer moves, and
-//! points `view` to it afterwards. A copy is kept as long as `keep` and `graceMs` keep its generation, and at least until
-//! the second publish after it: a process may have resolved the link right before it changed.
+//! `view` names the copy that links lead to. Each publish and rollback creates the next copy before the pointer moves,
+//! and points `view` to it afterwards. A copy is kept as long as `keep` and `graceMs` keep its generation, and at least
+//! until the second publish after it: a process may have resolved the link right before it changed.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use super::background::Background;
 use super::conditions::Conditions;
 use super::key::Key;
 use super::pointer::{MAX_POINTER_BYTES, Pointer};
@@ -22,6 +23,7 @@ pub struct Cache {
     pub(super) declares_sizes: bool,
     /// Whether the store honours conditions, once that is known.
     pub(super) honours_conditions: Arc<OnceCell<bool>>,
+    pub(super) background: Background,
 }
 
 /// What a key currently refers to.
@@ -47,7 +49,14 @@ impl Cache {
             conditions,
             declares_sizes: !matches!(location, Some(Location::File(_))),
             honours_conditions: Arc::default(),
+            background: Background::default(),
         })
+    }
+
+    /// Waits up to 5 s for what earlier calls do after they have returned: writing tree manifests and removing the trees
+    /// that they replaced.
+    pub async fn wait_for_background(&self) {
+        self.background.wait_until_done().await;
     }
 
     /// Finds what a key currently refers to, and checks its pointer.

@@ -3,13 +3,15 @@
 //!
 //! * [`Cache`]: an opened store with the calls [`restore`], [`snapshot`], [`inspect`], [`prune`] and [`probe`].
 //! * [`key`], [`pointer`]: layout of a cache in its store. [`ticket`]: links a snapshot to its restore.
-//! * [`run`]: time, stages and progress of one call. [`outcome`]: maps the cause of a failure to the outcome of each call.
+//! * [`run`]: time, stages and progress of one call. [`outcome`]: maps the cause of a failure to the outcome of each
+//!   call.
 //! * [`guards`]: which tree may become a generation. [`conditions`]: whether a store honours conditional writes.
 //! * [`store`]: S3, a folder or memory behind one trait.
 //! * [`tree_manifest`]: records what was restored, so that an unchanged tree is not written again.
 //!
 //! A failed call returns a report with its outcome. The target is as it was before the call.
 
+mod background;
 mod cache;
 mod conditions;
 mod guards;

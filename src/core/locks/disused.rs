@@ -1,12 +1,12 @@
-//! Removal of the files that a lock keeps between its holders (guard, records, spare), after the lock has been unused for
-//! a given time.
+//! Removal of the files that a lock keeps between its holders (guard, records, spare), after the lock has been unused
+//! for a given time.
 //!
 //! The sweep acquires the lock like any other caller. While its record is the highest one, every other caller waits for
 //! it, whatever that caller has read before. Then the directory of the records is renamed, which ends all records
-//! atomically. Removing them one by one would not be safe: a caller that has read `<n>.free` could link `<n+1>.json` next
-//! to a `1.json` of a new holder, and would win. In the renamed directory this caller finds that its directory is not the
-//! one at the path, and starts again. The guard is removed last and under its lock. A caller that has it open checks its
-//! inode after locking it.
+//! atomically. Removing them one by one would not be safe: a caller that has read `<n>.free` could link `<n+1>.json`
+//! next to a `1.json` of a new holder, and would win. In the renamed directory this caller finds that its directory is
+//! not the one at the path, and starts again. The guard is removed last and under its lock. A caller that has it open
+//! checks its inode after locking it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +25,9 @@ use crate::core::error::{Optional as _, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::{clock, fault};
 
-/// Removes the files of a lock that was not used for `unused`. Returns the paths that no longer exist. Nothing is removed
-/// if the lock is in use, if an entry was not provably created by warmswap, or if flock on its filesystem is not trusted.
+/// Removes the files of a lock that was not used for `unused`. Returns the paths that no longer exist. Nothing is
+/// removed if the lock is in use, if an entry was not provably created by warmswap, or if flock on its filesystem is
+/// not trusted.
 ///
 /// # Errors
 /// Errors of the system calls.

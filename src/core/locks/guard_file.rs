@@ -74,8 +74,8 @@ impl GuardFile {
         self.is_marked = self.is_marked || mark::mark(self.file.file(), &self.path).is_ok();
     }
 
-    /// Opens the guard and creates it if it is missing. It is always opened a second time, because on some filesystems a lock
-    /// on the descriptor that created the file does not exclude others (jj-vcs/jj#9736).
+    /// Opens the guard and creates it if it is missing. It is always opened a second time, because on some filesystems
+    /// a lock on the descriptor that created the file does not exclude others (jj-vcs/jj#9736).
     ///
     /// Another user's guard works as well as this user's, because it is locked and never read. Anything but a file is
     /// refused.

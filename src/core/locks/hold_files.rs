@@ -69,7 +69,6 @@ impl HoldFiles {
         self.guard.as_ref().map(LockedGuard::id)
     }
 
-    /// Descriptor of the guard.
     pub(super) fn guard_descriptor(&self) -> Option<i32> {
         self.guard.as_ref().map(LockedGuard::descriptor)
     }
@@ -186,8 +185,8 @@ impl HoldFiles {
         }
     }
 
-    /// Removes all files of the lock, the guard last. Returns the paths that were visible to other callers. This releases the
-    /// lock, because its records no longer exist.
+    /// Removes all files of the lock, the guard last. Returns the paths that were visible to other callers. This
+    /// releases the lock, because its records no longer exist.
     ///
     /// # Errors
     /// The lock is no longer held, or its files cannot be renamed. Then the record is unchanged.

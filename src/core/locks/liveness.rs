@@ -82,10 +82,11 @@ fn is_freed_by_kernel(record: &Record, guard: Option<GuardId>) -> bool {
     its == ours || (record.process.is_of_another_boot() && its.inode == ours.inode)
 }
 
-/// State of a lock directory, and its holder. `supersedes` returns whether a record belongs to an earlier holder of this
-/// lock, which no longer counts. An unverifiable owner counts as alive for `window`, the window of foreign locks.
-/// `is_local` is whether the filesystem belongs to this machine only. `is_orphan` is whether an unreleased record of this
-/// lock exists or was taken over: an empty owner file then belongs to that holder, and power loss erased its content.
+/// State of a lock directory, and its holder. `supersedes` returns whether a record belongs to an earlier holder of
+/// this lock, which no longer counts. An unverifiable owner counts as alive for `window`, the window of foreign locks.
+/// `is_local` is whether the filesystem belongs to this machine only. `is_orphan` is whether an unreleased record of
+/// this lock exists or was taken over: an empty owner file then belongs to that holder, and power loss erased its
+/// content.
 pub(super) fn of_directory(
     found: &LockDirectory,
     supersedes: impl Fn(&Record) -> bool,
@@ -107,9 +108,9 @@ pub(super) fn of_directory(
     }
 }
 
-/// State of a mkdir lock's owner. Its file names no boot, no pid namespace and no start time. Death is proven only if the
-/// directory is on a filesystem of this machine, the hostname is ours, and no process of this machine has that pid in any
-/// pid namespace.
+/// State of a mkdir lock's owner. Its file names no boot, no pid namespace and no start time. Death is proven only if
+/// the directory is on a filesystem of this machine, the hostname is ours, and no process of this machine has that pid
+/// in any pid namespace.
 fn of_foreign(owner: &ForeignOwner, is_local: bool, window: Duration) -> HolderStatus {
     if !is_local || !owner.hostname.as_deref().is_none_or(identity::is_hostname) {
         return HolderStatus::unverifiable(window);

@@ -23,7 +23,6 @@ const SMALL: u64 = 65_536;
 /// Entries that are listed. A directory with more is an ordinary directory.
 pub(super) const MAX_LISTED: usize = 64;
 
-/// Lock directory at the path of a lock.
 #[derive(Debug)]
 pub(super) struct LockDirectory {
     pub(super) contents: Option<Contents>,

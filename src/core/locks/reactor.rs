@@ -1,9 +1,9 @@
 //! A thread that waits for all callers of this process, and watches the locks that the process holds. Changes of guards
-//! and records (inotify), the end of holders (pidfd) and its own callers wake it. A periodic tick also wakes it, because
-//! watches overflow, are limited in number and do not report remote changes.
+//! and records (inotify), the end of holders (pidfd) and its own callers wake it. A periodic tick also wakes it,
+//! because watches overflow, are limited in number and do not report remote changes.
 //!
-//! There is one such thread for local filesystems and one for each other device. A network filesystem that hangs must not
-//! block the waiters of other locks. While it hangs, [`super::alarm`] ends waits and leases on time.
+//! There is one such thread for local filesystems and one for each other device. A network filesystem that hangs must
+//! not block the waiters of other locks. While it hangs, [`super::alarm`] ends waits and leases on time.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

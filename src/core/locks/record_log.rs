@@ -3,11 +3,11 @@
 //!
 //! link(2) gives a complete file its number. It creates the name only if it does not exist, atomically, also on NFS. A
 //! rename would replace a record that another acquirer has just linked. A release is one rename to a new name. If it
-//! replaced an existing file, ext4 would write the file out immediately (auto_da_alloc): 0.7 ms on a busy disk, compared
-//! with 0.02 ms.
+//! replaced an existing file, ext4 would write the file out immediately (auto_da_alloc): 0.7 ms on a busy disk,
+//! compared with 0.02 ms.
 //!
-//! A slow acquirer can link a number that was released in the meantime. Then both names exist. The held one counts until
-//! that acquirer has checked, found the second name and removed its own record.
+//! A slow acquirer can link a number that was released in the meantime. Then both names exist. The held one counts
+//! until that acquirer has checked, found the second name and removed its own record.
 //!
 //! The directory may belong to another user, who can replace it with another directory or a link at any time. It is
 //! therefore opened once per acquisition, and all operations are relative to that descriptor, so that a rename stays
@@ -78,12 +78,12 @@ struct Names {
 }
 
 impl RecordLog {
-    /// Opens the directory of a lock's records and reads the highest one. Returns `None` if the directory does not exist. A
-    /// caller that is about to write passes `neighbours`.
+    /// Opens the directory of a lock's records and reads the highest one. Returns `None` if the directory does not
+    /// exist. A caller that is about to write passes `neighbours`.
     ///
     /// # Errors
-    /// `ERR_UNTRUSTED` if it belongs to another user and not everybody may change it. Its owner could then make this process
-    /// remove or replace files that only this process may change.
+    /// `ERR_UNTRUSTED` if it belongs to another user and not everybody may change it. Its owner could then make this
+    /// process remove or replace files that only this process may change.
     pub(super) fn open_and_read(
         lock: &LockPath,
         neighbours: Option<&Neighbours>,

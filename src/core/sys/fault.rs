@@ -1,5 +1,5 @@
-//! Fault injection points and seeded bugs, in builds with the feature `testing` only. In other builds every function here
-//! is empty and inlined.
+//! Fault injection points and seeded bugs, in builds with the feature `testing` only. In other builds every function
+//! here is empty and inlined.
 //!
 //! * `WARMSWAP_FAULT=<n>:<KILL|STOP|HOLD|EIO|ENOSPC|EINTR|EACCES|EROFS|EINVAL|ENOLCK|ENOTSUP|EPERM>`: fault at the n-th
 //!   point after [`arm`], starting with 1. An optional third field `:<operation>` counts only points of that operation. A

@@ -35,8 +35,8 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
         .map_err(|error| refused(&error))
 }
 
-/// Starts up to `most` scoped threads that share one kind of work. Starts fewer, but at least one, if the operating system
-/// refuses more.
+/// Starts up to `most` scoped threads that share one kind of work. Starts fewer, but at least one, if the operating
+/// system refuses more.
 ///
 /// # Errors
 /// Same as [`spawn`], if not even one thread was started.

@@ -1,8 +1,8 @@
 //! Decides which entries of a directory may be changed.
 //!
-//! In a directory that every user may write to (`/tmp`), any entry can belong to another user. Such an entry may be *read*:
-//! another user's lock counts. It must not be replayed, removed, renamed into, or trusted without reading it. An entry is
-//! trusted if one of these conditions holds:
+//! In a directory that every user may write to (`/tmp`), any entry can belong to another user. Such an entry may be
+//! *read*: another user's lock counts. It must not be replayed, removed, renamed into, or trusted without reading it.
+//! An entry is trusted if one of these conditions holds:
 //!
 //! * Its directory is not world-writable. (The group is trusted, because of umask 002, setgid and fsGroup.)
 //! * It belongs to the owner of its directory, who can replace it anyway.
@@ -10,8 +10,8 @@
 //! * It belongs to this user.
 //!
 //! "This user" is the owner of a file that this process creates in that directory, not `geteuid()`. The two differ with
-//! root squash, in user namespaces, and on CIFS and 9p. On a filesystem where all entries have the same owner, the second
-//! condition makes all of them trusted.
+//! root squash, in user namespaces, and on CIFS and 9p. On a filesystem where all entries have the same owner, the
+//! second condition makes all of them trusted.
 //!
 //! In a user namespace, all users that it does not map appear as one uid (65534). In a sticky directory this uid proves
 //! nothing, so the second and third conditions do not apply to it there.

@@ -160,6 +160,7 @@ class OpenCache implements Cache {
   async close(): Promise<void> {
     this.#closed = true
     await Promise.allSettled(this.#running)
+    unwrap(await this.#handle.waitForBackground())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,7 +9,6 @@ use crate::core::failure::{Cause, Failure, Result};
 use crate::core::sys::fs::{self, Kind, Stat};
 use crate::core::sys::name;
 
-/// State of a target.
 pub(super) enum TargetState {
     Absent,
     Empty(Stat),

@@ -1,10 +1,10 @@
 //! Limits of a reader. Everything is counted while it is read or written, never taken from a header.
 //!
-//! The compression ratio is checked over the whole archive if its size is known in advance (a file, an object), otherwise
-//! over what was read so far. Bytes that a pointer declares are exempt unless the caller sets a ratio, because a file of
-//! zeros has 1:30 000 without being a decompression bomb. The numbers of the pointer limit a bomb in that case: they are
-//! checked against `max_bytes` and `max_files` before the download, and no byte beyond them is written. The ratio still
-//! applies to the other decoded data (headers, padding).
+//! The compression ratio is checked over the whole archive if its size is known in advance (a file, an object),
+//! otherwise over what was read so far. Bytes that a pointer declares are exempt unless the caller sets a ratio,
+//! because a file of zeros has 1:30 000 without being a decompression bomb. The numbers of the pointer limit a bomb in
+//! that case: they are checked against `max_bytes` and `max_files` before the download, and no byte beyond them is
+//! written. The ratio still applies to the other decoded data (headers, padding).
 
 use crate::core::sys::name;
 use crate::core::sys::path::MAX_PATH_BYTES;

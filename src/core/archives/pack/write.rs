@@ -1,10 +1,10 @@
-//! Packing of a directory to a stream. One thread plans the frames and reads large files. Several threads read small files
-//! and compress frames (frames.rs). The calling thread writes the frames in order.
+//! Packing of a directory to a stream. One thread plans the frames and reads large files. Several threads read small
+//! files and compress frames (frames.rs). The calling thread writes the frames in order.
 //!
-//! Order of the archive: files above 1 MiB, other files, further hard links, symbolic links, each sorted. Then directories
-//! follow, the deepest first (tail.rs). No entry needs a later one, and a reader can set the mode and time of a directory
-//! after everything in it was created. (Otherwise GNU tar would set the time of each directory that does not directly
-//! precede its content too early.)
+//! Order of the archive: files above 1 MiB, other files, further hard links, symbolic links, each sorted. Then
+//! directories follow, the deepest first (tail.rs). No entry needs a later one, and a reader can set the mode and time
+//! of a directory after everything in it was created. (Otherwise GNU tar would set the time of each directory that does
+//! not directly precede its content too early.)
 
 use std::io::Write;
 use std::path::Path;

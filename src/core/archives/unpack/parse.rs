@@ -20,7 +20,6 @@ pub(super) struct Entry {
     pub(super) modified_ns: i64,
 }
 
-/// Kind of an entry.
 pub(super) enum EntryKind {
     /// A file. This number of data bytes follows.
     File(u64),

@@ -209,7 +209,7 @@ impl Restore {
             &self.options,
             generation,
             pointer.as_ref(),
-            self.cache.declares_sizes,
+            &self.cache,
             &self.run,
         );
         let checking = pipeline.clone();

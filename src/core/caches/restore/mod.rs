@@ -1,8 +1,8 @@
 //! Restore: either the complete tree of a key appears at the target, or the target stays unchanged.
 //!
-//! The steps are: look up the key, then read one version of its object in ranges. The parts are decoded and written next
-//! to the target while they arrive. Then verify size, sha256, files, bytes and digest, all of which come from the pointer,
-//! never from the stream. Finally commit, unless the call has already ended.
+//! The steps are: look up the key, then read one version of its object in ranges. The parts are decoded and written
+//! next to the target while they arrive. Then verify size, sha256, files, bytes and digest, all of which come from the
+//! pointer, never from the stream. Finally commit, unless the call has already ended.
 
 mod call;
 mod options;

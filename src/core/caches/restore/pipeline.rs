@@ -9,6 +9,8 @@ use crate::core::archives::commit::TargetMode;
 use crate::core::archives::exclude::Excludes;
 use crate::core::archives::pipeline::{Placed, Replacement, Unpacked};
 use crate::core::archives::{Expected, ExtractOptions, Progress};
+use crate::core::caches::background::Background;
+use crate::core::caches::cache::Cache;
 use crate::core::caches::pointer::Pointer;
 use crate::core::caches::run::Run;
 use crate::core::caches::tree_manifest;
@@ -22,6 +24,7 @@ pub(super) struct RestorePipeline {
     expected: Option<Expected>,
     declares_size: bool,
     run: Arc<Run>,
+    background: Background,
 }
 
 impl RestorePipeline {
@@ -29,7 +32,7 @@ impl RestorePipeline {
         options: &RestoreOptions,
         generation: String,
         pointer: Option<&Pointer>,
-        declares_size: bool,
+        cache: &Cache,
         run: &Arc<Run>,
     ) -> Self {
         Self {
@@ -40,8 +43,9 @@ impl RestorePipeline {
                 bytes: pointer.bytes,
                 digest: Some(pointer.tree.clone()),
             }),
-            declares_size: declares_size || pointer.is_some(),
+            declares_size: cache.declares_sizes || pointer.is_some(),
             run: Arc::clone(run),
+            background: cache.background.clone(),
         }
     }
 
@@ -96,6 +100,7 @@ impl RestorePipeline {
             Ok(())
         };
         let (generation, stopped) = (self.generation, cancel.clone());
+        let work = self.background.begin();
         replacement.run(source, prove, move |placed| {
             if mode != TargetMode::Merge {
                 let Placed {
@@ -111,6 +116,7 @@ impl RestorePipeline {
                     &stopped,
                 ));
             }
+            work
         })
     }
 }

@@ -143,6 +143,7 @@ impl Snapshot {
         PackJob {
             options: &self.options,
             run: Arc::clone(&self.run),
+            background: &self.cache.background,
         }
     }
 

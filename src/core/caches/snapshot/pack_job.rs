@@ -11,6 +11,7 @@ use super::options::SnapshotOptions;
 use crate::core::archives::codec::{DEFAULT_LEVEL, FRAME_BYTES, Format};
 use crate::core::archives::tree::Tree;
 use crate::core::archives::{self, Needs, Progress};
+use crate::core::caches::background::Background;
 use crate::core::caches::pointer::{Pointer, hex};
 use crate::core::caches::run::Run;
 use crate::core::caches::store::{Spool, of_system};
@@ -43,6 +44,7 @@ pub(super) struct Packed {
 pub(super) struct PackJob<'a> {
     pub(super) options: &'a SnapshotOptions,
     pub(super) run: Arc<Run>,
+    pub(super) background: &'a Background,
 }
 
 impl PackJob<'_> {
@@ -89,8 +91,10 @@ impl PackJob<'_> {
     /// makes the next call faster.
     pub(super) fn remember(&self, generation: &str, tree: Tree) {
         let (from, generation) = (self.options.from.clone(), generation.to_owned());
+        let work = self.background.begin();
         thread::detach(&self.options.from, move || {
             drop(tree_manifest::write(&from, &generation, &tree));
+            drop(work);
         });
     }
 }

@@ -1,8 +1,8 @@
 //! Bodies of requests and responses. A response has a limit in bytes. A response that is not needed also has a limit in
 //! time. A pause in the middle of a needed one is an error.
 //!
-//! A store may send an endless body: for an error, a PUT or a page of a listing, chunked or with a wrong length. The limit
-//! therefore counts the bytes that arrive. (The client decodes no `Content-Encoding`.)
+//! A store may send an endless body: for an error, a PUT or a page of a listing, chunked or with a wrong length. The
+//! limit therefore counts the bytes that arrive. (The client decodes no `Content-Encoding`.)
 
 use std::ops::Range;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! Stores for cache objects behind one trait: S3 and compatible services, a folder, and memory.
 //!
-//! Every operation receives the [`CallContext`] of its call. The context counts the transferred bytes, contains the idle
-//! timeout, and is read by the deadline check. A store never retries more often than the call allows, and every wait for
-//! the network is recorded in the context.
+//! Every operation receives the [`CallContext`] of its call. The context counts the transferred bytes, contains the
+//! idle timeout, and is read by the deadline check. A store never retries more often than the call allows, and every
+//! wait for the network is recorded in the context.
 
 mod answer;
 mod body;

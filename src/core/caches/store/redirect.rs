@@ -1,9 +1,11 @@
 //! Which redirects are followed: only those to the same host, or to the region that the store names. A request carries
 //! credentials (`Authorization`, the session token), so another host could use them and impersonate the store.
 //!
-//! * Same scheme, host and port, or https instead of http on the default ports or the same port: the request is sent again
+//! * Same scheme, host and port, or https instead of http on the default ports or the same port: the request is sent
+//!   again
 //!   with the same method and body. (S3 never expects a GET after a redirected PUT.)
-//! * Another region (`x-amz-bucket-region`, or the host of the bucket with another region in it): the redirect itself is
+//! * Another region (`x-amz-bucket-region`, or the host of the bucket with another region in it): the redirect itself
+//!   is
 //!   never followed, because signatures contain region and host. The caller signs for that region. The host comes from its
 //!   own configuration, not from the response.
 //! * Any other redirect is refused, and the outcome names it.

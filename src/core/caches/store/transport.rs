@@ -1,9 +1,11 @@
 //! The HTTP transport under OpenDAL. It defines the behaviour that OpenDAL does not define, for every request.
 //!
 //! * Idle timeout: no header and no piece of a body may take longer than the call's `idle`, in either direction.
-//! * Ranges: the response to a request with `Range` must have status 206 and exactly that `Content-Range`. OpenDAL itself
+//! * Ranges: the response to a request with `Range` must have status 206 and exactly that `Content-Range`. OpenDAL
+//!   itself
 //!   accepts a 200 (services/s3/src/reader.rs).
-//! * Retries: a request is sent again, as often as the call allows, if the server refused it temporarily (429, 5xx, 409 on
+//! * Retries: a request is sent again, as often as the call allows, if the server refused it temporarily (429, 5xx, 409
+//!   on
 //!   a conditional write) or the connection broke before the response. Whole bodies are in memory, so a part can be
 //!   repeated.
 //! * Status: recorded in the [`Exchange`], because OpenDAL maps several statuses to one kind of error.

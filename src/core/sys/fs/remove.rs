@@ -29,8 +29,8 @@ pub fn remove_contents(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a whole tree, never through a link. Succeeds if the path does not exist. Directories that do not allow removal
-/// become writable first, because the modes of a generation may be read-only.
+/// Removes a whole tree, never through a link. Succeeds if the path does not exist. Directories that do not allow
+/// removal become writable first, because the modes of a generation may be read-only.
 ///
 /// # Errors
 /// Errors of the system calls, and `ERR_IO` (`ESTALE`) if a directory was moved out of the tree in the meantime.

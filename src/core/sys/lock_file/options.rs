@@ -243,8 +243,8 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Like [`try_lock`](Self::try_lock), but waits on this thread while the lock is busy. [`Attempt::Busy`] means that the
-    /// deadline has passed.
+    /// Like [`try_lock`](Self::try_lock), but waits on this thread while the lock is busy. [`Attempt::Busy`] means that
+    /// the deadline has passed.
     ///
     /// # Errors
     /// Same as [`try_lock`](Self::try_lock), and `ERR_ABORTED`.
@@ -261,8 +261,8 @@ impl<'a> LockOptions<'a> {
         }
     }
 
-    /// Like [`lock`](Self::lock), for an open file or directory. Returns [`Attempt::Gone`] if it is no longer the one at its
-    /// path.
+    /// Like [`lock`](Self::lock), for an open file or directory. Returns [`Attempt::Gone`] if it is no longer the one
+    /// at its path.
     ///
     /// # Errors
     /// Same as [`attempt`](Self::attempt), and `ERR_ABORTED`.

@@ -1,7 +1,7 @@
-//! Differences between operating systems, and nothing else: raw calls that return `io::Result`. Each system has the same
-//! functions with the same signatures, so that the files above this folder need no `cfg` and no types of a system. Those
-//! files add what all systems share: fault injection points, the repetition of interrupted calls, and operation and path
-//! in errors.
+//! Differences between operating systems, and nothing else: raw calls that return `io::Result`. Each system has the
+//! same functions with the same signatures, so that the files above this folder need no `cfg` and no types of a system.
+//! Those files add what all systems share: fault injection points, the repetition of interrupted calls, and operation
+//! and path in errors.
 //!
 //! * `types`: types that all systems share.
 //! * `unix`: calls that Linux and macOS share.

@@ -27,7 +27,8 @@ pub async fn run<T: Send + 'static>(
     run_at(class, vec![path.to_path_buf()], work).await
 }
 
-/// Like [`run`], for work on several paths. It is counted for the filesystem of the last path, after all of them respond.
+/// Like [`run`], for work on several paths. It is counted for the filesystem of the last path, after all of them
+/// respond.
 ///
 /// # Errors
 /// Same as [`run`].

@@ -310,8 +310,8 @@ function isForOneEnvironment({ build, environments }: ResolvedConfig): boolean {
 /** Replaces the names of openBundles() options in an error by those of this plugin. */
 function withWayOut(error: unknown, { root, link, store }: OutFolders): unknown {
   if (!isWarmswapError(error) || error.code !== 'ERR_UNSUPPORTED') return error
-  const [problem] = error.message.split('; ')
-  const wayOut = error.message.includes('cannot exchange')
+  const [problem] = error.message.split(/\. (?=Move root|Remove the directory)/)
+  const wayOut = error.message.includes('cannot replace the directory')
     ? `remove '${relative(root, link)}' before the build`
     : `set the option root of atomicOutDir() to a folder on a local filesystem, such as join(tmpdir(), 'my-app'): outDir '${relative(root, link)}' stays where it is and becomes a link to it. Or leave atomicOutDir() out on this machine`
   return new WarmswapError('ERR_UNSUPPORTED', `${problem}; ${wayOut}`, {

@@ -257,7 +257,6 @@ pub(crate) fn append_at(file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Re
     )?)
 }
 
-/// Writes all bytes at this offset.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
 }

@@ -26,7 +26,6 @@ fn is_free(locked: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Unlocks a file.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
     fs2::FileExt::unlock(file)
 }

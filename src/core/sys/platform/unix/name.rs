@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-/// Bytes of a name or path.
 pub(crate) fn as_bytes(name: &OsStr) -> &[u8] {
     name.as_bytes()
 }

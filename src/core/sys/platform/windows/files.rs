@@ -262,7 +262,6 @@ pub(crate) fn append_at(file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Re
     read
 }
 
-/// Writes all bytes at this offset.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut written = 0;
     while written < bytes.len() {

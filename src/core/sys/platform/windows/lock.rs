@@ -1,7 +1,7 @@
 //! Locks on open files, and free disk space.
 //!
-//! LockFileEx locks bytes for one open file, similar to flock, but other processes cannot read or write these bytes. The
-//! locked byte is therefore beyond the end of every file.
+//! LockFileEx locks bytes for one open file, similar to flock, but other processes cannot read or write these bytes.
+//! The locked byte is therefore beyond the end of every file.
 
 use std::fs::File;
 use std::io;
@@ -75,7 +75,6 @@ fn try_lock(file: &File, flags: LOCK_FILE_FLAGS) -> io::Result<bool> {
     }
 }
 
-/// Unlocks a file.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
     let mut byte = byte();
     // SAFETY: the handle is open and synchronous, so the structure is not used after the call.
