@@ -103,6 +103,8 @@ export declare class NativeCache {
   prune(key: string, keep: number, olderThanMs: number, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
   /** Removes a key. */
   remove(key: string, budget: NativeBudget, token: CancelToken): Promise<Reply<NativePruneReport>>
+  /** Waits up to 5 s for what earlier calls do after they have returned. */
+  waitForBackground(): Promise<Reply<void>>
   /** Tests what the store supports. Resolves with an outcome other than `probed` if it cannot be reached. */
   probe(budget: NativeBudget, token: CancelToken): Promise<Reply<NativeAbilities>>
 }
