@@ -576,98 +576,6 @@ declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, 
   onFailure?: 'share' | 'retry';
 }): Promise<Prewarmed<T>>;
 //#endregion
-//#region src/js/caches/ensure-contract.d.ts
-/** What to ensure, where, and how to build it. */
-interface EnsureOptions {
-  /** Identifies the inputs of the build: a hash of the lock file, the platform, the version of the runtime. At most 512 bytes. Callers with another fingerprint build for themselves. */
-  fingerprint: string;
-  /** Absolute path of the tree. Unchanged after every outcome that is not a success. */
-  into: string;
-  /**
-   * Builds the tree into `dir`, never into `into`. It can be called a second time: a build whose lease was lost does not
-   * count, and the call waits for the caller that took over.
-   */
-  build(context: EnsureBuild): unknown;
-  /** How long the call coordinates with other callers; Infinity allowed. Then it builds alone. A build that has begun is not interrupted. @default Infinity */
-  deadlineMs?: number;
-  /** Limit of the restore. @default 120_000 */
-  restoreDeadlineMs?: number;
-  /** Limit of packing and uploading what was built. @default 120_000 */
-  uploadDeadlineMs?: number;
-  /** How long the record of a builder may stay unchanged; it is renewed every third of it. At least 1_000, at most 600_000. @default 30_000 */
-  ttlMs?: number;
-  /** Whether a failed build also fails the callers that waited for it ('share'), or one of them builds again ('retry'). @default 'share' */
-  onFailure?: 'share' | 'retry';
-  /** 'if-empty' refuses a target with other entries, 'replace' exchanges it. @default 'if-empty' */
-  mode?: 'if-empty' | 'replace';
-  /** Compression level, -7 to 19. @default 3 */
-  level?: number;
-  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
-  limits?: Limits;
-  /** Connections at the same time. @default 8 */
-  concurrency?: number;
-  /** How long a connection that is waited for may be silent. @default 3_000 */
-  idleMs?: number;
-  /** Least throughput of a transfer over a window of `idleMs`; 0 is off. @default 0 */
-  minBytesPerSecond?: number;
-  /** How often one request of a transfer may be tried. @default 3 */
-  attempts?: number;
-  /** Stops the wait and the build. The call rejects when the build has ended. */
-  signal?: AbortSignal;
-  onEvent?(event: EnsureEvent): void;
-}
-/** What a build gets. */
-interface EnsureBuild {
-  /** An empty directory on the filesystem of `into`. */
-  readonly dir: string;
-  readonly lock: EnsureLock;
-  /** Aborts when the lease is lost, before another caller can have taken over, and when the caller aborts. The call waits until the build has ended. */
-  readonly signal: AbortSignal;
-  /** Why the tree will not be published, for a build without coordination. */
-  readonly alone?: string;
-}
-/** The lease of a build. */
-interface EnsureLock {
-  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
-  progress(phase: string): void;
-  /** Throws ERR_LOCK_LOST if the lease is lost. */
-  assertHeld(): void;
-}
-/** What happens during a call: another caller builds, this caller builds, or the lease of its build was lost. */
-type EnsureEvent = {
-  kind: 'waiting';
-  holder: {
-    host: string;
-    pid: number;
-  }; /** What the builder passed to `lock.progress()`, or 'upload'; empty before. */
-  phase: string;
-  waitedMs: number; /** Time until this caller takes over if the builder stays silent. */
-  leaseLeftMs: number;
-} | {
-  kind: 'building';
-  dir: string;
-  alone?: string;
-} | {
-  kind: 'lost';
-};
-/** How a caller got its tree. */
-interface EnsureResult {
-  /**
-   * - 'restored': another caller built it, now or earlier.
-   * - 'built': this caller built and published it.
-   * - 'alone': this caller built it, and it was not published. `reason` says why.
-   */
-  role: 'restored' | 'built' | 'alone';
-  /** Human-readable. */
-  reason?: string;
-  /** Absent for 'alone'. */
-  generation?: string;
-  /** The restore, for 'restored'. */
-  restore?: RestoreResult;
-  /** Milliseconds of the call. */
-  ms: number;
-}
-//#endregion
 //#region src/js/caches/contract.d.ts
 /** Time limits and retries of a call. */
 interface Budget {
@@ -803,15 +711,6 @@ interface Cache extends AsyncDisposable {
    * conditionally. Any other key is a pointer with immutable blobs.
    */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
-  /**
-   * Restores the tree of this fingerprint. If there is none, exactly one of all callers builds and publishes it, while the
-   * others wait and then restore it. Needs a store with conditional writes. With another store, and after `deadlineMs`, it
-   * builds alone.
-   *
-   * Rejects with what `build` threw. A caller that waited for that build gets its message. An aborted signal rejects with
-   * its reason. If the tree cannot be written to `into`, the error has an `outcome`.
-   */
-  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>;
   /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
   /**
@@ -844,9 +743,9 @@ interface Cache extends AsyncDisposable {
     writable: boolean;
   }>;
   /**
-   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
-   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
-   * with ERR_CLOSED.
+   * Waits for running calls, and up to 5 s for their work in the background: they remove a tree that was replaced, and
+   * write the tree manifest, a file next to the target that makes the next call faster. Later calls reject with
+   * ERR_CLOSED.
    */
   close(): Promise<void>;
 }
@@ -863,9 +762,9 @@ interface CacheInfo {
 //#region src/js/caches/events.d.ts
 /** Outcome and figures of one call. */
 interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure';
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
   key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone';
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
   reason?: string;
   ms: number;
   bytes: number;
@@ -1385,4 +1284,4 @@ type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise
  */
 declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
 //#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -14,7 +14,7 @@ import { inTurn, median, quantile } from './lib/measure.js'
 import { report } from './lib/report.js'
 
 const PAIRS = 200
-/** By this time eight programs have started. A program that loops alone would get more turns. */
+/** Milliseconds until eight programs have started. A program that loops alone would get more turns. */
 const START_MS = 4000
 const KILLS = 200
 const PEER_KILLS = 3

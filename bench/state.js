@@ -1,5 +1,5 @@
-// State: the cost of a read compared with a Map and a global symbol, the cost of checking for a change compared with
-// Atomics.load, and the speed of two threads that update one value compared with a mutex in shared memory and with
+// State: the cost of a read compared with a Map and a global symbol, and the cost of checking for a change compared with
+// Atomics.load. Also the speed of two threads that update one value, compared with a mutex in shared memory and with
 // messages.
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'

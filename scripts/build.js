@@ -1,10 +1,10 @@
-// Builds the addon and the JavaScript face.
+// Builds the addon and the JavaScript API.
 //   node scripts/build.js              the release addon into dist/, then dist/*.js and index.d.ts
 //   node scripts/build.js --dev        the addon in the dev profile, which compiles faster, instead of the release addon
 //   node scripts/build.js --addon-only only the addon
 //   node scripts/build.js --out FOLDER puts the addon there instead of into dist/
 //   node scripts/build.js --js-only    only dist/*.js and index.d.ts
-//   node scripts/build.js --testing    the addon with fault points and mutants, in the dev profile, into build/testing/,
+//   node scripts/build.js --testing    the addon with fault points and seeded bugs, in the dev profile, into build/testing/,
 //                                      and the child programs of the tests
 //   node scripts/build.js -- FLAGS     passes these flags on to `napi build`, such as --target x86_64-unknown-linux-musl -x
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,31 +22,15 @@ const { values, positionals: napiFlags } = parseArgs({
 })
 
 /** Builds the addon. The files that napi generates next to it are committed in src/js/native and shipped in dist. */
-function buildAddon(outputDirectory, flags) {
+function buildAddon(outputDirectory, flags, env = {}) {
   mkdirSync(outputDirectory, { recursive: true })
   mkdirSync('dist', { recursive: true })
-  run('npx', [
-    'napi',
-    'build',
-    '--platform',
-    '--output-dir',
-    outputDirectory,
-    '--js',
-    'binding.cjs',
-    '--dts',
-    'binding.d.cts',
-    '--format',
-    'commonjs',
-    '--dts-header',
-    header,
-    ...flags,
-    ...napiFlags,
-    '--',
-    '--lib',
-  ])
-  for (const generated of ['binding.cjs', 'binding.d.cts']) {
+  const generated = ['--js', 'binding.cjs', '--dts', 'binding.d.cts', '--format', 'commonjs', '--dts-header', header]
+  const args = ['napi', 'build', '--platform', '--output-dir', outputDirectory, ...generated, ...flags, ...napiFlags]
+  run('npx', [...args, '--', '--lib'], { env })
+  for (const file of ['binding.cjs', 'binding.d.cts']) {
     for (const folder of ['src/js/native', 'dist'].filter((each) => each !== outputDirectory))
-      cpSync(`${outputDirectory}/${generated}`, `${folder}/${generated}`)
+      cpSync(`${outputDirectory}/${file}`, `${folder}/${file}`)
   }
 }
 
@@ -94,10 +78,15 @@ const header = `/** The value of a native call, or a failure that src/js/native/
 export type Reply<T> = T | import('./native.js').NativeFailure
 `
 
+// Node starts no script by its first line on Windows: the addon for Windows is larger.
+const linkTimeOptimized = process.platform === 'win32' ? {} : { CARGO: join(root, 'scripts/cargo-cdylib.js') }
+
 if (values.testing) buildTesting()
 else if (!values['js-only']) {
-  buildAddon(values.out, values.dev ? [] : ['--release'])
-  if (values.dev) strip(values.out)
+  if (values.dev) {
+    buildAddon(values.out, [])
+    strip(values.out)
+  } else buildAddon(values.out, ['--release'], linkTimeOptimized)
 }
 
 if (!values.testing && !values['addon-only']) {

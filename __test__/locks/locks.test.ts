@@ -1,5 +1,6 @@
 /** The locks through the package, against real processes: each test carries the number of its invariant. */
 
+import { execFileSync } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -58,6 +59,20 @@ const child = (
 const modes = ['kernel', 'lease'] as const
 const descriptors = (): number => readdirSync('/proc/self/fd').length
 const threads = (): number => readdirSync('/proc/self/task').length
+
+test.for(['statfs', 'getdents'])(
+  'I16: tryLock() does not call a free lock busy if %s hangs',
+  async (operation, { memory }) => {
+    const path = join(memory, 'locks', 'a.lock')
+    const fifo = join(memory, 'fifo')
+    execFileSync('mkfifo', [fifo])
+    ;(await acquireLock(path)).release()
+    const end = { statfs: '/locks', getdents: '.a.lock.lease' }[operation]
+    const env = { WARMSWAP_FAULT: `1:HOLD:${operation}:${end}`, WARMSWAP_FAULT_FIFO: fifo }
+    const caller = child('try', path, {}, { env, testing: true })
+    expect(await caller.line(/^(busy|held|ERR)/)).toMatch(/^ERR_LOCK_TIMEOUT .* not known whether it is free/)
+  },
+)
 /** A lock that is waited for, and the moment from which on it is. */
 const waitFor = (path: string, options: LockOptions): { lock: Promise<Lock>; waits: Promise<void> } => {
   let told = (): void => {}

@@ -16,10 +16,10 @@ const { values, positionals } = parseArgs({
   options: { report: { type: 'string' }, jobs: { type: 'string', default: process.env.WARMSWAP_PORTABLE_JOBS ?? '4' } },
 })
 
-// A case that waits for an event that does not come must end the run some time.
+// A case that waits for an event that does not come must not block the run forever.
 const limitMs = 60_000 * Number(process.env.WARMSWAP_PORTABLE_SLOW ?? 1)
 
-// Fails with the reason; without an addon nearly all cases would fail, each after its time limit.
+// Fails with the reason. Without an addon, nearly all cases would fail, each after its time limit.
 if (warmswap.stateBackend !== 'native') warmswap.openCache('memory:')
 
 async function load() {

@@ -2,7 +2,8 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { acquireLock, prewarm } from 'warmswap'
+import { createRequire } from 'node:module'
+import { acquireLock, prewarm, tryLock } from 'warmswap'
 
 const [verb, path, json = '{}'] = process.argv.slice(2)
 const options = JSON.parse(json)
@@ -26,7 +27,17 @@ const verbs = {
       }
     })
   },
-  // Takes and falls off the end.
+  // Tries once while the filesystem does not answer.
+  async try() {
+    createRequire(import.meta.url)('../../dist/binding.cjs').armFaults()
+    try {
+      say((await tryLock(path, options)) === null ? 'busy' : 'held')
+    } catch (error) {
+      say(error.code, error.message)
+    }
+    process.exit()
+  },
+  // Acquires and lets the script end.
   async leave() {
     const lock = await acquireLock(path, options)
     say('held', lock.generation)

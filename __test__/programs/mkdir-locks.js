@@ -33,7 +33,7 @@ const readOwner = (directory) =>
     .then(JSON.parse)
     .catch(() => null)
 
-/** 'alive', 'dead' or 'unknown', by pid and hostname alone. */
+/** Returns 'alive', 'dead' or 'unknown', by pid and hostname alone. */
 async function liveness(directory) {
   const found = version === 'v0' ? null : await readOwner(directory)
   if (found === null || found.hostname !== hostname() || !Number.isInteger(found.pid)) return 'unknown'
@@ -65,7 +65,7 @@ async function reclaim() {
       if (await isStale(join(recovery, first))) await rm(join(recovery, first), { recursive: true, force: true })
       return
     }
-    // Looked at again with the intent announced: another one may have finished in between.
+    // Checked again after the intent was announced: another process may have finished in between.
     if (!(await isStale(path))) return
     const tombstone = `${path}.${token}.tombstone`
     if (await rename(path, tombstone).then(() => true, unless('ENOENT', false)))

@@ -1,4 +1,4 @@
-/** What any program of this machine can send to a race: it is ignored, and the race goes on. */
+/** Data that any program of this machine can send to a race: it is ignored, and the race continues. */
 
 import { connect } from 'node:net'
 import { join } from 'node:path'

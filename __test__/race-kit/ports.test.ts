@@ -1,4 +1,4 @@
-// What the kit finds out about ports while the same process starts others: pool `threads` runs tests side by side.
+// Checks of ports while the same process starts others: pool `threads` runs tests concurrently.
 // guarantee: restarts/race-ports-are-reserved
 
 import { once } from 'node:events'

@@ -1,11 +1,11 @@
-/** Workers that do not keep to the protocol: what they send is refused with a warning, and the host goes on. */
+/** Workers that violate the protocol: their messages are refused with a warning, and the host continues. */
 
 // guarantee: restarts/worker-cannot-harm-its-host
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
-import { type WorkerHandle, startProcess, startWorkerThread } from 'warmswap'
+import { startProcess, startWorkerThread, type WorkerHandle } from 'warmswap'
 import { child, publishWorker, test, thread } from '../support/coordinators.js'
 import { publish } from '../support/stores.js'
 import { type Seen, watched } from '../support/uncaught.js'

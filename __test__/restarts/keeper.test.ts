@@ -1,8 +1,11 @@
-/** What startProcess() leaves when its host, its worker or both are killed: nothing, but what made a session of its own. */
+/**
+ * What startProcess() leaves when its host, its worker or both are killed: nothing, except for processes with a session
+ * of their own.
+ */
 
 // guarantee: restarts/worker-ends-with-its-host
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
 import { signalProcess } from '../../src/js/keeper/processes.js'

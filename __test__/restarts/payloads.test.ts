@@ -1,4 +1,7 @@
-/** Requests and answers that a copy into another thread or process would lose: refused, and said what to send instead. */
+/**
+ * Requests and answers that would lose data when copied to another thread or process: they are refused, with a message
+ * that says what to send instead.
+ */
 
 // guarantee: restarts/lossy-values-are-refused
 

@@ -1,4 +1,6 @@
-/** examples/reload-server: the nitro and the sst trouble, today's way beside warmswap's, and the server itself. */
+/**
+ * examples/reload-server: the problems of nitro and sst, with today's method and with warmswap, and the server itself.
+ */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

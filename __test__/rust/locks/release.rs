@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::Signal;
 
-use crate::arena::{Arena, assert_kills, ensure, holder, start};
+use crate::arena::{Arena, Process, assert_kills, ensure, holder, start};
 
 /// locks/release-only-your-own: a holder whose lock was taken over does not release the lock of its successor.
 fn late_release_touches_nothing(environment: &[(&str, &str)]) -> Result<(), String> {
@@ -36,4 +36,16 @@ fn late_release_touches_nothing(environment: &[(&str, &str)]) -> Result<(), Stri
 #[test]
 fn detects_release_without_token() {
     assert_kills(late_release_touches_nothing, "lock-release-without-token");
+}
+
+/// A child that is being started has copies of all descriptors until it executes its program.
+fn a_released_lock_is_free_while_a_child_starts(environment: &[(&str, &str)]) -> Result<(), String> {
+    let arena = Arena::new();
+    let found = Process::start(&["forked", &arena.lock()], environment).line();
+    ensure(found.as_deref() == Some("held"), &format!("{found:?}"))
+}
+
+#[test]
+fn kills_a_release_that_leaves_the_unlocking_to_the_close() {
+    assert_kills(a_released_lock_is_free_while_a_child_starts, "unlock-by-close");
 }

@@ -6,6 +6,7 @@ use sha2::Sha256;
 
 use super::key::Key;
 use crate::core::failure::{Cause, Failure, Result};
+use crate::core::sys::machine;
 
 /// Maximum size of a pointer in bytes. A real one has about 700.
 pub(super) const MAX_POINTER_BYTES: usize = 4096;
@@ -45,29 +46,12 @@ impl Producer {
 
     /// Describes this build on this machine, with Node's names.
     pub fn of_this_machine(fingerprint: String) -> Self {
-        let platform = match std::env::consts::OS {
-            "macos" => "darwin",
-            "windows" => "win32",
-            other => other,
-        };
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => "x64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let libc = if cfg!(target_env = "musl") {
-            "musl"
-        } else if cfg!(target_os = "linux") {
-            "glibc"
-        } else {
-            ""
-        };
         Self {
             tool: "warmswap".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            platform: platform.to_owned(),
-            arch: arch.to_owned(),
-            libc: libc.to_owned(),
+            platform: machine::PLATFORM.to_owned(),
+            arch: machine::ARCH.to_owned(),
+            libc: machine::LIBC.to_owned(),
             fingerprint,
         }
     }

@@ -8,7 +8,7 @@ use super::record::LockMode;
 use super::request::{ModeChoice, Request};
 use crate::core::error::{Code, Error, Result};
 use crate::core::sys::filesystem::Filesystem;
-use crate::core::sys::{flock, fs};
+use crate::core::sys::fs;
 
 /// The lock, the request and the location of the lock.
 pub(super) struct AttemptContext {
@@ -31,9 +31,6 @@ impl AttemptContext {
             ModeChoice::Kernel if !filesystem.trusted => return Err(untrusted(lock, filesystem)),
             ModeChoice::Auto | ModeChoice::Kernel => LockMode::Kernel,
         };
-        if request.covers_children && !flock::is_inherited() {
-            return Err(keeps_no_lock_for_children());
-        }
         if mode == LockMode::Lease && request.covers_children {
             return Err(needs_kernel_mode(lock, filesystem));
         }
@@ -72,14 +69,6 @@ fn untrusted(lock: &LockPath, filesystem: Filesystem) -> Error {
         lock.parent().display()
     );
     Error::new(Code::Unsupported, message).at(lock.directory())
-}
-
-fn keeps_no_lock_for_children() -> Error {
-    Error::new(
-        Code::Unsupported,
-        "options.coverChildren is not supported on this system: a lock ends with the process that acquired it. Omit the \
-         option and keep this process running as long as its children, as 'npx warmswap lock run' does",
-    )
 }
 
 fn needs_kernel_mode(lock: &LockPath, filesystem: Filesystem) -> Error {

@@ -3,13 +3,14 @@
 //! every locker checks the inode afterwards.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::neighbours::{self, Neighbours};
 use super::path::LockPath;
 use super::record::GuardId;
 use super::shared;
 use crate::core::error::{Error, Optional as _, Result};
+use crate::core::sys::child_file::{self, ChildFile};
 use crate::core::sys::fs::{Kind, Stat};
 use crate::core::sys::lock_file::{Attempt, Check, LockFile, LockOptions, LockedFile};
 use crate::core::sys::{fault, fs, mark};
@@ -33,6 +34,8 @@ pub(super) struct LockedGuard {
     file: LockedFile,
     path: PathBuf,
     id: GuardId,
+    /// What children keep open, where they cannot keep the lock of this file.
+    children: Option<ChildFile>,
 }
 
 /// Result of an attempt to lock the guard.
@@ -123,7 +126,12 @@ impl GuardFile {
                 if is_marked {
                     drop(mark::unmark(file.file(), &path));
                 }
-                Ok(Attempted::Locked(LockedGuard { file, path, id }))
+                Ok(Attempted::Locked(LockedGuard {
+                    file,
+                    path,
+                    id,
+                    children: None,
+                }))
             }
             Attempt::Busy(file)
                 if fault::is_seeded("lock-file-unchecked") || options.current(&file)?.is_some() =>
@@ -151,8 +159,20 @@ impl LockedGuard {
         Ok(current.is_some())
     }
 
-    pub(super) fn descriptor(&self) -> i32 {
-        fs::descriptor(self.file.file())
+    /// Prepares the lock for children that keep it. `path` is the name for what they keep open, if that is needed.
+    pub(super) fn cover_children(&mut self, path: &Path) -> Result<()> {
+        if child_file::is_needed() {
+            self.children = Some(child_file::create(path)?);
+        }
+        Ok(())
+    }
+
+    /// What a child inherits to keep the lock.
+    pub(super) fn descriptor(&self) -> Result<i32> {
+        match &self.children {
+            Some(children) => child_file::descriptor(children, &self.path),
+            None => Ok(fs::descriptor(self.file.file())),
+        }
     }
 
     /// Unlocks the file and keeps it open, so that no waiter is woken.
@@ -181,7 +201,7 @@ impl LockedGuard {
         Ok(self.is_current()? && fs::remove_file(&self.path).optional()?.is_some())
     }
 
-    /// Closes this process's descriptor and leaves the lock to the children that inherited it.
+    /// Closes this process's descriptors and leaves the lock to the children that inherited it.
     pub(super) fn leave_to_children(self) {
         drop(self.file.until_closed());
     }

@@ -144,7 +144,7 @@ impl LockHandle {
             return Err(Error::argument("options.coverChildren", false, accepted));
         }
         self.assert_held()?;
-        let fd = self.files.lock().guard_descriptor();
+        let fd = self.files.lock().child_descriptor()?;
         self.is_handed_out.store(true, Ordering::SeqCst);
         fd.ok_or_else(|| self.lost_error("it was released"))
     }

@@ -8,9 +8,9 @@ use super::guard_file;
 use super::inspection::Inspection;
 use super::liveness::Liveness;
 use super::path::LockPath;
-use super::record::{Holder, LockMode, Record};
-use crate::core::sys::identity;
+use super::record::{GuardId, Holder, LockMode, Record};
 use crate::core::sys::lockers::{self, LockedEntry};
+use crate::core::sys::{child_file, identity};
 
 /// Longest duration of a search, and shortest interval between searches. A search reads the descriptors of all
 /// processes.
@@ -57,7 +57,7 @@ impl Heirs {
             GuardKeeper::Itself => return found,
             GuardKeeper::Child(_) => Liveness::Alive,
             GuardKeeper::Hidden => match record.guard {
-                Some(id) if self.asks_guard && matches!(guard_file::is_busy(lock, id), Ok(Some(false))) => {
+                Some(id) if self.asks_guard && is_freed(lock, record, id) => {
                     return found.freed(record.holder());
                 }
                 _ => Liveness::Unknown,
@@ -118,4 +118,11 @@ impl Heirs {
             None => GuardKeeper::Hidden,
         }
     }
+}
+
+/// Whether neither the process of the record nor a child keeps the lock.
+fn is_freed(lock: &LockPath, record: &Record, guard: GuardId) -> bool {
+    let is_kept =
+        || child_file::is_needed() && child_file::is_open(&lock.children(&record.token)).unwrap_or(true);
+    matches!(guard_file::is_busy(lock, guard), Ok(Some(false))) && !is_kept()
 }

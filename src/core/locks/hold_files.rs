@@ -69,8 +69,9 @@ impl HoldFiles {
         self.guard.as_ref().map(LockedGuard::id)
     }
 
-    pub(super) fn guard_descriptor(&self) -> Option<i32> {
-        self.guard.as_ref().map(LockedGuard::descriptor)
+    /// The descriptor that a child inherits to keep the lock.
+    pub(super) fn child_descriptor(&self) -> Result<Option<i32>> {
+        self.guard.as_ref().map(LockedGuard::descriptor).transpose()
     }
 
     /// Publishes the lock directory. See [`prepared_directory::publish`].

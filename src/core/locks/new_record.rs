@@ -48,7 +48,7 @@ impl NewRecord {
         context: &AttemptContext,
         log: Option<RecordLog>,
         highest: Highest,
-        guard: Option<LockedGuard>,
+        mut guard: Option<LockedGuard>,
     ) -> Result<Linked> {
         let Highest { top, taken } = highest;
         let n = taken + 1;
@@ -60,7 +60,7 @@ impl NewRecord {
         let record = make_record(context, n, predecessor.as_deref(), guard.as_ref());
         let prepared = context.lock.prepared(&record.token);
         let begun = clock::boot_micros();
-        let taken = prepare_and_link(context, &record, log, &prepared, guard.as_ref());
+        let taken = prepare_and_link(context, &record, log, &prepared, guard.as_mut());
         if !matches!(taken, Ok(Some(_))) {
             // Nothing is left even if the disk is full. A sweep removes what cannot be removed now.
             let _swept_later = removal::discard(&prepared);
@@ -90,7 +90,7 @@ fn prepare_and_link(
     record: &Record,
     log: Option<RecordLog>,
     prepared: &Path,
-    guard: Option<&LockedGuard>,
+    guard: Option<&mut LockedGuard>,
 ) -> Result<Option<(RecordLog, RecordFile)>> {
     record.check_metadata_size()?;
     let finished =
@@ -101,6 +101,13 @@ fn prepare_and_link(
     };
     let Some(log) = log else {
         return Ok(None);
+    };
+    let guard = match guard {
+        Some(guard) if record.covers_children => {
+            guard.cover_children(&context.lock.children(&record.token))?;
+            Some(&*guard)
+        }
+        guard => guard.map(|guard| &*guard),
     };
     if !log.link(&finished, record.n)? {
         return Ok(None);

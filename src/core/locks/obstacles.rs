@@ -14,6 +14,7 @@ use super::record::{GuardId, Holder, LockMode, Record};
 use super::record_log::TopRecord;
 use super::staleness::{StalenessTracker, Subject};
 use crate::core::error::Result;
+use crate::core::sys::child_file;
 use crate::core::sys::identity::Liveness;
 
 /// Observations of one attempt at the path of its lock.
@@ -193,12 +194,14 @@ impl Obstacles {
 /// thread that acquired the lock. Acquirers in lease mode therefore also test the guard. `None` if the guard proves
 /// nothing.
 fn is_kept_by_children(context: &AttemptContext, record: &Record) -> Result<Option<bool>> {
-    let is_asked = context.mode == LockMode::Lease
-        && record.covers_children
-        && context.filesystem.trusted
-        && record.process.is_near();
+    if !record.covers_children || !context.filesystem.trusted || !record.process.is_near() {
+        return Ok(None);
+    }
+    if child_file::is_needed() && child_file::is_open(&context.lock.children(&record.token))? {
+        return Ok(Some(true));
+    }
     match record.guard {
-        Some(id) if is_asked => guard_file::is_busy(&context.lock, id),
+        Some(id) if context.mode == LockMode::Lease => guard_file::is_busy(&context.lock, id),
         _ => Ok(None),
     }
 }

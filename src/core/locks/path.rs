@@ -79,6 +79,11 @@ impl LockPath {
         self.neighbour("lease")
     }
 
+    /// What the children of one holder keep open, where they cannot keep its lock.
+    pub(super) fn children(&self, token: &str) -> PathBuf {
+        self.records().join(format!("{token}.children"))
+    }
+
     pub(super) fn observed(&self) -> PathBuf {
         self.neighbour("observed")
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use super::handle::LockHandle;
 use super::path::LockPath;
@@ -33,9 +32,6 @@ struct Device {
 static PARENTS: LazyLock<Mutex<HashMap<PathBuf, Device>>> = LazyLock::new(Mutex::default);
 /// More than any real program uses. The table is cleared when it is full.
 const MAX_PARENTS: usize = 1024;
-/// Extra time after the deadline for a filesystem that has not responded yet. A deadline in the past still allows one
-/// attempt.
-const UNANSWERED: Duration = Duration::from_millis(500);
 /// Waits for an unknown filesystem, by parent directory. One thread per directory asks.
 static WAITS_BY_DIRECTORY: LazyLock<Mutex<HashMap<PathBuf, Vec<Wait>>>> = LazyLock::new(Mutex::default);
 
@@ -128,7 +124,7 @@ impl Queue {
     /// neither the caller nor callers on other filesystems. It costs one thread per directory, whatever the number of
     /// callers.
     fn find_apart(mut wait: Wait) {
-        if let Err(error) = wait.waiter.set_alarm_after(UNANSWERED) {
+        if let Err(error) = wait.waiter.set_alarm() {
             return wait.fail(error);
         }
         let lock = wait.waiter.lock.clone();

@@ -158,18 +158,13 @@ impl Waiter {
     /// # Errors
     /// `ERR_IO` if the process cannot start more threads.
     pub(super) fn set_alarm(&mut self) -> Result<()> {
-        self.set_alarm_after(GRACE)
-    }
-
-    /// Ends the wait `grace` after its deadline.
-    pub(super) fn set_alarm_after(&mut self, grace: Duration) -> Result<()> {
-        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(grace)) else {
+        let Some(at) = self.deadline.instant().and_then(|at| at.checked_add(GRACE)) else {
             return Ok(());
         };
         alarm::start()?;
         let (answer, lock, since) = (self.answer.clone(), self.lock.clone(), self.since);
         self.alarm = Some(Alarm::set(at, move || {
-            answer.give(Err(timed_out(&lock, since.elapsed(), None)));
+            answer.give(Err(unanswered(&lock, since.elapsed())));
         }));
         Ok(())
     }
@@ -252,6 +247,20 @@ impl Drop for Waiter {
         // exists.
         let error = Error::new(Code::Closed, "The thread that waits for locks has ended");
         self.answer.give(Err(error));
+    }
+}
+
+/// `ERR_LOCK_TIMEOUT` of a wait whose filesystem has not answered, or whose thread got no CPU: whether the lock is free is
+/// not known. Its cause distinguishes it from the error of a lock that another holder has.
+fn unanswered(lock: &LockPath, waited: Duration) -> Error {
+    let path = lock.directory().display();
+    let message = format!(
+        "waited {} ms for the lock '{path}' and could not read its files in that time, so it is not known whether it is free. Its filesystem does not answer, or this machine is overloaded. Try again, or use a lock path on another filesystem",
+        waited.as_millis(),
+    );
+    Error {
+        source: Some(std::io::ErrorKind::TimedOut.into()),
+        ..Error::new(Code::LockTimeout, message).at(lock.directory())
     }
 }
 

@@ -8,11 +8,6 @@ use crate::core::error::{At as _, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::platform::lock;
 
-/// Whether a child process that inherits the descriptor of a locked file keeps the lock.
-pub fn is_inherited() -> bool {
-    lock::IS_INHERITED
-}
-
 /// Acquires the exclusive lock if it is free. Never waits.
 pub fn try_exclusive(file: &File, path: &Path) -> Result<bool> {
     call("flock", path, || lock::try_exclusive(file))

@@ -3,6 +3,7 @@
 
 mod call;
 pub mod cancel;
+pub mod child_file;
 pub mod clock;
 pub mod deadline;
 pub mod dir;
@@ -17,6 +18,7 @@ pub mod host_name;
 pub mod identity;
 pub mod lock_file;
 pub mod lockers;
+pub mod machine;
 pub mod mark;
 pub mod memory;
 pub mod mounts;

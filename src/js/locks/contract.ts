@@ -21,7 +21,7 @@ export interface LockOptions {
   metadata?: Record<string, unknown>
   /**
    * Keeps the lock beyond the end of this process, as long as a child lives that was started with `lock.childEnv()` and
-   * `lock.childFd()`. ERR_UNSUPPORTED on Windows. @default false
+   * `lock.childFd()`. @default false
    */
   coverChildren?: boolean
   signal?: AbortSignal

@@ -33,14 +33,20 @@ export async function acquireLock(path: string, options?: LockOptions): Promise<
   return (await acquireChecked(checkLockOptions(path, options))).lock
 }
 
-/** Acquires the lock if it is free now; otherwise resolves with `null`. */
+/**
+ * Acquires the lock if it is free now. Returns `null` if another holder has it.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
+ * the lock is free. Rejects like {@link acquireLock} otherwise.
+ */
 export async function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null> {
   const checked = checkLockOptions(path, options)
   checked.native.timeoutMs = 0
   try {
     return (await acquireChecked(checked)).lock
   } catch (error) {
-    if (isWarmswapError(error) && error.code === 'ERR_LOCK_TIMEOUT') return null
+    // With a cause nothing is known of the lock: the call has not read its files in time.
+    if (isWarmswapError(error) && error.code === 'ERR_LOCK_TIMEOUT' && error.cause === undefined) return null
     throw error
   }
 }

@@ -17,7 +17,7 @@ const MAX_HEADER: usize = 18;
 /// Size of the end of a seek table: number of frames, descriptor, magic number.
 const SEEK_FOOTER: usize = 9;
 /// Largest window that libzstd supports.
-const MAX_WINDOW_LOG: u32 = if cfg!(target_pointer_width = "64") { 31 } else { 30 };
+const MAX_WINDOW_LOG: u32 = if usize::BITS >= 64 { 31 } else { 30 };
 
 /// Decodes the frames of a source one after another.
 pub(super) struct Frames<R> {

@@ -5,7 +5,6 @@
 //! other entry with such a name is ignored.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::core::error::{Code, Error, Optional as _, Result};
-use crate::core::sys::flock;
-use crate::core::sys::fs::{Access, Kind, Stat};
+use crate::core::sys::fs::{Kind, Stat};
+use crate::core::sys::lock_file::{Attempt, Check, LockOptions, LockedFile};
 use crate::core::sys::{clock, errno};
 
 use crate::core::archives::shared_directory::SharedDirectory;
@@ -46,7 +45,7 @@ pub(super) struct StageDirectory {
     name: OsString,
     pub(super) opened: SharedDirectory,
     #[expect(dead_code, reason = "held for its lock")]
-    owner: File,
+    owner: LockedFile,
 }
 
 impl StageDirectory {
@@ -66,13 +65,13 @@ impl StageDirectory {
                 continue;
             };
             let lock = path.join(OWNER);
-            let made = opened.directory.create_new(OWNER.as_ref(), 0o600, &lock);
-            let Some(owner) = made.optional()? else {
+            let options = LockOptions::inside(&opened.directory, OWNER.as_ref(), &lock);
+            // On a filesystem without locks, stages are swept by age.
+            let made = options.create_new(0o600).check(Check::None).even_without_locks();
+            let Some(Attempt::Locked(owner)) = made.try_lock().optional()? else {
                 continue;
             };
-            // On a filesystem without locks (an error), stages are swept by age.
-            let is_held = flock::try_exclusive(&owner, &lock).unwrap_or(true);
-            if is_held && opened.stat(OWNER.as_ref())?.is_some() {
+            if opened.stat(OWNER.as_ref())?.is_some() {
                 return Ok(Self {
                     parent: Arc::clone(parent),
                     name,
@@ -108,12 +107,12 @@ impl StageDirectory {
             return Ok(None);
         }
         let lock = opened.path.join(OWNER);
+        let options = LockOptions::inside(&opened.directory, OWNER.as_ref(), &lock);
+        let options = options.writable().check(Check::None).even_without_locks();
         let owner = match opened.stat(OWNER.as_ref())? {
-            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => ignore_foreign(
-                opened
-                    .directory
-                    .open_regular(OWNER.as_ref(), Access::ReadWrite, &lock),
-            )?,
+            Some(owner) if owner.kind == Kind::File && opened.trusts(&owner) => {
+                ignore_foreign(options.open())?.flatten()
+            }
             Some(_) => None,
             None => {
                 // That file is created first and removed last, so an empty directory has no owner.
@@ -124,9 +123,10 @@ impl StageDirectory {
         let Some(owner) = owner else {
             return Ok(None);
         };
-        // On a filesystem without locks, the call fails.
-        let is_dead =
-            flock::try_exclusive(&owner, &lock).unwrap_or_else(|_| is_older(&opened.stat, LOCKLESS_AFTER));
+        let Attempt::Locked(owner) = options.attempt(owner)? else {
+            return Ok(None);
+        };
+        let is_dead = owner.has_lock() || is_older(&opened.stat, LOCKLESS_AFTER);
         let stage_directory = Self {
             parent: Arc::clone(parent),
             name,

@@ -12,7 +12,7 @@ use crate::core::sys::fs::{self, Stat};
 #[derive(Debug)]
 pub struct LockFile {
     file: File,
-    pub(super) stat: Option<Stat>,
+    stat: Option<Stat>,
     is_writable: bool,
     /// Whether it is locked, so that dropping it has to unlock it.
     unlocks: bool,
@@ -65,6 +65,10 @@ impl LockedFile {
     pub(super) fn new(mut file: LockFile, has_lock: bool) -> Self {
         file.unlocks = has_lock;
         Self { file, has_lock }
+    }
+
+    pub(super) fn set_stat(&mut self, stat: Stat) {
+        self.file.stat = Some(stat);
     }
 
     /// Whether the lock is held. `false` only after [`LockOptions::even_without_locks`].

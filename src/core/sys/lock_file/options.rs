@@ -184,7 +184,7 @@ impl<'a> LockOptions<'a> {
     /// Errors of the system calls, and of a filesystem without locks unless [`even_without_locks`] was called.
     ///
     /// [`even_without_locks`]: Self::even_without_locks
-    pub fn attempt(&self, mut file: LockFile) -> Result<Attempt> {
+    pub fn attempt(&self, file: LockFile) -> Result<Attempt> {
         let path = self.entry.path();
         let locked = if self.is_shared {
             flock::try_shared(file.file(), path)
@@ -196,14 +196,16 @@ impl<'a> LockOptions<'a> {
             Err(error) if !self.is_lock_optional => return Err(error),
             locked => locked.is_ok(),
         };
+        // From here on each way out unlocks the file.
+        let mut locked = LockedFile::new(file, has_lock);
         if self.check != Check::None {
-            match self.current(&file)? {
-                Some(stat) => file.stat = Some(stat),
+            match self.current(&locked)? {
+                Some(stat) => locked.set_stat(stat),
                 None if fault::is_seeded("lock-file-unchecked") => {}
                 None => return Ok(Attempt::Gone),
             }
         }
-        Ok(Attempt::Locked(LockedFile::new(file, has_lock)))
+        Ok(Attempt::Locked(locked))
     }
 
     /// Stat of the file, if it is still the one at its path.

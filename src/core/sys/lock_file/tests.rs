@@ -1,3 +1,6 @@
+#[path = "../../../../__test__/programs/forked.rs"]
+mod forked;
+
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -134,6 +137,36 @@ fn a_directory_is_locked_until_its_lock_is_dropped() {
     assert!(attempt().is_none(), "another handle holds it");
     drop(held);
     assert!(attempt().is_some());
+}
+
+/// The child has a copy of each descriptor until it executes its program.
+#[test]
+fn a_child_between_fork_and_exec_keeps_no_lock_that_was_dropped() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let paths = ["dropped", "unlocked", "shared", "removed"].map(|name| root.path().join(name));
+    let exclusive = paths
+        .each_ref()
+        .map(|path| LockOptions::at(path).or_create(0o644));
+    let directory = || Directory::open(root.path()).expect("open").try_lock(root.path());
+    let dropped = locked(exclusive[0].try_lock());
+    let unlocked = locked(exclusive[1].try_lock());
+    drop(locked(exclusive[2].try_lock()));
+    let shared = locked(exclusive[2].shared().try_lock());
+    let late = exclusive[3].open().expect("open").expect("a file");
+    let in_directory = directory().expect("no error").expect("free");
+    fs::rename(&paths[3], &root.path().join("moved")).expect("moved");
+
+    let child = forked::Forked::start();
+    drop((dropped, shared, in_directory));
+    let still_open = unlocked.unlock(&paths[1]).expect("unlocked");
+    assert!(is_gone(exclusive[3].attempt(late)));
+    for options in &exclusive[..3] {
+        drop(locked(options.try_lock()));
+    }
+    assert!(directory().expect("no error").is_some());
+    fs::rename(&root.path().join("moved"), &paths[3]).expect("moved back");
+    drop(locked(exclusive[3].try_lock()));
+    drop((still_open, child));
 }
 
 /// Runs itself a second time as the other process.

@@ -7,11 +7,14 @@
 //! * `unix`: calls that Linux and macOS share.
 //! * `linux`, `macos`: calls that only one of them has, or that differ.
 //! * `windows`: all calls of Windows.
+//! * `no_marks`: marks of macOS and Windows, which have none.
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod no_marks;
 mod types;
 #[cfg(unix)]
 mod unix;
@@ -29,10 +32,11 @@ use windows as common;
 #[cfg(windows)]
 use windows as system;
 
+pub use common::child_file::ChildFile;
 pub use common::lock::DirectoryLock;
 pub use system::events::{Events, ProcessWatch, Waker};
 pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
-pub(super) use common::{errno, files, host, lock, name, pointer};
+pub(super) use common::{child_file, errno, files, host, lock, name, pointer};
 pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
 pub(super) use types::{Create, How, Mount, Times};

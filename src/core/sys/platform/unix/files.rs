@@ -40,7 +40,7 @@ pub(crate) fn descriptor(file: &File) -> i32 {
     clippy::cast_possible_truncation,
     reason = "modes have 16 bits on macOS, and permission bits fit"
 )]
-pub(crate) fn mode(bits: u32) -> Mode {
+pub(in crate::core::sys::platform) fn mode(bits: u32) -> Mode {
     Mode::from_raw_mode((bits & 0o7777) as RawMode)
 }
 
@@ -306,7 +306,7 @@ impl Iterator for Entries {
 }
 
 /// Returns `None` for `.` and `..`.
-pub(crate) fn entry(name: &[u8], found: FileType) -> Option<Entry> {
+pub(in crate::core::sys::platform) fn entry(name: &[u8], found: FileType) -> Option<Entry> {
     (name != b"." && name != b"..").then(|| Entry {
         name: OsString::from_vec(name.to_vec()),
         kind: (found != FileType::Unknown).then(|| kind(found)),

@@ -1,5 +1,6 @@
 //! Calls that Linux and macOS share.
 
+pub(crate) mod child_file;
 pub(crate) mod errno;
 pub(crate) mod files;
 pub(crate) mod host;

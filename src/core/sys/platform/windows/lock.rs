@@ -23,10 +23,6 @@ use super::{errno, stat};
 /// High half of the offset: 2^62.
 const BEHIND_THE_END: u32 = 0x4000_0000;
 
-/// Whether a child that inherits the handle of a locked file keeps the lock. It does not: the lock ends with the
-/// process that acquired it.
-pub(crate) const IS_INHERITED: bool = false;
-
 /// Locks a file exclusively if it is free.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     try_lock(file, LOCKFILE_EXCLUSIVE_LOCK)

@@ -35,7 +35,7 @@ pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
 }
 
 /// Whether a name is CON, NUL, COM1 …, with or without an extension.
-pub(crate) fn is_device(name: &str) -> bool {
+pub(super) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let stem = stem.to_ascii_uppercase();
     match stem.as_str() {

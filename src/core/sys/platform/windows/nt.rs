@@ -33,6 +33,9 @@ use super::{errno, path};
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// Others may do everything with an open entry.
+const SHARED: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+
 /// Directory that a name is resolved from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Base<'a> {
@@ -100,8 +103,18 @@ pub(super) fn open(base: Base<'_>, name: &Path, request: Request) -> io::Result<
     }
     let name = Name::new(base, name)?;
     while_in_use(&[ERROR_SHARING_VIOLATION, ERROR_DELETE_PENDING], || {
-        create(&name, request)
+        create(&name, request, SHARED)
     })
+}
+
+/// As [`open`], for an entry that another process may keep open for long: fails then.
+pub(super) fn open_without_retry(path: &Path, request: Request) -> io::Result<OwnedHandle> {
+    create(&Name::new(Base::Current, path)?, request, SHARED)
+}
+
+/// Opens an entry that nobody else can open until this handle and its copies are closed.
+pub(super) fn open_unshared(path: &Path, request: Request) -> io::Result<OwnedHandle> {
+    create(&Name::new(Base::Current, path)?, request, 0)
 }
 
 /// Opens the entry of a handle a second time.
@@ -110,13 +123,13 @@ pub(super) fn reopen(handle: BorrowedHandle<'_>, request: Request) -> io::Result
         root: handle.as_raw_handle(),
         units: Vec::new(),
     };
-    create(&itself, request).or_else(|_| {
+    create(&itself, request, SHARED).or_else(|_| {
         let own: PathBuf = path::of_handle(handle)?;
-        create(&Name::new(Base::Current, &own)?, request)
+        create(&Name::new(Base::Current, &own)?, request, SHARED)
     })
 }
 
-fn create(name: &Name, request: Request) -> io::Result<OwnedHandle> {
+fn create(name: &Name, request: Request, share: u32) -> io::Result<OwnedHandle> {
     let length = path::byte_length(&name.units)?;
     let text = UNICODE_STRING {
         Length: length,
@@ -143,7 +156,7 @@ fn create(name: &Name, request: Request) -> io::Result<OwnedHandle> {
             &raw mut status,
             ptr::null(),
             request.attributes,
-            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            share,
             request.disposition,
             request.options | FILE_SYNCHRONOUS_IO_NONALERT | FILE_OPEN_FOR_BACKUP_INTENT,
             ptr::null(),

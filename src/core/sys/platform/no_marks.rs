@@ -1,4 +1,5 @@
-//! No marks, because fcntl and flock exclude each other on this system.
+//! The module `mark` of systems without marks. On macOS fcntl and flock exclude each other. On Windows the kernel grants
+//! byte ranges in the order of the requests, and this process polls without waiting.
 
 #![expect(clippy::unnecessary_wraps, reason = "all systems have the same functions")]
 
