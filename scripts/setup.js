@@ -7,6 +7,7 @@ const steps = {
   npm: () => ensureInstalled(),
   programs: (...programs) => installPrograms(programs),
   'install-tools': () => ensureNpm('install-tools', join(root, '__test__/install/tools')),
+  'install-tsup': () => ensureNpm('install-tsup', join(root, '__test__/install/tsup')),
   // The S3 servers for the tests of caches. Installed here, so that no test waits for a compiler.
   's3s-fs': () => ensureCrate('s3s-fs', '0.14.1', 'binary'),
   moto: () => ensurePython('moto', ['moto[s3,server]==5.2.*']),

@@ -124,7 +124,7 @@ describe('bad input: a code, a message with the value and the way out, an unchan
         await stage.publish({ require: ['main.mjs'] })
       },
       code: 'ERR_MISSING_ENTRY',
-      message: /which contains 'server\/main\.mjs', 'assets\/0\.js', .* and 21 more$/,
+      message: /The stage contains 'server\/main\.mjs', 'assets\/0\.js', .* and 21 more$/,
     },
     {
       what: 'meta of more than a mebibyte',
@@ -133,7 +133,7 @@ describe('bad input: a code, a message with the value and the way out, an unchan
         await stage.publish({ meta: 'x'.repeat(2 ** 20) })
       },
       code: 'ERR_TOO_LARGE',
-      message: /at most 1048576 fit/,
+      message: /Expected at most 1048576/,
     },
     {
       what: 'a stage that somebody removed',

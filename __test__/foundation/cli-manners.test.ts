@@ -23,6 +23,8 @@ interface Row {
 }
 
 const store = ['--store', 'file://$DIR/store', '--key', 'site']
+const bundles = ['--store', '$DIR/bundles']
+const storeTwice = ['--store', 'a', '--store', 'b']
 const keyTwice = ['--key', 'a', '--key', 'b']
 
 /** In this order: each finds what the ones before it made. */
@@ -102,8 +104,61 @@ const rows: Row[] = [
     twice: ['--store', 'memory:', '--store', 'memory:'],
     wrong: [['a', 'b'], /takes at most one directory/],
   },
+  {
+    command: 'bundles publish',
+    args: ['$DIR/tree', ...bundles],
+    own: '--link',
+    twice: storeTwice,
+    wrong: [['$DIR/absent', ...bundles], /'\/.*\/absent' is not a directory, or does not exist/],
+  },
+  {
+    command: 'bundles ls',
+    args: bundles,
+    own: '--store',
+    twice: storeTwice,
+    wrong: [['x', ...bundles], /takes no argument after the command/],
+  },
+  {
+    command: 'bundles current',
+    args: bundles,
+    twice: storeTwice,
+    wrong: [['--store', '$DIR/absent'], /'\/.*\/absent' is not a store of bundles/],
+  },
+  {
+    command: 'bundles pins',
+    args: bundles,
+    twice: storeTwice,
+    wrong: [['x', ...bundles], /takes no argument after the command/],
+  },
+  {
+    command: 'bundles verify',
+    args: bundles,
+    twice: storeTwice,
+    wrong: [['one', ...bundles], /Invalid generation: 'one'. Expected an integer/],
+  },
+  {
+    command: 'bundles rollback',
+    args: ['1', ...bundles],
+    own: '--link',
+    twice: storeTwice,
+    wrong: [bundles, /takes one generation, and got 0 arguments/],
+  },
+  {
+    command: 'bundles collect',
+    args: bundles,
+    own: '--max-bytes',
+    twice: storeTwice,
+    wrong: [[...bundles, '--max-bytes', 'lots'], /Invalid --max-bytes: 'lots'. Expected a number of bytes/],
+  },
+  {
+    command: 'bundles run',
+    args: [...bundles, '--', 'true'],
+    own: '--name',
+    twice: storeTwice,
+    wrong: [[...bundles, 'true'], /takes options, then '--' and the command, and got 1 argument/],
+  },
 ]
-const groups = ['', 'lock', 'cache']
+const groups = ['', 'lock', 'cache', 'bundles']
 const all = [...groups, ...rows.map(({ command }) => command)]
 const words = (command: string): string[] => command.split(' ').filter((word) => word !== '')
 
@@ -126,6 +181,7 @@ for (const { command, args, twice, wrong } of rows) {
 const more = {
   'unknown command': ['frobnicate'],
   'unknown lock command': ['lock', 'frobnicate'],
+  'unknown bundles command': ['bundles', 'frobnicate', ...bundles],
   'unknown cache command': ['cache', 'frobnicate', ...store],
   'no cache command': ['cache', ...store],
   help: ['help', 'cache'],
@@ -204,8 +260,8 @@ describe.each(rows)('$command', ({ command, wrong }) => {
   test('--json prints one JSON value, and nothing else', () => {
     const { code, out, errors } = resultOf(`${command} --json ok`)
     expect({ code, errors }).toEqual({ code: 0, errors: '' })
-    // The output of `lock run` is that of its command.
-    if (command === 'lock run') expect(out).toBe('')
+    // The output of `run` is that of its command.
+    if (command.endsWith(' run')) expect(out).toBe('')
     else expect(JSON.parse(out)).toBeTypeOf('object')
   })
 
@@ -232,9 +288,13 @@ describe.each(rows)('$command', ({ command, wrong }) => {
 
 test('an unknown or a missing command is one line that lists the known ones', () => {
   for (const [name, expected] of [
-    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, doctor/],
+    ['unknown command', /unknown command 'frobnicate'. Known commands: lock, cache, doctor, bundles/],
     ['unknown lock command', /unknown command 'frobnicate' of 'warmswap lock'. Known commands: ls, why, sweep, run/],
     ['unknown cache command', /'warmswap cache'. Known commands: save, restore, inspect, prune, remove, probe/],
+    [
+      'unknown bundles command',
+      /'warmswap bundles'. Known commands: ls, current, pins, verify, rollback, collect, publish, run/,
+    ],
     ['no cache command', /the command is missing. Known commands: save/],
   ] as const) {
     const { code, out, errors } = resultOf(name)

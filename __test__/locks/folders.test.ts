@@ -80,10 +80,10 @@ test('locks/user-files-are-kept: a few files are waited for until timeoutMs, nam
   })
   await expect(wait).rejects.toMatchObject({
     code: 'ERR_LOCK_TIMEOUT',
-    message: expect.stringContaining("holds 'pid'"),
+    message: expect.stringContaining("contains 'pid'"),
   })
-  expect(notes[0]).toContain("holds 'pid'")
+  expect(notes[0]).toContain("contains 'pid'")
   expect(await tryLock(path, { foreignStaleMs: 50 })).toBeNull()
-  expect(await cli('why', path).line(/./)).toContain("holds 'pid'")
+  expect(await cli('why', path).line(/./)).toContain("contains 'pid'")
   expect(readdirSync(path)).toEqual(['pid'])
 })

@@ -1,12 +1,12 @@
 /** Builds over processes, killed and hung builders, fences. */
 
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type BuildContext, type Coordinator, openBundles, openCoordinator } from 'warmswap'
 import { describe, expect } from 'vitest'
+import { type BuildContext, type Coordinator, openBundles, openCoordinator } from 'warmswap'
 import { type Child, start } from '../support/children.js'
-import { repository } from '../support/paths.js'
 import { test as base } from '../support/coordinators.js'
+import { repository } from '../support/paths.js'
 
 const program = join(repository, '__test__/programs/coordinator-builder.mjs')
 

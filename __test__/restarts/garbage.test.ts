@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
-import { type WorkerHandle, startProcess, startWorkerThread } from 'warmswap'
+import { startProcess, startWorkerThread, type WorkerHandle } from 'warmswap'
 import { child, publishWorker, test, thread } from '../support/coordinators.js'
 import { publish } from '../support/stores.js'
 import { type Seen, watched } from '../support/uncaught.js'

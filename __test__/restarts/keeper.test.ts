@@ -5,7 +5,7 @@
 
 // guarantee: restarts/worker-ends-with-its-host
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
 import { signalProcess } from '../../src/js/keeper/processes.js'

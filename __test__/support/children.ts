@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach } from 'vitest'
-import { type ProcessFacts, isEmpty, nameProcesses, signalGroup, waitUntilEmpty } from '../../src/js/race-kit/groups.js'
+import { isEmpty, nameProcesses, type ProcessFacts, signalGroup, waitUntilEmpty } from '../../src/js/race-kit/groups.js'
 import { testingAddon } from './paths.js'
 
 export interface Child {

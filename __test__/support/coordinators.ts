@@ -12,7 +12,7 @@ import {
   startWorkerThread,
 } from 'warmswap'
 import { repository } from './paths.js'
-import { publish, test as base } from './stores.js'
+import { test as base, publish } from './stores.js'
 
 const warmswap = pathToFileURL(join(repository, 'dist/worker.js')).href
 
@@ -29,6 +29,21 @@ import { isMainThread, threadId } from 'node:worker_threads'
 const version = ${JSON.stringify(version)}
 ${before}
 serveRequests(async (request, { incarnation, signal }) => { ${body} })
+`
+  return await publish(store, { 'worker.mjs': program })
+}
+
+/** Publishes a generation whose `worker.mjs` answers HTTP requests with this handler body (`request`, `context`, `version`). */
+export async function publishFetchWorker(
+  store: BundleStore,
+  version: string,
+  body: string,
+  before = '',
+): Promise<Generation> {
+  const program = `import { serveFetch } from ${JSON.stringify(warmswap)}
+const version = ${JSON.stringify(version)}
+${before}
+serveFetch(async (request, context) => { ${body} })
 `
   return await publish(store, { 'worker.mjs': program })
 }

@@ -1,8 +1,8 @@
 /** Endpoints that respond, are silent, or do not exist. */
 
 import { once } from 'node:events'
-import { createServer as createHttpServer, request as ask, type IncomingMessage, type RequestListener } from 'node:http'
-import { type AddressInfo, type Socket, connect, createServer } from 'node:net'
+import { request as ask, createServer as createHttpServer, type IncomingMessage, type RequestListener } from 'node:http'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { start } from './children.js'
 
 export interface Endpoint {

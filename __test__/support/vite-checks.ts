@@ -3,7 +3,7 @@
  * broken ones.
  */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { header, rawRequest } from './raw-request.js'
@@ -14,11 +14,11 @@ import {
   type ChunkEntry,
   ENTRY,
   type Entry,
-  failingPlugin,
   type Fixture,
   type FixtureOptions,
-  openFixture,
+  failingPlugin,
   type Mode,
+  openFixture,
 } from './vite.js'
 
 export type Plugins = typeof import('warmswap/vite')

@@ -9,7 +9,7 @@ use napi_derive::napi;
 use crate::addon::cancel::{self, CancelToken};
 use crate::addon::environment::EnvironmentId;
 use crate::addon::number::{count, duration, timeout};
-use crate::core::bundles::{CopyMethod, Durability, Options, Patience, PublishOptions, StageBase};
+use crate::core::bundles::{CopyMethod, Durability, NO_BOUND, Options, Patience, PublishOptions, StageBase};
 use crate::core::error::{Error, Result};
 
 /// Which failures a publish survives.
@@ -42,6 +42,10 @@ pub struct NativeBundleOptions {
     /// Time that an unpinned generation is kept after it stopped being current, in milliseconds. Without it, the
     /// setting of the store is used.
     pub grace_ms: Option<f64>,
+    /// Bytes; infinite removes the bound.
+    pub max_bytes: Option<f64>,
+    /// Milliseconds; infinite removes the bound.
+    pub max_age_ms: Option<f64>,
     /// Absolute path that becomes a link to a copy of the current generation.
     pub link: Option<String>,
     /// Whether a directory with files at `link` may be replaced.
@@ -90,6 +94,14 @@ impl NativeBundleOptions {
                 .grace_ms
                 .map(|grace| duration("graceMs", grace).map(milliseconds))
                 .transpose()?,
+            max_bytes: self
+                .max_bytes
+                .map(|bound| bound_of("maxBytes", bound))
+                .transpose()?,
+            max_age_ms: self
+                .max_age_ms
+                .map(|bound| bound_of("maxAgeMs", bound))
+                .transpose()?,
             link: self.link.map(PathBuf::from),
             adopt: self.adopt,
         })
@@ -136,6 +148,13 @@ pub(super) fn stage_from(from_current: bool) -> StageBase {
     } else {
         StageBase::Empty
     }
+}
+
+fn bound_of(name: &str, bound: f64) -> Result<u64> {
+    if bound == f64::INFINITY {
+        return Ok(NO_BOUND);
+    }
+    count(name, bound)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -3,7 +3,7 @@
 use napi_derive::napi;
 
 use crate::addon::number::number;
-use crate::core::bundles::{Collected, Head, Problem, Store};
+use crate::core::bundles::{Collected, Head, NamedPin, Problem, Store};
 
 /// Facts of a generation.
 #[napi(object)]
@@ -44,6 +44,30 @@ pub struct NativeCollected {
     pub swept_stages: f64,
 }
 
+/// A generation that is kept under a name.
+#[napi(object)]
+pub struct NativeNamedPin {
+    /// The name.
+    pub name: String,
+    /// The generation.
+    pub generation: f64,
+    /// Milliseconds since the epoch.
+    pub pinned_at: f64,
+    /// Milliseconds since the epoch.
+    pub expires_at: f64,
+    /// Only of a pin: whether the generation had the name before.
+    pub resumed: Option<bool>,
+}
+
+/// Pinned generations exceed the bound of a store.
+#[napi(object)]
+pub struct NativeExcess {
+    /// Bytes of all generations.
+    pub bytes: f64,
+    /// The bound.
+    pub max_bytes: f64,
+}
+
 /// A difference between a generation and its manifest.
 #[napi(object)]
 pub struct NativeProblem {
@@ -80,6 +104,16 @@ pub(super) fn describe(store: &Store, head: Head, changed: Option<bool>) -> Nati
         fingerprint: head.fingerprint,
         meta: head.meta.map(|meta| meta.to_string()),
         changed,
+    }
+}
+
+pub(super) fn named_pin(pin: NamedPin, resumed: Option<bool>) -> NativeNamedPin {
+    NativeNamedPin {
+        name: pin.name,
+        generation: number(pin.number),
+        pinned_at: number(pin.pinned_at),
+        expires_at: number(pin.expires_at),
+        resumed,
     }
 }
 

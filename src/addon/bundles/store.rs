@@ -11,13 +11,16 @@ use crate::addon::environment::{self, EnvironmentId};
 use crate::addon::error::Reply;
 use crate::addon::number::{count, number};
 use crate::addon::runtime::{self, Promise};
-use crate::core::bundles::{self, Store};
+use crate::core::bundles::{self, NamedPinRequest, Store};
 use crate::core::sys::cancel::Cancel;
 use crate::core::sys::clock;
 
 use super::build_lock::NativeBuildLock;
 use super::options::{NativeBundleOptions, patience, stage_from};
-use super::reports::{NativeCollected, NativeGeneration, NativeProblem, collected, describe, problem};
+use super::reports::{
+    NativeCollected, NativeExcess, NativeGeneration, NativeNamedPin, NativeProblem, collected, describe,
+    named_pin, problem,
+};
 use super::stage::NativeStage;
 
 /// An open store.
@@ -125,6 +128,72 @@ impl NativeBundles {
         if let Ok(generation) = count("generation", generation) {
             bundles::release(&self.store, self.owner, generation);
         }
+    }
+
+    /// The descriptor of a pin, for a child to inherit.
+    #[napi]
+    pub fn pin_descriptor(&self, generation: f64) -> Option<i32> {
+        let generation = count("generation", generation).ok()?;
+        bundles::pin_descriptor(&self.store, generation)
+    }
+
+    /// Gives a generation a name until a time, and pins it.
+    #[napi(ts_return_type = "Promise<Reply<NativeNamedPin>>")]
+    pub fn pin_named<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        expires_at: f64,
+        generation: Option<f64>,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, NativeNamedPin> {
+        let (store, owner, patience) = (Arc::clone(&self.store), self.owner, patience(timeout_ms, token));
+        runtime::promised(env, async move {
+            let request = NamedPinRequest {
+                name,
+                number: generation
+                    .map(|generation| count("generation", generation))
+                    .transpose()?,
+                expires_at: count("expiresAt", expires_at)?,
+                owner,
+            };
+            let (pin, resumed) = store.pin_named(request, &patience?).await?;
+            Ok(named_pin(pin, Some(resumed)))
+        })
+    }
+
+    /// The named pins that have not ended.
+    #[napi(ts_return_type = "Promise<Reply<Array<NativeNamedPin>>>")]
+    pub fn named_pins<'env>(&self, env: &'env Env) -> Promise<'env, Vec<NativeNamedPin>> {
+        let store = Arc::clone(&self.store);
+        runtime::blocking(env, self.store.layout().root(), move || {
+            let pins = store.named_pins()?.into_iter();
+            Ok(pins.map(|pin| named_pin(pin, None)).collect())
+        })
+    }
+
+    /// Ends a named pin; `false` if there was none.
+    #[napi(ts_return_type = "Promise<Reply<boolean>>")]
+    pub fn release_named<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        timeout_ms: f64,
+        token: Option<&CancelToken>,
+    ) -> Promise<'env, bool> {
+        let (store, patience) = (Arc::clone(&self.store), patience(timeout_ms, token));
+        runtime::promised(env, async move { store.release_named(name, &patience?).await })
+    }
+
+    /// Set if a collection found that pinned generations exceed the bound, once.
+    #[napi]
+    pub fn excess_bytes(&self) -> Option<NativeExcess> {
+        let (bytes, max_bytes) = self.store.excess_bytes()?;
+        Some(NativeExcess {
+            bytes: number(bytes),
+            max_bytes: number(max_bytes),
+        })
     }
 
     /// Creates a stage.

@@ -15,6 +15,14 @@ pub(super) fn with_advice<T>(result: Result<T>) -> Result<T> {
     })
 }
 
+/// Without the failure to write on a full disk: what could not be written frees no space, and the next writer writes it.
+pub(super) fn unless_full(written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.is_full() => Ok(()),
+        written => written,
+    }
+}
+
 fn advice_for(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(

@@ -8,6 +8,8 @@ use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
 use crate::core::sys::{clock, fault};
 
+use super::advice::unless_full;
+use super::bounds::Settings;
 use super::layout::{Layout, name_of, numbers_in};
 use super::ownership::may_change;
 use super::pointer;
@@ -22,7 +24,7 @@ pub struct Collected {
     pub removed: Vec<u64>,
     /// Generations that were kept because they are current, among the `keep` latest, or within their grace time.
     pub kept: Vec<u64>,
-    /// Generations that were kept only because a reader has pinned them.
+    /// Generations that were kept only because a reader has pinned them, or because they have a name.
     pub pinned: Vec<u64>,
     /// Number of removed stages whose writers had died.
     pub swept_stages: u64,
@@ -32,10 +34,13 @@ impl Writer<'_> {
     /// Moves everything that is not kept to the trash. [`Store::sweep_trash`](super::Store::sweep_trash) then removes
     /// it without the lock.
     pub fn collect(&mut self) -> Result<Collected> {
+        self.sweep_named()?;
         if self.has_moved_ends {
-            // Otherwise these times would still be in the future for the next writer.
-            self.write_mirror()?;
+            // Otherwise these times would still be in the future for the next writer. A full disk does not stop a
+            // collection, which frees space (vercel/eve#1557).
+            unless_full(self.write_mirror())?;
         }
+        let settings = self.store.config()?;
         let layout = &self.store.layout;
         let mut numbers = [
             numbers_in(&layout.file("gens"))?,
@@ -44,11 +49,15 @@ impl Writer<'_> {
         .concat();
         numbers.sort_unstable();
         numbers.dedup();
-        let kept_numbers = self.kept_numbers()?;
+        let kept_numbers = self.kept_numbers(&settings)?;
         let mut collected = Collected::default();
         for number in numbers {
             if kept_numbers.contains(&number) {
                 collected.kept.push(number);
+                continue;
+            }
+            if self.has_name(number) {
+                collected.pinned.push(number);
                 continue;
             }
             match self.remove_generation(number)? {
@@ -57,15 +66,15 @@ impl Writer<'_> {
                 Removal::NotPermitted => {}
             }
         }
-        view::sweep(layout, &kept_numbers)?;
+        self.enforce_bounds(&settings, &mut collected)?;
+        view::sweep(layout, &collected.kept)?;
         collected.swept_stages = sweep_stages(layout)?;
         Ok(collected)
     }
 
     /// The current generation, the `keep` generations that were current most recently, and those within their grace
     /// time.
-    fn kept_numbers(&self) -> Result<Vec<u64>> {
-        let config = self.store.config()?;
+    fn kept_numbers(&self, config: &Settings) -> Result<Vec<u64>> {
         let keep = usize::try_from(config.keep).unwrap_or(usize::MAX);
         let now = self.store.now();
         let history = &self.mirror.history;
@@ -84,6 +93,48 @@ impl Writer<'_> {
             .filter(|former| former.age(&now) < config.grace_ms)
             .map(|former| former.number);
         Ok(kept.into_iter().chain(graced).chain(self.current).collect())
+    }
+
+    fn has_name(&self, number: u64) -> bool {
+        self.named.iter().any(|pin| pin.number == number)
+    }
+
+    /// Removes generations that `keep` and `graceMs` keep and the bounds do not, the one that was current longest ago
+    /// first.
+    fn enforce_bounds(&self, settings: &Settings, collected: &mut Collected) -> Result<()> {
+        if settings.max_bytes.is_none() && settings.max_age_ms.is_none() {
+            return Ok(());
+        }
+        let bytes_of = |number: &u64| self.store.head(*number).map_or(0, |head| head.bytes);
+        let mut bytes: u64 = collected.kept.iter().chain(&collected.pinned).map(bytes_of).sum();
+        let now = self.store.now();
+        for former in &self.mirror.history {
+            let number = former.number;
+            let is_too_old = settings.max_age_ms.is_some_and(|bound| former.age(&now) > bound);
+            let is_too_much = settings.max_bytes.is_some_and(|bound| bytes > bound);
+            let is_candidate = collected.kept.contains(&number) && self.current != Some(number);
+            if !is_candidate || !(is_too_old || is_too_much) {
+                continue;
+            }
+            let of_it = bytes_of(&number);
+            let removal = if self.has_name(number) {
+                Removal::Pinned
+            } else {
+                self.remove_generation(number)?
+            };
+            collected.kept.retain(|kept| *kept != number);
+            match removal {
+                Removal::Pinned => insert_sorted(&mut collected.pinned, number),
+                Removal::Removed => {
+                    insert_sorted(&mut collected.removed, number);
+                    bytes = bytes.saturating_sub(of_it);
+                }
+                Removal::NotPermitted => {}
+            }
+        }
+        let excess = settings.max_bytes.filter(|bound| bytes > *bound);
+        self.store.note_excess(excess.map(|bound| (bytes, bound)));
+        Ok(())
     }
 
     /// Moves one generation to the trash.
@@ -120,6 +171,10 @@ impl Writer<'_> {
         fs::remove_file(&path).optional()?;
         move_generation_to_trash(layout, number)
     }
+}
+
+fn insert_sorted(numbers: &mut Vec<u64>, number: u64) {
+    numbers.insert(numbers.partition_point(|other| *other < number), number);
 }
 
 /// Whether this process may remove or rename an entry of one of the store's directories.

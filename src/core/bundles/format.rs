@@ -8,9 +8,8 @@ use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{durability, fault, fs, identity};
 
 use super::layout::{DIRECTORIES, FORMAT, Layout};
-use super::options::Options;
 
-/// Settings that all openers of a store share.
+/// The settings in `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Config {
@@ -25,14 +24,16 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the settings. A missing or unreadable setting has its default.
-    pub(super) fn read(layout: &Layout) -> Result<Self> {
-        Ok(Self::written(layout)?.unwrap_or_default())
-    }
-
-    fn written(layout: &Layout) -> Result<Option<Self>> {
+    /// Reads the settings. `None` if they are missing or unreadable.
+    pub(super) fn written(layout: &Layout) -> Result<Option<Self>> {
         let bytes = fs::read_capped(&layout.file("config.json"), 65_536).optional()?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    pub(super) fn write(&self, layout: &Layout) -> Result<()> {
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::new(Code::Io, format!("serialize config.json: {error}")))?;
+        replace_durably(layout, "config.json", &text)
     }
 }
 
@@ -115,7 +116,7 @@ fn sync_made(root: &Path, made: usize) -> Result<()> {
 
 /// Replaces a file that is written once and that the store depends on. It is flushed even without durability 'power',
 /// because power loss must not leave it empty.
-fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = layout.file(&format!("{name}.tmp"));
     fs::remove_file(&temporary).optional()?;
     fs::write_new(&temporary, bytes, 0o644)?;
@@ -123,19 +124,4 @@ fn replace_durably(layout: &Layout, name: &str, bytes: &[u8]) -> Result<()> {
         durability::sync(&temporary)?;
     }
     fs::rename(&temporary, &layout.file(name))
-}
-
-pub(super) fn configure(layout: &Layout, options: &Options) -> Result<()> {
-    let known = Config::written(layout)?;
-    let before = known.unwrap_or_default();
-    let wanted = Config {
-        keep: options.keep.unwrap_or(before.keep),
-        grace_ms: options.grace_ms.unwrap_or(before.grace_ms),
-    };
-    if known == Some(wanted) {
-        return Ok(());
-    }
-    let text = serde_json::to_vec(&wanted)
-        .map_err(|error| Error::new(Code::Io, format!("Cannot serialize config.json: {error}")))?;
-    replace_durably(layout, "config.json", &text)
 }

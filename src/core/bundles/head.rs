@@ -13,7 +13,7 @@ use super::options::Durability;
 pub(super) const MAX_HEAD_BYTES: u64 = 1 << 20;
 
 /// Latest time that JavaScript's `Date` can represent, in milliseconds since the epoch.
-const MAX_TIME: u64 = 8_640_000_000_000_000;
+pub(super) const MAX_TIME: u64 = 8_640_000_000_000_000;
 
 /// Facts of a generation that are known without reading its tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -66,6 +66,11 @@ impl Layout {
         self.file("set-aside")
     }
 
+    /// The records of named pins; it exists once the store has had one.
+    pub(super) fn named(&self) -> PathBuf {
+        self.file("named")
+    }
+
     /// File that mirrors the pointer for watchers and records the former generations.
     pub fn mirror(&self) -> PathBuf {
         self.file("current.json")

@@ -17,6 +17,7 @@
 //!   `view`, never to a generation. Tools can delete and write there without changing pinned files.
 //! * `set-aside` contains the directories that a link replaced and that warmswap did not create. warmswap never removes
 //!   them.
+//! * `named/<hash>.json` keeps a generation under a name until a time, without a process ([`named`]).
 //! * `owners/<id>` is locked by the writer of `stage/<id>` before the stage is created.
 //! * `id` distinguishes a store from another one at the same path ([`store_identity`]).
 //! * `writer.lock` is held by publish, rollback, collect and the repair during open. It is held for milliseconds, never
@@ -48,6 +49,7 @@
 mod adoption;
 mod advice;
 mod background;
+mod bounds;
 mod collect;
 mod copy;
 mod errors;
@@ -59,6 +61,8 @@ mod layout;
 mod link;
 mod link_directory;
 mod manifest;
+mod named;
+mod naming;
 mod opening;
 mod options;
 mod ownership;
@@ -86,9 +90,11 @@ pub use file_lock::FileLock;
 pub use head::Head;
 pub use layout::Layout;
 pub use manifest::Problem;
-pub use options::{Durability, Options};
+pub use named::NamedPin;
+pub use naming::NamedPinRequest;
+pub use options::{Durability, NO_BOUND, Options};
 pub use patience::Patience;
-pub use pin::{PinOwner, owner_ends, owner_starts, pin_current, pin_number, release};
+pub use pin::{PinOwner, owner_ends, owner_starts, pin_current, pin_descriptor, pin_number, release};
 pub use publish::{PublishOptions, Published};
 pub use stage::{Sealed, Stage, StageBase};
 pub use stage_handle::StageHandle;

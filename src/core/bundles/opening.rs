@@ -11,8 +11,9 @@ use crate::core::sys::sync::Mutex;
 use crate::core::sys::{filesystem, fs, workers};
 
 use super::advice::with_advice;
+use super::bounds::configure;
 use super::file_lock::FileLock;
-use super::format::{boot, check_format, configure, create, make_directories};
+use super::format::{boot, check_format, create, make_directories};
 use super::layout::Layout;
 use super::options::Options;
 use super::ownership::{Ownership, check_directories};
@@ -100,6 +101,7 @@ impl Opening {
             link: options.link.clone(),
             adopt: options.adopt,
             newly_set_aside: Mutex::default(),
+            excess: Mutex::default(),
             background: Arc::default(),
             boot: boot(),
             filesystem,
@@ -206,16 +208,17 @@ fn lock_for(store: &Store, existing: bool, options: &Options) -> Result<LockStat
 fn must_write(store: &Store, existing: bool, options: &Options) -> Result<bool> {
     let config = store.config()?;
     Ok(!existing
-        || options.keep.is_some_and(|keep| keep != config.keep)
-        || options
-            .grace_ms
-            .is_some_and(|grace_ms| grace_ms != config.grace_ms)
+        || config.with(options) != config
         || !recover::is_sound(store, &Cancel::new())?
         || link::needs_adoption(store)?)
 }
 
 fn requests_no_change(options: &Options) -> bool {
-    options.keep.is_none() && options.grace_ms.is_none() && options.link.is_none()
+    options.keep.is_none()
+        && options.grace_ms.is_none()
+        && options.max_bytes.is_none()
+        && options.max_age_ms.is_none()
+        && options.link.is_none()
 }
 
 fn is_read_only(error: &Error) -> bool {

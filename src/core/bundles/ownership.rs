@@ -14,10 +14,12 @@ use crate::core::sys::trust::Surroundings;
 use super::layout::{DIRECTORIES, Layout};
 
 /// Names in the root that a writer replaces, removes or writes to.
-const WRITTEN: [&str; 16] = [
+const WRITTEN: [&str; 19] = [
     "FORMAT",
     "FORMAT.tmp",
     "boot.tmp",
+    "bounds.json",
+    "bounds.json.tmp",
     "build.lock",
     "config.json",
     "config.json.tmp",
@@ -29,6 +31,7 @@ const WRITTEN: [&str; 16] = [
     "fence.tmp",
     "id",
     "id.tmp",
+    "named.tmp",
     "pin.tmp",
     "writer.lock",
 ];

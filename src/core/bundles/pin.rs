@@ -190,6 +190,19 @@ pub fn release(store: &Store, owner: PinOwner, number: u64) {
     }
 }
 
+/// The descriptor that holds a generation for this process. A child that inherits it holds the generation too, also if
+/// this process is killed. `None` if no owner in this process has pinned the generation.
+pub fn pin_descriptor(store: &Store, number: u64) -> Option<i32> {
+    let key = PinKey {
+        store: store.key,
+        number,
+    };
+    let pins = pins();
+    pins.generations
+        .get(&key)
+        .map(|pinned| fs::descriptor(pinned.lock.file()))
+}
+
 /// Converts a hold to a pin of this owner.
 pub(super) fn keep(hold: Hold, store: &Store, owner: PinOwner, number: u64) -> Result<()> {
     let tree = fs::stat(&store.layout.tree(number))?;

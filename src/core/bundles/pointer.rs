@@ -10,6 +10,7 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::{clock, fault};
 
 use super::layout::{Layout, MAX_NUMBER, name_of, number_of};
+use super::named::NamedPin;
 
 /// Number of the current generation. `None` if nothing has been published.
 pub(super) fn read(layout: &Layout) -> Result<Option<u64>> {
@@ -170,6 +171,12 @@ pub(super) struct Mirror {
     pub(super) fence: u64,
 }
 
+/// When the last pin with a name ends, if the generation has one.
+fn end_of_pins(named: &[NamedPin], number: u64) -> Option<u64> {
+    let ends = named.iter().filter(|pin| pin.number == number);
+    ends.map(|pin| pin.expires_at).max()
+}
+
 /// Far more than the history of existing generations needs. A larger file was not written by warmswap.
 const MAX_MIRROR_BYTES: u64 = 1 << 22;
 
@@ -189,13 +196,32 @@ impl Mirror {
             && self.fence <= MAX_NUMBER
     }
 
-    /// Converts all times to the clock of this boot. Returns `true` if the result has to be written.
-    pub(super) fn rebase(&mut self, now: &Now) -> bool {
+    /// Converts all times to the clock of this boot, except those of generations with a name. Returns `true` if the
+    /// result has to be written.
+    pub(super) fn rebase(&mut self, now: &Now, named: &[NamedPin]) -> bool {
         let mut is_ahead = false;
         for former in &mut self.history {
-            is_ahead |= former.rebase(now);
+            // The end of a generation with a name is that of its pin, in the future.
+            if end_of_pins(named, former.number).is_none() {
+                is_ahead |= former.rebase(now);
+            }
         }
         is_ahead
+    }
+
+    /// Gives generations with a name the end of their pin, for programs that know no names.
+    pub(super) fn extend_named(&mut self, named: &[NamedPin]) {
+        for former in &mut self.history {
+            if let Some(end) = end_of_pins(named, former.number) {
+                former.until = end;
+                // A program that has both goes by this one, and it has no future.
+                former.since = None;
+            }
+        }
+    }
+
+    pub(super) fn has_been_current(&self, number: u64) -> bool {
+        self.history.iter().any(|former| former.number == number)
     }
 
     /// Records that `number` became current at `now`.
@@ -277,7 +303,7 @@ mod tests {
             ],
             ..Mirror::default()
         };
-        assert!(mirror.rebase(&both(1000, "this", 40)));
+        assert!(mirror.rebase(&both(1000, "this", 40), &[]));
         let ages = |ms| {
             let now = both(1, "this", ms);
             mirror
@@ -289,8 +315,38 @@ mod tests {
         assert_eq!(ages(43), [3, 103]);
         let mut mirror = mirror.clone();
         assert!(
-            !mirror.rebase(&both(2000, "this", 41)),
+            !mirror.rebase(&both(2000, "this", 41), &[]),
             "it is on this boot's clock"
+        );
+        assert_eq!(mirror.history[0].until, 1000);
+    }
+
+    #[test]
+    fn the_end_of_a_named_generation_is_that_of_its_pin() {
+        let pin = |number, expires_at| NamedPin {
+            name: format!("{number} until {expires_at}"),
+            number,
+            pinned_at: 1,
+            expires_at,
+        };
+        let named = [pin(1, 7000), pin(1, 9000), pin(3, 8000)];
+        let mut mirror = Mirror {
+            history: vec![
+                FormerGeneration::at(1, &both(500, "this", 10)),
+                FormerGeneration::at(2, &wall(500)),
+            ],
+            ..Mirror::default()
+        };
+        mirror.extend_named(&named);
+        assert_eq!((mirror.history[0].until, &mirror.history[0].since), (9000, &None));
+        assert!(
+            !mirror.rebase(&both(1000, "this", 40), &named),
+            "it is no clock that stepped back"
+        );
+        assert_eq!((mirror.history[0].until, mirror.history[1].until), (9000, 500));
+        assert!(
+            mirror.rebase(&both(1000, "this", 40), &[]),
+            "once it was released"
         );
         assert_eq!(mirror.history[0].until, 1000);
     }

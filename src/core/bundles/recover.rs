@@ -19,6 +19,7 @@ use crate::core::sys::fs::{self, Kind};
 use crate::core::sys::lock_file::{Attempt, Check, LockOptions};
 use crate::core::sys::trust::Surroundings;
 
+use super::advice::unless_full;
 use super::errors::corrupt;
 use super::head::Head;
 use super::layout::numbers_in;
@@ -32,13 +33,15 @@ use super::tree::walk_any;
 use super::verify::{is_complete, is_intact, is_usable};
 
 /// Names of files that a killed writer can have left.
-const TEMPORARY: [&str; 8] = [
+const TEMPORARY: [&str; 10] = [
     "current.tmp",
     "current.json.tmp",
     "config.json.tmp",
     "fence.tmp",
     "boot.tmp",
+    "bounds.json.tmp",
     "id.tmp",
+    "named.tmp",
     "pin.tmp",
     "FORMAT.tmp",
 ];
@@ -250,7 +253,13 @@ fn record_boot(store: &Store) -> Result<()> {
     if !store.ownership.trusts_entry(&path)? {
         return Ok(());
     }
-    fs::replace(&path, &store.layout.file("boot.tmp"), boot.as_bytes(), 0o644)
+    // Without it the next open compares again. A full disk must not stop the collection that follows.
+    unless_full(fs::replace(
+        &path,
+        &store.layout.file("boot.tmp"),
+        boot.as_bytes(),
+        0o644,
+    ))
 }
 
 /// Sets the time of the lock file to that of the tree if the content is the published one. `pin()` compares the two

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::sys::workers;
 
 use super::background::RunningCollection;
 use super::collect::Collected;
 use super::file_lock::FileLock;
 use super::head::Head;
+use super::named::NamedPin;
+use super::naming::NamedPinRequest;
 use super::patience::Patience;
 use super::store::Store;
 use super::writer::Writer;
@@ -70,6 +72,25 @@ impl Store {
         Ok(head)
     }
 
+    /// Gives a generation a name until a time; see [`Writer::pin_named`].
+    pub async fn pin_named(
+        self: &Arc<Self>,
+        request: NamedPinRequest,
+        patience: &Patience,
+    ) -> Result<(NamedPin, bool)> {
+        self.write(patience, move |writer| writer.pin_named(&request))
+            .await
+    }
+
+    /// Ends a named pin, and collects in the background. `false` if there was none.
+    pub async fn release_named(self: &Arc<Self>, name: String, patience: &Patience) -> Result<bool> {
+        let released = self
+            .write(patience, move |writer| writer.release_named(&name))
+            .await?;
+        self.collect_in_background();
+        Ok(released)
+    }
+
     /// Replaces the link with a real directory that contains the same files. See [`Writer::give_directory`].
     pub async fn give_directory(self: &Arc<Self>, link: PathBuf, patience: &Patience) -> Result<bool> {
         let places = [self.places(), vec![link.clone()]].concat();
@@ -94,6 +115,14 @@ impl Store {
             Ok(collected)
         })
         .await
+    }
+
+    /// Starts a collection after a failure for want of space: else a disk that is full of old generations stays full,
+    /// because nothing is published on it (vercel/eve#1557).
+    pub(super) fn collect_if_full<T>(self: &Arc<Self>, result: &Result<T>) {
+        if result.as_ref().is_err_and(Error::is_full) {
+            self.collect_in_background();
+        }
     }
 
     /// Starts a collection. If it fails, the next collection or the caller of [`collect`](Self::collect) handles it.

@@ -70,9 +70,12 @@ impl StageHandle {
     {
         let shared = queued(Arc::clone(&self.stage).read_owned());
         let places = from.into_iter().chain(self.store.places()).collect();
+        let store = Arc::clone(&self.store);
         async move {
             let stage = turn(shared).await;
-            workers::step(places, move || work(open(stage.as_ref())?)).await
+            let filled = workers::step(places, move || work(open(stage.as_ref())?)).await;
+            store.collect_if_full(&filled);
+            filled
         }
     }
 
@@ -89,9 +92,12 @@ impl StageHandle {
             writer.publish(stage, sealed, &options)
         });
         async move {
-            let published = published.await?;
-            store.collect_in_background();
-            Ok(published)
+            let published = published.await;
+            match &published {
+                Ok(_) => store.collect_in_background(),
+                Err(_) => store.collect_if_full(&published),
+            }
+            published
         }
     }
 

@@ -8,7 +8,7 @@ use crate::core::sys::fault;
 use crate::core::sys::sync::Mutex;
 
 use super::background::Background;
-use super::format::Config;
+use super::bounds::Settings;
 use super::head::Head;
 use super::layout::{Layout, numbers_in};
 use super::options::Durability;
@@ -16,6 +16,13 @@ use super::ownership::Ownership;
 use super::pointer::{self, Mirror, Now};
 use super::recent::Recent;
 use super::store_identity::StoreIdentity;
+
+/// Whether pinned generations alone have more bytes than the store may have.
+#[derive(Debug, Default)]
+pub(super) struct Excess {
+    pub(super) exists: bool,
+    unreported: Option<(u64, u64)>,
+}
 
 /// An open store. One store is one bundle.
 #[derive(Debug)]
@@ -31,6 +38,7 @@ pub struct Store {
     pub(super) adopt: bool,
     /// Directories that were set aside since the last call of [`Store::set_aside`].
     pub(super) newly_set_aside: Mutex<Vec<PathBuf>>,
+    pub(super) excess: Mutex<Excess>,
     pub(super) background: Arc<Background>,
     pub(super) boot: Option<String>,
     /// Name of the filesystem, such as `ext4`.
@@ -48,6 +56,20 @@ impl Store {
     /// Directories that this process has set aside since the last call.
     pub fn set_aside(&self) -> Vec<PathBuf> {
         std::mem::take(&mut *self.newly_set_aside.lock())
+    }
+
+    /// The bytes of all generations and the bound, if a collection since the last call found that generations which
+    /// must be kept exceed it, and the one before did not.
+    pub fn excess_bytes(&self) -> Option<(u64, u64)> {
+        self.excess.lock().unreported.take()
+    }
+
+    pub(super) fn note_excess(&self, found: Option<(u64, u64)>) {
+        let mut excess = self.excess.lock();
+        if found.is_some() && !excess.exists {
+            excess.unreported = found;
+        }
+        excess.exists = found.is_some();
     }
 
     /// Fails with `ERR_CLOSED` if the directory of this store was removed, moved or replaced since it was opened.
@@ -102,8 +124,8 @@ impl Store {
             && !fault::is_seeded("only-root-fsync")
     }
 
-    pub(super) fn config(&self) -> Result<Config> {
-        Config::read(&self.layout)
+    pub(super) fn config(&self) -> Result<Settings> {
+        Settings::read(&self.layout)
     }
 
     /// Number of the current generation. `None` if nothing has been published.

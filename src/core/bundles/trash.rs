@@ -28,7 +28,10 @@ pub(super) const ADOPTED: &str = "adopted-";
 /// belongs to another user, it is removed in place. Returns `false` if that is not permitted either.
 pub(super) fn move_to_trash(directory: &Path, trash: &Path) -> Result<bool> {
     match fs::rename(directory, trash).optional() {
-        Err(error) if error.crosses_devices() || error.is_denied() => remove_permitted(directory),
+        // A full disk may have no space for the new name.
+        Err(error) if error.crosses_devices() || error.is_denied() || error.is_full() => {
+            remove_permitted(directory)
+        }
         renamed => renamed.map(|_| true),
     }
 }

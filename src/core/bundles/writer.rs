@@ -5,12 +5,14 @@ use std::path::Path;
 use crate::core::error::{Code, Error, Optional, Result};
 use crate::core::sys::{durability, fault, fs};
 
+use super::advice::unless_full;
 use super::errors::generation_gone;
 use super::file_lock::FileLock;
 use super::head::Head;
 use super::hold::Hold;
 use super::layout::{MAX_NUMBER, numbers_in};
 use super::link;
+use super::named::{self, NamedPin};
 use super::options::Durability;
 use super::pointer::{self, FormerGeneration, Mirror};
 use super::store::Store;
@@ -23,6 +25,8 @@ pub struct Writer<'store> {
     _lock: FileLock,
     pub(super) current: Option<u64>,
     pub(super) mirror: Mirror,
+    /// The named pins that have not ended.
+    pub(super) named: Vec<NamedPin>,
     /// Whether a time in the history was in the future and is not rewritten yet.
     pub(super) has_moved_ends: bool,
 }
@@ -36,16 +40,19 @@ impl<'store> Writer<'store> {
             Some(mirror) => mirror,
             None => rebuilt_mirror(store, current)?,
         };
-        let has_moved_ends = mirror.rebase(&store.now());
+        let named = named::live(&store.layout)?;
+        let has_moved_ends = mirror.rebase(&store.now(), &named);
         let mut writer = Self {
             store,
             _lock: lock,
             current,
             mirror,
+            named,
             has_moved_ends,
         };
         if writer.mirror.number != current {
-            writer.finish_interrupted()?;
+            // On a full disk the writer that follows does it again. This one may be a collection, which frees space.
+            unless_full(writer.finish_interrupted())?;
         }
         Ok(writer)
     }
@@ -65,6 +72,7 @@ impl<'store> Writer<'store> {
     }
 
     pub(super) fn write_mirror(&mut self) -> Result<()> {
+        self.mirror.extend_named(&self.named);
         self.mirror.prepare(&self.store.layout)?;
         Mirror::commit(&self.store.layout)?;
         self.has_moved_ends = false;
@@ -98,7 +106,7 @@ impl<'store> Writer<'store> {
             return self.store.head(number);
         }
         // A generation that was never current is the leftover of a killed publish.
-        if !self.mirror.history.iter().any(|former| former.number == number) {
+        if !self.mirror.has_been_current(number) {
             return Err(generation_gone(number));
         }
         let head = self.store.head(number)?;
@@ -117,6 +125,14 @@ impl<'store> Writer<'store> {
             return Ok(());
         }
         if fault::is_seeded("trust-unflushed") {
+            return Ok(());
+        }
+        self.flush_tree(head)
+    }
+
+    /// Flushes a generation.
+    pub(super) fn flush_tree(&self, head: &Head) -> Result<()> {
+        if head.durability == Durability::Power {
             return Ok(());
         }
         let layout = &self.store.layout;
@@ -138,6 +154,7 @@ impl<'store> Writer<'store> {
         mirror
             .history
             .retain(|former| existing.binary_search(&former.number).is_ok());
+        mirror.extend_named(&self.named);
         mirror.prepare(layout)?;
         if self.store.flushes() {
             durability::sync(&layout.file("current.json.tmp"))?;

@@ -1,12 +1,12 @@
 /** `unpack()`: an archive, staged, verified and committed. */
 
 import { guarded } from '../native/callbacks.js'
-import { WarmswapError, type ErrorCode } from '../native/errors.js'
+import { type ErrorCode, WarmswapError } from '../native/errors.js'
 import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { RestoreOutcome, RestoreResult, UnpackOptions } from './contract.js'
-import { DUPLICATES, MODES, SYMLINKS, checkLimits, checkTarget } from './options.js'
-import { type Unpacker, checkStream, feed, openChunks } from './source.js'
+import { checkLimits, checkTarget, DUPLICATES, MODES, SYMLINKS } from './options.js'
+import { checkStream, feed, openChunks, type Unpacker } from './source.js'
 
 const PROGRESS_EVERY_MS = 100
 

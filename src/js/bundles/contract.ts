@@ -17,6 +17,19 @@ export interface BundleStoreOptions {
    */
   graceMs?: number
   /**
+   * Bound on the bytes of all generations. A collection removes generations that `keep` and `graceMs` keep, the one that
+   * was current longest ago first, until the rest fits. It never removes the current generation or a pinned one: where
+   * these alone are larger, a process warning with the code WARMSWAP_MAX_BYTES says so. Copies for `link` do not count.
+   * Kept in the store; an opener that passes it changes it, and Infinity removes it. Default: no bound.
+   */
+  maxBytes?: number
+  /**
+   * Bound on the time in milliseconds since an unpinned generation stopped being current. A collection removes older ones,
+   * also those that `keep` and `graceMs` keep. Kept in the store; an opener that passes it changes it, and Infinity removes
+   * it. Default: no bound.
+   */
+  maxAgeMs?: number
+  /**
    * A path, such as `dist`, that becomes a symbolic link to a copy of the current generation, also after `rollback()`.
    * Tools may delete, add and change files there: pinned generations do not change, and the next publish replaces the
    * copy. An empty directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT
@@ -63,6 +76,22 @@ export interface BundleStore extends AsyncDisposable {
    * generation that was current at some point during the call. Synchronous: a few system calls, none of which waits.
    */
   pin(options?: { generation?: number }): Pin
+  /**
+   * Keeps a generation under a name until `expiresAt`. The name outlives this process and a reboot, whatever the
+   * `durability` of the store is. A second call with the same name returns the same generation, also if others are current
+   * by then, and replaces `expiresAt`. With `generation`, the name moves to that generation.
+   *
+   * The result also is a pin of this process: `release()` ends that pin and not the name. `store.release(name)` ends the
+   * name.
+   *
+   * Errors: ERR_INVALID_ARGUMENT for an `expiresAt` that is missing or past, ERR_NO_GENERATION if nothing is published,
+   * ERR_GENERATION_GONE if the generation no longer exists.
+   */
+  pin(options: NamedPinOptions): Promise<NamedPin>
+  /** The names that have not ended, sorted by name. Pins of processes are not listed: they have no record on disk. */
+  pins(): Promise<PinRecord[]>
+  /** Ends a name. Resolves with `false` if there is none. Processes that have pinned the generation keep it. */
+  release(name: string, options?: WriteOptions): Promise<boolean>
   stage(
     options?: WriteOptions & {
       from?: 'empty' | 'current'
@@ -141,6 +170,35 @@ export interface Stage extends AsyncDisposable {
   ): Promise<Generation & { readonly changed: boolean }>
   /** Dispose discards the stage. It does nothing after `publish()`. */
   discard(): Promise<void>
+}
+
+export interface NamedPinOptions extends WriteOptions {
+  /** 1 to 1024 bytes of UTF-8, such as `session:42`. Programs with the same name share one generation. */
+  name: string
+  /** When the name ends by itself: a Date, milliseconds since 1970, or ISO 8601. Call `pin()` again to extend it. */
+  expiresAt: Date | number | string
+  /** Generation that gets the name. Default: the one that has it, else the current one. */
+  generation?: number
+}
+
+/** A name of a generation. */
+export interface PinRecord {
+  readonly name: string
+  /** Number of the generation. */
+  readonly generation: number
+  /** When the generation got the name, ISO 8601. */
+  readonly pinnedAt: string
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string
+}
+
+/** A pin of this process on a generation that has a name. */
+export interface NamedPin extends Pin {
+  readonly name: string
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string
+  /** Whether the generation had the name before the call. */
+  readonly resumed: boolean
 }
 
 export interface Pin extends Disposable {

@@ -6,8 +6,8 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { type MessagePort, type Worker, isMainThread, parentPort } from 'node:worker_threads'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { isMainThread, type MessagePort, parentPort, type Worker } from 'node:worker_threads'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as check from '../native/validate.js'
 import type { Pin } from './contract.js'
 import { PinHandle } from './pin.js'

@@ -12,7 +12,7 @@ export function bundleIgnores(root: string): string[] {
   const path = escaped(check.absolutePath('root', root).split(sep).join('/'))
   // The patterns name each folder and its contents: @parcel/watcher keeps a kernel watch on a folder whose contents
   // alone are excluded, and cannot remove it after a stage was renamed.
-  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'set-aside']
+  return ['gens', 'pins', 'owners', 'stage', 'trash', 'views', 'named', 'set-aside']
     .flatMap((name) => [`${path}/${name}`, `${path}/${name}/**`])
     .concat(
       [
@@ -21,6 +21,7 @@ export function bundleIgnores(root: string): string[] {
         'fence',
         'boot',
         'config.json',
+        'bounds.json',
         'FORMAT',
         'made.json',
         'current',

@@ -3,11 +3,22 @@
  * them.
  */
 
-import type { Pin, Stage } from './contract.js'
-import type { OpenStage, PublishOptions } from './stage.js'
 import { native } from '../native/native.js'
+import type { Pin, Stage } from './contract.js'
+import type { PinHandle } from './pin.js'
+import type { OpenStage, PublishOptions } from './stage.js'
 
-export type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
+export type {
+  BundleStore,
+  BundleStoreOptions,
+  Generation,
+  NamedPin,
+  NamedPinOptions,
+  Pin,
+  PinRecord,
+  Stage,
+  WriteOptions,
+} from './contract.js'
 export { handOver, takeOver } from './hand-over.js'
 export { bundleIgnores } from './ignores.js'
 export { openBundles } from './store.js'
@@ -23,13 +34,16 @@ export { openBundles } from './store.js'
 // - `publishAndPin()`: publishes, and pins that generation under the writer lock. A `pin()` afterwards could pin
 //   another process's build.
 
-export { acquireBuildLock, assertOpen } from './store.js'
 export { buildFacts } from './generation.js'
 // For the Vite plugin: the directory that a build without the plugin finds in place of the link.
 export { giveDirectory, isDirectory } from './replaced.js'
+export { acquireBuildLock, assertOpen } from './store.js'
 
 /** Microseconds of this boot's monotonic clock. */
 export const stamp = (): number => native().monotonicMicros()
+
+/** The descriptor that holds a pin, for `warmswap bundles run`: its command keeps the generation if the program is killed. */
+export const descriptorOf = (pin: Pin): number | undefined => (pin as PinHandle).descriptor
 
 /** Publishes a stage and pins the resulting generation. */
 export const publishAndPin = (stage: Stage, options?: PublishOptions): Promise<{ pin: Pin; changed: boolean }> =>

@@ -3,7 +3,7 @@
 import { resolve as resolvePath, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { NativeBundles } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
 import type { Generation, Pin } from './contract.js'
@@ -47,6 +47,11 @@ export class PinHandle implements Pin {
   /** Whether `release()` was called. Not part of the public API. */
   get released(): boolean {
     return this.#released
+  }
+
+  /** The descriptor of the lock. A child that inherits it holds the generation too. Not part of the contract. */
+  get descriptor(): number | undefined {
+    return this.#native.pinDescriptor(this.generation.number) ?? undefined
   }
 
   url(relative: string): string {

@@ -6,14 +6,25 @@ import type { NativeBundles } from '../native/binding.cjs'
 import { native, unwrap } from '../native/native.js'
 import { DEFAULT_TIMEOUT_MS } from './wait.js'
 
-/** Warns about each directory that the link replaced since the last call. warmswap never removes them. */
+/** Warns about each directory that the link replaced since the last call, which is never removed, and about maxBytes. */
 export function reportSetAside(bundles: NativeBundles): void {
+  reportExcess(bundles)
   for (const path of bundles.setAside()) {
     process.emitWarning(
       `the link of a store replaced a directory with files. It is kept at '${path}': remove it when you no longer need it ('npx warmswap doctor' lists such directories)`,
       { type: 'WarmswapWarning', code: 'WARMSWAP_SET_ASIDE' },
     )
   }
+}
+
+/** Warns if pinned generations alone exceed the bound of the store, once until they fit again. */
+export function reportExcess(bundles: NativeBundles): void {
+  const excess = bundles.excessBytes()
+  if (excess === null || excess === undefined) return
+  process.emitWarning(
+    `the store '${bundles.root}' has ${excess.bytes} bytes in its current and pinned generations, more than maxBytes (${excess.maxBytes}). None of them is removed. Release pins ('npx warmswap bundles pins' lists them), or raise maxBytes`,
+    { type: 'WarmswapWarning', code: 'WARMSWAP_MAX_BYTES' },
+  )
 }
 
 /** Whether the path is a directory and not a symbolic link. */

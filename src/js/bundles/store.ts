@@ -3,11 +3,22 @@
 import { isAbsolute, relative as relativePath, resolve as resolvePath, sep } from 'node:path'
 import { abortable } from '../native/abort.js'
 import type { NativeBuildLock, NativeBundles } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../native/errors.js'
+import { invalidArgument, isWarmswapError, WarmswapError } from '../native/errors.js'
 import { native, unwrap } from '../native/native.js'
 import * as check from '../native/validate.js'
-import type { BundleStore, BundleStoreOptions, Generation, Pin, Stage, WriteOptions } from './contract.js'
+import type {
+  BundleStore,
+  BundleStoreOptions,
+  Generation,
+  NamedPin,
+  NamedPinOptions,
+  Pin,
+  PinRecord,
+  Stage,
+  WriteOptions,
+} from './contract.js'
 import { StoredGeneration } from './generation.js'
+import { isNamed, listNamed, pinNamed, releaseNamed } from './named-pin.js'
 import { PinHandle } from './pin.js'
 import { reportSetAside } from './replaced.js'
 import { OpenStage } from './stage.js'
@@ -34,14 +45,28 @@ export async function openBundles(root: string, options?: BundleStoreOptions): P
     durability = 'process',
     keep,
     graceMs,
+    maxBytes,
+    maxAgeMs,
     link,
     adopt = false,
     ...wait
-  } = check.options('options', options, ['durability', 'keep', 'graceMs', 'link', 'adopt', 'signal', 'timeoutMs'])
+  } = check.options('options', options, [
+    'durability',
+    'keep',
+    'graceMs',
+    'maxBytes',
+    'maxAgeMs',
+    'link',
+    'adopt',
+    'signal',
+    'timeoutMs',
+  ])
   const given = {
     durability: check.oneOf('options.durability', durability, ['process', 'power']),
     ...(keep === undefined ? {} : { keep: check.wholeNumber('options.keep', keep) }),
     ...(graceMs === undefined ? {} : { graceMs: check.milliseconds('options.graceMs', graceMs) }),
+    ...(maxBytes === undefined ? {} : { maxBytes: check.bound('options.maxBytes', maxBytes) }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs: check.bound('options.maxAgeMs', maxAgeMs) }),
     ...(link === undefined ? {} : { link: outside(path, check.absolutePath('options.link', link)) }),
     adopt: check.boolean('options.adopt', adopt),
   }
@@ -87,11 +112,26 @@ export class Store implements BundleStore {
     return number === 0 ? null : new StoredGeneration(this.#native, this.root, number)
   }
 
-  pin(options?: { generation?: number }): Pin {
+  pin(options?: { generation?: number }): Pin
+  pin(options: NamedPinOptions): Promise<NamedPin>
+  pin(options?: { generation?: number } | NamedPinOptions): Pin | Promise<NamedPin> {
     if (options === undefined) return this.#toPin(unwrap(this.open().pin()))
-    const { generation } = check.options('options', options, ['generation'])
+    if (isNamed(options)) return pinNamed(() => this.open(), this.root, options)
+    const { generation } = check.options<Partial<NamedPinOptions>>('options', options, [
+      'generation',
+      'name',
+      'expiresAt',
+    ])
     if (generation !== undefined) check.wholeNumber('options.generation', generation, 1)
     return this.#toPin(unwrap(this.open().pin(generation)))
+  }
+
+  async pins(): Promise<PinRecord[]> {
+    return await listNamed(this.open())
+  }
+
+  async release(name: string, options?: WriteOptions): Promise<boolean> {
+    return await releaseNamed(() => this.open(), name, options)
   }
 
   async stage(options?: WriteOptions & { from?: 'empty' | 'current'; fenced?: boolean }): Promise<Stage> {
@@ -201,7 +241,9 @@ export class Store implements BundleStore {
   ): Promise<{ removed: number[]; kept: number[]; pinned: number[]; sweptStages: number }> {
     const { timeoutMs, signal } = waiting(check.options('options', options, ['signal', 'timeoutMs']))
     const bundles = this.open()
-    return await abortable(signal, (token) => bundles.collect(timeoutMs, token))
+    const collected = await abortable(signal, (token) => bundles.collect(timeoutMs, token))
+    reportSetAside(bundles)
+    return collected
   }
 
   async list(): Promise<Generation[]> {

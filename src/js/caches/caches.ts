@@ -6,7 +6,7 @@
 import type { RestoreOutcome, RestoreResult } from '../archives/contract.js'
 import type { NativeCache, NativePruneReport, NativeSnapshotReport } from '../native/binding.cjs'
 import { WarmswapError } from '../native/errors.js'
-import { native, unwrap, type NativeFailure } from '../native/native.js'
+import { type NativeFailure, native, unwrap } from '../native/native.js'
 import * as validate from '../native/validate.js'
 import type { Budget, Cache, CacheInfo, RestoreOptions, SnapshotOptions, SnapshotResult } from './contract.js'
 import { type CacheEvent, CacheEvents } from './events.js'

@@ -174,9 +174,9 @@ export interface Cache extends AsyncDisposable {
     budget?: Budget,
   ): Promise<{ conditionalPut: boolean; conditionalMultipart: boolean; ranged: boolean; writable: boolean }>
   /**
-   * Waits for running calls, and up to 5 s for their work in the background: they remove a tree that was replaced, and
-   * write the tree manifest, a file next to the target that makes the next call faster. Later calls reject with
-   * ERR_CLOSED.
+   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
+   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * with ERR_CLOSED.
    */
   close(): Promise<void>
 }

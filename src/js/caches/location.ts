@@ -4,7 +4,7 @@
  */
 
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import type { S3Location } from './location-types.js'
 

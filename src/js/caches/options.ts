@@ -1,8 +1,8 @@
 /** Checks the options of the calls on caches, and converts them for the addon. */
 
-import { DUPLICATES, MODES, PRESETS, SYMLINKS, checkLimits, checkTarget } from '../archives/options.js'
+import { checkLimits, checkTarget, DUPLICATES, MODES, PRESETS, SYMLINKS } from '../archives/options.js'
 import type { NativeBudget, NativeProgress, NativeRestoreOptions, NativeSnapshotOptions } from '../native/binding.cjs'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import type { Budget, RestoreOptions, SnapshotOptions } from './contract.js'
 import { progressListener } from './progress.js'

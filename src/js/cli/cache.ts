@@ -7,17 +7,17 @@ import { type Budget, type Cache, openCache } from '../caches/index.js'
 import { isWarmswapError } from '../native/errors.js'
 import {
   Answer,
-  type OptionKind,
-  type Values,
   countOf,
   durationOf,
+  type OptionKind,
   parse,
   sizeOf,
   splitCommand,
+  type Values,
   wrongArguments,
 } from './arguments.js'
 import { type CacheCommand, HELP, OPTIONS } from './cache-help.js'
-import { NOTHING, type Result, describe, headline, inShellWords } from './cache-report.js'
+import { describe, headline, inShellWords, NOTHING, type Result } from './cache-report.js'
 import { progressBar } from './progress.js'
 
 const EXIT: Record<string, number> = {

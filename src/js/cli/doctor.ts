@@ -5,8 +5,8 @@ import { messageOf } from '../native/callbacks.js'
 import { native, unwrap } from '../native/native.js'
 import { parse } from './arguments.js'
 import {
-  type Finding,
   cacheFindings,
+  type Finding,
   limitFindings,
   lockFindings,
   storeFindings,

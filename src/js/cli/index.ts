@@ -3,6 +3,7 @@
 
 import { isWarmswapError } from '../native/errors.js'
 import { Answer, isCommon, parse, wrongArguments } from './arguments.js'
+import { bundles } from './bundles.js'
 import { cache } from './cache.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'
@@ -14,6 +15,10 @@ const commands: Record<string, { run: Command; help: string }> = {
   lock: { run: lock, help: 'ls | why | sweep | run: which process holds a lock, since when; hold one for a command' },
   cache: { run: cache, help: 'save | restore | inspect | prune | remove | probe: caches in a store' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
+  bundles: {
+    run: bundles,
+    help: 'ls | current | pins | verify | rollback | collect | publish | run: the generations of a store',
+  },
 }
 
 function usage(): string {

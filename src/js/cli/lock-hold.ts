@@ -5,9 +5,9 @@
  */
 
 import { Socket } from 'node:net'
-import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { isRunning, signalProcess } from '../keeper/processes.js'
 import { acquireLock } from '../locks/index.js'
+import { type ErrorCode, isWarmswapError } from '../native/errors.js'
 import { wrongArguments } from './arguments.js'
 import { reportNothing, reportWait } from './lock-wait.js'
 

@@ -13,9 +13,9 @@ import { dirname, resolve } from 'node:path'
 import type { Stream } from 'node:stream'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
-import { WarmswapError, isWarmswapError } from '../native/errors.js'
 import { startOf } from '../keeper/processes.js'
-import { type LockOptions, acquireLock } from '../locks/index.js'
+import { acquireLock, type LockOptions } from '../locks/index.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { durationOf, parse, wrongArguments } from './arguments.js'
 import type { FromHolder, HoldOptions, ToHolder } from './lock-hold.js'
 import { reportNothing, reportWait } from './lock-wait.js'
@@ -28,8 +28,8 @@ const CANNOT_START: Record<string, number> = { ENOENT: 127, EACCES: 126 }
 /** Descriptor by which the command keeps the lock: higher than those that scripts open by number. */
 const INHERITED_FD = 62
 
-/** A lock that is held for a command. */
-interface CommandLock {
+/** What is held for a command. */
+export interface CommandLock {
   readonly env: Record<string, string>
   /** The descriptor that the command inherits. None with --close. */
   readonly inherited?: number | Stream
@@ -119,7 +119,7 @@ function withoutOptions(command: string, args: string[]): string {
 }
 
 /** Forwards signals to the command. A signal that comes before the command has started ends the wait for the lock. */
-class Signals {
+export class Signals {
   readonly #early = new AbortController()
   #received: NodeJS.Signals | undefined
   #command: ChildProcess | undefined
@@ -228,7 +228,14 @@ function send(holder: ChildProcess, message: ToHolder): void {
   if (holder.connected) holder.send(message, () => {})
 }
 
-async function execute(command: string, args: string[], held: CommandLock, signals: Signals): Promise<number> {
+/** Runs a command that inherits what keeps the lock. Resolves with its exit code, as of a shell. */
+export async function execute(
+  command: string,
+  args: string[],
+  held: CommandLock,
+  signals: Signals,
+  cwd?: string,
+): Promise<number> {
   const between: IOType[] = Array.from({ length: INHERITED_FD - 3 }, () => 'ignore')
   const stdio = [
     'inherit' as const,
@@ -236,7 +243,7 @@ async function execute(command: string, args: string[], held: CommandLock, signa
     'inherit' as const,
     ...(held.inherited === undefined ? [] : [...between, held.inherited]),
   ]
-  const child = spawn(command, args, { stdio, env: { ...process.env, ...held.env } })
+  const child = spawn(command, args, { stdio, env: { ...process.env, ...held.env }, ...(cwd && { cwd }) })
   signals.forwardTo(child)
   held.started(child)
   held.lost.addEventListener('abort', () => child.kill('SIGTERM'), { once: true })

@@ -49,7 +49,12 @@ export function keepFolder(folder: string): void {
   report(`folder ${folder}`, { folder })
 }
 
-/** The race of this folder has cleaned up. */
+/** Removes a folder when this process ends, also by SIGKILL. */
+export function removeAtEnd(folder: string): void {
+  report(`folder ${folder}`, { folder })
+}
+
+/** The race of this folder has cleaned up itself. */
 export function doneWith(folder: string): void {
   facts.delete(`folder ${folder}`)
   for (const [key, fact] of facts) if ('charge' in fact && fact.charge.race === folder) facts.delete(key)

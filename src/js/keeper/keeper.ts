@@ -13,7 +13,7 @@
 
 import { rmSync, writeSync } from 'node:fs'
 import type { Fact } from './facts.js'
-import { type ProcessFacts, isRunning, runningProcesses, parentOf, signalProcess, startOf } from './processes.js'
+import { isRunning, type ProcessFacts, parentOf, runningProcesses, signalProcess, startOf } from './processes.js'
 import { Environments, Ward } from './ward.js'
 
 /** Processes that the kernel had started before the host started its first. */

@@ -1,7 +1,7 @@
 /** The processes that belong to one entry of the keeper, by proof. */
 
-import { KEEPER_MARK, WORKER_MARK, type Charge } from './facts.js'
-import { type ProcessFacts, descendsFrom, environmentOf, forks, isRunning, read, startOf } from './processes.js'
+import { type Charge, KEEPER_MARK, WORKER_MARK } from './facts.js'
+import { descendsFrom, environmentOf, forks, isRunning, type ProcessFacts, read, startOf } from './processes.js'
 
 interface Leader {
   readonly pid: number

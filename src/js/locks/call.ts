@@ -5,7 +5,7 @@ import type { CancelToken, LockListener, NativeLockEvent, NativeLockOptions } fr
 import { attempt } from '../native/callbacks.js'
 import { WarmswapError } from '../native/errors.js'
 import { type NativeFailure, native, unwrap } from '../native/native.js'
-import { type Holder, describeHolder } from './holder.js'
+import { describeHolder, type Holder } from './holder.js'
 import type { CheckedLockOptions, WaitFacts } from './options.js'
 
 /** If `onWait` is not set, a process warning names the holder after this time. */

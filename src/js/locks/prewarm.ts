@@ -5,13 +5,13 @@
 
 import type { NativeLock } from '../native/binding.cjs'
 import { messageOf } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
+import { unwrap } from '../native/native.js'
+import * as validate from '../native/validate.js'
 import { type AcquiredLock, acquireChecked } from './acquire.js'
 import type { Lock, LockOptions } from './contract.js'
 import type { Holder } from './holder.js'
 import { checkLockOptions } from './options.js'
-import { unwrap } from '../native/native.js'
-import * as validate from '../native/validate.js'
 
 /** The result that several processes need and one produces. */
 // biome-ignore lint/complexity/noBannedTypes: every value but undefined, which means 'not ready'.

@@ -5,7 +5,7 @@
 
 import type { CancelToken } from './binding.cjs'
 import { isWarmswapError } from './errors.js'
-import { native, unwrap, type NativeFailure } from './native.js'
+import { type NativeFailure, native, unwrap } from './native.js'
 
 /** Runs a native call that can be cancelled. Aborting rejects with the signal's reason. */
 export async function abortable<T>(

@@ -1,8 +1,8 @@
 /** Why the addon cannot be loaded, and what to do. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { DamagedAddon, candidates, findAddons, packageFolder } from './addon-file.js'
+import { candidates, DamagedAddon, findAddons, packageFolder } from './addon-file.js'
 import { messageOf } from './callbacks.js'
 
 const WITHOUT =

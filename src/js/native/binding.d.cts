@@ -51,6 +51,16 @@ export declare class NativeBundles {
   pin(generation?: number | undefined | null): Reply<number>
   /** Releases one pin of a generation. */
   release(generation: number): void
+  /** The descriptor of a pin, for a child to inherit. */
+  pinDescriptor(generation: number): number | null
+  /** Gives a generation a name until a time, and pins it. */
+  pinNamed(name: string, expiresAt: number, generation: number | undefined | null, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeNamedPin>>
+  /** The named pins that have not ended. */
+  namedPins(): Promise<Reply<Array<NativeNamedPin>>>
+  /** Ends a named pin; `false` if there was none. */
+  releaseNamed(name: string, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<boolean>>
+  /** Set if a collection found that pinned generations exceed the bound, once. */
+  excessBytes(): NativeExcess | null
   /** Creates a stage. */
   stage(fromCurrent: boolean, fenced: boolean, timeoutMs: number, token?: CancelToken | undefined | null): Promise<Reply<NativeStage>>
   /** Makes an older generation current again. */
@@ -260,6 +270,10 @@ export interface NativeBundleOptions {
    * setting of the store is used.
    */
   graceMs?: number
+  /** Bytes; infinite removes the bound. */
+  maxBytes?: number
+  /** Milliseconds; infinite removes the bound. */
+  maxAgeMs?: number
   /** Absolute path that becomes a link to a copy of the current generation. */
   link?: string
   /** Whether a directory with files at `link` may be replaced. */
@@ -299,6 +313,14 @@ export type NativeCopyMethod = 'clone' | 'copy' | 'move'
 
 /** Which failures a publish survives. */
 export type NativeDurability = 'process' | 'power'
+
+/** Pinned generations exceed the bound of a store. */
+export interface NativeExcess {
+  /** Bytes of all generations. */
+  bytes: number
+  /** The bound. */
+  maxBytes: number
+}
 
 /** Expected producer of a snapshot. Another producer is 'incompatible'. */
 export interface NativeExpect {
@@ -445,6 +467,20 @@ export interface NativeLockOptions {
   call: number
   /** Whether a free lock on an in-memory filesystem may be acquired synchronously. */
   inline: boolean
+}
+
+/** A generation that is kept under a name. */
+export interface NativeNamedPin {
+  /** The name. */
+  name: string
+  /** The generation. */
+  generation: number
+  /** Milliseconds since the epoch. */
+  pinnedAt: number
+  /** Milliseconds since the epoch. */
+  expiresAt: number
+  /** Only of a pin: whether the generation had the name before. */
+  resumed?: boolean
 }
 
 /** Options of `pack`. */

@@ -3,9 +3,9 @@
  * without.
  */
 
-import type * as Binding from './binding.cjs'
-import { HOST_ADDON, checkAddon, findAddons, loaderFile, requireFrom } from './addon-file.js'
+import { checkAddon, findAddons, HOST_ADDON, loaderFile, requireFrom } from './addon-file.js'
 import { describeMissing } from './addon-missing.js'
+import type * as Binding from './binding.cjs'
 import { WarmswapError } from './errors.js'
 
 /** Returns the addon. Throws ERR_UNSUPPORTED with what is missing, why, and what to do. */

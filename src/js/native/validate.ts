@@ -67,6 +67,14 @@ export function wholeNumber(name: string, value: unknown, least = 0): number {
   return value
 }
 
+/** A whole number, or Infinity for no bound. */
+export function bound(name: string, value: unknown): number {
+  if (value === Infinity) return value as number
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw invalidArgument(name, value, 'a whole number, 0 or more, or Infinity')
+  return value
+}
+
 export function oneOf<T extends string>(name: string, value: unknown, accepted: readonly T[]): T {
   if (!accepted.includes(value as T)) throw invalidArgument(name, value, accepted.map((each) => `'${each}'`).join(', '))
   return value as T

@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { type TestAPI, test as base } from 'vitest'
+import { test as base, type TestAPI } from 'vitest'
 import { doneWith, keepFolder } from '../keeper/client.js'
 import { combined } from './clean-up.js'
 import { addMatchers } from './matchers.js'

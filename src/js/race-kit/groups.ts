@@ -1,14 +1,14 @@
 /** Process groups: their members, the race they belong to, and how they are ended. */
 
-import { type ProcessFacts, descendsFrom, environmentOf, runningProcesses, signalProcess } from '../keeper/processes.js'
+import { descendsFrom, environmentOf, type ProcessFacts, runningProcesses, signalProcess } from '../keeper/processes.js'
 import { now, sleep } from './clock.js'
 
 export {
-  type ProcessFacts,
   descendsFrom,
-  runningProcesses,
   nameProcesses,
   numbers,
+  type ProcessFacts,
+  runningProcesses,
   signalProcess,
 } from '../keeper/processes.js'
 

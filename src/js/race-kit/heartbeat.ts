@@ -3,7 +3,7 @@
  * restart.
  */
 
-import { callback, milliseconds, options as checkOptions } from '../native/validate.js'
+import { callback, options as checkOptions, milliseconds } from '../native/validate.js'
 import { now, sleepUntil } from './clock.js'
 import type { Timeline } from './timeline.js'
 import type { Heartbeat } from './types.js'

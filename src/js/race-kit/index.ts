@@ -6,7 +6,7 @@
 import type {} from './matchers.js'
 
 export { test } from './fixtures.js'
-export { setup } from './setup.js'
-export { racePoint } from './race-point.js'
-export type * from './types.js'
 export type { RaceMatchers } from './matchers.js'
+export { racePoint } from './race-point.js'
+export { setup } from './setup.js'
+export type * from './types.js'

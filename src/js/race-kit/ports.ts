@@ -9,12 +9,12 @@
  */
 
 import { readFileSync, rmSync } from 'node:fs'
-import { type Server, connect, createServer } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
+import { listeningPorts } from '../keeper/tcp-table.js'
 import { WarmswapError } from '../native/errors.js'
 import { sleep } from './clock.js'
 import type { Random } from './random.js'
-import { listeningPorts } from './tcp-table.js'
 import type { Port } from './types.js'
 
 /** Start of the kernel's range on Linux by default. The real value is read. */

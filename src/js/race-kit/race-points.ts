@@ -1,10 +1,10 @@
 /** The test's side of race points (race-point.ts): the plan, the hits so far, and the processes that are held. */
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { type Server, type Socket, createServer } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { milliseconds, string, wholeNumber } from '../native/validate.js'
 import { signalProcess } from './groups.js'
 import type { Timeline, TimelineEvent } from './timeline.js'

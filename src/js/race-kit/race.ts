@@ -2,29 +2,29 @@
 
 import { rmSync } from 'node:fs'
 import { basename } from 'node:path'
-import { WarmswapError } from '../native/errors.js'
 import { doneWith, keepFolder } from '../keeper/client.js'
+import { listenerOf } from '../keeper/tcp-table.js'
+import { WarmswapError } from '../native/errors.js'
 import { milliseconds, string } from '../native/validate.js'
 import { CleanUp } from './clean-up.js'
 import { now, sleep } from './clock.js'
 import {
-  type ProcessFacts,
   descendsFrom,
-  runningProcesses,
   nameProcesses,
   nonceOf,
   ownedProcesses,
+  type ProcessFacts,
+  runningProcesses,
   signalProcess,
 } from './groups.js'
 import { RunningHeartbeat } from './heartbeat.js'
 import { RequestHistory } from './history.js'
 import { reservePort, staysBusy } from './ports.js'
-import { ManagedInstance, type Surroundings, checkStartOptions } from './processes.js'
+import { checkStartOptions, ManagedInstance, type Surroundings } from './processes.js'
 import { RacePoints } from './race-points.js'
 import { type Random, seeded } from './random.js'
 import { HttpRendezvous } from './rendezvous.js'
 import { runSweep } from './sweep.js'
-import { listenerOf } from './tcp-table.js'
 import { Timeline, type TimelineEvent } from './timeline.js'
 import type {
   Heartbeat,

@@ -1,10 +1,10 @@
 /** Points that other programs reach over HTTP: a request is held, and answered when the test releases it. */
 
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { peerOf } from '../keeper/tcp-table.js'
 import { WarmswapError } from '../native/errors.js'
 import { signalProcess } from './groups.js'
-import { peerOf } from './tcp-table.js'
 import type { Timeline } from './timeline.js'
 import type { Held, Rendezvous } from './types.js'
 

@@ -1,7 +1,7 @@
 /** The results of a sweep: as values, as text, as a page. */
 
 import { string } from '../native/validate.js'
-import { type Edge, type Sample, edgeOf, failed, pointsOf } from './edge.js'
+import { type Edge, edgeOf, failed, pointsOf, type Sample } from './edge.js'
 import type { ProbeResult } from './probes.js'
 import { writePage } from './report-page.js'
 import { quantile, supportedConfidence } from './statistics.js'

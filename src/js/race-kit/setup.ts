@@ -1,7 +1,7 @@
 /** Use it in setupFiles: records which test file runs, and adds the matchers for tests that do not use the race fixture. */
 
 import { expect } from 'vitest'
-import { oneOf, options as checkOptions } from '../native/validate.js'
+import { options as checkOptions, oneOf } from '../native/validate.js'
 import { now } from './clock.js'
 import { addMatchers } from './matchers.js'
 

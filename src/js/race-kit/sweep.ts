@@ -7,10 +7,10 @@
  * five.
  */
 
-import { callback, milliseconds, oneOf, options as checkOptions, string, wholeNumber } from '../native/validate.js'
 import { invalidArgument } from '../native/errors.js'
+import { callback, options as checkOptions, milliseconds, oneOf, string, wholeNumber } from '../native/validate.js'
 import { now, sleepUntil } from './clock.js'
-import { type Sample, edgeOf, nextDelay, pointsOf } from './edge.js'
+import { edgeOf, nextDelay, pointsOf, type Sample } from './edge.js'
 import { closeAfterUse, dropIdleSockets } from './fresh-sockets.js'
 import { type Identify, type ProbeResult, runProbe } from './probes.js'
 import { type Random, shuffled } from './random.js'

@@ -11,18 +11,18 @@
  */
 
 import {
-  type BundleStore,
-  type Pin,
-  type Stage,
   acquireBuildLock,
+  type BundleStore,
   buildFacts,
+  type Pin,
   publishAndPin,
+  type Stage,
   stamp,
 } from '../bundles/index.js'
-import { WarmswapError, isWarmswapError } from '../native/errors.js'
-import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { LONGEST_TIMER_MS, deferred, pause, within } from './wait.js'
+import { failureSince, lastFailureId, recordFailure } from './failed-build.js'
+import { deferred, LONGEST_TIMER_MS, pause, within } from './wait.js'
 
 /** What a build must contain, and how long to wait for it. */
 export interface BuildNeed {
@@ -91,11 +91,20 @@ export class Builds {
   /** The last failure that callers here have received, or that was not theirs. */
   private seenFailure: string | undefined
 
+  /** When the last change was reported, by `performance.now()`. */
+  private lastChange = 0
+
   constructor(
     private readonly store: BundleStore,
+    private readonly quiet: { quietMs: number; maxQuietMs: number },
     private readonly report: (error: unknown) => void,
   ) {
     this.seenFailure = lastFailureId(store)
+  }
+
+  /** An input has changed. */
+  changed(): void {
+    this.lastChange = performance.now()
   }
 
   get running(): boolean {
@@ -169,7 +178,20 @@ export class Builds {
     return flight
   }
 
+  /** Waits until there was no change for a while. Everybody may still join. */
+  private async waitForQuiet({ abandon }: Flight): Promise<void> {
+    const { quietMs, maxQuietMs } = this.quiet
+    const until = performance.now() + maxQuietMs
+    while (quietMs > 0 && !abandon.signal.aborted) {
+      const now = performance.now()
+      const left = Math.min(this.lastChange + quietMs, until) - now
+      if (left <= 0) return
+      await pause(left, abandon.signal)
+    }
+  }
+
   private async fly(flight: Flight): Promise<Outcome> {
+    await this.waitForQuiet(flight)
     const turn = await this.waitForTurn(flight)
     if ('kind' in turn) return turn
     try {

@@ -1,6 +1,6 @@
 /** The coordinator of one bundle: its builds, its workers, its requests. */
 
-import { type BundleStore, assertOpen, stamp } from '../bundles/index.js'
+import { assertOpen, type BundleStore, stamp } from '../bundles/index.js'
 import { messageOf } from '../native/callbacks.js'
 import { invalidArgument, WarmswapError } from '../native/errors.js'
 import {
@@ -13,23 +13,15 @@ import {
   wholeNumber,
 } from '../native/validate.js'
 import { type BuildNeed, type BuildResult, type BuildRun, Builds } from './build.js'
-import { type DispatchOptions, RequestQueue } from './queue.js'
-import { type RebootResult, type Start, Workers } from './workers.js'
-
-/** Options of {@link openCoordinator}. */
-export interface CoordinatorOptions<Q, R> {
-  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>
-  /** Number of requests that may wait for a worker. @default 1_000 */
-  queueLimit?: number
-  /**
-   * Time limit in milliseconds for an old worker to finish its requests, answers in parts included, after its successor
-   * took over. @default 5_000
-   */
-  drainMs?: number
-  /** Time limit of `start` in milliseconds. @default 60_000 */
-  startTimeoutMs?: number
-}
+import { type CheckedOptions, type CoordinatorOptions, checkedCoordinatorOptions } from './coordinator-options.js'
+import type { WorkerHandle } from './handle.js'
+import { type AttachedServer, attach } from './http/attach.js'
+import { fetchThrough } from './http/fetch.js'
+import { checkedFetchOptions, type Exchanger, type FetchOptions } from './http/options.js'
+import { LongAnswer } from './long-answer.js'
+import { partsOf } from './parts.js'
+import { type Acceptance, type Carry, type DispatchOptions, RequestQueue } from './queue.js'
+import { type RebootResult, Workers } from './workers.js'
 
 /** State of a coordinator. */
 export interface CoordinatorStatus {
@@ -41,8 +33,8 @@ export interface CoordinatorStatus {
   /** Number of requests that are not assigned to a worker. */
   waiting: number
   /**
-   * The last failure that was not followed by a success: of a build, of a start, of the clean-up, or the uncaught error
-   * that ended a worker.
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
    */
   lastError?: Error
 }
@@ -79,6 +71,29 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * ERR_TIMEOUT, ERR_CLOSED.
    */
   dispatch(request: Q, options?: DispatchOptions): Promise<R>
+  /**
+   * Answers a Fetch request with a worker that calls serveFetch(). Starts a worker if there is none. The bodies of the
+   * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
+   * `Request` that the worker has.
+   *
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
+   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
+   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
+   */
+  fetch(request: Request, options?: FetchOptions): Promise<Response>
+  /**
+   * Answers all requests of a server of node:http or node:https like fetch(), its `Expect: 100-continue` requests and its
+   * malformed requests included. The client's `Host` is kept; forwarding headers (`X-Forwarded-*`, `Forwarded`,
+   * `X-Real-IP`) are replaced. A client that disconnects aborts `request.signal` in the worker. The server needs no other
+   * listener for requests. Returns a function that stops this; it closes nothing.
+   *
+   * An upgrade is answered with 501 unless the worker listens (`listen: true`).
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
+   */
+  attach(server: AttachedServer, options?: FetchOptions): () => void
   status(): CoordinatorStatus
 }
 
@@ -94,18 +109,9 @@ export function openCoordinator<Q = unknown, R = unknown>(
   options: CoordinatorOptions<Q, R>,
 ): Coordinator<Q, R> {
   if (typeof store?.stage !== 'function') throw invalidArgument('store', store, 'a store of openBundles()')
-  const {
-    start,
-    queueLimit = 1_000,
-    drainMs = 5_000,
-    startTimeoutMs = 60_000,
-  } = checkedOptions('options', options, ['start', 'queueLimit', 'drainMs', 'startTimeoutMs'])
-  callback('options.start', start)
-  wholeNumber('options.queueLimit', queueLimit, 1)
-  milliseconds('options.drainMs', drainMs)
-  milliseconds('options.startTimeoutMs', startTimeoutMs)
+  const checked = checkedCoordinatorOptions(options)
   assertOpen(store)
-  return new StoreCoordinator(store, start as Start<Q, R>, { queueLimit, drainMs, startTimeoutMs })
+  return new StoreCoordinator(store, checked)
 }
 
 type FailedStep = 'build' | 'start' | 'worker' | 'clean-up'
@@ -113,22 +119,27 @@ type FailedStep = 'build' | 'start' | 'worker' | 'clean-up'
 class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   /** The last failure of each kind, oldest first. */
   private readonly failures = new Map<FailedStep, Error>()
-  private readonly queue: RequestQueue<Q, R>
+  private readonly queue: RequestQueue
+  private readonly exchanger: Exchanger = {
+    accept: async (carry, acceptance) => {
+      this.assertOpen()
+      return await this.accept(carry, acceptance)
+    },
+    buildError: () => this.failures.get('build'),
+    retryAfter: () => Math.max(1, Math.ceil(this.workers.pauseMs / 1_000)),
+  }
   private readonly builds: Builds
   private readonly workers: Workers<Q, R>
   private closing: Promise<void> | undefined
 
-  constructor(
-    store: BundleStore,
-    start: Start<Q, R>,
-    { queueLimit, ...limits }: { queueLimit: number; drainMs: number; startTimeoutMs: number },
-  ) {
+  constructor(store: BundleStore, { start, queueLimit, succession, quiet }: CheckedOptions<Q, R>) {
     this.queue = new RequestQueue(queueLimit)
-    this.builds = new Builds(store, (error) => this.failed('build', error))
-    this.workers = new Workers(store, start, this.queue, limits, {
-      started: () => {
+    this.builds = new Builds(store, quiet, (error) => this.failed('build', error))
+    this.workers = new Workers(store, start, this.queue, succession, {
+      started: (isNew) => {
         this.failures.delete('start')
-        this.failures.delete('worker')
+        // The same code can fail again: its error stays until other code runs.
+        if (isNew) this.failures.delete('worker')
       },
       workerFailed: (error) => this.failed('worker', error),
       startFailed: (error) => this.failed('start', error),
@@ -137,6 +148,7 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
   }
 
   change(): number {
+    this.builds.changed()
     // Later than the start of each build before this call, also of one in the same microsecond.
     return stamp() + 1
   }
@@ -176,7 +188,26 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     if (checked.timeoutMs !== undefined) milliseconds('options.timeoutMs', checked.timeoutMs, { infinity: true })
     signal('options.signal', checked.signal)
     this.assertOpen()
-    return this.queue.accept(request, checked, (taken) => this.workers.hand(taken))
+    const { replay, timeoutMs = 30_000, signal: abort } = checked
+    const carry: Carry<unknown> = async (handle, context) => {
+      const answer = await (handle as WorkerHandle<Q, R>).send(request, context)
+      const parts = partsOf(answer)
+      return parts ? new LongAnswer(parts) : answer
+    }
+    const answer = await this.accept(carry, { idempotent: replay === 'idempotent', timeoutMs, signal: abort })
+    return (answer instanceof LongAnswer ? answer.until(abort).stream : answer) as R
+  }
+
+  async fetch(request: Request, options?: FetchOptions): Promise<Response> {
+    const checked = checkedFetchOptions(options)
+    this.assertOpen()
+    return await fetchThrough(this.exchanger, request, checked)
+  }
+
+  attach(server: AttachedServer, options?: FetchOptions): () => void {
+    const checked = checkedFetchOptions(options)
+    this.assertOpen()
+    return attach(server, this.exchanger, checked)
   }
 
   status(): CoordinatorStatus {
@@ -197,6 +228,10 @@ class StoreCoordinator<Q, R> implements Coordinator<Q, R> {
     await this.workers.close()
     await built
     this.queue.rejectAll(closed)
+  }
+
+  private accept<T>(carry: Carry<T>, acceptance: Acceptance): Promise<T> {
+    return this.queue.accept(carry, acceptance, (taken) => this.workers.hand(taken))
   }
 
   private assertOpen(): void {

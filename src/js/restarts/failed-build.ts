@@ -9,7 +9,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, renameSync, rmSync
 import { join } from 'node:path'
 import type { BundleStore } from '../bundles/index.js'
 import { WarmswapError } from '../native/errors.js'
-import { type RemoteError, fromRemote, isRemoteError, toRemote } from './remote-error.js'
+import { fromRemote, isRemoteError, type RemoteError, toRemote } from './remote-error.js'
 
 interface FailedBuild {
   id: string

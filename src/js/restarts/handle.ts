@@ -1,7 +1,16 @@
 /** The interface of a worker to the coordinator. */
 
+import type { Socket } from 'node:net'
 import { attempt } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
+import type { RawAnswer, RequestHead } from './http/exchange.js'
+import type { Parts } from './parts.js'
+
+/** Where a worker listens: a Unix socket (on Windows a named pipe), or a TCP port of this machine. */
+export type WorkerAddress = { socketPath: string } | { host: string; port: number }
+
+/** Answers an HTTP request whose body comes in parts: what the workers of this package have instead of `fetch`. */
+export const EXCHANGE = Symbol('warmswap.exchange')
 
 /** A running worker. */
 export interface WorkerHandle<Q = unknown, R = unknown> {
@@ -14,6 +23,23 @@ export interface WorkerHandle<Q = unknown, R = unknown> {
   readonly exited: Promise<unknown>
   /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
   stop(deadlineMs: number): Promise<void>
+  /**
+   * Answers a Fetch request, for `coordinator.fetch()` and `coordinator.attach()`. Optional for a handle of your own;
+   * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
+   */
+  fetch?(request: Request, context: { incarnation: number; signal: AbortSignal }): Promise<Response>
+  /**
+   * Opens a new connection to the server of a worker that listens. Where it exists, `coordinator.attach()` proxies HTTP
+   * and WebSocket upgrades over such connections. A rejection means that no byte of the request was sent.
+   */
+  connect?(): Promise<Socket>
+  /** Where the worker listens, for programs that connect by themselves. */
+  readonly address?: WorkerAddress
+}
+
+/** A handle of this package: it answers HTTP without a `Request` and a `Response` in between. */
+export interface ExchangingHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  [EXCHANGE]?(head: RequestHead, body: Parts | null, context: SendContext): Promise<RawAnswer>
 }
 
 /**

@@ -6,7 +6,24 @@
 import type { Parts } from './parts.js'
 import { deferred } from './wait.js'
 
-export class LongAnswer {
+/** What goes on after its request was answered, and keeps its worker: an answer in parts, an upgraded socket. */
+export interface Lasting {
+  /** Resolves when there is nothing more to come. */
+  readonly ended: Promise<void>
+  /** Ends it with an error: nobody gets the rest. */
+  cut(error: unknown): void
+}
+
+/** The member of an answer that has something lasting. */
+export const LASTING = Symbol('warmswap.lasting')
+
+/** What of this answer lasts; undefined for an answer that is complete. */
+export function lastingOf(answer: unknown): Lasting | undefined {
+  return typeof answer === 'object' && answer !== null ? (answer as { [LASTING]?: Lasting })[LASTING] : undefined
+}
+
+export class LongAnswer implements Lasting {
+  readonly [LASTING]: Lasting = this
   readonly stream: ReadableStream<unknown>
   private controller!: ReadableStreamDefaultController<unknown>
   private readonly end = deferred<void>()

@@ -1,10 +1,14 @@
 /**
- * Checks whether a message of a worker follows the protocol (channel.ts). A worker may run another release of this
- * package, or code that posts messages of its own on the same port.
+ * Whether a message of a worker is what the protocol says (protocol.ts). A worker may run another release of this package,
+ * or code that posts messages of its own on the same port.
  */
 
 import { messageOf } from '../native/callbacks.js'
+import { problemOfHead } from './http/exchange.js'
 import { isRemoteError } from './remote-error.js'
+
+/** Parts of a body that a worker may ask for at once: far more than it has room for. */
+const MOST_PARTS = 1024
 
 type Fields = Record<string, unknown>
 type Check = (message: Fields) => string | undefined
@@ -16,6 +20,8 @@ const CHECKS = new Map<unknown, Check>([
     (message) => needsRequest(message) ?? ('error' in message ? needsError(message.error) : needsValue(message)),
   ],
   ['begun', needsId],
+  ['drop', needsId],
+  ['pull', (message) => needsId(message) ?? needsCount(message)],
   ['part', (message) => needsRequest(message) ?? needsValue(message)],
   ['stream', needsRequest],
   ['end', (message) => needsRequest(message) ?? (message.error === undefined ? undefined : needsError(message.error))],
@@ -53,10 +59,24 @@ function needsRequest(message: Fields): string | undefined {
   )
 }
 
+function needsCount({ count }: Fields): string | undefined {
+  return Number.isSafeInteger(count) && (count as number) > 0 && (count as number) <= MOST_PARTS
+    ? undefined
+    : `its count is not from 1 to ${MOST_PARTS}`
+}
+
 function needsValue(message: Fields): string | undefined {
   return 'value' in message ? undefined : 'it has neither a value nor an error'
 }
 
 function needsError(error: unknown): string | undefined {
   return isRemoteError(error) ? undefined : 'its error has no name and message'
+}
+
+/** What is wrong with the answer to an HTTP request; undefined for a good one. */
+export function problemOfAnswer(answer: unknown): string | undefined {
+  if (typeof answer !== 'object' || answer === null) return 'it is no object with head and body'
+  const { head, body } = answer as Fields
+  if (body !== null && !(body instanceof Uint8Array)) return 'its body is not null and no Uint8Array'
+  return problemOfHead(head)
 }

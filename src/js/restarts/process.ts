@@ -6,30 +6,24 @@ import { handOver } from '../bundles/index.js'
 import { type Kept, keep, workerMark } from '../keeper/client.js'
 import { WORKER_MARK } from '../keeper/facts.js'
 import { hostAddon } from '../native/addon-file.js'
-import { invalidArgument, isWarmswapError, WarmswapError } from '../native/errors.js'
+import { isWarmswapError, WarmswapError } from '../native/errors.js'
 import { isSeeded } from '../native/seeded-bugs.js'
-import { boolean, options as checkedOptions, milliseconds, string, strings } from '../native/validate.js'
+import { string } from '../native/validate.js'
 import { Channel, refuseUnreadable } from './channel.js'
-import type { WorkerHandle } from './handle.js'
+import { EXCHANGE, type ExchangingHandle, type WorkerHandle } from './handle.js'
+import { Listening } from './listening.js'
+import { givenPort } from './options.js'
 import { shieldChannel } from './process-channel.js'
-import { becomeReady, READY_TIMEOUT_MS } from './ready.js'
+import { checkedProcessOptions, copyOutput, forkOptions, type ProcessOptions } from './process-options.js'
+import { becomeReady } from './ready.js'
 import { checkedStartContext, type GivenContext } from './start-context.js'
 import { isUnlocated, locate } from './syntax-error.js'
 import { within } from './wait.js'
 
-/** Options of {@link startProcess}. */
-export interface ProcessOptions {
-  args?: string[]
-  /** Variables added to this process's environment. */
-  env?: Record<string, string>
-  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number
-  /**
-   * Whether to also end processes that the worker started and that made a session of their own (`detached`, setsid,
-   * daemons), when the worker or its host ends. Otherwise they are named on standard error and left running.
-   * @default false
-   */
-  killDetached?: boolean
+/** A worker that is a process. */
+export interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess
 }
 
 /** After the process has ended: time to read its remaining messages, in milliseconds. They are already in a pipe. */
@@ -46,6 +40,7 @@ const OWN_END_MS = 500
  * child must not have.
  */
 function guarded(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  for (const [name, value] of Object.entries(env)) if (value === undefined) delete env[name]
   return { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --import=${guard()}`.trim() }
 }
 
@@ -67,68 +62,58 @@ export async function startProcess<Q = unknown, R = unknown>(
   context: GivenContext,
   entry: string,
   options?: ProcessOptions,
-): Promise<WorkerHandle<Q, R>> {
-  const {
-    args = [],
-    env = {},
-    readyTimeoutMs = READY_TIMEOUT_MS,
-    killDetached = false,
-  } = checkedOptions('options', options, ['args', 'env', 'readyTimeoutMs', 'killDetached'])
+): Promise<ProcessHandle<Q, R>> {
+  const checked = checkedProcessOptions(options)
+  const { readyTimeoutMs, killDetached, listen } = checked
   const { pin, signal } = checkedStartContext(context)
   const file = pin.resolve(string('entry', entry))
-  strings('options.args', args)
-  checkEnv(env)
-  milliseconds('options.readyTimeoutMs', readyTimeoutMs)
-  boolean('options.killDetached', killDetached)
   signal.throwIfAborted()
+  const listening = listen ? await Listening.choose(givenPort(checked.env)) : undefined
 
   const mark = workerMark()
   const kept =
     __WARMSWAP_TESTING__ && isSeeded('worker-without-keeper')
       ? NOT_KEPT
       : keep({ mark: `${WORKER_MARK}=${mark}`, killDetached, graceMs: OWN_END_MS })
-  const child = start(
-    file,
-    args,
-    {
-      cwd: pin.path,
-      env: guarded({ ...process.env, ...hostAddon(), ...env, [WORKER_MARK]: mark }),
-      detached: true,
-      serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  const env = { ...process.env, ...hostAddon(), ...checked.env, ...listening?.env, [WORKER_MARK]: mark }
+  const child = start(file, checked.args, { ...forkOptions(checked, pin.path), env: guarded(env) }, kept)
+  copyOutput(child, checked.outputPrefix)
+  const channel = new Channel<Q, R>(
+    (message) => {
+      // A send that fails because the process is gone is settled by its end.
+      child.send(message, () => {})
     },
-    kept,
+    'bytes',
+    pin.generation.number,
   )
-  const channel = new Channel<Q, R>((message) => {
-    // A send that fails because the process has ended is settled by the exit.
-    child.send(message, () => {})
-  }, 'bytes')
   child.on('message', (message) => channel.receive(message))
   shieldChannel(child, (error) => refuseUnreadable(channel, error))
   const exited = end(child, channel, kept, file)
+  if (listening) void exited.then(() => listening.close())
   // Before it is ready, it confirms its pin. The channel reports its end and its timeout.
   handOver(child, pin, { timeoutMs: readyTimeoutMs }).catch((error: unknown) => {
     if (isWarmswapError(error) && error.code === 'ERR_GENERATION_GONE') channel.ready.reject(error)
   })
 
-  const handle: WorkerHandle<Q, R> = {
+  const handle: ProcessHandle<Q, R> & ExchangingHandle<Q, R> = {
+    process: child,
     exited,
     send: (request, context) => channel.send(request, context),
+    [EXCHANGE]: (head, body, context) => channel.exchange(head, body, context),
+    ...(listening && { connect: () => listening.connect() }),
     async stop(deadlineMs) {
       if (child.connected) channel.stop()
+      // A server of any other program.
+      if (listening) child.kill('SIGTERM')
       const late = (): WarmswapError =>
         new WarmswapError('ERR_TIMEOUT', `process ${child.pid} did not end within ${deadlineMs} ms`)
       await within(exited, { timeoutMs: deadlineMs, late }).catch(() => killGroup(child.pid))
       await exited
     },
   }
-  await becomeReady(handle, channel, { entry, readyTimeoutMs, signal })
-  return handle
-}
-
-function checkEnv(env: unknown): void {
-  if (typeof env !== 'object' || env === null) throw invalidArgument('options.env', env, 'an object of strings')
-  for (const [name, value] of Object.entries(env)) if (value !== undefined) string(`options.env.${name}`, value)
+  const place = listening && { listening, leader: child.pid ?? 0 }
+  await becomeReady(handle, channel, { entry, readyTimeoutMs, signal, place })
+  return Object.assign(handle, listening?.address && { address: listening.address })
 }
 
 const NOT_KEPT: Kept = { started() {}, ended() {} }

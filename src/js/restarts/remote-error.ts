@@ -4,7 +4,7 @@
 
 import { inspect, types } from 'node:util'
 import { messageOf } from '../native/callbacks.js'
-import { WarmswapError } from '../native/errors.js'
+import { type ErrorCode, WarmswapError } from '../native/errors.js'
 
 export interface RemoteError {
   name: string
@@ -59,7 +59,8 @@ export function fromRemote(remote: RemoteError, where: string): Error {
   const { name, message, stack, code, errors } = remote
   const cause = remote.cause && { cause: fromRemote(remote.cause, where) }
   const facts = { stack: `${stack ?? `${name}: ${message}`}\n    ${where}` }
-  if (isRefusal(remote)) return Object.assign(new WarmswapError('ERR_INVALID_ARGUMENT', message, cause), facts)
+  const refusal = refusalOf(remote)
+  if (refusal) return Object.assign(new WarmswapError(refusal, message, cause), facts)
   const error = errors
     ? new AggregateError(
         errors.map((each) => fromRemote(each, where)),
@@ -77,9 +78,11 @@ const BUILT_IN = new Map(
   [EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((each) => [each.name, each]),
 )
 
-/** An answer that cannot be sent is an error of this library on both sides. */
-function isRefusal({ name, code }: { name: string; code?: unknown }): boolean {
-  return name === 'WarmswapError' && code === 'ERR_INVALID_ARGUMENT'
+/** Errors of this library that keep their class: an answer that cannot be sent, and a request that the worker cannot answer. */
+const REFUSALS: readonly ErrorCode[] = ['ERR_INVALID_ARGUMENT', 'ERR_UNSUPPORTED']
+
+function refusalOf({ name, code }: { name: string; code?: unknown }): ErrorCode | undefined {
+  return name === 'WarmswapError' ? REFUSALS.find((each) => each === code) : undefined
 }
 
 /** Errors of other realms too, such as those of node:vm. */

@@ -3,4 +3,5 @@
  * neither the addon nor the rest of warmswap.
  */
 
-export { serveRequests, type RequestContext, type RequestHandler } from './serve.js'
+export { type RequestContext, type RequestHandler, serveRequests } from './serve.js'
+export { type FetchContext, type FetchHandler, serveFetch } from './serve-fetch.js'

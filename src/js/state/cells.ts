@@ -1,6 +1,6 @@
 /** Shared cells: one interface for the addon's cells and the portable ones. */
 
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import { type CopyMethod, refuseLoss } from '../native/loss.js'
 import * as validate from '../native/validate.js'
 

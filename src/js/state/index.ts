@@ -19,7 +19,6 @@ export const stateBackend: 'native' | 'js' = binding === undefined ? 'js' : 'nat
 
 export { type SharedCell, sharedCell } from './cells.js'
 export {
-  type StateOptions,
   defineState,
   defineStateAsync,
   dropState,
@@ -29,6 +28,7 @@ export {
   peekState,
   replaceState,
   resetState,
+  type StateOptions,
 } from './registry.js'
 export type { StateChange } from './root.js'
 export type { StateScope } from './scope.js'

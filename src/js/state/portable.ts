@@ -12,7 +12,6 @@ export const stateBackend: 'native' | 'js' = 'js'
 
 export { type SharedCell, sharedCell } from './cells.js'
 export {
-  type StateOptions,
   defineState,
   defineStateAsync,
   dropState,
@@ -22,6 +21,7 @@ export {
   peekState,
   replaceState,
   resetState,
+  type StateOptions,
 } from './registry.js'
 export type { StateChange } from './root.js'
 export type { StateScope } from './scope.js'

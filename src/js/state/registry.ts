@@ -1,7 +1,7 @@
 /** The registry: values that outlive the modules that define them. Node, browsers and workerd use the same code. */
 
 import { attempt } from '../native/callbacks.js'
-import { WarmswapError, invalidArgument } from '../native/errors.js'
+import { invalidArgument, WarmswapError } from '../native/errors.js'
 import * as validate from '../native/validate.js'
 import {
   type Definers,
@@ -16,13 +16,13 @@ import { callSite } from './call-site.js'
 import { closingOf, dispose } from './dispose.js'
 import { kindOf } from './kind.js'
 import {
+  connectRoot,
   type Entry,
+  type Initialisation,
   type Realm,
   type Root,
-  type Initialisation,
   type StateChange,
   type Table,
-  connectRoot,
   warnOnce,
 } from './root.js'
 import { type StateScope, tableOf, visibleTables } from './scope.js'

@@ -2,7 +2,7 @@
 
 import { invalidArgument } from '../native/errors.js'
 import { dispose } from './dispose.js'
-import { type Realm, type Root, type Table, makeTable } from './root.js'
+import { makeTable, type Realm, type Root, type Table } from './root.js'
 
 /** How far a value is shared. 'isolate' is one per thread, over all vm contexts. */
 export type StateScope = 'isolate' | 'realm' | 'test-file'

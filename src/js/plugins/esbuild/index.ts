@@ -8,7 +8,7 @@ import { dirname, relative, resolve } from 'node:path'
 import type { BuildResult, OutputFile, Plugin, PluginBuild } from 'esbuild'
 import type { BundleStore, Stage } from '../../bundles/index.js'
 import { attempt } from '../../native/callbacks.js'
-import { WarmswapError, invalidArgument, isWarmswapError } from '../../native/errors.js'
+import { invalidArgument, isWarmswapError, WarmswapError } from '../../native/errors.js'
 import { isSeeded } from '../../native/seeded-bugs.js'
 import { callback, options as checkedOptions, string } from '../../native/validate.js'
 

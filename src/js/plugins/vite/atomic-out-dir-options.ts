@@ -1,7 +1,7 @@
 /** The options of `atomicOutDir()`. */
 
 import type { BundleStore } from '../../bundles/index.js'
-import { callback, milliseconds, oneOf, options as checkedOptions, string, wholeNumber } from '../../native/validate.js'
+import { callback, options as checkedOptions, milliseconds, oneOf, string, wholeNumber } from '../../native/validate.js'
 
 /** Options of atomicOutDir(). */
 export interface AtomicOutDirOptions {

@@ -2,7 +2,7 @@
 
 import type { DevEnvironment } from 'vite'
 import type { ModuleRunner } from 'vite/module-runner'
-import { WarmswapError, invalidArgument } from '../../native/errors.js'
+import { invalidArgument, WarmswapError } from '../../native/errors.js'
 import * as validate from '../../native/validate.js'
 import { Attempts, DEFAULT_ATTEMPTS, hopeless, staleIn } from './attempts.js'
 import { fileOf } from './optimizer.js'

@@ -5,7 +5,7 @@
  */
 
 import type { DevEnvironment } from 'vite'
-import { fileOf, isOptimizedFile, optimizedDepOf, type DepsOptimizer } from './optimizer.js'
+import { type DepsOptimizer, fileOf, isOptimizedFile, optimizedDepOf } from './optimizer.js'
 import { hashOf } from './stale-error.js'
 
 /** Checks the ids that one environment transforms. */

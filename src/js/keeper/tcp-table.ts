@@ -1,9 +1,11 @@
 /** Listeners and connections, from the kernel's tables (only Linux has them as files). */
 
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
-import { numbers } from './groups.js'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { numbers } from './processes.js'
 
 interface Row {
+  /** As the kernel prints it: 8 or 32 hexadecimal digits. */
+  address: string
   port: number
   remotePort: number
   listens: boolean
@@ -23,7 +25,29 @@ export function listenerOf(number: number): number | undefined {
   return ownerOf(({ port, listens }) => port === number && listens)
 }
 
-/** The local process whose end of a connection has the port `local`, with the port `remote` at the other end. */
+/** The sockets that listen on a port. */
+export function listenersOn(number: number): { address: string; inode: string }[] {
+  return (rows() ?? []).filter(({ port, listens }) => port === number && listens)
+}
+
+/** The ports that these processes listen on. */
+export function portsOf(pids: readonly number[]): number[] {
+  const own = new Set(pids.flatMap(socketsOf))
+  return (rows() ?? []).filter(({ listens, inode }) => listens && own.has(inode)).map(({ port }) => port)
+}
+
+/** The inodes of the sockets that a process has open; none where they may not be read. */
+export function socketsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).flatMap(
+      (fd) => /^socket:\[(\d+)\]$/.exec(safeLink(`/proc/${pid}/fd/${fd}`))?.[1] ?? [],
+    )
+  } catch {
+    return []
+  }
+}
+
+/** The process on this machine whose end of a connection has the port `local` and the other end `remote`. */
 export function peerOf(local: number, remote: number): number | undefined {
   return ownerOf(({ port, remotePort }) => port === local && remotePort === remote)
 }
@@ -36,7 +60,13 @@ function rows(): Row[] | undefined {
 
 function parse(line: string): Row {
   const [, local = '', remote = '', state, , , , , , inode = ''] = line.trim().split(/\s+/)
-  return { port: portOf(local), remotePort: portOf(remote), listens: state === TCP_LISTEN, inode }
+  return {
+    address: local.split(':')[0] ?? '',
+    port: portOf(local),
+    remotePort: portOf(remote),
+    listens: state === TCP_LISTEN,
+    inode,
+  }
 }
 
 function portOf(address: string): number {
