@@ -1,238 +1,9 @@
 import { ChildProcess } from "node:child_process";
-import { Worker } from "node:worker_threads";
+import { ResourceLimits, Worker } from "node:worker_threads";
+import { Socket } from "node:net";
+import { Server } from "node:http";
+import { Server as Server$1 } from "node:https";
 
-//#region src/js/bundles/contract.d.ts
-/** The public types of bundle stores. */
-interface BundleStoreOptions {
-  /**
-   * What a published generation survives. 'process': kill -9. 'power': also power loss (fsync in the right order).
-   * @default 'process'
-   */
-  durability?: 'process' | 'power';
-  /**
-   * Number of previous generations to keep: the most recently current ones. Stored in the store; opening it with
-   * another value changes the value. @default 1
-   */
-  keep?: number;
-  /**
-   * How long, in milliseconds, an unpinned generation is kept after it stopped being current, for readers that cannot
-   * pin (browsers). Stored in the store. @default 0
-   */
-  graceMs?: number;
-  /**
-   * A path, such as `dist`, that becomes a symbolic link to a copy of the current generation, also after `rollback()`.
-   * Tools may delete, add and change files there: pinned generations do not change, and the next publish replaces the
-   * copy. An empty directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT
-   * unless `adopt` is true.
-   */
-  link?: string;
-  /**
-   * Allows `link` to replace a directory with files. `openBundles()` publishes the directory's content as a generation,
-   * puts the link in its place, and moves the directory to `<root>/set-aside/`. A warning with the code
-   * WARMSWAP_SET_ASIDE names the new path, and `warmswap doctor` lists it. warmswap never deletes it. @default false
-   */
-  adopt?: boolean;
-  /** Aborts the opening. The call rejects with the signal's reason. */
-  signal?: AbortSignal;
-  /**
-   * How long to wait, in milliseconds, for the writer lock and for a filesystem that does not respond. Then the call
-   * fails with ERR_TIMEOUT. Infinity is allowed. @default 30_000
-   */
-  timeoutMs?: number;
-}
-/** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT names the holder. */
-interface WriteOptions {
-  signal?: AbortSignal;
-  /** Longest wait in milliseconds. Infinity is allowed. @default 30_000 */
-  timeoutMs?: number;
-}
-/**
- * A store of generations of one bundle. A dev server with forty functions opens forty stores. Filesystems whose flock
- * cannot be trusted are refused with ERR_UNSUPPORTED: put `root` on a local filesystem and use `link`.
- */
-interface BundleStore extends AsyncDisposable {
-  /** Absolute path of the store, with all symbolic links resolved. */
-  readonly root: string;
-  readonly capabilities: {
-    filesystem: string;
-    clone: boolean;
-  };
-  /**
-   * Returns the current generation, or null before the first publish. `number` and `path` take one readlink. The other
-   * fields are read on first use, and throw ERR_GENERATION_GONE if the generation was collected in between.
-   */
-  current(): Generation | null;
-  /**
-   * Pins a generation: it is kept until `release()`, or until this thread or process ends. The result is one complete
-   * generation that was current at some point during the call. Synchronous: a few system calls, none of which waits.
-   */
-  pin(options?: {
-    generation?: number;
-  }): Pin;
-  stage(options?: WriteOptions & {
-    from?: 'empty' | 'current';
-    /**
-     * Publishes a stage as the current generation. Fails with ERR_FENCED if a fenced generation that was staged later
-     * has already been published.
-     */
-    fenced?: boolean;
-  }): Promise<Stage>;
-  /**
-   * Pins a generation that was built from `fingerprint`. If there is none, or its files do not verify, builds it first.
-   * Exactly one of the concurrent callers in all threads and processes builds; the others wait. If the builder is
-   * killed, one waiter replaces it.
-   */
-  ensure(build: (stage: Stage, context: {
-    signal: AbortSignal;
-  }) => Promise<void>, options: {
-    fingerprint: string;
-    signal?: AbortSignal;
-    timeoutMs?: number;
-  }): Promise<Pin>;
-  rollback(generation: number, options?: WriteOptions): Promise<Generation>;
-  /**
-   * Removes generations that are neither pinned nor kept. `publish()` and `rollback()` start this in the background;
-   * this call waits for it.
-   */
-  collect(options?: WriteOptions): Promise<{
-    removed: number[];
-    kept: number[];
-    pinned: number[];
-    sweptStages: number;
-  }>;
-  list(): Promise<Generation[]>;
-  verify(generation?: number): Promise<{
-    ok: boolean;
-    problems: {
-      path: string;
-      problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra';
-    }[];
-  }>;
-  /**
-   * Calls the listener after the current generation changed. Several changes may be reported as one; the last one is
-   * never missed. Does not keep the process alive.
-   */
-  watch(listener: (generation: Generation) => void): Disposable;
-  close(): Promise<void>;
-}
-interface Generation {
-  readonly number: number;
-  /** Absolute path of the generation's directory. It does not go through `current`. */
-  readonly path: string;
-  /** Digest over paths, types, modes, link targets and file contents. */
-  readonly digest: string;
-  /** Time of publication, in ISO 8601. */
-  readonly publishedAt: string;
-  readonly files: number;
-  readonly bytes: number;
-  readonly fingerprint?: string;
-  /** JSON value given to `publish()`. */
-  readonly meta?: unknown;
-}
-interface Stage extends AsyncDisposable {
-  /** Directory to write to, with any tool. It has the same depth and filesystem as generations. */
-  readonly path: string;
-  write(relative: string, data: string | Uint8Array, options?: {
-    mode?: number;
-  }): Promise<void>;
-  /** Writes esbuild's `outputFiles` (build with `write: false`). */
-  writeAll(files: Iterable<{
-    path: string;
-    contents: Uint8Array;
-  }>, base: string): Promise<void>;
-  /** Creates a symbolic link. It may lead anywhere: it is stored and hashed as text, and warmswap never follows it. */
-  symlink(relative: string, target: string): Promise<void>;
-  /**
-   * Copies the contents of a directory, as they were at one moment, or nothing. Rejects with ERR_UNSTABLE if they
-   * change during the call. A directory that was changed within the last 50 ms is not copied until it is stable.
-   * 'clone' shares blocks where the filesystem supports it and copies elsewhere.
-   * @default 'clone'
-   */
-  adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>;
-  publish(options?: WriteOptions & {
-    require?: string[];
-    ifChanged?: boolean;
-    expect?: number;
-    fingerprint?: string;
-    meta?: unknown;
-  }): Promise<Generation & {
-    readonly changed: boolean;
-  }>;
-  /** Dispose discards the stage. It does nothing after `publish()`. */
-  discard(): Promise<void>;
-}
-interface Pin extends Disposable {
-  readonly generation: Generation;
-  readonly path: string;
-  /**
-   * Returns a `file:` URL inside the generation. It has a query with the store's id if this process has opened another
-   * store at the same path. Throws ERR_CLOSED after `release()`.
-   */
-  url(relative: string): string;
-  /**
-   * Returns an absolute path inside the generation. Throws ERR_INVALID_ARGUMENT for a path that leaves it, and
-   * ERR_CLOSED after `release()`.
-   */
-  resolve(relative: string): string;
-  /**
-   * Whether the pin still protects the generation. `false` after `release()`, and if the store was removed, moved or
-   * replaced.
-   */
-  isCurrent(): boolean;
-  /** Releases the pin. Calling it again does nothing. */
-  release(): void;
-}
-//#endregion
-//#region src/js/bundles/hand-over.d.ts
-/**
- * Hands the generation of a pin over to a child. Resolves once the child has its own pin; then the parent may release
- * its pin.
- *
- * @param child A worker thread, or a child process with an IPC channel.
- * @param pin The pin on the generation.
- * @throws {WarmswapError} ERR_CLOSED if the pin was released or the child ends, ERR_TIMEOUT if the child does not call
- * `takeOver()` in time, ERR_INVALID_ARGUMENT for other arguments.
- */
-declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
-  timeoutMs?: number;
-}): Promise<void>;
-/**
- * Takes over a generation from the parent; call it in the child.
- *
- * @returns A pin of this thread or process on the generation.
- * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation within the time limit (30 s by default),
- * ERR_CLOSED if the parent ends before.
- */
-declare function takeOver(options?: {
-  timeoutMs?: number;
-}): Promise<Pin>;
-//#endregion
-//#region src/js/bundles/ignores.d.ts
-/** Ignore patterns for file watchers. */
-/**
- * Returns patterns for chokidar (as `ignored` functions that use picomatch), @parcel/watcher (`ignore`), Vite
- * (`server.watch.ignored`) and Vitest (`test.exclude`). With them, writes to a store cause no rebuild loop, and tests
- * inside kept generations do not run. `current.json` is not excluded: watch this file to notice publishes.
- */
-declare function bundleIgnores(root: string): string[];
-//#endregion
-//#region src/js/bundles/store.d.ts
-/**
- * Opens the bundle store at `root`. Creates it if it does not exist, and repairs what killed processes left behind.
- *
- * @param root Directory of the store.
- * @param options Durability, generations to keep, `link`, time limit and signal.
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
- * be trusted, ERR_TIMEOUT if another process holds the writer lock.
- *
- * @example
- * const store = await openBundles('.cache/bundles')
- * const stage = await store.stage()
- * await stage.write('index.js', code)
- * await stage.publish()
- */
-declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
-//#endregion
 //#region src/js/archives/contract.d.ts
 /** The public types of `pack()` and `unpack()`. Caches share them. */
 /** Limits on what a reader accepts. All of them are counted during decoding; no header is trusted. */
@@ -368,213 +139,384 @@ declare function pack(directory: string, options?: PackOptions): ReadableStream<
  */
 declare function unpack(source: string | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>, into: string, options?: UnpackOptions): Promise<RestoreResult>;
 //#endregion
-//#region src/js/locks/holder.d.ts
-/** The holder of a lock, and its description in messages. */
-/** The holder of a lock. */
-interface Holder {
-  readonly pid?: number;
-  readonly hostname?: string;
-  readonly command?: string;
-  readonly since?: string;
-  readonly generation?: number;
-  readonly progress?: {
-    phase: string;
-    at: string;
-  };
-  readonly metadata?: Record<string, unknown>;
+//#region src/js/bundles/contract.d.ts
+/** The public types of bundle stores. */
+interface BundleStoreOptions {
   /**
-   * The process that acquired the lock, if a child that inherited it holds it now (`coverChildren`). `pid` and
-   * `command` are then the child's, and are missing if the child cannot be seen from here.
+   * What a published generation survives. 'process': kill -9. 'power': also power loss (fsync in the right order).
+   * @default 'process'
    */
-  readonly inheritedFrom?: number;
-  /** Why the directory is never taken over: it contains files that do not belong to a lock. */
-  readonly note?: string;
-  readonly format: 'warmswap' | 'owner-json' | 'ownerless';
-}
-type Liveness = 'alive' | 'dead' | 'unknown';
-//#endregion
-//#region src/js/locks/contract.d.ts
-interface LockOptions {
-  /** How the lock is kept. 'auto' decides by filesystem type before any lock call. @default 'auto' */
-  mode?: 'auto' | 'kernel' | 'lease';
-  /** Longest wait in milliseconds. 0 tries once; Infinity never times out. @default Infinity */
-  timeoutMs?: number;
+  durability?: 'process' | 'power';
   /**
-   * How long, in milliseconds, a lease's record may stay unchanged before the lease counts as expired. It is renewed
-   * every third of this time. @default 30_000
+   * Number of previous generations to keep: the most recently current ones. Stored in the store; opening it with
+   * another value changes the value. @default 1
    */
-  leaseTtlMs?: number;
+  keep?: number;
   /**
-   * How long, in milliseconds, the record of an unverifiable holder on another machine must stay unchanged, as observed
-   * here, before the lock is taken over. @default 600_000
+   * How long, in milliseconds, an unpinned generation is kept after it stopped being current, for readers that cannot
+   * pin (browsers). Stored in the store. @default 0
    */
-  foreignStaleMs?: number;
-  /** JSON value that other processes see in {@link Holder}. At most 32 KiB. */
-  metadata?: Record<string, unknown>;
+  graceMs?: number;
   /**
-   * Keeps the lock beyond the end of this process, as long as a child lives that was started with `lock.childEnv()` and
-   * `lock.childFd()`. ERR_UNSUPPORTED on Windows. @default false
+   * Bound on the bytes of all generations. A collection removes generations that `keep` and `graceMs` keep, the one that
+   * was current longest ago first, until the rest fits. It never removes the current generation or a pinned one: where
+   * these alone are larger, a process warning with the code WARMSWAP_MAX_BYTES says so. Copies for `link` do not count.
+   * Kept in the store; an opener that passes it changes it, and Infinity removes it. Default: no bound.
    */
-  coverChildren?: boolean;
+  maxBytes?: number;
+  /**
+   * Bound on the time in milliseconds since an unpinned generation stopped being current. A collection removes older ones,
+   * also those that `keep` and `graceMs` keep. Kept in the store; an opener that passes it changes it, and Infinity removes
+   * it. Default: no bound.
+   */
+  maxAgeMs?: number;
+  /**
+   * A path, such as `dist`, that becomes a symbolic link to a copy of the current generation, also after `rollback()`.
+   * Tools may delete, add and change files there: pinned generations do not change, and the next publish replaces the
+   * copy. An empty directory at the path is replaced. A directory with files is refused with ERR_INVALID_ARGUMENT
+   * unless `adopt` is true.
+   */
+  link?: string;
+  /**
+   * Allows `link` to replace a directory with files. `openBundles()` publishes the directory's content as a generation,
+   * puts the link in its place, and moves the directory to `<root>/set-aside/`. A warning with the code
+   * WARMSWAP_SET_ASIDE names the new path, and `warmswap doctor` lists it. warmswap never deletes it. @default false
+   */
+  adopt?: boolean;
+  /** Aborts the opening. The call rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
-   * Called while the caller waits: first within 100 ms, then on each change of holder or progress, and every 10 s.
-   * Without it, one process warning names the holder after 10 s, even if it is this thread.
-   */
-  onWait?(info: {
-    path: string;
-    waitedMs: number;
-    holder: Holder | null;
-    liveness: Liveness;
-  }): void;
-}
-/** A lock that is held. */
-interface Lock extends Disposable {
-  readonly path: string;
-  readonly token: string;
-  /** Fencing token. It grows with each acquisition of this path, even after the lock's files were deleted. */
-  readonly generation: number;
-  readonly mode: 'kernel' | 'lease';
-  /** The dead holder that this lock was taken over from. Check for incomplete work that it left. */
-  readonly tookOverFrom: Holder | null;
-  /** Aborts when the lock is lost. */
-  readonly signal: AbortSignal;
-  /** Throws ERR_LOCK_LOST unless the lock is held. */
-  assertHeld(): void;
-  /**
-   * Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is
-   * held.
-   */
-  progress(phase: string): void;
-  /** Renames a file or directory atomically. Fails with ERR_FENCED if a later holder has already published. */
-  publish(from: string, to: string): Promise<void>;
-  /** Environment with WARMSWAP_LOCK and the lock's generation, for {@link publishFenced} in a child. */
-  childEnv(): Record<string, string>;
-  /** Descriptor to pass in `stdio` of a child, with `coverChildren`. */
-  childFd(): number;
-  /** Releases the lock. Synchronous; calling it again does nothing. Dispose calls it. */
-  release(): {
-    released: boolean;
-    reason?: 'lost';
-  };
-}
-interface SweepLocksOptions extends AnswerOptions {
-  /**
-   * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
-   * keeps them. Files of locks in lease mode are always kept. @default 86_400_000 (one day)
-   */
-  unusedMs?: number;
-}
-/** Time limit for a filesystem that does not respond, and a signal that ends the wait. */
-interface AnswerOptions {
-  signal?: AbortSignal;
-  /**
-   * Longest wait in milliseconds; then the call rejects with ERR_TIMEOUT. Infinity is allowed. The operation itself
-   * continues in the background until the filesystem responds. @default 30_000
+   * How long to wait, in milliseconds, for the writer lock and for a filesystem that does not respond. Then the call
+   * fails with ERR_TIMEOUT. Infinity is allowed. @default 30_000
    */
   timeoutMs?: number;
 }
-//#endregion
-//#region src/js/locks/locks.d.ts
+/** How long to wait for the writer lock, and how to stop waiting. ERR_TIMEOUT names the holder. */
+interface WriteOptions {
+  signal?: AbortSignal;
+  /** Longest wait in milliseconds. Infinity is allowed. @default 30_000 */
+  timeoutMs?: number;
+}
 /**
- * Acquires a lock, waiting up to `timeoutMs`.
+ * A store of generations of one bundle. A dev server with forty functions opens forty stores. Filesystems whose flock
+ * cannot be trusted are refused with ERR_UNSUPPORTED: put `root` on a local filesystem and use `link`.
+ */
+interface BundleStore extends AsyncDisposable {
+  /** Absolute path of the store, with all symbolic links resolved. */
+  readonly root: string;
+  readonly capabilities: {
+    filesystem: string;
+    clone: boolean;
+  };
+  /**
+   * Returns the current generation, or null before the first publish. `number` and `path` take one readlink. The other
+   * fields are read on first use, and throw ERR_GENERATION_GONE if the generation was collected in between.
+   */
+  current(): Generation | null;
+  /**
+   * Pins a generation: it is kept until `release()`, or until this thread or process ends. The result is one complete
+   * generation that was current at some point during the call. Synchronous: a few system calls, none of which waits.
+   */
+  pin(options?: {
+    generation?: number;
+  }): Pin;
+  /**
+   * Keeps a generation under a name until `expiresAt`. The name outlives this process and a reboot, whatever the
+   * `durability` of the store is. A second call with the same name returns the same generation, also if others are current
+   * by then, and replaces `expiresAt`. With `generation`, the name moves to that generation.
+   *
+   * The result also is a pin of this process: `release()` ends that pin and not the name. `store.release(name)` ends the
+   * name.
+   *
+   * Errors: ERR_INVALID_ARGUMENT for an `expiresAt` that is missing or past, ERR_NO_GENERATION if nothing is published,
+   * ERR_GENERATION_GONE if the generation no longer exists.
+   */
+  pin(options: NamedPinOptions): Promise<NamedPin>;
+  /** The names that have not ended, sorted by name. Pins of processes are not listed: they have no record on disk. */
+  pins(): Promise<PinRecord[]>;
+  /** Ends a name. Resolves with `false` if there is none. Processes that have pinned the generation keep it. */
+  release(name: string, options?: WriteOptions): Promise<boolean>;
+  stage(options?: WriteOptions & {
+    from?: 'empty' | 'current';
+    /**
+     * Publishes a stage as the current generation. Fails with ERR_FENCED if a fenced generation that was staged later
+     * has already been published.
+     */
+    fenced?: boolean;
+  }): Promise<Stage>;
+  /**
+   * Pins a generation that was built from `fingerprint`. If there is none, or its files do not verify, builds it first.
+   * Exactly one of the concurrent callers in all threads and processes builds; the others wait. If the builder is
+   * killed, one waiter replaces it.
+   */
+  ensure(build: (stage: Stage, context: {
+    signal: AbortSignal;
+  }) => Promise<void>, options: {
+    fingerprint: string;
+    signal?: AbortSignal;
+    timeoutMs?: number;
+  }): Promise<Pin>;
+  rollback(generation: number, options?: WriteOptions): Promise<Generation>;
+  /**
+   * Removes generations that are neither pinned nor kept. `publish()` and `rollback()` start this in the background;
+   * this call waits for it.
+   */
+  collect(options?: WriteOptions): Promise<{
+    removed: number[];
+    kept: number[];
+    pinned: number[];
+    sweptStages: number;
+  }>;
+  list(): Promise<Generation[]>;
+  verify(generation?: number): Promise<{
+    ok: boolean;
+    problems: {
+      path: string;
+      problem: 'missing' | 'size' | 'hash' | 'mode' | 'extra';
+    }[];
+  }>;
+  /**
+   * Calls the listener after the current generation changed. Several changes may be reported as one; the last one is
+   * never missed. Does not keep the process alive.
+   */
+  watch(listener: (generation: Generation) => void): Disposable;
+  close(): Promise<void>;
+}
+interface Generation {
+  readonly number: number;
+  /** Absolute path of the generation's directory. It does not go through `current`. */
+  readonly path: string;
+  /** Digest over paths, types, modes, link targets and file contents. */
+  readonly digest: string;
+  /** Time of publication, in ISO 8601. */
+  readonly publishedAt: string;
+  readonly files: number;
+  readonly bytes: number;
+  readonly fingerprint?: string;
+  /** JSON value given to `publish()`. */
+  readonly meta?: unknown;
+}
+interface Stage extends AsyncDisposable {
+  /** Directory to write to, with any tool. It has the same depth and filesystem as generations. */
+  readonly path: string;
+  write(relative: string, data: string | Uint8Array, options?: {
+    mode?: number;
+  }): Promise<void>;
+  /** Writes esbuild's `outputFiles` (build with `write: false`). */
+  writeAll(files: Iterable<{
+    path: string;
+    contents: Uint8Array;
+  }>, base: string): Promise<void>;
+  /** Creates a symbolic link. It may lead anywhere: it is stored and hashed as text, and warmswap never follows it. */
+  symlink(relative: string, target: string): Promise<void>;
+  /**
+   * Copies the contents of a directory, as they were at one moment, or nothing. Rejects with ERR_UNSTABLE if they
+   * change during the call. A directory that was changed within the last 50 ms is not copied until it is stable.
+   * 'clone' shares blocks where the filesystem supports it and copies elsewhere.
+   * @default 'clone'
+   */
+  adopt(directory: string, how?: 'clone' | 'copy' | 'move'): Promise<void>;
+  publish(options?: WriteOptions & {
+    require?: string[];
+    ifChanged?: boolean;
+    expect?: number;
+    fingerprint?: string;
+    meta?: unknown;
+  }): Promise<Generation & {
+    readonly changed: boolean;
+  }>;
+  /** Dispose discards the stage. It does nothing after `publish()`. */
+  discard(): Promise<void>;
+}
+interface NamedPinOptions extends WriteOptions {
+  /** 1 to 1024 bytes of UTF-8, such as `session:42`. Programs with the same name share one generation. */
+  name: string;
+  /** When the name ends by itself: a Date, milliseconds since 1970, or ISO 8601. Call `pin()` again to extend it. */
+  expiresAt: Date | number | string;
+  /** Generation that gets the name. Default: the one that has it, else the current one. */
+  generation?: number;
+}
+/** A name of a generation. */
+interface PinRecord {
+  readonly name: string;
+  /** Number of the generation. */
+  readonly generation: number;
+  /** When the generation got the name, ISO 8601. */
+  readonly pinnedAt: string;
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string;
+}
+/** A pin of this process on a generation that has a name. */
+interface NamedPin extends Pin {
+  readonly name: string;
+  /** When the name ends by itself, ISO 8601. */
+  readonly expiresAt: string;
+  /** Whether the generation had the name before the call. */
+  readonly resumed: boolean;
+}
+interface Pin extends Disposable {
+  readonly generation: Generation;
+  readonly path: string;
+  /**
+   * Returns a `file:` URL inside the generation. It has a query with the store's id if this process has opened another
+   * store at the same path. Throws ERR_CLOSED after `release()`.
+   */
+  url(relative: string): string;
+  /**
+   * Returns an absolute path inside the generation. Throws ERR_INVALID_ARGUMENT for a path that leaves it, and
+   * ERR_CLOSED after `release()`.
+   */
+  resolve(relative: string): string;
+  /**
+   * Whether the pin still protects the generation. `false` after `release()`, and if the store was removed, moved or
+   * replaced.
+   */
+  isCurrent(): boolean;
+  /** Releases the pin. Calling it again does nothing. */
+  release(): void;
+}
+//#endregion
+//#region src/js/bundles/hand-over.d.ts
+/**
+ * Hands the generation of a pin over to a child. Resolves once the child has its own pin; then the parent may release
+ * its pin.
  *
- * The lock is a directory at `path`, which exists while the lock is held or after a holder was killed. Its parent is
- * created. If a directory already exists at `path`, it is taken over only if it is empty, or contains nothing but the
- * `owner.json` of a dead holder. To lock an existing folder, lock `${folder}.lock`.
+ * @param child A worker thread, or a child process with an IPC channel.
+ * @param pin The pin on the generation.
+ * @throws {WarmswapError} ERR_CLOSED if the pin was released or the child ends, ERR_TIMEOUT if the child does not call
+ * `takeOver()` in time, ERR_INVALID_ARGUMENT for other arguments.
+ */
+declare function handOver(child: ChildProcess | Worker, pin: Pin, options?: {
+  timeoutMs?: number;
+}): Promise<void>;
+/**
+ * Takes over a generation from the parent; call it in the child.
  *
- * @param path Path of the lock: a name that is not used for anything else.
- * @param options Longest wait, signal, mode and the events of the wait.
- * @returns The lock. Release it with `release()` or `using`.
- * @throws {WarmswapError} ERR_LOCK_TIMEOUT (with `holder`) if the lock is not free in time. ERR_INVALID_ARGUMENT if
- * `path` is an ordinary folder, a file or a link. ERR_UNTRUSTED if an entry of another user has a name that the lock
- * needs. ERR_UNSUPPORTED if the filesystem does not support an option. ERR_IO if a system call fails. Aborting rejects
- * with the signal's reason.
+ * @returns A pin of this thread or process on the generation.
+ * @throws {WarmswapError} ERR_TIMEOUT if the parent offers no generation within the time limit (30 s by default),
+ * ERR_CLOSED if the parent ends before.
+ */
+declare function takeOver(options?: {
+  timeoutMs?: number;
+}): Promise<Pin>;
+//#endregion
+//#region src/js/bundles/ignores.d.ts
+/** Ignore patterns for file watchers. */
+/**
+ * Returns patterns for chokidar (as `ignored` functions that use picomatch), @parcel/watcher (`ignore`), Vite
+ * (`server.watch.ignored`) and Vitest (`test.exclude`). With them, writes to a store cause no rebuild loop, and tests
+ * inside kept generations do not run. `current.json` is not excluded: watch this file to notice publishes.
+ */
+declare function bundleIgnores(root: string): string[];
+//#endregion
+//#region src/js/bundles/store.d.ts
+/**
+ * Opens the bundle store at `root`. Creates it if it does not exist, and repairs what killed processes left behind.
+ *
+ * @param root Directory of the store.
+ * @param options Durability, generations to keep, `link`, time limit and signal.
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong arguments, ERR_UNSUPPORTED for a filesystem whose flock cannot
+ * be trusted, ERR_TIMEOUT if another process holds the writer lock.
  *
  * @example
- * const lock = await acquireLock('.cache/build.lock', { timeoutMs: 10_000 })
- * try { await build() } finally { lock.release() }
+ * const store = await openBundles('.cache/bundles')
+ * const stage = await store.stage()
+ * await stage.write('index.js', code)
+ * await stage.publish()
  */
-declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
-/** Acquires the lock if it is free now; otherwise resolves with `null`. */
-declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
-/** Runs a task while holding the lock, and releases the lock when the task has ended or failed. */
-declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
-/**
- * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
- * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
- * lock's.
- *
- * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
- */
-declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
-  path: string;
-  held: boolean;
-  holder: Holder | null;
-  liveness: Liveness | null;
-  ageMs: number | null;
-  warning: string | null;
-}>;
-/** Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead. */
-declare function waitForLock(path: string, options?: LockOptions): Promise<{
-  waitedMs: number;
-  orphaned: boolean;
-}>;
-/**
- * Removes the files that killed processes left in a directory of locks, and the files of locks that no process has used
- * for `unusedMs` (`.name.guard`, `.name.lease`, `.name.spare`). Never removes files of a live process: the sweep
- * acquires a lock before it removes the lock's files, and a concurrent `acquireLock()` waits for the sweep.
- *
- * Only entries whose content proves that this library created them are removed. In a directory that all users may write
- * to, only those of this user, of root or of the directory's owner are removed.
- *
- * After the files of a lock were removed, `publishFenced()` refuses the generations of its earlier holders, and later
- * generations are larger.
- *
- * @returns `removed`: paths that no longer exist. `held`: locks whose holders are alive or unknown.
- * @throws {WarmswapError} ERR_TIMEOUT if the sweep takes longer than `timeoutMs`; it continues in the background.
- * Aborting rejects with the signal's reason.
- */
-declare function sweepLocks(directory: string, options?: SweepLocksOptions): Promise<{
-  removed: string[];
-  held: string[];
-}>;
-/** Does the same as `lock.publish`, in a child that was started with `childEnv()`. */
-declare function publishFenced(lock: {
-  path: string;
-  generation: number;
-}, from: string, to: string): Promise<void>;
+declare function openBundles(root: string, options?: BundleStoreOptions): Promise<BundleStore>;
 //#endregion
-//#region src/js/locks/prewarm.d.ts
-/** The result that several processes need and one produces. */
-interface PrewarmJob<T extends {} | null> {
+//#region src/js/caches/ensure-contract.d.ts
+/** What to ensure, where, and how to build it. */
+interface EnsureOptions {
+  /** Identifies the inputs of the build: a hash of the lock file, the platform, the version of the runtime. At most 512 bytes. Callers with another fingerprint build for themselves. */
+  fingerprint: string;
+  /** Absolute path of the tree. Unchanged after every outcome that is not a success. */
+  into: string;
   /**
-   * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
-   * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
-   * rejects with ERR_NOT_READY.
+   * Builds the tree into `dir`, never into `into`. It can be called a second time: a build whose lease was lost does not
+   * count, and the call waits for the caller that took over.
    */
-  isReady(): Promise<T | undefined | false> | T | undefined | false;
-  run(lock: Lock): Promise<T> | T;
-}
-/** The result, and how this call obtained it. */
-interface Prewarmed<T> {
-  value: T;
-  role: 'ran' | 'reused';
-  waitedMs: number;
-  /** The dead process that ran the job before. Check for incomplete work that it left. */
-  tookOverFrom: Holder | null;
-}
-/**
- * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
- * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
- * because of that.
- *
- * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
- * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
- */
-declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
+  build(context: EnsureBuild): unknown;
+  /** How long the call coordinates with other callers; Infinity allowed. Then it builds alone. A build that has begun is not interrupted. @default Infinity */
+  deadlineMs?: number;
+  /** Limit of the restore. @default 120_000 */
+  restoreDeadlineMs?: number;
+  /** Limit of packing and uploading what was built. @default 120_000 */
+  uploadDeadlineMs?: number;
+  /** How long the record of a builder may stay unchanged; it is renewed every third of it. At least 1_000, at most 600_000. @default 30_000 */
+  ttlMs?: number;
+  /** Whether a failed build also fails the callers that waited for it ('share'), or one of them builds again ('retry'). @default 'share' */
   onFailure?: 'share' | 'retry';
-}): Promise<Prewarmed<T>>;
+  /** 'if-empty' refuses a target with other entries, 'replace' exchanges it. @default 'if-empty' */
+  mode?: 'if-empty' | 'replace';
+  /** Compression level, -7 to 19. @default 3 */
+  level?: number;
+  symlinks?: 'contained' | 'relative' | 'verbatim' | 'reject';
+  limits?: Limits;
+  /** Connections at the same time. @default 8 */
+  concurrency?: number;
+  /** How long a connection that is waited for may be silent. @default 3_000 */
+  idleMs?: number;
+  /** Least throughput of a transfer over a window of `idleMs`; 0 is off. @default 0 */
+  minBytesPerSecond?: number;
+  /** How often one request of a transfer may be tried. @default 3 */
+  attempts?: number;
+  /** Stops the wait and the build. The call rejects when the build has ended. */
+  signal?: AbortSignal;
+  onEvent?(event: EnsureEvent): void;
+}
+/** What a build gets. */
+interface EnsureBuild {
+  /** An empty directory on the filesystem of `into`. */
+  readonly dir: string;
+  readonly lock: EnsureLock;
+  /** Aborts when the lease is lost, before another caller can have taken over, and when the caller aborts. The call waits until the build has ended. */
+  readonly signal: AbortSignal;
+  /** Why the tree will not be published, for a build without coordination. */
+  readonly alone?: string;
+}
+/** The lease of a build. */
+interface EnsureLock {
+  /** Shows `phase` to the callers that wait. The next renewal writes it. Throws ERR_LOCK_LOST if the lease is lost. */
+  progress(phase: string): void;
+  /** Throws ERR_LOCK_LOST if the lease is lost. */
+  assertHeld(): void;
+}
+/** What happens during a call: another caller builds, this caller builds, or the lease of its build was lost. */
+type EnsureEvent = {
+  kind: 'waiting';
+  holder: {
+    host: string;
+    pid: number;
+  }; /** What the builder passed to `lock.progress()`, or 'upload'; empty before. */
+  phase: string;
+  waitedMs: number; /** Time until this caller takes over if the builder stays silent. */
+  leaseLeftMs: number;
+} | {
+  kind: 'building';
+  dir: string;
+  alone?: string;
+} | {
+  kind: 'lost';
+};
+/** How a caller got its tree. */
+interface EnsureResult {
+  /**
+   * - 'restored': another caller built it, now or earlier.
+   * - 'built': this caller built and published it.
+   * - 'alone': this caller built it, and it was not published. `reason` says why.
+   */
+  role: 'restored' | 'built' | 'alone';
+  /** Human-readable. */
+  reason?: string;
+  /** Absent for 'alone'. */
+  generation?: string;
+  /** The restore, for 'restored'. */
+  restore?: RestoreResult;
+  /** Milliseconds of the call. */
+  ms: number;
+}
 //#endregion
 //#region src/js/caches/contract.d.ts
 /** Time limits and retries of a call. */
@@ -711,6 +653,15 @@ interface Cache extends AsyncDisposable {
    * conditionally. Any other key is a pointer with immutable blobs.
    */
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /**
+   * Restores the tree of this fingerprint. If there is none, exactly one of all callers builds and publishes it, while the
+   * others wait and then restore it. Needs a store with conditional writes. With another store, and after `deadlineMs`, it
+   * builds alone.
+   *
+   * Rejects with what `build` threw. A caller that waited for that build gets its message. An aborted signal rejects with
+   * its reason. If the tree cannot be written to `into`, the error has an `outcome`.
+   */
+  ensure(key: string, options: EnsureOptions): Promise<EnsureResult>;
   /** Returns what is stored under a key, or null if there is nothing. Rejects if the store cannot be read. */
   inspect(key: string, budget?: Budget): Promise<CacheInfo | null>;
   /**
@@ -743,9 +694,9 @@ interface Cache extends AsyncDisposable {
     writable: boolean;
   }>;
   /**
-   * Waits for running calls, and up to 5 s for their work in the background: they remove a tree that was replaced, and
-   * write the tree manifest, a file next to the target that makes the next call faster. Later calls reject with
-   * ERR_CLOSED.
+   * Waits for the calls that run, and up to 5 s for their work in the background. That work removes a tree that was
+   * replaced, and writes the tree manifest, a file next to the target that makes the next call faster. Later calls reject
+   * with ERR_CLOSED.
    */
   close(): Promise<void>;
 }
@@ -762,9 +713,9 @@ interface CacheInfo {
 //#region src/js/caches/events.d.ts
 /** Outcome and figures of one call. */
 interface CacheEvent {
-  verb: 'restore' | 'snapshot' | 'prune' | 'remove';
+  verb: 'restore' | 'snapshot' | 'prune' | 'remove' | 'ensure';
   key: string;
-  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed';
+  outcome: RestoreOutcome | SnapshotOutcome | 'pruned' | 'removed' | 'built' | 'alone';
   reason?: string;
   ms: number;
   bytes: number;
@@ -887,6 +838,219 @@ declare function cacheLocationFromEnv(env: Record<string, string | undefined>, p
   key?: string;
 };
 //#endregion
+//#region src/js/locks/holder.d.ts
+/** The holder of a lock, and its description in messages. */
+/** The holder of a lock. */
+interface Holder {
+  readonly pid?: number;
+  readonly hostname?: string;
+  readonly command?: string;
+  readonly since?: string;
+  readonly generation?: number;
+  readonly progress?: {
+    phase: string;
+    at: string;
+  };
+  readonly metadata?: Record<string, unknown>;
+  /**
+   * The process that acquired the lock, if a child that inherited it holds it now (`coverChildren`). `pid` and
+   * `command` are then the child's, and are missing if the child cannot be seen from here.
+   */
+  readonly inheritedFrom?: number;
+  /** Why the directory is never taken over: it contains files that do not belong to a lock. */
+  readonly note?: string;
+  readonly format: 'warmswap' | 'owner-json' | 'ownerless';
+}
+type Liveness = 'alive' | 'dead' | 'unknown';
+//#endregion
+//#region src/js/locks/contract.d.ts
+interface LockOptions {
+  /** How the lock is kept. 'auto' decides by filesystem type before any lock call. @default 'auto' */
+  mode?: 'auto' | 'kernel' | 'lease';
+  /** Longest wait in milliseconds. 0 tries once; Infinity never times out. @default Infinity */
+  timeoutMs?: number;
+  /**
+   * How long, in milliseconds, a lease's record may stay unchanged before the lease counts as expired. It is renewed
+   * every third of this time. @default 30_000
+   */
+  leaseTtlMs?: number;
+  /**
+   * How long, in milliseconds, the record of an unverifiable holder on another machine must stay unchanged, as observed
+   * here, before the lock is taken over. @default 600_000
+   */
+  foreignStaleMs?: number;
+  /** JSON value that other processes see in {@link Holder}. At most 32 KiB. */
+  metadata?: Record<string, unknown>;
+  /**
+   * Keeps the lock beyond the end of this process, as long as a child lives that was started with `lock.childEnv()` and
+   * `lock.childFd()`. @default false
+   */
+  coverChildren?: boolean;
+  signal?: AbortSignal;
+  /**
+   * Called while the caller waits: first within 100 ms, then on each change of holder or progress, and every 10 s.
+   * Without it, one process warning names the holder after 10 s, even if it is this thread.
+   */
+  onWait?(info: {
+    path: string;
+    waitedMs: number;
+    holder: Holder | null;
+    liveness: Liveness;
+  }): void;
+}
+/** A lock that is held. */
+interface Lock extends Disposable {
+  readonly path: string;
+  readonly token: string;
+  /** Fencing token. It grows with each acquisition of this path, even after the lock's files were deleted. */
+  readonly generation: number;
+  readonly mode: 'kernel' | 'lease';
+  /** The dead holder that this lock was taken over from. Check for incomplete work that it left. */
+  readonly tookOverFrom: Holder | null;
+  /** Aborts when the lock is lost. */
+  readonly signal: AbortSignal;
+  /** Throws ERR_LOCK_LOST unless the lock is held. */
+  assertHeld(): void;
+  /**
+   * Publishes `phase` as `holder.progress`, for waiters and `inspectLock()`. Throws ERR_LOCK_LOST unless the lock is
+   * held.
+   */
+  progress(phase: string): void;
+  /** Renames a file or directory atomically. Fails with ERR_FENCED if a later holder has already published. */
+  publish(from: string, to: string): Promise<void>;
+  /** Environment with WARMSWAP_LOCK and the lock's generation, for {@link publishFenced} in a child. */
+  childEnv(): Record<string, string>;
+  /** Descriptor to pass in `stdio` of a child, with `coverChildren`. */
+  childFd(): number;
+  /** Releases the lock. Synchronous; calling it again does nothing. Dispose calls it. */
+  release(): {
+    released: boolean;
+    reason?: 'lost';
+  };
+}
+interface SweepLocksOptions extends AnswerOptions {
+  /**
+   * Removes the files of locks (guard, records, spare) that no process has used for this many milliseconds. Infinity
+   * keeps them. Files of locks in lease mode are always kept. @default 86_400_000 (one day)
+   */
+  unusedMs?: number;
+}
+/** Time limit for a filesystem that does not respond, and a signal that ends the wait. */
+interface AnswerOptions {
+  signal?: AbortSignal;
+  /**
+   * Longest wait in milliseconds; then the call rejects with ERR_TIMEOUT. Infinity is allowed. The operation itself
+   * continues in the background until the filesystem responds. @default 30_000
+   */
+  timeoutMs?: number;
+}
+//#endregion
+//#region src/js/locks/locks.d.ts
+/**
+ * Acquires a lock, waiting up to `timeoutMs`.
+ *
+ * The lock is a directory at `path`, which exists while the lock is held or after a holder was killed. Its parent is
+ * created. If a directory already exists at `path`, it is taken over only if it is empty, or contains nothing but the
+ * `owner.json` of a dead holder. To lock an existing folder, lock `${folder}.lock`.
+ *
+ * @param path Path of the lock: a name that is not used for anything else.
+ * @param options Longest wait, signal, mode and the events of the wait.
+ * @returns The lock. Release it with `release()` or `using`.
+ * @throws {WarmswapError} ERR_LOCK_TIMEOUT (with `holder`) if the lock is not free in time. ERR_INVALID_ARGUMENT if
+ * `path` is an ordinary folder, a file or a link. ERR_UNTRUSTED if an entry of another user has a name that the lock
+ * needs. ERR_UNSUPPORTED if the filesystem does not support an option. ERR_IO if a system call fails. Aborting rejects
+ * with the signal's reason.
+ *
+ * @example
+ * const lock = await acquireLock('.cache/build.lock', { timeoutMs: 10_000 })
+ * try { await build() } finally { lock.release() }
+ */
+declare function acquireLock(path: string, options?: LockOptions): Promise<Lock>;
+/**
+ * Acquires the lock if it is free now. Returns `null` if another holder has it.
+ *
+ * Rejects with ERR_LOCK_TIMEOUT and a `cause` if the filesystem does not answer within 3 s: then it is not known whether
+ * the lock is free. Rejects like {@link acquireLock} otherwise.
+ */
+declare function tryLock(path: string, options?: Omit<LockOptions, 'timeoutMs' | 'onWait'>): Promise<Lock | null>;
+/** Runs a task while holding the lock, and releases the lock when the task has ended or failed. */
+declare function withLock<T>(path: string, task: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T>;
+/**
+ * Inspects a lock without acquiring or deleting anything. `held` means alive or unknown; a dead holder is `held: false`
+ * with `holder` set. `warning` is set if `path` is an ordinary folder that cannot be locked, or holds files that are not a
+ * lock's.
+ *
+ * Rejects with ERR_TIMEOUT if the filesystem does not answer within `timeoutMs`, and with the signal's reason.
+ */
+declare function inspectLock(path: string, options?: AnswerOptions): Promise<{
+  path: string;
+  held: boolean;
+  holder: Holder | null;
+  liveness: Liveness | null;
+  ageMs: number | null;
+  warning: string | null;
+}>;
+/** Waits until the lock has no holder. Does not acquire it, but removes the files of a holder that is proven dead. */
+declare function waitForLock(path: string, options?: LockOptions): Promise<{
+  waitedMs: number;
+  orphaned: boolean;
+}>;
+/**
+ * Removes the files that killed processes left in a directory of locks, and the files of locks that no process has used
+ * for `unusedMs` (`.name.guard`, `.name.lease`, `.name.spare`). Never removes files of a live process: the sweep
+ * acquires a lock before it removes the lock's files, and a concurrent `acquireLock()` waits for the sweep.
+ *
+ * Only entries whose content proves that this library created them are removed. In a directory that all users may write
+ * to, only those of this user, of root or of the directory's owner are removed.
+ *
+ * After the files of a lock were removed, `publishFenced()` refuses the generations of its earlier holders, and later
+ * generations are larger.
+ *
+ * @returns `removed`: paths that no longer exist. `held`: locks whose holders are alive or unknown.
+ * @throws {WarmswapError} ERR_TIMEOUT if the sweep takes longer than `timeoutMs`; it continues in the background.
+ * Aborting rejects with the signal's reason.
+ */
+declare function sweepLocks(directory: string, options?: SweepLocksOptions): Promise<{
+  removed: string[];
+  held: string[];
+}>;
+/** Does the same as `lock.publish`, in a child that was started with `childEnv()`. */
+declare function publishFenced(lock: {
+  path: string;
+  generation: number;
+}, from: string, to: string): Promise<void>;
+//#endregion
+//#region src/js/locks/prewarm.d.ts
+/** The result that several processes need and one produces. */
+interface PrewarmJob<T extends {} | null> {
+  /**
+   * Returns the result if it exists. `undefined` and `false` mean that it is not ready, so `() => existsSync(path)`
+   * works; `null` is a result. After `run()` has resolved, `isReady()` must return a result, otherwise `prewarm()`
+   * rejects with ERR_NOT_READY.
+   */
+  isReady(): Promise<T | undefined | false> | T | undefined | false;
+  run(lock: Lock): Promise<T> | T;
+}
+/** The result, and how this call obtained it. */
+interface Prewarmed<T> {
+  value: T;
+  role: 'ran' | 'reused';
+  waitedMs: number;
+  /** The dead process that ran the job before. Check for incomplete work that it left. */
+  tookOverFrom: Holder | null;
+}
+/**
+ * Returns the result of `job.isReady()`. If there is none, exactly one of the concurrent callers in all processes runs
+ * `job.run()`, and the others wait. If the process that runs it dies, exactly one waiter runs it again; no call fails
+ * because of that.
+ *
+ * @throws What `run` threw. Callers that waited for that run reject with its message (with 'share'). ERR_NOT_READY if
+ * `run` resolved and `isReady` still returns nothing. Otherwise the same errors as `acquireLock()`.
+ */
+declare function prewarm<T extends {} | null>(path: string, job: PrewarmJob<T>, options?: LockOptions & {
+  onFailure?: 'share' | 'retry';
+}): Promise<Prewarmed<T>>;
+//#endregion
 //#region src/js/native/errors.d.ts
 /**
  * All error codes. The reference documents the meaning of each, whether it is retryable, and which calls throw it.
@@ -922,6 +1086,393 @@ declare class WarmswapError extends Error {
  * package.
  */
 declare function isWarmswapError(error: unknown): error is WarmswapError;
+//#endregion
+//#region src/js/restarts/build.d.ts
+/** What a build must contain, and how long to wait for it. */
+interface BuildNeed {
+  /** The stamp from `change()` of the change that the build must contain. */
+  atLeast: number;
+  signal?: AbortSignal;
+  /**
+   * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
+   * it, it counts as hung: its signal aborts, and another waiter takes over. @default 300_000
+   */
+  timeoutMs?: number;
+}
+/** Arguments of a build. */
+interface BuildContext {
+  /** Stage to write the bundle to. It is published when the build resolves. */
+  stage: Stage;
+  /** Start of this build, comparable with stamps from `change()`. */
+  startedAt: number;
+  /** Aborts when no caller waits for this build any more, or when it hangs. */
+  signal: AbortSignal;
+}
+/** Builds into the stage. Its result (JSON or undefined) becomes the generation's `meta`. */
+type BuildRun = (context: BuildContext) => Promise<unknown>;
+/** A pin on a generation that contains the change, and how the generation was built. */
+interface BuildResult {
+  pin: Pin;
+  role: 'ran' | 'joined' | 'reused';
+}
+//#endregion
+//#region src/js/restarts/handle.d.ts
+/** Where a worker listens: a Unix socket (on Windows a named pipe), or a TCP port of this machine. */
+type WorkerAddress = {
+  socketPath: string;
+} | {
+  host: string;
+  port: number;
+};
+/** A running worker. */
+interface WorkerHandle<Q = unknown, R = unknown> {
+  /**
+   * Sends a request. Resolves with the worker's reply. A reply in parts is an async iterable or a stream, which fails
+   * if the worker ends before its last part.
+   */
+  send(request: Q, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<R>;
+  /** Resolves once the worker has ended, for any reason. */
+  readonly exited: Promise<unknown>;
+  /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
+  stop(deadlineMs: number): Promise<void>;
+  /**
+   * Answers a Fetch request, for `coordinator.fetch()` and `coordinator.attach()`. Optional for a handle of your own;
+   * without it these answer 501. A rejection that is not ERR_WORKER_EXITED is the failure of this request alone.
+   */
+  fetch?(request: Request, context: {
+    incarnation: number;
+    signal: AbortSignal;
+  }): Promise<Response>;
+  /**
+   * Opens a new connection to the server of a worker that listens. Where it exists, `coordinator.attach()` proxies HTTP
+   * and WebSocket upgrades over such connections. A rejection means that no byte of the request was sent.
+   */
+  connect?(): Promise<Socket>;
+  /** Where the worker listens, for programs that connect by themselves. */
+  readonly address?: WorkerAddress;
+}
+//#endregion
+//#region src/js/restarts/queue.d.ts
+/** How a request may be handled. */
+interface DispatchOptions {
+  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
+  replay?: 'never' | 'idempotent';
+  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
+  timeoutMs?: number;
+  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
+  signal?: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/drain.d.ts
+/** How long an old worker may finish what it has: milliseconds, or until it has nothing any more. */
+type Drain = number | 'until-quiet';
+//#endregion
+//#region src/js/restarts/workers.d.ts
+/** Arguments of a worker's start. */
+interface StartContext {
+  incarnation: number;
+  /** The generation to run. It is kept until the worker has ended. */
+  pin: Pin;
+  /** Aborts when the start takes too long or the coordinator closes. */
+  signal: AbortSignal;
+}
+/** Starts a worker on a pinned generation. */
+type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
+/** Result of a reboot. */
+interface RebootResult {
+  incarnation: number;
+  outcome: 'started' | 'joined' | 'already';
+}
+//#endregion
+//#region src/js/restarts/coordinator-options.d.ts
+/** Options of {@link openCoordinator}. */
+interface CoordinatorOptions<Q, R> {
+  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
+  start: Start<Q, R>;
+  /** How many requests may wait for a worker. @default 1_000 */
+  queueLimit?: number;
+  /**
+   * `'start-first'`: the new worker is started next to the old one, which serves until the new one is ready.
+   * `'stop-first'`: the old worker has ended before the new one is started, for a resource that only one process can have
+   * (a database file, a device). Requests wait in the queue in the meantime. @default 'start-first'
+   */
+  order?: 'start-first' | 'stop-first';
+  /**
+   * How long an old worker may finish what it has: responses, answers in parts and upgraded sockets. A number of
+   * milliseconds, or `'until-quiet'`: until nothing of it is under way, with `maxDraining` as the only limit. What is left
+   * then is cut; a WebSocket gets "1012 Service Restart". `order: 'stop-first'` requires a number. @default 5_000
+   */
+  drain?: Drain;
+  /** The name of `drain` before 0.2, for a number. */
+  drainMs?: number;
+  /** With `drain: 'until-quiet'`: how many old workers may drain; one more cuts the oldest. @default 3 */
+  maxDraining?: number;
+  /** How long `start` may take, in milliseconds. @default 60_000 */
+  startTimeoutMs?: number;
+  /**
+   * A build waits until there was no `change()` for so many milliseconds, so that many changes make one build.
+   * @default 0
+   */
+  quietMs?: number;
+  /** A build waits for quiet at most so long, in milliseconds. @default 10 × quietMs */
+  maxQuietMs?: number;
+}
+//#endregion
+//#region src/js/restarts/http/options.d.ts
+/** How HTTP requests are treated. */
+interface FetchOptions {
+  /**
+   * Whether a request that a worker had begun when it ended may be sent to the next worker. `'safe'` does so for GET and
+   * HEAD without a body, as long as the head of the answer was not sent. A request that no worker had begun always goes to
+   * the next one. @default 'never'
+   */
+  replay?: 'never' | 'safe';
+  /**
+   * How long a request may take until the head of its answer, in milliseconds. Each part of the request's body starts
+   * this time again. Infinity is allowed. @default 30_000
+   */
+  timeoutMs?: number;
+  /** Whether answers to failed requests show messages and stacks. @default `process.env.NODE_ENV !== 'production'` */
+  development?: boolean;
+}
+//#endregion
+//#region src/js/restarts/http/attach.d.ts
+/** A server that attach() takes. */
+type AttachedServer = Server | Server$1;
+//#endregion
+//#region src/js/restarts/coordinator.d.ts
+/** State of a coordinator. */
+interface CoordinatorStatus {
+  state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
+  /** The incarnation that serves, or served last. 0 before the first. */
+  incarnation: number;
+  /** The generation that it runs. */
+  generation: number | null;
+  /** Number of requests that are not assigned to a worker. */
+  waiting: number;
+  /**
+   * The last failure that nothing has replaced since: of a build, of a start, of the clean-up, or the uncaught error that
+   * ended a worker. The error of a worker stays until a worker runs another generation.
+   */
+  lastError?: Error;
+}
+/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
+interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
+  /**
+   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
+   * (monotonic microseconds since boot). Takes no lock.
+   */
+  change(): number;
+  /**
+   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
+   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
+   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
+   * change; the caller releases it. After a failed build, the current generation remains in use.
+   *
+   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
+   * fails, rejects with the build's error.
+   */
+  build(need: BuildNeed, run: BuildRun): Promise<BuildResult>;
+  /**
+   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
+   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
+   */
+  reboot(request: {
+    observed: number | null;
+    reason: string;
+  }): Promise<RebootResult>;
+  /**
+   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
+   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
+   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
+   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
+   *
+   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
+   * ERR_TIMEOUT, ERR_CLOSED.
+   */
+  dispatch(request: Q, options?: DispatchOptions): Promise<R>;
+  /**
+   * Answers a Fetch request with a worker that calls serveFetch(). Starts a worker if there is none. The bodies of the
+   * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
+   * `Request` that the worker has.
+   *
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
+   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
+   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
+   */
+  fetch(request: Request, options?: FetchOptions): Promise<Response>;
+  /**
+   * Answers all requests of a server of node:http or node:https like fetch(), its `Expect: 100-continue` requests and its
+   * malformed requests included. The client's `Host` is kept; forwarding headers (`X-Forwarded-*`, `Forwarded`,
+   * `X-Real-IP`) are replaced. A client that disconnects aborts `request.signal` in the worker. The server needs no other
+   * listener for requests. Returns a function that stops this; it closes nothing.
+   *
+   * An upgrade is answered with 501 unless the worker listens (`listen: true`).
+   *
+   * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED.
+   */
+  attach(server: AttachedServer, options?: FetchOptions): () => void;
+  status(): CoordinatorStatus;
+}
+/**
+ * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
+ *
+ * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
+ */
+declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
+//#endregion
+//#region src/js/restarts/process-options.d.ts
+/** Where the output of a worker goes: to this process's, nowhere, or to `process.stdout` and `process.stderr` of the handle. */
+type WorkerOutput = 'inherit' | 'ignore' | 'pipe';
+/** Options of {@link startProcess}. */
+interface ProcessOptions {
+  /** Arguments of the program. @default [] */
+  args?: string[];
+  /** Variables that are added to this process's environment; `undefined` removes one. @default {} */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens. It listens on the socket path `process.env.WARMSWAP_LISTEN`
+   * or, on Linux, on the port `process.env.PORT` (a free one, unless `env` has a PORT). The coordinator keeps the public
+   * port and proxies HTTP and upgrades, so that any server in any language works unchanged. The worker gets SIGTERM once
+   * nothing of it is under way, or when the drain ends. @default false
+   */
+  listen?: boolean;
+  /** The program that runs the entry. @default process.execPath */
+  execPath?: string;
+  /** Arguments of that program, before the entry. @default process.execArgv */
+  execArgv?: string[];
+  /** The working directory, an absolute path. @default the folder of the generation */
+  cwd?: string;
+  /** Where standard output and standard error go; an array of two sets them separately. With 'pipe' you have to read them. @default 'inherit' */
+  stdio?: WorkerOutput | [stdout: WorkerOutput, stderr: WorkerOutput];
+  /** A text in front of each line that the worker prints, such as `[api] `. Not with `stdio`. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+  /**
+   * Also ends processes that the worker started and that made a session of their own (`detached`, setsid, daemons), when
+   * the worker ends or its host does. Without it they are named on standard error and left running. @default false
+   */
+  killDetached?: boolean;
+}
+//#endregion
+//#region src/js/restarts/start-context.d.ts
+/** The part of the {@link StartContext} that a start needs. */
+interface GivenContext {
+  pin: Pin;
+  signal: AbortSignal;
+}
+//#endregion
+//#region src/js/restarts/process.d.ts
+/** A worker that is a process. */
+interface ProcessHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The process: its pid, its output, and messages of your own. */
+  readonly process: ChildProcess;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
+ * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
+ *
+ * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
+ * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
+ * Its exit handlers have 500 ms.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ */
+declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<ProcessHandle<Q, R>>;
+//#endregion
+//#region src/js/restarts/serve.d.ts
+/** The worker's side of dispatch(). */
+/** Context of a request. */
+interface RequestContext {
+  incarnation: number;
+  /** Aborts when no caller waits for the answer any more. */
+  signal: AbortSignal;
+}
+/**
+ * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
+ * are read as fast as the consumer reads them.
+ */
+type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the requests of `coordinator.dispatch()`, and
+ * notifies the coordinator that the worker is ready. Requests are handled concurrently. When the coordinator stops the
+ * worker, it ends itself once it has answered what it began; so does a process whose host is gone.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
+ * called twice.
+ */
+declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
+//#endregion
+//#region src/js/restarts/serve-fetch.d.ts
+/** The worker's side of fetch() and attach(). */
+/** What is known of an HTTP request in addition to the `Request`. */
+interface FetchContext {
+  /** The generation that this worker runs. */
+  generation: number;
+  /** The number of this worker among those that its coordinator has started. */
+  incarnation: number;
+  /** Raised when the client has disconnected, or when nobody waits for the answer any more; also `request.signal`. */
+  signal: AbortSignal;
+}
+/** Answers one HTTP request. */
+type FetchHandler = (request: Request, context: FetchContext) => Response | Promise<Response>;
+/**
+ * In a worker that startWorkerThread() or startProcess() started: answers the HTTP requests of `coordinator.fetch()` and
+ * `coordinator.attach()`, and notifies the coordinator that the worker is ready. Requests are handled concurrently. The
+ * bodies of requests and answers are streams, read as fast as their consumer reads. An error of the handler is the
+ * answer to that request alone (502).
+ *
+ * A worker can call serveRequests() too.
+ *
+ * @throws {WarmswapError} ERR_UNSUPPORTED where no coordinator started this thread or process, ERR_REENTRANT when
+ * called twice.
+ */
+declare function serveFetch(handler: FetchHandler): void;
+//#endregion
+//#region src/js/restarts/thread.d.ts
+/** Options of {@link startWorkerThread}. */
+interface WorkerThreadOptions {
+  /** `workerData` of the thread. */
+  workerData?: unknown;
+  /** Arguments of the program: `process.argv` of the thread from the third on. @default [] */
+  args?: string[];
+  /** Variables that are added to a copy of this process's environment; `undefined` removes one. Without it the thread has a copy. */
+  env?: Record<string, string | undefined>;
+  /**
+   * The worker is an HTTP server: it is ready when it listens on the socket path `process.env.WARMSWAP_LISTEN` or, on
+   * Linux, on the port `process.env.PORT`. See `listen` of {@link startProcess}; instead of a SIGTERM the thread is
+   * terminated. @default false
+   */
+  listen?: boolean;
+  /** Options of Node for the thread. @default process.execArgv */
+  execArgv?: string[];
+  /** Limits of the thread's heap and stack, as `node:worker_threads` has them. */
+  resourceLimits?: ResourceLimits;
+  /** A text in front of each line that the thread prints, such as `[api] `. */
+  outputPrefix?: string;
+  /** How long until the entry calls serveRequests() or serveFetch(), or listens, in milliseconds. @default 30_000 */
+  readyTimeoutMs?: number;
+}
+/** A worker that is a thread. */
+interface ThreadHandle<Q = unknown, R = unknown> extends WorkerHandle<Q, R> {
+  /** The thread: its id, its output, and messages of your own. */
+  readonly thread: Worker;
+}
+/**
+ * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
+ * the working directory of its process.
+ *
+ * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
+ * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
+ */
+declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<ThreadHandle<Q, R>>;
 //#endregion
 //#region src/js/state/cells.d.ts
 /** A versioned value that all threads of the process share. Stored as structured-clone bytes, never as a reference. */
@@ -1061,227 +1612,4 @@ declare function onStateChange(listener: (event: StateChange) => void): Disposab
 /** 'native' if the addon was loaded, otherwise 'js'. */
 declare const stateBackend: 'native' | 'js';
 //#endregion
-//#region src/js/restarts/build.d.ts
-/** What a build must contain, and how long to wait for it. */
-interface BuildNeed {
-  /** The stamp from `change()` of the change that the build must contain. */
-  atLeast: number;
-  signal?: AbortSignal;
-  /**
-   * Longest wait of this caller in milliseconds. If a build runs longer than the `timeoutMs` of the caller that started
-   * it, it counts as hung: its signal aborts, and another waiter takes over. @default 300_000
-   */
-  timeoutMs?: number;
-}
-/** Arguments of a build. */
-interface BuildContext {
-  /** Stage to write the bundle to. It is published when the build resolves. */
-  stage: Stage;
-  /** Start of this build, comparable with stamps from `change()`. */
-  startedAt: number;
-  /** Aborts when no caller waits for this build any more, or when it hangs. */
-  signal: AbortSignal;
-}
-/** Builds into the stage. Its result (JSON or undefined) becomes the generation's `meta`. */
-type BuildRun = (context: BuildContext) => Promise<unknown>;
-/** A pin on a generation that contains the change, and how the generation was built. */
-interface BuildResult {
-  pin: Pin;
-  role: 'ran' | 'joined' | 'reused';
-}
-//#endregion
-//#region src/js/restarts/queue.d.ts
-/** How a request may be handled. */
-interface DispatchOptions {
-  /** Whether to send a request again if its worker had begun it and died. @default 'never' */
-  replay?: 'never' | 'idempotent';
-  /** Time limit in milliseconds until the answer, or the beginning of an answer in parts. @default 30_000 */
-  timeoutMs?: number;
-  /** Cancels the request, even in the middle of an answer in parts. The worker is notified. */
-  signal?: AbortSignal;
-}
-//#endregion
-//#region src/js/restarts/handle.d.ts
-/** A running worker. */
-interface WorkerHandle<Q = unknown, R = unknown> {
-  /**
-   * Sends a request. Resolves with the worker's reply. A reply in parts is an async iterable or a stream, which fails
-   * if the worker ends before its last part.
-   */
-  send(request: Q, context: {
-    incarnation: number;
-    signal: AbortSignal;
-  }): Promise<R>;
-  /** Resolves once the worker has ended, for any reason. */
-  readonly exited: Promise<unknown>;
-  /** Lets the worker finish for up to `deadlineMs` milliseconds, then kills it. Resolves once it has ended. */
-  stop(deadlineMs: number): Promise<void>;
-}
-//#endregion
-//#region src/js/restarts/workers.d.ts
-/** Arguments of a worker's start. */
-interface StartContext {
-  incarnation: number;
-  /** The generation to run. It is kept until the worker has ended. */
-  pin: Pin;
-  /** Aborts when the start takes too long or the coordinator closes. */
-  signal: AbortSignal;
-}
-/** Starts a worker on a pinned generation. */
-type Start<Q, R> = (context: StartContext) => Promise<WorkerHandle<Q, R>>;
-/** Result of a reboot. */
-interface RebootResult {
-  incarnation: number;
-  outcome: 'started' | 'joined' | 'already';
-}
-//#endregion
-//#region src/js/restarts/coordinator.d.ts
-/** Options of {@link openCoordinator}. */
-interface CoordinatorOptions<Q, R> {
-  /** Starts a worker on a pinned generation. Called at most once per incarnation. */
-  start: Start<Q, R>;
-  /** Number of requests that may wait for a worker. @default 1_000 */
-  queueLimit?: number;
-  /**
-   * Time limit in milliseconds for an old worker to finish its requests, answers in parts included, after its successor
-   * took over. @default 5_000
-   */
-  drainMs?: number;
-  /** Time limit of `start` in milliseconds. @default 60_000 */
-  startTimeoutMs?: number;
-}
-/** State of a coordinator. */
-interface CoordinatorStatus {
-  state: 'idle' | 'building' | 'starting' | 'ready' | 'draining' | 'failed';
-  /** The incarnation that serves, or served last. 0 before the first. */
-  incarnation: number;
-  /** The generation that it runs. */
-  generation: number | null;
-  /** Number of requests that are not assigned to a worker. */
-  waiting: number;
-  /**
-   * The last failure that was not followed by a success: of a build, of a start, of the clean-up, or the uncaught error
-   * that ended a worker.
-   */
-  lastError?: Error;
-}
-/** Coordinates one bundle: builds it, publishes it, starts the new worker, then drains the old one. */
-interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
-  /**
-   * Call it after an input has changed. Returns a stamp that is comparable between the processes of one machine
-   * (monotonic microseconds since boot). Takes no lock.
-   */
-  change(): number;
-  /**
-   * Returns a build that started at or after `atLeast`. Joins or reuses such a build; otherwise exactly one trailing
-   * build serves all late callers. The stage is published when `run` resolves. The result of `run` (JSON or undefined)
-   * is the generation's `meta`, which every process can read. Resolves with a pin on the generation that contains the
-   * change; the caller releases it. After a failed build, the current generation remains in use.
-   *
-   * @throws {WarmswapError} ERR_TIMEOUT if it takes longer than `timeoutMs`, ERR_CLOSED after close. If the build
-   * fails, rejects with the build's error.
-   */
-  build(need: BuildNeed, run: BuildRun): Promise<BuildResult>;
-  /**
-   * Ensures that a worker newer than `observed` runs the current generation. Concurrent callers share one start, and a
-   * worker that is dead but not yet reaped does not delay it. `observed` is the incarnation that the caller saw fail.
-   */
-  reboot(request: {
-    observed: number | null;
-    reason: string;
-  }): Promise<RebootResult>;
-  /**
-   * Sends a request to the worker, starting one if there is none. The queue belongs to the bundle, not to a worker:
-   * requests are not lost when a worker ends. An answer in parts is a ReadableStream, whatever the worker created it
-   * from. It is read as fast as its consumer reads. Cancelling it stops the worker's source. It fails with
-   * ERR_WORKER_EXITED if its worker ends, or `drainMs` after its worker was replaced.
-   *
-   * @throws {WarmswapError} ERR_WORKER_EXITED if a worker ended after it had begun the request, ERR_QUEUE_FULL,
-   * ERR_TIMEOUT, ERR_CLOSED.
-   */
-  dispatch(request: Q, options?: DispatchOptions): Promise<R>;
-  status(): CoordinatorStatus;
-}
-/**
- * Opens the coordinator of a store. Coordinators of several processes on one store share its builds.
- *
- * @throws {WarmswapError} ERR_INVALID_ARGUMENT for wrong options, ERR_CLOSED if the store was closed.
- */
-declare function openCoordinator<Q = unknown, R = unknown>(store: BundleStore, options: CoordinatorOptions<Q, R>): Coordinator<Q, R>;
-//#endregion
-//#region src/js/restarts/start-context.d.ts
-/** The part of the {@link StartContext} that a start needs. */
-interface GivenContext {
-  pin: Pin;
-  signal: AbortSignal;
-}
-//#endregion
-//#region src/js/restarts/thread.d.ts
-/** Options of {@link startWorkerThread}. */
-interface WorkerThreadOptions {
-  /** `workerData` of the thread. */
-  workerData?: unknown;
-  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-}
-/**
- * Starts `entry`, a file of the pinned generation, as a thread. Resolves once it calls serveRequests(). A thread shares
- * the working directory of its process.
- *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
- */
-declare function startWorkerThread<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: WorkerThreadOptions): Promise<WorkerHandle<Q, R>>;
-//#endregion
-//#region src/js/restarts/process.d.ts
-/** Options of {@link startProcess}. */
-interface ProcessOptions {
-  args?: string[];
-  /** Variables added to this process's environment. */
-  env?: Record<string, string>;
-  /** Time limit in milliseconds for the entry to call serveRequests(). @default 30_000 */
-  readyTimeoutMs?: number;
-  /**
-   * Whether to also end processes that the worker started and that made a session of their own (`detached`, setsid,
-   * daemons), when the worker or its host ends. Otherwise they are named on standard error and left running.
-   * @default false
-   */
-  killDetached?: boolean;
-}
-/**
- * Starts `entry`, a file of the pinned generation, as a process in a group of its own. Its working directory is the
- * generation. Before this resolves, the process has its own pin, so the generation is kept even if this process dies.
- *
- * When the process ends, for any reason, the rest of its group and session is killed. When this process ends, even by
- * SIGKILL, a keeper process (about 7 MiB, started with the first worker) kills the worker with its group and session.
- * Its exit handlers have 500 ms.
- *
- * @throws {WarmswapError} ERR_NOT_READY if the entry does not call serveRequests() in time; ERR_WORKER_EXITED if it
- * ends before, with the uncaught error that ended it, and the worker's stack, as `cause`.
- */
-declare function startProcess<Q = unknown, R = unknown>(context: GivenContext, entry: string, options?: ProcessOptions): Promise<WorkerHandle<Q, R>>;
-//#endregion
-//#region src/js/restarts/serve.d.ts
-/** The worker's side: answers requests. */
-/** Context of a request. */
-interface RequestContext {
-  incarnation: number;
-  /** Aborts when no caller waits for the answer any more. */
-  signal: AbortSignal;
-}
-/**
- * Answers one request: with a value, or in parts with an async iterable, a ReadableStream or a stream of Node. Parts
- * are read as fast as the consumer reads them.
- */
-type RequestHandler<Q, R> = (request: Q, context: RequestContext) => R | Promise<R>;
-/**
- * Answers requests in a worker that startWorkerThread() or startProcess() started, and reports to the coordinator that
- * the worker is ready. Requests are handled concurrently. When the coordinator stops the worker, the worker ends itself
- * after it has answered the requests that it began. A process whose host has ended does the same.
- *
- * @throws {WarmswapError} ERR_UNSUPPORTED if no coordinator started this thread or process, ERR_REENTRANT if it is
- * called twice.
- */
-declare function serveRequests<Q = unknown, R = unknown>(handler: RequestHandler<Q, R>): void;
-//#endregion
-export { type AnswerOptions, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type ErrorCode, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type PackOptions, type Pin, type Preset, type PrewarmJob, type Prewarmed, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type UnpackOptions, WarmswapError, type WorkerHandle, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };
+export { type AnswerOptions, type AttachedServer, type Budget, type BuildContext, type BuildNeed, type BuildResult, type BuildRun, type BundleStore, type BundleStoreOptions, type Cache, type CacheEvent, type CacheInfo, type CacheOptions, type Coordinator, type CoordinatorOptions, type CoordinatorStatus, type DispatchOptions, type EnsureBuild, type EnsureEvent, type EnsureLock, type EnsureOptions, type EnsureResult, type ErrorCode, type FetchContext, type FetchHandler, type FetchOptions, type FileLocation, type Generation, type Holder, type Limits, type Liveness, type Lock, type LockOptions, type MemoryLocation, type NamedPin, type NamedPinOptions, type PackOptions, type Pin, type PinRecord, type Preset, type PrewarmJob, type Prewarmed, type ProcessHandle, type ProcessOptions, type Progress, type RebootResult, type RequestContext, type RequestHandler, type RestoreOptions, type RestoreOutcome, type RestoreResult, type S3Location, type SharedCell, type SnapshotOptions, type SnapshotOutcome, type SnapshotResult, type Stage, type Start, type StartContext, type StateChange, type StateOptions, type StateScope, type StoreLocation, type StoreUrl, type SweepLocksOptions, type ThreadHandle, type UnpackOptions, WarmswapError, type WorkerAddress, type WorkerHandle, type WorkerOutput, type WorkerThreadOptions, type WriteOptions, acquireLock, bundleIgnores, cacheLocationFromEnv, defineState, defineStateAsync, dropState, handOver, hasState, inspectLock, isWarmswapError, listState, onStateChange, openBundles, openCache, openCoordinator, pack, peekState, prewarm, publishFenced, replaceState, resetState, serveFetch, serveRequests, sharedCell, startProcess, startWorkerThread, stateBackend, sweepLocks, takeOver, tryLock, unpack, waitForLock, withLock };

@@ -53,7 +53,7 @@ function compare(path, modules, systems) {
 
 /** The signature of each function and constant that a module of a system offers, by name. */
 function offersOf(path, module) {
-  if (!existsSync(join(path, `${module}.rs`))) return new Map()
+  if (!existsSync(join(path, `${module}.rs`))) return sharedOffersOf(path, module)
   const text = read(path, module)
   const offered = itemsOf(text)
   // Functions that are kept in other files of the folder.
@@ -64,6 +64,14 @@ function offersOf(path, module) {
         if (item === name || item.startsWith(`${name}::`)) offered.set(item, signature)
     }
   return offered
+}
+
+/** Those of a module that several systems share, which mod.rs of the system names. */
+function sharedOffersOf(path, module) {
+  const modFile = join(path, 'mod.rs')
+  const alias = new RegExp(`use super::(\\w+) as ${module};`)
+  const [, shared] = (existsSync(modFile) && alias.exec(readFileSync(modFile, 'utf8'))) || []
+  return shared === undefined ? new Map() : itemsOf(read(join(path, '..'), shared))
 }
 
 const read = (path, module) => withoutTests(readFileSync(join(path, `${module}.rs`), 'utf8'))

@@ -61,6 +61,7 @@ mod layout;
 mod link;
 mod link_directory;
 mod manifest;
+mod mirror;
 mod named;
 mod naming;
 mod opening;

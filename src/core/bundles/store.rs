@@ -11,9 +11,10 @@ use super::background::Background;
 use super::bounds::Settings;
 use super::head::Head;
 use super::layout::{Layout, numbers_in};
+use super::mirror::{Mirror, Now};
 use super::options::Durability;
 use super::ownership::Ownership;
-use super::pointer::{self, Mirror, Now};
+use super::pointer;
 use super::recent::Recent;
 use super::store_identity::StoreIdentity;
 

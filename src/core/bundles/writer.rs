@@ -12,9 +12,10 @@ use super::head::Head;
 use super::hold::Hold;
 use super::layout::{MAX_NUMBER, numbers_in};
 use super::link;
+use super::mirror::{FormerGeneration, Mirror};
 use super::named::{self, NamedPin};
 use super::options::Durability;
-use super::pointer::{self, FormerGeneration, Mirror};
+use super::pointer;
 use super::store::Store;
 use super::view::{self, View};
 

@@ -13,7 +13,7 @@ use crate::core::sys::fault;
 use crate::core::sys::fs::{self, Access, Entry, Stat};
 use crate::core::sys::name;
 use crate::core::sys::platform::files::{self, Base, CURRENT, Handle};
-use crate::core::sys::platform::{Create, How, Times, lock, volume};
+use crate::core::sys::platform::{Create, OpenOptions, Times, lock, volume};
 
 pub use crate::core::sys::platform::DirectoryLock;
 
@@ -26,21 +26,21 @@ pub struct Directory(Handle);
 impl Directory {
     /// Opens a directory by its path. The last component must not be a link.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self(fs::open(path, How::DIRECTORY)?.into()))
+        Ok(Self(fs::open(path, OpenOptions::DIRECTORY)?.into()))
     }
 
     /// Opens a directory by a path that the caller passed. Links are followed.
     pub fn open_followed(path: &Path) -> Result<Self> {
-        let how = How {
+        let options = OpenOptions {
             follow: true,
-            ..How::DIRECTORY
+            ..OpenOptions::DIRECTORY
         };
-        Ok(Self(fs::open(path, how)?.into()))
+        Ok(Self(fs::open(path, options)?.into()))
     }
 
     /// Opens a directory in this one.
     pub fn open_directory(&self, name: &OsStr, path: &Path) -> Result<Self> {
-        self.open_entry(name, How::DIRECTORY, path).map(Self)
+        self.open_entry(name, OpenOptions::DIRECTORY, path).map(Self)
     }
 
     /// Opens a directory in this one whose mode does not allow it, if this user may change its mode. The mode becomes
@@ -59,7 +59,7 @@ impl Directory {
 
     /// Opens a file in this directory for reading. Never blocks, even if the entry is a pipe.
     pub fn open_file(&self, name: &OsStr, path: &Path) -> Result<File> {
-        self.open_entry(name, How::unknown(Access::Read), path)
+        self.open_entry(name, OpenOptions::unknown(Access::Read), path)
             .map(File::from)
     }
 
@@ -71,13 +71,13 @@ impl Directory {
     /// Opens an existing regular file in this directory. Any other kind of entry is an error that names it. Never
     /// blocks.
     pub fn open_regular(&self, name: &OsStr, access: Access, path: &Path) -> Result<File> {
-        self.open_regular_how(name, How::unknown(access), path)
+        self.open_regular_with(name, OpenOptions::unknown(access), path)
             .map(|(file, _)| file)
     }
 
     /// Like [`open_regular`](Self::open_regular), also returns the stat of the open file.
     pub fn open_regular_with_stat(&self, name: &OsStr, access: Access, path: &Path) -> Result<(File, Stat)> {
-        self.open_regular_how(name, How::unknown(access), path)
+        self.open_regular_with(name, OpenOptions::unknown(access), path)
     }
 
     /// Opens a regular file for reading and writing, and creates it if it does not exist.
@@ -88,15 +88,15 @@ impl Directory {
 
     /// Like [`open_or_create`](Self::open_or_create), also returns the stat of the open file.
     pub fn open_or_create_with_stat(&self, name: &OsStr, mode: u32, path: &Path) -> Result<(File, Stat)> {
-        let how = How {
+        let options = OpenOptions {
             create: Create::IfMissing(mode),
-            ..How::unknown(Access::ReadWrite)
+            ..OpenOptions::unknown(Access::ReadWrite)
         };
-        self.open_regular_how(name, how, path)
+        self.open_regular_with(name, options, path)
     }
 
-    fn open_regular_how(&self, name: &OsStr, how: How, path: &Path) -> Result<(File, Stat)> {
-        match self.open_entry(name, how, path).map(File::from) {
+    fn open_regular_with(&self, name: &OsStr, options: OpenOptions, path: &Path) -> Result<(File, Stat)> {
+        match self.open_entry(name, options, path).map(File::from) {
             Ok(file) => {
                 let stat = fs::stat_file(&file, path)?;
                 fs::expect_regular(stat, path).map(|()| (file, stat))
@@ -105,12 +105,14 @@ impl Directory {
         }
     }
 
-    fn open_entry(&self, name: &OsStr, how: How, path: &Path) -> Result<Handle> {
-        let how = How {
+    fn open_entry(&self, name: &OsStr, options: OpenOptions, path: &Path) -> Result<Handle> {
+        let options = OpenOptions {
             follow: follows_links(),
-            ..how
+            ..options
         };
-        call("openat", path, || files::open(self.base(), Path::new(name), how))
+        call("openat", path, || {
+            files::open(self.base(), Path::new(name), options)
+        })
     }
 
     fn base(&self) -> Base<'_> {
@@ -119,7 +121,7 @@ impl Directory {
 
     /// Creates a new file. Fails with `AlreadyExists` if the name is in use. The umask applies to the mode.
     pub fn create_new(&self, name: &OsStr, mode: u32, path: &Path) -> Result<File> {
-        self.open_entry(name, How::new(Access::Write, mode), path)
+        self.open_entry(name, OpenOptions::new(Access::Write, mode), path)
             .map(File::from)
     }
 

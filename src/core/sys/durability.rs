@@ -8,7 +8,7 @@ use crate::core::error::Result;
 use crate::core::sys::call::call;
 use crate::core::sys::filesystem;
 use crate::core::sys::fs::{self, Kind};
-use crate::core::sys::platform::{How, files, volume};
+use crate::core::sys::platform::{OpenOptions, files, volume};
 
 /// Flushes data and metadata of one file or directory. On btrfs, flushes the whole filesystem. After a directory was
 /// renamed, fsync on btrfs leaves a log that Linux up to 6.18 cannot always replay. The tree checker then refuses the
@@ -19,7 +19,7 @@ pub fn sync(path: &Path) -> Result<()> {
 }
 
 fn flush(path: &Path, how: fn(&File) -> io::Result<()>) -> Result<()> {
-    let file = fs::open(path, How::READ)?;
+    let file = fs::open(path, OpenOptions::READ)?;
     if volume::HAS_SYNC_FILESYSTEM && filesystem::of(path)?.name == "btrfs" {
         return call("syncfs", path, || volume::sync_filesystem(&file));
     }
@@ -28,7 +28,7 @@ fn flush(path: &Path, how: fn(&File) -> io::Result<()>) -> Result<()> {
 
 /// Flushes the whole filesystem of `path`, including what other programs wrote to it.
 fn sync_filesystem(path: &Path) -> Result<()> {
-    let file = fs::open(path, How::READ)?;
+    let file = fs::open(path, OpenOptions::READ)?;
     call("syncfs", path, || volume::sync_filesystem(&file))
 }
 

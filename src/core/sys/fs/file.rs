@@ -9,7 +9,7 @@ use super::open::{create_new, open, open_regular};
 use crate::core::error::{At as _, Code, Error, Optional as _, Result};
 use crate::core::sys::call::{call, point};
 use crate::core::sys::clock;
-use crate::core::sys::platform::{Access, How, Times, files, volume};
+use crate::core::sys::platform::{Access, OpenOptions, Times, files, volume};
 
 /// Writes all bytes to an open file.
 pub fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> Result<()> {
@@ -40,7 +40,7 @@ pub fn truncate(file: &mut File, length: u64, path: &Path) -> Result<()> {
 
 /// Copies the bytes of a file to a new one with exactly this mode.
 pub fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    let mut source = open(from, How::READ)?;
+    let mut source = open(from, OpenOptions::READ)?;
     let mut copy = create_new(to, mode)?;
     point("copy_file_range", to)?;
     // std uses copy_file_range, sendfile or read and write, depending on what the kernel supports for the two files.
@@ -51,7 +51,7 @@ pub fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
 /// Creates a new file that shares its blocks with another one. Returns `false` and creates no file if the filesystem
 /// does not support that.
 pub fn clone_file(from: &Path, to: &Path, mode: u32) -> Result<bool> {
-    let source = open(from, How::READ)?;
+    let source = open(from, OpenOptions::READ)?;
     match call("ficlone", to, || volume::clone_file(&source, to, mode)) {
         Ok(copy) => set_file_mode(&copy, mode, to).map(|()| true),
         Err(error) if error.is_exists() => Err(error),

@@ -6,11 +6,11 @@ use super::open::open;
 use crate::core::error::{At as _, Result};
 use crate::core::sys::call::{call, point};
 use crate::core::sys::platform::files::{Base, Entries};
-use crate::core::sys::platform::{Entry, How, volume};
+use crate::core::sys::platform::{Entry, OpenOptions, volume};
 
 /// Lists the entries of a directory.
 pub fn read_directory(path: &Path) -> Result<Vec<Entry>> {
-    let directory = open(path, How::DIRECTORY)?;
+    let directory = open(path, OpenOptions::DIRECTORY)?;
     point("getdents", path)?;
     let entries = Entries::of(directory.into());
     entries.and_then(Iterator::collect).at("getdents", path)

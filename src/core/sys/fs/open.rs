@@ -9,16 +9,16 @@ use crate::core::error::{Error, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::errno;
 use crate::core::sys::platform::files::{self, CURRENT};
-use crate::core::sys::platform::{self, Access, Create, How, Kind, Stat, volume};
+use crate::core::sys::platform::{self, Access, Create, Kind, OpenOptions, Stat, volume};
 
 /// Opens an entry.
-pub(crate) fn open(path: &Path, how: How) -> Result<File> {
-    call("open", path, || files::open(CURRENT, path, how)).map(File::from)
+pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<File> {
+    call("open", path, || files::open(CURRENT, path, options)).map(File::from)
 }
 
 /// Opens an existing entry of any kind for reading. Does not follow links and never blocks. The caller checks the kind.
 pub fn open_any(path: &Path) -> Result<File> {
-    open(path, How::unknown(Access::Read))
+    open(path, OpenOptions::unknown(Access::Read))
 }
 
 /// Opens an existing regular file. Any other kind of entry is an error that names it. Never blocks: opening a FIFO
@@ -29,7 +29,7 @@ pub fn open_regular(path: &Path, access: Access) -> Result<File> {
 
 /// Like [`open_regular`], also returns the stat of the open file.
 pub fn open_regular_with_stat(path: &Path, access: Access) -> Result<(File, Stat)> {
-    checked(open(path, How::unknown(access)), path)
+    checked(open(path, OpenOptions::unknown(access)), path)
 }
 
 fn checked(opened: Result<File>, path: &Path) -> Result<(File, Stat)> {
@@ -74,9 +74,9 @@ pub(in super::super) fn expect_regular(stat: Stat, path: &Path) -> Result<()> {
 pub fn open_followed(path: &Path) -> Result<File> {
     open(
         path,
-        How {
+        OpenOptions {
             follow: true,
-            ..How::READ
+            ..OpenOptions::READ
         },
     )
 }
@@ -89,16 +89,16 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
 
 /// Like [`open_or_create`], also returns the stat of the open file.
 pub fn open_or_create_with_stat(path: &Path, mode: u32) -> Result<(File, Stat)> {
-    let how = How {
+    let options = OpenOptions {
         create: Create::IfMissing(mode),
-        ..How::unknown(Access::ReadWrite)
+        ..OpenOptions::unknown(Access::ReadWrite)
     };
-    checked(open(path, how), path)
+    checked(open(path, options), path)
 }
 
 /// Creates a new file. Fails with `AlreadyExists` if the name is in use.
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {
-    open(path, How::new(Access::Write, mode))
+    open(path, OpenOptions::new(Access::Write, mode))
 }
 
 /// Creates a file without a name in `directory`, for reading and writing. It is removed when it is closed, also by a
@@ -114,7 +114,7 @@ pub fn anonymous(directory: &Path) -> Result<File> {
         opened => return opened.map(File::from),
     }
     let path = directory.join(format!(".warmswap-spool-{}", uuid::Uuid::new_v4().simple()));
-    let file = open(&path, How::new(Access::ReadWrite, 0o600))?;
+    let file = open(&path, OpenOptions::new(Access::ReadWrite, 0o600))?;
     remove_file(&path)?;
     Ok(file)
 }

@@ -14,7 +14,7 @@ use super::open::open;
 use crate::core::error::{Error, Optional as _, Result};
 use crate::core::sys::call::call;
 use crate::core::sys::platform::files::{self, Base, Handle};
-use crate::core::sys::platform::{How, Kind, errno, volume};
+use crate::core::sys::platform::{Kind, OpenOptions, errno, volume};
 
 /// Number of directories that are open at the same time.
 const OPEN: usize = 32;
@@ -45,7 +45,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     let Some(name) = path.file_name() else {
         return Err(Error::argument("path", path.display(), "a name"));
     };
-    let Some(parent) = open(parent, How::DIRECTORY).optional()? else {
+    let Some(parent) = open(parent, OpenOptions::DIRECTORY).optional()? else {
         return Ok(());
     };
     let mut removal = Removal {
@@ -128,7 +128,7 @@ impl Removal {
             && self.open.is_empty()
         {
             let parent = call("openat", &self.shown, || {
-                files::open(files::base(&directory), Path::new(".."), How::DIRECTORY)
+                files::open(files::base(&directory), Path::new(".."), OpenOptions::DIRECTORY)
             })?;
             let stat = stat_file(&parent, &self.shown)?;
             if (stat.device, stat.inode) != above.device_and_inode {
@@ -182,7 +182,11 @@ fn remove_files(directory: Base<'_>, path: &Path) -> Result<Vec<OsString>> {
 /// Opens a directory in another one, and makes it writable if its mode does not allow removal.
 fn open_directory_at(parent: Base<'_>, name: &OsStr, path: &Path) -> Result<Handle> {
     let name = Path::new(name);
-    let openat = || call("openat", path, || files::open(parent, name, How::DIRECTORY));
+    let openat = || {
+        call("openat", path, || {
+            files::open(parent, name, OpenOptions::DIRECTORY)
+        })
+    };
     let directory = match openat() {
         Err(error) if error.is_denied() => {
             call("fchmodat", path, || volume::make_accessible(parent, name))?;
@@ -204,11 +208,11 @@ mod tests {
     /// Creates `levels` nested directories, far beyond the longest path.
     fn deep(top: &Path, levels: usize) {
         create_directories(top).expect("mkdir");
-        let mut present = Handle::from(open(top, How::DIRECTORY).expect("opened"));
+        let mut present = Handle::from(open(top, OpenOptions::DIRECTORY).expect("opened"));
         let name = Path::new("d");
         for _ in 0..levels {
             files::make_directory(files::base(&present), name, 0o755).expect("mkdirat");
-            present = files::open(files::base(&present), name, How::DIRECTORY).expect("openat");
+            present = files::open(files::base(&present), name, OpenOptions::DIRECTORY).expect("openat");
         }
         files::symlink(Path::new("/"), files::base(&present), Path::new("link")).expect("symlinkat");
     }
@@ -247,7 +251,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let tree = root.path().join("tree");
         deep(&tree, 100);
-        let parent = open(root.path(), How::DIRECTORY).expect("opened");
+        let parent = open(root.path(), OpenOptions::DIRECTORY).expect("opened");
         let mut removal = Removal {
             top: parent.into(),
             levels: Vec::new(),

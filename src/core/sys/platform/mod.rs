@@ -39,4 +39,4 @@ pub use types::{Access, Entry, Filesystem, Kind, LockedEntry, Stat};
 
 pub(super) use common::{child_file, errno, files, host, lock, name, pointer};
 pub(super) use system::{clock, filesystem, limits, mark, mounts, process, users, volume};
-pub(super) use types::{Create, How, Mount, Times};
+pub(super) use types::{Create, Mount, OpenOptions, Times};

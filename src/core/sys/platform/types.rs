@@ -24,7 +24,7 @@ pub(crate) enum Create {
 
 /// How an entry is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct How {
+pub(crate) struct OpenOptions {
     pub(crate) access: Access,
     pub(crate) create: Create,
     /// Whether anything but a directory is an error.
@@ -35,7 +35,7 @@ pub(crate) struct How {
     pub(crate) wait: bool,
 }
 
-impl How {
+impl OpenOptions {
     /// Opens an existing entry of any kind for reading, without following links.
     pub(crate) const READ: Self = Self {
         access: Access::Read,

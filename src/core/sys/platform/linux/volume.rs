@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
 
-use super::super::types::{Access, Entry, How};
+use super::super::types::{Access, Entry, OpenOptions};
 use super::super::unix::files::{self, Base, Handle};
 
 /// Whether [`sync_filesystem`] is supported.
@@ -35,7 +35,7 @@ pub(crate) fn clone_file(source: &File, copy: &Path, mode: u32) -> io::Result<Fi
     let file = File::from(files::open(
         files::CURRENT,
         copy,
-        How::new(Access::ReadWrite, mode),
+        OpenOptions::new(Access::ReadWrite, mode),
     )?);
     match rustix::fs::ioctl_ficlone(&file, source) {
         Ok(()) => Ok(file),

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CloneFlags};
 use rustix::io::Errno;
 
-use super::super::types::{Entry, How};
+use super::super::types::{Entry, OpenOptions};
 use super::super::unix::files::{self, Base, Entries, Handle};
 
 /// Whether [`sync_filesystem`] is supported.
@@ -37,7 +37,7 @@ pub(crate) fn sync_to_medium(file: &File) -> io::Result<()> {
 pub(crate) fn clone_file(source: &File, copy: &Path, _mode: u32) -> io::Result<File> {
     rustix::fs::fclonefileat(source, files::CURRENT, copy, CloneFlags::NOOWNERCOPY)?;
     // The mode is copied too, and may not allow writing.
-    Ok(File::from(files::open(files::CURRENT, copy, How::READ)?))
+    Ok(File::from(files::open(files::CURRENT, copy, OpenOptions::READ)?))
 }
 
 /// Whether files in this directory can share blocks.

@@ -13,7 +13,7 @@ use rustix::fs::{
     UTIME_OMIT,
 };
 
-use super::super::types::{Access, Create, Entry, How, Kind, Stat, Times};
+use super::super::types::{Access, Create, Entry, Kind, OpenOptions, Stat, Times};
 
 /// An open file or directory.
 pub(crate) type Handle = OwnedFd;
@@ -45,14 +45,14 @@ pub(in crate::core::sys::platform) fn mode(bits: u32) -> Mode {
 }
 
 /// Opens an entry. Child programs do not inherit it.
-pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> {
+pub(crate) fn open(base: Base<'_>, name: &Path, options: OpenOptions) -> io::Result<Handle> {
     let mut flags = OFlags::CLOEXEC
-        | match how.access {
+        | match options.access {
             Access::Read => OFlags::RDONLY,
             Access::Write => OFlags::WRONLY,
             Access::ReadWrite => OFlags::RDWR,
         };
-    let bits = match how.create {
+    let bits = match options.create {
         Create::Never => 0,
         Create::IfMissing(bits) => {
             flags |= OFlags::CREATE;
@@ -63,9 +63,9 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
             bits
         }
     };
-    flags.set(OFlags::DIRECTORY, how.directory);
-    flags.set(OFlags::NOFOLLOW, !how.follow);
-    flags.set(OFlags::NONBLOCK | OFlags::NOCTTY, !how.wait);
+    flags.set(OFlags::DIRECTORY, options.directory);
+    flags.set(OFlags::NOFOLLOW, !options.follow);
+    flags.set(OFlags::NONBLOCK | OFlags::NOCTTY, !options.wait);
     Ok(rustix::fs::openat(base, name, flags, mode(bits))?)
 }
 
@@ -280,9 +280,9 @@ impl Entries {
         Self::of(open(
             directory,
             Path::new("."),
-            How {
+            OpenOptions {
                 follow: true,
-                ..How::DIRECTORY
+                ..OpenOptions::DIRECTORY
             },
         )?)
     }

@@ -17,7 +17,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FlushFileBuffers, SetFileInformationByHandle,
 };
 
-use super::super::types::{Access, Create, Entry, How, Kind, Stat, Times};
+use super::super::types::{Access, Create, Entry, Kind, OpenOptions, Stat, Times};
 use super::nt::{self, Request};
 use super::{errno, listing, stat as stats};
 
@@ -50,20 +50,20 @@ pub(crate) fn descriptor(file: &File) -> i32 {
 }
 
 /// Opens an entry. Child programs do not inherit it.
-pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> {
-    let access = match how.access {
+pub(crate) fn open(base: Base<'_>, name: &Path, options: OpenOptions) -> io::Result<Handle> {
+    let access = match options.access {
         Access::Read => FILE_GENERIC_READ,
         Access::Write => FILE_GENERIC_WRITE | FILE_READ_ATTRIBUTES,
         Access::ReadWrite => FILE_GENERIC_READ | FILE_GENERIC_WRITE,
     };
-    let (disposition, mode) = match how.create {
+    let (disposition, mode) = match options.create {
         Create::Never => (FILE_OPEN, OWNER_MAY_WRITE),
         Create::IfMissing(mode) => (FILE_OPEN_IF, mode),
         Create::New(mode) => (FILE_CREATE, mode),
     };
-    let kind = if how.directory {
+    let kind = if options.directory {
         FILE_DIRECTORY_FILE
-    } else if how.access == Access::Read && how.create == Create::Never {
+    } else if options.access == Access::Read && options.create == Create::Never {
         0
     } else {
         FILE_NON_DIRECTORY_FILE
@@ -78,7 +78,7 @@ pub(crate) fn open(base: Base<'_>, name: &Path, how: How) -> io::Result<Handle> 
             FILE_ATTRIBUTE_NORMAL
         },
     };
-    if how.follow {
+    if options.follow {
         return nt::open(base, name, request);
     }
     let itself = Request {

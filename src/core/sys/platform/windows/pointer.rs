@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_DATA;
 
-use super::super::types::{Access, How};
+use super::super::types::{Access, OpenOptions};
 use super::errno;
 use super::files;
 use super::nt::CURRENT;
@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 4096;
 
 /// Text of a pointer.
 pub(crate) fn read_pointer(path: &Path) -> io::Result<PathBuf> {
-    let file = File::from(files::open(CURRENT, path, How::unknown(Access::Read))?);
+    let file = File::from(files::open(CURRENT, path, OpenOptions::unknown(Access::Read))?);
     let mut text = String::new();
     let length = file.take(MOST_BYTES + 1).read_to_string(&mut text)? as u64;
     if length > MOST_BYTES {
@@ -33,7 +33,11 @@ pub(crate) fn read_pointer(path: &Path) -> io::Result<PathBuf> {
 /// name is created, because a link on other systems has no data that could be lost.
 pub(crate) fn make_pointer(target: &Path, path: &Path) -> io::Result<()> {
     let text = target.to_str().ok_or_else(errno::invalid_name)?;
-    let mut file = File::from(files::open(CURRENT, path, How::new(Access::Write, 0o644))?);
+    let mut file = File::from(files::open(
+        CURRENT,
+        path,
+        OpenOptions::new(Access::Write, 0o644),
+    )?);
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
