@@ -76,9 +76,9 @@ export interface Coordinator<Q = unknown, R = unknown> extends AsyncDisposable {
    * request and of the answer are streams with back-pressure. An abort of `request.signal` aborts the signal of the
    * `Request` that the worker has.
    *
-   * Resolves with a 502, 503 (with Retry-After), 504 or 501 where no worker answers; its header `x-warmswap-error` has the
-   * error's code, or `handler` for an error that the worker's handler threw. In development its body has the message and
-   * the stack of the worker or of the last build: as HTML where the request accepts that, as text otherwise.
+   * Resolves with a 502, 503 (with Retry-After), 504 or 501 if no worker answers. The header `x-warmswap-error` of that
+   * answer has the error's code, or `handler` for an error that the worker's handler threw. In development its body has
+   * the message, and the stack of the worker or of the last build. It is HTML if the request accepts that, otherwise text.
    *
    * @throws {WarmswapError} ERR_INVALID_ARGUMENT, ERR_CLOSED. An aborted `request.signal` rejects with its reason.
    */

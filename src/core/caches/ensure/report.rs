@@ -67,7 +67,7 @@ impl From<Failure> for EnsureFailure {
 pub enum EnsureEvent {
     /// Another caller builds.
     Waiting {
-        /// Who, and what it is doing.
+        /// The builder, and what it is doing.
         facts: Facts,
         /// Milliseconds since the call began.
         waited_ms: f64,

@@ -1,4 +1,4 @@
-//! What a participant is told, and what it answers.
+//! Events that a participant receives, and its decisions.
 
 use super::record::{Condition, Found, Record};
 
