@@ -4,6 +4,7 @@
 import { isWarmswapError } from '../native/errors.js'
 import { Answer, isCommon, parse, wrongArguments } from './arguments.js'
 import { cache } from './cache.js'
+import { conformance } from './conformance.js'
 import { doctor } from './doctor.js'
 import { lock } from './lock.js'
 
@@ -13,11 +14,12 @@ type Command = (args: string[]) => number | Promise<number>
 const commands: Record<string, { run: Command; help: string }> = {
   lock: { run: lock, help: 'ls | why | sweep | run: which process holds a lock, since when; hold one for a command' },
   cache: { run: cache, help: 'save | restore | inspect | prune | remove | probe: caches in a store' },
+  conformance: { run: conformance, help: 'whether a program in another language implements the on-disk formats' },
   doctor: { run: doctor, help: 'what this machine and the filesystem of a directory guarantee, and why' },
 }
 
 function usage(): string {
-  const lines = Object.entries(commands).map(([name, { help }]) => `  warmswap ${name.padEnd(8)} ${help}`)
+  const lines = Object.entries(commands).map(([name, { help }]) => `  warmswap ${name.padEnd(12)} ${help}`)
   return [
     'Usage:',
     ...lines,
